@@ -1,0 +1,1 @@
+"""What the deployed functions share. Knows nothing of HTTP."""

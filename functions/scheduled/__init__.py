@@ -1,0 +1,1 @@
+"""Scheduled functions, one file a task; `functions.delivery` is what they share."""

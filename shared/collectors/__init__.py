@@ -1,0 +1,1 @@
+"""What the tasks do, one module each. They return a result and know nothing of how it is kept."""

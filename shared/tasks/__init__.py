@@ -1,0 +1,167 @@
+"""Recurring tasks: run exactly as often as they should, their results kept and served.
+
+The public face of the engine, under the names of the contract
+(`execute_task`, `get_task_data` and their kin). Modules below are private.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shared.tasks.engine import TaskEngine
+from shared.tasks.errors import (
+    DeadlineExceeded,
+    InvalidOptions,
+    ResultNotKept,
+    ResultNotStorable,
+    ResultUnavailable,
+    RunLost,
+    TaskError,
+    UnknownTask,
+)
+from shared.tasks.names import TaskName, TaskSaveOptions, TaskStatus
+from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
+from shared.tasks.run import TaskRun
+from shared.tasks.specs import TaskSpec, register, registered, spec_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "DeadlineExceeded",
+    "ExecuteTaskOptions",
+    "InvalidOptions",
+    "ResultNotKept",
+    "ResultNotStorable",
+    "ResultUnavailable",
+    "RunLost",
+    "TaskEngine",
+    "TaskError",
+    "TaskName",
+    "TaskOutcome",
+    "TaskRun",
+    "TaskSaveOptions",
+    "TaskSpec",
+    "TaskStatus",
+    "UnknownTask",
+    "cache_manager",
+    "execute_task",
+    "get_task_data",
+    "get_task_data_from_storage",
+    "keep_task_data_in_storage",
+    "register",
+    "registered",
+    "save_task_data_in_cache",
+    "spec_of",
+]
+
+_engine = TaskEngine()  # opens no connection before it is used
+
+cache_manager = _engine.cache
+"""What this instance remembers (contract: "Dependencies", `cache_manager`)."""
+
+
+def execute_task(
+    source: str,
+    task_name: TaskName | str,
+    task: Callable[..., Any],
+    options: ExecuteTaskOptions | Mapping[str, Any] | None = None,
+) -> TaskOutcome:
+    """Run a task with its status tracked and its result kept (contract: "`execute_task`").
+
+    The task runs in a thread of its own. It may take one argument, its `TaskRun` (time left,
+    progress, logger). What it returns must be JSON: text, finite numbers, booleans, None,
+    lists and dicts of these; tuples, enum members, dates and aware datetimes are turned into
+    it. None, and `save_in="none"`, replace the result by "no data to save".
+
+    Args:
+        source: who asks for the run, a service or scheduler, say.
+        task_name: the task.
+        task: does the work, `def` or `async def`.
+        options: `ExecuteTaskOptions`, or a mapping with its keys.
+
+    Returns:
+        What became of it. A task that fails raises nothing here: its outcome says so, and so
+        do its status and its history. Its last good result stays.
+
+    Raises:
+        UnknownTask: no task has that name.
+        InvalidOptions: an unknown option, or a value that no run can have.
+        BaseException: what the task raised that is no Exception (KeyboardInterrupt, say), once
+            it is recorded.
+    """
+    return _engine.execute_task(source, task_name, task, options)
+
+
+def get_task_data(task_name: TaskName | str) -> Any:
+    """Return a task's last good result (contract: "`get_task_data`").
+
+    From this instance's cache while it is the present one (asked at most once per max-age),
+    else from Firestore or Storage. The result is the caller's own: changing it changes nothing
+    for others.
+
+    Args:
+        task_name: the task.
+
+    Returns:
+        The result; `[]` where there is none.
+
+    Raises:
+        UnknownTask: no task has that name.
+        ResultUnavailable: there may be a result, and it can't be read now.
+    """
+    return _engine.get_task_data(task_name)
+
+
+def get_task_data_from_storage(task_name: TaskName | str) -> Any:
+    """Return what Storage holds of a task (contract: "`get_task_data_from_storage`").
+
+    The object of the last good result if Storage keeps that, else the contract's path.
+
+    Args:
+        task_name: the task.
+
+    Returns:
+        The result; None where there is no object.
+
+    Raises:
+        UnknownTask: no task has that name.
+        ResultUnavailable: Firestore or Storage did not answer. (The contract returns null then,
+            too; here an outage is no "no data".)
+    """
+    return _engine.get_task_data_from_storage(task_name)
+
+
+def keep_task_data_in_storage(task_name: TaskName | str, data: list[Any] | dict[str, Any]) -> str:
+    """Store data at the contract's path (contract: "`keep_task_data_in_storage`").
+
+    Args:
+        task_name: the task.
+        data: a list or a dict of what JSON can hold.
+
+    Returns:
+        A signed URL that reads it for seven days.
+
+    Raises:
+        UnknownTask: no task has that name.
+        ResultNotStorable: the data is neither list nor dict, or holds what JSON can't.
+        ResultNotKept: the upload failed.
+    """
+    return _engine.keep_task_data_in_storage(task_name, data)
+
+
+def save_task_data_in_cache(task_name: TaskName | str, data: list[Any] | dict[str, Any]) -> None:
+    """Remember data as a task's result in this instance (contract: "`save_task_data_in_cache`").
+
+    It is served until max-age has passed; then what Firestore has is.
+
+    Args:
+        task_name: the task.
+        data: a list or a dict of what JSON can hold.
+
+    Raises:
+        UnknownTask: no task has that name.
+        TypeError: the data is neither list nor dict.
+        ResultNotStorable: it holds what JSON can't.
+    """
+    _engine.save_task_data_in_cache(task_name, data)

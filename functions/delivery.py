@@ -1,0 +1,142 @@
+"""One delivery of Cloud Scheduler: a request in, a run of the task, an answer out.
+
+The answer is what makes Cloud Scheduler's retries work: 2xx only where the tick is dealt with
+for good. It says no more than that; the log has the detail.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from firebase_functions.options import Timezone
+from firebase_functions.scheduler_fn import ScheduledEvent, on_schedule
+from flask import Request, Response, g
+
+from shared import logger
+from shared.tasks import ExecuteTaskOptions, TaskOutcome, TaskSpec, execute_task, register
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Seconds between a task's deadline and its function's time-out, to record how the run ended.
+TIMEOUT_MARGIN_SECONDS = 60
+#: Seconds that Cloud Scheduler waits for an HTTP target at most.
+LONGEST_TIMEOUT_SECONDS = 1_800
+#: Deliveries of a tick after the first has failed. With the back-off below they outlive the
+#: lease of an attempt that died, so that the tick runs all the same.
+RETRY_COUNT = 5
+#: Seconds before the first such delivery; doubled each time.
+MIN_BACKOFF_SECONDS = 10
+
+#: The SDK types its decorators by what they take, not by what they return.
+_on_schedule: Any = on_schedule
+
+#: What Cloud Scheduler is told. It retries on anything but 2xx.
+_ANSWERS = {"completed": 200, "duplicate": 200, "skipped": 200, "busy": 503}
+
+_TRACE = re.compile(r"(?:00-)?([0-9a-f]{32})\b")
+
+
+def scheduled_task(
+    spec: TaskSpec, **options: Any
+) -> Callable[[Callable[..., Any]], Callable[[Request], Response]]:
+    """Make a task the scheduled function of its name.
+
+    Args:
+        spec: what is decided for the task; registered here.
+        options: further options of `on_schedule`: memory, secrets, say.
+
+    Returns:
+        A decorator for the task, `def` or `async def`, taking its `TaskRun` or nothing.
+
+    Raises:
+        ValueError: the function is not named as its task, has no schedule, or its deadline is
+            longer than Cloud Scheduler waits.
+    """
+    register(spec)
+    timeout = int(spec.deadline_seconds) + TIMEOUT_MARGIN_SECONDS
+    schedule = spec.schedule
+    if schedule is None:
+        raise ValueError(f"{spec.name.value} has no schedule: give its TaskSpec one")
+    if timeout > LONGEST_TIMEOUT_SECONDS:
+        longest = LONGEST_TIMEOUT_SECONDS - TIMEOUT_MARGIN_SECONDS
+        raise ValueError(f"{spec.name.value}: a deadline is at most {longest} s for Cloud Scheduler")
+
+    def decorate(task: Callable[..., Any]) -> Callable[[Request], Response]:
+        if task.__name__ != spec.name.value:
+            raise ValueError(f"name the function {spec.name.value}, as its task, not {task.__name__}")
+
+        @_on_schedule(
+            schedule=schedule,
+            timezone=Timezone(spec.time_zone),
+            timeout_sec=timeout,
+            retry_count=RETRY_COUNT,
+            min_backoff_seconds=MIN_BACKOFF_SECONDS,
+            **options,
+        )  # type: ignore[untyped-decorator]
+        @functools.wraps(task)
+        def on_tick(event: ScheduledEvent) -> None:
+            g.outcome = _run(spec, task, event)
+
+        @functools.wraps(on_tick)  # discovery reads the attributes that on_schedule set
+        def on_request(request: Request) -> Response:
+            return _answer(on_tick, request)
+
+        return on_request
+
+    return decorate
+
+
+def _answer(on_tick: Callable[[Request], Response], request: Request) -> Response:
+    """Run the task for a delivery; say nothing to whatever else knocks.
+
+    The Functions emulator asks each new process for its health with a GET, which
+    functions-framework hands to the function like any other request.
+    """
+    if request.method != "POST":
+        return Response(status=204)
+    _take_trace(request)
+    g.tick = _tick(request)
+    on_tick(request)
+    # on_schedule answers an exception with its text; it is in the log, and stays there.
+    outcome: TaskOutcome | None = g.get("outcome")
+    status = 500 if outcome is None else _ANSWERS.get(outcome.status, 500)
+    return Response("ok" if status < 300 else "not done: the log says why", status, mimetype="text/plain")
+
+
+def _run(spec: TaskSpec, task: Callable[..., Any], event: ScheduledEvent) -> TaskOutcome:
+    return execute_task(
+        event.job_name or "manual",
+        spec.name,
+        task,
+        ExecuteTaskOptions(
+            save_in=spec.save_in, scheduled_for=g.tick, deadline_seconds=spec.deadline_seconds
+        ),
+    )
+
+
+def _tick(request: Request) -> datetime | None:
+    """Return the tick that is delivered; None where nothing says so, and the run is one of its own."""
+    said = request.headers.get("X-CloudScheduler-ScheduleTime")
+    if not said:
+        return None
+    try:
+        tick = datetime.fromisoformat(said)
+    except ValueError:
+        tick = None
+    if tick is None or tick.utcoffset() is None:
+        logger.warning(
+            "schedule time not understood: duplicates of this delivery can't be told", said=said[:60]
+        )
+        return None
+    return tick
+
+
+def _take_trace(request: Request) -> None:
+    """Join this request's log entries to its trace; runs and their threads inherit it."""
+    said = request.headers.get("traceparent") or request.headers.get("X-Cloud-Trace-Context") or ""
+    found = _TRACE.match(said)
+    logger.trace.set(found.group(1) if found else "")

@@ -1,0 +1,24 @@
+"""Every five minutes: how is every device? The result is in the status document."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from functions.delivery import scheduled_task
+from shared import firebase
+from shared.collectors import devices_health
+from shared.tasks import TaskName, TaskSpec
+
+if TYPE_CHECKING:
+    from shared.tasks import TaskRun
+
+SPEC = TaskSpec(
+    TaskName.collect_devices_health, schedule="every 5 minutes", deadline_seconds=240, save_in="db"
+)
+
+
+@scheduled_task(SPEC, memory=512)
+def collect_devices_health(run: TaskRun) -> list[dict[str, Any]]:
+    """Judge every device by what it last reported."""
+    return devices_health.collect(firebase.firestore_client(), datetime.now(UTC), run)

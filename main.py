@@ -1,0 +1,6 @@
+"""Every deployed function, by name; `functions/` has them."""
+
+from functions.callable.get_task_data import get_task_data
+from functions.scheduled.collect_devices_health import collect_devices_health
+
+__all__ = ["collect_devices_health", "get_task_data"]

@@ -1,0 +1,145 @@
+"""Judges every device by what it last reported (task `collect_devices_health`).
+
+Reads the collection `nx-devices`. A device's word is taken for what it is: a value that is
+missing or of the wrong type is a reason of its own and never fails the run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from google.cloud.firestore import Client
+
+    from shared.tasks import TaskRun
+
+DEVICES_COLLECTION = "nx-devices"
+#: The fields that a judgement needs; the telephone number is nobody's business here.
+FIELDS = ("name", "last_seen", "battery_voltage", "gsm_signal", "gps_fix", "firmware")
+
+#: A device that has been silent for longer is offline.
+OFFLINE_AFTER = timedelta(hours=24)
+#: A device that has been silent for longer is late.
+LATE_AFTER = timedelta(hours=1)
+#: Volts of a 12 V battery: below the first it is empty, below the second it is low.
+BATTERY_EMPTY, BATTERY_LOW = 11.5, 12.0
+#: GSM signal as modems report it (CSQ, 0 to 31; 99 is unknown): below these it is bad, or weak.
+SIGNAL_BAD, SIGNAL_WEAK = 5, 10
+SIGNAL_UNKNOWN = 99
+
+#: From best to worst.
+HEALTH = ("good", "degraded", "unhealthy", "offline")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with a device: how bad it is, and in words."""
+
+    health: str
+    reason: str
+
+
+def collect(client: Client, now: datetime, run: TaskRun | None = None) -> list[dict[str, Any]]:
+    """Return the health of every device, ordered by id.
+
+    Args:
+        client: the database.
+        now: the time that silences are measured to, UTC.
+        run: told how far the work is, and asked whether to go on.
+    """
+    devices = []
+    for snapshot in client.collection(DEVICES_COLLECTION).select(FIELDS).stream():
+        devices.append(judge(snapshot.id, snapshot.to_dict() or {}, now))
+        if run is not None:
+            run.progress(len(devices), message="judging devices")
+    devices.sort(key=lambda device: str(device["id"]))
+    return devices
+
+
+def judge(device_id: str, report: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Return a device's health with the reasons, and what it is judged by.
+
+    Args:
+        device_id: the document's id.
+        report: the device's last report, fields as in `FIELDS`; any may be missing or wrong.
+        now: the time, UTC.
+    """
+    findings = [*_silence(report, now), *_battery(report), *_signal(report), *_position(report)]
+    worst = max((finding.health for finding in findings), key=HEALTH.index, default="good")
+    last_seen = report.get("last_seen")
+    return {
+        "id": device_id,
+        "name": _text(report.get("name")),
+        "health": worst,
+        "reasons": [finding.reason for finding in findings],
+        "last_seen": last_seen if isinstance(last_seen, datetime) else None,
+        "battery_voltage": _number(report.get("battery_voltage")),
+        "gsm_signal": _number(report.get("gsm_signal")),
+        "gps_fix": report.get("gps_fix") if isinstance(report.get("gps_fix"), bool) else None,
+        "firmware": _text(report.get("firmware")),
+    }
+
+
+def count_by_health(devices: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many devices have which health."""
+    counted = Counter(device["health"] for device in devices)
+    return {health: counted[health] for health in HEALTH}
+
+
+def _silence(report: Mapping[str, Any], now: datetime) -> list[Finding]:
+    last_seen = report.get("last_seen")
+    if not isinstance(last_seen, datetime):
+        return [Finding("offline", "never seen")]
+    silent = now - last_seen
+    if silent > OFFLINE_AFTER:
+        return [Finding("offline", f"silent for {_duration(silent)}")]
+    if silent > LATE_AFTER:
+        return [Finding("degraded", f"silent for {_duration(silent)}")]
+    return []
+
+
+def _battery(report: Mapping[str, Any]) -> list[Finding]:
+    volts = _number(report.get("battery_voltage"))
+    if volts is None:
+        return [Finding("degraded", "battery voltage unknown")]
+    if volts < BATTERY_EMPTY:
+        return [Finding("unhealthy", f"battery empty ({volts:.1f} V)")]
+    if volts < BATTERY_LOW:
+        return [Finding("degraded", f"battery low ({volts:.1f} V)")]
+    return []
+
+
+def _signal(report: Mapping[str, Any]) -> list[Finding]:
+    signal = _number(report.get("gsm_signal"))
+    if signal is None or signal == SIGNAL_UNKNOWN:
+        return [Finding("degraded", "GSM signal unknown")]
+    if signal < SIGNAL_BAD:
+        return [Finding("unhealthy", f"GSM signal bad ({signal:g})")]
+    if signal < SIGNAL_WEAK:
+        return [Finding("degraded", f"GSM signal weak ({signal:g})")]
+    return []
+
+
+def _position(report: Mapping[str, Any]) -> list[Finding]:
+    return [] if report.get("gps_fix") is True else [Finding("degraded", "no GPS fix")]
+
+
+def _duration(silent: timedelta) -> str:
+    hours = int(silent.total_seconds() // 3600)
+    return f"{hours // 24} d {hours % 24} h" if hours >= 24 else f"{hours} h"
+
+
+def _number(value: object) -> float | None:
+    """Return a finite number; a device that reports NaN reports nothing."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) < float("inf") else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

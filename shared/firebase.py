@@ -1,0 +1,102 @@
+"""Clients of Firebase and Google Cloud, each made at its first use and then kept.
+
+Nothing is made at import: discovery imports every function without credentials, and
+gunicorn forks after the import, which gRPC channels don't outlive.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from shared import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import firebase_admin
+    from google.cloud.firestore import Client
+    from google.cloud.storage import Bucket
+
+_lock = threading.RLock()  # making one client may need another
+_made: dict[str, Any] = {}
+
+
+def app() -> firebase_admin.App:
+    """Return the Firebase app that checks callers' tokens."""
+
+    def make() -> Any:
+        import firebase_admin  # noqa: PLC0415  (a scheduled function checks no tokens)
+
+        return firebase_admin.initialize_app(options={"projectId": settings.project_id()})
+
+    return _once("app", make)
+
+
+@dataclass(frozen=True, slots=True)
+class FirestoreWire:
+    """What a caller needs to speak to Firestore over gRPC itself.
+
+    Attributes:
+        channel: the client library's own channel, credentials and keep-alive included.
+        database: `projects/…/databases/…`.
+        metadata: the headers that each call carries.
+    """
+
+    channel: Any
+    database: str
+    metadata: tuple[tuple[str, str], ...]
+
+
+def firestore_wire() -> FirestoreWire:
+    """Return the client's channel, for calls whose messages are made by hand."""
+
+    def make() -> FirestoreWire:
+        client = firestore_client()
+        database = client._database_string  # noqa: SLF001  (no public name carries it)
+        return FirestoreWire(
+            channel=client._firestore_api.transport.grpc_channel,  # noqa: SLF001  (the one way to it)
+            database=database,
+            metadata=(
+                *client._rpc_metadata,  # noqa: SLF001  (it knows what an emulator wants)
+                ("x-goog-request-params", f"database={quote(database, safe='')}"),
+            ),
+        )
+
+    wire: FirestoreWire = _once("wire", make)
+    return wire
+
+
+def firestore_client() -> Client:
+    """Return the Firestore client; its channel is shared by all threads."""
+
+    def make() -> Any:
+        from google.cloud.firestore import Client  # noqa: PLC0415  (discovery needs no client)
+
+        return Client(project=settings.project_id())
+
+    client: Client = _once("firestore", make)
+    return client
+
+
+def bucket() -> Bucket:
+    """Return the bucket that keeps large results; asks the server nothing."""
+
+    def make() -> Any:
+        from google.cloud.storage import Client  # noqa: PLC0415  (only large results need Storage)
+
+        return Client(project=settings.project_id()).bucket(settings.bucket_name())
+
+    return _once("bucket", make)
+
+
+def _once(name: str, make: Callable[[], Any]) -> Any:
+    made = _made.get(name)
+    if made is None:
+        with _lock:
+            made = _made.get(name)
+            if made is None:
+                made = _made[name] = make()
+    return made

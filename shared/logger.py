@@ -1,0 +1,109 @@
+"""Logs: structured JSON in the cloud, one readable line locally.
+
+A log entry is an event in words and the fields that tell it apart. `trace` joins the entries
+of one request; functions set it, tasks inherit it. Fields hold identities and figures, never
+a task's data.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from shared import settings
+
+trace: contextvars.ContextVar[str] = contextvars.ContextVar("trace", default="")
+"""The request's trace id (32 hexadecimal digits), empty outside a request."""
+
+_FIELDS = "nx_fields"
+
+
+def info(event: str, **fields: Any) -> None:
+    """Log what went as it should."""
+    _log(logging.INFO, event, fields)
+
+
+def warning(event: str, **fields: Any) -> None:
+    """Log what was not expected and did no harm."""
+    _log(logging.WARNING, event, fields)
+
+
+def error(event: str, **fields: Any) -> None:
+    """Log what a person must know of."""
+    _log(logging.ERROR, event, fields)
+
+
+def _log(level: int, event: str, fields: dict[str, Any]) -> None:
+    # The event is no format string: a task's error may hold a percent sign.
+    _logger().log(level, "%s", event, extra={_FIELDS: fields})
+
+
+def _logger() -> logging.Logger:
+    logger = logging.getLogger("nx-tasks")
+    if not logger.handlers:
+        handler = _Handler()
+        handler.setFormatter(_CloudFormatter() if settings.in_cloud() else _LineFormatter())
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False  # functions-framework's root handler would print it twice
+    return logger
+
+
+class _Handler(logging.Handler):
+    """Writes to whatever standard output is at that moment; a log that can't be written fails nothing."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+            encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+            sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+            sys.stdout.flush()
+        except Exception:  # noqa: BLE001  (a closed or full stream must not fail a run)
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's own name)
+        """Say nothing: where the log can't be written there is nobody to tell."""
+
+
+class _CloudFormatter(logging.Formatter):
+    """One JSON object a line, with the field names that Cloud Logging understands."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "severity": record.levelname,
+            "message": record.getMessage(),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            **_fields(record),
+        }
+        if trace.get():
+            entry["logging.googleapis.com/trace"] = f"projects/{settings.project_id()}/traces/{trace.get()}"
+        return orjson.dumps(entry, default=_text, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class _LineFormatter(logging.Formatter):
+    """Time, severity where it matters, the event and its fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = " ".join(
+            f"{name}={_text(value)}" for name, value in _fields(record).items() if value is not None
+        )
+        severity = "" if record.levelno == logging.INFO else f"{record.levelname} "
+        moment = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        return f"{moment} {severity}{record.getMessage()} {fields}".rstrip().replace("\n", "\\n")
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = getattr(record, _FIELDS, {})
+    return fields
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  (a value whose str() fails must not fail the log)
+        return f"<{type(value).__name__}>"

@@ -1,0 +1,123 @@
+"""What a warm instance remembers: results as JSON, with the version they are.
+
+Entries hold bytes, so that nobody who was handed a result can change what the next one gets.
+Results of tasks and other cached things have key spaces of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from shared.tasks.names import TaskName
+from shared.tasks.results import kind_of, normalise
+
+if TYPE_CHECKING:
+    from shared.tasks.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class CachedResult:
+    """A result as it is remembered.
+
+    Attributes:
+        encoded: the result as JSON, UTF-8.
+        version: which result of the task it is; None where only this process knows it.
+        checked_at: when the version was last known to be the present one, on the clock's
+            monotonic scale.
+    """
+
+    encoded: bytes
+    version: str | None
+    checked_at: float
+
+
+class CacheManager:
+    """The contract's `cache_manager`, safe to share between threads.
+
+    A key that is a `TaskName` is that task's result, the one that `get_task_data` serves. Any
+    other key is a thing of the caller's own: `"collect_devices_health"` as plain text and the
+    task of that name don't meet.
+
+    Args:
+        clock: says when an entry was set.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._results: dict[TaskName, CachedResult] = {}
+        self._others: dict[str, bytes] = {}
+
+    def set_array_data(self, key: TaskName | str, data: list[Any]) -> None:
+        """Remember an array; it replaces whatever the key held.
+
+        Raises:
+            TypeError: the data is no list.
+            ResultNotStorable: it holds what JSON can't.
+        """
+        if not isinstance(data, list | tuple):
+            raise TypeError(f"set_array_data takes a list, not a {kind_of(data)}")
+        self._set(key, data)
+
+    def get_array_data(self, key: TaskName | str) -> list[Any] | None:
+        """Return the array the key holds, the caller's own copy; None where it holds none."""
+        value = self._get(key)
+        return value if isinstance(value, list) else None
+
+    def set_object_data(self, key: TaskName | str, data: dict[str, Any]) -> None:
+        """Remember an object; it replaces whatever the key held.
+
+        Raises:
+            TypeError: the data is no dict.
+            ResultNotStorable: it holds what JSON can't.
+        """
+        if not isinstance(data, dict):
+            raise TypeError(f"set_object_data takes a dict, not a {kind_of(data)}")
+        self._set(key, data)
+
+    def get_object_data(self, key: TaskName | str) -> dict[str, Any] | None:
+        """Return the object the key holds, the caller's own copy; None where it holds none."""
+        value = self._get(key)
+        return value if isinstance(value, dict) else None
+
+    def result(self, task: TaskName) -> CachedResult | None:
+        """Return what is remembered of a task's result."""
+        return self._results.get(task)
+
+    def set_result(self, task: TaskName, encoded: bytes, version: str | None) -> None:
+        """Remember a task's result, known to be the present one now."""
+        entry = CachedResult(encoded, version, self._clock.monotonic())
+        with self._lock:
+            self._results[task] = entry
+
+    def confirm(self, task: TaskName, version: str) -> None:
+        """Note that this version is the present one now, unless another has come meanwhile."""
+        with self._lock:
+            entry = self._results.get(task)
+            if entry is not None and entry.version == version:
+                self._results[task] = replace(entry, checked_at=self._clock.monotonic())
+
+    def forget(self, task: TaskName) -> None:
+        """Drop a task's result: the next reader asks Firestore."""
+        with self._lock:
+            self._results.pop(task, None)
+
+    def _set(self, key: TaskName | str, data: Any) -> None:
+        encoded = normalise(data).encoded
+        if isinstance(key, TaskName):
+            self.set_result(key, encoded, None)
+        else:
+            with self._lock:
+                self._others[key] = encoded
+
+    def _get(self, key: TaskName | str) -> Any:
+        if isinstance(key, TaskName):
+            entry = self._results.get(key)
+            encoded = None if entry is None else entry.encoded
+        else:
+            encoded = self._others.get(key)
+        return None if encoded is None else orjson.loads(encoded)

@@ -1,0 +1,152 @@
+"""The run protocol's decisions: what to do with this S, this H, at this time.
+
+Pure functions of what was read. They ask no server and write nothing; `attempt` carries out
+what they say, and the tests explore them exhaustively.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
+
+from shared.tasks.names import TaskStatus
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from shared.tasks.document import RunDocument, TaskDocument
+
+#: Who holds a task whose document the original wrote.
+ORIGINAL = "original"
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Begin an attempt.
+
+    Attributes:
+        attempt: its number, from 1.
+        reopens: the version of the run's history that the write replaces; None creates it.
+        closes: a dead run of another tick, whose history is closed as failed in the same commit.
+        adopts: whether the document's result is the original's and gets a version.
+    """
+
+    attempt: int
+    reopens: Timestamp | None = None
+    closes: str | None = None
+    adopts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Do not run, and record it.
+
+    Attributes:
+        reason: "suspended" or "overlap".
+        holder: the run that holds the task, for an overlap.
+    """
+
+    reason: str
+    holder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """This run has completed already: a duplicate delivery. Do nothing at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """An attempt of this same run may be alive: come back later, so that a dead one is outlived."""
+
+
+StartDecision: TypeAlias = Take | Skip | Duplicate | Busy
+
+
+class Standing(Enum):
+    """How an attempt stands after a write of its own was refused, or its answer lost."""
+
+    own = "own"
+    """The task is still this attempt's: write again, on the version just read."""
+    done = "done"
+    """The write was applied, only its answer was lost."""
+    superseded = "superseded"
+    """Another attempt, or the watchdog, ended this one: it may write nothing more to S."""
+
+
+def decide_start(
+    task: TaskDocument,
+    run: RunDocument | None,
+    *,
+    run_id: str,
+    now: datetime,
+    skew: timedelta,
+    deadline: timedelta,
+) -> StartDecision:
+    """Decide what a delivery of a tick leads to (protocol, "Start").
+
+    Args:
+        task: S as read, or an empty one where there is none.
+        run: H of this run as read, None where there is none.
+        run_id: the run that wants to start.
+        now: the time, UTC.
+        skew: how far clocks of two instances may be apart; a lease counts as living that much longer.
+        deadline: how long a run of the original's, which knows no lease, may be at work.
+    """
+    if task.is_suspended:
+        return Skip("suspended")
+    if run is not None and run.state == TaskStatus.completed:
+        return Duplicate()
+    holder = living_holder(task, now=now, skew=skew, deadline=deadline)
+    if holder is not None:
+        return Busy() if holder == run_id else Skip("overlap", holder)
+    of_this_run = task.attempt if task.run_id == run_id else 0
+    dead = task.run_id if task.state == TaskStatus.running and task.run_id != run_id else None
+    return Take(
+        attempt=max(run.attempt if run else 0, of_this_run) + 1,
+        reopens=run.update_time if run else None,
+        closes=dead,
+        adopts=task.exists and task.result is None and task.run_id is None,
+    )
+
+
+def living_holder(task: TaskDocument, *, now: datetime, skew: timedelta, deadline: timedelta) -> str | None:
+    """Return the run that holds the task by a living lease, `ORIGINAL` for one of the original's, or None."""
+    if task.run_id is not None:
+        alive = (
+            task.state == TaskStatus.running
+            and task.lease_until is not None
+            and now < task.lease_until + skew
+        )
+        return task.run_id if alive else None
+    began = task.started or task.timestamp
+    if task.status == TaskStatus.running and began is not None and now < began + deadline + skew:
+        return ORIGINAL
+    return None
+
+
+def is_own(task: TaskDocument, token: str) -> bool:
+    """Tell whether the task is still this attempt's.
+
+    The token alone is not enough: takeover and watchdog leave it in a run they failed.
+    """
+    return task.token == token and task.state == TaskStatus.running
+
+
+def standing(task: TaskDocument, run: RunDocument | None, *, token: str, goal: TaskStatus) -> Standing:
+    """Decide how an attempt stands that wrote its end and did not hear that it was applied.
+
+    Args:
+        task: S as read after the write.
+        run: H as read with it.
+        token: the attempt's fence.
+        goal: what the write would have made of the run, completed or failed.
+    """
+    if is_own(task, token):
+        return Standing.own
+    ended_in_task = task.token == token and task.state == goal
+    ended_in_run = run is not None and run.token == token and run.state == goal
+    return Standing.done if ended_in_task or ended_in_run else Standing.superseded

@@ -1,0 +1,194 @@
+"""The two documents of a task as they are read: its status (S) and one run of its history (H).
+
+The fields are those of the contract ("Task Document Structure") and, in the map `run`, the
+engine's own. A document that another implementation wrote is read the same way; what it lacks,
+or holds in a type of its own, is None here. `writes` is where documents are written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from shared.tasks.names import SUSPENDED_SPELLINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+#: What a decision needs of the status and of a run: all but the result, which may be a mebibyte.
+#: One mask serves both documents, as they are read in one call.
+DECISION_MASK = ("status", "started", "completed", "timestamp", "run", "state", "token", "attempt")
+#: What tells whether a result is another than the one at hand.
+VERSION_MASK = ("status", "completed", "timestamp", "run.result")
+
+#: `saved_in` of a result that the original wrote: `data` is read as the contract says.
+SAVED_BY_CONTRACT = "contract"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultPointer:
+    """What `run.result` says of the last good result, whose value `data` or an object holds.
+
+    Attributes:
+        version: unique among all results of the task; readers compare it.
+        saved_in: "db", "storage", "none", or "contract" for one of the original's.
+        run_id: the run that gave the result; None for one of the original's.
+        completed: when it was published, in UTC.
+        path: of the immutable object in the bucket, for "storage"; the field is `object`.
+        size_bytes: length of the result as JSON, uncompressed.
+        count: records of an array or entries of a map; None for a bare value.
+        encoding: "gzip" where the object is compressed.
+    """
+
+    version: str
+    saved_in: str
+    run_id: str | None = None
+    completed: datetime | None = None
+    path: str | None = None
+    size_bytes: int | None = None
+    count: int | None = None
+    encoding: str | None = None
+
+    @classmethod
+    def parse(cls, value: object) -> ResultPointer | None:
+        """Return the pointer that `run.result` holds, or None for the original's documents."""
+        if not isinstance(value, dict):
+            return None
+        version, saved_in = _text(value.get("version")), _text(value.get("saved_in"))
+        if not version or not saved_in:
+            return None
+        return cls(
+            version=version,
+            saved_in=saved_in,
+            run_id=_text(value.get("run_id")),
+            completed=_moment(value.get("completed")),
+            path=_text(value.get("object")),
+            size_bytes=_number(value.get("size_bytes")),
+            count=_number(value.get("count")),
+            encoding=_text(value.get("encoding")),
+        )
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the fields as they are written, without those that are None."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        named["object"] = named.pop("path")
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDocument:
+    """The status document S, without its result.
+
+    Attributes:
+        update_time: the version that a write is conditioned on; None where there is no document.
+        status: the contract's field as it stands, in whatever spelling.
+        started, completed, timestamp: the contract's fields, in UTC.
+        run_id, attempt, token: the current or last run, its attempt and its fence. No run_id
+            means that the document is the original's.
+        state: "running", "completed" or "failed": what `status` says unless suspended.
+        lease_until: until when the run at work may not be taken over.
+        suspended: who suspended the task, when and why, while it is suspended.
+        result: describes `data`; None where the original wrote it, or where there is none.
+    """
+
+    update_time: Timestamp | None = None
+    status: str | None = None
+    started: datetime | None = None
+    completed: datetime | None = None
+    timestamp: datetime | None = None
+    run_id: str | None = None
+    attempt: int = 0
+    token: str | None = None
+    state: str | None = None
+    lease_until: datetime | None = None
+    suspended: Mapping[str, Any] | None = None
+    result: ResultPointer | None = None
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], update_time: Timestamp) -> TaskDocument:
+        """Return the document that these decoded fields are."""
+        run = values.get("run")
+        run = run if isinstance(run, dict) else {}
+        suspended = run.get("suspended")
+        return cls(
+            update_time=update_time,
+            status=_text(values.get("status")),
+            started=_moment(values.get("started")),
+            completed=_moment(values.get("completed")),
+            timestamp=_moment(values.get("timestamp")),
+            run_id=_text(run.get("id")),
+            attempt=_number(run.get("attempt")) or 0,
+            token=_text(run.get("token")),
+            state=_text(run.get("state")),
+            lease_until=_moment(run.get("lease_until")),
+            suspended=suspended if isinstance(suspended, dict) else None,
+            result=ResultPointer.parse(run.get("result")),
+        )
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a document at all."""
+        return self.update_time is not None
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the task's ticks are to be skipped."""
+        return self.suspended is not None or self.status in SUSPENDED_SPELLINGS
+
+    @property
+    def result_version(self) -> str:
+        """The version of the result that `data` holds, of whatever origin; changes when it does."""
+        if self.result is not None:
+            return self.result.version
+        return f"original:{_iso(self.completed)}:{_iso(self.timestamp)}:{self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDocument:
+    """One run of the history, H, as far as decisions need it.
+
+    Attributes:
+        update_time: the version that a write is conditioned on.
+        state: "running", "completed", "failed", or "skipped".
+        token: the fence of its last attempt.
+        attempt: how many attempts it had.
+    """
+
+    update_time: Timestamp
+    state: str | None = None
+    token: str | None = None
+    attempt: int = 0
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], update_time: Timestamp) -> RunDocument:
+        """Return the document that these decoded fields are."""
+        return cls(
+            update_time=update_time,
+            state=_text(values.get("state")),
+            token=_text(values.get("token")),
+            attempt=_number(values.get("attempt")) or 0,
+        )
+
+
+def original_version(task: TaskDocument) -> str:
+    """Return the version that a result of the original's gets once this engine runs the task."""
+    return f"original:{_iso(task.completed or task.timestamp)}"
+
+
+def _iso(moment: datetime | None) -> str:
+    return moment.isoformat() if moment else ""
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _moment(value: object) -> datetime | None:
+    return value if isinstance(value, datetime) else None

@@ -1,0 +1,156 @@
+"""The engine of a process: what `execute_task`, `get_task_data` and their kin work with.
+
+It keeps what outlives a single run: the cache, what each task's document was when this
+instance last wrote it, and tasks that outlived their deadline.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from shared import firebase
+from shared.tasks.cache import CacheManager
+from shared.tasks.clock import Clock, SystemClock
+from shared.tasks.errors import InvalidOptions, ResultNotKept, ResultNotStorable
+from shared.tasks.execution import Execution, Parts
+from shared.tasks.names import TaskName, contract_object, parse_task_name
+from shared.tasks.objects import Objects
+from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
+from shared.tasks.reader import ResultReader
+from shared.tasks.results import kind_of, normalise
+from shared.tasks.specs import spec_of
+from shared.tasks.store import Store
+from shared.tasks.writes import RunIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from shared.tasks.document import TaskDocument
+    from shared.tasks.publish import Publication
+    from shared.tasks.work import Work
+
+#: Characters that `source` may have; it is a name, not a payload.
+MAX_SOURCE = 500
+
+
+class TaskEngine:
+    """Runs tasks and serves their results. Safe to share between threads.
+
+    Args:
+        store: the status documents and the history; by default the project's Firestore.
+        objects: the large results; by default the project's bucket.
+        clock: the time; by default the machine's.
+        new_token: draws an attempt's fence.
+    """
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        objects: Objects | None = None,
+        clock: Clock | None = None,
+        new_token: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        clock = clock or SystemClock()
+        self.cache = CacheManager(clock)
+        self._parts = Parts(
+            store or Store(firebase.firestore_wire), objects or Objects(firebase.bucket), self.cache, clock
+        )
+        self._reader = ResultReader(self._parts.store, self._parts.objects, self.cache, clock)
+        self._new_token = new_token
+        self._lock = threading.Lock()
+        self._remembered: dict[TaskName, TaskDocument] = {}
+        self._left_behind: dict[TaskName, Work[Publication]] = {}
+
+    def execute_task(
+        self,
+        source: str,
+        task_name: TaskName | str,
+        task: Callable[..., Any],
+        options: ExecuteTaskOptions | Mapping[str, Any] | None = None,
+    ) -> TaskOutcome:
+        """Run a task; `shared.tasks.execute_task` tells the rest."""
+        name = parse_task_name(task_name)
+        chosen = ExecuteTaskOptions.of(options)
+        run = self._identity(_checked_source(source), name, chosen.scheduled_for)
+        if self._has_left_behind(name):
+            return TaskOutcome(run.run_id, "busy", error="a task past its deadline is still at work here")
+
+        def left_behind(work: Work[Publication]) -> None:
+            self._left_behind[name] = work
+
+        execution = Execution(self._parts, run, task, chosen, left_behind)
+        with self._lock:
+            remembered = self._remembered.pop(name, None)
+        outcome = execution.carry_out(remembered)
+        left = execution.remembered()
+        if left is not None:
+            with self._lock:
+                self._remembered[name] = left
+        return outcome
+
+    def get_task_data(self, task_name: TaskName | str) -> Any:
+        """Return a task's last good result; `shared.tasks.get_task_data` tells the rest."""
+        name = parse_task_name(task_name)
+        return orjson.loads(self._reader.read(name, max_age=spec_of(name).max_age_seconds))
+
+    def get_task_data_from_storage(self, task_name: TaskName | str) -> Any:
+        """Return the stored result; `shared.tasks.get_task_data_from_storage` tells the rest."""
+        encoded = self._reader.read_stored(parse_task_name(task_name))
+        return None if encoded is None else orjson.loads(encoded)
+
+    def keep_task_data_in_storage(self, task_name: TaskName | str, data: Any) -> str:
+        """Store data and sign a URL; `shared.tasks.keep_task_data_in_storage` tells the rest."""
+        path = contract_object(parse_task_name(task_name))
+        result = normalise(data)
+        if not result.is_collection:
+            raise ResultNotStorable(f"a {kind_of(data)} is kept in no object: pass a list or a dict")
+        try:
+            self._parts.objects.write(path, result.encoded)
+            return self._parts.objects.signed_url(path)
+        except Exception as error:
+            raise ResultNotKept(f"Storage did not take the data: {type(error).__name__}: {error}") from error
+
+    def save_task_data_in_cache(self, task_name: TaskName | str, data: Any) -> None:
+        """Remember data; `shared.tasks.save_task_data_in_cache` tells the rest."""
+        name = parse_task_name(task_name)
+        if isinstance(data, dict):
+            self.cache.set_object_data(name, data)
+        else:
+            self.cache.set_array_data(name, data)
+
+    def _identity(self, source: str, name: TaskName, scheduled_for: datetime | None) -> RunIdentity:
+        tick = None if scheduled_for is None else scheduled_for.astimezone(UTC)
+        return RunIdentity(
+            documents=self._parts.store.documents,
+            task=name,
+            run_id=uuid.uuid4().hex if tick is None else run_id_of(tick),
+            token=self._new_token(),
+            source=source,
+            scheduled_for=tick,
+        )
+
+    def _has_left_behind(self, name: TaskName) -> bool:
+        work = self._left_behind.get(name)
+        if work is None or work.alive:
+            return work is not None
+        self._left_behind.pop(name, None)
+        return False
+
+
+def run_id_of(scheduled_for: datetime) -> str:
+    """Return the id of the run of a tick: its time in UTC, with microseconds."""
+    return scheduled_for.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _checked_source(source: object) -> str:
+    if not isinstance(source, str) or not source.strip() or len(source) > MAX_SOURCE:
+        raise InvalidOptions(f"source is no text of 1 to {MAX_SOURCE} characters: name who asks for the run")
+    if not source.isprintable():
+        raise InvalidOptions("source has characters that are not printable: name who asks for the run")
+    return source

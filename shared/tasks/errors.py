@@ -1,0 +1,64 @@
+"""Errors of the engine, raised where the cause is known. Each text tells the reader what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class TaskError(Exception):
+    """Root of the engine's errors."""
+
+
+class UnknownTask(TaskError, ValueError):
+    """No task has that name."""
+
+    def __init__(self, name: object, known: Iterable[str]) -> None:
+        shown = repr(name) if isinstance(name, str) and len(name) <= 100 else f"a {type(name).__name__}"
+        super().__init__(f"unknown task {shown}: use one of {', '.join(sorted(known))}")
+
+
+class InvalidOptions(TaskError, ValueError):
+    """Options of a run that no run can have; the text names the option."""
+
+
+class ResultNotStorable(TaskError, ValueError):
+    """A result holds what JSON or its readers can't; the text names the place in the result."""
+
+
+class ResultUnavailable(TaskError):
+    """A result exists and can't be read now. Never raised for "no data"."""
+
+
+class StoreError(TaskError):
+    """Firestore did not do what it was asked."""
+
+
+class WriteRefused(StoreError):
+    """A commit's condition no longer held: somebody else wrote the document. Nothing was written."""
+
+
+class WriteUnknown(StoreError):
+    """A commit was sent and its answer lost: it may have been applied or not."""
+
+
+class WriteRejected(StoreError):
+    """Firestore can't store what the commit holds. Trying again won't help."""
+
+
+class StoreUnavailable(StoreError):
+    """Firestore could not be read within the time given."""
+
+
+class RunLost(TaskError):
+    """Another attempt holds the task: this one can publish nothing and should end."""
+
+
+class DeadlineExceeded(TaskError):
+    """The task ran longer than its deadline."""
+
+
+class ResultNotKept(TaskError):
+    """A result could not be stored; the text says why. The run that made it has failed."""

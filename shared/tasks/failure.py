@@ -1,0 +1,65 @@
+"""A failure in words: what of an exception goes into the status, the history and the log."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+#: Characters that an error may take in a document.
+MAX_MESSAGE = 1_500
+#: Characters of a traceback in the history; its end says most.
+MAX_TRACEBACK = 4_000
+#: Frames of a traceback, counted from where the error was raised.
+MAX_FRAMES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run failed.
+
+    Attributes:
+        kind: the exception's type.
+        message: what it said; empty where it said nothing.
+        trace: the shortened traceback; empty where there is none.
+    """
+
+    kind: str
+    message: str
+    trace: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Put an exception in words; never raises, whatever the exception does."""
+        return cls(_clean(type(error).__name__, 200), _clean(_said(error), MAX_MESSAGE), _trace(error))
+
+    @property
+    def text(self) -> str:
+        """Type and message, as the contract's field `error` has them: at most 1,500 characters."""
+        return _clean(f"{self.kind}: {self.message}" if self.message else self.kind, MAX_MESSAGE)
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the fields of the history."""
+        return {"type": self.kind, "message": self.message, "traceback": self.trace}
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  (an exception's own str() may fail in any way)
+        return "(its message can't be read)"
+
+
+def _trace(error: BaseException) -> str:
+    try:
+        frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
+        lines = [f"{frame.filename}:{frame.lineno} in {frame.name}: {frame.line}" for frame in frames]
+        return _clean("\n".join(lines)[-MAX_TRACEBACK:], MAX_TRACEBACK)
+    except Exception:  # noqa: BLE001  (a traceback is a help, not worth a run's end)
+        return ""
+
+
+def _clean(text: str, length: int) -> str:
+    """Cut a text, and replace what is no Unicode: Firestore refuses a lone surrogate."""
+    shown = text if len(text) <= length else f"{text[: length - 1]}…"
+    return shown.encode("utf-8", "replace").decode()

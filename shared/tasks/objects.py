@@ -1,0 +1,221 @@
+"""Results in the bucket: written whole, read whole, signed for readers of the contract.
+
+An attempt's own object is written once and never changed. The contract's path is a mirror of
+the last good result, for readers that know only the contract.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from google.api_core import exceptions as google_errors
+
+from shared import settings
+from shared.tasks.errors import ResultUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.cloud.storage import Blob, Bucket
+
+#: How long a signed URL lives (contract: "`keep_task_data_in_storage`"): V4's longest.
+SIGNED_URL_LIFE = timedelta(days=7)
+#: Bytes that a stored result may have uncompressed and still be read into memory at once.
+MAX_RESULT_BYTES = 1 << 30
+#: What `version` is called in an object's own metadata.
+VERSION_KEY = "nx-version"
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class Objects:
+    """Reads and writes objects of the results' bucket. Safe to share between threads.
+
+    Args:
+        bucket: gives the bucket; asked at the first call, not before.
+        call_seconds: bound on one try of a call.
+        total_seconds: bound on a call with its repetitions.
+    """
+
+    def __init__(
+        self, bucket: Callable[[], Bucket], *, call_seconds: float = 30.0, total_seconds: float = 120.0
+    ) -> None:
+        self._bucket = bucket
+        self._call_seconds = call_seconds
+        self._total_seconds = total_seconds
+
+    def write(self, path: str, encoded: bytes, *, version: str | None = None, once: bool = False) -> int:
+        """Store JSON under a path, compressed as one gzip member.
+
+        Args:
+            path: the object's path.
+            encoded: the JSON, UTF-8.
+            version: kept in the object's metadata, where given.
+            once: the path is this caller's alone: an object found there is its own, sent before
+                an answer was lost.
+
+        Returns:
+            The stored bytes.
+
+        Raises:
+            google.api_core.exceptions.GoogleAPIError: Storage did not take it.
+        """
+        stored = gzip.compress(encoded, compresslevel=6, mtime=0)
+        blob = self._bucket().blob(path)
+        blob.content_encoding = "gzip"
+        blob.cache_control = "private, no-store"
+        if version is not None:
+            blob.metadata = {VERSION_KEY: version}
+        condition = {"if_generation_match": 0} if once else {}
+        try:
+            blob.upload_from_string(
+                stored,
+                content_type="application/json",
+                timeout=self._call_seconds,
+                retry=self._retry(),
+                **condition,
+            )
+        except google_errors.PreconditionFailed:
+            if not once:
+                raise
+        return len(stored)
+
+    def read(self, path: str) -> tuple[bytes, str | None] | None:
+        """Return an object's JSON and the version in its metadata, or None where there is none.
+
+        Raises:
+            ResultUnavailable: Storage did not answer, or the object is no JSON of bearable size.
+        """
+        blob = self._bucket().blob(path)
+        try:
+            # As stored: servers differ in what they decompress on the way, and a length they
+            # announce is that of the stored bytes.
+            stored = blob.download_as_bytes(
+                raw_download=True, timeout=self._call_seconds, retry=self._retry()
+            )
+            if blob.metadata is None:
+                blob.reload(timeout=self._call_seconds, retry=self._retry())
+        except google_errors.NotFound:
+            return None
+        except Exception as error:
+            raise ResultUnavailable(f"Storage could not be read: {path}: {type(error).__name__}") from error
+        return _decompress(stored, path), (blob.metadata or {}).get(VERSION_KEY)
+
+    def signed_url(self, path: str) -> str:
+        """Return a URL that reads the object without credentials for seven days.
+
+        On Cloud Run there is no private key: the IAM API signs. An emulator can't sign, and its
+        plain URL reads the object just so. This is the one place that knows the difference.
+
+        Raises:
+            google.auth.exceptions.GoogleAuthError: no credentials, or IAM refused to sign.
+        """
+        emulator = settings.storage_emulator()
+        if emulator is not None:
+            bucket = quote(self._bucket().name, safe="")
+            return f"{emulator}/download/storage/v1/b/{bucket}/o/{quote(path, safe='')}?alt=media"
+        return self._sign(path)
+
+    def _sign(self, path: str) -> str:
+        import google.auth  # noqa: PLC0415  (only a large result is ever signed)
+        from google.auth.transport.requests import Request  # noqa: PLC0415
+
+        credentials: Any
+        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        credentials.refresh(Request())
+        url: str = (
+            self._bucket()
+            .blob(path)
+            .generate_signed_url(
+                version="v4",
+                expiration=SIGNED_URL_LIFE,
+                method="GET",
+                service_account_email=credentials.service_account_email,
+                access_token=credentials.token,
+            )
+        )
+        return url
+
+    def remove(self, path: str) -> None:
+        """Remove an object; one that is gone already is no error."""
+        try:
+            self._bucket().blob(path).delete(timeout=self._call_seconds, retry=self._retry())
+        except google_errors.NotFound:
+            return
+
+    def metadata(self, path: str) -> tuple[int, str | None]:
+        """Return an object's generation (0 where there is none) and the version in its metadata."""
+        blob = self._bucket().get_blob(path, timeout=self._call_seconds, retry=self._retry())
+        if blob is None:
+            return 0, None
+        return int(blob.generation or 0), (blob.metadata or {}).get(VERSION_KEY)
+
+    def copy(self, source: str, target: str, *, generation: int) -> bool:
+        """Copy an object, content and metadata, if the target still has that generation.
+
+        The server copies where it can; where it can't (the official emulator answers 501), the
+        stored bytes pass through here.
+
+        Returns:
+            Whether it was copied; False where the target has changed.
+
+        Raises:
+            google.api_core.exceptions.GoogleAPIError: Storage did not do it; NotFound where the
+                source is gone.
+        """
+        bucket = self._bucket()
+        original, copied = bucket.blob(source), bucket.blob(target)
+        try:
+            token = None
+            while True:
+                token, _, _ = copied.rewrite(
+                    original, token=token, if_generation_match=generation, timeout=self._call_seconds
+                )
+                if token is None:
+                    return True
+        except google_errors.PreconditionFailed:
+            return False
+        except google_errors.MethodNotImplemented:
+            return self._copy_through(original, copied, generation)
+
+    def _copy_through(self, original: Blob, copied: Blob, generation: int) -> bool:
+        stored = original.download_as_bytes(raw_download=True, timeout=self._call_seconds)
+        original.reload(timeout=self._call_seconds)
+        copied.content_encoding = original.content_encoding
+        copied.cache_control = original.cache_control
+        copied.metadata = original.metadata
+        try:
+            copied.upload_from_string(
+                stored,
+                content_type=original.content_type,
+                if_generation_match=generation,
+                timeout=self._call_seconds,
+            )
+        except google_errors.PreconditionFailed:
+            return False
+        return True
+
+    def _retry(self) -> Any:
+        from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415  (with Storage itself)
+
+        return DEFAULT_RETRY.with_timeout(self._total_seconds)
+
+
+def _decompress(stored: bytes, path: str) -> bytes:
+    """Return the JSON, whoever wrote it: this engine compresses, the original does not."""
+    if not stored.startswith(_GZIP_MAGIC):
+        return stored
+    unzip = zlib.decompressobj(wbits=31)
+    try:
+        encoded = unzip.decompress(stored, MAX_RESULT_BYTES)
+    except zlib.error as error:
+        raise ResultUnavailable(f"{path} is no whole gzip file") from error
+    if unzip.unconsumed_tail:
+        raise ResultUnavailable(f"{path} holds more than {MAX_RESULT_BYTES} bytes: read it as a stream")
+    if not unzip.eof:
+        raise ResultUnavailable(f"{path} is no whole gzip file")
+    return encoded

@@ -1,0 +1,172 @@
+"""Where a result goes: made ready before the commit that publishes it, spread after it.
+
+Before: normalised, placed, and uploaded if Storage keeps it. After: the instance's cache, then
+the mirror at the contract's path. Nothing here decides whether a run may publish.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from google.api_core import exceptions as google_errors
+
+from shared import logger
+from shared.tasks.document import ResultPointer
+from shared.tasks.errors import ResultNotKept, ResultNotStorable
+from shared.tasks.names import NO_DATA, TaskSaveOptions, contract_object, run_object
+from shared.tasks.reader import NO_RESULT
+from shared.tasks.results import normalise
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from shared.tasks.cache import CacheManager
+    from shared.tasks.names import TaskName
+    from shared.tasks.objects import Objects
+    from shared.tasks.results import Result
+    from shared.tasks.store import Store
+    from shared.tasks.writes import RunIdentity
+
+#: Tries to bring the mirror to the present result before it is left to the watchdog.
+MIRROR_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A result ready to be published.
+
+    Attributes:
+        run: the attempt whose result it is.
+        data: the contract's field `data`.
+        saved_in: "db", "storage" or "none".
+        cached: what this instance's readers get, as JSON; None where they ask Firestore.
+        path: of the uploaded object, for "storage".
+        size_bytes: of the result as JSON, uncompressed.
+        count: records of an array or entries of an object.
+    """
+
+    run: RunIdentity
+    data: Any
+    saved_in: TaskSaveOptions
+    cached: bytes | None
+    path: str | None = None
+    size_bytes: int | None = None
+    count: int | None = None
+
+    @property
+    def version(self) -> str:
+        """Unique: an attempt publishes once."""
+        return result_version(self.run)
+
+    def pointer(self, completed: datetime) -> ResultPointer:
+        """Describe the result as `run.result` does."""
+        return ResultPointer(
+            version=self.version,
+            saved_in=self.saved_in,
+            run_id=self.run.run_id,
+            completed=completed,
+            path=self.path,
+            size_bytes=self.size_bytes,
+            count=self.count,
+            encoding="gzip" if self.path else None,
+        )
+
+
+def result_version(run: RunIdentity) -> str:
+    """Return the version of the result that this attempt would publish."""
+    return f"{run.run_id}.{run.token}"
+
+
+def prepare(value: Any, run: RunIdentity, save_in: TaskSaveOptions | None, objects: Objects) -> Publication:
+    """Make what a task returned ready to be published; uploads it if Storage keeps it.
+
+    Args:
+        value: what the task returned.
+        run: the attempt.
+        save_in: where it is to be kept; None is "db".
+        objects: the bucket.
+
+    Raises:
+        ResultNotStorable: it holds what JSON can't.
+        ResultNotKept: Storage did not take it.
+    """
+    if value is None:
+        return Publication(run, NO_DATA, "none", NO_RESULT)
+    if save_in == "none":
+        return Publication(run, NO_DATA, "none", _unsaved(value, run))
+    result = normalise(value)
+    wanted = save_in == "storage" and result.is_collection
+    if not wanted and result.misfit is None:
+        return Publication(run, result.value, "db", result.encoded, None, len(result.encoded), result.count)
+    if not wanted:
+        logger.info(
+            "the result goes to Storage: no document can hold it",
+            task=run.task.value,
+            run_id=run.run_id,
+            reason=result.misfit,
+        )
+    return _uploaded(result, run, objects)
+
+
+def spread(publication: Publication, cache: CacheManager, store: Store, objects: Objects) -> None:
+    """Let the readers of this instance and of the contract's path have a published result."""
+    task = publication.run.task
+    if publication.cached is None:
+        cache.forget(task)
+    else:
+        cache.set_result(task, publication.cached, publication.version)
+    if publication.saved_in == "storage":
+        try:
+            mend_mirror(task, store, objects)
+        except Exception as error:  # noqa: BLE001  (the result is published, whatever happens here)
+            logger.warning("mirror not written; the watchdog will", task=task.value, error=error)
+
+
+def mend_mirror(task: TaskName, store: Store, objects: Objects) -> bool:
+    """Bring the object at the contract's path to the present result, if Storage keeps that.
+
+    Reads the mirror first and S then: the copy is refused if anybody mirrored in between, so
+    an older result never replaces a newer one.
+
+    Returns:
+        Whether the mirror was behind.
+
+    Raises:
+        StoreError: Firestore did not answer.
+        GoogleAPIError: Storage did not answer.
+    """
+    mirror = contract_object(task)
+    for _ in range(MIRROR_TRIES):
+        generation, version = objects.metadata(mirror)
+        result = store.read_version(task).result
+        if result is None or result.saved_in != "storage" or result.path is None:
+            return False
+        if result.version == version:
+            return False
+        try:
+            if objects.copy(result.path, mirror, generation=generation):
+                return True
+        except google_errors.NotFound:  # replaced and removed since S was read
+            continue
+    logger.warning("mirror met another writer at each try; the watchdog will mend it", task=task.value)
+    return False
+
+
+def _uploaded(result: Result, run: RunIdentity, objects: Objects) -> Publication:
+    path = run_object(run.task, run.run_id, run.token)
+    try:
+        objects.write(path, result.encoded, version=result_version(run), once=True)
+        url = objects.signed_url(path)
+    except Exception as error:
+        raise ResultNotKept(f"Storage did not take the result: {type(error).__name__}: {error}") from error
+    return Publication(run, url, "storage", result.encoded, path, len(result.encoded), result.count)
+
+
+def _unsaved(value: Any, run: RunIdentity) -> bytes | None:
+    """Encode a result for this instance alone; one that can't be is not worth failing the run."""
+    try:
+        return normalise(value).encoded
+    except ResultNotStorable as error:
+        logger.warning("result not cached", task=run.task.value, run_id=run.run_id, error=error)
+        return None

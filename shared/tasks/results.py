@@ -1,0 +1,238 @@
+"""A task's result, made JSON once, so that warm cache, Firestore and Storage can't disagree.
+
+What JSON or its readers can't hold is an error that names the place. What merely a Firestore
+document can't hold is told apart, since Storage can.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import Enum
+from typing import Any, NoReturn
+
+import orjson
+
+from shared.tasks.errors import ResultNotStorable
+
+#: Bytes, by Firestore's count, that `data` may take of the 1,048,576 of its document.
+MAX_DOCUMENT_BYTES = 1_000_000
+#: Maps and arrays inside one another that a document holds; one level is `data` itself.
+MAX_DOCUMENT_DEPTH = 19
+#: Bytes of a field's name in a document.
+MAX_KEY_BYTES = 1_500
+#: Levels that JSON readers are sure to manage; orjson's own limit is 254.
+MAX_DEPTH = 200
+
+_RESERVED_KEY = re.compile(r"__.*__", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A result that can be stored and served.
+
+    Attributes:
+        value: the result in JSON's own types; never handed to a reader, who might change it.
+        encoded: the same as JSON, UTF-8.
+        misfit: why a Firestore document can't hold it; None where it can.
+    """
+
+    value: Any
+    encoded: bytes
+    misfit: str | None = None
+
+    @property
+    def is_collection(self) -> bool:
+        """Whether it is an array or an object, which the contract keeps in Storage if asked to."""
+        return isinstance(self.value, list | dict)
+
+    @property
+    def count(self) -> int | None:
+        """Records of an array or entries of an object; None for a bare value."""
+        return len(self.value) if self.is_collection else None
+
+
+def normalise(value: Any) -> Result:
+    """Make a result of what a task returned.
+
+    Tuples become lists, enum members their values, aware datetimes RFC 3339 in UTC, dates ISO
+    8601. The task's own objects are not changed and not kept.
+
+    Args:
+        value: what the task returned.
+
+    Raises:
+        ResultNotStorable: it holds NaN, an infinity, bytes, a set, a cycle, an int beyond 64
+            bits, text with lone surrogates, a key that is no string, a naive datetime, a
+            Firestore sentinel or any other type; the text names the place.
+    """
+    walk = _Walk()
+    try:
+        plain = walk.plain(value, 0)
+    except _Unstorable as error:
+        raise ResultNotStorable(f"result{error.place()}: {error.reason}") from None
+    encoded = orjson.dumps(plain)
+    misfit = walk.misfit
+    if misfit is None and len(encoded) * 4 > MAX_DOCUMENT_BYTES:
+        # A JSON text is at least a quarter of what Firestore counts, so most are spared this walk.
+        size = _document_bytes(plain)
+        if size > MAX_DOCUMENT_BYTES:
+            misfit = f"{size} bytes are more than a document holds"
+    return Result(plain, encoded, misfit)
+
+
+class _Unstorable(Exception):  # never leaves this module
+    """Carries the reason outwards; each level it passes adds where it was."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path: list[str] = []
+
+    def place(self) -> str:
+        path = "".join(reversed(self.path))
+        return path if len(path) <= 200 else f"{path[:100]}…{path[-99:]}"
+
+
+class _Walk:
+    """One pass over a result: plain copies out, and what a document can't hold noted."""
+
+    def __init__(self) -> None:
+        self.misfit: str | None = None
+        self._open: set[int] = set()
+
+    def plain(self, value: Any, depth: int, in_array: bool = False) -> Any:
+        kind = type(value)
+        if kind is str:
+            return _text(value)
+        if value is None or kind is bool:
+            return value
+        if kind is int:
+            return _integer(value)
+        if kind is float:
+            return _number(value)
+        if kind is dict:
+            return self._map(value, depth)
+        if kind is list:
+            return self._array(value, depth, in_array)
+        return self._other(value, depth, in_array)
+
+    def _other(self, value: Any, depth: int, in_array: bool) -> Any:  # noqa: PLR0911  (a table of types)
+        """Turn the rarer types into the common ones."""
+        if isinstance(value, Enum):
+            return self.plain(value.value, depth, in_array)
+        if isinstance(value, str):
+            return _text(str.__str__(value))
+        if isinstance(value, int):
+            return _integer(int(value))
+        if isinstance(value, float):
+            return _number(float(value))
+        if isinstance(value, list | tuple):
+            return self._array(value, depth, in_array)
+        if isinstance(value, Mapping):
+            return self._map(value, depth)
+        if isinstance(value, datetime):
+            return _moment(value)
+        if isinstance(value, date):
+            return value.isoformat()
+        return _refuse(f"a {kind_of(value)} has no place in JSON; return text, numbers, lists or dicts")
+
+    def _map(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        self._enter(value, depth)
+        plain: dict[str, Any] = {}
+        for key, item in value.items():
+            name = key if type(key) is str else _key(key)
+            if not name or name[0] == "_" or len(name) > MAX_KEY_BYTES // 4:
+                self._check_key(name)
+            try:
+                plain[_text(name)] = self.plain(item, depth + 1)
+            except _Unstorable as error:
+                error.path.append(f".{name}" if name.isidentifier() else f"[{name!r}]")
+                raise
+        self._open.discard(id(value))
+        return plain
+
+    def _array(self, value: list[Any] | tuple[Any, ...], depth: int, in_array: bool) -> list[Any]:
+        self._enter(value, depth)
+        if in_array and self.misfit is None:
+            self.misfit = "it has an array directly inside an array"
+        plain: list[Any] = []
+        for item in value:
+            try:
+                plain.append(self.plain(item, depth + 1, in_array=True))
+            except _Unstorable as error:
+                error.path.append(f"[{len(plain)}]")
+                raise
+        self._open.discard(id(value))
+        return plain
+
+    def _enter(self, container: Any, depth: int) -> None:
+        if id(container) in self._open:
+            _refuse("it contains itself")
+        if depth >= MAX_DEPTH:
+            _refuse(f"more than {MAX_DEPTH} levels inside one another")
+        if depth >= MAX_DOCUMENT_DEPTH and self.misfit is None:
+            self.misfit = "it nests deeper than a document can"
+        self._open.add(id(container))
+
+    def _check_key(self, name: str) -> None:
+        if self.misfit is None and (
+            not name or len(name.encode(errors="replace")) > MAX_KEY_BYTES or _RESERVED_KEY.fullmatch(name)
+        ):
+            self.misfit = f"it has a key that no document can have: {name[:60]!r}"
+
+
+def kind_of(value: Any) -> str:
+    """Return the name of a value's type, for an error's text."""
+    return type(value).__name__
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise _Unstorable(reason)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return str.__str__(key.value if isinstance(key, Enum) else key)
+    _refuse(f"the key {key!r:.60} is a {kind_of(key)}; JSON's keys are text")
+
+
+def _text(value: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            _refuse("text with a lone surrogate is no Unicode")
+    return value
+
+
+def _integer(value: int) -> int:
+    if not -(2**63) <= value < 2**63:
+        _refuse("an int beyond 64 bits; return it as text")
+    return value
+
+
+def _number(value: float) -> float:
+    if not math.isfinite(value):
+        _refuse(f"{value} is no number of JSON's; return None where there is no value")
+    return value
+
+
+def _moment(value: datetime) -> str:
+    if value.utcoffset() is None:
+        _refuse("a datetime without a time zone; make it with datetime.now(UTC), say")
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _document_bytes(value: Any) -> int:
+    """Return the bytes that Firestore counts for a value ("Storage size calculations")."""
+    if isinstance(value, str):
+        return len(value.encode()) + 1
+    if isinstance(value, dict):
+        return sum(len(key.encode()) + 1 + _document_bytes(item) for key, item in value.items())
+    if isinstance(value, list):
+        return sum(map(_document_bytes, value))
+    return 1 if value is None or isinstance(value, bool) else 8

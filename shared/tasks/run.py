@@ -1,0 +1,127 @@
+"""What a task sees of its own run: identity, time left, progress, a logger."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared import logger
+from shared.tasks.errors import DeadlineExceeded, RunLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from shared.tasks.clock import Clock
+    from shared.tasks.writes import RunIdentity
+
+#: Seconds between two records of a run's progress.
+PROGRESS_SECONDS = 1.0
+
+
+class TaskRun:
+    """The run that a task is called for; a task that takes one argument receives it.
+
+    Args:
+        identity: who this run is.
+        attempt: the attempt's number, from 1.
+        ends_at: when the deadline is, on the clock's monotonic scale.
+        clock: the time.
+        record: writes progress to the history.
+    """
+
+    def __init__(
+        self,
+        identity: RunIdentity,
+        attempt: int,
+        ends_at: float,
+        clock: Clock,
+        record: Callable[[Progress], None],
+    ) -> None:
+        self.task_name = identity.task
+        self.run_id = identity.run_id
+        self.source = identity.source
+        self.scheduled_for: datetime | None = identity.scheduled_for
+        self.attempt = attempt
+        self.log = RunLogger(identity)
+        self._ends_at = ends_at
+        self._clock = clock
+        self._record = record
+        self._lost = threading.Event()
+        self._recorded_at: float | None = None
+
+    def remaining(self) -> float:
+        """Return the seconds left until the deadline; 0 or less once it has passed."""
+        return self._ends_at - self._clock.monotonic()
+
+    @property
+    def lost(self) -> bool:
+        """Whether another attempt holds the task: whatever this one returns is not published."""
+        return self._lost.is_set()
+
+    def check(self) -> None:
+        """Do nothing while it makes sense to go on. Call it between two steps of a long task.
+
+        Raises:
+            RunLost: another attempt holds the task.
+            DeadlineExceeded: the deadline has passed.
+        """
+        if self.lost:
+            raise RunLost(f"{self.run_id} lost its lease: stop, nothing it returns is published")
+        if self.remaining() <= 0:
+            raise DeadlineExceeded(f"{self.run_id} is past its deadline: stop")
+
+    def progress(self, done: int, total: int | None = None, message: str = "") -> None:
+        """Tell how far the task is; readers of the history see it.
+
+        Written at most once a second, so it may be called for every record. A record that
+        can't be written is dropped.
+
+        Args:
+            done: steps done.
+            total: steps in all, where known.
+            message: what it is doing, in words.
+
+        Raises:
+            RunLost: another attempt holds the task.
+            DeadlineExceeded: the deadline has passed.
+        """
+        self.check()
+        now = self._clock.monotonic()
+        if self._recorded_at is not None and now - self._recorded_at < PROGRESS_SECONDS:
+            return
+        self._recorded_at = now
+        self._record(Progress(int(done), None if total is None else int(total), str(message)[:300]))
+
+    def mark_lost(self) -> None:
+        """Tell the task, at its next look, that it works in vain."""
+        self._lost.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: steps done, steps in all where known, and what it does in words."""
+
+    done: int
+    total: int | None
+    message: str
+
+
+class RunLogger:
+    """The logger with the run's identity in each entry."""
+
+    def __init__(self, identity: RunIdentity) -> None:
+        self._fields = {"task": identity.task.value, "run_id": identity.run_id}
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Log what went as it should."""
+        logger.info(event, **self._fields, **fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Log what was not expected and did no harm."""
+        logger.warning(event, **self._fields, **fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Log what a person must know of."""
+        logger.error(event, **self._fields, **fields)

@@ -1,0 +1,80 @@
+"""What is decided once for each task: when it runs, how long it may take, where its result goes.
+
+A file under `functions/scheduled/` declares its task's spec; watchdog, readers and operators'
+tools look it up here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from shared.tasks.errors import InvalidOptions
+from shared.tasks.options import DEADLINE_SECONDS
+
+if TYPE_CHECKING:
+    from shared.tasks.names import TaskName, TaskSaveOptions
+
+#: Seconds for which an instance serves a result unasked.
+MAX_AGE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task, as its scheduled function declares it.
+
+    Attributes:
+        name: the task.
+        schedule: unix-cron ("*/5 * * * *") or "every N minutes"; None for a task that nothing
+            schedules.
+        time_zone: IANA name of the zone that the schedule is meant in.
+        deadline_seconds: after that many a run is recorded as failed.
+        save_in: where the result is kept; None is "db".
+        roles: values of a caller's claim `role` that may read the result.
+        max_age_seconds: for how long an instance serves a result without asking whether it is
+            still the present one; 0 asks each time.
+
+    Raises:
+        InvalidOptions: an unknown time zone.
+    """
+
+    name: TaskName
+    schedule: str | None = None
+    time_zone: str = "Etc/UTC"
+    deadline_seconds: float = DEADLINE_SECONDS
+    save_in: TaskSaveOptions | None = None
+    roles: tuple[str, ...] = ("viewer", "operator")
+    max_age_seconds: float = MAX_AGE_SECONDS
+
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise InvalidOptions(
+                f"{self.name.value}: unknown time zone {self.time_zone!r}: use an IANA name, as Europe/Berlin"
+            ) from None
+
+
+_specs: dict[TaskName, TaskSpec] = {}
+
+
+def register(spec: TaskSpec) -> TaskSpec:
+    """Make a spec known under its task's name, and return it.
+
+    Raises:
+        InvalidOptions: another spec of that name is known: a schedule is written once.
+    """
+    if _specs.setdefault(spec.name, spec) != spec:
+        raise InvalidOptions(f"{spec.name.value} has two specs: declare it in one place")
+    return spec
+
+
+def spec_of(name: TaskName) -> TaskSpec:
+    """Return a task's spec, that of the defaults where none was declared."""
+    return _specs.get(name) or TaskSpec(name)
+
+
+def registered() -> tuple[TaskSpec, ...]:
+    """Return all specs that were declared, in the order of their names."""
+    return tuple(_specs[name] for name in sorted(_specs))

@@ -1,0 +1,226 @@
+"""The two calls to Firestore that the engine makes, and what their failures mean.
+
+A read may be repeated and is, within its bound. A commit never is, here: its condition would
+refuse the repetition of what it has itself applied. `attempt` reads and decides again instead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+from google.api_core import exceptions as google_errors
+from google.api_core.retry import Retry
+from google.cloud.firestore_v1.types import firestore as _firestore
+
+from shared.tasks.codec import decode, decode_fields
+from shared.tasks.document import DECISION_MASK, VERSION_MASK, RunDocument, TaskDocument
+from shared.tasks.errors import StoreUnavailable, WriteRefused, WriteRejected, WriteUnknown
+from shared.tasks.writes import history_name, status_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from shared.firebase import FirestoreWire
+    from shared.tasks.names import TaskName
+
+_BatchGetPb = _firestore.BatchGetDocumentsRequest.pb()
+_BatchGetAnswerPb = _firestore.BatchGetDocumentsResponse.pb()
+_CommitPb = _firestore.CommitRequest.pb()
+_CommitAnswerPb = _firestore.CommitResponse.pb()
+_SERVICE = "/google.firestore.v1.Firestore"
+
+#: The condition did not hold, or another write was in the way: nothing was written.
+_REFUSED = frozenset(
+    {
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.ABORTED,
+    }
+)
+#: Nobody knows whether the commit was applied.
+_UNKNOWN = frozenset(
+    {
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    }
+)
+
+_Answer = TypeVar("_Answer")
+
+
+class Store:
+    """Reads and writes the documents of tasks. Safe to share between threads.
+
+    Args:
+        wire: gives the channel; asked at the first call, not before.
+        call_seconds: bound on one call.
+    """
+
+    def __init__(self, wire: Callable[[], FirestoreWire], *, call_seconds: float = 10.0) -> None:
+        self._make_wire = wire
+        self._call_seconds = call_seconds
+        self._calls: _Calls | None = None
+
+    @property
+    def documents(self) -> str:
+        """The root of all documents' names."""
+        return f"{self._wire.database}/documents"
+
+    def read_for_decision(
+        self, task: TaskName, run_id: str, *, seconds: float | None = None
+    ) -> tuple[TaskDocument, RunDocument | None]:
+        """Read S without its result, and the run's H, in one call.
+
+        Args:
+            task: the task.
+            run_id: the run whose history is read with it.
+            seconds: bound on the call and its repetitions; by default that of three calls.
+
+        Raises:
+            StoreUnavailable: Firestore did not answer in that time.
+        """
+        names = [status_name(self.documents, task), history_name(self.documents, task, run_id)]
+        found = self._read(names, DECISION_MASK, seconds)
+        status, history = found[names[0]], found[names[1]]
+        return (
+            _task_document(status),
+            None
+            if history is None
+            else RunDocument.parse(decode_fields(history.fields), history.update_time),
+        )
+
+    def read_version(self, task: TaskName, *, seconds: float | None = None) -> TaskDocument:
+        """Read of S only what tells whether its result is another.
+
+        Raises:
+            StoreUnavailable: as `read_for_decision`.
+        """
+        name = status_name(self.documents, task)
+        return _task_document(self._read([name], VERSION_MASK, seconds)[name])
+
+    def read_result(self, task: TaskName, *, seconds: float | None = None) -> tuple[TaskDocument, Any]:
+        """Read S whole; return it and its `data`, decoded (None where there is none).
+
+        Raises:
+            StoreUnavailable: as `read_for_decision`.
+        """
+        name = status_name(self.documents, task)
+        found = self._read([name], None, seconds)[name]
+        data = decode(found.fields["data"]) if found is not None and "data" in found.fields else None
+        return _task_document(found), data
+
+    def commit(self, writes: Iterable[Any], *, seconds: float | None = None) -> Timestamp:
+        """Send the writes as one commit, once.
+
+        Args:
+            writes: as `writes` builds them.
+            seconds: bound on the call.
+
+        Returns:
+            The update time that the first written document has now.
+
+        Raises:
+            WriteRefused: a condition did not hold; nothing was written.
+            WriteUnknown: the answer was lost; read to find out.
+            WriteRejected: Firestore can't take these writes, now or later.
+        """
+        request = _CommitPb(database=self._wire.database, writes=writes)
+        try:
+            answer = self._wire.commit(
+                request, timeout=seconds or self._call_seconds, metadata=self._wire.metadata
+            )
+        except grpc.RpcError as error:
+            raise _write_error(error) from error
+        first: Timestamp = answer.write_results[0].update_time
+        return first
+
+    def _read(self, names: list[str], mask: Iterable[str] | None, seconds: float | None) -> dict[str, Any]:
+        request = _BatchGetPb(database=self._wire.database, documents=names)
+        if mask is not None:
+            request.mask.field_paths.extend(mask)
+
+        def once() -> dict[str, Any]:
+            try:
+                answers = self._wire.batch_get(
+                    request,
+                    timeout=min(seconds or self._call_seconds, self._call_seconds),
+                    metadata=self._wire.metadata,
+                )
+                found: dict[str, Any] = dict.fromkeys(names)
+                for answer in answers:
+                    if answer.HasField("found"):
+                        found[answer.found.name] = answer.found
+            except grpc.RpcError as error:
+                raise google_errors.from_grpc_error(error) from error  # type: ignore[no-untyped-call]
+            return found
+
+        return _repeat(once, seconds or 3 * self._call_seconds)
+
+    @property
+    def _wire(self) -> _Calls:
+        if self._calls is None:
+            self._calls = _Calls(self._make_wire())
+        return self._calls
+
+
+class _Calls:
+    """The two methods of the service, bound to a channel; messages are plain protobuf."""
+
+    def __init__(self, wire: FirestoreWire) -> None:
+        self.database = wire.database
+        self.metadata = wire.metadata
+        self.commit = wire.channel.unary_unary(
+            f"{_SERVICE}/Commit",
+            request_serializer=_CommitPb.SerializeToString,
+            response_deserializer=_CommitAnswerPb.FromString,
+        )
+        self.batch_get = wire.channel.unary_stream(
+            f"{_SERVICE}/BatchGetDocuments",
+            request_serializer=_BatchGetPb.SerializeToString,
+            response_deserializer=_BatchGetAnswerPb.FromString,
+        )
+
+
+def _task_document(found: Any) -> TaskDocument:
+    if found is None:
+        return TaskDocument()
+    fields = {name: decode(value) for name, value in found.fields.items() if name != "data"}
+    return TaskDocument.parse(fields, found.update_time)
+
+
+_REPEATED = (
+    google_errors.ServiceUnavailable,
+    google_errors.DeadlineExceeded,
+    google_errors.InternalServerError,
+    google_errors.ResourceExhausted,
+    google_errors.Aborted,
+    google_errors.Unknown,
+    google_errors.Cancelled,
+)
+
+
+def _repeat(read: Callable[[], _Answer], seconds: float) -> _Answer:
+    """Repeat a read with jittered back-off while its failure may pass, within the bound."""
+    retry = Retry(
+        predicate=lambda error: isinstance(error, _REPEATED), initial=0.05, maximum=1.0, timeout=seconds
+    )
+    try:
+        return retry(read)()
+    except google_errors.GoogleAPIError as error:
+        raise StoreUnavailable(f"Firestore could not be read: {type(error).__name__}") from error
+
+
+def _write_error(error: grpc.RpcError) -> WriteRefused | WriteUnknown | WriteRejected:
+    code = error.code()
+    text = f"{code.name}: {error.details()}"
+    if code in _REFUSED:
+        return WriteRefused(text)
+    return WriteUnknown(text) if code in _UNKNOWN else WriteRejected(text)

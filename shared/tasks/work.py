@@ -1,0 +1,105 @@
+"""The task's own work, in a thread of its own, so that its run can be held and can end in time.
+
+Python can't stop a thread. A task that outlives its deadline is left behind, and known: its
+instance takes no other run of the task while that thread lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.tasks.clock import Clock
+    from shared.tasks.run import TaskRun
+
+Made = TypeVar("Made")
+
+
+class Work(Generic[Made]):
+    """A task at work.
+
+    Args:
+        task: the task, `def` or `async def`; one that takes an argument receives the run.
+        run: the run.
+        then: makes of what the task returned what is to be published, still on the task's
+            thread and its deadline: an upload may take as long as a task.
+        clock: the time.
+
+    Attributes:
+        done: set once the work has ended, in whatever way.
+        made: what `then` returned.
+        error: what was raised instead.
+        task_seconds: how long the task itself took.
+    """
+
+    def __init__(
+        self, task: Callable[..., Any], run: TaskRun, then: Callable[[Any], Made], clock: Clock
+    ) -> None:
+        self.done = threading.Event()
+        self.made: Made | None = None
+        self.error: BaseException | None = None
+        self.task_seconds = 0.0
+        self._task = task
+        self._run = run
+        self._then = then
+        self._clock = clock
+        context = contextvars.copy_context()  # the request's trace goes with the task
+        self._thread = threading.Thread(
+            target=context.run, args=(self._work,), name=f"task {run.task_name.value}", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin.
+
+        Raises:
+            RuntimeError: the process can start no more threads.
+        """
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the task is still at work."""
+        return self._thread.is_alive()
+
+    def _work(self) -> None:
+        began = self._clock.monotonic()
+        try:
+            try:
+                value = call_task(self._task, self._run)
+            finally:
+                self.task_seconds = self._clock.monotonic() - began
+            self.made = self._then(value)
+        except BaseException as error:  # noqa: BLE001  (the caller records it and raises it again)
+            self.error = error
+        finally:
+            self.done.set()
+
+
+def call_task(task: Callable[..., Any], run: TaskRun) -> Any:
+    """Call a task with its run, if it takes an argument, and wait for it, if it is asynchronous."""
+    value = task(run) if _takes_run(task) else task()
+    if inspect.isawaitable(value):
+        return asyncio.run(_awaited(value))
+    return value
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
+
+
+def _takes_run(task: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(task).parameters.values()
+    except (TypeError, ValueError):  # built-in callables may have no signature
+        return False
+    return any(
+        parameter.default is parameter.empty
+        and parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}
+        for parameter in parameters
+    )
