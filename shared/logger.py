@@ -45,7 +45,7 @@ def _log(level: int, event: str, fields: dict[str, Any]) -> None:
 
 def _logger() -> logging.Logger:
     logger = logging.getLogger("nx-tasks")
-    if not logger.handlers:
+    if not any(isinstance(handler, _Handler) for handler in logger.handlers):
         handler = _Handler()
         handler.setFormatter(_CloudFormatter() if settings.in_cloud() else _LineFormatter())
         logger.addHandler(handler)

@@ -13,9 +13,7 @@ from shared.tasks import TaskName, TaskSpec
 if TYPE_CHECKING:
     from shared.tasks import TaskRun
 
-SPEC = TaskSpec(
-    TaskName.collect_devices_health, schedule="every 5 minutes", deadline_seconds=240, save_in="db"
-)
+SPEC = TaskSpec(TaskName.collect_devices_health, schedule="*/5 * * * *", deadline_seconds=240, save_in="db")
 
 
 @scheduled_task(SPEC, memory=512)

@@ -287,7 +287,7 @@ class Attempt:
         """Find out how the attempt stands after a refused or lost write; None where that failed."""
         left = until - self._clock.monotonic()
         try:
-            task, run = self._read(max(left, 1.0))
+            task, run = self._read(min(max(left, 1.0), self._store.read_seconds))
             stands = standing(task, run, token=self.identity.token, goal=goal)
             if stands is Standing.superseded:
                 self._close_superseded(run)

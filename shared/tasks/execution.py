@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from shared import logger
 from shared.tasks.attempt import Attempt
 from shared.tasks.decisions import Busy, Skip, Standing, StartDecision, Take
-from shared.tasks.errors import DeadlineExceeded, RunLost, StoreError, WriteRejected
+from shared.tasks.errors import DeadlineExceeded, ResultNotKept, RunLost, StoreError, WriteRejected
 from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
-from shared.tasks.publish import Publication, prepare, spread
+from shared.tasks.publish import Publication, move_to_storage, prepare, spread
 from shared.tasks.run import TaskRun
 from shared.tasks.work import Work
 
@@ -107,7 +107,9 @@ class Execution:
             if isinstance(work.error, Exception):
                 return outcome
             raise work.error
-        return self._publish(work)
+        if work.made is None:
+            raise AssertionError("the work is done, has no error and made nothing")
+        return self._publish(work.made, work.task_seconds)
 
     def remembered(self) -> TaskDocument | None:
         """Return S as this run left it, for the next run on this instance."""
@@ -148,35 +150,39 @@ class Execution:
             logger.warning("lease not extended", **self._names(), error=error)
         return None
 
-    def _publish(self, work: Work[Publication]) -> TaskOutcome:
-        publication = work.made
-        if publication is None:
-            raise AssertionError("the work is done, has no error and made nothing")
+    def _publish(self, publication: Publication, seconds: float) -> TaskOutcome:
         try:
-            stands = self._attempt.complete(
-                data=publication.data,
-                result=publication.pointer,
-                summary=None,
-                duration=work.task_seconds,
-                until=self._give_up_at,
-            )
-        except WriteRejected as error:
-            return self._failed(error, work.task_seconds)
+            try:
+                stands = self._complete(publication, seconds)
+            except WriteRejected as refusal:
+                publication = move_to_storage(publication, refusal, self._parts.objects)
+                stands = self._complete(publication, seconds)
+        except (WriteRejected, ResultNotKept) as error:
+            return self._failed(error, seconds)
         except StoreError as error:
-            return self._not_recorded("completed", error, work.task_seconds)
+            return self._not_recorded("completed", error, seconds)
         if stands is Standing.superseded:
-            return self._superseded(work.task_seconds, publication.path)
+            return self._superseded(seconds, publication.path)
         spread(publication, self._parts.cache, self._parts.store, self._parts.objects)
         if self._options.debug_logs:
             logger.info(
                 "task completed",
                 **self._names(),
-                duration_seconds=round(work.task_seconds, 3),
+                duration_seconds=round(seconds, 3),
                 saved_in=publication.saved_in,
                 size_bytes=publication.size_bytes,
                 count=publication.count,
             )
-        return self._outcome("completed", work.task_seconds)
+        return self._outcome("completed", seconds)
+
+    def _complete(self, publication: Publication, seconds: float) -> Standing:
+        return self._attempt.complete(
+            data=publication.data,
+            result=publication.pointer,
+            summary=None,
+            duration=seconds,
+            until=self._give_up_at,
+        )
 
     def _failed(self, error: BaseException, seconds: float) -> TaskOutcome:
         failure = Failure.of(error)

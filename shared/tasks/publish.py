@@ -13,7 +13,7 @@ from google.api_core import exceptions as google_errors
 
 from shared import logger
 from shared.tasks.document import ResultPointer
-from shared.tasks.errors import ResultNotKept, ResultNotStorable
+from shared.tasks.errors import ResultNotKept, ResultNotStorable, WriteRejected
 from shared.tasks.names import NO_DATA, TaskSaveOptions, contract_object, run_object
 from shared.tasks.reader import NO_RESULT
 from shared.tasks.results import normalise
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from shared.tasks.cache import CacheManager
     from shared.tasks.names import TaskName
     from shared.tasks.objects import Objects
-    from shared.tasks.results import Result
     from shared.tasks.store import Store
     from shared.tasks.writes import RunIdentity
 
@@ -100,13 +99,23 @@ def prepare(value: Any, run: RunIdentity, save_in: TaskSaveOptions | None, objec
     if not wanted and result.misfit is None:
         return Publication(run, result.value, "db", result.encoded, None, len(result.encoded), result.count)
     if not wanted:
-        logger.info(
-            "the result goes to Storage: no document can hold it",
-            task=run.task.value,
-            run_id=run.run_id,
-            reason=result.misfit,
-        )
-    return _uploaded(result, run, objects)
+        _tell_misfit(run, result.misfit)
+    return _uploaded(result.encoded, result.count, run, objects)
+
+
+def move_to_storage(publication: Publication, refusal: WriteRejected, objects: Objects) -> Publication:
+    """Give a result that Firestore refused to Storage, so that the work is not lost.
+
+    What a document can't hold is seen before; this is for the limits that nobody wrote down.
+
+    Raises:
+        WriteRejected: the refusal, where there is no result to move.
+        ResultNotKept: Storage did not take it.
+    """
+    if publication.saved_in != "db" or publication.cached is None:
+        raise refusal
+    _tell_misfit(publication.run, str(refusal))
+    return _uploaded(publication.cached, publication.count, publication.run, objects)
 
 
 def spread(publication: Publication, cache: CacheManager, store: Store, objects: Objects) -> None:
@@ -153,14 +162,23 @@ def mend_mirror(task: TaskName, store: Store, objects: Objects) -> bool:
     return False
 
 
-def _uploaded(result: Result, run: RunIdentity, objects: Objects) -> Publication:
+def _tell_misfit(run: RunIdentity, reason: str | None) -> None:
+    logger.info(
+        "the result goes to Storage: no document can hold it",
+        task=run.task.value,
+        run_id=run.run_id,
+        reason=reason,
+    )
+
+
+def _uploaded(encoded: bytes, count: int | None, run: RunIdentity, objects: Objects) -> Publication:
     path = run_object(run.task, run.run_id, run.token)
     try:
-        objects.write(path, result.encoded, version=result_version(run), once=True)
+        objects.write(path, encoded, version=result_version(run), once=True)
         url = objects.signed_url(path)
     except Exception as error:
         raise ResultNotKept(f"Storage did not take the result: {type(error).__name__}: {error}") from error
-    return Publication(run, url, "storage", result.encoded, path, len(result.encoded), result.count)
+    return Publication(run, url, "storage", encoded, path, len(encoded), count)
 
 
 def _unsaved(value: Any, run: RunIdentity) -> bytes | None:

@@ -81,7 +81,7 @@ class ResultReader:
             result = self._document(task).result
             if result is None or result.saved_in != "storage" or result.path is None:
                 found = self._objects.read(contract_object(task))
-                return None if found is None else found[0]
+                return None if found is None else _checked(task, found[0])
             found = self._objects.read(result.path)
             if found is not None:
                 return found[0]
@@ -138,7 +138,7 @@ class ResultReader:
             if found is None:
                 return NO_RESULT
             encoded, version = found
-            return encoded if version is None else None  # with a version it is not the original's
+            return _checked(task, encoded) if version is None else None  # else it is not the original's
         if isinstance(data, list | dict):
             return normalise(data).encoded  # the original's may hold times
         return NO_RESULT
@@ -154,3 +154,12 @@ class ResultReader:
             return self._store.read_result(task)
         except StoreUnavailable as error:
             raise ResultUnavailable(f"{task.value}: its result can't be read; try again later") from error
+
+
+def _checked(task: TaskName, encoded: bytes) -> bytes:
+    """Return what somebody else stored, if it is JSON; what this engine stored needs no look."""
+    try:
+        orjson.loads(encoded)
+    except orjson.JSONDecodeError as error:
+        raise ResultUnavailable(f"{task.value}: its stored result is no JSON") from error
+    return encoded

@@ -22,8 +22,8 @@ from shared.tasks.errors import ResultNotStorable
 MAX_DOCUMENT_BYTES = 1_000_000
 #: Maps and arrays inside one another that a document holds; one level is `data` itself.
 MAX_DOCUMENT_DEPTH = 19
-#: Bytes of a field's name in a document.
-MAX_KEY_BYTES = 1_500
+#: Bytes of a field's name in a document. Firestore's own limit is 1,500 of the name as it encodes it.
+MAX_KEY_BYTES = 1_400
 #: Levels that JSON readers are sure to manage; orjson's own limit is 254.
 MAX_DEPTH = 200
 

@@ -67,6 +67,8 @@ class Store:
     def __init__(self, wire: Callable[[], FirestoreWire], *, call_seconds: float = 10.0) -> None:
         self._make_wire = wire
         self._call_seconds = call_seconds
+        #: Bound on a read and its repetitions, where the caller names none.
+        self.read_seconds = 3 * call_seconds
         self._calls: _Calls | None = None
 
     @property
@@ -162,7 +164,7 @@ class Store:
                 raise google_errors.from_grpc_error(error) from error  # type: ignore[no-untyped-call]
             return found
 
-        return _repeat(once, seconds or 3 * self._call_seconds)
+        return _repeat(once, seconds or self.read_seconds)
 
     @property
     def _wire(self) -> _Calls:

@@ -1,0 +1,179 @@
+"""What tests of the local Cloud Scheduler share: a clock they move, a dispatcher they answer, functions."""
+
+import json
+import queue
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from socketserver import StreamRequestHandler, TCPServer, ThreadingMixIn
+from threading import Thread
+from typing import Any, Self
+
+from emulators.scheduler.dispatch import Attempt, Outcome
+from emulators.scheduler.engine import Scheduler
+from emulators.scheduler.job import Job, RetryConfig
+
+PROJECT = "demo-nx-tasks"
+REGION = "us-central1"
+#: Seconds a test waits for what must come; reached only when it fails.
+PATIENCE = 10
+
+
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, text: str = "2026-05-05T12:00:30Z") -> None:
+        self.moment = datetime.fromisoformat(text)
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def move(self, **span: float) -> None:
+        self.moment += timedelta(**span)
+
+
+@dataclass
+class Sent:
+    """An attempt that the test answers."""
+
+    attempt: Attempt
+    done: Callable[[Outcome], None]
+    given_up: bool = False
+
+    def answer(self, code: int = 0, message: str = "HTTP 200") -> None:
+        self.done(Outcome(code, message))
+
+    def give_up(self) -> None:
+        self.given_up = True
+
+    @property
+    def tick(self) -> str:
+        return self.attempt.schedule_time.isoformat().replace("+00:00", "Z")
+
+
+class FakeDispatcher:
+    """Keeps attempts until the test answers them."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+
+    def send(self, attempt: Attempt, done: Callable[[Outcome], None]) -> Callable[[], None]:
+        self.sent.append(Sent(attempt, done))
+        return self.sent[-1].give_up
+
+
+@dataclass
+class Bench:
+    """A scheduler with nothing real about it."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    dispatcher: FakeDispatcher = field(default_factory=FakeDispatcher)
+    lines: list[str] = field(default_factory=list)
+    paused: bool = False
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(self.clock, self.dispatcher, self.lines.append, paused=self.paused)
+
+    @property
+    def sent(self) -> list[Sent]:
+        return self.dispatcher.sent
+
+    def advance(self, **span: float) -> None:
+        self.clock.move(**span)
+        self.scheduler.advance()
+
+
+def job(function: str = "f", schedule: str = "* * * * *", **changes: Any) -> Job:
+    """A job of a function."""
+    return Job(PROJECT, REGION, function, schedule, **changes)
+
+
+def retries(count: int, **changes: Any) -> RetryConfig:
+    """A retry config that starts at a second."""
+    return RetryConfig(count, **{"min_backoff": timedelta(seconds=1), **changes})
+
+
+def write_manifest(path: Path, **schedules: str) -> None:
+    """A manifest with a function for each schedule."""
+    endpoints = {
+        name: {"platform": "gcfv2", "region": [REGION], "scheduleTrigger": {"schedule": schedule}}
+        for name, schedule in schedules.items()
+    }
+    path.write_text(json.dumps({"project": PROJECT, "location": REGION, "endpoints": endpoints}))
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A request that reached a function."""
+
+    line: str
+    headers: dict[str, str]
+    connection: socket.socket
+
+    def answer(self, status: str = "200 OK", body: str = "") -> None:
+        """Sends an answer and closes."""
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body.encode())}\r\n\r\n"
+        self.end(f"{head}{body}".encode())
+
+    def end(self, raw: bytes = b"") -> None:
+        """Sends these bytes, whatever they are, and closes."""
+        try:
+            self.connection.sendall(raw)
+            self.connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the caller gave up
+        self.connection.close()
+
+
+class LoopbackFunctions(ThreadingMixIn, TCPServer):
+    """A Functions emulator of which every answer is the test's."""
+
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+
+    def __init__(self) -> None:
+        self.deliveries: queue.Queue[Delivery] = queue.Queue()
+        self.all: list[Delivery] = []
+        super().__init__(("127.0.0.1", 0), _Receive)
+        Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def next(self) -> Delivery:
+        return self.deliveries.get(timeout=PATIENCE)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Leaves the connection open: the test answers when it will."""
+
+    def __exit__(self, *error: object) -> None:
+        self.shutdown()
+        for delivery in self.all:
+            delivery.end()
+        super().__exit__(*error)
+
+    def __enter__(self) -> Self:
+        return self
+
+
+class _Receive(StreamRequestHandler):
+    server: LoopbackFunctions
+
+    def handle(self) -> None:
+        line = self.rfile.readline().decode().strip()
+        headers = {}
+        while header := self.rfile.readline().decode().strip():
+            name, _, value = header.partition(": ")
+            headers[name] = value
+        delivery = Delivery(line, headers, self.connection)
+        self.server.all.append(delivery)
+        self.server.deliveries.put(delivery)
+
+
+def utc(text: str) -> datetime:
+    """A moment written as RFC 3339."""
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,223 @@
+"""Delivery of the local Cloud Scheduler over real connections, to functions good and bad."""
+
+import queue
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from emulators.scheduler.clock import SystemClock
+from emulators.scheduler.dispatch import Attempt, HttpDispatcher, Outcome
+from emulators.scheduler.engine import Scheduler
+from emulators.scheduler.job import Job
+from tests.emulators.scheduler_doubles import PATIENCE, FakeClock, LoopbackFunctions, job, retries
+
+TICK = datetime(2026, 5, 5, 12, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def functions() -> Iterator[LoopbackFunctions]:
+    with LoopbackFunctions() as server:
+        yield server
+
+
+def deliver(
+    dispatcher: HttpDispatcher, of: Job | None = None, tick: datetime = TICK
+) -> tuple[queue.Queue[Outcome], Callable[[], None]]:
+    """Sends an attempt; gives where its outcome will be, and what gives it up."""
+    outcomes: queue.Queue[Outcome] = queue.Queue()
+    return outcomes, dispatcher.send(Attempt(of or job(), tick, 1, tick), outcomes.put)
+
+
+def test_a_delivery_is_what_cloud_scheduler_sends(functions: LoopbackFunctions) -> None:
+    """An empty POST to the trigger, with the scheduler's headers and the tick's time in UTC."""
+    outcomes, _ = deliver(HttpDispatcher(functions.url), tick=datetime(2026, 5, 5, 12, 1, 0, 5000, UTC))
+    received = functions.next()
+    assert received.line == "POST /functions/projects/demo-nx-tasks/triggers/us-central1-f-0 HTTP/1.1"
+    assert received.headers == {
+        "Host": functions.url.removeprefix("http://"),
+        "Accept-Encoding": "identity",
+        "User-Agent": "Google-Cloud-Scheduler",
+        "X-CloudScheduler": "true",
+        "X-CloudScheduler-JobName": "firebase-schedule-f-us-central1",
+        "X-CloudScheduler-ScheduleTime": "2026-05-05T12:01:00.005000Z",
+        "Content-Length": "0",
+        "Connection": "close",
+    }
+    received.answer("204 No Content")
+    assert outcomes.get(timeout=PATIENCE) == Outcome(0, "HTTP 204")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("200 OK", 0),
+        ("299 Fine", 0),
+        ("302 Found", 2),
+        ("400 Bad", 3),
+        ("404 Not Found", 5),
+        ("429 Slow", 8),
+        ("500 Oops", 13),
+        ("503 Busy", 14),
+        ("599 ?", 2),
+    ],
+)
+def test_an_answer_becomes_a_code_of_google_rpc(functions: LoopbackFunctions, status: str, code: int) -> None:
+    """Only 2xx is a success; the rest maps to the codes that the service reports."""
+    outcomes, _ = deliver(HttpDispatcher(functions.url))
+    functions.next().answer(status)
+    assert outcomes.get(timeout=PATIENCE) == Outcome(code, f"HTTP {status[:3]}")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\x00\xff garbage\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1",
+    ],
+)
+def test_a_function_that_dies_or_answers_garbage_is_a_failed_attempt(
+    functions: LoopbackFunctions, raw: bytes
+) -> None:
+    """Whatever comes back short of an HTTP answer, the attempt has failed as UNAVAILABLE."""
+    outcomes, _ = deliver(HttpDispatcher(functions.url))
+    functions.next().end(raw)
+    assert outcomes.get(timeout=PATIENCE).code == 14
+
+
+def test_a_reset_connection_is_a_failed_attempt(functions: LoopbackFunctions) -> None:
+    """A function whose connection is reset has failed as UNAVAILABLE."""
+    outcomes, _ = deliver(HttpDispatcher(functions.url))
+    connection = functions.next().connection
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.close()
+    assert "Reset" in outcomes.get(timeout=PATIENCE).message
+
+
+def test_an_emulator_that_is_not_there_is_a_failed_attempt() -> None:
+    """While the Functions emulator restarts, attempts fail as UNAVAILABLE and nothing else happens."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    outcomes, _ = deliver(HttpDispatcher(f"http://127.0.0.1:{port}"))
+    assert outcomes.get(timeout=PATIENCE).code == 14
+
+
+def test_a_function_that_hangs_is_let_go_when_it_is_given_up(functions: LoopbackFunctions) -> None:
+    """Giving an attempt up ends its thread at once, long before its deadline."""
+    outcomes, give_up = deliver(HttpDispatcher(functions.url))
+    functions.next()
+    give_up()
+    assert outcomes.get(timeout=PATIENCE).code == 14
+
+
+def test_a_function_that_hangs_ends_at_its_deadline_by_itself(functions: LoopbackFunctions) -> None:
+    """Even without anybody who gives it up, an attempt ends as DEADLINE_EXCEEDED."""
+    outcomes, _ = deliver(HttpDispatcher(functions.url), job(attempt_deadline=timedelta(milliseconds=50)))
+    functions.next()
+    assert outcomes.get(timeout=PATIENCE).code == 4
+
+
+def valid(*names: str) -> str:
+    return f"Function x does not exist, valid functions are: {', '.join(names)}"
+
+
+def test_a_trigger_renamed_by_a_reload_is_found_and_remembered(functions: LoopbackFunctions) -> None:
+    """A 404 that lists valid triggers is followed at once to this function's newest, and from then on."""
+    dispatcher = HttpDispatcher(functions.url)
+    outcomes, _ = deliver(dispatcher)
+    names = [
+        "us-central1-f-2",
+        "us-central1-ff-9",
+        "eu-us-central1-f-88",
+        "us-central1-f-10",
+        "us-central1-f-99-x-11",
+    ]
+    functions.next().answer("404 Not Found", valid(*names))
+    functions.next().answer()
+    assert outcomes.get(timeout=PATIENCE).code == 0
+    deliver(dispatcher)
+    assert functions.next().line.split()[1].endswith("/us-central1-f-10")
+    assert dispatcher.uri(job()).endswith("/triggers/us-central1-f-10")
+
+
+def test_two_deliveries_that_meet_the_same_reload_both_arrive(functions: LoopbackFunctions) -> None:
+    """A delivery whose new name another one has found already follows it too."""
+    dispatcher = HttpDispatcher(functions.url)
+    both = [deliver(dispatcher)[0] for _ in range(2)]
+    for received in [functions.next() for _ in both]:
+        received.answer("404 Not Found", valid("us-central1-f-3"))
+        functions.next().answer()
+    assert [outcomes.get(timeout=PATIENCE).code for outcomes in both] == [0, 0]
+
+
+@pytest.mark.parametrize("body", ["Not Found", valid("us-central1-g-3"), valid("us-central1-f-0"), valid("")])
+def test_a_404_that_names_no_other_trigger_is_the_functions_own(
+    functions: LoopbackFunctions, body: str
+) -> None:
+    """A 404 without a newer name of this function is one failed attempt, not a search."""
+    outcomes, _ = deliver(HttpDispatcher(functions.url))
+    functions.next().answer("404 Not Found", body)
+    assert outcomes.get(timeout=PATIENCE) == Outcome(5, "HTTP 404")
+    assert functions.deliveries.empty()
+
+
+def test_triggers_that_move_for_ever_end_as_a_failure(functions: LoopbackFunctions) -> None:
+    """A list that names yet another trigger each time is followed three times and no more."""
+    outcomes, _ = deliver(HttpDispatcher(functions.url))
+    for generation in (1, 2, 3):
+        functions.next().answer("404 Not Found", valid(f"us-central1-f-{generation}"))
+    assert outcomes.get(timeout=PATIENCE).code == 5
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:5001", "https://127.0.0.1", "http://", "http://h/path", "http://h:x"]
+)
+def test_an_address_of_another_form_is_an_error(url: str) -> None:
+    """Only http://HOST:PORT is taken."""
+    with pytest.raises(ValueError, match=r".+"):
+        HttpDispatcher(url)
+
+
+def test_a_failing_function_is_tried_again_with_the_same_schedule_time(functions: LoopbackFunctions) -> None:
+    """From clock to socket: 500, then after the back-off 200, both with the tick's time."""
+    clock, ended = FakeClock(), queue.Queue[str]()
+    scheduler = Scheduler(clock, HttpDispatcher(functions.url), ended.put)
+    scheduler.load([job(schedule="0 * * * *", retry=retries(1))])
+    clock.move(minutes=59, seconds=30)
+    scheduler.advance()
+    first = functions.next()
+    first.answer("500 Internal Server Error", "secret text")
+    assert "HTTP 500 after 0.00 s; retry in 1 s" in ended.get(timeout=PATIENCE)
+    clock.move(seconds=1)
+    scheduler.advance()
+    second = functions.next()
+    second.answer()
+    assert "attempt 2: HTTP 200" in ended.get(timeout=PATIENCE)
+    ticks = {received.headers["X-CloudScheduler-ScheduleTime"] for received in (first, second)}
+    assert ticks == {"2026-05-05T13:00:00Z"}
+
+
+def test_a_hanging_function_holds_up_neither_other_jobs_nor_forced_runs(functions: LoopbackFunctions) -> None:
+    """While one function hangs, a forced run of it and another job's tick reach their functions."""
+    clock, ended = FakeClock(), queue.Queue[str]()
+    scheduler = Scheduler(clock, HttpDispatcher(functions.url), ended.put)
+    scheduler.load([job("hangs", "1 12 5 5 *"), job("works", "1 12 5 5 *")])
+    clock.move(seconds=30)
+    scheduler.advance()
+    lines = {functions.next().line.split("us-central1-")[1] for _ in range(2)}
+    assert lines == {"hangs-0 HTTP/1.1", "works-0 HTTP/1.1"}
+    scheduler.run(job("hangs").name)
+    forced = functions.next()
+    forced.answer()
+    assert "forced run" in ended.get(timeout=PATIENCE)
+    clock.move(minutes=3)
+    scheduler.advance()
+    assert "no answer within the attempt deadline after 180.00 s" in ended.get(timeout=PATIENCE)
+
+
+def test_the_system_clock_is_utc() -> None:
+    """The service's time is timezone-aware UTC."""
+    assert SystemClock().now().utcoffset() == timedelta()

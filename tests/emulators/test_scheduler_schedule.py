@@ -1,0 +1,268 @@
+"""The schedules of the local Cloud Scheduler: what fires when, in which time zone, and what is refused."""
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulators.scheduler.errors import ScheduleError
+from emulators.scheduler.schedule import parse_schedule
+from tests.emulators.scheduler_doubles import utc
+
+MADE = utc("2026-01-01T00:00:10.500000Z")
+
+
+def ticks(text: str, zone: str, after: str, count: int) -> list[str]:
+    """The next ticks, in local time with its offset."""
+    schedule, moment, found = parse_schedule(text, zone, MADE), utc(after), []
+    for _ in range(count):
+        moment = schedule.next_after(moment)
+        found.append(moment.astimezone(ZoneInfo(zone)).isoformat(timespec="minutes"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("* * * * *", "2026-01-01T00:01+00:00"),
+        ("*/15 * * * *", "2026-01-01T00:15+00:00"),
+        ("0-30/20 3 * * *", "2026-01-01T03:00+00:00"),
+        ("05 09 * * *", "2026-01-01T09:05+00:00"),
+        ("0 9 * * 0", "2026-01-04T09:00+00:00"),
+        ("0 9 * * 7", "2026-01-04T09:00+00:00"),
+        ("0 9 * * SUN", "2026-01-04T09:00+00:00"),
+        ("0 9 * * 6-7", "2026-01-03T09:00+00:00"),
+        ("0 9 * * mon-fri", "2026-01-01T09:00+00:00"),
+        ("0 9 1 feb,Mar *", "2026-02-01T09:00+00:00"),
+        ("0 0 13 * 5", "2026-01-02T00:00+00:00"),  # both days restricted: either one fires
+        ("0 9 * * 2-2", "2026-01-06T09:00+00:00"),
+        ("0 0 29 2 *", "2028-02-29T00:00+00:00"),
+        ("every day 09:00", "2026-01-01T09:00+00:00"),
+        ("every monday 9:05", "2026-01-05T09:05+00:00"),
+        ("every mon,thursday 17:30", "2026-01-01T17:30+00:00"),
+    ],
+)
+def test_a_schedule_first_fires_when_its_fields_match(text: str, first: str) -> None:
+    """Each form the service knows first fires at the first moment that it describes."""
+    assert ticks(text, "UTC", "2026-01-01T00:00:30Z", 1) == [first]
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [
+        ("every 5 minutes", 5),
+        ("every 1 mins", 1),
+        ("every 2 hours", 120),
+        ("Every  7 minutes", 7),
+        ("every 1 hour", 60),
+    ],
+)
+def test_an_interval_counts_from_when_the_job_was_made(text: str, minutes: int) -> None:
+    """An interval counts from the job's making on, to the fraction of a second, and skips what is past."""
+    schedule = parse_schedule(text, "Europe/Berlin", MADE)
+    assert schedule.next_after(MADE - timedelta(days=1)) == MADE + timedelta(minutes=minutes)
+    assert schedule.next_after(MADE) == MADE + timedelta(minutes=minutes)
+    assert schedule.next_after(MADE + timedelta(minutes=10 * minutes, seconds=1)) == MADE + timedelta(
+        minutes=11 * minutes
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "* * * *",
+        "0 * * * * *",
+        "@daily",
+        "@hourly",
+        "H * * * *",
+        "R * * * *",
+        "0 0 L * *",
+        "0 0 ? * *",
+        "0 0 * * 5#1",
+        "0 0 15W * *",
+        "60 * * * *",
+        "0 24 * * *",
+        "0 0 0 * *",
+        "0 0 * 13 *",
+        "0 0 * * 8",
+        "5-1 * * * *",
+        "5/10 * * * *",
+        "*/0 * * * *",
+        "1,,2 * * * *",
+        "-1 * * * *",
+        "\u0661-\u0663 * * * *",
+        "0 0 30 2 *",
+        "0 0 * mon *",
+        "every minute",
+        "every 0 minutes",
+        "every 5 seconds",
+        "every 5 minutes from 10:00 to 14:00",
+        "1st monday of month 09:00",
+        "every fooday 09:00",
+        "every day 24:00",
+    ],
+)
+def test_a_schedule_that_the_service_refuses_is_an_error_that_quotes_it(text: str) -> None:
+    """What cannot be deployed cannot be run locally either, and the error quotes it."""
+    with pytest.raises(ScheduleError, match="schedule") as caught:
+        parse_schedule(text, "UTC", MADE)
+    assert f'"{text}"' in str(caught.value)
+
+
+def test_an_unknown_form_is_told_which_forms_work() -> None:
+    """The error of a schedule in no known form lists the forms."""
+    with pytest.raises(ScheduleError, match="every N minutes"):
+        parse_schedule("daily at nine", "UTC", MADE)
+
+
+@pytest.mark.parametrize("zone", ["Mars/Base", "", "../etc/passwd", "Europe", "Europe/Berlin\0"])
+def test_a_time_zone_that_does_not_exist_is_an_error(zone: str) -> None:
+    """A name outside the IANA database is refused, whatever it looks like."""
+    with pytest.raises(ScheduleError, match="time zone"):
+        parse_schedule("* * * * *", zone, MADE)
+
+
+@pytest.mark.parametrize("zone", ["utc", "UTC", "Etc/UTC"])
+def test_utc_is_known_by_the_name_that_the_service_documents(zone: str) -> None:
+    """The service says: for UTC use the string "utc"."""
+    assert parse_schedule("0 9 * * *", zone, MADE).next_after(MADE) == utc("2026-01-01T09:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("zone", "text", "after", "expected"),
+    [
+        # 02:30 does not exist on 8 March; it is not made up for.
+        (
+            "America/Los_Angeles",
+            "30 2 * * *",
+            "2026-03-07T00:00:00-08:00",
+            ["2026-03-07T02:30-08:00", "2026-03-09T02:30-07:00"],
+        ),
+        ("America/Los_Angeles", "0 3 * * *", "2026-03-08T00:00:00-08:00", ["2026-03-08T03:00-07:00"]),
+        (
+            "America/Los_Angeles",
+            "*/30 * * * *",
+            "2026-03-08T01:10:00-08:00",
+            ["2026-03-08T01:30-08:00", "2026-03-08T03:00-07:00", "2026-03-08T03:30-07:00"],
+        ),
+        # 01:30 comes twice on 1 November; each one fires.
+        (
+            "America/Los_Angeles",
+            "30 1 * * *",
+            "2026-11-01T00:00:00-07:00",
+            ["2026-11-01T01:30-07:00", "2026-11-01T01:30-08:00", "2026-11-02T01:30-08:00"],
+        ),
+        ("Europe/Berlin", "30 2 * * *", "2026-03-28T12:00:00+01:00", ["2026-03-30T02:30+02:00"]),
+        (
+            "Europe/Berlin",
+            "0 * * * *",
+            "2026-10-25T01:30:00+02:00",
+            ["2026-10-25T02:00+02:00", "2026-10-25T02:00+01:00", "2026-10-25T03:00+01:00"],
+        ),
+        ("Europe/Berlin", "0 9 * * *", "2026-10-24T12:00:00+02:00", ["2026-10-25T09:00+01:00"]),
+        # Half an hour is put back here, and forth in October.
+        (
+            "Australia/Lord_Howe",
+            "45 1 * * *",
+            "2026-04-05T00:00:00+11:00",
+            ["2026-04-05T01:45+11:00", "2026-04-05T01:45+10:30", "2026-04-06T01:45+10:30"],
+        ),
+        ("Australia/Lord_Howe", "15 2 * * *", "2026-10-03T12:00:00+10:30", ["2026-10-05T02:15+11:00"]),
+        ("Asia/Kolkata", "30 5 * * *", "2026-05-05T00:00:00Z", ["2026-05-06T05:30+05:30"]),
+    ],
+)
+def test_cron_follows_the_wall_clock_through_time_changes(
+    zone: str, text: str, after: str, expected: list[str]
+) -> None:
+    """A skipped local time does not fire, a repeated one fires twice, all else fires at its local time."""
+    assert ticks(text, zone, after, len(expected)) == expected
+
+
+ZONES = [
+    "America/Los_Angeles",
+    "Europe/Berlin",
+    "Asia/Kolkata",
+    "Australia/Lord_Howe",
+    "Africa/Casablanca",
+    "UTC",
+]
+
+
+#: Moments of 2026 at which one of the zones changes its offset.
+CHANGES = [
+    *("2026-03-08T10:00Z", "2026-11-01T09:00Z", "2026-03-29T01:00Z", "2026-10-25T01:00Z"),
+    *("2026-04-04T15:00Z", "2026-10-03T15:30Z", "2026-02-15T02:00Z", "2026-03-22T02:00Z"),
+]
+
+
+@st.composite
+def moments(draw: st.DrawFn) -> datetime:
+    """Moments of 2026, most of them within hours of a change."""
+    minutes = draw(st.integers(0, 365 * 24 * 60))
+    near = draw(st.sampled_from([None, *CHANGES]))
+    base, span = (MADE, minutes) if near is None else (utc(near), minutes % 360 - 180)
+    return base + timedelta(minutes=span, seconds=draw(st.integers(0, 59)))
+
+
+@st.composite
+def fields(draw: st.DrawFn, low: int, high: int) -> tuple[str, set[int]]:
+    """A cron field and the numbers it stands for, worked out apart from the code under test."""
+    kind = draw(st.sampled_from(["any", "list", "range", "step"]))
+    if kind == "any":
+        return "*", set(range(low, high + 1))
+    if kind == "list":
+        numbers = draw(st.sets(st.integers(low, high), min_size=1, max_size=3))
+        return ",".join(map(str, sorted(numbers))), numbers
+    first = draw(st.integers(low, high))
+    last = draw(st.integers(first, high))
+    step = draw(st.integers(1, 20)) if kind == "step" else 1
+    return f"{first}-{last}" + (f"/{step}" if kind == "step" else ""), set(range(first, last + 1, step))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    zone=st.sampled_from(ZONES),
+    start=moments(),
+    minute=fields(0, 59),
+    hour=fields(0, 23),
+    weekday=fields(0, 7),
+)
+def test_ticks_are_exactly_the_moments_whose_local_time_matches(
+    zone: str,
+    start: datetime,
+    minute: tuple[str, set[int]],
+    hour: tuple[str, set[int]],
+    weekday: tuple[str, set[int]],
+) -> None:
+    """Ticks strictly increase, each matches in local time, and no matching minute between two is left out."""
+    schedule = parse_schedule(f"{minute[0]} {hour[0]} * * {weekday[0]}", zone, MADE)
+    days = {day % 7 for day in weekday[1]}
+    info = ZoneInfo(zone)
+
+    def matches(moment: datetime) -> bool:
+        local = moment.astimezone(info)
+        return local.minute in minute[1] and local.hour in hour[1] and local.isoweekday() % 7 in days
+
+    tick = schedule.next_after(start)
+    expected = start.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    for _ in range(2):
+        assert matches(tick)
+        while not matches(expected):
+            expected += timedelta(minutes=1)
+        assert tick == expected
+        following = schedule.next_after(tick)
+        assert following > tick
+        tick, expected = following, expected + timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_year_of_ticks_leaves_out_no_day_that_has_one(zone: str) -> None:
+    """Through all time changes of a year, a daily schedule fires every day."""
+    schedule, tick = parse_schedule("30 1,2 * * *", zone, MADE), utc("2026-01-01T00:00:00Z")
+    while tick < utc("2027-01-01T00:00:00Z"):
+        following = schedule.next_after(tick)
+        assert timedelta() < following - tick <= timedelta(days=1, hours=1)
+        tick = following

@@ -1,0 +1,75 @@
+"""Engines on the running stack."""
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from google.cloud.storage import Client as Storage
+
+from emulators.environment import Addresses
+from shared import firebase
+from shared.firebase import FirestoreWire
+from shared.tasks import TaskEngine
+from shared.tasks.objects import Objects
+from shared.tasks.store import Store
+from tests.engine.line import Line
+from tests.engine.world import HandClock, World
+
+
+@pytest.fixture
+def world(clean_firestore: Addresses) -> World:
+    """An empty database and an empty bucket."""
+    bucket = firebase.bucket()
+    for blob in bucket.client.list_blobs(bucket):
+        blob.delete()
+    return World(firebase.firestore_client(), bucket)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def engine(world: World, clock: HandClock) -> TaskEngine:
+    """A warm instance's engine."""
+    return TaskEngine(clock=clock)
+
+
+@pytest.fixture
+def line(world: World, stack: Addresses) -> Iterator[Line]:
+    """The line to Firestore, to be cut."""
+    with Line(stack.firestore) as line:
+        yield line
+
+
+@pytest.fixture
+def storage_line(world: World, stack: Addresses) -> Iterator[Line]:
+    """The line to Storage, to be cut."""
+    with Line(stack.storage.removeprefix("http://")) as line:
+        yield line
+
+
+@pytest.fixture
+def far_engine(
+    line: Line, storage_line: Line, monkeypatch: pytest.MonkeyPatch, clock: HandClock
+) -> Iterator[TaskEngine]:
+    """An engine whose Firestore and Storage are behind the lines; it gives up early."""
+    near = firebase.firestore_wire()
+    channel = grpc.insecure_channel(
+        line.address,
+        options=[
+            ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.min_reconnect_backoff_ms", 50),
+            ("grpc.max_reconnect_backoff_ms", 100),
+        ],
+    )
+    wire = FirestoreWire(channel, near.database, near.metadata)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://{storage_line.address}")
+    bucket = Storage(project=firebase.bucket().client.project).bucket(firebase.bucket().name)
+    yield TaskEngine(
+        Store(lambda: wire, call_seconds=1.0),
+        Objects(lambda: bucket, call_seconds=1.0, total_seconds=2.0),
+        clock=clock,
+    )
+    channel.close()

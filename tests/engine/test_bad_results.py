@@ -1,0 +1,124 @@
+"""Results that are too much: what a document can't hold, and what nothing can."""
+
+from typing import Any
+
+import pytest
+
+from shared.tasks import TaskEngine, TaskName
+from tests.engine.world import TASK, World
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["x" * 1000] * 1100,
+        [[1, [2]], [3]],
+        nested(25),
+        {"": 1},
+        {"k" * 1401: 1},
+        {"__name__": 1},
+        "x" * 1_100_000,
+    ],
+    ids=["large", "arrays", "deep", "empty key", "long key", "reserved key", "large text"],
+)
+@pytest.mark.parametrize("save_in", [None, "db"])
+def test_what_no_document_holds_goes_to_storage(
+    engine: TaskEngine, world: World, value: Any, save_in: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The work is not lost for want of room: stored, said so in the log, read back equal (lesson 14)."""
+    assert engine.execute_task("s", TASK, lambda: value, {"save_in": save_in}).status == "completed"
+    assert world.status()["run"]["result"]["saved_in"] == "storage"
+    assert "the result goes to Storage: no document can hold it" in capsys.readouterr().out
+    assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        nested(19),
+        ["x" * 999] * 990,
+        {"k" * 1400: 1},
+        {"_a_": {"a.b`c\\": [{"/": "\x00"}]}},
+        [1] * 124_000,
+        [{"a": i} for i in range(45_000)],
+    ],
+    ids=["deep", "large", "long key", "odd keys", "many numbers", "many entries"],
+)
+def test_what_a_document_just_holds_stays_in_it(engine: TaskEngine, world: World, value: Any) -> None:
+    """The limits drawn here are within Firestore's own, and not far."""
+    assert engine.execute_task("s", TASK, lambda: value).status == "completed"
+    assert world.status()["run"]["result"]["saved_in"] == "db"
+    assert TaskEngine().get_task_data(TASK) == value
+
+
+def test_a_limit_of_firestores_that_nobody_foresaw_loses_no_result(
+    engine: TaskEngine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that Firestore refuses for what it holds is made again with the result in Storage."""
+    monkeypatch.setattr("shared.tasks.results.MAX_KEY_BYTES", 1_500)
+    value = {"k" * 1500: 1}
+    assert engine.execute_task("s", TASK, lambda: value).status == "completed"
+    assert world.status()["run"]["result"]["saved_in"] == "storage"
+    assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == value
+
+
+@pytest.mark.parametrize("save_in", ["db", "storage"])
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ([float("nan")], "result[0]: nan"),
+        ({"b": b"raw"}, "result.b: a bytes"),
+        ([2**64], "result[0]: an int beyond 64 bits"),
+        ({"s": {1}}, "result.s: a set"),
+        (["\ud800"], "result[0]: text with a lone surrogate"),
+    ],
+)
+def test_what_nothing_holds_fails_the_run_and_names_the_place(
+    engine: TaskEngine, world: World, value: Any, says: str, save_in: Any
+) -> None:
+    """Nothing of it is saved or cached; the last good result stays (lesson 12)."""
+    engine.execute_task("s", TASK, lambda: ["good"])
+    outcome = engine.execute_task("s", TASK, lambda: value, {"save_in": save_in})
+    assert outcome.status == "failed"
+    assert world.status()["error"].startswith(f"ResultNotStorable: {says}")
+    assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == ["good"]
+    assert world.objects() == set()
+
+
+def test_an_unsaved_result_may_be_anything(engine: TaskEngine, world: World) -> None:
+    """With `none` there is nothing to save: a task that has done its work is not failed for its answer."""
+    assert engine.execute_task("s", TASK, lambda: {1, 2}, {"save_in": "none"}).status == "completed"
+    assert engine.get_task_data(TASK) == []
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError(), "ValueError"),
+        (Unspeakable(), "Unspeakable: (its message can't be read)"),
+        (ValueError("\ud800\x00"), "ValueError: ?\x00"),
+        (ValueError("x" * 3_000_000), "ValueError: " + "x" * 1487 + "…"),
+    ],
+    ids=["no message", "unreadable", "no Unicode", "huge"],
+)
+def test_no_error_leaves_a_run_running(engine: TaskEngine, world: World, error: Exception, text: str) -> None:
+    """Whatever a task raises, its status says failed (lessons 8, 9, 10)."""
+
+    def raises() -> None:
+        raise error
+
+    assert engine.execute_task("s", TaskName.send_reset_sms, raises).status == "failed"
+    status = world.status(TaskName.send_reset_sms)
+    assert (status["status"], status["error"]) == ("failed", text)

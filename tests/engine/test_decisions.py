@@ -1,0 +1,136 @@
+"""What a delivery leads to: the protocol's decisions, each on what was read and nothing else."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from shared.tasks.decisions import (
+    ORIGINAL,
+    Busy,
+    Duplicate,
+    Skip,
+    Standing,
+    StartDecision,
+    Take,
+    decide_start,
+    is_own,
+    standing,
+)
+from shared.tasks.document import ResultPointer, RunDocument, TaskDocument
+from shared.tasks.names import TaskStatus
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+SKEW = timedelta(seconds=5)
+DEADLINE = timedelta(seconds=540)
+SEEN = Timestamp(seconds=7)
+NOTHING = TaskDocument()
+RESULT = ResultPointer(version="v", saved_in="db")
+DONE = TaskDocument(
+    update_time=SEEN, status="completed", run_id="t1", attempt=1, token="a", state="completed", result=RESULT
+)
+AT_WORK = replace(DONE, status="running", state="running", lease_until=NOW + timedelta(seconds=30))
+DEAD = replace(AT_WORK, lease_until=NOW - SKEW)
+
+
+def history(state: str, attempt: int = 1) -> RunDocument:
+    return RunDocument(update_time=SEEN, state=state, token="a", attempt=attempt)
+
+
+def decide(task: TaskDocument, run: RunDocument | None = None, run_id: str = "t2") -> StartDecision:
+    return decide_start(task, run, run_id=run_id, now=NOW, skew=SKEW, deadline=DEADLINE)
+
+
+@pytest.mark.parametrize(
+    ("task", "run", "decision"),
+    [
+        (NOTHING, None, Take(1)),
+        (DONE, None, Take(1)),
+        (replace(DONE, state="failed", status="failed"), None, Take(1)),
+        (DONE, history("failed", 2), Take(3, reopens=SEEN)),
+        (DONE, history("running"), Take(2, reopens=SEEN)),
+        (DONE, history("completed"), Duplicate()),
+        (AT_WORK, history("completed"), Duplicate()),
+        (AT_WORK, None, Skip("overlap", "t1")),
+        (replace(AT_WORK, lease_until=NOW - SKEW + timedelta(milliseconds=1)), None, Skip("overlap", "t1")),
+        (DEAD, None, Take(1, closes="t1")),
+        (replace(AT_WORK, lease_until=None), None, Take(1, closes="t1")),
+        (replace(DONE, suspended={"by": "me"}), None, Skip("suspended")),
+        (replace(AT_WORK, suspended={"by": "me"}), None, Skip("suspended")),
+        (replace(DONE, status="suspeneded"), None, Skip("suspended")),
+        (replace(DONE, status="suspended"), history("failed"), Skip("suspended")),
+    ],
+)
+def test_a_tick_leads_to(task: TaskDocument, run: RunDocument | None, decision: StartDecision) -> None:
+    """Each state of task and history leads to the one decision that the protocol names."""
+    assert decide(task, run) == decision
+
+
+@pytest.mark.parametrize(
+    ("task", "run", "decision"),
+    [
+        (AT_WORK, history("running"), Busy()),
+        (AT_WORK, None, Busy()),
+        (DEAD, history("running"), Take(2, reopens=SEEN)),
+        (DEAD, None, Take(2)),
+        (replace(DONE, state="failed"), history("failed", 3), Take(4, reopens=SEEN)),
+    ],
+)
+def test_another_delivery_of_the_same_tick_leads_to(
+    task: TaskDocument, run: RunDocument | None, decision: StartDecision
+) -> None:
+    """A retry outlives a dead attempt and counts on; a living one is busy, not skipped."""
+    assert decide(task, run, run_id="t1") == decision
+
+
+def original(**fields: Any) -> TaskDocument:
+    return replace(TaskDocument(update_time=SEEN), **fields)
+
+
+@pytest.mark.parametrize(
+    ("task", "decision"),
+    [
+        (original(status="completed"), Take(1, adopts=True)),
+        (original(status="failed"), Take(1, adopts=True)),
+        (original(), Take(1, adopts=True)),
+        (original(status="running", started=NOW - timedelta(seconds=500)), Skip("overlap", ORIGINAL)),
+        (original(status="running", started=NOW - timedelta(seconds=546)), Take(1, adopts=True)),
+        (original(status="running", timestamp=NOW), Skip("overlap", ORIGINAL)),
+        (original(status="running"), Take(1, adopts=True)),
+        (original(status="suspeneded"), Skip("suspended")),
+        (original(status="failed", result=RESULT), Take(1)),
+    ],
+)
+def test_a_document_of_the_originals_leads_to(task: TaskDocument, decision: StartDecision) -> None:
+    """The original knows no lease: its run lives for the task's deadline, then is taken over."""
+    assert decide(task) == decision
+
+
+def test_the_token_alone_does_not_make_a_task_one_s_own() -> None:
+    """Takeover and watchdog leave the old token in a run that they failed."""
+    assert is_own(AT_WORK, "a")
+    assert not is_own(AT_WORK, "b")
+    assert not is_own(replace(AT_WORK, state="failed"), "a")
+
+
+@pytest.mark.parametrize(
+    ("task", "run", "goal", "stands"),
+    [
+        (AT_WORK, history("running"), TaskStatus.completed, Standing.own),
+        (DONE, history("completed"), TaskStatus.completed, Standing.done),
+        (replace(DONE, token="b"), history("completed"), TaskStatus.completed, Standing.done),
+        (replace(DONE, token="b"), None, TaskStatus.completed, Standing.superseded),
+        (replace(DONE, state="failed"), history("failed"), TaskStatus.completed, Standing.superseded),
+        (replace(DONE, state="failed"), history("failed"), TaskStatus.failed, Standing.done),
+        (replace(AT_WORK, token="b"), history("running"), TaskStatus.completed, Standing.superseded),
+        (NOTHING, None, TaskStatus.completed, Standing.superseded),
+        (original(status="running"), history("running"), TaskStatus.completed, Standing.superseded),
+    ],
+)
+def test_after_a_write_without_an_answer_an_attempt_stands(
+    task: TaskDocument, run: RunDocument | None, goal: TaskStatus, stands: Standing
+) -> None:
+    """Its own, done, or superseded: told by token and state together."""
+    assert standing(task, run, token="a", goal=goal) is stands

@@ -1,0 +1,63 @@
+"""A failure in words, whatever the exception does."""
+
+import pytest
+
+from shared.tasks.failure import MAX_MESSAGE, Failure
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Rude(Exception):
+    def __str__(self) -> str:
+        return 5  # type: ignore[return-value]  # noqa: PLE0307
+
+
+def raised(error: BaseException) -> Failure:
+    try:
+        raise error  # noqa: TRY301
+    except BaseException as caught:  # noqa: BLE001
+        return Failure.of(caught)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("boom"), "ValueError: boom"),
+        (ValueError(), "ValueError"),
+        (KeyError("a"), "KeyError: 'a'"),
+        (Unspeakable(), "Unspeakable: (its message can't be read)"),
+        (Rude(), "Rude: (its message can't be read)"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (ValueError("bad \ud800 text"), "ValueError: bad ? text"),
+        (ValueError(b"\xff\xfe"), "ValueError: b'\\xff\\xfe'"),
+    ],
+)
+def test_an_error_is_its_type_and_message(error: BaseException, text: str) -> None:
+    """The contract's `error` is text, whatever the exception's str() does (9, 10, 11)."""
+    assert raised(error).text == text
+
+
+def test_a_huge_message_is_cut() -> None:
+    """No error is too large for its document."""
+    failure = raised(ValueError("x" * 5_000_000))
+    assert len(failure.text) == MAX_MESSAGE
+    assert failure.text.startswith("ValueError: xxx")
+
+
+def test_the_traceback_is_kept_short_and_ends_where_it_was_raised() -> None:
+    """A deep recursion does not fill the history."""
+
+    def dig(depth: int) -> None:
+        if depth == 0:
+            raise ValueError("bottom")
+        dig(depth - 1)
+
+    try:
+        dig(200)
+    except ValueError as error:
+        trace = Failure.of(error).trace
+    assert 'raise ValueError("bottom")' in trace.splitlines()[-1]
+    assert len(trace.splitlines()) <= 12

@@ -1,0 +1,258 @@
+"""`get_task_data` and its kin on the real Firestore and Storage, behaviour by behaviour of the contract."""
+
+import json
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from google.cloud.firestore import GeoPoint
+
+from shared.tasks import ResultNotStorable, ResultUnavailable, TaskEngine
+from tests.engine.line import Line
+from tests.engine.world import TASK, HandClock, World
+
+CONTRACT_PATH = "tasks_data/collect_charge_cdrs.json"
+MOMENT = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+def by_contract_alone(world: World) -> Any:
+    """Read a result as an implementation does that knows nothing but the contract."""
+    data = world.status().get("data")
+    if isinstance(data, str) and data.startswith("http"):
+        return json.loads(world.bucket.blob(CONTRACT_PATH).download_as_bytes())
+    return data if isinstance(data, list | dict) else []
+
+
+def original(**fields: Any) -> dict[str, Any]:
+    """A status document as the TypeScript original writes it."""
+    return {
+        "source": "ts",
+        "status": "completed",
+        "started": MOMENT,
+        "completed": MOMENT,
+        "timestamp": MOMENT,
+        "error": "",
+        **fields,
+    }
+
+
+def test_no_data_is_an_empty_array(engine: TaskEngine, world: World) -> None:
+    """Contract: "Empty array `[]` if no data found"."""
+    assert engine.get_task_data(TASK) == []
+    world.write(original())
+    assert TaskEngine().get_task_data(TASK) == []
+
+
+@pytest.mark.parametrize("data", [[{"a": 1}], {"a": [1]}, [], {}])
+def test_a_document_of_another_implementation_is_read(engine: TaskEngine, world: World, data: Any) -> None:
+    """The contract's fields alone are enough: an object or array in `data` is the result."""
+    world.write(original(data=data))
+    assert engine.get_task_data(TASK) == data
+
+
+@pytest.mark.parametrize("data", ["no data to save", "text", 5, None, True, 0])
+def test_other_data_of_another_implementation_is_none(engine: TaskEngine, world: World, data: Any) -> None:
+    """Contract, "Firestore Fallback": neither URL nor object: an empty array."""
+    world.write(original(data=data))
+    assert engine.get_task_data(TASK) == []
+
+
+def test_a_url_of_another_implementation_leads_to_the_contract_s_path(
+    engine: TaskEngine, world: World
+) -> None:
+    """Contract, "Storage Fallback": the URL says where it is kept, the path is the contract's."""
+    world.bucket.blob(CONTRACT_PATH).upload_from_string('[{"ü": 1}]', content_type="application/json")
+    world.write(original(data="https://storage.googleapis.com/expired?X-Goog-Signature=gone"))
+    assert engine.get_task_data(TASK) == [{"ü": 1}]
+    assert engine.get_task_data_from_storage(TASK) == [{"ü": 1}]
+
+
+def test_a_url_to_an_object_that_is_gone_is_no_data(engine: TaskEngine, world: World) -> None:
+    """As the original's reader has it: null from Storage is an empty array."""
+    world.write(original(data="https://storage.googleapis.com/x"))
+    assert engine.get_task_data(TASK) == []
+
+
+def test_firestore_s_own_types_are_read_as_json(engine: TaskEngine, world: World) -> None:
+    """Times, places, bytes and NaN of other writers come as text, maps and null (lesson 18)."""
+    world.write(
+        original(data={"at": MOMENT, "where": GeoPoint(1.5, 2), "raw": b"\x00\xff", "odd": float("nan")})
+    )
+    assert engine.get_task_data(TASK) == {
+        "at": "2026-11-01T12:00:00Z",
+        "where": {"latitude": 1.5, "longitude": 2},
+        "raw": "AP8=",
+        "odd": None,
+    }
+
+
+@pytest.mark.parametrize("save_in", ["db", "storage"])
+@pytest.mark.parametrize("value", [[{"n": 1}], {"a": {"b": [1]}}, [], {}])
+def test_what_is_written_here_is_read_by_contract_alone(
+    engine: TaskEngine, world: World, save_in: str, value: Any
+) -> None:
+    """A service that knows only the contract finds status and result where it looks for them."""
+    engine.execute_task("s", TASK, lambda: value, {"save_in": save_in})
+    assert by_contract_alone(world) == value
+    status = world.status()
+    assert status["status"] == "completed"
+    assert isinstance(status["completed"], datetime)
+
+
+@pytest.mark.parametrize("save_in", ["db", "storage"])
+def test_a_task_is_handed_over_from_the_original_without_a_gap(
+    engine: TaskEngine, world: World, save_in: str
+) -> None:
+    """Its result is served before, during and after a failed first run here, by both kinds of reader."""
+    world.bucket.blob(CONTRACT_PATH).upload_from_string("[1]", content_type="application/json")
+    world.write(original(data=[1] if save_in == "db" else "https://storage.googleapis.com/x"))
+    seen: list[Any] = []
+
+    def works() -> None:
+        seen.extend([TaskEngine().get_task_data(TASK), by_contract_alone(world)])
+        raise ValueError
+
+    engine.execute_task("s", TASK, works)
+    assert seen == [[1], [1]]
+    assert TaskEngine().get_task_data(TASK) == by_contract_alone(world) == [1]
+    assert world.status()["run"]["result"] == {
+        "version": f"original:{MOMENT.isoformat()}",
+        "saved_in": "contract",
+    }
+    engine.execute_task("s", TASK, lambda: [2], {"save_in": save_in})
+    assert TaskEngine().get_task_data(TASK) == by_contract_alone(world) == [2]
+
+
+def test_a_task_is_handed_back_to_the_original(engine: TaskEngine, world: World) -> None:
+    """The original overwrites the document whole; its result is the one then, whatever the mirror was."""
+    engine.execute_task("s", TASK, lambda: ["ours"], {"save_in": "storage"})
+    world.write(original(data=["theirs"]))
+    assert TaskEngine().get_task_data(TASK) == ["theirs"]
+    world.bucket.blob(CONTRACT_PATH).upload_from_string('["theirs, large"]')
+    world.write(original(data="https://storage.googleapis.com/x"))
+    assert TaskEngine().get_task_data(TASK) == ["theirs, large"]
+
+
+def test_a_mirror_of_ours_is_not_taken_for_a_result_of_the_originals(
+    engine: TaskEngine, world: World
+) -> None:
+    """An object whose metadata carries a version can't be what the original's URL means."""
+    engine.execute_task("s", TASK, lambda: ["ours"], {"save_in": "storage"})
+    world.write(original(data="https://storage.googleapis.com/x"))
+    with pytest.raises(ResultUnavailable):
+        TaskEngine().get_task_data(TASK)
+
+
+def test_within_max_age_a_result_is_served_from_the_cache(
+    far_engine: TaskEngine, world: World, line: Line
+) -> None:
+    """Contract, "Cache Check": what was found is served without asking again."""
+    TaskEngine().execute_task("s", TASK, lambda: [1])
+    assert far_engine.get_task_data(TASK) == [1]
+    line.cut()
+    assert far_engine.get_task_data(TASK) == [1]
+
+
+def test_another_instance_s_new_result_is_seen_after_max_age(
+    engine: TaskEngine, world: World, clock: HandClock
+) -> None:
+    """A warm instance does not serve its first value until it dies (lesson 17)."""
+    TaskEngine().execute_task("s", TASK, lambda: [1])
+    assert engine.get_task_data(TASK) == [1]
+    TaskEngine().execute_task("s", TASK, lambda: [2])
+    assert engine.get_task_data(TASK) == [1]
+    clock.ahead += 6
+    assert engine.get_task_data(TASK) == [2]
+
+
+def test_a_reader_that_changes_its_result_changes_nobody_else_s(engine: TaskEngine) -> None:
+    """What is handed out is the reader's own (lesson 13)."""
+    engine.execute_task("s", TASK, lambda: [{"a": 1}])
+    engine.get_task_data(TASK)[0]["a"] = "scribbled"
+    assert engine.get_task_data(TASK) == [{"a": 1}]
+
+
+def test_what_a_caller_cached_is_served_until_max_age(engine: TaskEngine, clock: HandClock) -> None:
+    """Contract, "`save_task_data_in_cache`": arrays and objects; then Firestore has the word."""
+    engine.execute_task("s", TASK, lambda: [1])
+    engine.save_task_data_in_cache(TASK, {"mine": True})
+    assert engine.get_task_data(TASK) == {"mine": True}
+    assert engine.cache.get_object_data(TASK) == {"mine": True}
+    clock.ahead += 6
+    assert engine.get_task_data(TASK) == [1]
+    with pytest.raises(TypeError):
+        engine.save_task_data_in_cache(TASK, "text")
+
+
+def test_many_cold_readers_ask_once(world: World) -> None:
+    """Readers that come together share one fetch (lesson 27)."""
+    TaskEngine().execute_task("s", TASK, lambda: [1])
+    engine, asked = TaskEngine(), []
+    store = engine._parts.store
+    read = store.read_result
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        asked.append(1)
+        return read(*arguments, **options)
+
+    store.read_result = counted  # type: ignore[method-assign]  # counts, and reads for real
+    together = threading.Barrier(20)
+    found: list[Any] = []
+
+    def reads() -> None:
+        together.wait(30)
+        found.append(engine.get_task_data(TASK))
+
+    threads = [threading.Thread(target=reads) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert (found, asked) == ([[1]] * 20, [1])
+
+
+def test_storage_helpers_keep_and_read_at_the_contract_s_path(engine: TaskEngine, world: World) -> None:
+    """Contract, "Storage Helpers": `keep_task_data_in_storage` and `get_task_data_from_storage`."""
+    assert engine.get_task_data_from_storage(TASK) is None
+    url = engine.keep_task_data_in_storage(TASK, [{"id": "1", "health": "good"}])
+    assert world.objects() == {CONTRACT_PATH}
+    assert "collect_charge_cdrs.json" in url
+    assert world.bucket.get_blob(CONTRACT_PATH).content_type == "application/json"
+    assert engine.get_task_data_from_storage(TASK) == [{"id": "1", "health": "good"}]
+
+
+@pytest.mark.parametrize("data", ["text", 5, None, {1, 2}, [float("nan")]])
+def test_what_is_no_array_or_object_is_not_kept(engine: TaskEngine, world: World, data: Any) -> None:
+    """Contract: throws if the data is neither; nothing is uploaded."""
+    with pytest.raises(ResultNotStorable):
+        engine.keep_task_data_in_storage(TASK, data)
+    assert world.objects() == set()
+
+
+def test_the_stored_result_is_the_last_run_s(engine: TaskEngine, world: World) -> None:
+    """Reading from Storage follows `run.result`, not a mirror that may be behind."""
+    engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
+    world.bucket.blob(CONTRACT_PATH).upload_from_string("[0]")
+    assert engine.get_task_data_from_storage(TASK) == [1]
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8bbroken", b"\xff\xfe", b'{"half": '])
+def test_an_object_that_is_no_json_is_an_error_and_never_no_data(
+    engine: TaskEngine, world: World, content: bytes
+) -> None:
+    """Damage is told, with the task's name."""
+    world.bucket.blob(CONTRACT_PATH).upload_from_string(content)
+    world.write(original(data="https://storage.googleapis.com/x"))
+    with pytest.raises(ResultUnavailable):
+        engine.get_task_data(TASK)
+    with pytest.raises(ResultUnavailable):
+        engine.get_task_data_from_storage(TASK)
+
+
+def test_a_result_whose_object_was_removed_is_an_error(engine: TaskEngine, world: World) -> None:
+    """`run.result` points to it, so it was there: its absence is no "no data"."""
+    engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
+    world.bucket.blob(world.status()["run"]["result"]["object"]).delete()
+    with pytest.raises(ResultUnavailable, match="missing or was replaced"):
+        TaskEngine().get_task_data(TASK)

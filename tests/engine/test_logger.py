@@ -1,0 +1,67 @@
+"""Logs: structured where Cloud Logging reads them, a line where a person does, and never a failure."""
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from shared import logger
+
+
+@pytest.fixture(autouse=True)
+def _fresh_logger() -> Iterator[None]:
+    """The format is chosen at the first entry of a process."""
+    known = logging.getLogger("nx-tasks")
+    before = list(known.handlers)
+    known.handlers.clear()
+    yield
+    known.handlers[:] = before
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_in_the_cloud_an_entry_is_json_with_severity_and_trace(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Severity, message, task, run and trace are fields that a query can match."""
+    monkeypatch.setenv("K_REVISION", "collect-00001-abc")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    token = logger.trace.set("0" * 32)
+    try:
+        logger.error("task failed", task="t", run_id="r", duration_seconds=1.5, odd=Unspeakable())
+    finally:
+        logger.trace.reset(token)
+    entry = json.loads(capsys.readouterr().out)
+    assert entry["severity"] == "ERROR"
+    assert entry["message"] == "task failed"
+    assert (entry["task"], entry["run_id"], entry["duration_seconds"]) == ("t", "r", 1.5)
+    assert entry["logging.googleapis.com/trace"] == f"projects/p/traces/{'0' * 32}"
+    assert entry["odd"] == "<Unspeakable>"
+
+
+def test_locally_an_entry_is_one_readable_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Time, event and fields; what is None is left out, line breaks stay in the line."""
+    monkeypatch.setenv("K_REVISION", "1")
+    logger.warning("odd %s thing", task="t", error="a\nb", holder=None)
+    line = capsys.readouterr().out
+    assert line.endswith("WARNING odd %s thing task=t error=a\\nb\n")
+    assert line.count("\n") == 1
+
+
+def test_what_a_terminal_can_t_show_does_not_fail_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A foreign locale, a lone surrogate, a closed stream: the log gives way, the run goes on."""
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", narrow)
+    logger.info("straße \ud800", name="日本")
+    narrow.seek(0)
+    assert "stra\\xdfe \\ud800" in narrow.read()
+    narrow.close()
+    logger.info("nobody reads this")

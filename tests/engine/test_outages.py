@@ -1,0 +1,152 @@
+"""Firestore or Storage gone, at each stage of a run and of a read."""
+
+from typing import Any
+
+import pytest
+
+from shared.tasks import ResultNotKept, ResultUnavailable, TaskEngine
+from tests.engine.line import Line
+from tests.engine.world import TASK, HandClock, World
+
+
+def test_firestore_gone_at_the_start_means_not_run(far_engine: TaskEngine, line: Line, world: World) -> None:
+    """The task does not work unheld: failed, and Cloud Scheduler comes again."""
+    ran: list[int] = []
+    line.cut()
+    outcome = far_engine.execute_task("s", TASK, lambda: ran.append(1))
+    assert outcome.status == "failed"
+    assert outcome.error is not None
+    assert "not started" in outcome.error
+    assert ran == []
+    line.mend()
+    assert world.status() == {}
+
+
+def test_firestore_gone_while_a_task_works_loses_nothing(
+    far_engine: TaskEngine, line: Line, world: World
+) -> None:
+    """Back before the end, the outage was none."""
+
+    def works() -> list[int]:
+        line.cut()
+        line.mend()
+        return [1]
+
+    assert far_engine.execute_task("s", TASK, works).status == "completed"
+    assert world.status()["data"] == [1]
+
+
+def test_firestore_gone_at_the_end_is_waited_for(
+    far_engine: TaskEngine, line: Line, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The work is done: its result is tried to be recorded until it is."""
+    said: list[str] = []
+
+    def works() -> list[int]:
+        line.cut()
+        return [1]
+
+    pause = far_engine._parts.clock.sleep
+
+    def mends(seconds: float) -> None:
+        said.append(capsys.readouterr().out)
+        line.mend()
+        pause(seconds)
+
+    far_engine._parts.clock.sleep = mends  # type: ignore[method-assign]  # the pause is when it comes back
+    assert far_engine.execute_task("s", TASK, works).status == "completed"
+    assert "the end of a run is not recorded yet" in said[0]
+    assert world.status()["data"] == [1]
+    assert [run["state"] for run in world.history().values()] == ["completed"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_end_that_can_t_be_recorded_is_logged_whole(
+    far_engine: TaskEngine, line: Line, clock: HandClock, capsys: pytest.CaptureFixture[str], fails: bool
+) -> None:
+    """Firestore stays away until the deadline: the log is what tells, and the outcome is no success."""
+
+    def works() -> list[int]:
+        line.cut()
+        if fails:
+            raise ValueError("boom")
+        return [1]
+
+    def passes(_: float) -> None:
+        clock.ahead += 10_000
+
+    clock.sleep = passes  # type: ignore[method-assign]  # after the first try no time is left
+    outcome = far_engine.execute_task("s", TASK, works)
+    told = capsys.readouterr().out
+    assert outcome.status == "failed"
+    assert "ERROR the end of a run could not be recorded" in told
+    assert outcome.run_id in told
+    assert f"end={'failed' if fails else 'completed'}" in told
+
+
+def test_storage_gone_fails_the_run_and_says_why(
+    far_engine: TaskEngine, storage_line: Line, world: World
+) -> None:
+    """A result that could not be kept is no success (lesson 4); the last good one stays."""
+    far_engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
+
+    def works() -> list[int]:
+        storage_line.cut()
+        return [2]
+
+    outcome = far_engine.execute_task("s", TASK, works, {"save_in": "storage"})
+    assert outcome.status == "failed"
+    assert world.status()["error"].startswith("ResultNotKept: Storage did not take the result")
+    assert TaskEngine().get_task_data(TASK) == [1]
+    with pytest.raises(ResultNotKept):
+        far_engine.keep_task_data_in_storage(TASK, [1])
+
+
+def test_the_mirror_s_trouble_does_not_undo_a_published_run(
+    far_engine: TaskEngine, storage_line: Line, line: Line, world: World
+) -> None:
+    """The commit has published it; what follows is mended later."""
+    commit = far_engine._parts.store.commit
+
+    def commits_and_cuts(*arguments: Any, **options: Any) -> Any:
+        version = commit(*arguments, **options)
+        if world.status()["status"] == "completed":
+            storage_line.cut()
+        return version
+
+    far_engine._parts.store.commit = commits_and_cuts  # type: ignore[method-assign]  # commits for real
+    assert far_engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"}).status == "completed"
+    assert TaskEngine().get_task_data(TASK) == [1]
+
+
+def test_an_outage_is_an_error_and_never_no_data(
+    far_engine: TaskEngine, line: Line, storage_line: Line, world: World
+) -> None:
+    """Nothing remembered and nobody to ask: the caller learns that (lesson 24)."""
+    TaskEngine().execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
+    storage_line.cut()
+    with pytest.raises(ResultUnavailable):
+        far_engine.get_task_data(TASK)
+    with pytest.raises(ResultUnavailable):
+        far_engine.get_task_data_from_storage(TASK)
+    line.cut()
+    with pytest.raises(ResultUnavailable):
+        far_engine.get_task_data(TASK)
+    with pytest.raises(ResultUnavailable):
+        far_engine.get_task_data_from_storage(TASK)
+
+
+def test_a_remembered_result_outlives_a_short_outage(
+    far_engine: TaskEngine, line: Line, world: World, clock: HandClock
+) -> None:
+    """Past max-age and unable to ask, an instance serves what it has, for a set time, then says so."""
+    TaskEngine().execute_task("s", TASK, lambda: [1])
+    assert far_engine.get_task_data(TASK) == [1]
+    line.cut()
+    clock.ahead += 60
+    assert far_engine.get_task_data(TASK) == [1]
+    clock.ahead += 300
+    with pytest.raises(ResultUnavailable):
+        far_engine.get_task_data(TASK)
+    line.mend()
+    assert far_engine.get_task_data(TASK) == [1]

@@ -1,0 +1,174 @@
+"""A result is made JSON once; what can't be is named with its place."""
+
+from collections import OrderedDict
+from datetime import UTC, date, datetime, timedelta, timezone
+from enum import Enum, IntEnum, StrEnum
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+from google.cloud import firestore
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.tasks import ResultNotStorable
+from shared.tasks.results import MAX_DEPTH, normalise
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=40,
+)
+
+
+class Colour(StrEnum):
+    red = "rouge"
+
+
+class Level(IntEnum):
+    high = 3
+
+
+class Plain(Enum):
+    pair = ("a", 1)
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+def cycle() -> list[Any]:
+    ring: list[Any] = [1]
+    ring.append({"again": ring})
+    return ring
+
+
+@given(json_values)
+def test_json_is_itself(value: Any) -> None:
+    """What is JSON already comes back equal, from the value and from its bytes."""
+    result = normalise(value)
+    assert result.value == value
+    assert orjson.loads(result.encoded) == value
+
+
+@given(json_values)
+def test_what_was_returned_is_not_what_is_kept(value: Any) -> None:
+    """A task that goes on changing what it returned changes nothing that was published."""
+    before = orjson.dumps(value)
+    result = normalise([value])
+    if isinstance(value, list | dict):
+        value.clear()
+    assert orjson.dumps(result.value[0]) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "becomes"),
+    [
+        ((1, (2,)), [1, [2]]),
+        (Point(1, 2), [1, 2]),
+        (OrderedDict(a=1), {"a": 1}),
+        (MappingProxyType({"a": (1,)}), {"a": [1]}),
+        (Colour.red, "rouge"),
+        (Level.high, 3),
+        (Plain.pair, ["a", 1]),
+        ({Colour.red: 1}, {"rouge": 1}),
+        (date(2026, 2, 3), "2026-02-03"),
+        (datetime(2026, 2, 3, 4, 5, 6, 7, tzinfo=UTC), "2026-02-03T04:05:06.000007Z"),
+        (datetime(2026, 2, 3, 4, tzinfo=timezone(timedelta(hours=2))), "2026-02-03T02:00:00Z"),
+    ],
+)
+def test_python_s_own_types_become_json_s(value: Any, becomes: Any) -> None:
+    """Tuples, enum members, mappings and dates are turned into what they mean in JSON."""
+    assert normalise(value).value == becomes
+
+
+@pytest.mark.parametrize("empty", [[], {}, 0, 0.0, False, ""])
+def test_empty_results_are_results(empty: Any) -> None:
+    """Falsy is not absent (lesson 1 and 15)."""
+    result = normalise(empty)
+    assert result.value == empty
+    assert type(result.value) is type(empty)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"a": [1, {"b": float("nan")}]}, "result.a[1].b: nan is no number"),
+        ([float("-inf")], "result[0]: -inf is no number"),
+        ({"k": b"x"}, "result.k: a bytes has no place in JSON"),
+        ([{1, 2}], "result[0]: a set has no place"),
+        (cycle(), "result[1].again: it contains itself"),
+        ({"n": 2**63}, "result.n: an int beyond 64 bits"),
+        ([-(2**63) - 1], "result[0]: an int beyond 64 bits"),
+        ({"a b": "\ud800"}, "result['a b']: text with a lone surrogate"),
+        ({"\udfff": 1}, "text with a lone surrogate"),
+        ({3: 1}, "the key 3 is a int"),
+        ([datetime(2026, 1, 1)], "result[0]: a datetime without a time zone"),  # noqa: DTZ001
+        ({"t": firestore.SERVER_TIMESTAMP}, "result.t: a Sentinel"),
+        ({"t": firestore.DELETE_FIELD}, "result.t: a Sentinel"),
+        ({"t": firestore.Increment(1)}, "result.t: a Increment"),
+        ({"t": firestore.ArrayUnion([1])}, "result.t: a ArrayUnion"),
+        (object(), "result: a object"),
+        ((item for item in [1]), "result: a generator"),
+    ],
+)
+def test_what_json_can_t_hold_is_named_with_its_place(value: Any, says: str) -> None:
+    """The error tells where in the result the trouble is."""
+    with pytest.raises(ResultNotStorable) as refused:
+        normalise(value)
+    assert says in str(refused.value)
+
+
+def test_depth_beyond_json_readers_is_refused_with_a_bearable_text() -> None:
+    """A result nested beyond what readers manage is an error, whose place is shortened."""
+    value: Any = 1
+    for _ in range(MAX_DEPTH + 50):
+        value = {"deeper": value}
+    with pytest.raises(ResultNotStorable, match="more than 200 levels") as refused:
+        normalise(value)
+    assert len(str(refused.value)) < 400
+
+
+def test_the_same_object_twice_is_no_cycle() -> None:
+    """Sharing is not containing oneself."""
+    shared = {"a": 1}
+    assert normalise([shared, shared]).value == [{"a": 1}, {"a": 1}]
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ([[1]], "array directly inside an array"),
+        ({"": 1}, "key that no document can have"),
+        ({"k" * 1401: 1}, "key that no document can have"),
+        ({"é" * 701: 1}, "key that no document can have"),
+        ({"__name__": 1}, "key that no document can have"),
+        (nested(20), "deeper than a document"),
+        ("x" * 1_000_001, "bytes are more than a document holds"),
+        ([1] * 130_000, "bytes are more than a document holds"),
+    ],
+)
+def test_what_only_a_document_can_t_hold_is_a_misfit_and_no_error(value: Any, says: str) -> None:
+    """Storage can hold it: it is told apart, not refused (lesson 14)."""
+    assert says in str(normalise(value).misfit)
+
+
+@pytest.mark.parametrize(
+    "value", [nested(19), "x" * 999_000, {"k" * 1400: 1}, {"_a_": 1}, {"__a": 1}, [{"a": [1]}]]
+)
+def test_what_a_document_can_hold_is_none(value: Any) -> None:
+    """The limits are not drawn narrower than they are said to be."""
+    assert normalise(value).misfit is None

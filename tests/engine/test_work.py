@@ -1,0 +1,108 @@
+"""How a task is called: `def` or `async def`, with its run or without."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pytest
+
+from shared.tasks import DeadlineExceeded, RunLost, TaskName, TaskRun
+from shared.tasks.clock import SystemClock
+from shared.tasks.work import Work, call_task
+from shared.tasks.writes import RunIdentity
+
+
+@pytest.fixture
+def run() -> TaskRun:
+    identity = RunIdentity("d", TaskName.send_reset_sms, "r", "t", "test", datetime(2026, 1, 1, tzinfo=UTC))
+    return TaskRun(identity, 2, SystemClock().monotonic() + 100, SystemClock(), lambda _: None)
+
+
+async def asks_for_the_run(run: TaskRun) -> str:
+    await asyncio.sleep(0)
+    return run.run_id
+
+
+async def wants_nothing() -> str:
+    return "nothing"
+
+
+class Instance:
+    def __call__(self, run: TaskRun) -> int:
+        return run.attempt
+
+
+@pytest.mark.parametrize(
+    ("task", "returns"),
+    [
+        (lambda: 1, 1),
+        (lambda run: run.attempt, 2),
+        (lambda run, /: run.source, "test"),
+        (lambda limit=5: limit, 5),
+        (lambda *, limit=5: limit, 5),
+        (lambda *more: len(more), 0),
+        (asks_for_the_run, "r"),
+        (wants_nothing, "nothing"),
+        (partial(asks_for_the_run), "r"),
+        (Instance(), 2),
+        (dict, {}),
+    ],
+)
+def test_a_task_gets_its_run_if_it_takes_one(task: Callable[..., Any], returns: Any, run: TaskRun) -> None:
+    """One argument without a default is the run; everything else is the task's own business."""
+    assert call_task(task, run) == returns
+
+
+def test_the_context_of_the_caller_goes_with_the_task(run: TaskRun) -> None:
+    """What the request set, its trace say, holds in the task's thread."""
+    seen = contextvars.ContextVar("seen", default="")
+    seen.set("mine")
+    work = Work(seen.get, run, lambda value: value, SystemClock())
+    work.start()
+    assert work.done.wait(10)
+    assert work.made == "mine"
+
+
+def test_what_a_task_raises_is_kept_for_the_caller(run: TaskRun) -> None:
+    """An error in the task's thread, of whatever kind, is not lost in it."""
+
+    def task() -> None:
+        raise SystemExit(3)
+
+    work = Work(task, run, lambda value: value, SystemClock())
+    work.start()
+    assert work.done.wait(10)
+    assert isinstance(work.error, SystemExit)
+    assert work.made is None
+
+
+def test_a_run_tells_what_is_left_and_when_to_stop() -> None:
+    """Time left falls to the deadline; a lost or late run says so at the task's next look."""
+
+    class Hand(SystemClock):
+        at = 0.0
+
+        def monotonic(self) -> float:
+            return self.at
+
+    clock = Hand()
+    recorded: list[Any] = []
+    identity = RunIdentity("d", TaskName.send_reset_sms, "r", "t", "test")
+    run = TaskRun(identity, 1, 10.0, clock, recorded.append)
+    assert run.remaining() == 10
+    run.progress(1, 3)
+    run.progress(2, 3)  # within the same second
+    clock.at = 1.5
+    run.progress(3, 3, "done")
+    assert [(seen.done, seen.message) for seen in recorded] == [(1, ""), (3, "done")]
+    clock.at = 10.0
+    with pytest.raises(DeadlineExceeded):
+        run.check()
+    clock.at = 5.0
+    run.mark_lost()
+    with pytest.raises(RunLost):
+        run.progress(4)
+    assert run.lost

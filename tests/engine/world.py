@@ -1,0 +1,57 @@
+"""What engine tests work with: the task, a clock put forward by hand, and the world as others see it."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.cloud.firestore import Client
+from google.cloud.storage import Bucket
+
+from shared.tasks import TaskName
+from shared.tasks.clock import SystemClock
+
+TASK = TaskName.collect_charge_cdrs
+
+
+class HandClock(SystemClock):
+    """The machine's clock, put forward by hand."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+@dataclass(frozen=True)
+class World:
+    """The stack's own clients: what anybody else would see."""
+
+    database: Client
+    bucket: Bucket
+
+    def status(self, task: TaskName = TASK) -> dict[str, Any]:
+        """The status document, {} where there is none."""
+        return self.database.document(f"nx-tasks/{task.value}").get().to_dict() or {}
+
+    def history(self, task: TaskName = TASK) -> dict[str, dict[str, Any]]:
+        """All runs by their ids."""
+        runs = self.database.collection(f"nx-tasks/{task.value}/nx-runs").stream()
+        return {run.id: run.to_dict() or {} for run in runs}
+
+    def write(self, fields: dict[str, Any], task: TaskName = TASK) -> None:
+        """Write the status document as another implementation does: whole."""
+        self.database.document(f"nx-tasks/{task.value}").set(fields)
+
+    def objects(self) -> set[str]:
+        """The paths of all objects."""
+        return {blob.name for blob in self.bucket.client.list_blobs(self.bucket)}
+
+
+def in_thread(call: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+    """Run a call in a thread; return the thread and the list its result will be in."""
+    result: list[Any] = []
+    thread = threading.Thread(target=lambda: result.append(call()), daemon=True)
+    thread.start()
+    return thread, result
