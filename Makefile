@@ -1,0 +1,47 @@
+# Each command sets up what it needs, once, and says what it is doing.
+# A part of the tests: make test T=tests/engine
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint format requirements clean
+
+T ?= tests
+PIP := venv/bin/python -m pip --disable-pip-version-check
+COMPILE := venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-header
+DEPENDENCIES := venv/.installed emulators/node_modules/.installed
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+run: $(DEPENDENCIES) ## the whole system on this machine, firing on schedule, until Ctrl-C
+	@venv/bin/python -m emulators up
+
+demo: $(DEPENDENCIES) ## the same once: every task runs, its result is read by the Firebase client SDK
+	@venv/bin/python -m emulators demo
+
+test: $(DEPENDENCIES) ## all tests, those that need no stack first
+	@venv/bin/python -m pytest $(T)
+
+lint: $(DEPENDENCIES) ## format, lint, types, import directions
+	@venv/bin/ruff format --check .
+	@venv/bin/ruff check .
+	@venv/bin/mypy
+	@mkdir -p .stack; venv/bin/lint-imports --no-cache >.stack/import-linter.log 2>&1 || { cat .stack/import-linter.log; exit 1; }
+
+format: venv/.installed ## write the code as `make lint` wants it
+	@venv/bin/ruff format .
+	@venv/bin/ruff check --fix .
+
+requirements: venv/.installed ## pin the requirements anew from requirements.in and requirements-dev.in
+	@$(COMPILE) --upgrade requirements.in -o requirements.txt
+	@$(COMPILE) --upgrade requirements-dev.in -o requirements-dev.txt
+
+clean: ## remove all that was set up or made
+	@rm -rf venv emulators/node_modules .stack firebase.local.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv/.installed: requirements.txt requirements-dev.txt
+	@.ci/set-up python
+
+emulators/node_modules/.installed: emulators/package-lock.json
+	@.ci/set-up node
