@@ -130,6 +130,8 @@ class Attempt:
                 except (WriteRefused, WriteUnknown):
                     task, _ = self._read(seconds)
                     if not is_own(task, self.identity.token):
+                        self._ended = True
+                        self._task = TaskDocument()
                         raise RunLost(f"{self.identity.run_id} lost its lease") from None
                     self._task = task
                     if task.lease_until is not None and task.lease_until >= until:

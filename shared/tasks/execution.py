@@ -14,7 +14,7 @@ from shared.tasks.attempt import Attempt
 from shared.tasks.decisions import Busy, Skip, Standing, StartDecision, Take
 from shared.tasks.errors import DeadlineExceeded, ResultNotKept, RunLost, StoreError, WriteRejected
 from shared.tasks.failure import Failure
-from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
+from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskOutcome
 from shared.tasks.publish import Publication, move_to_storage, prepare, spread
 from shared.tasks.run import TaskRun
 from shared.tasks.work import Work
@@ -120,6 +120,7 @@ class Execution:
         self._seen = TaskRun(run, self._attempt.number, ends_at, parts.clock, self._attempt.record_progress)
 
         def made(value: Any) -> Publication:
+            self._seen.check()  # whoever waited for it has gone: nothing is to be uploaded
             return prepare(value, run, self._options.save_in, parts.objects)
 
         return Work(self._task, self._seen, made, parts.clock)
@@ -243,5 +244,5 @@ class Execution:
     def _names(self) -> dict[str, str]:
         return {"task": self._run.task.value, "run_id": self._run.run_id}
 
-    def _outcome(self, status: str, seconds: float = 0.0, error: str | None = None) -> TaskOutcome:
+    def _outcome(self, status: OutcomeStatus, seconds: float = 0.0, error: str | None = None) -> TaskOutcome:
         return TaskOutcome(self._run.run_id, status, seconds, error)

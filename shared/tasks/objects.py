@@ -84,26 +84,36 @@ class Objects:
                 raise
         return len(stored)
 
-    def read(self, path: str) -> tuple[bytes, str | None] | None:
-        """Return an object's JSON and the version in its metadata, or None where there is none.
+    def read(self, path: str) -> bytes | None:
+        """Return an object's JSON, or None where there is none.
 
         Raises:
             ResultUnavailable: Storage did not answer, or the object is no JSON of bearable size.
         """
-        blob = self._bucket().blob(path)
         try:
             # As stored: servers differ in what they decompress on the way, and a length they
             # announce is that of the stored bytes.
-            stored = blob.download_as_bytes(
-                raw_download=True, timeout=self._call_seconds, retry=self._retry()
+            stored = (
+                self._bucket()
+                .blob(path)
+                .download_as_bytes(raw_download=True, timeout=self._call_seconds, retry=self._retry())
             )
-            if blob.metadata is None:
-                blob.reload(timeout=self._call_seconds, retry=self._retry())
         except google_errors.NotFound:
             return None
         except Exception as error:
             raise ResultUnavailable(f"Storage could not be read: {path}: {type(error).__name__}") from error
-        return _decompress(stored, path), (blob.metadata or {}).get(VERSION_KEY)
+        return _decompress(stored, path)
+
+    def version(self, path: str) -> str | None:
+        """Return the version in an object's metadata; None where it carries none, or is gone.
+
+        Raises:
+            ResultUnavailable: Storage did not answer.
+        """
+        try:
+            return self.metadata(path)[1]
+        except Exception as error:
+            raise ResultUnavailable(f"Storage could not be read: {path}: {type(error).__name__}") from error
 
     def signed_url(self, path: str) -> str:
         """Return a URL that reads the object without credentials for seven days.

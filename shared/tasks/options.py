@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from shared.tasks.errors import InvalidOptions
 from shared.tasks.names import SAVE_OPTIONS, TaskSaveOptions
@@ -85,6 +85,12 @@ class ExecuteTaskOptions:
         return cls(**options)
 
 
+OutcomeStatus: TypeAlias = Literal[
+    "completed", "failed", "duplicate", "skipped", "busy", "lost", "superseded"
+]
+"""What can become of a call of `execute_task`; `TaskOutcome` says what each means."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskOutcome:
     """What became of a call of `execute_task`, which never raises for a failing task.
@@ -100,6 +106,6 @@ class TaskOutcome:
     """
 
     run_id: str
-    status: str
+    status: OutcomeStatus
     duration_seconds: float = 0.0
     error: str | None = None

@@ -7,7 +7,6 @@ answer; an outage is an error, unless a result is at hand that is not too old.
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,13 +14,12 @@ import orjson
 from shared import logger
 from shared.tasks.document import SAVED_BY_CONTRACT, TaskDocument
 from shared.tasks.errors import ResultUnavailable, StoreUnavailable
-from shared.tasks.names import contract_object
+from shared.tasks.names import TaskName, contract_object
 from shared.tasks.results import normalise
 
 if TYPE_CHECKING:
     from shared.tasks.cache import CachedResult, CacheManager
     from shared.tasks.clock import Clock
-    from shared.tasks.names import TaskName
     from shared.tasks.objects import Objects
     from shared.tasks.store import Store
 
@@ -50,7 +48,7 @@ class ResultReader:
         self._objects = objects
         self._cache = cache
         self._clock = clock
-        self._locks: defaultdict[TaskName, threading.Lock] = defaultdict(threading.Lock)
+        self._locks = {task: threading.Lock() for task in TaskName}
 
     def read(self, task: TaskName, *, max_age: float) -> bytes:
         """Return the last good result as JSON; `[]` where there is none.
@@ -80,11 +78,10 @@ class ResultReader:
         for _ in range(FETCH_TRIES):
             result = self._document(task).result
             if result is None or result.saved_in != "storage" or result.path is None:
-                found = self._objects.read(contract_object(task))
-                return None if found is None else _checked(task, found[0])
+                return self._at_contract_path(task)
             found = self._objects.read(result.path)
             if found is not None:
-                return found[0]
+                return found
         raise ResultUnavailable(
             f"the stored result of {task.value} was replaced at each of {FETCH_TRIES} reads"
         )
@@ -127,21 +124,30 @@ class ResultReader:
         if result is None or result.saved_in == SAVED_BY_CONTRACT:
             return self._contract_value(task, data)
         if result.saved_in == "storage" and result.path is not None:
-            found = self._objects.read(result.path)
-            return None if found is None else found[0]
+            return self._objects.read(result.path)
         return orjson.dumps(data) if result.saved_in == "db" else NO_RESULT
 
     def _contract_value(self, task: TaskName, data: Any) -> bytes | None:
         """Read `data` as the contract says ("`get_task_data`", Firestore and Storage fallback)."""
         if isinstance(data, str) and data.startswith("http"):
-            found = self._objects.read(contract_object(task))
-            if found is None:
+            encoded = self._at_contract_path(task)
+            if encoded is None:
                 return NO_RESULT
-            encoded, version = found
-            return _checked(task, encoded) if version is None else None  # else it is not the original's
+            # An object with a version is this engine's mirror, not what the original means.
+            return encoded if self._objects.version(contract_object(task)) is None else None
         if isinstance(data, list | dict):
             return normalise(data).encoded  # the original's may hold times
         return NO_RESULT
+
+    def _at_contract_path(self, task: TaskName) -> bytes | None:
+        """Read what anybody may have stored there; what this engine stores elsewhere needs no look."""
+        encoded = self._objects.read(contract_object(task))
+        if encoded is not None:
+            try:
+                orjson.loads(encoded)
+            except orjson.JSONDecodeError as error:
+                raise ResultUnavailable(f"{task.value}: its stored result is no JSON") from error
+        return encoded
 
     def _document(self, task: TaskName) -> TaskDocument:
         try:
@@ -154,12 +160,3 @@ class ResultReader:
             return self._store.read_result(task)
         except StoreUnavailable as error:
             raise ResultUnavailable(f"{task.value}: its result can't be read; try again later") from error
-
-
-def _checked(task: TaskName, encoded: bytes) -> bytes:
-    """Return what somebody else stored, if it is JSON; what this engine stored needs no look."""
-    try:
-        orjson.loads(encoded)
-    except orjson.JSONDecodeError as error:
-        raise ResultUnavailable(f"{task.value}: its stored result is no JSON") from error
-    return encoded
