@@ -181,7 +181,7 @@ class Execution:
             data=publication.data,
             result=publication.pointer,
             summary=None,
-            duration=seconds,
+            seconds=seconds,
             until=self._give_up_at,
         )
 
@@ -195,7 +195,7 @@ class Execution:
             traceback=failure.trace,
         )
         try:
-            stands = self._attempt.fail(failure, duration=seconds, until=self._give_up_at)
+            stands = self._attempt.fail(failure, seconds=seconds, until=self._give_up_at)
         except StoreError as unwritten:
             return self._not_recorded("failed", unwritten, seconds)
         if stands is Standing.superseded:

@@ -1,0 +1,335 @@
+"""The run protocol, step by step: what one attempt reads and writes, and what it makes of the answers.
+
+Generators that ask for a read, a commit or a pause and are sent the answer, or thrown the
+`StoreError`. They talk to no server and to no clock of their own, so that the tests' model
+explores exactly what `attempt` performs. `decisions` says what to do, `writes` what is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from shared import logger
+from shared.tasks import writes
+from shared.tasks.decisions import Skip, Standing, StartDecision, Take, decide_start, is_own, standing
+from shared.tasks.document import TaskDocument
+from shared.tasks.errors import (
+    RunLost,
+    StoreError,
+    StoreUnavailable,
+    WriteRefused,
+    WriteRejected,
+    WriteUnknown,
+)
+from shared.tasks.names import TaskStatus
+from shared.tasks.writes import RunEnd, RunIdentity
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from shared.tasks.clock import Clock
+    from shared.tasks.document import ResultPointer, RunDocument
+    from shared.tasks.failure import Failure
+    from shared.tasks.options import ExecuteTaskOptions
+
+#: How far the clocks of two instances may be apart.
+CLOCK_SKEW = timedelta(seconds=5)
+#: Decisions made anew before a start gives up.
+START_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read S and the run's H; answered with both."""
+
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Send these writes as one commit; answered with the first document's new version."""
+
+    writes: list[Any]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait a little, longer with each try."""
+
+    tries: int
+
+
+Request: TypeAlias = Read | Commit | Pause
+Value = TypeVar("Value")
+Steps: TypeAlias = Generator[Request, Any, Value]
+
+
+class RunProtocol:
+    """What one attempt knows, and its ways to take, hold and end its task.
+
+    Args:
+        identity: who it is.
+        options: lease, deadline, and how S is written at the start.
+        clock: the time.
+
+    Attributes:
+        number: the attempt's number, once it has the task.
+        started: when it took it, UTC.
+        ended: whether it may write nothing more.
+        object_may_go: whether a superseded attempt's own object is surely nobody's result.
+    """
+
+    def __init__(self, identity: RunIdentity, options: ExecuteTaskOptions, clock: Clock) -> None:
+        self.identity = identity
+        self.number = 0
+        self.started: datetime = clock.now()
+        self.ended = False
+        self.object_may_go = False
+        self._options = options
+        self._lease = timedelta(seconds=options.lease_seconds)
+        #: Bound on a call while the lease runs: several fit before it is over.
+        self._seconds = options.lease_seconds / 6
+        self._clock = clock
+        #: S as this attempt last wrote or read it while it was its own.
+        self._task = TaskDocument()
+
+    def start(self, remembered: TaskDocument | None) -> Steps[StartDecision]:
+        """Take the task, or find out why not ("Start").
+
+        Args:
+            remembered: S as this instance left it. It may only lead to a commit; whatever else
+                it would lead to, or a commit that it makes fail, is decided on a fresh read.
+
+        Returns:
+            Take where the task is this attempt's now; else what was decided, a skip recorded.
+
+        Raises:
+            StoreError: Firestore did not answer, or can't take the writes.
+        """
+        fresh = remembered is None
+        task, run = (yield Read()) if remembered is None else (remembered, None)
+        for tries in range(START_TRIES):
+            decision = self._decide(task, run)
+            if isinstance(decision, Take):
+                if (yield from self._take(decision, task)):
+                    return decision
+                if fresh:
+                    yield Pause(tries)
+            elif fresh:
+                yield from self._record_skip(decision)
+                return decision
+            task, run = yield Read()
+            fresh = True
+            if is_own(task, self.identity.token):  # only the answer was lost
+                self._task = task
+                self.number = task.attempt
+                self.started = task.started or self.started
+                return Take(task.attempt)
+        raise StoreUnavailable(f"{START_TRIES} tries to take the task met another writer each time")
+
+    def extend(self) -> Steps[None]:
+        """Extend the lease ("While it works").
+
+        Raises:
+            RunLost: the task is another's, or was failed by the watchdog.
+            StoreError: Firestore did not answer; the lease runs on as it was.
+        """
+        while True:
+            until = self._clock.now() + self._lease
+            extension = writes.extend(self.identity, self._version(), lease_until=until)
+            try:
+                version = yield Commit(extension, self._seconds)
+            except (WriteRefused, WriteUnknown):
+                task, _ = yield Read(self._seconds)
+                if not is_own(task, self.identity.token):
+                    self._end_here()
+                    raise RunLost(f"{self.identity.run_id} lost its lease") from None
+                self._task = task
+                if task.lease_until is not None and task.lease_until >= until:
+                    return
+            else:
+                self._task = replace(self._task, update_time=version, lease_until=until)
+                return
+
+    def record_progress(self, *, done: int, total: int | None, message: str) -> Steps[None]:
+        """Write progress to the history, unless the attempt has ended."""
+        if not self.ended:
+            now = self._clock.now()
+            record = writes.progress(self.identity, done=done, total=total, message=message, now=now)
+            yield Commit(record, self._seconds)
+
+    def complete(
+        self,
+        *,
+        data: Any,
+        result: Callable[[datetime], ResultPointer],
+        summary: Any,
+        seconds: float,
+        until: float,
+    ) -> Steps[Standing]:
+        """Publish a result ("Finish").
+
+        Args:
+            data: the contract's `data`.
+            result: describes it, given when it completed.
+            summary: what the task says beside it.
+            seconds: that the task's work took.
+            until: when to give up, on the clock's monotonic scale.
+
+        Returns:
+            done where it is published, superseded where another attempt holds the task.
+
+        Raises:
+            WriteRejected: Firestore can't hold this result.
+            StoreError: Firestore did not answer until then.
+        """
+        end = self._end(seconds)
+        pointer = result(end.completed)
+
+        def build(on: Timestamp, suspended: bool) -> list[Any]:
+            return writes.complete(
+                self.identity, on, end, data=data, result=pointer, summary=summary, suspended=suspended
+            )
+
+        return (yield from self._write_end(TaskStatus.completed, build, until, pointer))
+
+    def fail(self, failure: Failure, *, seconds: float, until: float) -> Steps[Standing]:
+        """Record a failure; the last good result stays. Arguments and errors as `complete`."""
+        end = self._end(seconds)
+
+        def build(on: Timestamp, suspended: bool) -> list[Any]:
+            return writes.fail(
+                self.identity, on, end, message=failure.text, error=failure.to_fields(), suspended=suspended
+            )
+
+        return (yield from self._write_end(TaskStatus.failed, build, until, self._task.result))
+
+    def remembered(self) -> TaskDocument | None:
+        """Return S as this attempt left it, or None where it can't be known."""
+        task = self._task
+        return task if self.ended and task.exists and not task.is_suspended else None
+
+    def _decide(self, task: TaskDocument, run: RunDocument | None) -> StartDecision:
+        return decide_start(
+            task,
+            run,
+            run_id=self.identity.run_id,
+            now=self._clock.now(),
+            skew=CLOCK_SKEW,
+            deadline=timedelta(seconds=self._options.deadline_seconds),
+        )
+
+    def _take(self, take: Take, task: TaskDocument) -> Steps[bool]:
+        """Write the start; return whether it was applied for certain."""
+        now = self._clock.now()
+        until = now + self._lease
+        keep = self._options.keep_last_result
+        start = writes.start(self.identity, take, task, now=now, lease_until=until, keep_last_result=keep)
+        try:
+            version = yield Commit(start, self._seconds)
+        except (WriteRefused, WriteUnknown):
+            return False
+        self.number = take.attempt
+        self.started = now
+        self._task = replace(
+            task,
+            update_time=version,
+            status=TaskStatus.running.value,
+            run_id=self.identity.run_id,
+            attempt=take.attempt,
+            token=self.identity.token,
+            state=TaskStatus.running.value,
+            lease_until=until,
+            result=task.result if keep else None,
+        )
+        return True
+
+    def _record_skip(self, decision: StartDecision) -> Steps[None]:
+        """Record a skip; everything else that is not taken leaves no trace."""
+        if not isinstance(decision, Skip):
+            return
+        for tries in range(START_TRIES):
+            try:
+                yield Commit(writes.skip(self.identity, decision, now=self._clock.now()))
+            except (WriteRefused, WriteUnknown):  # written over itself, it does no harm twice
+                yield Pause(tries)
+            else:
+                return
+        raise StoreUnavailable("the skip could not be recorded")
+
+    def _write_end(
+        self,
+        goal: TaskStatus,
+        build: Callable[[Timestamp, bool], list[Any]],
+        until: float,
+        result: ResultPointer | None,
+    ) -> Steps[Standing]:
+        """Commit the attempt's end, deciding again whenever it is not known to be applied."""
+        tries = 0
+        while True:
+            try:
+                version = yield Commit(build(self._version(), self._task.is_suspended))
+            except WriteRejected:
+                raise
+            except StoreError as error:
+                found = yield from self._settle(goal, error, until)
+            else:
+                status = self._task.status if self._task.is_suspended else goal.value
+                left = replace(self._task, update_time=version, status=status, state=goal.value)
+                self._end_here(replace(left, lease_until=None, result=result))
+                return Standing.done
+            if found is Standing.done or found is Standing.superseded:
+                self._end_here()
+                return found
+            if self._clock.monotonic() >= until:
+                raise StoreUnavailable("the end of the run could not be recorded in time")
+            yield Pause(tries)
+            tries += 1
+
+    def _settle(self, goal: TaskStatus, error: StoreError, until: float) -> Steps[Standing | None]:
+        """Find out how the attempt stands after a refused or lost write; None where that failed."""
+        try:
+            task, run = yield Read(max(until - self._clock.monotonic(), 1.0))
+            stands = standing(task, run, token=self.identity.token, goal=goal)
+            if stands is Standing.superseded:
+                yield from self._close_superseded(run)
+        except StoreError as again:
+            logger.warning(
+                "the end of a run is not recorded yet", run_id=self.identity.run_id, error=error, again=again
+            )
+            return None
+        if stands is Standing.own:
+            self._task = task
+        return stands
+
+    def _close_superseded(self, run: RunDocument | None) -> Steps[None]:
+        """Close the history if it is still this attempt's; only then may its object go.
+
+        Raises:
+            StoreError: the history has changed, or Firestore did not answer: read again.
+        """
+        if run is None:  # nothing says whose it is now: the watchdog will find the object
+            return
+        if run.token == self.identity.token and run.state == TaskStatus.running:
+            yield Commit(writes.close_superseded(self.identity, run.update_time, now=self._clock.now()))
+        self.object_may_go = True
+
+    def _end_here(self, left: TaskDocument | None = None) -> None:
+        """Write nothing more; S was left so, or nobody knows how."""
+        self.ended = True
+        self._task = left or TaskDocument()
+
+    def _end(self, seconds: float) -> RunEnd:
+        return RunEnd(self.number, self.started, self._clock.now(), round(seconds * 1000))
+
+    def _version(self) -> Timestamp:
+        version = self._task.update_time
+        if version is None:
+            raise RunLost(f"{self.identity.run_id} does not hold its task")
+        return version
