@@ -14,7 +14,7 @@ help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 run: $(DEPENDENCIES) ## the whole system on this machine, firing on schedule, until Ctrl-C
-	@venv/bin/python -m emulators up
+	@venv/bin/python -m emulators up || [ $$? -eq 130 ]  # Ctrl-C is how it ends
 
 demo: $(DEPENDENCIES) ## the same once: every task runs, its result is read by the Firebase client SDK
 	@venv/bin/python -m emulators demo

@@ -121,10 +121,24 @@ def _mistake_of(request: Request) -> str | None:
     """Return what is wrong with a request that on_call would answer with INTERNAL; None if nothing is."""
     if request.method != "POST":
         return None  # on_call and CORS know what to say
-    if (request.content_length or 0) > MAX_REQUEST_BYTES:
+    if _is_too_large(request):
         return f"the request is larger than {MAX_REQUEST_BYTES} bytes"
-    request.max_content_length = MAX_REQUEST_BYTES  # for a body that does not tell its length
-    body = request.get_json(force=True, silent=True)
+    try:
+        body = request.get_json(force=True, silent=True)
+    except RecursionError:  # no ValueError, though JSON nested that deep is the caller's mistake too
+        body = None
     if not isinstance(body, dict) or set(body) != {"data"}:
         return 'send JSON: an object with the one field "data"'
     return None
+
+
+def _is_too_large(request: Request) -> bool:
+    """Tell whether the body is, reading it to its end: else the client meets a reset and no answer."""
+    too_large = (request.content_length or 0) > MAX_REQUEST_BYTES
+    if not too_large:
+        request.max_content_length = MAX_REQUEST_BYTES + 1  # a body may not tell its length
+        too_large = len(request.get_data()) > MAX_REQUEST_BYTES
+    if too_large and request.environ.get("wsgi.input_terminated"):
+        while request.environ["wsgi.input"].read(MAX_REQUEST_BYTES):
+            pass
+    return too_large

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -130,16 +131,13 @@ def _tick(request: Request) -> datetime | None:
     said = request.headers.get("X-CloudScheduler-ScheduleTime")
     if not said:
         return None
-    try:
+    with suppress(ValueError, OverflowError):  # no time at all, or one that UTC has no year for
         tick = datetime.fromisoformat(said)
-    except ValueError:
-        tick = None
-    if tick is None or tick.utcoffset() is None:
-        logger.warning(
-            "schedule time not understood: duplicates of this delivery can't be told", said=said[:60]
-        )
-        return None
-    return None if tick > datetime.now(UTC) + EARLIEST else tick
+        if tick.utcoffset() is not None:
+            tick = tick.astimezone(UTC)
+            return None if tick > datetime.now(UTC) + EARLIEST else tick
+    logger.warning("schedule time not understood: duplicates of this delivery can't be told", said=said[:60])
+    return None
 
 
 def _take_trace(request: Request) -> None:

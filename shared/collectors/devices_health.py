@@ -71,13 +71,12 @@ def judge(device_id: str, report: Mapping[str, Any], now: datetime) -> dict[str,
     """
     findings = [*_silence(report, now), *_battery(report), *_signal(report), *_position(report)]
     worst = max((finding.health for finding in findings), key=HEALTH.index, default="good")
-    last_seen = report.get("last_seen")
     return {
         "id": device_id,
         "name": _text(report.get("name")),
         "health": worst,
         "reasons": [finding.reason for finding in findings],
-        "last_seen": last_seen if isinstance(last_seen, datetime) else None,
+        "last_seen": _moment(report.get("last_seen")),
         "battery_voltage": _number(report.get("battery_voltage")),
         "gsm_signal": _number(report.get("gsm_signal")),
         "gps_fix": report.get("gps_fix") if isinstance(report.get("gps_fix"), bool) else None,
@@ -92,8 +91,8 @@ def count_by_health(devices: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _silence(report: Mapping[str, Any], now: datetime) -> list[Finding]:
-    last_seen = report.get("last_seen")
-    if not isinstance(last_seen, datetime):
+    last_seen = _moment(report.get("last_seen"))
+    if last_seen is None:
         return [Finding("offline", "never seen")]
     silent = now - last_seen
     if silent > OFFLINE_AFTER:
@@ -132,6 +131,11 @@ def _position(report: Mapping[str, Any]) -> list[Finding]:
 def _duration(silent: timedelta) -> str:
     hours = int(silent.total_seconds() // 3600)
     return f"{hours // 24} d {hours % 24} h" if hours >= 24 else f"{hours} h"
+
+
+def _moment(value: object) -> datetime | None:
+    """Return a point in time; one without a zone could be any of many."""
+    return value if isinstance(value, datetime) and value.utcoffset() is not None else None
 
 
 def _number(value: object) -> float | None:

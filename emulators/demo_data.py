@@ -1,0 +1,103 @@
+"""Demo data for the local stack: 200 devices to judge, two people who may read. The same on every machine."""
+
+import datetime as dt
+from typing import Any
+
+DEVICES = "nx-devices"
+DEVICE_COUNT = 200
+PASSWORD = "nx-tasks-demo"  # noqa: S105 - opens nothing but the Auth emulator
+#: E-mail address and the claim `role` of each demo user.
+USERS = {"operator@example.com": "operator", "viewer@example.com": "viewer"}
+
+
+def make_devices(now: dt.datetime, count: int = DEVICE_COUNT) -> list[dict[str, Any]]:
+    """Trackers in electric cars, most of them well, the others in each of the ways that trackers fail.
+
+    Args:
+        now: The time that `last_seen` counts back from; aware.
+        count: How many.
+
+    Returns:
+        Documents for `nx-devices`, each with its `id`.
+    """
+    return [_make_device(number, now) for number in range(1, count + 1)]
+
+
+def _make_device(number: int, now: dt.datetime) -> dict[str, Any]:
+    # Multiples of a number without common factors walk through all remainders: variety without chance.
+    spread = number * 37 % 100
+    device: dict[str, Any] = {
+        "id": f"tracker-{number:04}",
+        "name": f"Tracker {number}",
+        "phone": f"+1555{number:07}",
+        "last_seen": now - dt.timedelta(minutes=1 + spread % 25, seconds=number),
+        "battery_voltage": round(12.4 + spread * 0.02, 2),
+        "gsm_signal": 14 + spread % 18,
+        "gps_fix": True,
+        "firmware": f"4.{number % 3}.{spread % 10}",
+    }
+    return device | _ailment(number, spread, now)
+
+
+def _ailment(number: int, spread: int, now: dt.datetime) -> dict[str, Any]:
+    match number % 20:
+        case 3:  # the 12 V battery runs low
+            return {"battery_voltage": round(11.6 + spread * 0.003, 2)}
+        case 7:  # poor reception
+            return {"gsm_signal": 3 + spread % 5}
+        case 11:  # in a garage, underground
+            return {"gps_fix": False, "gsm_signal": 4 + spread % 4}
+        case 13:  # close to dying
+            return {
+                "battery_voltage": round(11.0 + spread * 0.002, 2),
+                "gsm_signal": spread % 3,
+                "gps_fix": False,
+            }
+        case 17:  # out of reach, for two hours to weeks
+            return {"last_seen": now - dt.timedelta(hours=2 + spread * 5)}
+        case 19 if number % 40 == 19:  # never reported since it was built in
+            return {"last_seen": None, "battery_voltage": None, "gsm_signal": None, "gps_fix": None}
+    return {}
+
+
+def without_none(device: dict[str, Any]) -> dict[str, Any]:
+    """The device as an older writer left it: what it did not know is missing."""
+    return {name: value for name, value in device.items() if value is not None}
+
+
+def seed(now: dt.datetime) -> None:
+    """Write devices and users to the emulators that the environment names; what is there is replaced.
+
+    Args:
+        now: The time that `last_seen` counts back from; aware.
+    """
+    _seed_devices(now)
+    _seed_users()
+
+
+def _seed_devices(now: dt.datetime) -> None:
+    from google.cloud import firestore  # noqa: PLC0415 - half a second, which only seeding needs
+
+    client = firestore.Client()
+    batch = client.batch()
+    for number, device in enumerate(make_devices(now)):
+        # Every other device that does not know a value lacks the field instead.
+        batch.set(
+            client.document(DEVICES, device["id"]), without_none(device) if number % 80 < 40 else device
+        )
+    batch.commit()
+
+
+def _seed_users() -> None:
+    import firebase_admin  # noqa: PLC0415 - as above
+    from firebase_admin import auth  # noqa: PLC0415
+
+    app = firebase_admin.initialize_app(name="demo-data")
+    for email, role in USERS.items():
+        uid = f"demo-{role}"
+        try:
+            auth.create_user(uid=uid, email=email, password=PASSWORD, app=app)
+        except (auth.UidAlreadyExistsError, auth.EmailAlreadyExistsError):
+            auth.update_user(uid, email=email, password=PASSWORD, app=app)
+        auth.set_custom_user_claims(uid, {"role": role}, app=app)
+    firebase_admin.delete_app(app)

@@ -1,0 +1,72 @@
+"""The addresses of a running stack, and the environment that leads every client to it and to nothing else."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: A demo project: firebase-tools refuses to reach anything real with it.
+PROJECT = "demo-nx-tasks"
+BUCKET = f"{PROJECT}.appspot.com"
+LOCATION = "us-central1"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the parts of a running stack answer, each as host:port."""
+
+    auth: str
+    firestore: str
+    functions: str
+    scheduler: str
+    storage: str
+    #: Which server plays Storage: `official` or `fake-gcs`.
+    storage_server: str
+
+    @property
+    def callables_url(self) -> str:
+        """What precedes a callable's name in its address."""
+        return f"http://{self.functions}/{PROJECT}/{LOCATION}"
+
+    @property
+    def jobs_url(self) -> str:
+        """Cloud Scheduler's jobs."""
+        return f"http://{self.scheduler}/v1/projects/{PROJECT}/locations/{LOCATION}/jobs"
+
+    def to_environment(self, base: Mapping[str, str]) -> dict[str, str]:
+        """The environment of everything that is to use this stack.
+
+        Args:
+            base: What to build on. Its Google credentials are left out, and so is a proxy on the way to this
+                machine's own servers.
+        """
+        proxied = base.get("no_proxy") or base.get("NO_PROXY")
+        direct = ",".join(filter(None, [proxied, "127.0.0.1,localhost,::1"]))
+        added = {
+            "GCLOUD_PROJECT": PROJECT,
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "NX_TASKS_BUCKET": BUCKET,
+            "NX_TASKS_APP_CHECK": "off",
+            "NX_FUNCTIONS_URL": self.callables_url,
+            "FIRESTORE_EMULATOR_HOST": self.firestore,
+            "FIREBASE_AUTH_EMULATOR_HOST": self.auth,
+            "CLOUD_SCHEDULER_EMULATOR_HOST": self.scheduler,
+            "STORAGE_EMULATOR_HOST": f"http://{self.storage}",
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+        }
+        if self.storage_server == "official":
+            added["FIREBASE_STORAGE_EMULATOR_HOST"] = self.storage
+        left_out = {"GOOGLE_APPLICATION_CREDENTIALS", "FIREBASE_STORAGE_EMULATOR_HOST"}
+        return {name: value for name, value in base.items() if name not in left_out} | added
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Addresses":
+        """The addresses that to_environment wrote."""
+        return cls(
+            auth=environment["FIREBASE_AUTH_EMULATOR_HOST"],
+            firestore=environment["FIRESTORE_EMULATOR_HOST"],
+            functions=environment["NX_FUNCTIONS_URL"].split("/")[2],
+            scheduler=environment["CLOUD_SCHEDULER_EMULATOR_HOST"],
+            storage=environment["STORAGE_EMULATOR_HOST"].removeprefix("http://"),
+            storage_server="official" if "FIREBASE_STORAGE_EMULATOR_HOST" in environment else "fake-gcs",
+        )

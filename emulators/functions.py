@@ -1,0 +1,69 @@
+"""What the Functions emulator and Cloud Scheduler are told: this venv's runtime, the functions' manifest."""
+
+import json
+import sys
+from pathlib import Path
+
+from emulators.environment import LOCATION, PROJECT
+from emulators.errors import StackError
+from emulators.loopback import request
+from emulators.processes import Part, log_end
+
+#: Discovers the functions as firebase-tools does, in a process of its own: the stack imports no product.
+DISCOVERY = f"""
+import json, sys, yaml
+from firebase_functions.private import serving
+endpoints = yaml.safe_load(serving.functions_as_yaml(serving.get_functions()))["endpoints"]
+with open(sys.argv[1], "w", encoding="utf-8") as file:
+    json.dump({{"project": "{PROJECT}", "location": "{LOCATION}", "endpoints": endpoints}}, file, indent=2)
+"""
+
+
+def write_config(root: Path, *, with_storage: bool) -> Path:
+    """Write firebase.local.json: firebase.json with the runtime of the Python that runs here.
+
+    Args:
+        root: The project's folder.
+        with_storage: Whether firebase-tools is to start Storage.
+
+    Raises:
+        StackError: A package.json lies beside main.py.
+    """
+    config = json.loads((root / "firebase.json").read_text("utf-8"))
+    for codebase in config["functions"]:
+        if (root / codebase["source"] / "package.json").exists():
+            raise StackError(
+                "There is a package.json in the functions' source folder. firebase-tools takes them for\n"
+                "Node.js then and refuses a Python runtime, in a deployment, too. Move it elsewhere."
+            )
+        codebase["runtime"] = f"python{sys.version_info.major}{sys.version_info.minor}"
+    if not with_storage:
+        del config["emulators"]["storage"]
+    written = root / "firebase.local.json"
+    written.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    return written
+
+
+def names_in(manifest: Path) -> set[str]:
+    """The functions' names in a discovered manifest."""
+    return set(json.loads(manifest.read_text("utf-8"))["endpoints"])
+
+
+def are_loaded(address: str, names: set[str], emulators: Part) -> bool:
+    """Whether the Functions emulator serves these functions yet.
+
+    Args:
+        address: Its host and port.
+        names: The functions' names.
+        emulators: firebase-tools, which says in its log where it gave up.
+
+    Raises:
+        StackError: It gave up; shows why.
+    """
+    status, answer = request(f"http://{address}/backends")
+    backends = answer["backends"] if status == 200 else []
+    if names <= {trigger["name"] for backend in backends for trigger in backend["functionTriggers"]}:
+        return True
+    if "Failed to load function" in emulators.log.read_text("utf-8", "replace"):
+        raise StackError(f"The Functions emulator cannot load the functions.\n{log_end(emulators.log)}")
+    return False

@@ -1,0 +1,45 @@
+"""HTTP requests to this machine's own servers, never through a proxy."""
+
+import json
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from typing import Any
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def request(
+    url: str, *, method: str = "GET", body: Any = None, timeout_seconds: float = 5.0
+) -> tuple[int, Any]:
+    """Ask a local server.
+
+    Args:
+        url: Address, `http://` and loopback.
+        method: HTTP method.
+        body: Sent as JSON, unless None.
+        timeout_seconds: Longest silence that is borne.
+
+    Returns:
+        The HTTP status and the answer: parsed where it is JSON, else text. Status 0 and None where nobody
+        answers (yet).
+    """
+    content = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
+    asked = urllib.request.Request(url, content, headers, method=method)  # noqa: S310 - our own addresses
+    try:
+        with _OPENER.open(asked, timeout=timeout_seconds) as answer:
+            return answer.status, _parsed(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, _parsed(error.read())
+    except (OSError, HTTPException):
+        return 0, None
+
+
+def _parsed(content: bytes) -> Any:
+    text = content.decode(errors="replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,45 @@
+// Reads tasks' results as an application does: the Firebase JavaScript SDK, signed in, through the callable
+// get_task_data. Prints a line of JSON a task: {task, ok, size, count, first} or {task, ok, code, message}.
+//
+//   node emulators/read_task.mjs TASK... [--user viewer@example.com]
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { deleteApp, initializeApp } from "firebase/app";
+import { connectAuthEmulator, getAuth, signInWithEmailAndPassword, signOut } from "firebase/auth";
+import { connectFunctionsEmulator, getFunctions, httpsCallable } from "firebase/functions";
+
+const { values, positionals: tasks } = parseArgs({
+  allowPositionals: true,
+  options: {
+    user: { type: "string", default: "operator@example.com" },
+    password: { type: "string", default: "nx-tasks-demo" },
+  },
+});
+
+// Inside the stack the environment names the addresses; typed by hand, they are firebase.json's.
+const { auth, functions } = JSON.parse(readFileSync(new URL("../firebase.json", import.meta.url), "utf8")).emulators;
+const authHost = process.env.FIREBASE_AUTH_EMULATOR_HOST ?? `${auth.host}:${auth.port}`;
+const functionsUrl = new URL(process.env.NX_FUNCTIONS_URL ?? `http://${functions.host}:${functions.port}`);
+
+const app = initializeApp({ projectId: "demo-nx-tasks", apiKey: "demo" });
+connectAuthEmulator(getAuth(app), `http://${authHost}`, { disableWarnings: true });
+connectFunctionsEmulator(getFunctions(app), functionsUrl.hostname, Number(functionsUrl.port));
+await signInWithEmailAndPassword(getAuth(app), values.user, values.password);
+
+const getTaskData = httpsCallable(getFunctions(app), "get_task_data");
+for (const task of tasks) {
+  console.log(JSON.stringify({ task, ...(await read(task)) }));
+}
+await signOut(getAuth(app));
+await deleteApp(app);
+
+async function read(task_name) {
+  try {
+    const { data } = await getTaskData({ task_name });
+    const size = Buffer.byteLength(JSON.stringify(data));
+    const records = Array.isArray(data) ? data : Object.entries(data ?? {});
+    return { ok: true, size, count: records.length, first: records[0] ?? null };
+  } catch (error) {
+    return { ok: false, code: error.code ?? "unknown", message: error.message };
+  }
+}

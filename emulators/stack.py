@@ -1,0 +1,234 @@
+"""The local stack: what is started in which order, what "ready" means, and that everything ends.
+
+Called by the commands and by the tests' fixture. Clients find the parts through the environment alone.
+"""
+
+import fcntl
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from emulators import firestore, functions, ports, processes, storage
+from emulators.environment import BUCKET, PROJECT, Addresses
+from emulators.errors import StackError
+from emulators.interruption import interruptible, pass_over_signals
+from emulators.loopback import request
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Long enough for a first start on a slow machine: a part that dies is noticed at once.
+READY_SECONDS = 120.0
+
+
+def tell(line: str) -> None:
+    """Tell the person at the console. Standard output is left to the command that runs on the stack."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Stack:
+    """A stack that is started: where its parts answer, and the environment that leads clients to them."""
+
+    def __init__(self, root: Path, stack_id: str) -> None:
+        self._root = root
+        self._work = root / ".stack"
+        self._ports = ports.read_ports(root)
+        self._parts: list[processes.Part] = []
+        #: What is started with it uses the stack, and is ended with it.
+        self.environment = processes.mark(os.environ, stack_id)
+        self.addresses: Addresses
+        self._ready = False
+
+    def start(self, *, paused: bool) -> None:
+        """Start all parts and wait until each answers.
+
+        Args:
+            paused: Whether Cloud Scheduler runs a job only when told to, instead of firing on schedule.
+
+        Raises:
+            StackError: A part cannot be had, started or loaded.
+        """
+        began = time.monotonic()
+        ports.check_free(self._ports)
+        java, java_origin = firestore.find_java(os.environ)
+        jar, jar_origin = firestore.find_emulator(self._root, self._work, os.environ, self._download)
+        server = storage.choose_storage(self._root, os.environ, self._download)
+        parts = ("auth", "firestore", "functions", "scheduler", "storage")
+        at = {part: f"{ports.HOST}:{self._ports[part]}" for part in parts}
+        self.addresses = Addresses(**at, storage_server=server)
+        self.environment = self.addresses.to_environment(self.environment)
+
+        tell(f"Starting the local stack (project {PROJECT}; {java_origin}) …")
+        manifest = self._discover()
+        if server == storage.FAKE_GCS:
+            self._start("fake-gcs-server", storage.fake_gcs_command(at["storage"]), cwd=self._root)
+        self._start_emulators(java, jar, with_storage=server == storage.OFFICIAL)
+        self._wait_for_emulators(functions.names_in(manifest))
+        self._start_scheduler(manifest, paused=paused)
+        self._ready = True
+        tell(f"Ready after {time.monotonic() - began:.1f} s:")
+        self._tell_addresses(jar_origin)
+
+    def check(self) -> None:
+        """See that every part still runs.
+
+        Raises:
+            StackError: One has ended; names it.
+        """
+        for part in self._parts:
+            part.check()
+        # firebase-tools goes on when the Java of its Firestore is killed.
+        for name, port in self._ports.items():
+            if self._ready and ports.is_free(port):
+                raise StackError(f"{name.title()} ended unexpectedly.\n{self._ends_of_logs()}")
+
+    def reap(self) -> None:
+        """Take note that the parts have ended."""
+        for part in self._parts:
+            part.process.wait()
+
+    def _start(self, name: str, command: Sequence[str | Path], *, cwd: Path, **added: str) -> processes.Part:
+        # One locale for all parts, the cloud's: paths and logs must not depend on the person's.
+        environment = {**self.environment, "LC_ALL": "C.UTF-8", **added}
+        log = self._work / f"logs/{name.lower().replace(' ', '-')}.log"
+        self._parts.append(part := processes.start(name, command, environment=environment, cwd=cwd, log=log))
+        return part
+
+    def _run(self, name: str, command: Sequence[str | Path]) -> processes.Part:
+        part = self._start(name, command, cwd=self._root)
+        part.process.wait()
+        self._parts.remove(part)
+        return part
+
+    def _discover(self) -> Path:
+        manifest = self._work / "functions.json"
+        part = self._run("Discovery", [sys.executable, "-c", functions.DISCOVERY, manifest])
+        if part.process.returncode:
+            raise StackError(f"The functions in main.py cannot be loaded.\n{processes.log_end(part.log)}")
+        return manifest
+
+    def _download(self, emulator: str) -> bool:
+        tell(f"Downloading the {emulator.title()} emulator, once …")
+        part = self._run(f"Download {emulator}", [self._firebase(), f"setup:emulators:{emulator}"])
+        if part.process.returncode:
+            tell("… cannot be reached from here; looking for another.")
+        return part.process.returncode == 0
+
+    def _firebase(self) -> Path:
+        firebase = self._root / "emulators/node_modules/.bin/firebase"
+        if not firebase.exists():
+            raise StackError("firebase-tools is not installed. `make run` installs it.")
+        return firebase
+
+    def _start_emulators(self, java: Path, jar: Path | None, *, with_storage: bool) -> None:
+        config = functions.write_config(self._root, with_storage=with_storage)
+        only = "auth,functions,firestore" + (",storage" if with_storage else "")
+        options = ("--config", config, "--project", PROJECT, "--only", only)
+        added = {} if jar is None else {"FIRESTORE_EMULATOR_BINARY_PATH": str(jar)}
+        self._start(
+            "Firebase emulators",
+            [
+                "node",
+                "--require",
+                self._root / "emulators/lazy_auth.cjs",
+                self._firebase(),
+                "emulators:start",
+                *options,
+            ],
+            cwd=self._work / "logs",  # where it leaves its debug logs
+            PATH=f"{java}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            FUNCTIONS_DISCOVERY_TIMEOUT="60",
+            NO_UPDATE_NOTIFIER="1",
+            **added,
+        )
+
+    def _wait_for_emulators(self, names: set[str]) -> None:
+        at, emulators = self.addresses, self._parts[-1]
+        self._wait("Firestore", lambda: request(f"http://{at.firestore}/")[0] == 200)
+        self._wait("Auth", lambda: request(f"http://{at.auth}/")[0] == 200)
+        self._wait("Storage", lambda: storage.create_bucket(at.storage_server, at.storage, PROJECT, BUCKET))
+        self._wait("Functions", lambda: functions.are_loaded(at.functions, names, emulators))
+
+    def _start_scheduler(self, manifest: Path, *, paused: bool) -> None:
+        options = {
+            "--port": str(self._ports["scheduler"]),
+            "--project": PROJECT,
+            "--manifest": str(manifest),
+            "--functions-url": f"http://{self.addresses.functions}",
+        }
+        flat = [word for option in options.items() for word in option] + ["--paused"] * paused
+        self._start("Cloud Scheduler", [sys.executable, "-m", "emulators.scheduler", *flat], cwd=self._root)
+        self._wait("Cloud Scheduler", lambda: request(self.addresses.jobs_url)[0] == 200)
+
+    def _wait(self, what: str, answers: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while not answers():
+            self.check()
+            if time.monotonic() > deadline:
+                raise StackError(f"{what} does not answer.\n{self._ends_of_logs()}")
+            time.sleep(0.1)
+
+    def _ends_of_logs(self) -> str:
+        return "\n".join(processes.log_end(part.log) for part in self._parts)
+
+    def _tell_addresses(self, jar_origin: str) -> None:
+        at, official = self.addresses, "official emulator"
+        tell(f"  Auth             {at.auth:<16} {official}")
+        tell(f"  Functions        {at.functions:<16} {official}")
+        tell(f"  Firestore        {at.firestore:<16} {official}, {jar_origin}")
+        server = official if at.storage_server == storage.OFFICIAL else "fake-gcs-server"
+        tell(f"  Storage          {at.storage:<16} {server}")
+        tell(f"  Cloud Scheduler  {at.scheduler:<16} this project's own")
+        tell(f"  Logs             {self._work / 'logs'}")
+
+
+@contextmanager
+def running(*, paused: bool = True, root: Path = ROOT) -> Iterator[Stack]:
+    """Have the local stack for the time of a with block. However that ends, no process is left.
+
+    Args:
+        paused: Whether Cloud Scheduler runs a job only when told to, instead of firing on schedule.
+        root: The project's folder.
+
+    Yields:
+        The stack, each of its parts answering.
+
+    Raises:
+        StackError: It cannot start, or a process cannot be ended.
+        Interrupted: A signal asked for the end.
+    """
+    (root / ".stack/logs").mkdir(parents=True, exist_ok=True)
+    with interruptible(), _only_one(root / ".stack/lock") as stack_id:
+        stack = Stack(root, stack_id)
+        try:
+            stack.start(paused=paused)
+            yield stack
+        finally:
+            pass_over_signals()
+            processes.end(stack_id)
+            stack.reap()
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[str]:
+    """Hold the folder for one stack, whose id it gives, and end what a killed stack has left behind."""
+    with path.open("a+", encoding="utf-8") as lock:
+        lock.seek(0)
+        holder, _, earlier = lock.read().partition(" ")
+        try:
+            # The system takes it away when this process ends, however it ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StackError(
+                f"The local stack is running already: process {holder}. End that first."
+            ) from None
+        if earlier and processes.end(earlier):
+            tell("Ended what a killed stack had left behind.")
+        stack_id = uuid.uuid4().hex
+        lock.truncate(0)
+        lock.write(f"{os.getpid()} {stack_id}")
+        lock.flush()
+        yield stack_id
+        lock.truncate(0)

@@ -1,0 +1,112 @@
+"""What an application reads with the real Firebase JavaScript SDK, signed in through the Auth emulator."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from emulators import demo_data
+from emulators.environment import Addresses
+from shared.tasks import TaskName, execute_task
+from tests.client.javascript import JavaScript, Refused, javascript
+from tests.waiting import wait_for
+
+SMS, HEALTH, SITES, CDRS = (
+    TaskName.send_reset_sms,
+    TaskName.collect_devices_health,
+    TaskName.collect_charge_locations,
+    TaskName.collect_charge_cdrs,
+)
+NAMES = "collect_charge_cdrs, collect_charge_locations, collect_devices_health, send_reset_sms"
+#: What JSON has, as far as JavaScript's numbers reach.
+EVERYTHING: dict[str, Any] = {
+    "empty list": [],
+    "empty object": {},
+    "null": None,
+    "nulls": [None, {"a": None}],
+    "booleans": [True, False],
+    "zero": 0,
+    "largest": 2**53,
+    "smallest": -(2**53),
+    "floats": [0.1, -0.5, 1e300, 5e-324, 2.0],
+    "texts": ["", " ", "žluťoučký kůň 🚗", "日本語", "\u0000\u2028\u2029\ufeff", "</script>", "http://x"],
+    "nested": {"a": [{"b": {"c": [{"d": []}]}}], "ž.š": {"with.dots": 1, "0": "digit"}},
+    "dates as text": "2026-05-05T12:00:00Z",
+}
+
+
+@pytest.fixture(scope="module")
+def sdk(stack: Addresses) -> Iterator[JavaScript]:  # noqa: ARG001 - found through the environment
+    demo_data.seed(datetime.now(UTC))
+    with javascript() as sdk:
+        yield sdk
+
+
+@pytest.fixture
+def reader(sdk: JavaScript) -> JavaScript:
+    """The SDK with the demo's operator signed in."""
+    user = {"email": "operator@example.com", "password": demo_data.PASSWORD}
+    assert sdk.do("signIn", **user) == "operator"
+    return sdk
+
+
+def read(sdk: JavaScript, task: TaskName) -> Any:
+    return sdk.do("call", name="get_task_data", data={"task_name": task})
+
+
+@pytest.mark.usefixtures("clean_firestore")
+@pytest.mark.parametrize(
+    "results",
+    [
+        {HEALTH: ("db", EVERYTHING), CDRS: ("storage", EVERYTHING), SITES: ("db", []), SMS: ("db", {})},
+        {HEALTH: ("db", [EVERYTHING]), CDRS: ("storage", [{}]), SITES: ("storage", {}), SMS: ("db", 0)},
+        {HEALTH: ("db", [[1, [2]], []]), CDRS: ("db", False), SITES: ("db", ""), SMS: ("none", {"sent": 1})},
+    ],
+    ids=["objects", "arrays", "others"],
+)
+def test_the_sdk_reads_what_python_wrote(
+    reader: JavaScript, results: dict[TaskName, tuple[str, Any]]
+) -> None:
+    """The same value, wherever it is kept; nothing of a result that is kept nowhere."""
+    for task, (save_in, value) in results.items():
+        outcome = execute_task("test", task, lambda value=value: value, {"save_in": save_in})
+        assert outcome.status == "completed", outcome
+    expected = {task: [] if save_in == "none" else value for task, (save_in, value) in results.items()}
+    last: dict[TaskName, Any] = {}
+
+    def all_read() -> bool:
+        last.update({task: read(reader, task) for task in expected})
+        return last == expected
+
+    try:
+        wait_for("the callable to serve the new results", all_read, seconds=15)
+    except AssertionError:
+        assert last == expected
+        raise
+    # False is 0 to Python, and is not to an application.
+    assert {task: type(value) for task, value in last.items()} == {t: type(v) for t, v in expected.items()}
+
+
+def test_nobody_signed_in_is_unauthenticated(sdk: JavaScript) -> None:
+    """The SDK's own code for it, and a text that says what to do; the SDK adds the HTTP status."""
+    sdk.do("signOut")
+    assert read(sdk, HEALTH) == Refused("functions/unauthenticated", "sign in first [401]")
+
+
+@pytest.mark.parametrize(
+    ("data", "begin"),
+    [
+        ({"task_name": "no_such_task"}, "unknown task_name"),
+        ({"task_name": "../x"}, "unknown task_name"),
+        ({"task_name": 2**53}, "unknown task_name"),
+        ({"task_name": HEALTH, "extra": 1}, "send exactly {task_name}"),
+        ({}, "send exactly {task_name}"),
+        (None, "send an object {task_name}"),
+        ([], "send an object {task_name}"),
+    ],
+)
+def test_a_mistake_is_an_invalid_argument(reader: JavaScript, data: object, begin: str) -> None:
+    """The application's developer reads which names there are."""
+    answer = reader.do("call", name="get_task_data", data=data)
+    assert answer == Refused("functions/invalid-argument", f"{begin}; task_name is one of {NAMES} [400]")

@@ -1,0 +1,224 @@
+"""How devices are judged, and the collector on a real database."""
+
+import math
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulators import demo_data
+from shared import firebase
+from shared.collectors.devices_health import (
+    DEVICES_COLLECTION,
+    FIELDS,
+    HEALTH,
+    collect,
+    count_by_health,
+    judge,
+)
+
+NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
+WELL = {
+    "name": "Tracker 1",
+    "last_seen": NOW - timedelta(minutes=3),
+    "battery_voltage": 12.6,
+    "gsm_signal": 20,
+    "gps_fix": True,
+    "firmware": "4.1.0",
+}
+#: How fast a machine is that others use too is no property of a judgement.
+UNHURRIED = settings(deadline=None)
+BREATH = timedelta(microseconds=1)
+
+#: What a Firestore document can hold in a field, right or wrong for a device.
+ANY_VALUE = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(),
+    st.text(max_size=20),
+    st.binary(max_size=5),
+    st.datetimes(timezones=st.just(UTC)),
+    st.datetimes(),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+ANY_REPORT = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, ANY_VALUE))
+NO_NUMBER = [None, math.nan, math.inf, -math.inf, "12.6", "", True, [12.6], {"volts": 12.6}, b"\x0c"]
+
+
+def judged(**changes: Any) -> tuple[str, list[str]]:
+    """Health and reasons of a device that is well but for these fields."""
+    device = judge("d", WELL | changes, NOW)
+    return device["health"], device["reasons"]
+
+
+def test_a_device_that_is_well_is_good() -> None:
+    """It is shown with what it is judged by, and no reason stands against it."""
+    assert judge("d", WELL, NOW) == {"id": "d", "health": "good", "reasons": [], **WELL}
+
+
+@pytest.mark.parametrize(
+    ("silent", "health", "reasons"),
+    [
+        (timedelta(0), "good", []),
+        (-timedelta(minutes=2), "good", []),
+        (timedelta(hours=1), "good", []),
+        (timedelta(hours=1) + BREATH, "degraded", ["silent for 1 h"]),
+        (timedelta(hours=24), "degraded", ["silent for 1 d 0 h"]),
+        (timedelta(hours=24) + BREATH, "offline", ["silent for 1 d 0 h"]),
+        (timedelta(days=9, hours=5), "offline", ["silent for 9 d 5 h"]),
+    ],
+)
+def test_silence_is_judged_from_its_thresholds_on(silent: timedelta, health: str, reasons: list[str]) -> None:
+    """A device is late after an hour and offline after a day, not at that very moment."""
+    assert judged(last_seen=NOW - silent) == (health, reasons)
+
+
+@pytest.mark.parametrize(
+    ("volts", "health", "reasons"),
+    [
+        (12.0, "good", []),
+        (math.nextafter(12.0, 0), "degraded", ["battery low (12.0 V)"]),
+        (11.5, "degraded", ["battery low (11.5 V)"]),
+        (math.nextafter(11.5, 0), "unhealthy", ["battery empty (11.5 V)"]),
+        (11, "unhealthy", ["battery empty (11.0 V)"]),
+        (0, "unhealthy", ["battery empty (0.0 V)"]),
+        (-3.5, "unhealthy", ["battery empty (-3.5 V)"]),
+    ],
+)
+def test_the_battery_is_judged_below_its_thresholds(volts: float, health: str, reasons: list[str]) -> None:
+    """Below 12.0 V it is low, below 11.5 V empty; at those voltages it is not yet."""
+    assert judged(battery_voltage=volts) == (health, reasons)
+
+
+@pytest.mark.parametrize(
+    ("signal", "health", "reasons"),
+    [
+        (31, "good", []),
+        (10, "good", []),
+        (9, "degraded", ["GSM signal weak (9)"]),
+        (5, "degraded", ["GSM signal weak (5)"]),
+        (4.5, "unhealthy", ["GSM signal bad (4.5)"]),
+        (4, "unhealthy", ["GSM signal bad (4)"]),
+        (0, "unhealthy", ["GSM signal bad (0)"]),
+        (-1, "unhealthy", ["GSM signal bad (-1)"]),
+        (99, "degraded", ["GSM signal unknown"]),
+    ],
+)
+def test_the_signal_is_judged_below_its_thresholds(signal: float, health: str, reasons: list[str]) -> None:
+    """Below 10 it is weak, below 5 bad, and 99 is a modem's word for unknown."""
+    assert judged(gsm_signal=signal) == (health, reasons)
+
+
+@pytest.mark.parametrize("fix", [False, None, 0, 1, "true", [True]])
+def test_only_true_is_a_position(fix: object) -> None:
+    """Whatever else a device says of its fix is none."""
+    assert judged(gps_fix=fix) == ("degraded", ["no GPS fix"])
+
+
+@pytest.mark.parametrize("value", NO_NUMBER, ids=repr)
+def test_a_value_that_is_no_number_is_a_reason_of_its_own(value: object) -> None:
+    """Missing, not finite or of a wrong type: unknown, shown as null, and no failure."""
+    assert judged(battery_voltage=value) == ("degraded", ["battery voltage unknown"])
+    assert judged(gsm_signal=value) == ("degraded", ["GSM signal unknown"])
+    device = judge("d", WELL | {"battery_voltage": value, "gsm_signal": value}, NOW)
+    assert (device["battery_voltage"], device["gsm_signal"]) == (None, None)
+
+
+@pytest.mark.parametrize("value", [None, "2026-05-05T12:00:00Z", 1777982400, True, datetime(2026, 5, 5)])  # noqa: DTZ001
+def test_a_last_seen_that_is_no_moment_is_never(value: object) -> None:
+    """A time without a zone is none: nobody knows which silence it means."""
+    device = judge("d", WELL | {"last_seen": value}, NOW)
+    assert (device["health"], device["reasons"], device["last_seen"]) == ("offline", ["never seen"], None)
+
+
+def test_a_device_that_reports_nothing_is_offline() -> None:
+    """Each thing that is not known is named."""
+    device = judge("d", {}, NOW)
+    assert device["health"] == "offline"
+    assert device["reasons"] == ["never seen", "battery voltage unknown", "GSM signal unknown", "no GPS fix"]
+
+
+def test_the_worst_health_wins_and_every_reason_is_listed() -> None:
+    """In the order silence, battery, signal, position, however bad each is."""
+    ill = {"last_seen": NOW - timedelta(hours=2), "battery_voltage": 11.0, "gsm_signal": 7, "gps_fix": False}
+    assert judged(**ill) == (
+        "unhealthy",
+        ["silent for 2 h", "battery empty (11.0 V)", "GSM signal weak (7)", "no GPS fix"],
+    )
+    assert judged(**ill | {"last_seen": NOW - timedelta(hours=30)})[0] == "offline"
+
+
+@UNHURRIED
+@given(ANY_REPORT)
+def test_no_report_fails_the_judgement(report: dict[str, Any]) -> None:
+    """Any mixture of values gives one of four healths, with reasons unless it is good, each time the same."""
+    device = judge("d", report, NOW)
+    assert device == judge("d", dict(reversed(report.items())), NOW)
+    assert device["health"] in HEALTH
+    assert bool(device["reasons"]) == (device["health"] != "good")
+    assert set(device) == {"id", "health", "reasons", *FIELDS}
+    numbers = (device["battery_voltage"], device["gsm_signal"])
+    assert all(number is None or math.isfinite(number) for number in numbers)
+
+
+@UNHURRIED
+@given(ANY_REPORT)
+def test_no_value_makes_up_for_another(report: dict[str, Any]) -> None:
+    """A device is as bad as its worst field alone, and has each field's reasons."""
+    whole = judge("d", WELL | report, NOW)
+    alone = [judge("d", WELL | {field: report[field]}, NOW) for field in FIELDS if field in report]
+    worst = max((device["health"] for device in alone), key=HEALTH.index, default="good")
+    assert whole["health"] == worst
+    assert sorted(whole["reasons"]) == sorted(reason for device in alone for reason in device["reasons"])
+
+
+@UNHURRIED
+@given(ANY_REPORT, ANY_VALUE)
+def test_the_telephone_number_is_in_no_judgement(report: dict[str, Any], phone: object) -> None:
+    """Nor is anything else that a judgement does not need."""
+    private = {"phone": phone, "owner": "nobody's business"}
+    assert judge("d", report | private, NOW) == judge("d", report, NOW)
+
+
+@UNHURRIED
+@given(st.lists(ANY_REPORT, max_size=8))
+def test_every_health_is_counted(reports: list[dict[str, Any]]) -> None:
+    """The four counts, zeros too, from best to worst, make up all devices."""
+    devices = [judge(str(number), report, NOW) for number, report in enumerate(reports)]
+    counted = count_by_health(devices)
+    assert list(counted) == ["good", "degraded", "unhealthy", "offline"]
+    assert counted == {health: [d["health"] for d in devices].count(health) for health in HEALTH}
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_every_device_of_the_database_is_judged() -> None:
+    """Two hundred devices, some without some fields: each judged once, ordered by id, no telephone number."""
+    client = firebase.firestore_client()
+    batch = client.batch()
+    for number, device in enumerate(reversed(demo_data.make_devices(NOW))):
+        stored = demo_data.without_none(device) if number % 2 else device
+        batch.set(client.document(DEVICES_COLLECTION, device["id"]), stored)
+    batch.set(client.document("nx-tasks", "no-device"), {"name": "elsewhere"})
+    batch.commit()
+
+    judged_devices = collect(client, NOW)
+
+    ids = [device["id"] for device in judged_devices]
+    assert ids == [f"tracker-{number:04}" for number in range(1, 201)]
+    # The demo's ailments come in twentieths: see demo_data, where they are made.
+    expected = {"good": 145, "degraded": 30, "unhealthy": 10, "offline": 15}
+    assert count_by_health(judged_devices) == expected
+    assert Counter(device["health"] for device in judged_devices) == expected
+    assert "+1555" not in repr(judged_devices)
+    assert judged_devices[16] == judge("tracker-0017", demo_data.make_devices(NOW)[16], NOW)
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_a_database_without_devices_gives_no_judgements() -> None:
+    """An empty list, which is a result like any other."""
+    assert collect(firebase.firestore_client(), NOW) == []

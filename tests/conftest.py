@@ -1,0 +1,45 @@
+"""The local stack for tests that need it: started once for the session, after the tests that need none."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from emulators.environment import PROJECT, Addresses
+from emulators.errors import StackError
+from emulators.loopback import request as ask
+from emulators.stack import running
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by mark
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker("stack")
+    items.sort(key=lambda item: item.get_closest_marker("stack") is not None)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Addresses]:
+    """The running stack's addresses: that which this session runs on (`emulators exec`), else its own."""
+    if "FIRESTORE_EMULATOR_HOST" in os.environ:
+        yield Addresses.from_environment()
+        return
+    try:
+        with running() as started, pytest.MonkeyPatch.context() as patch:
+            for name in os.environ.keys() - started.environment.keys():
+                patch.delenv(name)
+            for name, value in started.environment.items():
+                patch.setenv(name, value)
+            yield started.addresses
+    except StackError as error:
+        pytest.exit(str(error), returncode=1)
+
+
+@pytest.fixture
+def clean_firestore(stack: Addresses) -> Addresses:
+    """The stack, with an empty Firestore."""
+    documents = f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/(default)/documents"
+    status, answer = ask(documents, method="DELETE", timeout_seconds=30)
+    assert status == 200, answer
+    return stack

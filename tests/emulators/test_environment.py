@@ -1,0 +1,31 @@
+"""The environment that leads clients to the stack."""
+
+import pytest
+
+from emulators.environment import Addresses
+
+
+@pytest.mark.parametrize("server", ["official", "fake-gcs"])
+def test_addresses_survive_the_environment(server: str) -> None:
+    """What a command reads from its environment is what the stack wrote there."""
+    addresses = Addresses("h:1", "h:2", "h:3", "h:4", "h:5", storage_server=server)
+    assert Addresses.from_environment(addresses.to_environment({"HOME": "/h"})) == addresses
+
+
+def test_a_command_cannot_reach_anything_real(addresses: Addresses) -> None:
+    """The project is a demo project, and a person's credentials and projects are not handed on."""
+    real = {
+        "GOOGLE_APPLICATION_CREDENTIALS": "/key.json",
+        "GCLOUD_PROJECT": "real",
+        "GOOGLE_CLOUD_PROJECT": "real",
+        "FIREBASE_STORAGE_EMULATOR_HOST": "another:1",
+    }
+    environment = addresses.to_environment(real)
+    assert environment.keys().isdisjoint({"GOOGLE_APPLICATION_CREDENTIALS", "FIREBASE_STORAGE_EMULATOR_HOST"})
+    assert environment["GCLOUD_PROJECT"] == environment["GOOGLE_CLOUD_PROJECT"] == "demo-nx-tasks"
+
+
+def test_this_machine_is_reached_without_a_proxy(addresses: Addresses) -> None:
+    """Loopback is added to what goes without a proxy already, in both spellings."""
+    environment = addresses.to_environment({"HTTP_PROXY": "http://proxy", "NO_PROXY": "intranet"})
+    assert environment["NO_PROXY"] == environment["no_proxy"] == "intranet,127.0.0.1,localhost,::1"

@@ -1,0 +1,61 @@
+"""Ports: read from firebase.json, and said clearly when they are taken."""
+
+import json
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from emulators import ports
+from emulators.errors import StackError
+from emulators.stack import ROOT
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+
+def test_ports_are_those_of_firebase_json() -> None:
+    """Each part's port has one place: firebase.json, and an environment variable for Cloud Scheduler."""
+    configured = json.loads((ROOT / "firebase.json").read_text("utf-8"))["emulators"]
+    read = ports.read_ports(ROOT, {"NX_SCHEDULER_PORT": "9876"})
+    assert {name: configured[name]["port"] for name in read if name != "scheduler"} | {
+        "scheduler": 9876
+    } == read
+    assert ports.read_ports(ROOT, {})["scheduler"] == ports.SCHEDULER_PORT
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_taken_port_names_the_part_and_the_holder(host: str) -> None:
+    """The error names the port, the part that needs it, and the process that has it."""
+    with socket.create_server((host, 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(StackError) as error:
+            ports.check_free({"firestore": port})
+    assert f"Port {port} is in use, and firestore needs it" in str(error.value)
+    assert f"process {os.getpid()}: " in str(error.value)
+    assert "pytest" in str(error.value)
+
+
+def test_a_port_whose_server_just_ended_is_free() -> None:
+    """Connections that linger after their server do not keep the next start from its port."""
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    with socket.create_connection(("127.0.0.1", port)):
+        accepted, _ = server.accept()
+        accepted.close()  # closed by the server first: it is this side that lingers
+        server.close()
+    ports.check_free({"auth": port})
+
+
+def test_a_start_on_a_taken_port_is_refused_without_a_stack_trace(project: "Project") -> None:
+    """`exec` ends with exit code 1 and the sentence, before anything is started."""
+    with socket.create_server(("127.0.0.1", project.ports["functions"])):
+        launched = project.exec("print('never')")
+        assert launched.wait() == 1
+    assert f"Port {project.ports['functions']} is in use, and functions needs it" in launched.err
+    assert "Traceback" not in launched.err
+    assert launched.out == ""
+    assert launched.left() == set()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -1,0 +1,165 @@
+"""The whole stack, started and ended as a person does it, in a project of its own."""
+
+import json
+import signal
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from emulators import ports
+
+if TYPE_CHECKING:
+    from conftest import Launched, Project
+
+pytestmark = pytest.mark.stack
+
+ASK_EACH_PART = """
+import json, os, sys
+from emulators.environment import Addresses
+from emulators.loopback import request
+at = Addresses.from_environment()
+urls = {
+    "auth": f"http://{at.auth}/",
+    "firestore": f"http://{at.firestore}/",
+    "bucket": f"http://{at.storage}/storage/v1/b/{os.environ['NX_TASKS_BUCKET']}/o",
+    "scheduler": at.jobs_url,
+}
+answers = {name: request(url)[0] for name, url in urls.items()}
+url = f"{at.callables_url}/get_task_data"
+answers["callable"] = request(url, method="POST", body={"data": 5}, timeout_seconds=30)
+print(json.dumps({"answers": answers, "environment": dict(os.environ)}))
+sys.exit(7)
+"""
+STAY = """
+import signal, sys
+signal.signal(signal.SIGINT, lambda *_: sys.exit())
+print("here", flush=True)
+signal.pause()
+"""
+
+
+def assert_all_ended(launched: "Launched", project: "Project") -> None:
+    assert launched.left() == set()
+    ports.check_free(project.ports)
+
+
+def java_of(project: "Project") -> psutil.Process:
+    port = str(project.ports["firestore"])
+    return next(p for p in psutil.process_iter() if "--websocket_port" in p.cmdline() and port in p.cmdline())
+
+
+def test_exec_gives_a_command_every_part_and_keeps_its_exit_code(project: "Project") -> None:
+    """In a folder with a space and an umlaut, under a foreign locale: each part answers, nothing stays."""
+    foreign = {"LANG": "de_DE", "LC_ALL": "C", "PYTHONIOENCODING": "ascii:strict"}
+    credentials = {"GOOGLE_APPLICATION_CREDENTIALS": "/key.json", "HTTP_PROXY": "http://127.0.0.1:1"}
+    launched = project.exec(ASK_EACH_PART, PYTHONPATH=str(project.folder), **foreign, **credentials)
+    assert launched.wait() == 7, launched.err
+    found = json.loads(launched.out)
+    assert found["answers"] == {
+        "auth": 200,
+        "firestore": 200,
+        "bucket": 200,
+        "scheduler": 200,
+        "callable": [200, {"result": [5]}],
+    }
+    assert "GOOGLE_APPLICATION_CREDENTIALS" not in found["environment"]
+    assert "fake-gcs-server" in launched.err
+    assert "Traceback" not in launched.err
+    assert_all_ended(launched, project)
+
+
+def test_a_killed_stack_is_cleared_away_by_the_next_start(project: "Project") -> None:
+    """When the stack itself is killed, what it leaves is ended by the next start, which then works."""
+    killed = project.exec(STAY)
+    killed.wait_for(lambda: "here" in killed.out)
+    refused = project.exec("")
+    assert refused.wait() == 1
+    assert f"running already: process {killed.process.pid}" in refused.err
+
+    killed.process.kill()
+    killed.wait()
+    assert len(killed.left()) >= 4  # the command, the emulators, Java, Cloud Scheduler
+    following = project.exec("print('there')")
+    assert following.wait() == 0, following.err
+    assert "Ended what a killed stack had left behind." in following.err
+    assert following.out.strip() == "there"
+    assert_all_ended(killed, project)
+    assert_all_ended(following, project)
+
+
+def test_ctrl_c_ends_the_command_first_and_then_everything(project: "Project") -> None:
+    """Ctrl-C reaches the command while the emulators still answer, then all end, workers included."""
+    code = """
+import os, sys, time
+from emulators.environment import Addresses
+from emulators.loopback import request
+at = Addresses.from_environment()
+called, _ = request(f"{at.callables_url}/get_task_data", method="POST", body={"data": 5}, timeout_seconds=30)
+print("called", called, flush=True)
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("told", request(f"http://{at.firestore}/")[0])
+"""
+    launched = project.exec(code, PYTHONPATH=str(project.folder))
+    launched.wait_for(lambda: "called 200" in launched.out)
+    launched.process.send_signal(signal.SIGINT)
+    launched.process.send_signal(signal.SIGINT)  # an impatient person
+    assert launched.wait(20) == 128 + signal.SIGINT
+    assert "told 200" in launched.out
+    assert "Traceback" not in launched.err
+    assert_all_ended(launched, project)
+
+
+def test_a_part_that_dies_is_named_and_ends_everything(project: "Project") -> None:
+    """When the Firestore emulator dies, the stack says so, shows the log's end, and ends with an error."""
+    launched = project.exec(STAY)
+    launched.wait_for(lambda: "here" in launched.out)
+    java_of(project).send_signal(signal.SIGABRT)
+    assert launched.wait(30) == 1
+    assert "Firestore ended unexpectedly" in launched.err
+    assert "firebase-emulators.log" in launched.err
+    assert "Traceback" not in launched.err
+    assert_all_ended(launched, project)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_a_start_can_be_broken_off(project: "Project", how: signal.Signals) -> None:
+    """SIGTERM and SIGHUP end a stack that is only just starting."""
+    debug_log = project.folder / ".stack/logs/firestore-debug.log"
+    debug_log.unlink(missing_ok=True)
+    launched = project.exec("print('never')")
+    launched.wait_for(debug_log.exists)
+    launched.process.send_signal(how)
+    assert launched.wait(20) == 128 + how
+    assert launched.out == ""
+    assert_all_ended(launched, project)
+
+
+def test_functions_that_cannot_be_loaded_end_the_start(project: "Project") -> None:
+    """An error in main.py is shown, and nothing stays, whether discovery meets it or only the emulator."""
+    main = project.folder / "main.py"
+    before = main.read_text("utf-8")
+    try:
+        for broken in (
+            "import no_such_module",
+            "import os\nassert 'FUNCTIONS_EMULATOR' not in os.environ, 'here'",
+        ):
+            main.write_text(f"{broken}\n{before}", "utf-8")
+            launched = project.exec("print('never')")
+            assert launched.wait() == 1
+            assert "cannot" in launched.err
+            assert "no_such_module" in launched.err or "Failed to load" in launched.err
+            assert launched.out == ""
+            assert_all_ended(launched, project)
+    finally:
+        main.write_text(before, "utf-8")
+
+
+def test_a_command_that_does_not_exist_is_an_error(project: "Project") -> None:
+    """A misspelt command is named before anything is started."""
+    launched = project.launch("exec", "--", "no-such-command")
+    assert launched.wait() == 2
+    assert "there is no command no-such-command" in launched.err
+    assert_all_ended(launched, project)

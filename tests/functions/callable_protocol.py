@@ -1,0 +1,91 @@
+"""The protocol of callables, spoken by hand: what the client SDKs send, and whatever else a stranger may."""
+
+import http.client
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from emulators import demo_data
+from emulators.environment import Addresses
+from emulators.loopback import request as ask
+
+PATH = "/demo-nx-tasks/us-central1/get_task_data"
+#: What no answer may show: where code lies, how it failed, where a result lies.
+PRIVATE = ("Traceback", ".py", "/functions", "/shared", "/venv", "tasks_data", "X-Goog-", "http:", "https:")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: HTTP status, headers in lower case, the body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, which must be JSON and say so."""
+        assert self.headers["content-type"] == "application/json", self
+        return json.loads(self.body)
+
+
+def send(
+    stack: Addresses,
+    body: bytes | None,
+    *,
+    token: str | None = None,
+    method: str = "POST",
+    headers: dict[str, str] | None = None,
+    chunked: bool = False,
+) -> Answer:
+    """Send a request to `get_task_data` on the Functions emulator; see that the answer tells no secret.
+
+    Args:
+        stack: where it is.
+        body: the body as it is.
+        token: an ID token, of whatever worth.
+        method: HTTP method.
+        headers: replace or add to those that the SDKs send; a value of "" leaves one out.
+        chunked: do not tell the body's length before.
+    """
+    sent = {"Content-Type": "application/json", **(headers or {})}
+    if token is not None:
+        sent = {"Authorization": f"Bearer {token}", **sent}
+    connection = http.client.HTTPConnection(stack.functions, timeout=60)
+    try:
+        connection.request(
+            method,
+            PATH,
+            body=iter([body]) if chunked else body,
+            headers={name: value for name, value in sent.items() if value},
+            encode_chunked=chunked,
+        )
+        answer = connection.getresponse()
+        named = {name.lower(): value for name, value in answer.getheaders()}
+        received = Answer(answer.status, named, answer.read())
+    finally:
+        connection.close()
+    assert not [word for word in PRIVATE if word.encode() in received.body], received
+    return received
+
+
+def call(stack: Addresses, data: object, token: str | None = None) -> Answer:
+    """Call `get_task_data` with this data."""
+    return send(stack, json.dumps({"data": data}).encode(), token=token)
+
+
+def sign_in(stack: Addresses, email: str) -> str:
+    """Sign a user of the demo in at the Auth emulator, and return the ID token."""
+    address = f"http://{stack.auth}/identitytoolkit.googleapis.com/v1/accounts:signInWithPassword?key=demo"
+    credentials = {"email": email, "password": demo_data.PASSWORD, "returnSecureToken": True}
+    status, answer = ask(address, method="POST", body=credentials)
+    assert status == 200, answer
+    return str(answer["idToken"])
+
+
+def sign_up(stack: Addresses) -> str:
+    """Make a new anonymous user, without any claim, and return the ID token."""
+    address = f"http://{stack.auth}/identitytoolkit.googleapis.com/v1/accounts:signUp?key=demo"
+    status, answer = ask(address, method="POST", body={"returnSecureToken": True})
+    assert status == 200, answer
+    return str(answer["idToken"])

@@ -1,0 +1,415 @@
+"""One delivery of Cloud Scheduler: what runs, and what is answered."""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from firebase_functions.private import serving
+from flask.testing import FlaskClient
+
+import main
+from functions.delivery import scheduled_task
+from shared import firebase, logger, tasks
+from shared.tasks import TaskEngine, TaskName, TaskSpec, registered, specs
+from tests.functions.front import front
+
+ROOT = Path(__file__).resolve().parents[2]
+TASK = TaskName.send_reset_sms
+TICK = "2026-05-05T12:00:00Z"
+RUN_ID = "2026-05-05T12:00:00.000000Z"
+JOB = "firebase-schedule-send_reset_sms-us-central1"
+HEADERS = {
+    "X-CloudScheduler": "true",
+    "X-CloudScheduler-JobName": JOB,
+    "X-CloudScheduler-ScheduleTime": TICK,
+}
+NO_RUN = "x" * 501
+"""A job's name that the engine refuses before it asks any server."""
+
+Body = Callable[[], Any]
+Deliverable = Callable[[Body], FlaskClient]
+
+
+@pytest.fixture
+def _nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Specs of these tests neither meet nor leave others."""
+    monkeypatch.setattr(specs, "_specs", {})
+
+
+@pytest.fixture
+def deployed(_nothing_registered: None) -> Deliverable:
+    """Deploys a body as the function of `TASK`."""
+
+    def deploy(body: Body) -> FlaskClient:
+        def send_reset_sms() -> Any:
+            return body()
+
+        return front(scheduled_task(TaskSpec(TASK, schedule="every 5 minutes"))(send_reset_sms))
+
+    return deploy
+
+
+@pytest.fixture
+def ran() -> list[str]:
+    """Takes note of what ran."""
+    return []
+
+
+def never() -> None:
+    pytest.fail("the task ran")
+
+
+def history() -> dict[str, dict[str, Any]]:
+    """The task's history by document id."""
+    runs = firebase.firestore_client().collection("nx-tasks", TASK, "nx-runs").stream()
+    return {run.id: run.to_dict() or {} for run in runs}
+
+
+def status() -> dict[str, Any]:
+    return firebase.firestore_client().document("nx-tasks", TASK).get().to_dict() or {}
+
+
+def store_status(**fields: Any) -> None:
+    firebase.firestore_client().document("nx-tasks", TASK).set(fields)
+
+
+def held_by(run_id: str) -> dict[str, Any]:
+    """The status of a task at which this run is at work."""
+    lease = datetime.now(UTC) + timedelta(minutes=1)
+    run = {"id": run_id, "attempt": 1, "token": "another", "state": "running", "lease_until": lease}
+    return {"source": "test", "status": "running", "started": datetime.now(UTC), "error": "", "run": run}
+
+
+# What knocks without being a delivery
+
+
+@pytest.mark.parametrize("path", ["/", "/__/health", "/any/path"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_a_request_that_is_no_post_runs_nothing(deployed: Deliverable, method: str, path: str) -> None:
+    """A probe gets an empty 204, whatever its path and headers."""
+    answer = deployed(never).open(path, method=method, headers=HEADERS)
+    assert (answer.status_code, answer.data) == (204, b"")
+
+
+@pytest.mark.parametrize("function", [main.collect_devices_health])
+def test_a_probe_of_a_deployed_function_runs_nothing(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the emulator sends to each new process leaves every task alone."""
+    monkeypatch.setattr(tasks, "_engine", None)  # whatever a run would need
+    answer = front(function).get("/__/health")
+    assert (answer.status_code, answer.data) == (204, b"")
+
+
+# Deliveries
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_a_delivery_runs_the_task(deployed: Deliverable, ran: list[str]) -> None:
+    """The run has the tick's id and the job as its source, and its result is stored."""
+
+    def body() -> list[int]:
+        ran.append("once")
+        return [1, 2]
+
+    answer = deployed(body).post("/", headers=HEADERS)
+
+    assert (answer.status_code, answer.text, ran) == (200, "ok", ["once"])
+    assert list(history()) == [RUN_ID]
+    assert history()[RUN_ID]["scheduled_for"] == datetime(2026, 5, 5, 12, tzinfo=UTC)
+    stored = status()
+    assert (stored["status"], stored["data"], stored["source"]) == ("completed", [1, 2], JOB)
+
+
+@pytest.mark.usefixtures("clean_firestore")
+@pytest.mark.parametrize(
+    "again",
+    [TICK, "2026-05-05T12:00:00.000000Z", "2026-05-05T12:00:00+00:00", "2026-05-05T14:00:00+02:00"],
+)
+def test_the_same_tick_delivered_twice_runs_once(deployed: Deliverable, ran: list[str], again: str) -> None:
+    """However its time is written, the second is a duplicate: dealt with, nothing done."""
+    function = deployed(lambda: ran.append("once"))
+    first = function.post("/", headers=HEADERS)
+    finished = status()
+    second = function.post("/", headers=HEADERS | {"X-CloudScheduler-ScheduleTime": again})
+
+    assert [answer.status_code for answer in (first, second)] == [200, 200]
+    assert ran == ["once"]
+    assert list(history()) == [RUN_ID]
+    assert status() == finished
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_two_ticks_are_two_runs(deployed: Deliverable, ran: list[str]) -> None:
+    """Times that differ by a microsecond are different ticks."""
+    function = deployed(lambda: ran.append("again"))
+    for tick in (TICK, "2026-05-05T12:00:00.000001Z"):
+        assert function.post("/", headers={"X-CloudScheduler-ScheduleTime": tick}).status_code == 200
+    assert ran == ["again", "again"]
+    assert list(history()) == [RUN_ID, "2026-05-05T12:00:00.000001Z"]
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_a_delivery_that_names_no_tick_is_a_run_of_its_own(
+    deployed: Deliverable, ran: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each time with a random id, by hand: no warning, and no duplicate of another."""
+    function = deployed(lambda: ran.append("again"))
+    assert [function.post("/").status_code for _ in range(2)] == [200, 200]
+    assert ran == ["again", "again"]
+    assert [bool(re.fullmatch(r"[0-9a-f]{32}", run_id)) for run_id in history()] == [True, True]
+    assert [run["scheduled_for"] for run in history().values()] == [None, None]
+    assert status()["source"] == "manual"
+    assert "WARNING" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("clean_firestore")
+@pytest.mark.parametrize(
+    "said",
+    [
+        "yesterday",
+        "2026-05-05T12:00:00",
+        "2026-05-05",
+        "2026-13-05T12:00:00Z",
+        "0001-01-01T00:00:00+12:00",
+        "../../x",
+        "9" * 5000,
+    ],
+)
+def test_a_time_that_is_not_understood_is_warned_of(
+    deployed: Deliverable, ran: list[str], capsys: pytest.CaptureFixture[str], said: str
+) -> None:
+    """The task runs all the same, once, under a random id: late is better than never."""
+    answer = deployed(lambda: ran.append("once")).post("/", headers={"X-CloudScheduler-ScheduleTime": said})
+    assert (answer.status_code, ran) == (200, ["once"])
+    assert [bool(re.fullmatch(r"[0-9a-f]{32}", run_id)) for run_id in history()] == [True]
+    (warning,) = [line for line in capsys.readouterr().out.splitlines() if "WARNING" in line]
+    assert "schedule time not understood" in warning
+    assert f"said={said[:60]}" in warning
+    assert len(warning) < 300
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_a_failing_task_is_told_without_its_text(deployed: Deliverable) -> None:
+    """Cloud Scheduler hears 500 and nothing else; what happened is in status and history."""
+
+    def body() -> None:
+        raise RuntimeError("secret-token at /srv/private")
+
+    answer = deployed(body).post("/", headers=HEADERS)
+
+    assert (answer.status_code, answer.text) == (500, "not done: the log says why")
+    assert "secret" not in str(answer.headers)
+    assert status()["status"] == "failed"
+    assert "secret-token" in status()["error"]
+    assert history()[RUN_ID]["state"] == "failed"
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_a_failed_tick_is_run_again_by_its_retry(deployed: Deliverable, ran: list[str]) -> None:
+    """The same tick, delivered after a failure, is the run's second attempt."""
+
+    def body() -> str:
+        ran.append("again")
+        if len(ran) == 1:
+            raise RuntimeError("not yet")
+        return "done"
+
+    function = deployed(body)
+    codes = [function.post("/", headers=HEADERS).status_code for _ in range(3)]
+
+    assert codes == [500, 200, 200]
+    assert ran == ["again", "again"]
+    assert {run_id: (run["state"], run["attempt"]) for run_id, run in history().items()} == {
+        RUN_ID: ("completed", 2)
+    }
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_a_tick_whose_attempt_may_be_alive_is_busy(deployed: Deliverable) -> None:
+    """503 has Cloud Scheduler come back until the attempt has ended or its lease has."""
+    store_status(**held_by(RUN_ID))
+    answer = deployed(never).post("/", headers=HEADERS)
+    assert (answer.status_code, answer.text) == (503, "not done: the log says why")
+    assert history() == {}
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_a_tick_that_meets_another_run_is_skipped(deployed: Deliverable) -> None:
+    """It is dealt with for good: 200, and recorded with the run that holds the task."""
+    store_status(**held_by("the one before"))
+    answer = deployed(never).post("/", headers=HEADERS)
+    assert (answer.status_code, answer.text) == (200, "ok")
+    ((run_id, run),) = history().items()
+    assert run_id == f"{RUN_ID}.skipped"
+    assert (run["state"], run["reason"], run["holder"]) == ("skipped", "overlap", "the one before")
+
+
+@pytest.mark.usefixtures("clean_firestore")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "suspeneded"},
+        {"status": "suspended"},
+        {"status": "suspeneded", "run": {"suspended": {"by": "an operator", "reason": "a test"}}},
+    ],
+)
+def test_a_suspended_task_skips_its_ticks(deployed: Deliverable, fields: dict[str, Any]) -> None:
+    """200 and a record; the status document stays as it is."""
+    store_status(**fields)
+    answer = deployed(never).post("/", headers=HEADERS)
+    assert (answer.status_code, answer.text) == (200, "ok")
+    assert {run_id: run["reason"] for run_id, run in history().items()} == {f"{RUN_ID}.skipped": "suspended"}
+    assert status() == fields
+
+
+def test_an_error_of_the_engine_is_told_without_its_text(deployed: Deliverable) -> None:
+    """What on_schedule would put into the answer stays in the log."""
+    answer = deployed(never).post("/", headers={"X-CloudScheduler-JobName": NO_RUN})
+    assert (answer.status_code, answer.text) == (500, "not done: the log says why")
+
+
+def test_a_deployment_without_a_project_is_told_without_its_text(
+    deployed: Deliverable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting that is missing fails the delivery, so that it is tried again."""
+    for variable in ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "FIREBASE_CONFIG"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(firebase, "_made", {})
+    monkeypatch.setattr(tasks, "_engine", TaskEngine())
+    answer = deployed(never).post("/", headers=HEADERS)
+    assert (answer.status_code, answer.text) == (500, "not done: the log says why")
+
+
+# Logs
+
+
+@pytest.fixture
+def cloud_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[], list[dict[str, Any]]]:
+    """Reads what was logged since, as Cloud Logging would."""
+    monkeypatch.setenv("K_REVISION", "send-reset-sms-00001")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo-nx-tasks")
+    monkeypatch.setattr(logging.getLogger("nx-tasks"), "handlers", [])
+    return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACES = [
+    {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"},
+    {"X-Cloud-Trace-Context": f"{TRACE}/123456;o=1"},
+]
+
+
+@pytest.mark.usefixtures("clean_firestore")
+@pytest.mark.parametrize("said", TRACES)
+def test_a_runs_log_entries_join_the_requests_trace(
+    deployed: Deliverable, cloud_log: Callable[[], list[dict[str, Any]]], said: dict[str, str]
+) -> None:
+    """What the delivery, the engine and the task itself log, whichever header says so; the next has none."""
+    function = deployed(lambda: logger.info("from the task"))
+    function.post("/", headers=said | {"X-CloudScheduler-ScheduleTime": "yesterday"})
+    entries = cloud_log()
+    messages = [entry["message"] for entry in entries]
+    assert messages[0].startswith("schedule time not understood")
+    assert "from the task" in messages
+    assert len(messages) == 4  # the two above, the run's start and its end
+    traces = {entry["logging.googleapis.com/trace"] for entry in entries}
+    assert traces == {f"projects/demo-nx-tasks/traces/{TRACE}"}
+
+    function.post("/", headers=HEADERS)
+    assert [entry for entry in cloud_log() if "logging.googleapis.com/trace" in entry] == []
+
+
+@pytest.mark.parametrize("said", ["", "nonsense", "00-xyz-1-01", f"{TRACE[:-1]}/1", f"{TRACE}0/1"])
+def test_a_header_that_names_no_trace_joins_nothing(
+    deployed: Deliverable, cloud_log: Callable[[], list[dict[str, Any]]], said: str
+) -> None:
+    """A run is not joined to what is no trace."""
+    headers = {"X-Cloud-Trace-Context": said, "X-CloudScheduler-ScheduleTime": "?"}
+    deployed(never).post("/", headers=headers | {"X-CloudScheduler-JobName": NO_RUN})
+    (entry,) = cloud_log()
+    assert "logging.googleapis.com/trace" not in entry
+
+
+# What discovery reads
+
+
+def test_the_wrapper_keeps_what_discovery_reads() -> None:
+    """Entry point, schedule, time zone, time-out and retries are on what main.py exports."""
+    endpoint = main.collect_devices_health.__firebase_endpoint__  # type: ignore[attr-defined]  # the SDK's
+    assert endpoint.entryPoint == "collect_devices_health"
+    assert endpoint.timeoutSeconds == 300
+    assert endpoint.availableMemoryMb == 512
+    assert endpoint.region == ["us-central1"]
+    assert endpoint.scheduleTrigger["schedule"] == "every 5 minutes"
+    assert str(endpoint.scheduleTrigger["timeZone"]) == "Etc/UTC"
+    retry = endpoint.scheduleTrigger["retryConfig"]
+    assert (retry["retryCount"], retry["minBackoffSeconds"]) == (5, 10)
+
+
+def test_the_manifest_has_the_functions_of_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No function more and none less is deployed, each under its name, the scheduled ones as registered."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # discovery adds to it
+    manifest = yaml.safe_load(serving.functions_as_yaml(serving.get_functions()))
+    endpoints = manifest["endpoints"]
+    assert sorted(endpoints) == sorted(main.__all__) == ["collect_devices_health", "get_task_data"]
+    assert [endpoint["entryPoint"] for endpoint in endpoints.values()] == list(endpoints)
+    scheduled = {
+        name: (trigger["schedule"], trigger["timeZone"], endpoint["timeoutSeconds"])
+        for name, endpoint in endpoints.items()
+        if (trigger := endpoint.get("scheduleTrigger"))
+    }
+    assert scheduled == {
+        spec.name.value: (spec.schedule, spec.time_zone, spec.deadline_seconds + 60) for spec in registered()
+    }
+    assert endpoints["get_task_data"]["callableTrigger"] == {}
+    assert {api["api"] for api in manifest["requiredAPIs"]} == {"cloudscheduler.googleapis.com"}
+
+
+# What can't be deployed
+
+
+@pytest.mark.usefixtures("_nothing_registered")
+def test_a_function_is_named_as_its_task() -> None:
+    """Another name is refused; the text says which it must be."""
+
+    def send_sms() -> None:
+        pass
+
+    with pytest.raises(ValueError, match="name the function send_reset_sms, as its task, not send_sms"):
+        scheduled_task(TaskSpec(TASK, schedule="every 5 minutes"))(send_sms)
+
+
+@pytest.mark.usefixtures("_nothing_registered")
+def test_a_task_that_is_deployed_has_a_schedule() -> None:
+    """None is refused; the text says where it belongs."""
+    with pytest.raises(ValueError, match="send_reset_sms has no schedule: give its TaskSpec one"):
+        scheduled_task(TaskSpec(TASK))
+
+
+@pytest.mark.usefixtures("_nothing_registered")
+def test_a_deadline_is_within_what_cloud_scheduler_waits() -> None:
+    """A second more than fits into half an hour with the margin is refused; the text says how much does."""
+    with pytest.raises(ValueError, match="send_reset_sms: a deadline is at most 1740 s"):
+        scheduled_task(TaskSpec(TASK, schedule="every 5 minutes", deadline_seconds=1741))
+
+
+@pytest.mark.usefixtures("_nothing_registered")
+def test_the_longest_deadline_can_be_deployed() -> None:
+    """The function's time-out is the deadline and the margin to record its end."""
+
+    def send_reset_sms() -> None:
+        pass
+
+    spec = TaskSpec(TASK, schedule="0 4 * * 7", time_zone="Europe/Berlin", deadline_seconds=1740)
+    endpoint = scheduled_task(spec, memory=256)(send_reset_sms).__firebase_endpoint__  # type: ignore[attr-defined]
+    assert (endpoint.timeoutSeconds, endpoint.availableMemoryMb) == (1800, 256)
+    assert str(endpoint.scheduleTrigger["timeZone"]) == "Europe/Berlin"

@@ -1,0 +1,15 @@
+// Prints, as a JSON array, what firebase-tools would put into a deployment of the functions: its own lister, given
+// the ignore list as prepareFunctionsUpload gives it.
+//
+//   node tests/rules/deployed_files.mjs FOLDER IGNORE…
+import { createRequire } from "node:module";
+import { relative, resolve } from "node:path";
+
+const require = createRequire(new URL("../../emulators/package.json", import.meta.url));
+const { readdirRecursive } = require("firebase-tools/lib/fsAsync");
+
+const [folder, ...ignored] = process.argv.slice(2);
+const path = resolve(folder);
+const always = ["firebase-debug.log", "firebase-debug.*.log", ".runtimeconfig.json"];
+const files = await readdirRecursive({ path, ignoreStrings: [...ignored, ...always] });
+console.log(JSON.stringify(files.map(({ name }) => relative(path, name))));

@@ -1,0 +1,117 @@
+"""What firebase.json and firestore.indexes.json have a deployment do. No stack is needed for it."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LISTER = Path(__file__).with_name("deployed_files.mjs")
+PRODUCT = ["functions", "shared"]
+
+#: What may lie beside the product on somebody's machine.
+STRAY = [
+    ".env",
+    ".env.local",
+    ".secret.local",
+    ".git/config",
+    ".stack/logs/functions.log",
+    "venv/lib/x.py",
+    "node_modules/x/index.js",
+    "functions/__pycache__/x.cpython-313.pyc",
+    "functions/.env",
+    "shared/x.pyc",
+    "emulators/stack.py",
+    "tests/conftest.py",
+    "bench/x.py",
+    "cli/x.py",
+    "docs/x.md",
+    "web/index.html",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "Makefile",
+    "pyproject.toml",
+    "requirements.in",
+    "requirements-dev.in",
+    "requirements-dev.txt",
+    "firebase.json",
+    "firebase.local.json",
+    "firestore.rules",
+    "firebase-debug.log",
+    "service-account.json",
+]
+
+Lister = Callable[[Path], set[str]]
+
+
+def configured(name: str) -> Any:
+    return json.loads((ROOT / name).read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def functions() -> dict[str, Any]:
+    """The one codebase of functions."""
+    (codebase,) = configured("firebase.json")["functions"]
+    return dict(codebase)
+
+
+@pytest.fixture(scope="module")
+def deployed(functions: dict[str, Any]) -> Lister:
+    """Lists what firebase-tools would deploy from a folder, by its own code."""
+
+    def deployed_from(root: Path) -> set[str]:
+        source = root / functions["source"]
+        listed = subprocess.run(
+            ["node", LISTER, source, *functions["ignore"]], capture_output=True, check=True, text=True
+        )
+        return set(json.loads(listed.stdout))
+
+    return deployed_from
+
+
+def test_the_product_and_nothing_else_is_deployed(deployed: Lister) -> None:
+    """main.py, requirements.txt and the Python files of functions/ and shared/, all of them."""
+    modules = {str(path.relative_to(ROOT)) for folder in PRODUCT for path in (ROOT / folder).rglob("*.py")}
+    assert len(modules) > 20
+    assert deployed(ROOT) == {"main.py", "requirements.txt"} | modules
+
+
+def test_what_lies_about_is_not_deployed(deployed: Lister, tmp_path: Path) -> None:
+    """Tools, tests, secrets, logs and caches stay at home."""
+    for name in ("main.py", *STRAY):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert deployed(tmp_path) == {"main.py"}
+
+
+def test_results_are_exempt_from_indexing() -> None:
+    """`data` and `run` of a status document have no index: 40,000 entries are the limit of a document."""
+    overrides = {
+        (field["collectionGroup"], field["fieldPath"]): field["indexes"]
+        for field in configured("firestore.indexes.json")["fieldOverrides"]
+    }
+    assert overrides["nx-tasks", "data"] == []
+    assert overrides["nx-tasks", "run"] == []
+
+
+def test_the_history_expires() -> None:
+    """Firestore's TTL policy removes a run once its `expire_at` has passed."""
+    expiring = [
+        (field["collectionGroup"], field["fieldPath"])
+        for field in configured("firestore.indexes.json")["fieldOverrides"]
+        if field.get("ttl")
+    ]
+    assert expiring == [("nx-runs", "expire_at")]
+
+
+def test_the_deployed_runtime_and_rules_are_named(functions: dict[str, Any]) -> None:
+    """Python 3.13 from the repository's root, and rules for database and bucket."""
+    config = configured("firebase.json")
+    assert (functions["source"], functions["runtime"]) == (".", "python313")
+    assert config["firestore"] == {"rules": "firestore.rules", "indexes": "firestore.indexes.json"}
+    assert config["storage"] == {"rules": "storage.rules"}
+    assert all((ROOT / name).is_file() for name in ("firestore.rules", "storage.rules"))
