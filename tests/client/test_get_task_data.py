@@ -37,7 +37,7 @@ EVERYTHING: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def sdk(stack: Addresses) -> Iterator[JavaScript]:  # noqa: ARG001 - found through the environment
+def sdk(stack: Addresses) -> Iterator[JavaScript]:
     demo_data.seed(datetime.now(UTC))
     with javascript() as sdk:
         yield sdk

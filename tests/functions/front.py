@@ -14,7 +14,7 @@ def front(function: Callable[[Request], Response]) -> FlaskClient:
 
     @app.route("/", defaults={"path": ""}, methods=METHODS)
     @app.route("/<path:path>", methods=METHODS)
-    def view(path: str) -> Response:  # noqa: ARG001 - the function is told the request, not the path
+    def view(path: str) -> Response:
         return function(request._get_current_object())  # type: ignore[attr-defined]  # a proxy's own way
 
     return app.test_client()

@@ -27,7 +27,7 @@ def _local(monkeypatch: pytest.MonkeyPatch) -> None:
 def told(raised: Exception) -> tuple[int, Any]:
     """What a caller is told where the function raises that."""
 
-    def failing(request: CallableRequest[Any]) -> NoReturn:  # noqa: ARG001 - it fails whatever is asked
+    def failing(request: CallableRequest[Any]) -> NoReturn:
         raise raised
 
     answer = front(callable_function()(failing)).post("/", json={"data": {}})

@@ -19,7 +19,7 @@ WHO = ["nobody", "anonymous", "viewer@example.com", "operator@example.com"]
 
 
 @pytest.fixture(scope="module")
-def sdk(stack: Addresses) -> Iterator[JavaScript]:  # noqa: ARG001 - found through the environment
+def sdk(stack: Addresses) -> Iterator[JavaScript]:
     """The SDK, beside a database and a bucket that hold what it is after."""
     demo_data.seed(datetime.now(UTC))
     assert execute_task("test", TASK, lambda: [{"id": "1"}], {"save_in": "storage"}).status == "completed"
