@@ -3,6 +3,8 @@
 import datetime as dt
 from typing import Any
 
+from emulators.environment import PROJECT
+
 DEVICES = "nx-devices"
 DEVICE_COUNT = 200
 PASSWORD = "nx-tasks-demo"  # noqa: S105 - opens nothing but the Auth emulator
@@ -92,7 +94,7 @@ def _seed_users() -> None:
     import firebase_admin  # noqa: PLC0415 - as above
     from firebase_admin import auth  # noqa: PLC0415
 
-    app = firebase_admin.initialize_app(name="demo-data")
+    app = firebase_admin.initialize_app(options={"projectId": PROJECT}, name="demo-data")
     for email, role in USERS.items():
         uid = f"demo-{role}"
         try:

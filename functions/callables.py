@@ -51,7 +51,11 @@ def callable_function(
             if mistake is not None:
                 error = {"status": "INVALID_ARGUMENT", "message": mistake}
                 return jsonify(error=error), 400  # type: ignore[return-value]  # Flask takes a pair
-            firebase.app()  # on_call's token check needs it
+            try:
+                firebase.app()  # on_call's token check needs it
+            except Exception as error:  # noqa: BLE001  (a deployment's mistake is told in the log alone)
+                logger.error("callable not ready", function=function.__name__, error=error)
+                return jsonify(error={"status": "INTERNAL", "message": "INTERNAL"}), 500  # type: ignore[return-value]
             answer: Response = called(request)
             return answer
 

@@ -36,7 +36,7 @@ MIN_BACKOFF_SECONDS = 10
 _on_schedule: Any = on_schedule
 
 #: How far ahead of this instance's clock a tick may be that has really come.
-EARLIEST = timedelta(seconds=30)
+EARLIEST = timedelta(seconds=5)
 
 #: What Cloud Scheduler is told. It retries on anything but 2xx.
 _ANSWERS = {"completed": 200, "duplicate": 200, "skipped": 200, "busy": 503}

@@ -58,6 +58,8 @@ def collect(client: Client, now: datetime, run: TaskRun | None = None) -> list[d
         if run is not None:
             run.progress(len(devices), message="judging devices")
     devices.sort(key=lambda device: str(device["id"]))
+    if run is not None:
+        run.summarise({"count": len(devices), "by_health": count_by_health(devices)})
     return devices
 
 

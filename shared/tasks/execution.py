@@ -180,7 +180,7 @@ class Execution:
         return self._attempt.complete(
             data=publication.data,
             result=publication.pointer,
-            summary=None,
+            summary=self._seen.summary,
             seconds=seconds,
             until=self._give_up_at,
         )

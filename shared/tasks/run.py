@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared import logger
-from shared.tasks.errors import DeadlineExceeded, RunLost
+from shared.tasks.errors import DeadlineExceeded, ResultNotStorable, RunLost
+from shared.tasks.results import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from shared.tasks.clock import Clock
     from shared.tasks.writes import RunIdentity
 
+#: Bytes of what a task may say beside its result, as JSON.
+MAX_SUMMARY_BYTES = 10_000
 #: Seconds between two records of a run's progress.
 PROGRESS_SECONDS = 1.0
 
@@ -45,6 +48,8 @@ class TaskRun:
         self.scheduled_for: datetime | None = identity.scheduled_for
         self.attempt = attempt
         self.log = RunLogger(identity)
+        #: What the task said beside its result, in JSON's own types; None where nothing.
+        self.summary: dict[str, Any] | None = None
         self._ends_at = ends_at
         self._clock = clock
         self._record = record
@@ -93,6 +98,26 @@ class TaskRun:
             return
         self._recorded_at = now
         self._record(Progress(int(done), None if total is None else int(total), str(message)[:300]))
+
+    def summarise(self, summary: dict[str, Any]) -> None:
+        """Say something beside the result: counts, totals. The last word stands.
+
+        It is published with the result, in `run.result.summary` and in the history, and read
+        without it; so it is small.
+
+        Args:
+            summary: JSON, at most 10,000 bytes of it, fit for a document.
+
+        Raises:
+            ResultNotStorable: it is no such thing.
+        """
+        said = normalise(summary)
+        if said.misfit is not None or len(said.encoded) > MAX_SUMMARY_BYTES:
+            reason = said.misfit or f"{len(said.encoded)} bytes"
+            raise ResultNotStorable(
+                f"summary: {reason}; at most {MAX_SUMMARY_BYTES} bytes, fit for a document"
+            )
+        self.summary = said.value
 
     def mark_lost(self) -> None:
         """Tell the task, at its next look, that it works in vain."""

@@ -53,7 +53,7 @@ def test_a_job_is_the_one_that_firebase_tools_would_deploy() -> None:
         subprocess.run(
             ["node", "-e", FIREBASE_TOOLS],
             input=json.dumps([{**common, "region": REGION, **trigger} for trigger in TRIGGERS]),
-            cwd=ROOT,
+            cwd=ROOT / "emulators",
             capture_output=True,
             text=True,
             check=True,

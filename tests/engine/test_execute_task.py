@@ -396,3 +396,26 @@ def test_progress_is_in_the_history(engine: TaskEngine, world: World) -> None:
 
     engine.execute_task("s", TASK, works)
     assert (seen[0]["done"], seen[0]["total"], seen[0]["message"], seen[1]) == (3, 10, "reading", True)
+
+
+def test_what_a_task_says_beside_its_result_goes_with_it(engine: TaskEngine, world: World) -> None:
+    """A summary is published with the result, in status and history, and goes with the next result."""
+
+    def works(run: TaskRun) -> list[int]:
+        run.summarise({"good": 2, "at": TICK})
+        return [1, 2]
+
+    outcome = engine.execute_task("s", TASK, works)
+    said = {"good": 2, "at": "2026-11-24T12:05:00Z"}
+    assert world.status()["run"]["result"]["summary"] == said
+    assert world.history()[outcome.run_id]["result"]["summary"] == said
+    engine.execute_task("s", TASK, lambda: [3])
+    assert "summary" not in world.status()["run"]["result"]
+
+
+@pytest.mark.parametrize("summary", [{"x": "y" * 10_000}, {"a": [[1]]}, {"n": float("nan")}])
+def test_a_summary_that_is_none_fails_the_run(engine: TaskEngine, world: World, summary: Any) -> None:
+    """What a document can't hold, or is no summary any more for its size, is told at once."""
+    outcome = engine.execute_task("s", TASK, lambda run: run.summarise(summary))
+    assert outcome.status == "failed"
+    assert world.status()["error"].startswith("ResultNotStorable: ")

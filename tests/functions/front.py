@@ -15,6 +15,6 @@ def front(function: Callable[[Request], Response]) -> FlaskClient:
     @app.route("/", defaults={"path": ""}, methods=METHODS)
     @app.route("/<path:path>", methods=METHODS)
     def view(path: str) -> Response:
-        return function(request._get_current_object())  # type: ignore[attr-defined]  # a proxy's own way
+        return function(request._get_current_object())
 
     return app.test_client()

@@ -89,6 +89,6 @@ def test_app_check_is_enforced_unless_it_is_off(
 
 def test_the_wrapper_keeps_what_discovery_reads() -> None:
     """Entry point, trigger, region and memory of the deployed callable are on what main.py exports."""
-    endpoint = main.get_task_data.__firebase_endpoint__  # type: ignore[attr-defined]  # the SDK's
+    endpoint = main.get_task_data.__firebase_endpoint__
     assert (endpoint.entryPoint, endpoint.callableTrigger) == ("get_task_data", {})
     assert (endpoint.region, endpoint.availableMemoryMb) == (["us-central1"], 512)
