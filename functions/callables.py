@@ -57,6 +57,7 @@ def callable_function(
                 logger.error("callable not ready", function=function.__name__, error=error)
                 return jsonify(error={"status": "INTERNAL", "message": "INTERNAL"}), 500  # type: ignore[return-value]
             answer: Response = called(request)
+            answer.headers["Cache-Control"] = "private, no-store"
             return answer
 
         return on_request
@@ -124,7 +125,7 @@ def _told(function: Callable[[CallableRequest[Any]], Any], request: CallableRequ
 def _mistake_of(request: Request) -> str | None:
     """Return what is wrong with a request that on_call would answer with INTERNAL; None if nothing is."""
     if request.method != "POST":
-        return None  # on_call and CORS know what to say
+        return None if request.method == "OPTIONS" else f"send a POST; {_hint()}"
     if _is_too_large(request):
         return f"the request is larger than {MAX_REQUEST_BYTES} bytes"
     try:
@@ -132,7 +133,7 @@ def _mistake_of(request: Request) -> str | None:
     except RecursionError:  # no ValueError, though JSON nested that deep is the caller's mistake too
         body = None
     if not isinstance(body, dict) or set(body) != {"data"}:
-        return 'send JSON: an object with the one field "data"'
+        return f'send JSON: an object with the one field "data"; {_hint()}'
     return None
 
 

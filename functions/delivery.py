@@ -104,7 +104,10 @@ def _answer(on_tick: Callable[[Request], Response], request: Request) -> Respons
         return Response(status=204)
     _take_trace(request)
     g.tick = _tick(request)
-    on_tick(request)
+    try:
+        on_tick(request)
+    except BaseException as error:  # noqa: BLE001  (a task's SystemExit must not end the server)
+        logger.error("delivery failed", error=repr(error))
     # on_schedule answers an exception with its text; it is in the log, and stays there.
     outcome: TaskOutcome | None = g.get("outcome")
     status = 500 if outcome is None else _ANSWERS.get(outcome.status, 500)
@@ -135,7 +138,10 @@ def _tick(request: Request) -> datetime | None:
         tick = datetime.fromisoformat(said)
         if tick.utcoffset() is not None:
             tick = tick.astimezone(UTC)
-            return None if tick > datetime.now(UTC) + EARLIEST else tick
+            if tick <= datetime.now(UTC) + EARLIEST:
+                return tick
+            logger.info("delivered before its time: a run of its own, not the tick", tick=tick)
+            return None
     logger.warning("schedule time not understood: duplicates of this delivery can't be told", said=said[:60])
     return None
 

@@ -75,14 +75,18 @@ class _CloudFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
+            **_fields(record),
             "severity": record.levelname,
             "message": record.getMessage(),
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
-            **_fields(record),
         }
         if trace.get():
             entry["logging.googleapis.com/trace"] = f"projects/{settings.project_id()}/traces/{trace.get()}"
-        return orjson.dumps(entry, default=_text, option=orjson.OPT_NON_STR_KEYS).decode()
+        try:
+            return orjson.dumps(entry, default=_text, option=orjson.OPT_NON_STR_KEYS).decode()
+        except (TypeError, ValueError):  # text that is no Unicode, or a number beyond 64 bits
+            plain = {str(name): ascii(_text(value)) for name, value in entry.items()}
+            return orjson.dumps({**plain, "severity": record.levelname}).decode()
 
 
 class _LineFormatter(logging.Formatter):

@@ -1,7 +1,7 @@
 """Where this deployment runs and what it is called, read from the environment.
 
-Firebase sets most of it on a deployed function, the local stack sets all of it. Nothing
-here is read at import, so that discovery and tests need no environment.
+Firebase sets most of it on a deployed function, the local stack sets all of it. This module
+reads nothing at import, so that discovery and tests need no environment.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def bucket_name() -> str:
 def storage_emulator() -> str | None:
     """Return the base URL of a Storage emulator, as Google's own clients find it, or None in the cloud."""
     host = os.environ.get("STORAGE_EMULATOR_HOST")
-    if not host:
+    if not host or in_cloud():
         return None
     return host if "://" in host else f"http://{host}"
 

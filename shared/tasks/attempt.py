@@ -5,13 +5,13 @@ All writes of an attempt go through here, one at a time, from whatever thread th
 
 from __future__ import annotations
 
-import random
 import threading
 from typing import TYPE_CHECKING, Any
 
 from shared import logger
-from shared.tasks.errors import StoreError
-from shared.tasks.protocol import Commit, Pause, Read, Request, RunProtocol, Steps, Value
+from shared.tasks.performer import Performer
+from shared.tasks.protocol import RunProtocol
+from shared.tasks.steps import Steps, Value, perform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from shared.tasks.run import Progress
     from shared.tasks.store import Store
     from shared.tasks.writes import RunIdentity
-
-#: Seconds of the first pause before deciding anew; doubled each time, jittered.
-FIRST_PAUSE = 0.02
-#: Seconds of the longest pause.
-LONGEST_PAUSE = 2.0
 
 
 class Attempt:
@@ -47,8 +42,7 @@ class Attempt:
     ) -> None:
         self.identity = identity
         self._protocol = RunProtocol(identity, options, clock)
-        self._store = store
-        self._clock = clock
+        self._answer = Performer(identity.task, clock, store)
         # An extension and the end must not refuse each other, and no progress may follow the end.
         self._lock = threading.Lock()
 
@@ -62,9 +56,14 @@ class Attempt:
         """Whether a superseded attempt's own object is surely nobody's result."""
         return self._protocol.object_may_go
 
-    def start(self, remembered: TaskDocument | None) -> StartDecision:
+    @property
+    def holds_result(self) -> bool:
+        """Whether S has this attempt's result, and no later one, as far as is known."""
+        return self._protocol.holds_result
+
+    def start(self, remembered: TaskDocument | None, *, until: float) -> StartDecision:
         """Take the task, or find out why not: `RunProtocol.start`."""
-        return self._perform(self._protocol.start(remembered))
+        return self._perform(self._protocol.start(remembered, until=until))
 
     def extend(self) -> None:
         """Extend the lease: `RunProtocol.extend`."""
@@ -77,7 +76,7 @@ class Attempt:
         )
         try:
             self._perform(steps)
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001  (a number or a text that no document holds, say)
             logger.warning("progress not recorded", run_id=self.identity.run_id, error=error)
 
     def complete(
@@ -103,31 +102,5 @@ class Attempt:
         return self._protocol.remembered()
 
     def _perform(self, steps: Steps[Value]) -> Value:
-        """Answer each of the protocol's requests until it returns."""
         with self._lock:
-            try:
-                request = next(steps)
-                while True:
-                    try:
-                        answer = self._answer(request)
-                    except StoreError as error:
-                        request = steps.throw(error)
-                    else:
-                        request = steps.send(answer)
-            except StopIteration as ended:
-                value: Value = ended.value
-                return value
-
-    def _answer(self, request: Request) -> Any:
-        match request:
-            case Read(seconds):
-                bound = self._store.read_seconds
-                seconds = bound if seconds is None else min(seconds, bound)
-                identity = self.identity
-                return self._store.read_for_decision(identity.task, identity.run_id, seconds=seconds)
-            case Commit(writes, seconds):
-                return self._store.commit(writes, seconds=seconds)
-            case Pause(tries):
-                longest = min(FIRST_PAUSE * 2**tries, LONGEST_PAUSE)
-                self._clock.sleep(random.uniform(longest / 2, longest))  # noqa: S311  (jitter is no secret)
-                return None
+            return perform(steps, self._answer)

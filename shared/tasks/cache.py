@@ -7,7 +7,7 @@ Results of tasks and other cached things have key spaces of their own.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from shared.tasks.clock import Clock
 
 
+_TASKS = frozenset(TaskName)
+
+
 @dataclass(frozen=True, slots=True)
 class CachedResult:
     """A result as it is remembered.
@@ -26,21 +29,22 @@ class CachedResult:
     Attributes:
         encoded: the result as JSON, UTF-8.
         version: which result of the task it is; None where only this process knows it.
-        checked_at: when the version was last known to be the present one, on the clock's
-            monotonic scale.
+        checked_at: when the check began that found this version the present one, on the
+            clock's monotonic scale.
+        failed_at: when a check last failed since, on the same scale.
     """
 
     encoded: bytes
     version: str | None
     checked_at: float
+    failed_at: float | None = None
 
 
 class CacheManager:
     """The contract's `cache_manager`, safe to share between threads.
 
-    A key that is a `TaskName` is that task's result, the one that `get_task_data` serves. Any
-    other key is a thing of the caller's own: `"collect_devices_health"` as plain text and the
-    task of that name don't meet.
+    A key that names a task is that task's result, the one that `get_task_data` serves. Any
+    other key is a thing of the caller's own, and no task's result ever.
 
     Args:
         clock: says when an entry was set.
@@ -89,17 +93,19 @@ class CacheManager:
         return self._results.get(task)
 
     def set_result(self, task: TaskName, encoded: bytes, version: str | None) -> None:
-        """Remember a task's result, known to be the present one now."""
+        """Remember a task's result, which has just become the present one."""
         entry = CachedResult(encoded, version, self._clock.monotonic())
         with self._lock:
             self._results[task] = entry
 
-    def confirm(self, task: TaskName, version: str) -> None:
-        """Note that this version is the present one now, unless another has come meanwhile."""
+    def replace_result(self, task: TaskName, seen: CachedResult | None, entry: CachedResult) -> None:
+        """Put an entry in the place of the one that was seen, unless that has changed meanwhile.
+
+        A reader was busy for a while: what a run on this instance published since is newer.
+        """
         with self._lock:
-            entry = self._results.get(task)
-            if entry is not None and entry.version == version:
-                self._results[task] = replace(entry, checked_at=self._clock.monotonic())
+            if self._results.get(task) is seen:
+                self._results[task] = entry
 
     def forget(self, task: TaskName) -> None:
         """Drop a task's result: the next reader asks Firestore."""
@@ -108,15 +114,15 @@ class CacheManager:
 
     def _set(self, key: TaskName | str, data: Any) -> None:
         encoded = normalise(data).encoded
-        if isinstance(key, TaskName):
-            self.set_result(key, encoded, None)
+        if key in _TASKS:
+            self.set_result(TaskName(key), encoded, None)
         else:
             with self._lock:
                 self._others[key] = encoded
 
     def _get(self, key: TaskName | str) -> Any:
-        if isinstance(key, TaskName):
-            entry = self._results.get(key)
+        if key in _TASKS:
+            entry = self._results.get(TaskName(key))
             encoded = None if entry is None else entry.encoded
         else:
             encoded = self._others.get(key)

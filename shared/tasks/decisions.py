@@ -1,7 +1,6 @@
 """The run protocol's decisions: what to do with this S, this H, at this time.
 
-Pure functions of what was read. They ask no server and write nothing; `attempt` carries out
-what they say, and the tests explore them exhaustively.
+Pure functions of what was read. They ask no server and write nothing; `protocol` follows them.
 """
 
 from __future__ import annotations
@@ -126,6 +125,33 @@ def living_holder(task: TaskDocument, *, now: datetime, skew: timedelta, deadlin
     if task.status == TaskStatus.running and began is not None and now < began + deadline + skew:
         return ORIGINAL
     return None
+
+
+def is_dead(task: TaskDocument, *, now: datetime, skew: timedelta) -> bool:
+    """Tell whether a run of this engine says running and has no living lease: its process died.
+
+    The original's documents are left alone: they know no lease.
+    """
+    if task.run_id is None or task.state != TaskStatus.running:
+        return False
+    return task.lease_until is None or now >= task.lease_until + skew
+
+
+def is_overdue_original(task: TaskDocument, *, now: datetime, deadline: timedelta) -> bool:
+    """Tell whether a run of the original's says running beyond its deadline. A person must look."""
+    began = task.started or task.timestamp
+    if task.run_id is not None or task.status != TaskStatus.running:
+        return False
+    return began is None or now >= began + deadline
+
+
+def is_superseded(run: RunDocument, task: TaskDocument) -> bool:
+    """Tell whether a history that says running is that of an attempt which holds nothing any more.
+
+    Certain only where H was read *before* S: H and S are created in one commit, so S had this
+    token then, and has lost it since.
+    """
+    return run.state == TaskStatus.running and run.token != task.token
 
 
 def is_own(task: TaskDocument, token: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shared import firebase
+from shared import firebase, logger
 from shared.tasks.cache import CacheManager
 from shared.tasks.clock import Clock, SystemClock
 from shared.tasks.errors import InvalidOptions, ResultNotKept, ResultNotStorable
@@ -65,7 +65,7 @@ class TaskEngine:
         self._new_token = new_token
         self._lock = threading.Lock()
         self._remembered: dict[TaskName, TaskDocument] = {}
-        self._left_behind: dict[TaskName, Work[Publication]] = {}
+        self._left_behind: dict[TaskName, list[Work[Publication]]] = {name: [] for name in TaskName}
 
     def execute_task(
         self,
@@ -79,12 +79,10 @@ class TaskEngine:
         chosen = ExecuteTaskOptions.of(options)
         run = self._identity(_checked_source(source), name, chosen.scheduled_for)
         if self._has_left_behind(name):
-            return TaskOutcome(run.run_id, "busy", error="a task past its deadline is still at work here")
-
-        def left_behind(work: Work[Publication]) -> None:
-            self._left_behind[name] = work
-
-        execution = Execution(self._parts, run, task, chosen, left_behind)
+            reason = "a task whose run has ended is still at work on this instance"
+            logger.warning(f"run busy: {reason}", task=name.value, run_id=run.run_id)
+            return TaskOutcome(run.run_id, "busy", error=reason)
+        execution = Execution(self._parts, run, task, chosen, self._left_behind[name].append)
         with self._lock:
             remembered = self._remembered.pop(name, None)
         outcome = execution.carry_out(remembered)
@@ -112,9 +110,9 @@ class TaskEngine:
             raise ResultNotStorable(f"a {kind_of(data)} is kept in no object: pass a list or a dict")
         try:
             self._parts.objects.write(path, result.encoded)
-            return self._parts.objects.signed_url(path)
         except Exception as error:
             raise ResultNotKept(f"Storage did not take the data: {type(error).__name__}: {error}") from error
+        return self._parts.objects.signed_url(path)
 
     def save_task_data_in_cache(self, task_name: TaskName | str, data: Any) -> None:
         """Remember data; `shared.tasks.save_task_data_in_cache` tells the rest."""
@@ -136,11 +134,11 @@ class TaskEngine:
         )
 
     def _has_left_behind(self, name: TaskName) -> bool:
-        work = self._left_behind.get(name)
-        if work is None or work.alive:
-            return work is not None
-        self._left_behind.pop(name, None)
-        return False
+        """Tell whether a thread of the task still works here; Python can't stop it."""
+        with self._lock:
+            alive = [work for work in self._left_behind[name] if work.alive]
+            self._left_behind[name][:] = alive
+        return bool(alive)
 
 
 def run_id_of(scheduled_for: datetime) -> str:

@@ -48,8 +48,12 @@ class WriteRejected(StoreError):
     """Firestore can't store what the commit holds. Trying again won't help."""
 
 
+class WriteDenied(StoreError):
+    """Firestore won't let this service account write."""
+
+
 class StoreUnavailable(StoreError):
-    """Firestore could not be read within the time given."""
+    """Firestore did not do what it was asked within the time given."""
 
 
 class RunLost(TaskError):
@@ -62,3 +66,7 @@ class DeadlineExceeded(TaskError):
 
 class ResultNotKept(TaskError):
     """A result could not be stored; the text says why. The run that made it has failed."""
+
+
+class ObjectGone(TaskError):
+    """An object is not there any more; its path."""

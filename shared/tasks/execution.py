@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from shared import logger
 from shared.tasks.attempt import Attempt
 from shared.tasks.decisions import Busy, Skip, Standing, StartDecision, Take
-from shared.tasks.errors import DeadlineExceeded, ResultNotKept, RunLost, StoreError, WriteRejected
+from shared.tasks.errors import DeadlineExceeded, RunLost, StoreError, WriteRejected
 from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskOutcome
+from shared.tasks.performer import Performer
 from shared.tasks.publish import Publication, move_to_storage, prepare, spread
 from shared.tasks.run import TaskRun
-from shared.tasks.work import Work
+from shared.tasks.work import Work, is_ordinary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +30,15 @@ if TYPE_CHECKING:
     from shared.tasks.store import Store
     from shared.tasks.writes import RunIdentity
 
+#: Seconds within which a task is taken, or the delivery is given up.
+START_SECONDS = 20.0
 #: Seconds beyond the deadline in which the end of a run is still tried to be recorded.
-FINISH_SECONDS = 30.0
+FINISH_SECONDS = 20.0
+#: Seconds beyond the deadline in which the mirror is still written. A function's time-out is
+#: `functions.delivery.TIMEOUT_MARGIN_SECONDS` beyond it, and the last call may take its bound.
+MIRROR_SECONDS = 40.0
+#: Seconds after a failed extension until the next.
+EXTEND_AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +52,14 @@ class Parts:
 
 
 class Execution:
-    """One run of a task.
+    """One run of a task. All its times count from here, so that it ends before the platform ends it.
 
     Args:
         parts: the world.
         run: who it is.
         task: the task.
         options: the caller's choices.
-        ran: called with the work that a deadline left behind, so that its instance knows.
+        left_behind: called with work that goes on although its run has ended.
     """
 
     def __init__(
@@ -64,11 +72,13 @@ class Execution:
     ) -> None:
         self._parts = parts
         self._run = run
-        self._task = task
         self._options = options
         self._left_behind = left_behind
+        self._began = parts.clock.monotonic()
+        self._deadline = self._began + options.deadline_seconds
         self._attempt = Attempt(run, options, parts.store, parts.clock)
-        self._give_up_at = 0.0
+        self._seen = TaskRun(run, self._deadline, parts.clock, self._attempt.record_progress)
+        self._work: Work[Publication] = Work(task, self._seen, self._prepared, parts.clock)
 
     def carry_out(self, remembered: TaskDocument | None) -> TaskOutcome:
         """Start, work, publish.
@@ -80,52 +90,40 @@ class Execution:
             BaseException: what a task raised that is no Exception, once it is recorded.
         """
         try:
-            decision = self._attempt.start(remembered)
+            decision = self._attempt.start(remembered, until=self._began + START_SECONDS)
         except StoreError as error:
+            logger.error("run not started", **self._names(), error=Failure.of(error).text)
             return self._outcome("failed", error=f"not started: {Failure.of(error).text}")
         if not isinstance(decision, Take):
             return self._not_taken(decision)
+        self._seen.attempt = self._attempt.number
         self._log_start()
-        ends_at = self._parts.clock.monotonic() + self._options.deadline_seconds
-        self._give_up_at = ends_at + FINISH_SECONDS
-        work = self._work(ends_at)
         try:
-            work.start()
-            self._hold(work)
-        except DeadlineExceeded as error:
-            self._left_behind(work)
-            return self._failed(error, self._options.deadline_seconds)
+            self._work.start()
+            self._hold()
+            made = self._work.result()
         except RunLost as error:
-            return self._outcome("lost", work.task_seconds, str(error))
+            logger.warning("run lost", **self._names(), error=error)
+            return self._outcome("lost", str(error))
         except BaseException as error:
-            outcome = self._failed(error, work.task_seconds)
-            if isinstance(error, Exception):
+            outcome = self._failed(error)
+            if is_ordinary(error):
                 return outcome
             raise
-        if work.error is not None:
-            outcome = self._failed(work.error, work.task_seconds)
-            if isinstance(work.error, Exception):
-                return outcome
-            raise work.error
-        if work.made is None:
-            raise AssertionError("the work is done, has no error and made nothing")
-        return self._publish(work.made, work.task_seconds)
+        finally:
+            self._leave_behind()
+        return self._publish(made)
 
     def remembered(self) -> TaskDocument | None:
         """Return S as this run left it, for the next run on this instance."""
         return self._attempt.remembered()
 
-    def _work(self, ends_at: float) -> Work[Publication]:
-        run, parts = self._run, self._parts
-        self._seen = TaskRun(run, self._attempt.number, ends_at, parts.clock, self._attempt.record_progress)
+    def _prepared(self, value: Any) -> Publication:
+        """Make the task's result ready, on its thread: an upload may take as long as a task."""
+        self._seen.check()  # whoever waited for it may have gone: nothing is to be uploaded then
+        return prepare(value, self._run, self._options.save_in, self._parts.objects)
 
-        def made(value: Any) -> Publication:
-            self._seen.check()  # whoever waited for it has gone: nothing is to be uploaded
-            return prepare(value, run, self._options.save_in, parts.objects)
-
-        return Work(self._task, self._seen, made, parts.clock)
-
-    def _hold(self, work: Work[Publication]) -> None:
+    def _hold(self) -> None:
         """Wait for the work to be done, extending the lease meanwhile.
 
         Raises:
@@ -134,75 +132,93 @@ class Execution:
         """
         lost: RunLost | None = None
         interval = self._options.lease_seconds / 3
-        while not self._parts.clock.wait(work.done, min(interval, self._seen.remaining())):
+        while not self._parts.clock.wait(self._work.done, min(interval, self._seen.remaining())):
             if self._seen.remaining() <= 0:
                 raise lost or DeadlineExceeded(f"deadline exceeded: {self._options.deadline_seconds:g} s")
-            lost = lost or self._extend()
+            try:
+                if lost is None:
+                    self._attempt.extend()
+                interval = self._options.lease_seconds / 3
+            except RunLost as error:
+                lost = error
+                self._seen.mark_lost()  # and still waited for: after the answer it would get no CPU
+            except StoreError as error:
+                logger.warning("lease not extended", **self._names(), error=error)
+                interval = min(interval, EXTEND_AGAIN_SECONDS)
         if lost is not None:
             raise lost
 
-    def _extend(self) -> RunLost | None:
-        try:
-            self._attempt.extend()
-        except RunLost as error:
-            self._seen.mark_lost()  # and still waited for: after the answer it would get no CPU
-            return error
-        except StoreError as error:
-            logger.warning("lease not extended", **self._names(), error=error)
-        return None
+    def _leave_behind(self) -> None:
+        """Tell work that goes on that nobody waits for it any more, and let its instance know."""
+        if self._work.alive:
+            self._seen.mark_lost()
+            self._left_behind(self._work)
 
-    def _publish(self, publication: Publication, seconds: float) -> TaskOutcome:
+    def _publish(self, publication: Publication) -> TaskOutcome:
         try:
             try:
-                stands = self._complete(publication, seconds)
+                stands = self._complete(publication)
             except WriteRejected as refusal:
-                publication = move_to_storage(publication, refusal, self._parts.objects)
-                stands = self._complete(publication, seconds)
-        except (WriteRejected, ResultNotKept) as error:
-            return self._failed(error, seconds)
+                publication = move_to_storage(
+                    publication, refusal, self._parts.objects, seconds=max(self._seen.remaining(), 1.0)
+                )
+                stands = self._complete(publication)
         except StoreError as error:
-            return self._not_recorded("completed", error, seconds)
+            if not isinstance(error, WriteRejected):
+                return self._not_recorded("completed", error)
+            return self._failed(error)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the run must not stay running)
+            return self._failed(error)
         if stands is Standing.superseded:
-            return self._superseded(seconds, publication.path)
-        spread(publication, self._parts.cache, self._parts.store, self._parts.objects)
+            return self._superseded(publication.path)
+        self._spread(publication)
         if self._options.debug_logs:
             logger.info(
                 "task completed",
                 **self._names(),
-                duration_seconds=round(seconds, 3),
+                duration_seconds=round(self._work.task_seconds, 3),
                 saved_in=publication.saved_in,
                 size_bytes=publication.size_bytes,
                 count=publication.count,
             )
-        return self._outcome("completed", seconds)
+        return self._outcome("completed")
 
-    def _complete(self, publication: Publication, seconds: float) -> Standing:
+    def _complete(self, publication: Publication) -> Standing:
         return self._attempt.complete(
             data=publication.data,
             result=publication.pointer,
             summary=self._seen.summary,
-            seconds=seconds,
-            until=self._give_up_at,
+            seconds=self._work.task_seconds,
+            until=self._deadline + FINISH_SECONDS,
         )
 
-    def _failed(self, error: BaseException, seconds: float) -> TaskOutcome:
+    def _spread(self, publication: Publication) -> None:
+        parts = self._parts
+        on_servers = Performer(
+            self._run.task, parts.clock, parts.store, parts.objects, until=self._deadline + MIRROR_SECONDS
+        )
+        spread(publication, parts.cache, on_servers, is_present=self._attempt.holds_result)
+
+    def _failed(self, error: BaseException) -> TaskOutcome:
         failure = Failure.of(error)
         logger.error(
             "task failed",
             **self._names(),
-            duration_seconds=round(seconds, 3),
+            duration_seconds=round(self._work.task_seconds, 3),
             error=failure.text,
             traceback=failure.trace,
         )
         try:
-            stands = self._attempt.fail(failure, seconds=seconds, until=self._give_up_at)
-        except StoreError as unwritten:
-            return self._not_recorded("failed", unwritten, seconds)
+            stands = self._attempt.fail(
+                failure, seconds=self._work.task_seconds, until=self._deadline + FINISH_SECONDS
+            )
+        except Exception as unwritten:  # noqa: BLE001  (whatever it is, it must be told)
+            return self._not_recorded("failed", unwritten)
         if stands is Standing.superseded:
-            return self._superseded(seconds, None)
-        return self._outcome("failed", seconds, failure.text)
+            return self._superseded(None)
+        return self._outcome("failed", failure.text)
 
-    def _superseded(self, seconds: float, path: str | None) -> TaskOutcome:
+    def _superseded(self, path: str | None) -> TaskOutcome:
         """Give way: nothing of this attempt is published, and its object goes if it surely may."""
         logger.warning("run superseded", **self._names())
         if path is not None and self._attempt.object_may_go:
@@ -210,9 +226,9 @@ class Execution:
                 self._parts.objects.remove(path)
             except Exception as error:  # noqa: BLE001  (the watchdog removes what stays)
                 logger.warning("superseded object not removed", **self._names(), error=error)
-        return self._outcome("superseded", seconds, "another attempt took the task")
+        return self._outcome("superseded", "another attempt took the task")
 
-    def _not_recorded(self, end: str, error: StoreError, seconds: float) -> TaskOutcome:
+    def _not_recorded(self, end: str, error: Exception) -> TaskOutcome:
         """Say all there is to say: the log is all that tells how the run ended."""
         logger.error(
             "the end of a run could not be recorded",
@@ -220,18 +236,19 @@ class Execution:
             end=end,
             attempt=self._attempt.number,
             token=self._run.token,
-            duration_seconds=round(seconds, 3),
+            duration_seconds=round(self._work.task_seconds, 3),
             error=Failure.of(error).text,
         )
-        return self._outcome("failed", seconds, f"its end ({end}) could not be recorded")
+        return self._outcome("failed", f"its end ({end}) could not be recorded")
 
     def _not_taken(self, decision: StartDecision) -> TaskOutcome:
         if isinstance(decision, Skip):
             held = f" by {decision.holder}" if decision.holder else ""
             logger.info("tick skipped", **self._names(), reason=decision.reason, holder=decision.holder)
-            return self._outcome("skipped", error=f"{decision.reason}{held}")
+            return self._outcome("skipped", f"{decision.reason}{held}")
         if isinstance(decision, Busy):
-            return self._outcome("busy", error="an attempt of this run may still be alive")
+            logger.warning("run busy: an attempt of it may still be alive", **self._names())
+            return self._outcome("busy", "an attempt of this run may still be alive")
         logger.info("duplicate delivery", **self._names())
         return self._outcome("duplicate")
 
@@ -244,5 +261,5 @@ class Execution:
     def _names(self) -> dict[str, str]:
         return {"task": self._run.task.value, "run_id": self._run.run_id}
 
-    def _outcome(self, status: OutcomeStatus, seconds: float = 0.0, error: str | None = None) -> TaskOutcome:
-        return TaskOutcome(self._run.run_id, status, seconds, error)
+    def _outcome(self, status: OutcomeStatus, error: str | None = None) -> TaskOutcome:
+        return TaskOutcome(self._run.run_id, status, self._work.task_seconds, error)

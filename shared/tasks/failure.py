@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ MAX_MESSAGE = 1_500
 MAX_TRACEBACK = 4_000
 #: Frames of a traceback, counted from where the error was raised.
 MAX_FRAMES = 12
+
+#: The query of a URL, and what follows a word that announces a token.
+_SECRETS = re.compile(r"(https?://[^\s?\"'<>]+\?|\b(?:Bearer|Token|Basic)\s+)[^\s\"'<>]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Failure:
 def _said(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001  (an exception's own str() may fail in any way)
+    except BaseException:  # noqa: BLE001  (an exception's own str() may fail in any way)
         return "(its message can't be read)"
 
 
@@ -55,11 +59,16 @@ def _trace(error: BaseException) -> str:
         frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
         lines = [f"{frame.filename}:{frame.lineno} in {frame.name}: {frame.line}" for frame in frames]
         return _clean("\n".join(lines)[-MAX_TRACEBACK:], MAX_TRACEBACK)
-    except Exception:  # noqa: BLE001  (a traceback is a help, not worth a run's end)
+    except BaseException:  # noqa: BLE001  (a traceback is a help, not worth a run's end)
         return ""
 
 
 def _clean(text: str, length: int) -> str:
-    """Cut a text, and replace what is no Unicode: Firestore refuses a lone surrogate."""
-    shown = text if len(text) <= length else f"{text[: length - 1]}…"
+    """Cut a text, take out what opens doors, and replace what is no Unicode.
+
+    Errors of HTTP clients hold whole URLs, signatures and tokens included; Firestore refuses a
+    lone surrogate.
+    """
+    shown = _SECRETS.sub(r"\1…", text[: 4 * length])
+    shown = shown if len(shown) <= length else f"{shown[: length - 1]}…"
     return shown.encode("utf-8", "replace").decode()

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from google.api_core import exceptions as google_errors
 
 from shared import settings
-from shared.tasks.errors import ResultUnavailable
+from shared.tasks.errors import ResultNotKept, ResultUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,15 @@ class Objects:
         self._call_seconds = call_seconds
         self._total_seconds = total_seconds
 
-    def write(self, path: str, encoded: bytes, *, version: str | None = None, once: bool = False) -> int:
+    def write(
+        self,
+        path: str,
+        encoded: bytes,
+        *,
+        version: str | None = None,
+        once: bool = False,
+        seconds: float | None = None,
+    ) -> int:
         """Store JSON under a path, compressed as one gzip member.
 
         Args:
@@ -57,6 +65,7 @@ class Objects:
             version: kept in the object's metadata, where given.
             once: the path is this caller's alone: an object found there is its own, sent before
                 an answer was lost.
+            seconds: bound on the call with its repetitions.
 
         Returns:
             The stored bytes.
@@ -76,7 +85,7 @@ class Objects:
                 stored,
                 content_type="application/json",
                 timeout=self._call_seconds,
-                retry=self._retry(),
+                retry=self._retry(seconds),
                 **condition,
             )
         except google_errors.PreconditionFailed:
@@ -122,13 +131,19 @@ class Objects:
         plain URL reads the object just so. This is the one place that knows the difference.
 
         Raises:
-            google.auth.exceptions.GoogleAuthError: no credentials, or IAM refused to sign.
+            ResultNotKept: no credentials, or IAM refused to sign.
         """
         emulator = settings.storage_emulator()
         if emulator is not None:
             bucket = quote(self._bucket().name, safe="")
             return f"{emulator}/download/storage/v1/b/{bucket}/o/{quote(path, safe='')}?alt=media"
-        return self._sign(path)
+        try:
+            return self._sign(path)
+        except Exception as error:
+            raise ResultNotKept(
+                f"no URL could be signed ({type(error).__name__}): the function's service account needs "
+                "roles/iam.serviceAccountTokenCreator on itself"
+            ) from error
 
     def _sign(self, path: str) -> str:
         import google.auth  # noqa: PLC0415  (only a large result is ever signed)
@@ -157,14 +172,14 @@ class Objects:
         except google_errors.NotFound:
             return
 
-    def metadata(self, path: str) -> tuple[int, str | None]:
+    def metadata(self, path: str, *, seconds: float | None = None) -> tuple[int, str | None]:
         """Return an object's generation (0 where there is none) and the version in its metadata."""
-        blob = self._bucket().get_blob(path, timeout=self._call_seconds, retry=self._retry())
+        blob = self._bucket().get_blob(path, timeout=self._bound(seconds), retry=self._retry(seconds))
         if blob is None:
             return 0, None
         return int(blob.generation or 0), (blob.metadata or {}).get(VERSION_KEY)
 
-    def copy(self, source: str, target: str, *, generation: int) -> bool:
+    def copy(self, source: str, target: str, *, generation: int, seconds: float | None = None) -> bool:
         """Copy an object, content and metadata, if the target still has that generation.
 
         The server copies where it can; where it can't (the official emulator answers 501), the
@@ -178,41 +193,44 @@ class Objects:
                 source is gone.
         """
         bucket = self._bucket()
+        bound = self._bound(seconds)
         original, copied = bucket.blob(source), bucket.blob(target)
         try:
             token = None
             while True:
                 token, _, _ = copied.rewrite(
-                    original, token=token, if_generation_match=generation, timeout=self._call_seconds
+                    original, token=token, if_generation_match=generation, timeout=bound
                 )
                 if token is None:
                     return True
         except google_errors.PreconditionFailed:
             return False
         except google_errors.MethodNotImplemented:
-            return self._copy_through(original, copied, generation)
+            return self._copy_through(original, copied, generation, bound)
 
-    def _copy_through(self, original: Blob, copied: Blob, generation: int) -> bool:
-        stored = original.download_as_bytes(raw_download=True, timeout=self._call_seconds)
-        original.reload(timeout=self._call_seconds)
+    @staticmethod
+    def _copy_through(original: Blob, copied: Blob, generation: int, bound: float) -> bool:
+        stored = original.download_as_bytes(raw_download=True, timeout=bound)
+        original.reload(timeout=bound)
         copied.content_encoding = original.content_encoding
         copied.cache_control = original.cache_control
         copied.metadata = original.metadata
         try:
             copied.upload_from_string(
-                stored,
-                content_type=original.content_type,
-                if_generation_match=generation,
-                timeout=self._call_seconds,
+                stored, content_type=original.content_type, if_generation_match=generation, timeout=bound
             )
         except google_errors.PreconditionFailed:
             return False
         return True
 
-    def _retry(self) -> Any:
+    def _bound(self, seconds: float | None) -> float:
+        return self._call_seconds if seconds is None else min(seconds, self._call_seconds)
+
+    def _retry(self, seconds: float | None = None) -> Any:
         from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415  (with Storage itself)
 
-        return DEFAULT_RETRY.with_timeout(self._total_seconds)
+        total = self._total_seconds if seconds is None else min(seconds, self._total_seconds)
+        return DEFAULT_RETRY.with_timeout(total)
 
 
 def _decompress(stored: bytes, path: str) -> bytes:

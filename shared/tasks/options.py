@@ -99,8 +99,9 @@ class TaskOutcome:
         run_id: the run.
         status: "completed"; "failed"; "duplicate" (this run has completed before); "skipped"
             (recorded: suspended, or another run holds the task); "busy" (an attempt of this
-            very run may be alive); "lost" (another attempt took the task while this one
-            worked); "superseded" (the same, found at the end).
+            very run may be alive, or a thread of the task on this instance is); "lost" (another
+            attempt took the task while this one worked); "superseded" (the same, found at the
+            end).
         duration_seconds: of the task's own work; 0 where it did not run.
         error: why, in words, unless completed or duplicate.
     """

@@ -1,16 +1,14 @@
 """The run protocol, step by step: what one attempt reads and writes, and what it makes of the answers.
 
-Generators that ask for a read, a commit or a pause and are sent the answer, or thrown the
-`StoreError`. They talk to no server and to no clock of their own, so that the tests' model
-explores exactly what `attempt` performs. `decisions` says what to do, `writes` what is written.
+`decisions` says what to do, `writes` what is written; this joins them into procedures, which
+`attempt` performs on the real store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from shared import logger
 from shared.tasks import writes
@@ -20,14 +18,17 @@ from shared.tasks.errors import (
     RunLost,
     StoreError,
     StoreUnavailable,
+    WriteDenied,
     WriteRefused,
     WriteRejected,
     WriteUnknown,
 )
 from shared.tasks.names import TaskStatus
+from shared.tasks.steps import Commit, Pause, Read, Steps
 from shared.tasks.writes import RunEnd, RunIdentity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -39,35 +40,8 @@ if TYPE_CHECKING:
 
 #: How far the clocks of two instances may be apart.
 CLOCK_SKEW = timedelta(seconds=5)
-#: Decisions made anew before a start gives up.
-START_TRIES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Read S and the run's H; answered with both."""
-
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """Send these writes as one commit; answered with the first document's new version."""
-
-    writes: list[Any]
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait a little, longer with each try."""
-
-    tries: int
-
-
-Request: TypeAlias = Read | Commit | Pause
-Value = TypeVar("Value")
-Steps: TypeAlias = Generator[Request, Any, Value]
+#: Tries of one extension; then the lease runs on as it was, until the next.
+EXTENSION_TRIES = 2
 
 
 class RunProtocol:
@@ -99,12 +73,13 @@ class RunProtocol:
         #: S as this attempt last wrote or read it while it was its own.
         self._task = TaskDocument()
 
-    def start(self, remembered: TaskDocument | None) -> Steps[StartDecision]:
+    def start(self, remembered: TaskDocument | None, *, until: float) -> Steps[StartDecision]:
         """Take the task, or find out why not ("Start").
 
         Args:
             remembered: S as this instance left it. It may only lead to a commit; whatever else
                 it would lead to, or a commit that it makes fail, is decided on a fresh read.
+            until: when to give up, on the clock's monotonic scale.
 
         Returns:
             Take where the task is this attempt's now; else what was decided, a skip recorded.
@@ -113,8 +88,9 @@ class RunProtocol:
             StoreError: Firestore did not answer, or can't take the writes.
         """
         fresh = remembered is None
-        task, run = (yield Read()) if remembered is None else (remembered, None)
-        for tries in range(START_TRIES):
+        task, run = (yield self._both(until)) if remembered is None else (remembered, None)
+        tries = 0
+        while True:
             decision = self._decide(task, run)
             if isinstance(decision, Take):
                 if (yield from self._take(decision, task)):
@@ -122,16 +98,18 @@ class RunProtocol:
                 if fresh:
                     yield Pause(tries)
             elif fresh:
-                yield from self._record_skip(decision)
+                yield from self._record_skip(decision, until)
                 return decision
-            task, run = yield Read()
+            if self._clock.monotonic() >= until:
+                raise StoreUnavailable("the task could not be taken in time: answers lost, or other writers")
+            task, run = yield self._both(until)
             fresh = True
+            tries += 1
             if is_own(task, self.identity.token):  # only the answer was lost
                 self._task = task
                 self.number = task.attempt
                 self.started = task.started or self.started
                 return Take(task.attempt)
-        raise StoreUnavailable(f"{START_TRIES} tries to take the task met another writer each time")
 
     def extend(self) -> Steps[None]:
         """Extend the lease ("While it works").
@@ -140,22 +118,24 @@ class RunProtocol:
             RunLost: the task is another's, or was failed by the watchdog.
             StoreError: Firestore did not answer; the lease runs on as it was.
         """
-        while True:
+        for tries in range(EXTENSION_TRIES):
             until = self._clock.now() + self._lease
             extension = writes.extend(self.identity, self._version(), lease_until=until)
             try:
                 version = yield Commit(extension, self._seconds)
             except (WriteRefused, WriteUnknown):
-                task, _ = yield Read(self._seconds)
+                task, _ = yield Read(self.identity.run_id, self._seconds)
                 if not is_own(task, self.identity.token):
                     self._end_here()
                     raise RunLost(f"{self.identity.run_id} lost its lease") from None
                 self._task = task
                 if task.lease_until is not None and task.lease_until >= until:
                     return
+                yield Pause(tries)
             else:
                 self._task = replace(self._task, update_time=version, lease_until=until)
                 return
+        raise StoreUnavailable("the lease could not be extended: answers lost, or other writers")
 
     def record_progress(self, *, done: int, total: int | None, message: str) -> Steps[None]:
         """Write progress to the history, unless the attempt has ended."""
@@ -215,6 +195,11 @@ class RunProtocol:
         task = self._task
         return task if self.ended and task.exists and not task.is_suspended else None
 
+    @property
+    def holds_result(self) -> bool:
+        """Whether S, as this attempt last knew it, has this attempt's result and no later one."""
+        return self._task.token == self.identity.token and self._task.state == TaskStatus.completed
+
     def _decide(self, task: TaskDocument, run: RunDocument | None) -> StartDecision:
         return decide_start(
             task,
@@ -250,18 +235,21 @@ class RunProtocol:
         )
         return True
 
-    def _record_skip(self, decision: StartDecision) -> Steps[None]:
+    def _record_skip(self, decision: StartDecision, until: float) -> Steps[None]:
         """Record a skip; everything else that is not taken leaves no trace."""
         if not isinstance(decision, Skip):
             return
-        for tries in range(START_TRIES):
+        tries = 0
+        while True:
             try:
-                yield Commit(writes.skip(self.identity, decision, now=self._clock.now()))
+                yield Commit(writes.skip(self.identity, decision, now=self._clock.now()), self._seconds)
             except (WriteRefused, WriteUnknown):  # written over itself, it does no harm twice
+                if self._clock.monotonic() >= until:
+                    raise
                 yield Pause(tries)
+                tries += 1
             else:
                 return
-        raise StoreUnavailable("the skip could not be recorded")
 
     def _write_end(
         self,
@@ -274,8 +262,8 @@ class RunProtocol:
         tries = 0
         while True:
             try:
-                version = yield Commit(build(self._version(), self._task.is_suspended))
-            except WriteRejected:
+                version = yield Commit(build(self._version(), self._task.is_suspended), self._seconds)
+            except (WriteRejected, WriteDenied):
                 raise
             except StoreError as error:
                 found = yield from self._settle(goal, error, until)
@@ -285,7 +273,6 @@ class RunProtocol:
                 self._end_here(replace(left, lease_until=None, result=result))
                 return Standing.done
             if found is Standing.done or found is Standing.superseded:
-                self._end_here()
                 return found
             if self._clock.monotonic() >= until:
                 raise StoreUnavailable("the end of the run could not be recorded in time")
@@ -295,7 +282,7 @@ class RunProtocol:
     def _settle(self, goal: TaskStatus, error: StoreError, until: float) -> Steps[Standing | None]:
         """Find out how the attempt stands after a refused or lost write; None where that failed."""
         try:
-            task, run = yield Read(max(until - self._clock.monotonic(), 1.0))
+            task, run = yield self._both(until)
             stands = standing(task, run, token=self.identity.token, goal=goal)
             if stands is Standing.superseded:
                 yield from self._close_superseded(run)
@@ -306,6 +293,8 @@ class RunProtocol:
             return None
         if stands is Standing.own:
             self._task = task
+        else:
+            self._end_here(task if task.token == self.identity.token else None)
         return stands
 
     def _close_superseded(self, run: RunDocument | None) -> Steps[None]:
@@ -319,6 +308,10 @@ class RunProtocol:
         if run.token == self.identity.token and run.state == TaskStatus.running:
             yield Commit(writes.close_superseded(self.identity, run.update_time, now=self._clock.now()))
         self.object_may_go = True
+
+    def _both(self, until: float) -> Read:
+        """Ask for S and this run's H, within the time left."""
+        return Read(self.identity.run_id, max(until - self._clock.monotonic(), 1.0))
 
     def _end_here(self, left: TaskDocument | None = None) -> None:
         """Write nothing more; S was left so, or nobody knows how."""

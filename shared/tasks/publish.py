@@ -9,26 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from google.api_core import exceptions as google_errors
-
 from shared import logger
 from shared.tasks.document import ResultPointer
 from shared.tasks.errors import ResultNotKept, ResultNotStorable, WriteRejected
-from shared.tasks.names import NO_DATA, TaskSaveOptions, contract_object, run_object
+from shared.tasks.mirror import mend_mirror
+from shared.tasks.names import NO_DATA, TaskSaveOptions, run_object
 from shared.tasks.reader import NO_RESULT
 from shared.tasks.results import normalise
+from shared.tasks.steps import perform
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.tasks.cache import CacheManager
-    from shared.tasks.names import TaskName
     from shared.tasks.objects import Objects
-    from shared.tasks.store import Store
+    from shared.tasks.performer import Performer
     from shared.tasks.writes import RunIdentity
-
-#: Tries to bring the mirror to the present result before it is left to the watchdog.
-MIRROR_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +99,18 @@ def prepare(value: Any, run: RunIdentity, save_in: TaskSaveOptions | None, objec
     return _uploaded(result.encoded, result.count, run, objects)
 
 
-def move_to_storage(publication: Publication, refusal: WriteRejected, objects: Objects) -> Publication:
+def move_to_storage(
+    publication: Publication, refusal: WriteRejected, objects: Objects, *, seconds: float
+) -> Publication:
     """Give a result that Firestore refused to Storage, so that the work is not lost.
 
     What a document can't hold is seen before; this is for the limits that nobody wrote down.
+
+    Args:
+        publication: the result.
+        refusal: what Firestore said.
+        objects: the bucket.
+        seconds: that the upload may take.
 
     Raises:
         WriteRejected: the refusal, where there is no result to move.
@@ -115,51 +119,28 @@ def move_to_storage(publication: Publication, refusal: WriteRejected, objects: O
     if publication.saved_in != "db" or publication.cached is None:
         raise refusal
     _tell_misfit(publication.run, str(refusal))
-    return _uploaded(publication.cached, publication.count, publication.run, objects)
+    return _uploaded(publication.cached, publication.count, publication.run, objects, seconds)
 
 
-def spread(publication: Publication, cache: CacheManager, store: Store, objects: Objects) -> None:
-    """Let the readers of this instance and of the contract's path have a published result."""
+def spread(publication: Publication, cache: CacheManager, on_servers: Performer, *, is_present: bool) -> None:
+    """Let the readers of this instance and of the contract's path have a published result.
+
+    Args:
+        publication: the result.
+        cache: what this instance remembers.
+        on_servers: performs the mirror's writes.
+        is_present: whether it is the task's present result; another may have followed already.
+    """
     task = publication.run.task
-    if publication.cached is None:
+    if publication.cached is None or not is_present:
         cache.forget(task)
     else:
         cache.set_result(task, publication.cached, publication.version)
     if publication.saved_in == "storage":
         try:
-            mend_mirror(task, store, objects)
+            perform(mend_mirror(task), on_servers)
         except Exception as error:  # noqa: BLE001  (the result is published, whatever happens here)
             logger.warning("mirror not written; the watchdog will", task=task.value, error=error)
-
-
-def mend_mirror(task: TaskName, store: Store, objects: Objects) -> bool:
-    """Bring the object at the contract's path to the present result, if Storage keeps that.
-
-    Reads the mirror first and S then: the copy is refused if anybody mirrored in between, so
-    an older result never replaces a newer one.
-
-    Returns:
-        Whether the mirror was behind.
-
-    Raises:
-        StoreError: Firestore did not answer.
-        GoogleAPIError: Storage did not answer.
-    """
-    mirror = contract_object(task)
-    for _ in range(MIRROR_TRIES):
-        generation, version = objects.metadata(mirror)
-        result = store.read_version(task).result
-        if result is None or result.saved_in != "storage" or result.path is None:
-            return False
-        if result.version == version:
-            return False
-        try:
-            if objects.copy(result.path, mirror, generation=generation):
-                return True
-        except google_errors.NotFound:  # replaced and removed since S was read
-            continue
-    logger.warning("mirror met another writer at each try; the watchdog will mend it", task=task.value)
-    return False
 
 
 def _tell_misfit(run: RunIdentity, reason: str | None) -> None:
@@ -171,13 +152,15 @@ def _tell_misfit(run: RunIdentity, reason: str | None) -> None:
     )
 
 
-def _uploaded(encoded: bytes, count: int | None, run: RunIdentity, objects: Objects) -> Publication:
+def _uploaded(
+    encoded: bytes, count: int | None, run: RunIdentity, objects: Objects, seconds: float | None = None
+) -> Publication:
     path = run_object(run.task, run.run_id, run.token)
     try:
-        objects.write(path, encoded, version=result_version(run), once=True)
-        url = objects.signed_url(path)
+        objects.write(path, encoded, version=result_version(run), once=True, seconds=seconds)
     except Exception as error:
         raise ResultNotKept(f"Storage did not take the result: {type(error).__name__}: {error}") from error
+    url = objects.signed_url(path)
     return Publication(run, url, "storage", encoded, path, len(encoded), count)
 
 

@@ -7,18 +7,20 @@ answer; an outage is an error, unless a result is at hand that is not too old.
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from shared import logger
+from shared.tasks.cache import CachedResult
 from shared.tasks.document import SAVED_BY_CONTRACT, TaskDocument
 from shared.tasks.errors import ResultUnavailable, StoreUnavailable
 from shared.tasks.names import TaskName, contract_object
 from shared.tasks.results import normalise
 
 if TYPE_CHECKING:
-    from shared.tasks.cache import CachedResult, CacheManager
+    from shared.tasks.cache import CacheManager
     from shared.tasks.clock import Clock
     from shared.tasks.objects import Objects
     from shared.tasks.store import Store
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 CHECK_SECONDS = 2.0
 #: Seconds that a result is served although its version can't be checked.
 STALE_SECONDS = 300.0
+#: Seconds after a check that failed until the next.
+ASK_AGAIN_SECONDS = 2.0
 #: Reads of S before an object that is not there is an error: it was replaced between two reads.
 FETCH_TRIES = 4
 
@@ -63,11 +67,16 @@ class ResultReader:
         entry = self._cache.result(task)
         if entry is not None and self._is_fresh(entry, max_age):
             return entry.encoded
-        with self._locks[task]:  # one asks, the others take what it found
+        # One asks. Whoever has something to serve meanwhile does, unless it wants no age at all.
+        if not self._locks[task].acquire(blocking=entry is None or entry.version is None or max_age <= 0):
+            return entry.encoded if entry is not None else NO_RESULT
+        try:
             entry = self._cache.result(task)
             if entry is not None and (self._is_fresh(entry, max_age) or self._is_current(task, entry)):
                 return entry.encoded
-            return self._fetch(task)
+            return self._fetch(task, entry)
+        finally:
+            self._locks[task].release()
 
     def read_stored(self, task: TaskName) -> bytes | None:
         """Return the result that Storage holds, as JSON; None where there is none.
@@ -87,32 +96,40 @@ class ResultReader:
         )
 
     def _is_fresh(self, entry: CachedResult, max_age: float) -> bool:
-        return self._clock.monotonic() - entry.checked_at < max_age
+        """Tell whether an entry may be served unasked: young enough, or asked for in vain just now."""
+        now = self._clock.monotonic()
+        if entry.failed_at is not None and now - entry.failed_at < ASK_AGAIN_SECONDS:
+            return now - entry.checked_at < STALE_SECONDS
+        return now - entry.checked_at < max_age
 
     def _is_current(self, task: TaskName, entry: CachedResult) -> bool:
         """Ask for the version alone; a remembered result outlives a short outage."""
         if entry.version is None:
             return False
+        began = self._clock.monotonic()
         try:
             document = self._store.read_version(task, seconds=CHECK_SECONDS)
         except StoreUnavailable as error:
-            if not self._is_fresh(entry, STALE_SECONDS):
+            if began - entry.checked_at >= STALE_SECONDS:
                 raise ResultUnavailable(
                     f"{task.value}: its result can't be checked; try again later"
                 ) from error
             logger.warning("serving a result that can't be checked", task=task.value, error=error)
+            self._cache.replace_result(task, entry, replace(entry, failed_at=self._clock.monotonic()))
             return True
         if document.result_version != entry.version:
             return False
-        self._cache.confirm(task, entry.version)
+        self._cache.replace_result(task, entry, replace(entry, checked_at=began, failed_at=None))
         return True
 
-    def _fetch(self, task: TaskName) -> bytes:
+    def _fetch(self, task: TaskName, seen: CachedResult | None) -> bytes:
         for _ in range(FETCH_TRIES):
+            began = self._clock.monotonic()
             document, data = self._whole(task)
             encoded = self._value(task, document, data)
             if encoded is not None:
-                self._cache.set_result(task, encoded, document.result_version)
+                entry = CachedResult(encoded, document.result_version, began)
+                self._cache.replace_result(task, seen, entry)
                 return encoded
         raise ResultUnavailable(
             f"{task.value}: its stored result is missing or was replaced at each of {FETCH_TRIES} reads"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared import logger
 from shared.tasks.errors import DeadlineExceeded, ResultNotStorable, RunLost
-from shared.tasks.results import normalise
+from shared.tasks.results import kind_of, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,6 @@ class TaskRun:
 
     Args:
         identity: who this run is.
-        attempt: the attempt's number, from 1.
         ends_at: when the deadline is, on the clock's monotonic scale.
         clock: the time.
         record: writes progress to the history.
@@ -37,7 +36,6 @@ class TaskRun:
     def __init__(
         self,
         identity: RunIdentity,
-        attempt: int,
         ends_at: float,
         clock: Clock,
         record: Callable[[Progress], None],
@@ -46,7 +44,8 @@ class TaskRun:
         self.run_id = identity.run_id
         self.source = identity.source
         self.scheduled_for: datetime | None = identity.scheduled_for
-        self.attempt = attempt
+        #: The attempt's number, from 1.
+        self.attempt = 0
         self.log = RunLogger(identity)
         #: What the task said beside its result, in JSON's own types; None where nothing.
         self.summary: dict[str, Any] | None = None
@@ -97,7 +96,7 @@ class TaskRun:
         if self._recorded_at is not None and now - self._recorded_at < PROGRESS_SECONDS:
             return
         self._recorded_at = now
-        self._record(Progress(int(done), None if total is None else int(total), str(message)[:300]))
+        self._record(Progress(done, total, message))
 
     def summarise(self, summary: dict[str, Any]) -> None:
         """Say something beside the result: counts, totals. The last word stands.
@@ -111,13 +110,13 @@ class TaskRun:
         Raises:
             ResultNotStorable: it is no such thing.
         """
-        said = normalise(summary)
+        if not isinstance(summary, dict):
+            raise ResultNotStorable(f"a summary is a dict of what there is to say, not a {kind_of(summary)}")
+        said = normalise({"result": {"summary": summary}})  # as deep as it will lie in the document
         if said.misfit is not None or len(said.encoded) > MAX_SUMMARY_BYTES:
             reason = said.misfit or f"{len(said.encoded)} bytes"
-            raise ResultNotStorable(
-                f"summary: {reason}; at most {MAX_SUMMARY_BYTES} bytes, fit for a document"
-            )
-        self.summary = said.value
+            raise ResultNotStorable(f"summary: {reason}; {MAX_SUMMARY_BYTES} bytes at most, as in a document")
+        self.summary = said.value["result"]["summary"]
 
     def mark_lost(self) -> None:
         """Tell the task, at its next look, that it works in vain."""
@@ -141,12 +140,12 @@ class RunLogger:
 
     def info(self, event: str, **fields: Any) -> None:
         """Log what went as it should."""
-        logger.info(event, **self._fields, **fields)
+        logger.info(event, **{**fields, **self._fields})
 
     def warning(self, event: str, **fields: Any) -> None:
         """Log what was not expected and did no harm."""
-        logger.warning(event, **self._fields, **fields)
+        logger.warning(event, **{**fields, **self._fields})
 
     def error(self, event: str, **fields: Any) -> None:
         """Log what a person must know of."""
-        logger.error(event, **self._fields, **fields)
+        logger.error(event, **{**fields, **self._fields})

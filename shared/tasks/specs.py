@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.tasks.errors import InvalidOptions
-from shared.tasks.options import DEADLINE_SECONDS
+from shared.tasks.options import DEADLINE_SECONDS, ExecuteTaskOptions
 
 if TYPE_CHECKING:
     from shared.tasks.names import TaskName, TaskSaveOptions
@@ -36,7 +36,7 @@ class TaskSpec:
             still the present one; 0 asks each time.
 
     Raises:
-        InvalidOptions: an unknown time zone.
+        InvalidOptions: an unknown time zone, or a value that no run can have.
     """
 
     name: TaskName
@@ -48,6 +48,11 @@ class TaskSpec:
     max_age_seconds: float = MAX_AGE_SECONDS
 
     def __post_init__(self) -> None:
+        ExecuteTaskOptions(save_in=self.save_in, deadline_seconds=self.deadline_seconds)
+        if not 0 <= self.max_age_seconds < float("inf"):
+            raise InvalidOptions(
+                f"{self.name.value}: max_age_seconds is {self.max_age_seconds!r}: use 0 or more"
+            )
         try:
             ZoneInfo(self.time_zone)
         except (ZoneInfoNotFoundError, ValueError):

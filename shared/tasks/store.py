@@ -1,7 +1,7 @@
-"""The two calls to Firestore that the engine makes, and what their failures mean.
+"""The calls to Firestore that the engine makes, and what their failures mean.
 
 A read may be repeated and is, within its bound. A commit never is, here: its condition would
-refuse the repetition of what it has itself applied. `attempt` reads and decides again instead.
+refuse the repetition of what it has itself applied. `protocol` reads and decides again instead.
 """
 
 from __future__ import annotations
@@ -12,10 +12,19 @@ import grpc
 from google.api_core import exceptions as google_errors
 from google.api_core.retry import Retry
 from google.cloud.firestore_v1.types import firestore as _firestore
+from google.cloud.firestore_v1.types import query as _query
 
 from shared.tasks.codec import decode, decode_fields
 from shared.tasks.document import DECISION_MASK, VERSION_MASK, RunDocument, TaskDocument
-from shared.tasks.errors import StoreUnavailable, WriteRefused, WriteRejected, WriteUnknown
+from shared.tasks.errors import (
+    StoreError,
+    StoreUnavailable,
+    WriteDenied,
+    WriteRefused,
+    WriteRejected,
+    WriteUnknown,
+)
+from shared.tasks.names import RUNS_COLLECTION, TaskStatus
 from shared.tasks.writes import history_name, status_name
 
 if TYPE_CHECKING:
@@ -28,8 +37,11 @@ if TYPE_CHECKING:
 
 _BatchGetPb = _firestore.BatchGetDocumentsRequest.pb()
 _BatchGetAnswerPb = _firestore.BatchGetDocumentsResponse.pb()
+_RunQueryPb = _firestore.RunQueryRequest.pb()
+_RunQueryAnswerPb = _firestore.RunQueryResponse.pb()
 _CommitPb = _firestore.CommitRequest.pb()
 _CommitAnswerPb = _firestore.CommitResponse.pb()
+_EQUAL = _query.StructuredQuery.FieldFilter.Operator.EQUAL
 _SERVICE = "/google.firestore.v1.Firestore"
 
 #: The condition did not hold, or another write was in the way: nothing was written.
@@ -50,8 +62,11 @@ _UNKNOWN = frozenset(
         grpc.StatusCode.UNKNOWN,
         grpc.StatusCode.CANCELLED,
         grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAUTHENTICATED,  # a token that could not be had in time; the next may be
     }
 )
+#: These writes can't be stored, now or later.
+_REJECTED = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE})
 
 _Answer = TypeVar("_Answer")
 
@@ -77,27 +92,23 @@ class Store:
         return f"{self._wire.database}/documents"
 
     def read_for_decision(
-        self, task: TaskName, run_id: str, *, seconds: float | None = None
+        self, task: TaskName, run_id: str | None = None, *, seconds: float | None = None
     ) -> tuple[TaskDocument, RunDocument | None]:
-        """Read S without its result, and the run's H, in one call.
+        """Read S without its result, and a run's H with it, in one call.
 
         Args:
             task: the task.
-            run_id: the run whose history is read with it.
+            run_id: the run whose history is read; without it, none is.
             seconds: bound on the call and its repetitions; by default that of three calls.
 
         Raises:
             StoreUnavailable: Firestore did not answer in that time.
         """
-        names = [status_name(self.documents, task), history_name(self.documents, task, run_id)]
-        found = self._read(names, DECISION_MASK, seconds)
-        status, history = found[names[0]], found[names[1]]
-        return (
-            _task_document(status),
-            None
-            if history is None
-            else RunDocument.parse(decode_fields(history.fields), history.update_time),
-        )
+        names = [status_name(self.documents, task)]
+        if run_id is not None:
+            names.append(history_name(self.documents, task, run_id))
+        status, *histories = self._read(names, DECISION_MASK, seconds).values()
+        return _task_document(status), _run_document(histories[0]) if histories else None
 
     def read_version(self, task: TaskName, *, seconds: float | None = None) -> TaskDocument:
         """Read of S only what tells whether its result is another.
@@ -119,6 +130,27 @@ class Store:
         data = decode(found.fields["data"]) if found is not None and "data" in found.fields else None
         return _task_document(found), data
 
+    def running_histories(self, task: TaskName) -> list[tuple[str, RunDocument]]:
+        """Find the runs of the history that say running; return their ids and documents.
+
+        Raises:
+            StoreUnavailable: as `read_for_decision`.
+        """
+        request = _RunQueryPb(parent=status_name(self.documents, task))
+        query = request.structured_query
+        getattr(query, "from").add(collection_id=RUNS_COLLECTION)
+        query.where.field_filter.field.field_path = "state"
+        query.where.field_filter.op = _EQUAL
+        query.where.field_filter.value.string_value = TaskStatus.running.value
+
+        def once() -> list[tuple[str, RunDocument]]:
+            answers = self._call(self._wire.run_query, request, self._call_seconds)
+            found = [answer.document for answer in answers if answer.HasField("document")]
+            runs = [RunDocument.parse(decode_fields(each.fields), each.update_time) for each in found]
+            return [(each.name.rpartition("/")[2], run) for each, run in zip(found, runs, strict=True)]
+
+        return _repeat(once, self.read_seconds)
+
     def commit(self, writes: Iterable[Any], *, seconds: float | None = None) -> Timestamp:
         """Send the writes as one commit, once.
 
@@ -132,7 +164,9 @@ class Store:
         Raises:
             WriteRefused: a condition did not hold; nothing was written.
             WriteUnknown: the answer was lost; read to find out.
-            WriteRejected: Firestore can't take these writes, now or later.
+            WriteRejected: Firestore can't store what the writes hold.
+            WriteDenied: Firestore won't let this service account write.
+            StoreUnavailable: nothing was sent.
         """
         request = _CommitPb(database=self._wire.database, writes=writes)
         try:
@@ -141,6 +175,8 @@ class Store:
             )
         except grpc.RpcError as error:
             raise _write_error(error) from error
+        except Exception as error:
+            raise StoreUnavailable(f"nothing was sent to Firestore: {error}") from error
         first: Timestamp = answer.write_results[0].update_time
         return first
 
@@ -149,22 +185,24 @@ class Store:
         if mask is not None:
             request.mask.field_paths.extend(mask)
 
+        seconds = seconds or self.read_seconds
+
         def once() -> dict[str, Any]:
-            try:
-                answers = self._wire.batch_get(
-                    request,
-                    timeout=min(seconds or self._call_seconds, self._call_seconds),
-                    metadata=self._wire.metadata,
-                )
-                found: dict[str, Any] = dict.fromkeys(names)
-                for answer in answers:
-                    if answer.HasField("found"):
-                        found[answer.found.name] = answer.found
-            except grpc.RpcError as error:
-                raise google_errors.from_grpc_error(error) from error  # type: ignore[no-untyped-call]
+            answers = self._call(self._wire.batch_get, request, min(seconds, self._call_seconds))
+            found: dict[str, Any] = dict.fromkeys(names)
+            found.update((answer.found.name, answer.found) for answer in answers if answer.HasField("found"))
             return found
 
-        return _repeat(once, seconds or self.read_seconds)
+        return _repeat(once, seconds)
+
+    def _call(self, method: Any, request: Any, seconds: float) -> list[Any]:
+        """Make one call that streams its answers; return them all."""
+        try:
+            return list(method(request, timeout=seconds, metadata=self._wire.metadata))
+        except grpc.RpcError as error:
+            raise google_errors.from_grpc_error(error) from error  # type: ignore[no-untyped-call]
+        except Exception as error:
+            raise StoreUnavailable(f"nothing was sent to Firestore: {error}") from error
 
     @property
     def _wire(self) -> _Calls:
@@ -174,7 +212,7 @@ class Store:
 
 
 class _Calls:
-    """The two methods of the service, bound to a channel; messages are plain protobuf."""
+    """The methods of the service, bound to a channel; messages are plain protobuf."""
 
     def __init__(self, wire: FirestoreWire) -> None:
         self.database = wire.database
@@ -183,6 +221,11 @@ class _Calls:
             f"{_SERVICE}/Commit",
             request_serializer=_CommitPb.SerializeToString,
             response_deserializer=_CommitAnswerPb.FromString,
+        )
+        self.run_query = wire.channel.unary_stream(
+            f"{_SERVICE}/RunQuery",
+            request_serializer=_RunQueryPb.SerializeToString,
+            response_deserializer=_RunQueryAnswerPb.FromString,
         )
         self.batch_get = wire.channel.unary_stream(
             f"{_SERVICE}/BatchGetDocuments",
@@ -196,6 +239,10 @@ def _task_document(found: Any) -> TaskDocument:
         return TaskDocument()
     fields = {name: decode(value) for name, value in found.fields.items() if name != "data"}
     return TaskDocument.parse(fields, found.update_time)
+
+
+def _run_document(found: Any) -> RunDocument | None:
+    return None if found is None else RunDocument.parse(decode_fields(found.fields), found.update_time)
 
 
 _REPEATED = (
@@ -217,12 +264,17 @@ def _repeat(read: Callable[[], _Answer], seconds: float) -> _Answer:
     try:
         return retry(read)()
     except google_errors.GoogleAPIError as error:
-        raise StoreUnavailable(f"Firestore could not be read: {type(error).__name__}") from error
+        cause = error.cause if isinstance(error, google_errors.RetryError) else error
+        raise StoreUnavailable(f"Firestore did not answer: {cause}") from error
 
 
-def _write_error(error: grpc.RpcError) -> WriteRefused | WriteUnknown | WriteRejected:
+def _write_error(error: grpc.RpcError) -> StoreError:
     code = error.code()
     text = f"{code.name}: {error.details()}"
     if code in _REFUSED:
         return WriteRefused(text)
-    return WriteUnknown(text) if code in _UNKNOWN else WriteRejected(text)
+    if code in _UNKNOWN:
+        return WriteUnknown(text)
+    if code in _REJECTED:
+        return WriteRejected(text)
+    return WriteDenied(f"{text}: does the service account have roles/datastore.user?")

@@ -34,7 +34,7 @@ class Work(Generic[Made]):
     Attributes:
         done: set once the work has ended, in whatever way.
         made: what `then` returned.
-        error: what was raised instead.
+        error: what was raised instead, of whatever kind.
         task_seconds: how long the task itself took.
     """
 
@@ -62,6 +62,18 @@ class Work(Generic[Made]):
         """
         self._thread.start()
 
+    def result(self) -> Made:
+        """Return what `then` made of the task's result, once the work is done.
+
+        Raises:
+            BaseException: what the task raised.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.made is None:
+            raise AssertionError("the work is done, raised nothing and made nothing")
+        return self.made
+
     @property
     def alive(self) -> bool:
         """Whether the task is still at work."""
@@ -79,6 +91,14 @@ class Work(Generic[Made]):
             self.error = error
         finally:
             self.done.set()
+
+
+def is_ordinary(error: BaseException) -> bool:
+    """Tell whether an error is the task's, and not the wish to end the process.
+
+    A cancelled coroutine is the task's own doing: its loop was made for it alone.
+    """
+    return isinstance(error, Exception | asyncio.CancelledError)
 
 
 def call_task(task: Callable[..., Any], run: TaskRun) -> Any:
@@ -99,7 +119,7 @@ def _takes_run(task: Callable[..., Any]) -> bool:
     except (TypeError, ValueError):  # built-in callables may have no signature
         return False
     return any(
-        parameter.default is parameter.empty
+        (parameter.default is parameter.empty or parameter.name == "run")
         and parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}
         for parameter in parameters
     )

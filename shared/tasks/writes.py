@@ -2,7 +2,7 @@
 
 Each function returns the writes of one commit as wire messages, made by hand: the client
 library's own batch costs a fifth of a whole warm run. Each write to S carries the condition it
-was decided under. `store` sends them, `attempt` decides on them.
+was decided under. `store` sends them, `protocol` decides on them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from shared.tasks.decisions import Skip, Take
+    from shared.tasks.document import RunDocument
 
 WritePb = _write.Write.pb()
 
@@ -68,7 +69,7 @@ class RunEnd:
     Attributes:
         attempt: the attempt's number.
         started, completed: UTC.
-        duration_ms: of the attempt, milliseconds.
+        duration_ms: of the task's own work, milliseconds.
     """
 
     attempt: int
@@ -239,6 +240,91 @@ def skip(run: RunIdentity, decision: Skip, *, now: datetime) -> list[Any]:
 def close_superseded(run: RunIdentity, on: Timestamp, *, now: datetime) -> list[Any]:
     """Close the history of an attempt that was superseded, on the version just read."""
     return [_close(run.history_name, "RunSuperseded", "another attempt took the task", now, on=on)]
+
+
+def fail_dead(documents: str, name: TaskName, task: TaskDocument, *, now: datetime) -> list[Any]:
+    """Fail a run whose process died, S on the version read; its last good result stays.
+
+    Args:
+        documents: the database's root.
+        name: the task.
+        task: S as it was read: the dead run's.
+        now: UTC.
+    """
+    reason = "its process died: no sign of life since its lease expired"
+    status = {
+        "status": TaskStatus.failed.value,
+        "completed": now,
+        "timestamp": now,
+        "error": f"LeaseExpired: {reason}",
+        "run": {"state": TaskStatus.failed.value},
+    }
+    mask = ["completed", "timestamp", "error", "run.state", "run.lease_until"]
+    if not task.is_suspended:
+        mask.append("status")
+    writes = [_write_to(status_name(documents, name), status, mask=mask, on=task.update_time)]
+    if task.run_id is not None:
+        writes.append(_close(history_name(documents, name, task.run_id), "LeaseExpired", reason, now))
+    return writes
+
+
+def close_superseded_history(
+    documents: str, name: TaskName, run_id: str, run: RunDocument, *, now: datetime
+) -> list[Any]:
+    """Close the history of an attempt that holds nothing any more, on the version read."""
+    closed = history_name(documents, name, run_id)
+    return [_close(closed, "RunSuperseded", "another attempt took the task", now, on=run.update_time)]
+
+
+def suspend(
+    documents: str, name: TaskName, task: TaskDocument, *, by: str, reason: str, now: datetime
+) -> list[Any]:
+    """Suspend a task, on the version read; a run at work finishes all the same.
+
+    Args:
+        documents: the database's root.
+        name: the task.
+        task: S as it was read; it need not exist.
+        by: who suspends it.
+        reason: why.
+        now: UTC.
+    """
+    run: dict[str, Any] = {"suspended": {"by": by, "reason": reason, "at": now}}
+    if task.run_id is None and task.status is not None and not task.is_suspended:
+        run["state"] = task.status  # the original's document: resume gives it back
+    status = {"status": TaskStatus.suspended.value, "timestamp": now, "run": run}
+    mask = ["status", "timestamp", *(f"run.{key}" for key in run)] if task.exists else None
+    return [
+        _write_to(
+            status_name(documents, name), status, mask=mask, on=task.update_time, create=not task.exists
+        )
+    ]
+
+
+def resume(documents: str, name: TaskName, task: TaskDocument, *, now: datetime) -> list[Any]:
+    """Resume a task, on the version read: its status is that of its last run again.
+
+    Args:
+        documents: the database's root.
+        name: the task.
+        task: S as it was read: suspended.
+        now: UTC.
+    """
+    state = task.state or (TaskStatus.completed if task.completed else TaskStatus.failed).value
+    mask = ["status", "timestamp", "run.suspended"]
+    if task.run_id is None:
+        mask.append("run.state")  # the original's document has no such field
+    status = {"status": state, "timestamp": now}
+    return [_write_to(status_name(documents, name), status, mask=mask, on=task.update_time)]
+
+
+def incident(
+    documents: str, name: TaskName, incident_id: str, *, now: datetime, fields: Mapping[str, Any]
+) -> list[Any]:
+    """Record an incident in the history, once: refused where it is recorded already."""
+    record = {**fields, "task": name.value, "started": now, "completed": now}
+    record["expire_at"] = now + HISTORY_RETENTION
+    return [_write_to(history_name(documents, name, incident_id), record, create=True)]
 
 
 def progress(run: RunIdentity, *, done: int, total: int | None, message: str, now: datetime) -> list[Any]:

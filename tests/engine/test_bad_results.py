@@ -15,6 +15,12 @@ def nested(levels: int) -> Any:
     return value
 
 
+def cycle() -> list[Any]:
+    ring: list[Any] = []
+    ring.append({"again": ring})
+    return ring
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -78,6 +84,7 @@ def test_a_limit_of_firestores_that_nobody_foresaw_loses_no_result(
         ([2**64], "result[0]: an int beyond 64 bits"),
         ({"s": {1}}, "result.s: a set"),
         (["\ud800"], "result[0]: text with a lone surrogate"),
+        (cycle(), "result[0].again: it contains itself"),
     ],
 )
 def test_what_nothing_holds_fails_the_run_and_names_the_place(

@@ -10,9 +10,17 @@ import requests
 
 from shared.tasks import TaskEngine, TaskOutcome, TaskRun
 from tests.engine.world import TASK, HandClock, World, in_thread
+from tests.waiting import wait_for
 
 TICK = datetime(2026, 11, 24, 12, 5, tzinfo=UTC)
 MINE = {"run", "data", "source", "status", "started", "completed", "timestamp", "error"}
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
 
 
 def fails() -> None:
@@ -329,8 +337,9 @@ def test_a_task_past_its_deadline_is_recorded_failed_in_time(
     assert world.status()["status"] == "failed"
     assert engine.execute_task("s", TASK, lambda: 1).status == "busy"
     go_on.set()
-    while engine.execute_task("s", TASK, lambda: [2]).status == "busy":
-        pass
+    wait_for(
+        "the thread to end", lambda: engine.execute_task("s", TASK, lambda: [2]).status != "busy" or None
+    )
     assert world.status()["data"] == [2]
 
 
@@ -362,9 +371,11 @@ def test_a_lease_is_extended_while_the_task_works(engine: TaskEngine, world: Wor
 
     def waits() -> list[Any]:
         first = world.status()["run"]["lease_until"]
-        while (now := world.status()["run"]["lease_until"]) == first:
-            pass
-        return [now > first]
+        later = wait_for("another lease", lambda: moved(world.status()["run"]["lease_until"], first))
+        return [later > first]
+
+    def moved(now: datetime, first: datetime) -> datetime | None:
+        return now if now != first else None
 
     engine.execute_task("s", TASK, waits, {"lease_seconds": 1.5, "deadline_seconds": 30})
     assert world.status()["data"] == [True]
@@ -413,9 +424,61 @@ def test_what_a_task_says_beside_its_result_goes_with_it(engine: TaskEngine, wor
     assert "summary" not in world.status()["run"]["result"]
 
 
-@pytest.mark.parametrize("summary", [{"x": "y" * 10_000}, {"a": [[1]]}, {"n": float("nan")}])
+@pytest.mark.parametrize(
+    "summary", [{"x": "y" * 10_000}, {"a": [[1]]}, {"n": float("nan")}, [1, 2], nested(18)]
+)
 def test_a_summary_that_is_none_fails_the_run(engine: TaskEngine, world: World, summary: Any) -> None:
     """What a document can't hold, or is no summary any more for its size, is told at once."""
     outcome = engine.execute_task("s", TASK, lambda run: run.summarise(summary))
     assert outcome.status == "failed"
     assert world.status()["error"].startswith("ResultNotStorable: ")
+
+
+def test_work_that_outlives_its_lost_run_is_known(engine: TaskEngine, world: World, clock: HandClock) -> None:
+    """A thread that goes on after its run was lost keeps the instance from taking the task beside it."""
+    go_on = threading.Event()
+    reference = world.database.document(f"nx-tasks/{TASK.value}")
+
+    def endless(run: TaskRun) -> None:
+        reference.update({"run.token": "another", "run.state": "failed"})
+        wait_for("the run to be lost", lambda: run.lost or None)
+        clock.ahead += 100
+        go_on.wait(30)
+
+    outcome = engine.execute_task("s", TASK, endless, {"deadline_seconds": 50, "lease_seconds": 0.3})
+    assert outcome.status == "lost"
+    assert engine.execute_task("s", TASK, lambda: 1).status == "busy"
+    go_on.set()
+    wait_for(
+        "the thread to end", lambda: engine.execute_task("s", TASK, lambda: [2]).status != "busy" or None
+    )
+
+
+def test_a_cancelled_coroutine_is_a_failure_like_any_other(engine: TaskEngine, world: World) -> None:
+    """A task that cancels itself does not end the server."""
+
+    async def cancels() -> None:
+        raise asyncio.CancelledError
+
+    assert engine.execute_task("s", TASK, cancels).status == "failed"
+    assert world.status()["error"] == "CancelledError"
+
+
+@pytest.mark.parametrize(
+    "odd", [{"message": "\ud800"}, {"total": 2**70}, {"done": float("inf")}, {"done": "x"}]
+)
+def test_progress_that_can_t_be_written_is_dropped(engine: TaskEngine, odd: dict[str, Any]) -> None:
+    """Telling how far one is never fails the work."""
+    outcome = engine.execute_task("s", TASK, lambda run: run.progress(**{"done": 1, **odd}))
+    assert outcome.status == "completed"
+
+
+def test_every_run_that_is_no_success_is_in_the_log(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A 5xx answer says nothing, so the log must."""
+    options = {"scheduled_for": TICK, "debug_logs": False}
+    engine.execute_task(
+        "s", TASK, lambda: TaskEngine().execute_task("s", TASK, fails, options) and None, options
+    )
+    assert "run busy" in capsys.readouterr().out

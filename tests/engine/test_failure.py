@@ -15,6 +15,11 @@ class Rude(Exception):
         return 5  # type: ignore[return-value]  # noqa: PLE0307
 
 
+class Ending(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(1)
+
+
 def raised(error: BaseException) -> Failure:
     try:
         raise error  # noqa: TRY301
@@ -30,6 +35,7 @@ def raised(error: BaseException) -> Failure:
         (KeyError("a"), "KeyError: 'a'"),
         (Unspeakable(), "Unspeakable: (its message can't be read)"),
         (Rude(), "Rude: (its message can't be read)"),
+        (Ending(), "Ending: (its message can't be read)"),
         (KeyboardInterrupt(), "KeyboardInterrupt"),
         (ValueError("bad \ud800 text"), "ValueError: bad ? text"),
         (ValueError(b"\xff\xfe"), "ValueError: b'\\xff\\xfe'"),
@@ -61,3 +67,17 @@ def test_the_traceback_is_kept_short_and_ends_where_it_was_raised() -> None:
         trace = Failure.of(error).trace
     assert 'raise ValueError("bottom")' in trace.splitlines()[-1]
     assert len(trace.splitlines()) <= 12
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("GET https://h/p/x.json?X-Goog-Signature=abc&e=1 failed", "GET https://h/p/x.json?… failed"),
+        ("Authorization: Bearer eyJhbGciOi.x.y!", "Authorization: Bearer …"),
+        ("header Token c2VjcmV0 refused", "header Token … refused"),
+        ("https://h/p without a query", "https://h/p without a query"),
+    ],
+)
+def test_no_error_carries_a_signature_or_a_token(said: str, kept: str) -> None:
+    """What HTTP clients say in their errors is cleaned of what opens doors."""
+    assert raised(ValueError(said)).message == kept

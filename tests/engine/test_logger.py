@@ -45,6 +45,19 @@ def test_in_the_cloud_an_entry_is_json_with_severity_and_trace(
     assert entry["odd"] == "<Unspeakable>"
 
 
+@pytest.mark.parametrize("odd", ["\ud800", 2**70, {"deep": "\ud800"}])
+def test_in_the_cloud_no_entry_vanishes_for_what_it_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], odd: object
+) -> None:
+    """What JSON can't hold is written as text, and no field takes the place of the severity."""
+    monkeypatch.setenv("K_REVISION", "collect-00001-abc")
+    logger.error("task failed", error=odd, severity="DEBUG", message="other")
+    entry = json.loads(capsys.readouterr().out)
+    assert entry["severity"] == "ERROR"
+    assert "task failed" in entry["message"]
+    assert entry["error"]
+
+
 def test_locally_an_entry_is_one_readable_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

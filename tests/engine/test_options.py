@@ -73,3 +73,18 @@ def test_equal_moments_are_the_same_run_in_every_zone() -> None:
     utc = datetime(2026, 3, 29, 1, 30, 0, 5, tzinfo=UTC)
     assert run_id_of(utc) == "2026-03-29T01:30:00.000005Z"
     assert run_id_of(utc.astimezone(timezone(timedelta(hours=5, minutes=30)))) == run_id_of(utc)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"save_in": "disk"},
+        {"deadline_seconds": 0},
+        {"max_age_seconds": -1},
+        {"max_age_seconds": float("nan")},
+    ],
+)
+def test_a_spec_that_no_run_can_have_is_refused_at_import(wrong: dict[str, object]) -> None:
+    """A misspelt save option is found by the deployment, not by the first tick."""
+    with pytest.raises(InvalidOptions):
+        TaskSpec(TaskName.send_reset_sms, **wrong)  # type: ignore[arg-type]

@@ -1,12 +1,15 @@
 """Firestore or Storage gone, at each stage of a run and of a read."""
 
+import threading
 from typing import Any
 
 import pytest
 
 from shared.tasks import ResultNotKept, ResultUnavailable, TaskEngine
+from shared.tasks.errors import WriteUnknown
 from tests.engine.line import Line
 from tests.engine.world import TASK, HandClock, World
+from tests.waiting import wait_for
 
 
 def test_firestore_gone_at_the_start_means_not_run(far_engine: TaskEngine, line: Line, world: World) -> None:
@@ -23,17 +26,42 @@ def test_firestore_gone_at_the_start_means_not_run(far_engine: TaskEngine, line:
 
 
 def test_firestore_gone_while_a_task_works_loses_nothing(
-    far_engine: TaskEngine, line: Line, world: World
+    far_engine: TaskEngine, line: Line, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Back before the end, the outage was none."""
+    """Extensions fail and are tried again; back before the end, the outage was none."""
 
     def works() -> list[int]:
         line.cut()
+        wait_for("an extension to fail", lambda: "lease not extended" in capsys.readouterr().out or None)
         line.mend()
         return [1]
 
-    assert far_engine.execute_task("s", TASK, works).status == "completed"
+    options = {"lease_seconds": 3, "deadline_seconds": 60}
+    assert far_engine.execute_task("s", TASK, works, options).status == "completed"
     assert world.status()["data"] == [1]
+
+
+def test_commits_that_fail_all_the_time_don_t_keep_a_run_from_its_deadline(
+    far_engine: TaskEngine, line: Line
+) -> None:
+    """An extension gives up after a few tries: the thread that makes it is the one that ends the run."""
+    sent: list[int] = []
+    store = far_engine._parts.store
+    commit = store.commit
+
+    def loses(written: Any, *, seconds: float | None = None) -> Any:
+        sent.append(1)
+        if len(sent) == 1:
+            return commit(written, seconds=seconds)
+        raise WriteUnknown("lost")
+
+    store.commit = loses  # type: ignore[method-assign]  # what a network does that loses every answer
+    go_on = threading.Event()
+    options = {"lease_seconds": 0.3, "deadline_seconds": 1}
+    outcome = far_engine.execute_task("s", TASK, lambda: go_on.wait(60) and None, options)
+    go_on.set()
+    assert outcome.status == "failed"
+    assert len(sent) < 100
 
 
 def test_firestore_gone_at_the_end_is_waited_for(

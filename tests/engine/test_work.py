@@ -18,7 +18,9 @@ from shared.tasks.writes import RunIdentity
 @pytest.fixture
 def run() -> TaskRun:
     identity = RunIdentity("d", TaskName.send_reset_sms, "r", "t", "test", datetime(2026, 1, 1, tzinfo=UTC))
-    return TaskRun(identity, 2, SystemClock().monotonic() + 100, SystemClock(), lambda _: None)
+    run = TaskRun(identity, SystemClock().monotonic() + 100, SystemClock(), lambda _: None)
+    run.attempt = 2
+    return run
 
 
 async def asks_for_the_run(run: TaskRun) -> str:
@@ -42,6 +44,7 @@ class Instance:
         (lambda run: run.attempt, 2),
         (lambda run, /: run.source, "test"),
         (lambda limit=5: limit, 5),
+        (lambda run=None: run.attempt, 2),
         (lambda *, limit=5: limit, 5),
         (lambda *more: len(more), 0),
         (asks_for_the_run, "r"),
@@ -52,7 +55,7 @@ class Instance:
     ],
 )
 def test_a_task_gets_its_run_if_it_takes_one(task: Callable[..., Any], returns: Any, run: TaskRun) -> None:
-    """One argument without a default is the run; everything else is the task's own business."""
+    """One argument without a default, or named `run`, is the run; the rest is the task's own business."""
     assert call_task(task, run) == returns
 
 
@@ -91,7 +94,7 @@ def test_a_run_tells_what_is_left_and_when_to_stop() -> None:
     clock = Hand()
     recorded: list[Any] = []
     identity = RunIdentity("d", TaskName.send_reset_sms, "r", "t", "test")
-    run = TaskRun(identity, 1, 10.0, clock, recorded.append)
+    run = TaskRun(identity, 10.0, clock, recorded.append)
     assert run.remaining() == 10
     run.progress(1, 3)
     run.progress(2, 3)  # within the same second
@@ -106,3 +109,13 @@ def test_a_run_tells_what_is_left_and_when_to_stop() -> None:
     with pytest.raises(RunLost):
         run.progress(4)
     assert run.lost
+
+
+def test_a_log_entry_of_a_run_can_t_be_given_another_identity(
+    run: TaskRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A task's own fields join the run's; they don't replace them, nor fail the task."""
+    run.log.info("step", task="other", rows=3)
+    told = capsys.readouterr().out
+    assert "task=send_reset_sms" in told
+    assert "rows=3" in told

@@ -20,7 +20,7 @@ NAMES = "collect_charge_cdrs, collect_charge_locations, collect_devices_health, 
 UNKNOWN = f"unknown task_name; task_name is one of {NAMES}"
 NO_OBJECT = f"send an object {{task_name}}; task_name is one of {NAMES}"
 NOT_EXACTLY = f"send exactly {{task_name}}; task_name is one of {NAMES}"
-NO_JSON = 'send JSON: an object with the one field "data"'
+NO_JSON = f'send JSON: an object with the one field "data"; task_name is one of {NAMES}'
 TOO_LARGE = "the request is larger than 65536 bytes"
 ISSUERS = "https://securetoken.google.com"
 #: Seconds after which an instance must have found out about a new result.
@@ -252,7 +252,7 @@ def test_the_largest_request_is_answered(stack: Addresses, token: str, *, chunke
 def test_another_method_is_no_call(stack: Addresses, token: str, method: str) -> None:
     """A callable is posted to; anything else is invalid-argument."""
     answer = send(stack, None if method == "GET" else GOOD, token=token, method=method)
-    assert told(answer) == refusal(400, "INVALID_ARGUMENT", "Bad Request")
+    assert told(answer) == refusal(400, "INVALID_ARGUMENT", f"send a POST; task_name is one of {NAMES}")
 
 
 def test_a_head_request_is_no_call(stack: Addresses, token: str) -> None:

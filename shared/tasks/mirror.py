@@ -1,0 +1,50 @@
+"""The mirror: the last good result at the contract's path, for readers that know only the contract.
+
+The finish of a run writes it, the watchdog mends it. It is never read here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared import logger
+from shared.tasks.errors import ObjectGone
+from shared.tasks.names import contract_object
+from shared.tasks.steps import CopyObject, Read, ReadObject, Steps
+
+if TYPE_CHECKING:
+    from shared.tasks.names import TaskName
+
+#: Tries to bring the mirror to the present result before it is left to the next pass.
+MIRROR_TRIES = 5
+
+
+def mend_mirror(task: TaskName) -> Steps[bool]:
+    """Bring the mirror to the present result, if Storage keeps that (protocol, "Mirror").
+
+    Reads the mirror first and S then: the copy is refused if anybody mirrored in between, so
+    an older result never replaces a newer one.
+
+    Returns:
+        Whether the mirror was behind.
+
+    Raises:
+        StoreError: Firestore did not answer.
+        GoogleAPIError: Storage did not.
+    """
+    mirror = contract_object(task)
+    for _ in range(MIRROR_TRIES):
+        generation, version = yield ReadObject(mirror)
+        document, _ = yield Read()
+        result = document.result
+        if result is None or result.saved_in != "storage" or result.path is None:
+            return False
+        if result.version == version:
+            return False
+        try:
+            if (yield CopyObject(result.path, mirror, generation)):
+                return True
+        except ObjectGone:  # replaced and removed since S was read
+            continue
+    logger.warning("mirror met another writer at each try; the watchdog will mend it", task=task.value)
+    return False

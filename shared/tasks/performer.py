@@ -1,0 +1,88 @@
+"""Carries out what the procedures ask for, on the real store and the real bucket."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from google.api_core import exceptions as google_errors
+
+from shared.tasks.errors import ObjectGone
+from shared.tasks.steps import Commit, CopyObject, Pause, Read, ReadObject, ReadRunning, Request
+
+if TYPE_CHECKING:
+    from shared.tasks.clock import Clock
+    from shared.tasks.names import TaskName
+    from shared.tasks.objects import Objects
+    from shared.tasks.store import Store
+
+#: Seconds of the first pause before deciding anew; doubled each time, jittered.
+FIRST_PAUSE = 0.02
+#: Seconds of the longest pause.
+LONGEST_PAUSE = 2.0
+
+
+class Performer:
+    """Answers the requests of one task's procedures.
+
+    Args:
+        task: the task.
+        clock: pauses are taken on it.
+        store: the documents.
+        objects: the bucket; a procedure that asks for no objects needs none.
+        until: when calls to the bucket must have ended, on the clock's monotonic scale.
+    """
+
+    def __init__(
+        self,
+        task: TaskName,
+        clock: Clock,
+        store: Store,
+        objects: Objects | None = None,
+        *,
+        until: float = float("inf"),
+    ) -> None:
+        self._task = task
+        self._clock = clock
+        self._store = store
+        self._objects = objects
+        self._until = until
+
+    def __call__(self, request: Request) -> Any:
+        """Carry out a request and return its answer.
+
+        Raises:
+            StoreError: Firestore did not do what was asked.
+            GoogleAPIError: Storage did not.
+            ObjectGone: the object to be copied is not there.
+        """
+        match request:
+            case Read(run_id, seconds):
+                bound = self._store.read_seconds
+                seconds = bound if seconds is None else min(seconds, bound)
+                return self._store.read_for_decision(self._task, run_id, seconds=seconds)
+            case Commit(writes, seconds):
+                return self._store.commit(writes, seconds=seconds)
+            case Pause(tries):
+                longest = min(FIRST_PAUSE * 2**tries, LONGEST_PAUSE)
+                self._clock.sleep(random.uniform(longest / 2, longest))  # noqa: S311  (jitter is no secret)
+                return None
+            case ReadRunning():
+                return self._store.running_histories(self._task)
+            case ReadObject() | CopyObject():
+                return self._on_object(request)
+
+    def _on_object(self, request: ReadObject | CopyObject) -> Any:
+        if self._objects is None:
+            raise TypeError(f"{request} asked of a performer without a bucket")
+        seconds = self._until - self._clock.monotonic()
+        if seconds <= 0:
+            raise TimeoutError(f"no time left for {request}")
+        if isinstance(request, ReadObject):
+            return self._objects.metadata(request.path, seconds=seconds)
+        try:
+            return self._objects.copy(
+                request.source, request.target, generation=request.generation, seconds=seconds
+            )
+        except google_errors.NotFound as error:
+            raise ObjectGone(request.source) from error

@@ -1,0 +1,85 @@
+"""What the engine's procedures ask for, and what performs them.
+
+Procedures are generators: they yield a request, are sent its answer, or thrown its error. They
+talk to no server, so that the tests' model explores exactly what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read S, and H of a run with it in the same call; answered with both (H is None without a run)."""
+
+    run_id: str | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRunning:
+    """Find the histories that say running; answered with run ids and their H."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Send these writes as one commit; answered with the first document's new version."""
+
+    writes: list[Any]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait a little, longer with each try."""
+
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadObject:
+    """Read an object's metadata; answered with its generation (0: there is none) and its version."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopyObject:
+    """Copy an object if the target still has that generation; answered with whether it was.
+
+    `ObjectGone` is thrown where the source is not there any more.
+    """
+
+    source: str
+    target: str
+    generation: int
+
+
+Request: TypeAlias = Read | ReadRunning | Commit | Pause | ReadObject | CopyObject
+Steps: TypeAlias = Generator[Request, Any, Value]
+
+
+def perform(steps: Steps[Value], answer: Callable[[Any], Any]) -> Value:
+    """Answer each request of a procedure until it returns.
+
+    Args:
+        steps: the procedure.
+        answer: carries out a request. What it raises is raised where the request was made.
+    """
+    try:
+        request = next(steps)
+        while True:
+            try:
+                answered = answer(request)
+            except Exception as error:  # noqa: BLE001  (the procedure knows what it means)
+                request = steps.throw(error)
+            else:
+                request = steps.send(answered)
+    except StopIteration as ended:
+        value: Value = ended.value
+        return value
