@@ -31,7 +31,8 @@ class TaskSpec:
         time_zone: IANA name of the zone that the schedule is meant in.
         deadline_seconds: after that many a run is recorded as failed.
         save_in: where the result is kept; None is "db".
-        roles: values of a caller's claim `role` that may read the result.
+        roles: values of a caller's claim `role` that are meant to read the result. Not enforced
+            yet: today whoever is signed in may.
         max_age_seconds: for how long an instance serves a result without asking whether it is
             still the present one; 0 asks each time.
 

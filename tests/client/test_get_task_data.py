@@ -18,7 +18,7 @@ SMS, HEALTH, SITES, CDRS = (
     TaskName.collect_charge_locations,
     TaskName.collect_charge_cdrs,
 )
-NAMES = "collect_charge_cdrs, collect_charge_locations, collect_devices_health, send_reset_sms"
+NAMES = ", ".join(sorted(TaskName))
 #: What JSON has, as far as JavaScript's numbers reach.
 EVERYTHING: dict[str, Any] = {
     "empty list": [],

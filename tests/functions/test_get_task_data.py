@@ -16,7 +16,7 @@ from tests.functions.callable_protocol import Answer, call, send, sign_in, sign_
 from tests.waiting import wait_for
 
 TASK = TaskName.send_reset_sms
-NAMES = "collect_charge_cdrs, collect_charge_locations, collect_devices_health, send_reset_sms"
+NAMES = ", ".join(sorted(TaskName))
 UNKNOWN = f"unknown task_name; task_name is one of {NAMES}"
 NO_OBJECT = f"send an object {{task_name}}; task_name is one of {NAMES}"
 NOT_EXACTLY = f"send exactly {{task_name}}; task_name is one of {NAMES}"
