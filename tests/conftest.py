@@ -11,8 +11,17 @@ from emulators.loopback import request as ask
 from emulators.stack import running
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make test-full` runs what takes too long for each change."""
+    parser.addoption("--full", action="store_true", help="run the tests marked full, too")
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by mark
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--full"):
+        full = [item for item in items if item.get_closest_marker("full") is not None]
+        config.hook.pytest_deselected(items=full)
+        items[:] = [item for item in items if item not in full]
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker("stack")

@@ -1,0 +1,126 @@
+"""Firestore as far as the run protocol needs it: documents, masks, conditions, one commit at a time.
+
+Applies the very writes that `shared.tasks.writes` builds. Immutable, so that a model can keep
+every state it has seen; times are kept, versions are counted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from shared.tasks.codec import decode_fields
+from shared.tasks.document import RunDocument, TaskDocument
+
+Frozen = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document: its version, and its fields as nested sorted pairs."""
+
+    version: int
+    fields: Frozen
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """All documents, and how many commits there were."""
+
+    stored: tuple[tuple[str, Stored], ...] = ()
+    commits: int = 0
+
+    def get(self, name: str) -> Stored | None:
+        """The document of that name."""
+        return dict(self.stored).get(name)
+
+    def without(self, name: str) -> "Documents":
+        """The documents but for one, which TTL has removed."""
+        return Documents(tuple(item for item in self.stored if item[0] != name), self.commits)
+
+    def commit(self, writes: Iterable[Any]) -> "Documents | None":
+        """The documents after these writes; None where a condition does not hold."""
+        stored = dict(self.stored)
+        version = self.commits + 1
+        for write in writes:
+            present = stored.get(write.update.name)
+            if not _holds(write, present):
+                return None
+            fields = _applied(write, present)
+            if present is None or present.fields != fields:  # a write that changes nothing moves no version
+                stored[write.update.name] = Stored(version, fields)
+        return Documents(tuple(sorted(stored.items(), key=lambda item: item[0])), version)
+
+
+def _holds(write: Any, present: Stored | None) -> bool:
+    condition = write.current_document
+    kind = condition.WhichOneof("condition_type")
+    if kind == "exists":
+        return bool(condition.exists) == (present is not None)
+    if kind == "update_time":
+        return present is not None and condition.update_time.seconds == present.version
+    return True
+
+
+def _applied(write: Any, present: Stored | None) -> Frozen:
+    new = decode_fields(write.update.fields)
+    if not write.HasField("update_mask"):
+        return freeze(new)
+    fields = thaw(present.fields) if present else {}
+    for path in write.update_mask.field_paths:
+        _put(fields, new, path.split("."))
+    return freeze(fields)
+
+
+def _put(fields: dict[str, Any], new: dict[str, Any], path: list[str]) -> None:
+    *parents, last = path
+    for name in parents:
+        inner = fields.get(name)
+        fields[name] = inner if isinstance(inner, dict) else {}
+        fields = fields[name]
+        new = new.get(name) or {}
+    if last in new:
+        fields[last] = new[last]
+    else:
+        fields.pop(last, None)
+
+
+def freeze(value: Any) -> Any:
+    """The value as nested sorted pairs, to be hashed."""
+    if isinstance(value, dict):
+        return ("map", tuple(sorted((key, freeze(item)) for key, item in value.items())))
+    if isinstance(value, list):
+        return ("list", tuple(map(freeze, value)))
+    return value
+
+
+def thaw(value: Any) -> Any:
+    """What freeze made of it, undone."""
+    if isinstance(value, tuple):
+        kind, items = value
+        return {key: thaw(item) for key, item in items} if kind == "map" else [thaw(item) for item in items]
+    return value
+
+
+@cache
+def fields_of(stored: Stored | None) -> dict[str, Any]:
+    """The fields of a document; not to be changed."""
+    return thaw(stored.fields) if stored else {}
+
+
+@cache
+def task_document(stored: Stored | None) -> TaskDocument:
+    """S as the engine reads it."""
+    if stored is None:
+        return TaskDocument()
+    return TaskDocument.parse(fields_of(stored), Timestamp(seconds=stored.version))
+
+
+@cache
+def run_document(stored: Stored | None) -> RunDocument | None:
+    """H as the engine reads it."""
+    if stored is None:
+        return None
+    return RunDocument.parse(fields_of(stored), Timestamp(seconds=stored.version))
