@@ -2,5 +2,6 @@
 
 from functions.callable.get_task_data import get_task_data
 from functions.scheduled.collect_devices_health import collect_devices_health
+from functions.scheduled.watchdog import watchdog
 
-__all__ = ["collect_devices_health", "get_task_data"]
+__all__ = ["collect_devices_health", "get_task_data", "watchdog"]

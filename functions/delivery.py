@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from firebase_functions.scheduler_fn import ScheduledEvent, on_schedule
 from flask import Request, Response, g
 
 from shared import logger
-from shared.tasks import ExecuteTaskOptions, TaskOutcome, TaskSpec, execute_task, register
+from shared.tasks import ExecuteTaskOptions, TaskSpec, execute_task, register
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,19 @@ EARLIEST = timedelta(seconds=5)
 _ANSWERS = {"completed": 200, "duplicate": 200, "skipped": 200, "busy": 503}
 
 _TRACE = re.compile(r"(?:00-)?([0-9a-f]{32})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery of Cloud Scheduler.
+
+    Attributes:
+        source: the job's name; "manual" where none is told.
+        tick: when it was due, UTC; None where it is no tick's.
+    """
+
+    source: str
+    tick: datetime | None
 
 
 def scheduled_task(
@@ -73,56 +87,77 @@ def scheduled_task(
         if task.__name__ != spec.name.value:
             raise ValueError(f"name the function {spec.name.value}, as its task, not {task.__name__}")
 
-        @_on_schedule(
-            schedule=schedule,
-            timezone=Timezone(spec.time_zone),
-            timeout_sec=timeout,
-            retry_count=RETRY_COUNT,
-            min_backoff_seconds=MIN_BACKOFF_SECONDS,
-            **options,
-        )  # type: ignore[untyped-decorator]
         @functools.wraps(task)
-        def on_tick(event: ScheduledEvent) -> None:
-            g.outcome = _run(spec, task, event)
+        def run(delivery: Delivery) -> int:
+            outcome = execute_task(
+                delivery.source,
+                spec.name,
+                task,
+                ExecuteTaskOptions(
+                    save_in=spec.save_in,
+                    scheduled_for=delivery.tick,
+                    deadline_seconds=spec.deadline_seconds,
+                ),
+            )
+            return _ANSWERS.get(outcome.status, 500)
 
-        @functools.wraps(on_tick)  # discovery reads the attributes that on_schedule set
-        def on_request(request: Request) -> Response:
-            return _answer(on_tick, request)
-
-        return on_request
+        make = scheduled_function(
+            schedule=schedule, time_zone=spec.time_zone, timeout_seconds=timeout, **options
+        )
+        return make(run)
 
     return decorate
 
 
-def _answer(on_tick: Callable[[Request], Response], request: Request) -> Response:
-    """Run the task for a delivery; say nothing to whatever else knocks.
+def scheduled_function(
+    *, schedule: str, time_zone: str, timeout_seconds: int, **options: Any
+) -> Callable[[Callable[[Delivery], int]], Callable[[Request], Response]]:
+    """Make a scheduled function of what is to be done for a delivery.
 
-    The Functions emulator asks each new process for its health with a GET, which
-    functions-framework hands to the function like any other request.
+    Only a POST is one: the Functions emulator asks each new process for its health with a GET,
+    which functions-framework hands to the function like any other request.
+
+    Args:
+        schedule: unix-cron, or "every N minutes".
+        time_zone: IANA name of the schedule's zone.
+        timeout_seconds: after which the platform ends the function.
+        options: further options of `on_schedule`.
+
+    Returns:
+        A decorator for what is to be done: it returns the HTTP status, and names the function.
     """
-    if request.method != "POST":
-        return Response(status=204)
-    _take_trace(request)
-    g.tick = _tick(request)
-    try:
-        on_tick(request)
-    except BaseException as error:  # noqa: BLE001  (a task's SystemExit must not end the server)
-        logger.error("delivery failed", error=repr(error))
-    # on_schedule answers an exception with its text; it is in the log, and stays there.
-    outcome: TaskOutcome | None = g.get("outcome")
-    status = 500 if outcome is None else _ANSWERS.get(outcome.status, 500)
-    return Response("ok" if status < 300 else "not done: the log says why", status, mimetype="text/plain")
 
+    def decorate(handle: Callable[[Delivery], int]) -> Callable[[Request], Response]:
+        @_on_schedule(
+            schedule=schedule,
+            timezone=Timezone(time_zone),
+            timeout_sec=timeout_seconds,
+            retry_count=RETRY_COUNT,
+            min_backoff_seconds=MIN_BACKOFF_SECONDS,
+            **options,
+        )  # type: ignore[untyped-decorator]
+        @functools.wraps(handle)
+        def on_tick(event: ScheduledEvent) -> None:
+            g.status = handle(Delivery(event.job_name or "manual", g.tick))
 
-def _run(spec: TaskSpec, task: Callable[..., Any], event: ScheduledEvent) -> TaskOutcome:
-    return execute_task(
-        event.job_name or "manual",
-        spec.name,
-        task,
-        ExecuteTaskOptions(
-            save_in=spec.save_in, scheduled_for=g.tick, deadline_seconds=spec.deadline_seconds
-        ),
-    )
+        @functools.wraps(on_tick)  # discovery reads the attributes that on_schedule set
+        def on_request(request: Request) -> Response:
+            if request.method != "POST":
+                return Response(status=204)
+            _take_trace(request)
+            g.tick = _tick(request)
+            try:
+                on_tick(request)
+            except BaseException as error:  # noqa: BLE001  (a task's SystemExit must not end the server)
+                logger.error("delivery failed", error=repr(error))
+            # on_schedule answers an exception with its text; it is in the log, and stays there.
+            status: int = g.get("status", 500)
+            text = "ok" if status < 300 else "not done: the log says why"
+            return Response(text, status, mimetype="text/plain")
+
+        return on_request
+
+    return decorate
 
 
 def _tick(request: Request) -> datetime | None:

@@ -53,6 +53,7 @@ __all__ = [
     "registered",
     "save_task_data_in_cache",
     "spec_of",
+    "watch_tasks",
 ]
 
 _engine = TaskEngine()  # opens no connection before it is used
@@ -165,3 +166,15 @@ def save_task_data_in_cache(task_name: TaskName | str, data: list[Any] | dict[st
         ResultNotStorable: it holds what JSON can't.
     """
     _engine.save_task_data_in_cache(task_name, data)
+
+
+def watch_tasks() -> bool:
+    """Look after every task: fail runs whose process died, close lost histories, mend mirrors.
+
+    Incidents (a dead run, a tick that nobody started, a run of the original's that never ends)
+    are logged at ERROR, each once, with the fields `incident`, `task` and `run_id`.
+
+    Returns:
+        Whether every task could be looked after; where not, the log says why.
+    """
+    return _engine.watch_tasks()

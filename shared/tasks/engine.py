@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,14 +19,18 @@ from shared.tasks.cache import CacheManager
 from shared.tasks.clock import Clock, SystemClock
 from shared.tasks.errors import InvalidOptions, ResultNotKept, ResultNotStorable
 from shared.tasks.execution import Execution, Parts
+from shared.tasks.failure import Failure
 from shared.tasks.names import TaskName, contract_object, parse_task_name
 from shared.tasks.objects import Objects
 from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
+from shared.tasks.performer import Performer
 from shared.tasks.reader import ResultReader
 from shared.tasks.results import kind_of, normalise
-from shared.tasks.specs import spec_of
+from shared.tasks.specs import TaskSpec, spec_of
+from shared.tasks.steps import perform
 from shared.tasks.store import Store
-from shared.tasks.writes import RunIdentity
+from shared.tasks.watch import watch
+from shared.tasks.writes import RunIdentity, run_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -122,6 +126,35 @@ class TaskEngine:
         else:
             self.cache.set_array_data(name, data)
 
+    def watch_tasks(self) -> bool:
+        """Look after every task; `shared.tasks.watch_tasks` tells the rest."""
+        well = True
+        for name in TaskName:
+            try:
+                self._watch(spec_of(name))
+            except Exception as error:  # noqa: BLE001  (the other tasks are to be looked after all the same)
+                well = False
+                logger.error("task not looked after", task=name.value, error=Failure.of(error).text)
+        return well
+
+    def _watch(self, spec: TaskSpec) -> None:
+        parts, documents = self._parts, self._parts.store.documents
+        now = parts.clock.now()
+        on_servers = Performer(spec.name, parts.clock, parts.store, parts.objects)
+        deadline = timedelta(seconds=spec.deadline_seconds)
+        found = perform(watch(documents, spec, now=now, deadline=deadline), on_servers)
+        for incident in found.incidents:
+            logger.error(
+                incident.detail, incident=incident.kind, task=spec.name.value, run_id=incident.run_id
+            )
+        if found.superseded_runs or found.mirror_mended:
+            logger.warning(
+                "watchdog mended",
+                task=spec.name.value,
+                superseded_runs=found.superseded_runs,
+                mirror=found.mirror_mended,
+            )
+
     def _identity(self, source: str, name: TaskName, scheduled_for: datetime | None) -> RunIdentity:
         tick = None if scheduled_for is None else scheduled_for.astimezone(UTC)
         return RunIdentity(
@@ -139,11 +172,6 @@ class TaskEngine:
             alive = [work for work in self._left_behind[name] if work.alive]
             self._left_behind[name][:] = alive
         return bool(alive)
-
-
-def run_id_of(scheduled_for: datetime) -> str:
-    """Return the id of the run of a tick: its time in UTC, with microseconds."""
-    return scheduled_for.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _checked_source(source: object) -> str:

@@ -138,7 +138,7 @@ class Store:
         """
         request = _RunQueryPb(parent=status_name(self.documents, task))
         query = request.structured_query
-        getattr(query, "from").add(collection_id=RUNS_COLLECTION)
+        query.from_.add(collection_id=RUNS_COLLECTION)
         query.where.field_filter.field.field_path = "state"
         query.where.field_filter.op = _EQUAL
         query.where.field_filter.value.string_value = TaskStatus.running.value

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shared.tasks import writes
 from shared.tasks.decisions import is_dead, is_overdue_original, is_superseded
 from shared.tasks.errors import WriteRefused, WriteUnknown
+from shared.tasks.incidents import Incident, missed_tick, record_once
 from shared.tasks.mirror import mend_mirror
 from shared.tasks.protocol import CLOCK_SKEW
 from shared.tasks.steps import Commit, Read, ReadRunning, Steps
@@ -19,7 +20,7 @@ from shared.tasks.steps import Commit, Read, ReadRunning, Steps
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from shared.tasks.names import TaskName
+    from shared.tasks.specs import TaskSpec
 
 
 @dataclass(slots=True)
@@ -27,24 +28,22 @@ class Findings:
     """What a pass found and did about a task.
 
     Attributes:
-        dead_run: the run that was failed because its process died.
+        incidents: what a person should look at, each told by one pass alone.
         superseded_runs: runs whose history was closed.
-        overdue_original: when the original's run began that says running beyond its deadline.
         mirror_mended: whether the mirror was behind.
     """
 
-    dead_run: str | None = None
+    incidents: list[Incident] = field(default_factory=list)
     superseded_runs: list[str] = field(default_factory=list)
-    overdue_original: datetime | None = None
     mirror_mended: bool = False
 
 
-def watch(documents: str, name: TaskName, *, now: datetime, deadline: timedelta) -> Steps[Findings]:
+def watch(documents: str, spec: TaskSpec, *, now: datetime, deadline: timedelta) -> Steps[Findings]:
     """Look after one task (protocol, "Watchdog").
 
     Args:
         documents: the database's root.
-        name: the task.
+        spec: the task.
         now: UTC.
         deadline: how long a run of the original's may be at work.
 
@@ -57,15 +56,22 @@ def watch(documents: str, name: TaskName, *, now: datetime, deadline: timedelta)
     task, _ = yield Read()  # after the histories, in a request of its own: `is_superseded` rests on it
     for run_id, run in running:
         if is_superseded(run, task):
-            closing = writes.close_superseded_history(documents, name, run_id, run, now=now)
+            closing = writes.close_superseded_history(documents, spec.name, run_id, run, now=now)
             if (yield from _applied(closing)):
                 found.superseded_runs.append(run_id)
     if is_dead(task, now=now, skew=CLOCK_SKEW):
-        if (yield from _applied(writes.fail_dead(documents, name, task, now=now))):
-            found.dead_run = task.run_id
+        if (yield from _applied(writes.fail_dead(documents, spec.name, task, now=now))):
+            detail = f"its process died: no sign of life since {task.lease_until}"
+            found.incidents.append(Incident("dead_run", task.run_id or "", detail))
     elif is_overdue_original(task, now=now, deadline=deadline):
-        found.overdue_original = task.started or task.timestamp
-    found.mirror_mended = yield from mend_mirror(name)
+        began = task.started or task.timestamp
+        incident = Incident("overdue_original", f"original.{began}", f"running since {began}")
+        if (yield from record_once(documents, spec, incident, now=now)):
+            found.incidents.append(incident)
+    missed = yield from missed_tick(documents, spec, now=now)
+    if missed is not None:
+        found.incidents.append(missed)
+    found.mirror_mended = yield from mend_mirror(spec.name)
     return found
 
 

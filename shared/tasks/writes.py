@@ -8,7 +8,7 @@ was decided under. `store` sends them, `protocol` decides on them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from google.cloud.firestore_v1.types import write as _write
@@ -91,6 +91,16 @@ def status_name(documents: str, task: TaskName) -> str:
 def history_name(documents: str, task: TaskName, run_id: str) -> str:
     """Return the full name of one run's history document."""
     return f"{documents}/{TASKS_COLLECTION}/{task.value}/{RUNS_COLLECTION}/{run_id}"
+
+
+def run_id_of(scheduled_for: datetime) -> str:
+    """Return the id of the run of a tick: its time in UTC, with microseconds."""
+    return scheduled_for.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def skip_id(run_id: str) -> str:
+    """Return the id of the record that a run was skipped; the run itself may still come."""
+    return f"{run_id}.skipped"
 
 
 def start(
@@ -234,7 +244,7 @@ def skip(run: RunIdentity, decision: Skip, *, now: datetime) -> list[Any]:
     }
     if decision.holder is not None:
         fields["holder"] = decision.holder
-    return [_write_to(f"{run.history_name}.skipped", fields)]
+    return [_write_to(history_name(run.documents, run.task, skip_id(run.run_id)), fields)]
 
 
 def close_superseded(run: RunIdentity, on: Timestamp, *, now: datetime) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from shared.tasks import ExecuteTaskOptions, TaskName, writes
+from shared.tasks import ExecuteTaskOptions, TaskName, TaskSpec, writes
 from shared.tasks.clock import SystemClock
 from shared.tasks.decisions import Busy, Duplicate, Skip, Standing, Take
 from shared.tasks.document import ResultPointer
@@ -170,7 +170,7 @@ def watchdog(name: str = "watchdog") -> Script:
 
     def body(clock: ModelClock) -> Steps:
         try:
-            yield from watch(DOCUMENTS, TASK, now=clock.now(), deadline=DEADLINE)
+            yield from watch(DOCUMENTS, TaskSpec(TASK), now=clock.now(), deadline=DEADLINE)
         except StoreError:
             return "cut short"
         return "passed"

@@ -122,8 +122,9 @@ def mirror_from_an_earlier_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def watchdog_reads_the_task_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Histories are compared with an S that was read before them."""
 
-    def watches(documents: str, name: Any, *, now: Any, deadline: Any) -> Any:
+    def watches(documents: str, spec: Any, *, now: Any, deadline: Any) -> Any:
         del deadline
+        name = spec.name
         task, _ = yield Read()
         for run_id, run in (yield ReadRunning()):
             if is_superseded(run, task):

@@ -1,0 +1,17 @@
+"""Every five minutes: did a run die, did a tick not start, is the mirror right?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from functions.delivery import scheduled_function
+from shared.tasks import watch_tasks
+
+if TYPE_CHECKING:
+    from functions.delivery import Delivery
+
+
+@scheduled_function(schedule="*/5 * * * *", time_zone="Etc/UTC", timeout_seconds=240, memory=512)
+def watchdog(_: Delivery) -> int:
+    """Look after every task; 500 where one could not be looked after."""
+    return 200 if watch_tasks() else 500

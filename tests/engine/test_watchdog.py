@@ -1,0 +1,230 @@
+"""The watchdog on the real Firestore and Storage: what nobody was there to say is found, and told once."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.tasks import TaskEngine, TaskSpec
+from shared.tasks.incidents import last_due_tick
+from tests.engine.world import TASK, World
+
+MIRROR = "tasks_data/collect_charge_cdrs.json"
+
+
+def dies(options: dict[str, Any] | None = None) -> None:
+    """Leave a run as a killed process leaves it: running, its lease alive for now."""
+
+    class Killed(BaseException):
+        pass
+
+    def is_killed() -> None:
+        raise Killed
+
+    killed = TaskEngine()
+    killed._parts.store.commit = only_the_first(killed._parts.store.commit)  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        killed.execute_task("s", TASK, is_killed, options)
+
+
+def only_the_first(commit: Any) -> Any:
+    """Commits whose process is dead after the first."""
+    sent: list[int] = []
+
+    def commits(*arguments: Any, **options: Any) -> Any:
+        sent.append(1)
+        if len(sent) > 1:
+            raise ConnectionError("dead")
+        return commit(*arguments, **options)
+
+    return commits
+
+
+def let_lease_expire(world: World) -> None:
+    past = datetime.now(UTC) - timedelta(minutes=1)
+    world.database.document(f"nx-tasks/{TASK.value}").update({"run.lease_until": past})
+
+
+def watched(engine: TaskEngine, capsys: pytest.CaptureFixture[str], spec: TaskSpec | None = None) -> str:
+    """Let the watchdog pass over the task; return what it logged."""
+    capsys.readouterr()
+    engine._watch(spec or TaskSpec(TASK))
+    return capsys.readouterr().out
+
+
+def test_a_dead_run_is_failed_and_told_once(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A killed process leaves no task running for ever (lesson 21); its last good result stays."""
+    engine.execute_task("s", TASK, lambda: [1])
+    dies()
+    assert watched(engine, capsys) == ""
+    assert world.status()["status"] == "running"
+    let_lease_expire(world)
+    told = watched(engine, capsys)
+    assert "ERROR" in told
+    assert "incident=dead_run task=collect_charge_cdrs" in told
+    status = world.status()
+    assert (status["status"], status["run"]["state"], status["data"]) == ("failed", "failed", [1])
+    assert status["error"].startswith("LeaseExpired")
+    assert "lease_until" not in status["run"]
+    assert sorted(run["state"] for run in world.history().values()) == ["completed", "failed"]
+    assert watched(engine, capsys) == ""
+
+
+def test_a_dead_run_s_tick_runs_again_after_the_watchdog(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only its own tick may reopen it: Cloud Scheduler's retry becomes its next attempt."""
+    tick = {"scheduled_for": datetime(2026, 11, 24, tzinfo=UTC)}
+    dies(tick)
+    assert engine.execute_task("s", TASK, lambda: [1], tick).status == "busy"
+    let_lease_expire(world)
+    watched(engine, capsys)
+    assert engine.execute_task("s", TASK, lambda: [1], tick).status == "completed"
+    assert [(run["state"], run["attempt"]) for run in world.history().values()] == [("completed", 2)]
+
+
+def test_a_suspended_task_s_dead_run_stays_suspended(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The watchdog's write keeps the suspension, as all writes do."""
+    dies()
+    world.database.document(f"nx-tasks/{TASK.value}").update(
+        {"status": "suspeneded", "run.suspended": {"by": "me", "reason": "works"}}
+    )
+    let_lease_expire(world)
+    watched(engine, capsys)
+    assert (world.status()["status"], world.status()["run"]["state"]) == ("suspeneded", "failed")
+
+
+def test_a_history_left_running_is_closed(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run whose task another holds is not running, whatever its history says."""
+    engine.execute_task("s", TASK, lambda: [1])
+    left = world.database.document(f"nx-tasks/{TASK.value}/nx-runs/left")
+    left.set({"state": "running", "token": "lost", "attempt": 1})
+    told = watched(engine, capsys)
+    assert "superseded_runs=['left']" in told
+    assert (world.history()["left"]["state"], world.history()["left"]["error"]["type"]) == (
+        "failed",
+        "RunSuperseded",
+    )
+
+
+@pytest.mark.parametrize("left", ["gone", "old"])
+def test_a_mirror_that_is_behind_is_mended(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str], left: str
+) -> None:
+    """A process that died between commit and mirror leaves readers of the contract's path behind."""
+    engine.execute_task("s", TASK, lambda: ["new"], {"save_in": "storage"})
+    if left == "gone":
+        world.bucket.blob(MIRROR).delete()
+    else:
+        world.bucket.blob(MIRROR).upload_from_string('["old"]')
+    assert "mirror=True" in watched(engine, capsys)
+    assert world.bucket.blob(MIRROR).download_as_bytes() == b'["new"]'
+    assert watched(engine, capsys) == ""
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "suspeneded"])
+def test_a_document_of_the_originals_is_left_alone(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str], status: str
+) -> None:
+    """The watchdog writes nothing to what another implementation holds."""
+    before = {"source": "ts", "status": status, "timestamp": datetime(2026, 1, 1, tzinfo=UTC), "data": [1]}
+    world.write(before)
+    assert watched(engine, capsys) == ""
+    assert world.status() == before
+
+
+def test_a_run_of_the_originals_that_never_ends_is_told_once(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It knows no lease, so a person must look; its document is not touched."""
+    before = {"status": "running", "started": datetime(2026, 1, 1, tzinfo=UTC)}
+    world.write(before)
+    assert "incident=overdue_original" in watched(engine, capsys)
+    assert watched(engine, capsys) == ""
+    assert world.status() == before
+
+
+def missed(schedule: str = "* * * * *", zone: str = "Etc/UTC") -> TaskSpec:
+    return TaskSpec(TASK, schedule=schedule, time_zone=zone)
+
+
+def test_a_tick_that_nobody_started_is_told_once(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cloud Scheduler stopped, or its job is gone: the watchdog says so, with the tick's run id."""
+    engine.execute_task("s", TASK, lambda: [1])
+    world.database.document(f"nx-tasks/{TASK.value}").update({"started": datetime(2026, 1, 1, tzinfo=UTC)})
+    hourly = missed("0 * * * *")
+    told = watched(engine, capsys, hourly)
+    assert "incident=missed_tick" in told
+    assert watched(engine, capsys, hourly) == ""
+    assert [run["state"] for key, run in world.history().items() if "missed" in key] == ["missed_tick"]
+
+
+def test_a_tick_that_ran_was_skipped_or_is_suspended_is_not_missed(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever says that the tick was seen is enough."""
+    hourly = missed("0 * * * *")
+    assert watched(engine, capsys, hourly) == ""  # never ran: nothing is known of it
+    engine.execute_task("s", TASK, lambda: [1])
+    assert watched(engine, capsys, hourly) == ""  # it has started since
+    document = world.database.document(f"nx-tasks/{TASK.value}")
+    document.update({"started": datetime(2026, 1, 1, tzinfo=UTC)})
+    tick = last_due_tick(hourly, datetime.now(UTC))
+    document.update({"status": "suspeneded", "run.suspended": {"by": "me"}})
+    engine.execute_task("s", TASK, lambda: [1], {"scheduled_for": tick})
+    assert watched(engine, capsys, hourly) == ""  # suspended
+    document.update({"status": "completed", "run.suspended": None})
+    assert watched(engine, capsys, hourly) == ""  # skipped, and recorded
+
+
+@pytest.mark.parametrize(
+    ("schedule", "zone", "now", "tick"),
+    [
+        ("*/5 * * * *", "Etc/UTC", (2026, 11, 24, 12, 4), (2026, 11, 24, 11, 55)),
+        ("*/5 * * * *", "Etc/UTC", (2026, 11, 24, 12, 5), (2026, 11, 24, 12, 0)),
+        ("0 9 * * 1", "America/Los_Angeles", (2026, 11, 24, 1, 4), (2026, 11, 23, 17, 0)),
+        ("30 2 * * *", "Europe/Berlin", (2026, 3, 29, 3, 0), (2026, 3, 28, 1, 30)),  # no such time that night
+        ("30 2 * * *", "Europe/Berlin", (2026, 10, 25, 0, 40), (2026, 10, 25, 0, 30)),  # twice that night
+        ("30 2 * * *", "Europe/Berlin", (2026, 10, 25, 1, 40), (2026, 10, 25, 1, 30)),
+        ("0 0 1 1 *", "Australia/Lord_Howe", (2026, 10, 25, 1, 40), (2025, 12, 31, 13, 0)),
+    ],
+)
+def test_the_last_due_tick_is_in_the_task_s_own_zone(
+    schedule: str, zone: str, now: tuple[int, ...], tick: tuple[int, ...]
+) -> None:
+    """Five minutes of grace, and the clock's changes, count as they do for Cloud Scheduler."""
+    due = last_due_tick(TaskSpec(TASK, schedule=schedule, time_zone=zone), datetime(*now, tzinfo=UTC))  # type: ignore[arg-type,misc]
+    assert due == datetime(*tick, tzinfo=UTC)  # type: ignore[arg-type,misc]
+
+
+@pytest.mark.parametrize("schedule", [None, "every 5 minutes", "nonsense", "0 0 30 2 *"])
+def test_a_schedule_without_ticks_of_its_own_has_none_to_miss(schedule: str | None) -> None:
+    """Ticks of "every N minutes" count from when the job was made, which nobody here knows."""
+    assert last_due_tick(TaskSpec(TASK, schedule=schedule), datetime.now(UTC)) is None
+
+
+def test_one_task_s_trouble_does_not_keep_the_others_from_being_looked_after(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The pass goes on, and its answer is no success."""
+    look = engine._watch
+
+    def watches(spec: TaskSpec) -> None:
+        if spec.name == "collect_charge_locations":
+            raise RuntimeError("boom")
+        look(spec)
+
+    engine._watch = watches  # type: ignore[method-assign]  # one of four is in trouble
+    dies()
+    let_lease_expire(world)
+    assert engine.watch_tasks() is False
+    assert "task not looked after task=collect_charge_locations" in capsys.readouterr().out
+    assert world.status()["status"] == "failed"
