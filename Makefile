@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format requirements clean
+.PHONY: help run demo test test-full lint format requirements clean
 
 T ?= tests
 PIP := venv/bin/python -m pip --disable-pip-version-check
@@ -11,7 +11,7 @@ COMPILE := venv/bin/uv pip compile --quiet --universal --python-version 3.11 --n
 DEPENDENCIES := venv/.installed emulators/node_modules/.installed
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 run: $(DEPENDENCIES) ## the whole system on this machine, firing on schedule, until Ctrl-C
 	@venv/bin/python -m emulators up || [ $$? -eq 130 ]  # Ctrl-C is how it ends
@@ -21,6 +21,9 @@ demo: $(DEPENDENCIES) ## the same once: every task runs, its result is read by t
 
 test: $(DEPENDENCIES) ## all tests, those that need no stack first
 	@venv/bin/python -m pytest $(T)
+
+test-full: $(DEPENDENCIES) ## all tests with larger bounds and more rounds: takes long
+	@venv/bin/python -m pytest --full $(T)
 
 lint: $(DEPENDENCIES) ## format, lint, types, import directions
 	@venv/bin/ruff format --check .

@@ -51,8 +51,10 @@ __all__ = [
     "keep_task_data_in_storage",
     "register",
     "registered",
+    "resume_task",
     "save_task_data_in_cache",
     "spec_of",
+    "suspend_task",
     "watch_tasks",
 ]
 
@@ -178,3 +180,33 @@ def watch_tasks() -> bool:
         Whether every task could be looked after; where not, the log says why.
     """
     return _engine.watch_tasks()
+
+
+def suspend_task(task_name: TaskName | str, *, by: str, reason: str) -> bool:
+    """Suspend a task: its ticks are skipped, and say so, until somebody resumes it.
+
+    A run at work finishes and publishes. Who, when and why is in the status and the history.
+
+    Args:
+        task_name: the task.
+        by: who suspends it.
+        reason: why.
+
+    Returns:
+        Whether it was not suspended before.
+
+    Raises:
+        UnknownTask: no task has that name.
+        InvalidOptions: nobody, or no reason, is named.
+        TaskError: Firestore did not answer; nothing, or all of it, is done: try again.
+    """
+    return _engine.suspend_task(task_name, by=by, reason=reason)
+
+
+def resume_task(task_name: TaskName | str, *, by: str, reason: str) -> bool:
+    """Resume a task: its status is that of its last run again. Arguments and errors as `suspend_task`.
+
+    Returns:
+        Whether it was suspended.
+    """
+    return _engine.resume_task(task_name, by=by, reason=reason)

@@ -27,6 +27,7 @@ from shared.tasks.performer import Performer
 from shared.tasks.reader import ResultReader
 from shared.tasks.results import kind_of, normalise
 from shared.tasks.specs import TaskSpec, spec_of
+from shared.tasks.steering import resume, suspend
 from shared.tasks.steps import perform
 from shared.tasks.store import Store
 from shared.tasks.watch import watch
@@ -137,12 +138,21 @@ class TaskEngine:
                 logger.error("task not looked after", task=name.value, error=Failure.of(error).text)
         return well
 
+    def suspend_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
+        """Suspend a task; `shared.tasks.suspend_task` tells the rest."""
+        name = parse_task_name(task_name)
+        steps = suspend(self._parts.store.documents, name, by=by, reason=reason, now=self._now())
+        return perform(steps, self._on(name))
+
+    def resume_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
+        """Resume a task; `shared.tasks.resume_task` tells the rest."""
+        name = parse_task_name(task_name)
+        steps = resume(self._parts.store.documents, name, by=by, reason=reason, now=self._now())
+        return perform(steps, self._on(name))
+
     def _watch(self, spec: TaskSpec) -> None:
-        parts, documents = self._parts, self._parts.store.documents
-        now = parts.clock.now()
-        on_servers = Performer(spec.name, parts.clock, parts.store, parts.objects)
-        deadline = timedelta(seconds=spec.deadline_seconds)
-        found = perform(watch(documents, spec, now=now, deadline=deadline), on_servers)
+        documents, deadline = self._parts.store.documents, timedelta(seconds=spec.deadline_seconds)
+        found = perform(watch(documents, spec, now=self._now(), deadline=deadline), self._on(spec.name))
         for incident in found.incidents:
             logger.error(
                 incident.detail, incident=incident.kind, task=spec.name.value, run_id=incident.run_id
@@ -154,6 +164,13 @@ class TaskEngine:
                 superseded_runs=found.superseded_runs,
                 mirror=found.mirror_mended,
             )
+
+    def _on(self, name: TaskName) -> Performer:
+        parts = self._parts
+        return Performer(name, parts.clock, parts.store, parts.objects)
+
+    def _now(self) -> datetime:
+        return self._parts.clock.now()
 
     def _identity(self, source: str, name: TaskName, scheduled_for: datetime | None) -> RunIdentity:
         tick = None if scheduled_for is None else scheduled_for.astimezone(UTC)

@@ -304,20 +304,24 @@ def suspend(
         run["state"] = task.status  # the original's document: resume gives it back
     status = {"status": TaskStatus.suspended.value, "timestamp": now, "run": run}
     mask = ["status", "timestamp", *(f"run.{key}" for key in run)] if task.exists else None
+    named = status_name(documents, name)
     return [
-        _write_to(
-            status_name(documents, name), status, mask=mask, on=task.update_time, create=not task.exists
-        )
+        _write_to(named, status, mask=mask, on=task.update_time, create=not task.exists),
+        _change(documents, name, "suspended", by, reason, now),
     ]
 
 
-def resume(documents: str, name: TaskName, task: TaskDocument, *, now: datetime) -> list[Any]:
+def resume(
+    documents: str, name: TaskName, task: TaskDocument, *, by: str, reason: str, now: datetime
+) -> list[Any]:
     """Resume a task, on the version read: its status is that of its last run again.
 
     Args:
         documents: the database's root.
         name: the task.
         task: S as it was read: suspended.
+        by: who resumes it.
+        reason: why.
         now: UTC.
     """
     state = task.state or (TaskStatus.completed if task.completed else TaskStatus.failed).value
@@ -325,7 +329,10 @@ def resume(documents: str, name: TaskName, task: TaskDocument, *, now: datetime)
     if task.run_id is None:
         mask.append("run.state")  # the original's document has no such field
     status = {"status": state, "timestamp": now}
-    return [_write_to(status_name(documents, name), status, mask=mask, on=task.update_time)]
+    return [
+        _write_to(status_name(documents, name), status, mask=mask, on=task.update_time),
+        _change(documents, name, "resumed", by, reason, now),
+    ]
 
 
 def incident(
@@ -341,6 +348,20 @@ def progress(run: RunIdentity, *, done: int, total: int | None, message: str, no
     """Record progress, in H alone: on S it would move the fence and wake every reader."""
     fields = {"progress": {"done": done, "total": total, "message": message, "at": now}}
     return [_write_to(run.history_name, fields, mask=["progress"], must_exist=True)]
+
+
+def _change(documents: str, name: TaskName, state: str, by: str, reason: str, now: datetime) -> Any:
+    """Record who changed what, when and why; the same change sent twice is one."""
+    record = {
+        "task": name.value,
+        "state": state,
+        "by": by,
+        "reason": reason,
+        "started": now,
+        "completed": now,
+        "expire_at": now + HISTORY_RETENTION,
+    }
+    return _write_to(history_name(documents, name, f"{run_id_of(now)}.{state}"), record)
 
 
 def _end_status(

@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from shared.tasks import ExecuteTaskOptions, TaskName, TaskSpec, writes
+from shared.tasks import ExecuteTaskOptions, TaskName, TaskSpec
 from shared.tasks.clock import SystemClock
 from shared.tasks.decisions import Busy, Duplicate, Skip, Standing, Take
 from shared.tasks.document import ResultPointer
@@ -22,7 +22,8 @@ from shared.tasks.failure import Failure
 from shared.tasks.mirror import mend_mirror
 from shared.tasks.names import run_object
 from shared.tasks.protocol import RunProtocol
-from shared.tasks.steps import Commit, Pause, Read
+from shared.tasks.steering import resume, suspend
+from shared.tasks.steps import Pause
 from shared.tasks.watch import watch
 from shared.tasks.writes import RunIdentity
 from tests.model.memory_store import run_document, task_document
@@ -179,24 +180,15 @@ def watchdog(name: str = "watchdog") -> Script:
 
 
 def operator(does: str) -> Script:
-    """A person who suspends or resumes the task, trying again where somebody else wrote."""
+    """A person who suspends or resumes the task."""
 
     def body(clock: ModelClock) -> Steps:
-        while True:
-            try:
-                task, _ = yield Read()
-                if (does == "suspend") == task.is_suspended:
-                    return "nothing to do"
-                if does == "suspend":
-                    change = writes.suspend(DOCUMENTS, TASK, task, by="p", reason="r", now=clock.now())
-                else:
-                    change = writes.resume(DOCUMENTS, TASK, task, now=clock.now())
-                yield Commit(change)
-            except (WriteRefused, WriteUnknown):
-                continue
-            except StoreError:
-                return "gave up"
-            return does
+        change = suspend if does == "suspend" else resume
+        try:
+            changed = yield from change(DOCUMENTS, TASK, by="p", reason="r", now=clock.now())
+        except StoreError:
+            return "gave up"
+        return does if changed else "nothing to do"
 
     return Script(does, body)
 
