@@ -1,0 +1,123 @@
+"""Engines whose calls can be made to fail: numbered, in the order in which they are sent.
+
+Nothing stands in for the servers. A call is held back, refused, sent and its answer dropped, or
+the process is killed before or after it, on its way to the real emulators.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import requests
+from google.cloud.storage import Client as Storage
+
+from shared import firebase
+from shared.firebase import FirestoreWire
+from shared.tasks import TaskEngine
+from shared.tasks.clock import SystemClock
+from shared.tasks.objects import Objects
+from shared.tasks.store import Store
+
+#: What can happen to a call. The number is how many calls in a row it happens to.
+KINDS = ("kill before", "kill after", "fail 1", "fail 3", "fail all", "lose answer")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: to which call, from 1, and of what kind. 0 is none."""
+
+    at: int
+    kind: str = ""
+
+    @property
+    def last(self) -> float:
+        """The last call that it happens to."""
+        times = {"fail 3": 3.0, "fail all": float("inf")}.get(self.kind, 1.0)
+        return self.at + times - 1
+
+
+class Down(grpc.RpcError, grpc.Call):  # type: ignore[misc]
+    """UNAVAILABLE, as a channel raises it."""
+
+    def code(self) -> Any:
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        return "injected"
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+
+class Faulty(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, requests.Session):  # type: ignore[misc]
+    """Both wires, to Firestore and to Storage, with one count of calls and one fault."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.calls: list[str] = []
+        self._fault = fault
+        self._lock = threading.Lock()
+
+    def intercept_unary_unary(self, call: Callable[..., Any], details: Any, request: Any) -> Any:
+        return self._around(
+            details.method, lambda: call(details, request), Down, lambda answer: answer.result()
+        )
+
+    def intercept_unary_stream(self, call: Callable[..., Any], details: Any, request: Any) -> Any:
+        return self._around(details.method, lambda: call(details, request), Down, list)
+
+    def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
+        options = {name: value for name, value in options.items() if name != "max_allowed_time"}
+        send = lambda: requests.Session.request(self, method, url, *arguments, **options)  # noqa: E731
+        return self._around(f"{method} {url}", send, requests.ConnectionError, lambda answer: answer.content)
+
+    def _around(
+        self, what: str, send: Callable[[], Any], error: type[Exception], finish: Callable[[Any], Any]
+    ) -> Any:
+        with self._lock:
+            self.calls.append(what.rpartition("/")[2])
+            struck = self._fault.at <= len(self.calls) <= self._fault.last and self._fault.at > 0
+        kind = self._fault.kind if struck else ""
+        if kind == "kill before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if kind.startswith("fail"):
+            raise error
+        answer = send()
+        if kind in {"kill after", "lose answer"}:
+            finish(answer)  # it has been applied
+            if kind == "kill after":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise error
+        return answer
+
+
+class HastyClock(SystemClock):
+    """Pauses take no time, and yet pass."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._ahead
+
+    def sleep(self, seconds: float) -> None:
+        self._ahead += seconds * 20
+
+
+def faulty_engine(fault: Fault) -> tuple[TaskEngine, Faulty]:
+    """An instance of its own whose calls meet the fault."""
+    near = firebase.firestore_wire()
+    faulty = Faulty(fault)
+    wire = FirestoreWire(grpc.intercept_channel(near.channel, faulty), near.database, near.metadata)
+    bucket = Storage(project=firebase.bucket().client.project, _http=faulty).bucket(firebase.bucket().name)
+    engine = TaskEngine(
+        Store(lambda: wire, call_seconds=0.3),
+        Objects(lambda: bucket, call_seconds=2.0, total_seconds=0.5),
+        clock=HastyClock(),
+    )
+    return engine, faulty
