@@ -5,117 +5,73 @@
 
 import datetime as dt
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from google.cloud import firestore
 
-from emulators import demo_data
+from emulators import demo_data, functions
 from emulators.environment import LOCATION, PROJECT, Addresses
+from emulators.history import History, Run
 from emulators.loopback import request
+from emulators.stack import ROOT
 
 RUN_SECONDS = 120.0
+SCHEDULER_LOG = ROOT / ".stack/logs/cloud-scheduler.log"
+_FAILED_DELIVERY = re.compile(r"attempt \d+: (?!HTTP 2)")
 _READER = Path(__file__).with_name("read_task.mjs")
-_FINAL = {"completed", "failed"}
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished run, as the task's status document tells it."""
-
-    task: str
-    status: str
-    started: dt.datetime
-    completed: dt.datetime
-    saved_in: str
-    size_bytes: int | None
-    error: str
-
-    @classmethod
-    def from_document(cls, task: str, document: dict[str, Any]) -> "Run | None":
-        """The run that a status document describes; None while there is none that has finished."""
-        run = document.get("run") or {}
-        status = run.get("state") or document.get("status")
-        if status not in _FINAL or not isinstance(document.get("completed"), dt.datetime):
-            return None
-        result = run.get("result") or {} if status == "completed" else {}
-        saved_in, size, error = (
-            result.get("saved_in", ""),
-            result.get("size_bytes"),
-            document.get("error") or "",
-        )
-        return cls(task, status, document["started"], document["completed"], saved_in, size, str(error))
-
-    def cells(self) -> list[str]:
-        """Status, duration, where the result was saved and its size, for a person."""
-        where = {"db": "database", "storage": "storage", "none": "nowhere"}.get(self.saved_in, "-")
-        seconds = (self.completed - self.started).total_seconds()
-        return [self.status, f"{seconds:.2f} s", where, _size(self.size_bytes)]
 
 
 class Demo:
     """The tasks of a running stack, and their runs."""
 
-    def __init__(self, addresses: Addresses) -> None:
-        self._jobs_url = f"http://{addresses.scheduler}/v1/projects/{PROJECT}/locations/{LOCATION}/jobs"
-        self._client = firestore.Client(project=PROJECT)
-        _, listed = request(self._jobs_url)
-        #: Job's id in Cloud Scheduler by task; firebase-tools names jobs after function and region.
-        self._jobs: dict[str, str] = {}
-        for job in listed["jobs"]:
-            job_id = job["name"].rpartition("/")[2]
-            self._jobs[job_id.removeprefix("firebase-schedule-").removesuffix(f"-{LOCATION}")] = job_id
-
-    @property
-    def tasks(self) -> list[str]:
-        """Names of all tasks."""
-        return sorted(self._jobs)
+    def __init__(self, addresses: Addresses, tasks: list[str]) -> None:
+        self._jobs_url = addresses.jobs_url
+        #: Names of all tasks.
+        self.tasks = tasks
+        client = firestore.Client(project=PROJECT)
+        self._history = History(client, tasks, since=dt.datetime.now(dt.UTC))
+        #: Runs that have ended and that nobody was told of.
+        self._others: list[Run] = []
 
     def run_all(self) -> dict[str, Run]:
         """Let Cloud Scheduler run every task now, and wait for them.
 
         Returns:
-            The runs that finished in time, by task.
+            The runs that ended in time, by task.
         """
-        before = self.finished()
-        for job_id in self._jobs.values():
-            request(f"{self._jobs_url}/{job_id}:run", method="POST", body={}, timeout_seconds=30)
+        for task in self.tasks:
+            # firebase-tools names jobs after function and region.
+            job = f"{self._jobs_url}/firebase-schedule-{task}-{LOCATION}"
+            request(f"{job}:run", method="POST", body={}, timeout_seconds=30)
         deadline = time.monotonic() + RUN_SECONDS
-        while True:
-            runs = {task: run for task, run in self.finished().items() if run != before.get(task)}
-            if len(runs) == len(self._jobs) or time.monotonic() > deadline:
-                return runs
+        runs: dict[str, Run] = {}
+        while len(runs) < len(self.tasks) and time.monotonic() < deadline:
             time.sleep(0.2)
+            for run in self._history.ended():
+                # After an overlap the run that holds the task is still to end.
+                if run.task in runs or run.reason == "overlap":
+                    self._others.append(run)
+                else:
+                    runs[run.task] = run
+        return runs
 
-    def finished(self) -> dict[str, Run]:
-        """The last finished run of each task that has one."""
-        references = [self._client.document("nx-tasks", task) for task in self._jobs]
-        fields = ["status", "started", "completed", "error", "run"]
-        runs = (
-            Run.from_document(snapshot.id, snapshot.to_dict() or {})
-            for snapshot in self._client.get_all(references, field_paths=fields)
-            if snapshot.exists
-        )
-        return {run.task: run for run in runs if run}
-
-    def follow(self, seen: dict[str, Run]) -> Iterator[Run]:
-        """Runs as they finish, for ever.
-
-        Args:
-            seen: Runs that are known already, by task.
-        """
-        while True:
-            for task, run in self.finished().items():
-                if run != seen.get(task):
-                    yield run
-                    seen = seen | {task: run}
-            time.sleep(1)
+    def follow(self) -> Iterator[str]:
+        """A line for each run as it ends that run_all did not return, and each failed delivery, for ever."""
+        with SCHEDULER_LOG.open(encoding="utf-8", errors="replace") as log:
+            log.seek(0, os.SEEK_END)
+            while True:
+                yield from (run.line() for run in self._others)
+                yield from (line.strip() for line in log if _FAILED_DELIVERY.search(line))
+                time.sleep(1)
+                self._others = self._history.ended()
 
 
 def read_results(tasks: list[str]) -> dict[str, dict[str, Any]]:
@@ -140,11 +96,12 @@ def show(tasks: list[str], runs: dict[str, Run], answers: dict[str, dict[str, An
         line = "  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), last])
         print(_shortened(line))
     for run in runs.values():
-        if run.error:
-            print(f"{run.task}: {run.error}")
+        if run.remark:
+            print(f"{run.task}: {run.remark}")
+    for task in set(tasks) - runs.keys():
+        print(f"{task}: no run has ended; {SCHEDULER_LOG} and those beside it tell why")
     return all(
-        task in runs and runs[task].status == "completed" and answers.get(task, {}).get("ok")
-        for task in tasks
+        task in runs and runs[task].state == "completed" and answers.get(task, {}).get("ok") for task in tasks
     )
 
 
@@ -153,6 +110,8 @@ def _first_record(answer: dict[str, Any] | None) -> str:
         return "not read"
     if not answer["ok"]:
         return f"not read: {answer['code']}: {answer['message']}"
+    if answer["first"] is None:
+        return "-"
     return json.dumps(answer["first"], ensure_ascii=False)
 
 
@@ -161,18 +120,12 @@ def _shortened(line: str) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def _size(size_bytes: int | None) -> str:
-    if size_bytes is None:
-        return "-"
-    return f"{size_bytes} B" if size_bytes < 1000 else f"{size_bytes / 1000:.1f} kB"
-
-
 def main(arguments: list[str]) -> int:
     """Run the demo; with `--stay`, go on with a line per run until somebody ends it."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may not know a letter
     demo_data.seed(dt.datetime.now(dt.UTC))
-    demo = Demo(Addresses.from_environment())
+    demo = Demo(Addresses.from_environment(), functions.tasks_in(ROOT / functions.MANIFEST))
     print(f"\nDemo data is in. Cloud Scheduler runs each task once: {', '.join(demo.tasks)} …\n", flush=True)
     runs = demo.run_all()
     succeeded = show(demo.tasks, runs, read_results(demo.tasks))
@@ -184,11 +137,8 @@ def main(arguments: list[str]) -> int:
         "Tasks run on schedule from here on, a line per run. Ctrl-C ends everything.\n",
         flush=True,
     )
-    for run in demo.follow(runs):
-        print(
-            f"{run.completed.astimezone():%H:%M:%S}  {run.task}  {'  '.join(run.cells())}  {run.error}",
-            flush=True,
-        )
+    for line in demo.follow():
+        print(line, flush=True)
     return 0
 
 

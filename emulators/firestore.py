@@ -7,9 +7,10 @@ import re
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from emulators.downloads import Download
 from emulators.errors import StackError
 
 MINIMUM_JAVA = 21
@@ -66,7 +67,7 @@ def find_emulator(
     root: Path,
     work: Path,
     environment: Mapping[str, str],
-    download: Callable[[str], bool],
+    download: Download,
     sdk: Path = DEBIAN_SDK,
 ) -> tuple[Path | None, str]:
     """The Firestore emulator's JAR: a given one, else firebase-tools' own, else the Google Cloud CLI's.
@@ -75,7 +76,7 @@ def find_emulator(
         root: The project's folder.
         work: Folder for a launcher JAR.
         environment: Where FIRESTORE_EMULATOR_BINARY_PATH, FIREBASE_EMULATORS_PATH, HOME and PATH are read.
-        download: Lets firebase-tools download the emulator of that name; False where it cannot.
+        download: Lets firebase-tools download an emulator.
         sdk: A Google Cloud CLI that counts although it is not on the PATH, as one in HOME does.
 
     Returns:
@@ -88,16 +89,12 @@ def find_emulator(
         if not Path(given).is_file():
             raise StackError(f"FIRESTORE_EMULATOR_BINARY_PATH names no file: {given}")
         return Path(given).resolve(), "from FIRESTORE_EMULATOR_BINARY_PATH"
-    if is_cached(root, "firestore", environment) or download("firestore"):
+    component = _component(environment, sdk)
+    if is_cached(root, "firestore", environment) or download("firestore", needed=component is None):
         return None, "from firebase-tools"
-    sdks = [sdk, _home(environment) / "google-cloud-sdk"]
-    if gcloud := shutil.which("gcloud", path=environment.get("PATH")):
-        sdks.insert(0, Path(os.path.realpath(gcloud)).parents[1])
-    for root_of_sdk in sdks:
-        jar = root_of_sdk / "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
-        if jar.is_file():
-            return _launcher(jar, work), "from the Google Cloud CLI"
-    raise StackError(_NO_EMULATOR)
+    if component is None:
+        raise StackError(_NO_EMULATOR)
+    return _launcher(component, work), "from the Google Cloud CLI"
 
 
 def is_cached(root: Path, emulator: str, environment: Mapping[str, str]) -> bool:
@@ -106,6 +103,14 @@ def is_cached(root: Path, emulator: str, environment: Mapping[str, str]) -> bool
     jar = json.loads(known.read_text("utf-8"))[emulator]["downloadPathRelativeToCacheDir"]
     cache = environment.get("FIREBASE_EMULATORS_PATH") or _home(environment) / ".cache/firebase/emulators"
     return Path(cache, jar).is_file()
+
+
+def _component(environment: Mapping[str, str], sdk: Path) -> Path | None:
+    sdks = [sdk, _home(environment) / "google-cloud-sdk"]
+    if gcloud := shutil.which("gcloud", path=environment.get("PATH")):
+        sdks.insert(0, Path(os.path.realpath(gcloud)).parents[1])
+    jars = (each / "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar" for each in sdks)
+    return next(filter(Path.is_file, jars), None)
 
 
 def _home(environment: Mapping[str, str]) -> Path:

@@ -9,6 +9,12 @@ from emulators.errors import StackError
 from emulators.loopback import request
 from emulators.processes import Part, log_end
 
+#: The functions' manifest, in the project's folder.
+MANIFEST = Path(".stack/functions.json")
+#: A scheduled function with this label at "false" is no task: it has no status document and no result.
+#: Deployments keep labels: firebase-tools adds its own ones to them.
+TASK_LABEL = "nx-task"
+
 #: Discovers the functions as firebase-tools does, in a process of its own: the stack imports no product.
 DISCOVERY = f"""
 import json, sys, yaml
@@ -47,6 +53,16 @@ def write_config(root: Path, *, with_storage: bool) -> Path:
 def names_in(manifest: Path) -> set[str]:
     """The functions' names in a discovered manifest."""
     return set(json.loads(manifest.read_text("utf-8"))["endpoints"])
+
+
+def tasks_in(manifest: Path) -> list[str]:
+    """The tasks' names in a discovered manifest: the scheduled functions, unless TASK_LABEL says no."""
+    endpoints = json.loads(manifest.read_text("utf-8"))["endpoints"]
+    return sorted(
+        name
+        for name, endpoint in endpoints.items()
+        if "scheduleTrigger" in endpoint and (endpoint.get("labels") or {}).get(TASK_LABEL) != "false"
+    )
 
 
 def are_loaded(address: str, names: set[str], emulators: Part) -> bool:

@@ -14,7 +14,7 @@ HOST = "127.0.0.1"
 #: Cloud Scheduler is no Firebase emulator: firebase.json has no place for it. NX_SCHEDULER_PORT moves it.
 SCHEDULER_PORT = 8123
 
-_PARTS = ("auth", "functions", "firestore", "storage", "hub", "logging")
+_PARTS = ("auth", "functions", "firestore", "storage", "hub", "logging", "eventarc", "tasks")
 
 
 def read_ports(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, int]:
@@ -26,7 +26,10 @@ def read_ports(root: Path, environment: Mapping[str, str] = os.environ) -> dict[
     """
     configured = json.loads((root / "firebase.json").read_text("utf-8"))["emulators"]
     ports = {part: int(configured[part]["port"]) for part in _PARTS}
-    return ports | {"scheduler": int(environment.get("NX_SCHEDULER_PORT") or SCHEDULER_PORT)}
+    chosen = environment.get("NX_SCHEDULER_PORT") or str(SCHEDULER_PORT)
+    if not chosen.isascii() or not chosen.isdigit() or not 0 < int(chosen) < 65536:
+        raise StackError(f"NX_SCHEDULER_PORT={chosen} is no port. Choose a number from 1 to 65535.")
+    return ports | {"scheduler": int(chosen)}
 
 
 def check_free(ports: Mapping[str, int]) -> None:

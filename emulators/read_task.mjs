@@ -24,7 +24,16 @@ const functionsUrl = new URL(process.env.NX_FUNCTIONS_URL ?? `http://${functions
 const app = initializeApp({ projectId: "demo-nx-tasks", apiKey: "demo" });
 connectAuthEmulator(getAuth(app), `http://${authHost}`, { disableWarnings: true });
 connectFunctionsEmulator(getFunctions(app), functionsUrl.hostname, Number(functionsUrl.port));
-await signInWithEmailAndPassword(getAuth(app), values.user, values.password);
+try {
+  await signInWithEmailAndPassword(getAuth(app), values.user, values.password);
+} catch (error) {
+  const reasons = {
+    "auth/network-request-failed": `no stack answers at ${authHost}: start it with make run`,
+    "auth/user-not-found": `nobody is called ${values.user}: use operator@example.com or viewer@example.com`,
+  };
+  console.error(reasons[error.code] ?? `not signed in as ${values.user}: ${error.code}`);
+  process.exit(1);
+}
 
 const getTaskData = httpsCallable(getFunctions(app), "get_task_data");
 for (const task of tasks) {
@@ -37,7 +46,8 @@ async function read(task_name) {
   try {
     const { data } = await getTaskData({ task_name });
     const size = Buffer.byteLength(JSON.stringify(data));
-    const records = Array.isArray(data) ? data : Object.entries(data ?? {});
+    if (typeof data !== "object" || data === null) return { ok: true, size, count: 1, first: data };
+    const records = Array.isArray(data) ? data : Object.entries(data);
     return { ok: true, size, count: records.length, first: records[0] ?? null };
   } catch (error) {
     return { ok: false, code: error.code ?? "unknown", message: error.message };

@@ -5,14 +5,16 @@ Called by the commands and by the tests' fixture. Clients find the parts through
 
 import fcntl
 import os
+import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from emulators import firestore, functions, ports, processes, storage
+from emulators.downloads import Downloads
 from emulators.environment import BUCKET, PROJECT, Addresses
 from emulators.errors import StackError
 from emulators.interruption import interruptible, pass_over_signals
@@ -21,6 +23,8 @@ from emulators.loopback import request
 ROOT = Path(__file__).resolve().parents[1]
 #: Long enough for a first start on a slow machine: a part that dies is noticed at once.
 READY_SECONDS = 120.0
+#: How long a person is left without a word; a download that is impossible ends before.
+SLOW_SECONDS = 5.0
 
 
 def tell(line: str) -> None:
@@ -53,8 +57,13 @@ class Stack:
         began = time.monotonic()
         ports.check_free(self._ports)
         java, java_origin = firestore.find_java(os.environ)
-        jar, jar_origin = firestore.find_emulator(self._root, self._work, os.environ, self._download)
-        server = storage.choose_storage(self._root, os.environ, self._download)
+        downloads = Downloads(self._work, self._download)
+        jar, jar_origin = firestore.find_emulator(self._root, self._work, os.environ, downloads)
+        if "firestore" in downloads.failed:
+            tell(f"Firestore: no download possible here; using the emulator {jar_origin}.")
+        server = storage.choose_storage(self._root, os.environ, downloads)
+        if "storage" in downloads.failed:
+            tell("Storage: no download possible here; using fake-gcs-server.")
         parts = ("auth", "firestore", "functions", "scheduler", "storage")
         at = {part: f"{ports.HOST}:{self._ports[part]}" for part in parts}
         self.addresses = Addresses(**at, storage_server=server)
@@ -87,7 +96,9 @@ class Stack:
     def reap(self) -> None:
         """Take note that the parts have ended."""
         for part in self._parts:
-            part.process.wait()
+            # They are gone. A signal may have hit while one was asked, which leaves it unanswerable.
+            with suppress(subprocess.TimeoutExpired):
+                part.process.wait(1)
 
     def _start(self, name: str, command: Sequence[str | Path], *, cwd: Path, **added: str) -> processes.Part:
         # One locale for all parts, the cloud's: paths and logs must not depend on the person's.
@@ -96,24 +107,28 @@ class Stack:
         self._parts.append(part := processes.start(name, command, environment=environment, cwd=cwd, log=log))
         return part
 
-    def _run(self, name: str, command: Sequence[str | Path]) -> processes.Part:
+    def _run(self, name: str, command: Sequence[str | Path], *, if_slow: str = "") -> processes.Part:
         part = self._start(name, command, cwd=self._root)
-        part.process.wait()
+        try:
+            part.process.wait(SLOW_SECONDS)
+        except subprocess.TimeoutExpired:
+            if if_slow:
+                tell(if_slow)
+            part.process.wait()
         self._parts.remove(part)
         return part
 
     def _discover(self) -> Path:
-        manifest = self._work / "functions.json"
+        manifest = self._root / functions.MANIFEST
         part = self._run("Discovery", [sys.executable, "-c", functions.DISCOVERY, manifest])
         if part.process.returncode:
             raise StackError(f"The functions in main.py cannot be loaded.\n{processes.log_end(part.log)}")
         return manifest
 
     def _download(self, emulator: str) -> bool:
-        tell(f"Downloading the {emulator.title()} emulator, once …")
-        part = self._run(f"Download {emulator}", [self._firebase(), f"setup:emulators:{emulator}"])
-        if part.process.returncode:
-            tell("… cannot be reached from here; looking for another.")
+        command: list[str | Path] = [self._firebase(), f"setup:emulators:{emulator}"]
+        slow = f"Downloading the {emulator.title()} emulator, once …"
+        part = self._run(f"Download {emulator}", command, if_slow=slow)
         return part.process.returncode == 0
 
     def _firebase(self) -> Path:
@@ -132,7 +147,7 @@ class Stack:
             [
                 "node",
                 "--require",
-                self._root / "emulators/lazy_auth.cjs",
+                self._root / "emulators/preload.cjs",
                 self._firebase(),
                 "emulators:start",
                 *options,

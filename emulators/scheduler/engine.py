@@ -147,7 +147,7 @@ class Scheduler:
             return _snapshot(entry)
 
     def run(self, name: str) -> Entry:
-        """Sends a job now, whatever of it is under way and even if it is paused; its schedule time is now.
+        """Sends a job now, whatever of it is under way and even if it is paused.
 
         Raises:
             RequestError: No such job, or too many forced runs of it are outstanding (RESOURCE_EXHAUSTED).
@@ -160,7 +160,9 @@ class Scheduler:
                     "RESOURCE_EXHAUSTED",
                     f"{MOST_FORCED_RUNS} forced runs of {name} are outstanding: wait for one.",
                 )
-            self._start(entry, Execution(self._clock.now(), forced=True))
+            # Recordings of the service show it: delivered for the tick to come, not for this moment.
+            tick = entry.schedule.next_after(self._clock.now())
+            self._start(entry, Execution(tick, forced=True))
             return _snapshot(entry)
 
     def advance(self) -> None:

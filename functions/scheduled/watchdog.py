@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from functions.delivery import Delivery
 
 
-@scheduled_function(schedule="*/5 * * * *", time_zone="Etc/UTC", timeout_seconds=240, memory=512)
+@scheduled_function(
+    schedule="*/5 * * * *",
+    time_zone="Etc/UTC",
+    timeout_seconds=240,
+    memory=512,
+    labels={"nx-task": "false"},  # scheduled, and no task: it has no status and no result
+)
 def watchdog(_: Delivery) -> int:
     """Look after every task; 500 where one could not be looked after."""
     return 200 if watch_tasks() else 500

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from conftest import Project
 
 
-def unreachable(_emulator: str) -> bool:
+def unreachable(_emulator: str, *, needed: bool) -> bool:
     return False
 
 
@@ -76,14 +76,19 @@ def test_firebase_tools_download_comes_before_the_cloud_cli(tmp_path: Path) -> N
 
 
 def test_what_can_be_downloaded_is(tmp_path: Path) -> None:
-    """Without a cached JAR firebase-tools is asked for it, once, before the Google Cloud CLI's is taken."""
+    """Without a cached JAR firebase-tools is asked for it, once, and told whether there is another."""
     component(tmp_path / "google-cloud-sdk")
-    asked: list[str] = []
-    found = firestore.find_emulator(
-        ROOT, tmp_path, {"HOME": str(tmp_path)}, lambda emulator: bool(asked.append(emulator) or True)
-    )
-    assert found == (None, "from firebase-tools")
-    assert asked == ["firestore"]
+    asked: list[tuple[str, bool]] = []
+
+    def download(emulator: str, *, needed: bool) -> bool:
+        asked.append((emulator, needed))
+        return True
+
+    for sdk in (tmp_path / "no-sdk", tmp_path / "google-cloud-sdk"):
+        environment = {"HOME": str(sdk.parent / "nobody"), "PATH": ""}
+        found = firestore.find_emulator(ROOT, tmp_path, environment, download, sdk)
+        assert found == (None, "from firebase-tools")
+    assert asked == [("firestore", True), ("firestore", False)]
 
 
 def test_the_cloud_cli_is_found_where_gcloud_really_lies(tmp_path: Path) -> None:

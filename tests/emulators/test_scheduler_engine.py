@@ -135,14 +135,14 @@ def test_an_attempt_without_an_answer_fails_at_its_deadline() -> None:
 
 
 def test_a_forced_run_is_sent_at_once_even_during_an_execution() -> None:
-    """jobs.run sends while a tick's execution is outstanding; its schedule time is the moment of the run."""
+    """jobs.run sends while a tick's execution is outstanding; its schedule time is the next tick's."""
     b = bench()
     b.advance(seconds=30)
     b.advance(seconds=10)
     name = b.scheduler.jobs()[0].job.name
     b.scheduler.run(name)
     b.scheduler.run(name)
-    assert [sent.tick for sent in b.sent] == [FIRST, "2026-05-05T12:01:10Z", "2026-05-05T12:01:10Z"]
+    assert [sent.tick for sent in b.sent] == [FIRST, SECOND, SECOND]
     b.sent[0].answer()
     b.advance(seconds=50)
     assert len(b.sent) == 3  # the tick waits for the forced runs
@@ -152,16 +152,26 @@ def test_a_forced_run_is_sent_at_once_even_during_an_execution() -> None:
 
 
 def test_a_forced_run_that_fails_is_retried_as_a_tick_is() -> None:
-    """The retry config holds for forced runs too."""
+    """The retry config holds for forced runs too; the retry carries the schedule time of the first try."""
     b = bench(schedule="0 * * * *", retry=retries(1))
     b.scheduler.run(b.scheduler.jobs()[0].job.name)
     b.sent[0].answer(13)
     b.advance(seconds=1)
     assert [(sent.tick, sent.attempt.number) for sent in b.sent] == [
-        ("2026-05-05T12:00:30Z", 1),
-        ("2026-05-05T12:00:30Z", 2),
+        ("2026-05-05T13:00:00Z", 1),
+        ("2026-05-05T13:00:00Z", 2),
     ]
     assert "forced run" in b.lines[0]
+
+
+def test_a_forced_run_of_a_paused_job_carries_a_tick_to_come() -> None:
+    """However long a job has been paused, the schedule time of a forced run is not a tick that is past."""
+    b = bench()
+    name = b.scheduler.jobs()[0].job.name
+    b.scheduler.pause(name)
+    b.advance(minutes=5)
+    b.scheduler.run(name)
+    assert [sent.tick for sent in b.sent] == ["2026-05-05T12:06:00Z"]
 
 
 def test_forced_runs_of_a_job_are_bounded() -> None:

@@ -1,6 +1,7 @@
 """The whole stack, started and ended as a person does it, in a project of its own."""
 
 import json
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import psutil
 import pytest
 
 from emulators import ports
+from emulators.loopback import request
 
 if TYPE_CHECKING:
     from conftest import Launched, Project
@@ -109,6 +111,32 @@ except KeyboardInterrupt:
     assert launched.wait(20) == 128 + signal.SIGINT
     assert "told 200" in launched.out
     assert "Traceback" not in launched.err
+    assert_all_ended(launched, project)
+
+
+def test_up_shows_the_table_and_then_a_line_for_each_run(project: "Project") -> None:
+    """`make run`: a row for the task, a line for each of two quick runs, and Ctrl-C ends all with 130."""
+    launched = project.launch("up")
+    launched.wait_for(lambda: "Ctrl-C ends everything" in launched.out)
+    table, _, _ = launched.out.partition("\nRead a result yourself")
+    assert " ".join(table.splitlines()[-1].split()) == (
+        'tick completed 1.23 s database 39.5 kB {"task_name": "tick"}'
+    )
+    assert "no_task" not in launched.out
+
+    def runs() -> list[str]:
+        return [" ".join(line.split()[1:]) for line in launched.out.splitlines() if re.match(r"\d\d:", line)]
+
+    assert runs() == []
+    job = "projects/demo-nx-tasks/locations/us-central1/jobs/firebase-schedule-tick-us-central1"
+    url = f"http://127.0.0.1:{project.ports['scheduler']}/v1/{job}:run"
+    for _ in range(2):
+        assert request(url, method="POST", body={})[0] == 200
+    launched.wait_for(lambda: len(runs()) >= 2)
+    launched.process.send_signal(signal.SIGINT)
+    assert launched.wait(20) == 128 + signal.SIGINT
+    assert runs() == ["tick completed 1.23 s database 39.5 kB"] * 2
+    assert "Traceback" not in launched.out + launched.err
     assert_all_ended(launched, project)
 
 

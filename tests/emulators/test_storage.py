@@ -11,7 +11,11 @@ from emulators.stack import ROOT
 
 
 def choose(home: Path, *, can_download: bool, **environment: str) -> str:
-    return storage.choose_storage(ROOT, {"HOME": str(home)} | environment, lambda _emulator: can_download)
+    def download(_emulator: str, *, needed: bool) -> bool:
+        assert needed == (environment.get("STORAGE") == "official")
+        return can_download
+
+    return storage.choose_storage(ROOT, {"HOME": str(home)} | environment, download)
 
 
 def test_the_official_emulator_is_taken_where_it_can_be_had(tmp_path: Path) -> None:
