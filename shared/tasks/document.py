@@ -155,12 +155,14 @@ class RunDocument:
         state: "running", "completed", "failed", or "skipped".
         token: the fence of its last attempt.
         attempt: how many attempts it had.
+        completed: when it ended, UTC.
     """
 
     update_time: Timestamp
     state: str | None = None
     token: str | None = None
     attempt: int = 0
+    completed: datetime | None = None
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], update_time: Timestamp) -> RunDocument:
@@ -170,6 +172,7 @@ class RunDocument:
             state=_text(values.get("state")),
             token=_text(values.get("token")),
             attempt=_number(values.get("attempt")) or 0,
+            completed=_moment(values.get("completed")),
         )
 
 

@@ -164,6 +164,8 @@ class TaskEngine:
                 superseded_runs=found.superseded_runs,
                 mirror=found.mirror_mended,
             )
+        if found.removed_objects:
+            logger.info("old results removed", task=spec.name.value, count=len(found.removed_objects))
 
     def _on(self, name: TaskName) -> Performer:
         parts = self._parts

@@ -19,6 +19,7 @@ from shared.tasks.errors import ResultNotKept, ResultUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from google.cloud.storage import Blob, Bucket
 
@@ -171,6 +172,18 @@ class Objects:
             self._bucket().blob(path).delete(timeout=self._call_seconds, retry=self._retry())
         except google_errors.NotFound:
             return
+
+    def listed(self, folder: str) -> list[tuple[str, datetime]]:
+        """Return path and time of creation of each object below a folder."""
+        bucket = self._bucket()
+        found = bucket.client.list_blobs(
+            bucket,
+            prefix=folder,
+            fields="items(name,timeCreated),nextPageToken",
+            timeout=self._call_seconds,
+            retry=self._retry(),
+        )
+        return [(blob.name, blob.time_created) for blob in found if blob.name and blob.time_created]
 
     def metadata(self, path: str, *, seconds: float | None = None) -> tuple[int, str | None]:
         """Return an object's generation (0 where there is none) and the version in its metadata."""

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 from google.api_core import exceptions as google_errors
 
 from shared.tasks.errors import ObjectGone
-from shared.tasks.steps import Commit, CopyObject, Pause, Read, ReadObject, ReadRunning, Request
+from shared.tasks.steps import (
+    Commit,
+    CopyObject,
+    ListObjects,
+    ObjectRequest,
+    Pause,
+    Read,
+    ReadNextResult,
+    ReadObject,
+    ReadRunning,
+    RemoveObject,
+    Request,
+)
 
 if TYPE_CHECKING:
     from shared.tasks.clock import Clock
@@ -69,20 +81,27 @@ class Performer:
                 return None
             case ReadRunning():
                 return self._store.running_histories(self._task)
-            case ReadObject() | CopyObject():
+            case ReadNextResult(after):
+                return self._store.next_result(self._task, after)
+            case ReadObject() | CopyObject() | ListObjects() | RemoveObject():
                 return self._on_object(request)
 
-    def _on_object(self, request: ReadObject | CopyObject) -> Any:
-        if self._objects is None:
+    def _on_object(self, request: ObjectRequest) -> Any:
+        objects = self._objects
+        if objects is None:
             raise TypeError(f"{request} asked of a performer without a bucket")
         seconds = self._until - self._clock.monotonic()
         if seconds <= 0:
             raise TimeoutError(f"no time left for {request}")
-        if isinstance(request, ReadObject):
-            return self._objects.metadata(request.path, seconds=seconds)
-        try:
-            return self._objects.copy(
-                request.source, request.target, generation=request.generation, seconds=seconds
-            )
-        except google_errors.NotFound as error:
-            raise ObjectGone(request.source) from error
+        match request:
+            case ReadObject(path):
+                return objects.metadata(path, seconds=seconds)
+            case ListObjects(folder):
+                return objects.listed(folder)
+            case RemoveObject(path):
+                return objects.remove(path)
+            case CopyObject(source, target, generation):
+                try:
+                    return objects.copy(source, target, generation=generation, seconds=seconds)
+                except google_errors.NotFound as error:
+                    raise ObjectGone(source) from error

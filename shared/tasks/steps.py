@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 Value = TypeVar("Value")
 
@@ -60,7 +63,29 @@ class CopyObject:
     generation: int
 
 
-Request: TypeAlias = Read | ReadRunning | Commit | Pause | ReadObject | CopyObject
+@dataclass(frozen=True, slots=True)
+class ListObjects:
+    """List the objects below a folder; answered with path and time of creation of each."""
+
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveObject:
+    """Remove an object; one that is gone already is no error."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadNextResult:
+    """Find the first run that completed after a time; answered with when it did, or None."""
+
+    after: datetime
+
+
+ObjectRequest: TypeAlias = ReadObject | CopyObject | ListObjects | RemoveObject
+Request: TypeAlias = Read | ReadRunning | ReadNextResult | Commit | Pause | ObjectRequest
 Steps: TypeAlias = Generator[Request, Any, Value]
 
 

@@ -14,7 +14,7 @@ from google.api_core.retry import Retry
 from google.cloud.firestore_v1.types import firestore as _firestore
 from google.cloud.firestore_v1.types import query as _query
 
-from shared.tasks.codec import decode, decode_fields
+from shared.tasks.codec import decode, decode_fields, to_timestamp
 from shared.tasks.document import DECISION_MASK, VERSION_MASK, RunDocument, TaskDocument
 from shared.tasks.errors import (
     StoreError,
@@ -29,6 +29,7 @@ from shared.tasks.writes import history_name, status_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -41,6 +42,9 @@ _RunQueryPb = _firestore.RunQueryRequest.pb()
 _RunQueryAnswerPb = _firestore.RunQueryResponse.pb()
 _CommitPb = _firestore.CommitRequest.pb()
 _CommitAnswerPb = _firestore.CommitResponse.pb()
+#: Histories looked through for the next completed run.
+NEXT_RESULTS = 200
+_GREATER = _query.StructuredQuery.FieldFilter.Operator.GREATER_THAN
 _EQUAL = _query.StructuredQuery.FieldFilter.Operator.EQUAL
 _SERVICE = "/google.firestore.v1.Firestore"
 
@@ -137,12 +141,35 @@ class Store:
             StoreUnavailable: as `read_for_decision`.
         """
         request = _RunQueryPb(parent=status_name(self.documents, task))
+        where = self._history_query(request).where.field_filter
+        where.field.field_path, where.op = "state", _EQUAL
+        where.value.string_value = TaskStatus.running.value
+        return self._histories(request)
+
+    def next_result(self, task: TaskName, after: datetime) -> datetime | None:
+        """Find the first run that completed after a time; return when it did, None where none has.
+
+        Raises:
+            StoreUnavailable: as `read_for_decision`.
+        """
+        request = _RunQueryPb(parent=status_name(self.documents, task))
+        query = self._history_query(request)
+        query.where.field_filter.field.field_path = "completed"
+        query.where.field_filter.op = _GREATER
+        query.where.field_filter.value.timestamp_value.CopyFrom(to_timestamp(after))
+        query.order_by.add().field.field_path = "completed"
+        query.limit.value = NEXT_RESULTS
+        # By one field alone, so that no index is needed; failed runs and skips are few in between.
+        ends = (run.completed for _, run in self._histories(request) if run.state == TaskStatus.completed)
+        return next(ends, None)
+
+    @staticmethod
+    def _history_query(request: Any) -> Any:
         query = request.structured_query
         query.from_.add(collection_id=RUNS_COLLECTION)
-        query.where.field_filter.field.field_path = "state"
-        query.where.field_filter.op = _EQUAL
-        query.where.field_filter.value.string_value = TaskStatus.running.value
+        return query
 
+    def _histories(self, request: Any) -> list[tuple[str, RunDocument]]:
         def once() -> list[tuple[str, RunDocument]]:
             answers = self._call(self._wire.run_query, request, self._call_seconds)
             found = [answer.document for answer in answers if answer.HasField("document")]

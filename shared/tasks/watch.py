@@ -15,6 +15,7 @@ from shared.tasks.errors import WriteRefused, WriteUnknown
 from shared.tasks.incidents import Incident, missed_tick, record_once
 from shared.tasks.mirror import mend_mirror
 from shared.tasks.protocol import CLOCK_SKEW
+from shared.tasks.retention import remove_old_objects
 from shared.tasks.steps import Commit, Read, ReadRunning, Steps
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ class Findings:
         incidents: what a person should look at, each told by one pass alone.
         superseded_runs: runs whose history was closed.
         mirror_mended: whether the mirror was behind.
+        removed_objects: objects that nobody can want any more.
     """
 
     incidents: list[Incident] = field(default_factory=list)
     superseded_runs: list[str] = field(default_factory=list)
     mirror_mended: bool = False
+    removed_objects: list[str] = field(default_factory=list)
 
 
 def watch(documents: str, spec: TaskSpec, *, now: datetime, deadline: timedelta) -> Steps[Findings]:
@@ -72,6 +75,7 @@ def watch(documents: str, spec: TaskSpec, *, now: datetime, deadline: timedelta)
     if missed is not None:
         found.incidents.append(missed)
     found.mirror_mended = yield from mend_mirror(spec.name)
+    found.removed_objects = yield from remove_old_objects(spec.name, now=now)
     return found
 
 

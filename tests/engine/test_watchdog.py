@@ -228,3 +228,51 @@ def test_one_task_s_trouble_does_not_keep_the_others_from_being_looked_after(
     assert engine.watch_tasks() is False
     assert "task not looked after task=collect_charge_locations" in capsys.readouterr().out
     assert world.status()["status"] == "failed"
+
+
+@pytest.fixture
+def old_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven days pass in no time: objects can't be made old, so what counts as old is changed."""
+    monkeypatch.setattr("shared.tasks.retention.RETENTION", timedelta(0))
+
+
+@pytest.mark.usefixtures("old_objects")
+def test_objects_that_nobody_can_want_are_removed(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Superseded results and strays of attempts that ended go; the last good result and the mirror stay."""
+    for number in range(3):
+        engine.execute_task("s", TASK, lambda number=number: [number], {"save_in": "storage"})  # type: ignore[misc]
+    own = world.status()["run"]["result"]["object"]
+    world.bucket.blob(f"tasks_data/{TASK.value}/gone.token.json").upload_from_string("[]")
+    assert len(world.objects()) == 5
+    assert "old results removed" in watched(engine, capsys)
+    assert world.objects() == {own, MIRROR}
+    assert TaskEngine().get_task_data(TASK) == [2]
+
+
+@pytest.mark.usefixtures("old_objects")
+def test_an_object_that_may_become_a_result_stays(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run at work has uploaded and not yet published: its token is not fenced out."""
+
+    def works() -> list[int]:
+        path = f"tasks_data/{TASK.value}/{world.status()['run']['id']}.{world.status()['run']['token']}.json"
+        world.bucket.blob(path).upload_from_string("[1]")
+        watched(TaskEngine(), capsys)
+        assert path in world.objects()
+        return [1]
+
+    assert engine.execute_task("s", TASK, works).status == "completed"
+
+
+def test_a_superseded_object_stays_for_seven_days(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever was handed its signed URL may use it that long."""
+    for number in range(2):
+        engine.execute_task("s", TASK, lambda number=number: [number], {"save_in": "storage"})  # type: ignore[misc]
+    before = world.objects()
+    watched(engine, capsys)
+    assert world.objects() == before

@@ -2,14 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from shared.tasks.names import contract_object
-from shared.tasks.steps import Commit, CopyObject, Read, ReadObject, ReadRunning
+from shared.tasks.steps import (
+    Commit,
+    CopyObject,
+    ListObjects,
+    Read,
+    ReadNextResult,
+    ReadObject,
+    ReadRunning,
+    RemoveObject,
+)
 from shared.tasks.writes import history_name, status_name
 from tests.model.memory_store import Documents, fields_of, run_document, task_document
 from tests.model.processes import (
     DOCUMENTS,
+    EPOCH,
     TASK,
     Choose,
     Ended,
@@ -26,6 +37,8 @@ STATUS = status_name(DOCUMENTS, TASK)
 HISTORY = history_name(DOCUMENTS, TASK, "")
 MIRROR = contract_object(TASK)
 DEAD = ("dead",)
+#: Older than anything is kept.
+LONG_AGO = EPOCH - timedelta(days=365)
 
 
 class Violation(AssertionError):
@@ -203,9 +216,20 @@ class Model:
         match request:
             case Upload(path, version):
                 objects[path] = (1, version)
-            case Remove(path):
+            case Remove(path) | RemoveObject(path):
                 self._check_removal(state, path)
                 objects.pop(path, None)
+            case ListObjects(folder):  # all of them old enough: what keeps an object is not its age alone
+                answer = ("value", tuple((path, LONG_AGO) for path in objects if path.startswith(folder)))
+            case ReadNextResult(after):
+                ends = [
+                    run_document(stored) for key, stored in state.documents.stored if key.startswith(HISTORY)
+                ]
+                later = any(
+                    run and run.state == "completed" and run.completed and run.completed > after
+                    for run in ends
+                )
+                answer = ("value", LONG_AGO if later else None)
             case ReadObject(path):
                 answer = ("value", objects.get(path, (0, None)))
             case CopyObject(source, target, generation):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared import logger
-from shared.tasks import decisions, protocol, writes
+from shared.tasks import decisions, protocol, retention, writes
 from shared.tasks.decisions import is_dead, is_superseded
 from shared.tasks.mirror import mend_mirror
 from shared.tasks.names import contract_object
@@ -156,9 +156,20 @@ def without_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writes, "_write_to", unconditional)
 
 
+def removing_by_age_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object that no result points to is nobody's, whoever may be about to publish it."""
+
+    def over_since(path: str, _token: str, created: Any, task: Any, _run: Any) -> Any:
+        yield from ()
+        return None if task.result is not None and task.result.path == path else created
+
+    monkeypatch.setattr(retention, "_over_since", over_since)
+
+
 @pytest.mark.parametrize(
     ("left_out", "where", "says"),
     [
+        (removing_by_age_alone, "one run, watched", "the result points to no object"),
         (by_token_alone, "one run, watched", "published without holding the task"),
         (without_history, "two ticks, a fault", "object was removed"),
         (removing_unclosed, "TTL", "object was removed"),

@@ -1,0 +1,1 @@
+"""Measures of the product, each a ratio within one run: `make bench`."""

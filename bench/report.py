@@ -1,0 +1,80 @@
+"""How measures are taken and told: interleaved, medians, a table for a person and JSON for a program."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+RESULTS = Path(__file__).with_name("results.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One measure.
+
+    Attributes:
+        name: what was measured against what.
+        value: the ratio of the medians.
+        limit: what is aimed at; None where the figure stands for itself.
+        parts: medians that the ratio is made of, milliseconds by name.
+        at_least: whether the limit is a lower one.
+    """
+
+    name: str
+    value: float
+    limit: float | None
+    parts: dict[str, float]
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the aim is met; None where there is none."""
+        if self.limit is None:
+            return None
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+def interleaved(ways: dict[str, Callable[[], object]], *, rounds: int, warm_up: int) -> dict[str, float]:
+    """Time several ways of doing a thing in turn, so that a machine that slows down slows all of them.
+
+    Args:
+        ways: what to do, by name.
+        rounds: how often each is timed.
+        warm_up: rounds before that are not.
+
+    Returns:
+        The median of each, milliseconds.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(warm_up + rounds):
+        for name, do in ways.items():
+            began = time.perf_counter()
+            do()
+            if number >= warm_up:
+                taken[name].append((time.perf_counter() - began) * 1000)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def tell(measures: Iterable[Measure]) -> bool:
+    """Print the table, write results.json, and return whether every aim is met."""
+    measures = list(measures)
+    width = max(len(measure.name) for measure in measures)
+    print(f"{'measure':<{width}}  {'ratio':>7}  {'aim':>8}  met  medians")
+    for measure in measures:
+        aim = "-" if measure.limit is None else f"{'≥' if measure.at_least else '≤'} {measure.limit:g}"
+        met = {None: "", True: "yes", False: "no"}[measure.met]
+        parts = ", ".join(f"{name} {value:.2f} ms" for name, value in measure.parts.items())
+        print(f"{measure.name:<{width}}  {measure.value:>7.2f}  {aim:>8}  {met:<3}  {parts}")
+    told = [
+        {"measure": each.name, "value": round(each.value, 3), "limit": each.limit, "met": each.met}
+        for each in measures
+    ]
+    RESULTS.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+    return all(measure.met is not False for measure in measures)

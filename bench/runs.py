@@ -1,0 +1,64 @@
+"""What a whole run of an empty task costs, beside the bare calls that the contract's original makes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from bench.report import Measure, interleaved
+from shared import firebase
+from shared.tasks import TaskEngine, TaskName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TASK = TaskName.collect_charge_cdrs
+DATA = [{"id": "1", "health": "good"}]
+ROUNDS, WARM_UP = 300, 150
+#: A run in the database is to cost no more than the original's calls.
+AIM = 1.0
+
+
+def measures() -> Iterator[Measure]:
+    """Measure each save mode, on an instance that ran the task last and on one that did not."""
+    for save_in in ("db", "none", "storage"):
+        warm = TaskEngine()
+        ways = {
+            "warm": run(lambda warm=warm: warm, save_in),  # type: ignore[misc]
+            "cold": run(TaskEngine, save_in),
+            "bare": bare(save_in),
+        }
+        parts = interleaved(ways, rounds=ROUNDS, warm_up=WARM_UP)
+        # In Storage the mirror is a second object: the figure stands with its parts.
+        limit = AIM if save_in == "db" else None
+        for name in ("warm", "cold"):
+            shown = {name: parts[name], "bare": parts["bare"]}
+            ratio = parts[name] / parts["bare"]
+            yield Measure(
+                f"run, {save_in}, {name} : bare calls", ratio, limit if name == "warm" else None, shown
+            )
+
+
+def run(engine: Callable[[], TaskEngine], save_in: str) -> Callable[[], Any]:
+    """A whole run of a task that does nothing."""
+    options = {"save_in": save_in, "debug_logs": False}
+    return lambda: engine().execute_task("bench", TASK, lambda: DATA, options)
+
+
+def bare(save_in: str) -> Callable[[], Any]:
+    """The contract's calls and nothing else: set, upload where Storage keeps the result, set with merge."""
+    reference = firebase.firestore_client().document("bench/original")
+    blob = firebase.bucket().blob("bench/original.json")
+
+    def original() -> None:
+        now = datetime.now(UTC)
+        reference.set({"source": "bench", "status": "running", "started": now, "timestamp": now, "error": ""})
+        data: Any = DATA if save_in == "db" else "no data to save"
+        if save_in == "storage":
+            blob.upload_from_string(json.dumps(DATA), content_type="application/json")
+            data = "https://storage.googleapis.com/signed"
+        now = datetime.now(UTC)
+        reference.set({"status": "completed", "completed": now, "timestamp": now, "data": data}, merge=True)
+
+    return original
