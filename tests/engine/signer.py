@@ -1,0 +1,33 @@
+"""A process as Cloud Run has it: credentials from the metadata server, no key. Prints a signed URL.
+
+`python -m tests.engine.signer IAM PATH`: IAM is where the IAM API is answered here, http://HOST:PORT.
+The one thing that is turned aside is the way to that host; libraries and product do what they do there.
+"""
+
+import sys
+from typing import Any
+
+import requests
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
+
+from shared.tasks.objects import Objects
+
+IAM_HOST = "https://iamcredentials.googleapis.com"
+
+
+def main(iam: str, path: str) -> None:
+    """Sign a URL."""
+    send = requests.adapters.HTTPAdapter.send
+
+    def to_here(self: Any, request: Any, **how: Any) -> Any:
+        request.url = request.url.replace(IAM_HOST, iam)
+        return send(self, request, **how)
+
+    requests.adapters.HTTPAdapter.send = to_here  # type: ignore[method-assign]
+    bucket = Client("p", AnonymousCredentials()).bucket("results")  # type: ignore[no-untyped-call]
+    print(Objects(lambda: bucket).signed_url(path))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
