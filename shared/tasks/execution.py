@@ -102,10 +102,10 @@ class Execution:
             self._work.start()
             self._hold()
             made = self._work.result()
-        except RunLost as error:
-            logger.warning("run lost", **self._names(), error=error)
-            return self._outcome("lost", str(error))
         except BaseException as error:
+            if isinstance(error, RunLost) and self._seen.lost:  # and not just a task that says so
+                logger.warning("run lost", **self._names(), error=error)
+                return self._outcome("lost", str(error))
             outcome = self._failed(error)
             if is_ordinary(error):
                 return outcome

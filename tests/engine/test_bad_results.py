@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.tasks import TaskEngine, TaskName
+from shared.tasks import DeadlineExceeded, RunLost, TaskEngine, TaskName
 from tests.engine.world import TASK, World
 
 
@@ -115,10 +115,12 @@ class Unspeakable(Exception):
     [
         (ValueError(), "ValueError"),
         (Unspeakable(), "Unspeakable: (its message can't be read)"),
+        (RunLost("says the task"), "RunLost: says the task"),
+        (DeadlineExceeded("says the task"), "DeadlineExceeded: says the task"),
         (ValueError("\ud800\x00"), "ValueError: ?\x00"),
         (ValueError("x" * 3_000_000), "ValueError: " + "x" * 1487 + "…"),
     ],
-    ids=["no message", "unreadable", "no Unicode", "huge"],
+    ids=["no message", "unreadable", "lost", "late", "no Unicode", "huge"],
 )
 def test_no_error_leaves_a_run_running(engine: TaskEngine, world: World, error: Exception, text: str) -> None:
     """Whatever a task raises, its status says failed (lessons 8, 9, 10)."""
