@@ -102,7 +102,7 @@ class Stack:
 
     def _start(self, name: str, command: Sequence[str | Path], *, cwd: Path, **added: str) -> processes.Part:
         # One locale for all parts, the cloud's: paths and logs must not depend on the person's.
-        environment = {**self.environment, "LC_ALL": "C.UTF-8", **added}
+        environment = {**self.environment, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8", **added}
         log = self._work / f"logs/{name.lower().replace(' ', '-')}.log"
         self._parts.append(part := processes.start(name, command, environment=environment, cwd=cwd, log=log))
         return part
