@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ValuePb = _document.Value.pb()
-DocumentPb = _document.Document.pb()
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

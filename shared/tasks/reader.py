@@ -68,8 +68,11 @@ class ResultReader:
         if entry is not None and self._is_fresh(entry, max_age):
             return entry.encoded
         # One asks. Whoever has something to serve meanwhile does, unless it wants no age at all.
-        if not self._locks[task].acquire(blocking=entry is None or entry.version is None or max_age <= 0):
-            return entry.encoded if entry is not None else NO_RESULT
+        servable = (
+            entry if entry is not None and entry.version and self._is_fresh(entry, STALE_SECONDS) else None
+        )
+        if not self._locks[task].acquire(blocking=servable is None or max_age <= 0):
+            return NO_RESULT if servable is None else servable.encoded
         try:
             entry = self._cache.result(task)
             if entry is not None and (self._is_fresh(entry, max_age) or self._is_current(task, entry)):
