@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import time
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class Measure:
 def interleaved(ways: dict[str, Callable[[], object]], *, rounds: int, warm_up: int) -> dict[str, float]:
     """Time several ways of doing a thing in turn, so that a machine that slows down slows all of them.
 
+    Who comes first changes with each round: what a way leaves behind falls on each of the others alike.
+
     Args:
         ways: what to do, by name.
         rounds: how often each is timed.
@@ -53,8 +56,11 @@ def interleaved(ways: dict[str, Callable[[], object]], *, rounds: int, warm_up: 
         The median of each, milliseconds.
     """
     taken: dict[str, list[float]] = {name: [] for name in ways}
+    names = list(ways)
     for number in range(warm_up + rounds):
-        for name, do in ways.items():
+        random.Random(number).shuffle(names)  # noqa: S311  (an order, no secret)
+        for name in names:
+            do = ways[name]
             began = time.perf_counter()
             do()
             if number >= warm_up:

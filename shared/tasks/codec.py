@@ -15,7 +15,7 @@ from google.cloud.firestore_v1.types import document as _document
 from google.protobuf.timestamp_pb2 import Timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 ValuePb = _document.Value.pb()
 
@@ -33,28 +33,8 @@ def encode(value: Any, target: Any) -> None:
         TypeError: a type that the engine never writes.
         ValueError: an int beyond 64 bits or a string that is no Unicode text.
     """
-    if isinstance(value, str):
-        target.string_value = value
-    elif value is None:
-        target.null_value = 0
-    elif isinstance(value, bool):  # before int, which it is too
-        target.boolean_value = value
-    elif isinstance(value, int):
-        target.integer_value = value
-    elif isinstance(value, float):
-        target.double_value = value
-    elif isinstance(value, dict):
-        target.map_value.SetInParent()  # an empty map is a value, too
-        encode_fields(value, target.map_value.fields)
-    elif isinstance(value, list | tuple):
-        array = target.array_value
-        array.SetInParent()
-        for item in value:
-            encode(item, array.values.add())
-    elif isinstance(value, datetime):
-        target.timestamp_value.CopyFrom(to_timestamp(value))
-    else:
-        raise TypeError(f"{type(value).__name__} is no type that the engine writes")
+    write = _ENCODERS.get(type(value)) or _encoder_of(value)
+    write(value, target)
 
 
 def encode_fields(values: Mapping[str, Any], fields: Any) -> None:
@@ -92,6 +72,43 @@ def to_datetime(timestamp: Timestamp) -> datetime:
     return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1_000)
 
 
+def _encode_map(value: dict[str, Any], target: Any) -> None:
+    target.map_value.SetInParent()  # an empty map is a value, too
+    encode_fields(value, target.map_value.fields)
+
+
+def _encode_array(value: Sequence[Any], target: Any) -> None:
+    target.array_value.SetInParent()
+    add = target.array_value.values.add
+    for item in value:
+        encode(item, add())
+
+
+def _encode_time(value: datetime, target: Any) -> None:
+    since = value - _EPOCH
+    moment = target.timestamp_value
+    moment.seconds, moment.nanos = since.days * 86_400 + since.seconds, since.microseconds * 1_000
+
+
+def _encoder_of(value: object) -> Callable[[Any, Any], None]:
+    """Find the encoder of a type that derives from one of these."""
+    for kind, write in _ENCODERS.items():  # bool before int, which it is too
+        if isinstance(value, kind):
+            return write
+    raise TypeError(f"{type(value).__name__} is no type that the engine writes")
+
+
+_ENCODERS: dict[type, Callable[[Any, Any], None]] = {
+    str: lambda value, target: setattr(target, "string_value", value),
+    type(None): lambda _, target: setattr(target, "null_value", 0),
+    bool: lambda value, target: setattr(target, "boolean_value", value),
+    int: lambda value, target: setattr(target, "integer_value", value),
+    float: lambda value, target: setattr(target, "double_value", value),
+    datetime: _encode_time,
+    dict: _encode_map,
+    list: _encode_array,
+    tuple: _encode_array,
+}
 _DECODERS: dict[str, Any] = {
     "map_value": lambda value: decode_fields(value.map_value.fields),
     "array_value": lambda value: [decode(item) for item in value.array_value.values],

@@ -31,6 +31,7 @@ from shared.tasks.steering import resume, suspend
 from shared.tasks.steps import perform
 from shared.tasks.store import Store
 from shared.tasks.watch import watch
+from shared.tasks.workers import Workers
 from shared.tasks.writes import RunIdentity, run_id_of
 
 if TYPE_CHECKING:
@@ -64,7 +65,11 @@ class TaskEngine:
         clock = clock or SystemClock()
         self.cache = CacheManager(clock)
         self._parts = Parts(
-            store or Store(firebase.firestore_wire), objects or Objects(firebase.bucket), self.cache, clock
+            store or Store(firebase.firestore_wire),
+            objects or Objects(firebase.bucket),
+            self.cache,
+            clock,
+            Workers(),
         )
         self._reader = ResultReader(self._parts.store, self._parts.objects, self.cache, clock)
         self._new_token = new_token

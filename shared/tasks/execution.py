@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shared.tasks.document import TaskDocument
     from shared.tasks.objects import Objects
     from shared.tasks.store import Store
+    from shared.tasks.workers import Workers
     from shared.tasks.writes import RunIdentity
 
 #: Seconds within which a task is taken, or the delivery is given up.
@@ -43,12 +44,13 @@ EXTEND_AGAIN_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What runs need of the world: documents, objects, this instance's cache, and time."""
+    """What runs need of the world: documents, objects, this instance's cache and threads, and time."""
 
     store: Store
     objects: Objects
     cache: CacheManager
     clock: Clock
+    workers: Workers
 
 
 class Execution:
@@ -78,7 +80,7 @@ class Execution:
         self._deadline = self._began + options.deadline_seconds
         self._attempt = Attempt(run, options, parts.store, parts.clock)
         self._seen = TaskRun(run, self._deadline, parts.clock, self._attempt.record_progress)
-        self._work: Work[Publication] = Work(task, self._seen, self._prepared, parts.clock)
+        self._work: Work[Publication] = Work(task, self._seen, self._prepared, parts.clock, parts.workers)
 
     def carry_out(self, remembered: TaskDocument | None) -> TaskOutcome:
         """Start, work, publish.

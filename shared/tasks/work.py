@@ -1,4 +1,4 @@
-"""The task's own work, in a thread of its own, so that its run can be held and can end in time.
+"""The task's own work, on a thread of its own, so that its run can be held and can end in time.
 
 Python can't stop a thread. A task that outlives its deadline is left behind, and known: its
 instance takes no other run of the task while that thread lives.
@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import inspect
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from shared.tasks.clock import Clock
     from shared.tasks.run import TaskRun
+    from shared.tasks.workers import Workers
 
 Made = TypeVar("Made")
 
@@ -30,6 +32,7 @@ class Work(Generic[Made]):
         then: makes of what the task returned what is to be published, still on the task's
             thread and its deadline: an upload may take as long as a task.
         clock: the time.
+        workers: give the thread.
 
     Attributes:
         done: set once the work has ended, in whatever way.
@@ -39,7 +42,12 @@ class Work(Generic[Made]):
     """
 
     def __init__(
-        self, task: Callable[..., Any], run: TaskRun, then: Callable[[Any], Made], clock: Clock
+        self,
+        task: Callable[..., Any],
+        run: TaskRun,
+        then: Callable[[Any], Made],
+        clock: Clock,
+        workers: Workers,
     ) -> None:
         self.done = threading.Event()
         self.made: Made | None = None
@@ -49,10 +57,8 @@ class Work(Generic[Made]):
         self._run = run
         self._then = then
         self._clock = clock
-        context = contextvars.copy_context()  # the request's trace goes with the task
-        self._thread = threading.Thread(
-            target=context.run, args=(self._work,), name=f"task {run.task_name.value}", daemon=True
-        )
+        self._workers = workers
+        self._started = False
 
     def start(self) -> None:
         """Begin.
@@ -60,7 +66,9 @@ class Work(Generic[Made]):
         Raises:
             RuntimeError: the process can start no more threads.
         """
-        self._thread.start()
+        context = contextvars.copy_context()  # the request's trace goes with the task
+        self._workers.hand(partial(context.run, self._work))
+        self._started = True
 
     def result(self) -> Made:
         """Return what `then` made of the task's result, once the work is done.
@@ -77,7 +85,7 @@ class Work(Generic[Made]):
     @property
     def alive(self) -> bool:
         """Whether the task is still at work."""
-        return self._thread.is_alive()
+        return self._started and not self.done.is_set()
 
     def _work(self) -> None:
         began = self._clock.monotonic()

@@ -430,14 +430,11 @@ def _write_to(
     write.update.name = name
     if mask is not None:
         write.update_mask.field_paths.extend(mask)
-        fields = {key: value for key, value in fields.items() if key in _roots(mask)}
+        roots = {path.partition(".")[0] for path in mask}
+        fields = {key: value for key, value in fields.items() if key in roots}
     encode_fields(fields, write.update.fields)
     if on is not None:
         write.current_document.update_time.CopyFrom(on)
     elif create or must_exist:
         write.current_document.exists = must_exist
     return write
-
-
-def _roots(mask: Iterable[str]) -> set[str]:
-    return {path.partition(".")[0] for path in mask}

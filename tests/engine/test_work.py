@@ -12,6 +12,7 @@ import pytest
 from shared.tasks import DeadlineExceeded, RunLost, TaskName, TaskRun
 from shared.tasks.clock import SystemClock
 from shared.tasks.work import Work, call_task
+from shared.tasks.workers import Workers
 from shared.tasks.writes import RunIdentity
 
 
@@ -63,7 +64,7 @@ def test_the_context_of_the_caller_goes_with_the_task(run: TaskRun) -> None:
     """What the request set, its trace say, holds in the task's thread."""
     seen = contextvars.ContextVar("seen", default="")
     seen.set("mine")
-    work = Work(seen.get, run, lambda value: value, SystemClock())
+    work = Work(seen.get, run, lambda value: value, SystemClock(), Workers())
     work.start()
     assert work.done.wait(10)
     assert work.made == "mine"
@@ -75,7 +76,7 @@ def test_what_a_task_raises_is_kept_for_the_caller(run: TaskRun) -> None:
     def task() -> None:
         raise SystemExit(3)
 
-    work = Work(task, run, lambda value: value, SystemClock())
+    work = Work(task, run, lambda value: value, SystemClock(), Workers())
     work.start()
     assert work.done.wait(10)
     assert isinstance(work.error, SystemExit)
