@@ -114,17 +114,6 @@ class Objects:
             raise ResultUnavailable(f"Storage could not be read: {path}: {type(error).__name__}") from error
         return _decompress(stored, path)
 
-    def version(self, path: str) -> str | None:
-        """Return the version in an object's metadata; None where it carries none, or is gone.
-
-        Raises:
-            ResultUnavailable: Storage did not answer.
-        """
-        try:
-            return self.metadata(path)[1]
-        except Exception as error:
-            raise ResultUnavailable(f"Storage could not be read: {path}: {type(error).__name__}") from error
-
     def signed_url(self, path: str) -> str:
         """Return a URL that reads the object without credentials for seven days.
 

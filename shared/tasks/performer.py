@@ -15,9 +15,13 @@ from shared.tasks.steps import (
     ObjectRequest,
     Pause,
     Read,
+    ReadContent,
     ReadNextResult,
     ReadObject,
+    ReadRequest,
+    ReadResult,
     ReadRunning,
+    ReadVersion,
     RemoveObject,
     Request,
 )
@@ -67,24 +71,35 @@ class Performer:
             StoreError: Firestore did not do what was asked.
             GoogleAPIError: Storage did not.
             ObjectGone: the object to be copied is not there.
+            ResultUnavailable: an object's content could not be read.
         """
         match request:
-            case Read(run_id, seconds):
-                bound = self._store.read_seconds
-                seconds = bound if seconds is None else min(seconds, bound)
-                return self._store.read_for_decision(self._task, run_id, seconds=seconds)
             case Commit(writes, seconds):
                 return self._store.commit(writes, seconds=seconds)
             case Pause(tries):
                 longest = min(FIRST_PAUSE * 2**tries, LONGEST_PAUSE)
                 self._clock.sleep(random.uniform(longest / 2, longest))  # noqa: S311  (jitter is no secret)
                 return None
-            case ReadRunning():
-                return self._store.running_histories(self._task)
-            case ReadNextResult(after):
-                return self._store.next_result(self._task, after)
-            case ReadObject() | CopyObject() | ListObjects() | RemoveObject():
+            case ReadObject() | ReadContent() | CopyObject() | ListObjects() | RemoveObject():
                 return self._on_object(request)
+            case _:
+                return self._read(request)
+
+    def _read(self, request: ReadRequest) -> Any:
+        store = self._store
+        match request:
+            case Read(run_id, seconds):
+                bound = store.read_seconds
+                seconds = bound if seconds is None else min(seconds, bound)
+                return store.read_for_decision(self._task, run_id, seconds=seconds)
+            case ReadResult():
+                return store.read_result(self._task)
+            case ReadVersion(seconds):
+                return store.read_version(self._task, seconds=seconds)
+            case ReadRunning():
+                return store.running_histories(self._task)
+            case ReadNextResult(after):
+                return store.next_result(self._task, after)
 
     def _on_object(self, request: ObjectRequest) -> Any:
         objects = self._objects
@@ -96,6 +111,8 @@ class Performer:
         match request:
             case ReadObject(path):
                 return objects.metadata(path, seconds=seconds)
+            case ReadContent(path):
+                return objects.read(path)
             case ListObjects(folder):
                 return objects.listed(folder)
             case RemoveObject(path):

@@ -14,7 +14,7 @@ from shared.tasks.document import ResultPointer
 from shared.tasks.errors import ResultNotKept, ResultNotStorable, WriteRejected
 from shared.tasks.mirror import mend_mirror
 from shared.tasks.names import NO_DATA, TaskSaveOptions, run_object
-from shared.tasks.reader import NO_RESULT
+from shared.tasks.reading import NO_RESULT
 from shared.tasks.results import normalise
 from shared.tasks.steps import perform
 

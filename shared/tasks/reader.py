@@ -1,23 +1,22 @@
-"""How a result is read: from the instance's cache while it is the present one, else from its source.
+"""How a result is served: from the instance's cache while it is the present one, else read anew.
 
-A result and its version come from one read of S, so they can't disagree. "No data" is an
-answer; an outage is an error, unless a result is at hand that is not too old.
+`reading` says how. "No data" is an answer; an outage is an error, unless a result is at hand
+that is not too old.
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-import orjson
+from typing import TYPE_CHECKING
 
 from shared import logger
 from shared.tasks.cache import CachedResult
-from shared.tasks.document import SAVED_BY_CONTRACT, TaskDocument
-from shared.tasks.errors import ResultUnavailable, StoreUnavailable
-from shared.tasks.names import TaskName, contract_object
-from shared.tasks.results import normalise
+from shared.tasks.errors import ResultUnavailable, StoreError, StoreUnavailable, TaskError
+from shared.tasks.names import TaskName
+from shared.tasks.performer import Performer
+from shared.tasks.reading import NO_RESULT, is_present, read_result, read_stored
+from shared.tasks.steps import Steps, Value, perform
 
 if TYPE_CHECKING:
     from shared.tasks.cache import CacheManager
@@ -31,10 +30,6 @@ CHECK_SECONDS = 2.0
 STALE_SECONDS = 300.0
 #: Seconds after a check that failed until the next.
 ASK_AGAIN_SECONDS = 2.0
-#: Reads of S before an object that is not there is an error: it was replaced between two reads.
-FETCH_TRIES = 4
-
-NO_RESULT = b"[]"
 
 
 class ResultReader:
@@ -87,16 +82,7 @@ class ResultReader:
         Raises:
             ResultUnavailable: Firestore or Storage did not answer.
         """
-        for _ in range(FETCH_TRIES):
-            result = self._document(task).result
-            if result is None or result.saved_in != "storage" or result.path is None:
-                return self._at_contract_path(task)
-            found = self._objects.read(result.path)
-            if found is not None:
-                return found
-        raise ResultUnavailable(
-            f"the stored result of {task.value} was replaced at each of {FETCH_TRIES} reads"
-        )
+        return self._performed(task, read_stored(task))
 
     def _is_fresh(self, entry: CachedResult, max_age: float) -> bool:
         """Tell whether an entry may be served unasked: young enough, or asked for in vain just now."""
@@ -111,7 +97,7 @@ class ResultReader:
             return False
         began = self._clock.monotonic()
         try:
-            document = self._store.read_version(task, seconds=CHECK_SECONDS)
+            current = perform(is_present(entry.version, seconds=CHECK_SECONDS), self._on(task))
         except StoreUnavailable as error:
             if began - entry.checked_at >= STALE_SECONDS:
                 raise ResultUnavailable(
@@ -120,63 +106,27 @@ class ResultReader:
             logger.warning("serving a result that can't be checked", task=task.value, error=error)
             self._cache.replace_result(task, entry, replace(entry, failed_at=self._clock.monotonic()))
             return True
-        if document.result_version != entry.version:
-            return False
-        self._cache.replace_result(task, entry, replace(entry, checked_at=began, failed_at=None))
-        return True
+        if current:
+            self._cache.replace_result(task, entry, replace(entry, checked_at=began, failed_at=None))
+        return current
 
     def _fetch(self, task: TaskName, seen: CachedResult | None) -> bytes:
-        for _ in range(FETCH_TRIES):
-            began = self._clock.monotonic()
-            document, data = self._whole(task)
-            encoded = self._value(task, document, data)
-            if encoded is not None:
-                entry = CachedResult(encoded, document.result_version, began)
-                self._cache.replace_result(task, seen, entry)
-                return encoded
-        raise ResultUnavailable(
-            f"{task.value}: its stored result is missing or was replaced at each of {FETCH_TRIES} reads"
-        )
+        began = self._clock.monotonic()
+        found = self._performed(task, read_result(task))
+        self._cache.replace_result(task, seen, CachedResult(found.encoded, found.version, began))
+        return found.encoded
 
-    def _value(self, task: TaskName, document: TaskDocument, data: Any) -> bytes | None:
-        """Return the result that S holds or points to; None where S must be read again."""
-        result = document.result
-        if result is None or result.saved_in == SAVED_BY_CONTRACT:
-            return self._contract_value(task, data)
-        if result.saved_in == "storage" and result.path is not None:
-            return self._objects.read(result.path)
-        return orjson.dumps(data) if result.saved_in == "db" else NO_RESULT
-
-    def _contract_value(self, task: TaskName, data: Any) -> bytes | None:
-        """Read `data` as the contract says ("`get_task_data`", Firestore and Storage fallback)."""
-        if isinstance(data, str) and data.startswith("http"):
-            encoded = self._at_contract_path(task)
-            if encoded is None:
-                return NO_RESULT
-            # An object with a version is this engine's mirror, not what the original means.
-            return encoded if self._objects.version(contract_object(task)) is None else None
-        if isinstance(data, list | dict):
-            return normalise(data).encoded  # the original's may hold times
-        return NO_RESULT
-
-    def _at_contract_path(self, task: TaskName) -> bytes | None:
-        """Read what anybody may have stored there; what this engine stores elsewhere needs no look."""
-        encoded = self._objects.read(contract_object(task))
-        if encoded is not None:
-            try:
-                orjson.loads(encoded)
-            except orjson.JSONDecodeError as error:
-                raise ResultUnavailable(f"{task.value}: its stored result is no JSON") from error
-        return encoded
-
-    def _document(self, task: TaskName) -> TaskDocument:
+    def _performed(self, task: TaskName, steps: Steps[Value]) -> Value:
         try:
-            return self._store.read_version(task)
-        except StoreUnavailable as error:
-            raise ResultUnavailable(f"{task.value}: its status can't be read; try again later") from error
-
-    def _whole(self, task: TaskName) -> tuple[TaskDocument, Any]:
-        try:
-            return self._store.read_result(task)
-        except StoreUnavailable as error:
+            return perform(steps, self._on(task))
+        except StoreError as error:
             raise ResultUnavailable(f"{task.value}: its result can't be read; try again later") from error
+        except TaskError:
+            raise
+        except Exception as error:
+            raise ResultUnavailable(
+                f"{task.value}: Storage could not be read: {type(error).__name__}; try again later"
+            ) from error
+
+    def _on(self, task: TaskName) -> Performer:
+        return Performer(task, self._clock, self._store, self._objects)

@@ -25,6 +25,18 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadResult:
+    """Read S whole; answered with it and its `data`, decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadVersion:
+    """Read of S what tells whether its result is another; answered with that."""
+
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReadRunning:
     """Find the histories that say running; answered with run ids and their H."""
 
@@ -47,6 +59,13 @@ class Pause:
 @dataclass(frozen=True, slots=True)
 class ReadObject:
     """Read an object's metadata; answered with its generation (0: there is none) and its version."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadContent:
+    """Read an object whole; answered with its JSON, or None where there is none."""
 
     path: str
 
@@ -84,8 +103,9 @@ class ReadNextResult:
     after: datetime
 
 
-ObjectRequest: TypeAlias = ReadObject | CopyObject | ListObjects | RemoveObject
-Request: TypeAlias = Read | ReadRunning | ReadNextResult | Commit | Pause | ObjectRequest
+ObjectRequest: TypeAlias = ReadObject | ReadContent | CopyObject | ListObjects | RemoveObject
+ReadRequest: TypeAlias = Read | ReadResult | ReadVersion | ReadRunning | ReadNextResult
+Request: TypeAlias = ReadRequest | Commit | Pause | ObjectRequest
 Steps: TypeAlias = Generator[Request, Any, Value]
 
 

@@ -144,6 +144,25 @@ def test_a_mirror_of_ours_is_not_taken_for_a_result_of_the_originals(
         TaskEngine().get_task_data(TASK)
 
 
+def test_an_object_that_the_original_replaces_meanwhile_is_not_taken_for_the_earlier_result(
+    world: World,
+) -> None:
+    """The original overwrites its object before it says so: nothing is served that it may never publish."""
+    stored = world.bucket.blob(CONTRACT_PATH)
+    stored.upload_from_string('["first"]')
+    world.write(original(data="https://storage.googleapis.com/x"))
+    engine = TaskEngine()
+    read = engine._parts.objects.read
+
+    def meanwhile(path: str) -> bytes | None:
+        world.write({"source": "ts", "status": "running", "started": MOMENT, "timestamp": MOMENT})
+        stored.upload_from_string('["never published"]')
+        return read(path)
+
+    engine._parts.objects.read = meanwhile  # type: ignore[method-assign]  # lets time pass, and reads for real
+    assert engine.get_task_data(TASK) == []
+
+
 def test_within_max_age_a_result_is_served_from_the_cache(
     far_engine: TaskEngine, world: World, line: Line
 ) -> None:
