@@ -9,11 +9,16 @@ from emulators.environment import PROJECT, Addresses
 from emulators.errors import StackError
 from emulators.loopback import request as ask
 from emulators.stack import running
+from tests.reliability import Reliability
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`make test-full` runs what takes too long for each change."""
     parser.addoption("--full", action="store_true", help="run the tests marked full, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Reliability(config), "reliability")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by mark

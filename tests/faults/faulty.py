@@ -74,7 +74,9 @@ class Faulty(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
         options = {name: value for name, value in options.items() if name != "max_allowed_time"}
         send = lambda: requests.Session.request(self, method, url, *arguments, **options)  # noqa: E731
-        return self._around(f"{method} {url}", send, requests.ConnectionError, lambda answer: answer.content)
+        return self._around(
+            _storage_call(method, url), send, requests.ConnectionError, lambda answer: answer.content
+        )
 
     def _around(
         self, what: str, send: Callable[[], Any], error: type[Exception], finish: Callable[[Any], Any]
@@ -94,6 +96,15 @@ class Faulty(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
                 os.kill(os.getpid(), signal.SIGKILL)
             raise error
         return answer
+
+
+def _storage_call(method: str, url: str) -> str:
+    path = url.partition("?")[0]
+    if "/upload/" in path:
+        return "upload"
+    if "/rewriteTo/" in path:
+        return "rewrite"
+    return f"{method} {'object' if '/o/' in path else 'bucket'}"
 
 
 class HastyClock(SystemClock):

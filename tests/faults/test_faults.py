@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,8 @@ import pytest
 from shared.tasks import TaskEngine, TaskSpec
 from tests.engine.world import TASK, World
 from tests.faults.faulty import KINDS, Fault, faulty_engine
+
+Record = Callable[[str, object], None]
 
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE, HIT, AFTER = (datetime(2026, 11, 24, 12, minute, tzinfo=UTC) for minute in (0, 5, 10))
@@ -111,21 +113,26 @@ def check(world: World, save_in: str, data: list[str], runs: int) -> None:
 
 
 @pytest.mark.parametrize("save_in", COUNT)
-def test_the_calls_are_these(world: World, save_in: str) -> None:
+def test_the_calls_are_these(world: World, save_in: str, record_property: Record) -> None:
     """The harness strikes at each call there is: a run makes no more than it counts on."""
     engine, faulty = faulty_engine(Fault(0))
     engine.execute_task("s", TASK, lambda: ["x"], {"save_in": save_in})
+    record_property("calls", (save_in, faulty.calls))
     assert len(faulty.calls) == COUNT[save_in], faulty.calls
 
 
 @pytest.mark.parametrize(("save_in", "at", "kind"), SOME)
-def test_a_fault_is_survived(world: World, save_in: str, at: int, kind: str) -> None:
+def test_a_fault_is_survived(world: World, save_in: str, at: int, kind: str, record_property: Record) -> None:
     """The result is right, each run is once in the history, and readers always had the last good one."""
+    record_property("fault", (save_in, at, kind))
     survives(world, Fault(at, kind), save_in)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(("save_in", "at", "kind"), [each for each in EVERY if each not in SOME])
-def test_every_fault_is_survived(world: World, save_in: str, at: int, kind: str) -> None:
+def test_every_fault_is_survived(
+    world: World, save_in: str, at: int, kind: str, record_property: Record
+) -> None:
     """The same for all calls and kinds."""
+    record_property("fault", (save_in, at, kind))
     survives(world, Fault(at, kind), save_in)
