@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-full bench lint format requirements clean
+.PHONY: help run demo test test-full soak bench lint format requirements clean
 
 T ?= tests
 PIP := venv/bin/python -m pip --disable-pip-version-check
@@ -24,6 +24,9 @@ test: $(DEPENDENCIES) ## all tests, those that need no stack first
 
 test-full: $(DEPENDENCIES) ## all tests with larger bounds and more rounds: takes long
 	@venv/bin/python -m pytest --full $(T)
+
+soak: $(DEPENDENCIES) ## ten minutes, or SOAK_SECONDS, of ticks, random faults and readers: nothing lost, nothing twice
+	@venv/bin/python -m emulators exec -- venv/bin/python -m tests.soak
 
 bench: $(DEPENDENCIES) ## measures, as ratios within one run
 	@venv/bin/python -m emulators exec -- venv/bin/python -m bench

@@ -81,10 +81,7 @@ class Faulty(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
     def _around(
         self, what: str, send: Callable[[], Any], error: type[Exception], finish: Callable[[Any], Any]
     ) -> Any:
-        with self._lock:
-            self.calls.append(what.rpartition("/")[2])
-            struck = self._fault.at <= len(self.calls) <= self._fault.last and self._fault.at > 0
-        kind = self._fault.kind if struck else ""
+        kind = self._strikes(what.rpartition("/")[2])
         if kind == "kill before":
             os.kill(os.getpid(), signal.SIGKILL)
         if kind.startswith("fail"):
@@ -96,6 +93,13 @@ class Faulty(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
                 os.kill(os.getpid(), signal.SIGKILL)
             raise error
         return answer
+
+    def _strikes(self, call: str) -> str:
+        """Count a call; return what happens to it, if anything does."""
+        with self._lock:
+            self.calls.append(call)
+            struck = self._fault.at <= len(self.calls) <= self._fault.last and self._fault.at > 0
+        return self._fault.kind if struck else ""
 
 
 def _storage_call(method: str, url: str) -> str:
@@ -122,13 +126,19 @@ class HastyClock(SystemClock):
 
 def faulty_engine(fault: Fault) -> tuple[TaskEngine, Faulty]:
     """An instance of its own whose calls meet the fault."""
-    near = firebase.firestore_wire()
     faulty = Faulty(fault)
+    return engine_behind(faulty, HastyClock(), document_seconds=0.3, object_seconds=0.5), faulty
+
+
+def engine_behind(
+    faulty: Faulty, clock: SystemClock, *, document_seconds: float, object_seconds: float
+) -> TaskEngine:
+    """An instance of its own; seconds bound a call to Firestore, and one to Storage with its repetitions."""
+    near = firebase.firestore_wire()
     wire = FirestoreWire(grpc.intercept_channel(near.channel, faulty), near.database, near.metadata)
     bucket = Storage(project=firebase.bucket().client.project, _http=faulty).bucket(firebase.bucket().name)
-    engine = TaskEngine(
-        Store(lambda: wire, call_seconds=0.3),
-        Objects(lambda: bucket, call_seconds=2.0, total_seconds=0.5),
-        clock=HastyClock(),
+    return TaskEngine(
+        Store(lambda: wire, call_seconds=document_seconds),
+        Objects(lambda: bucket, call_seconds=2.0, total_seconds=object_seconds),
+        clock=clock,
     )
-    return engine, faulty

@@ -1,0 +1,31 @@
+"""`make soak`: ten minutes, or SOAK_SECONDS, of ticks, faults and readers; exit code 1 on any finding."""
+
+import os
+import secrets
+import sys
+
+from shared import firebase
+from shared.tasks import TaskName
+from tests.soak.soak import Soak
+from tests.soak.verdict import findings, look, table
+
+
+def tell(line: str) -> None:
+    print(line, flush=True)  # noqa: T201  (a person waits)
+
+
+def main() -> int:
+    """Soak, and say what was found."""
+    seconds = float(os.environ.get("SOAK_SECONDS") or 600)
+    seed = int(os.environ.get("SOAK_SEED") or secrets.randbelow(1_000_000))
+    tell(f"Soaking for {seconds:g} s; SOAK_SEED={seed} repeats the choices.")
+    record = Soak(seed, tell).run(seconds=seconds)
+    left = {task: look(firebase.firestore_client(), firebase.bucket(), task) for task in TaskName}
+    found = findings(record, left)
+    for line in table(record, left, found):
+        tell(line)
+    return 1 if any(found.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

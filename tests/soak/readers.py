@@ -1,0 +1,74 @@
+"""Readers of the soak: one process, all the time, through a cold engine each and through a warm one."""
+
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from shared.tasks import TaskEngine, TaskName, TaskSpec, register
+from tests.soak.instance import identity
+
+#: Seconds for which the warm reader serves a result unasked.
+MAX_AGE = 1.0
+#: Reads told at once.
+BATCH = 50
+#: Seconds between two reads: there are two cores for all.
+PACE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One read.
+
+    Attributes:
+        reader: "cold", "warm", or "unchecked": a warm one that told that it could not ask.
+        task: whose result.
+        began, ended: when, seconds of the machine's clock.
+        what: what was read, as `identity` tells it, or the error.
+    """
+
+    reader: str
+    task: TaskName
+    began: float
+    ended: float
+    what: Any
+
+
+def serve(pipe: Connection) -> None:
+    """Read until told to end; tell what was read."""
+    for name in TaskName:
+        register(TaskSpec(name, max_age_seconds=MAX_AGE))
+    over, lock = threading.Event(), threading.Lock()
+    readers = [threading.Thread(target=read, args=(warm, pipe, lock, over)) for warm in (TaskEngine(), None)]
+    for reader in readers:
+        reader.start()
+    pipe.recv()
+    over.set()
+    for reader in readers:
+        reader.join()
+
+
+def read(warm: TaskEngine | None, pipe: Connection, lock: threading.Lock, over: threading.Event) -> None:
+    seen: list[Seen] = []
+    while not over.wait(PACE):
+        seen.extend(look(warm, task) for task in TaskName)
+        if len(seen) >= BATCH:
+            with lock:
+                pipe.send(seen)
+            seen = []
+    with lock:
+        pipe.send(seen)
+
+
+def look(warm: TaskEngine | None, task: TaskName) -> Seen:
+    engine = warm or TaskEngine()
+    began = time.time()
+    try:
+        what: Any = identity(engine.get_task_data(task))
+    except Exception as error:  # noqa: BLE001  (any error is a finding)
+        what = repr(error)
+    ended = time.time()
+    entry = engine.cache.result(task)
+    unchecked = entry is not None and entry.failed_at is not None
+    return Seen("unchecked" if unchecked else "warm" if warm else "cold", task, began, ended, what)
