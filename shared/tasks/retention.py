@@ -37,7 +37,8 @@ def remove_old_objects(name: TaskName, *, now: datetime) -> Steps[list[str]]:
         GoogleAPIError: Storage did not.
     """
     removed: list[str] = []
-    for path, created in (yield ListObjects(f"{STORAGE_FOLDER}/{name.value}/")):
+    stored = yield ListObjects(f"{STORAGE_FOLDER}/{name.value}/")
+    for path, created in stored:
         if now - created < RETENTION or len(removed) >= MOST_REMOVALS:
             continue
         run_id, token = _attempt_of(path)

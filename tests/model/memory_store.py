@@ -1,7 +1,8 @@
 """Firestore as far as the run protocol needs it: documents, masks, conditions, one commit at a time.
 
-Applies the very writes that `shared.tasks.writes` builds. Immutable, so that a model can keep
-every state it has seen; times are kept, versions are counted.
+Applies the very writes that `shared.tasks.writes` builds. Immutable, and equal ones are one and
+the same object, so that a model can keep every state it has seen and tell it quickly; times are
+kept, versions are counted.
 """
 
 from collections.abc import Iterable
@@ -17,41 +18,65 @@ from shared.tasks.document import RunDocument, TaskDocument
 Frozen = tuple[tuple[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """A document: its version, and its fields as nested sorted pairs."""
+    """A document: its version, and its fields as nested sorted pairs. Made by `_stored` alone."""
 
     version: int
     fields: Frozen
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Documents:
-    """All documents, and how many commits there were."""
+    """All documents, by name. Made by `documents_of` alone.
 
-    stored: tuple[tuple[str, Stored], ...] = ()
-    commits: int = 0
+    Attributes:
+        stored: the documents.
+        floor: the highest version that a removed document had: a new one is newer.
+    """
+
+    stored: tuple[tuple[str, Stored], ...]
+    floor: int
 
     def get(self, name: str) -> Stored | None:
         """The document of that name."""
-        return dict(self.stored).get(name)
+        return next((stored for key, stored in self.stored if key == name), None)
 
     def without(self, name: str) -> "Documents":
         """The documents but for one, which TTL has removed."""
-        return Documents(tuple(item for item in self.stored if item[0] != name), self.commits)
+        left = tuple(item for item in self.stored if item[0] != name)
+        return documents_of(
+            left, max(self.floor, *(each.version for key, each in self.stored if key == name))
+        )
 
     def commit(self, writes: Iterable[Any]) -> "Documents | None":
         """The documents after these writes; None where a condition does not hold."""
         stored = dict(self.stored)
-        version = self.commits + 1
         for write in writes:
             present = stored.get(write.update.name)
             if not _holds(write, present):
                 return None
             fields = _applied(write, present)
             if present is None or present.fields != fields:  # a write that changes nothing moves no version
-                stored[write.update.name] = Stored(version, fields)
-        return Documents(tuple(sorted(stored.items(), key=lambda item: item[0])), version)
+                stored[write.update.name] = _stored((present.version if present else self.floor) + 1, fields)
+        return documents_of(tuple(sorted(stored.items(), key=lambda item: item[0])), self.floor)
+
+
+@cache
+def documents_of(stored: tuple[tuple[str, Stored], ...] = (), floor: int = 0) -> Documents:
+    """These documents: the same object for the same ones."""
+    return Documents(stored, floor)
+
+
+@cache
+def _stored(version: int, fields: Frozen) -> Stored:
+    return Stored(version, fields)
+
+
+def forget() -> None:
+    """Drop all documents that there were."""
+    for each in (documents_of, _stored, fields_of, task_document, run_document):
+        each.cache_clear()
 
 
 def _holds(write: Any, present: Stored | None) -> bool:

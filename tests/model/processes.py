@@ -1,138 +1,98 @@
-"""The model's processes: deliveries, watchdog, operator, each running the engine's own procedures.
+"""The model's processes: deliveries, readers, watchdog, operator, each running the engine's own procedures.
 
-A process is a generator; where it stands is the history of what it was answered. It is run
-again from its beginning whenever its next request is wanted, so that a state can be kept.
+And the original: its writer and its reader, as its published code has them.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from datetime import timedelta
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
+import orjson
+from google.cloud.firestore_v1.types import write as _write
 
-from shared.tasks import ExecuteTaskOptions, TaskName, TaskSpec
-from shared.tasks.clock import SystemClock
+from functions import delivery as answering
+from shared.tasks import ExecuteTaskOptions, ResultUnavailable, TaskName, TaskSpec
+from shared.tasks.codec import encode_fields
 from shared.tasks.decisions import Busy, Duplicate, Skip, Standing, Take
-from shared.tasks.document import ResultPointer
-from shared.tasks.errors import ObjectGone, RunLost, StoreError, StoreUnavailable, WriteRefused, WriteUnknown
+from shared.tasks.document import ResultPointer, TaskDocument
+from shared.tasks.errors import RunLost, StoreError
 from shared.tasks.failure import Failure
 from shared.tasks.mirror import mend_mirror
-from shared.tasks.names import run_object
+from shared.tasks.names import NO_DATA, contract_object, run_object
 from shared.tasks.protocol import RunProtocol
+from shared.tasks.reading import FoundResult, is_present, read_result
 from shared.tasks.steering import resume, suspend
-from shared.tasks.steps import Pause
+from shared.tasks.steps import Commit, ReadContent, ReadResult
 from shared.tasks.watch import watch
-from shared.tasks.writes import RunIdentity
-from tests.model.memory_store import run_document, task_document
+from shared.tasks.writes import RunIdentity, status_name
+from tests.model.requests import Again, Answer, Choose, Got, GotByContract, Remove, Upload
+from tests.model.standing import STEP, ModelClock, Script, Steps
 
 TASK = TaskName.collect_charge_cdrs
 DOCUMENTS = "d"
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-#: One step of the model's time outlives a lease and the skew of clocks.
-STEP = timedelta(seconds=70)
 OPTIONS = ExecuteTaskOptions(lease_seconds=60)
 #: A run of the original's is believed for that many steps.
 DEADLINE = 2 * STEP
+#: What a reader has where there is no result.
+NOTHING = "[]"
 
-Event = tuple[Any, ...]
-History = tuple[Event, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Choose:
-    """The environment decides."""
-
-    among: tuple[str, ...]
+_NOT_TAKEN = {Duplicate: "duplicate", Skip: "skipped", Busy: "busy"}
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """Store a result under a path of the attempt's own."""
-
-    path: str
-    version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """Remove an object."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The process is over; with an answer to Cloud Scheduler, if it is a delivery."""
-
-    answer: str
-
-
-class ModelClock(SystemClock):
-    """Time of the model, set with each answer."""
-
-    def __init__(self) -> None:
-        self.step = 0
-
-    def now(self) -> datetime:
-        return at(self.step)
-
-    def monotonic(self) -> float:
-        return 0.0
-
-
-def at(step: int) -> datetime:
-    """The time of day at a step of the model."""
-    return EPOCH + step * STEP
-
-
-Steps = Generator[Any, Any, str]
-
-
-@dataclass(frozen=True)
-class Script:
-    """What a process does; `name` tells it apart."""
-
-    name: str
-    body: Callable[[ModelClock], Steps]
-    is_delivery: bool = False
-    run_id: str = ""
-    token: str = ""
-
-
-def delivery(tick: str, token: str, save_in: str = "db", may: tuple[str, ...] = ("complete",)) -> Script:
+def delivery(
+    tick: str,
+    token: str,
+    save_in: str = "db",
+    may: tuple[str, ...] = ("complete",),
+    after: tuple[str, ...] = (),
+) -> Script:
     """One delivery of a tick, answered as the engine answers it.
 
     Args:
         tick: the run.
-        token: the attempt's fence, and its name.
+        token: the attempt's fence, and with the tick its name.
         save_in: where its result goes.
-        may: what its task may do: extend (once, first), complete, fail.
+        may: what its task may do: complete, fail, extend (the lease, before it does either).
+        after: whose end it waits for.
     """
-    identity = RunIdentity(DOCUMENTS, TASK, tick, token, "s")
+    return instance((tick, token), save_in=save_in, may=may, after=after)
+
+
+def instance(
+    *deliveries: tuple[str, str],
+    save_in: str = "db",
+    may: tuple[str, ...] = ("complete",),
+    after: tuple[str, ...] = (),
+) -> Script:
+    """An instance that stays warm: each delivery but the first begins with S as the last one left it."""
 
     def body(clock: ModelClock) -> Steps:
-        protocol = RunProtocol(identity, OPTIONS, clock)
-        try:
-            decision = yield from protocol.start(None, until=1)
-            if isinstance(decision, Take):
-                ended = yield from _work(protocol, save_in, may)
-            else:
-                ended = _NOT_TAKEN[type(decision)]
-        except RunLost:
-            ended = "lost"
-        except StoreError:
-            ended = "failed"
-        return ANSWERS.get(ended, ended)
+        remembered = None
+        for number, (tick, token) in enumerate(deliveries):
+            if number:
+                yield Again()
+            run = RunIdentity(DOCUMENTS, TASK, tick, token, "model")
+            remembered = yield from _deliver(RunProtocol(run, OPTIONS, clock), remembered, save_in, may)
 
-    return Script(f"{tick}/{token}", body, True, tick, token)
+    return Script(", then ".join(map("/".join, deliveries)), body, "delivery", after, save_in)
 
 
-#: What a delivery is answered, where it is not just what became of it.
-ANSWERS: dict[str, str] = {}
-_NOT_TAKEN = {Duplicate: "duplicate", Skip: "skipped", Busy: "busy"}
+def _deliver(
+    protocol: RunProtocol, remembered: TaskDocument | None, save_in: str, may: tuple[str, ...]
+) -> Generator[Any, Any, TaskDocument | None]:
+    try:
+        decision = yield from protocol.start(remembered, until=1)
+        if isinstance(decision, Take):
+            outcome = yield from _work(protocol, save_in, may)
+        else:
+            outcome = _NOT_TAKEN[type(decision)]
+    except RunLost:
+        outcome = "lost"
+    except StoreError:
+        outcome = "failed"
+    yield Answer(protocol.identity.run_id, outcome, answering._ANSWERS.get(outcome, 500))
+    return protocol.remembered()
 
 
 def _work(protocol: RunProtocol, save_in: str, may: tuple[str, ...]) -> Steps:
@@ -148,13 +108,13 @@ def _work(protocol: RunProtocol, save_in: str, may: tuple[str, ...]) -> Steps:
 
 def _publish(protocol: RunProtocol, save_in: str) -> Steps:
     run = protocol.identity
-    version, path = f"{run.run_id}.{run.token}", None
+    version, path, data = f"{run.run_id}.{run.token}", None, _DATA[save_in]
     if save_in == "storage":
         path = run_object(TASK, run.run_id, run.token)
-        yield Upload(path, version)
+        yield Upload(path, version, version)
     pointer = ResultPointer(version=version, saved_in=save_in, path=path)
     stands = yield from protocol.complete(
-        data=version, result=lambda _: pointer, summary=None, seconds=0, until=1
+        data=data or [version], result=lambda _: pointer, summary=None, seconds=0, until=1
     )
     if stands is Standing.superseded:
         if path is not None and protocol.object_may_go:
@@ -166,17 +126,18 @@ def _publish(protocol: RunProtocol, save_in: str) -> Steps:
     return "completed"
 
 
+#: The contract's `data` of a result that is kept there; in the document, it is the result itself.
+_DATA = {"storage": "https://signed", "none": NO_DATA, "db": None}
+
+
 def watchdog(name: str = "watchdog") -> Script:
     """A pass of the watchdog over the task."""
 
     def body(clock: ModelClock) -> Steps:
-        try:
+        with suppress(StoreError):
             yield from watch(DOCUMENTS, TaskSpec(TASK), now=clock.now(), deadline=DEADLINE)
-        except StoreError:
-            return "cut short"
-        return "passed"
 
-    return Script(name, body)
+    return Script(name, body, "watchdog")
 
 
 def operator(does: str) -> Script:
@@ -184,97 +145,77 @@ def operator(does: str) -> Script:
 
     def body(clock: ModelClock) -> Steps:
         change = suspend if does == "suspend" else resume
-        try:
-            changed = yield from change(DOCUMENTS, TASK, by="p", reason="r", now=clock.now())
-        except StoreError:
-            return "gave up"
-        return does if changed else "nothing to do"
+        with suppress(StoreError):
+            yield from change(DOCUMENTS, TASK, by="p", reason="r", now=clock.now())
 
-    return Script(does, body)
+    return Script(does, body, "operator")
 
 
-@cache
-def standing_of(script: Script, history: History) -> Any:
-    """Where a process stands that was answered so: its pending request, or `Ended`."""
-    return _run_again(script, history)[0]
+def reader(name: str = "reader", reads: int = 1) -> Script:
+    """An instance that reads: cold first, then warm, asking for the version of what it has."""
+
+    def body(_: ModelClock) -> Steps:
+        has: FoundResult | None = None
+        for number in range(reads):
+            if number:
+                yield Again()
+            try:
+                if has is None or not (yield from is_present(has.version)):
+                    has = yield from read_result(TASK)
+            except ResultUnavailable:
+                has = None
+            yield Got(has)
+
+    return Script(name, body, "reader")
 
 
-@cache
-def shortest(script: Script, history: History) -> History:
-    """Another history that led the process to the very same place, the first that was seen.
+def original(
+    result: str, save_in: str = "db", may: tuple[str, ...] = ("complete",), after: tuple[str, ...] = ()
+) -> Script:
+    """A run of the original's: it overwrites the document, and merges the end into it, unasked.
 
-    What a process will do depends on where its generators stand and on what they know, not on
-    how they came there: this makes many states one.
+    Args:
+        result: what its task gives: "o1" for the first. Its clock tells milliseconds: no two are the same.
+        save_in: where that goes: Storage means the contract's path.
+        may: what its task may do: complete or fail.
+        after: whose end it waits for.
     """
-    request, steps, clock = _run_again(script, history)
-    if isinstance(request, Ended):
-        return history
-    knows = [clock.step, script.name]
-    generator: Any = steps
-    while generator is not None:
-        frame = generator.gi_frame
-        knows.append((frame.f_code.co_qualname, frame.f_lasti, _known(frame.f_locals)))
-        generator = generator.gi_yieldfrom
-    return _seen.setdefault(repr(knows), history)
+
+    def body(clock: ModelClock) -> Steps:
+        apart = timedelta(milliseconds=int(result[1:]))
+        began = clock.now() + apart
+        status = {"source": "ts", "status": "running", "started": began, "timestamp": began, "error": ""}
+        yield Commit([_set_document(status, merge=False)])
+        ended: dict[str, Any] = {"status": "failed", "error": "E"}
+        if (yield Choose(may)) == "complete":
+            ended = {"status": "completed", "data": [result]}
+            if save_in == "storage":
+                yield Upload(contract_object(TASK), result, None)
+                ended["data"] = f"https://{result}"
+        now = clock.now() + apart
+        yield Commit([_set_document({**ended, "completed": now, "timestamp": now}, merge=True)])
+
+    return Script(f"original {result}", body, "original", after, save_in)
 
 
-_seen: dict[str, History] = {}
+def _set_document(fields: dict[str, Any], *, merge: bool) -> Any:
+    write = _write.Write.pb()()
+    write.update.name = status_name(DOCUMENTS, TASK)
+    encode_fields(fields, write.update.fields)
+    if merge:
+        write.update_mask.field_paths.extend(fields)
+    return write
 
 
-def forget() -> None:
-    """Drop what is remembered of the procedures: others are to be explored."""
-    standing_of.cache_clear()
-    shortest.cache_clear()
-    _seen.clear()
+def contract_reader(name: str = "contract reader") -> Script:
+    """A reader that knows only the contract, on an instance that has just begun."""
 
+    def body(_: ModelClock) -> Steps:
+        _, data = yield ReadResult()
+        content = data[0] if isinstance(data, list) else NOTHING
+        if isinstance(data, str) and data.startswith("http"):
+            encoded = yield ReadContent(contract_object(TASK))
+            content = orjson.loads(encoded)[0] if encoded else NOTHING
+        yield GotByContract(content)
 
-def _known(names: dict[str, Any]) -> list[tuple[str, str]]:
-    """What local names hold, where it can matter."""
-    told = []
-    for name, value in sorted(names.items()):
-        if isinstance(value, RunProtocol):
-            told.append((name, repr(_known({**vars(value), "_clock": None, "_options": None}))))
-        elif not callable(value) and not isinstance(value, ModelClock):
-            told.append((name, repr(value)))
-    return told
-
-
-def _run_again(script: Script, history: History) -> tuple[Any, Steps, ModelClock]:
-    clock = ModelClock()
-    clock.step = history[0][1]
-    steps = script.body(clock)
-    try:
-        request = next(steps)
-        for answer, step in history[1:]:
-            while isinstance(request, Pause):
-                request = steps.send(None)
-            clock.step = step
-            request = _answered(steps, answer)
-        while isinstance(request, Pause):
-            request = steps.send(None)
-    except StopIteration as ended:
-        return Ended(ended.value), steps, clock
-    return request, steps, clock
-
-
-_ERRORS: dict[str, Callable[[], Exception]] = {
-    "refused": lambda: WriteRefused("model"),
-    "unknown": lambda: WriteUnknown("model"),
-    "down": lambda: StoreUnavailable("model"),
-    "gone": lambda: ObjectGone("model"),
-}
-
-
-def _answered(steps: Steps, answer: Event) -> Any:
-    match answer:
-        case ("read", status, history):
-            return steps.send((task_document(status), run_document(history)))
-        case ("running", found):
-            return steps.send([(run_id, run_document(stored)) for run_id, stored in found])
-        case ("version", version):
-            return steps.send(Timestamp(seconds=version))
-        case ("value", value):
-            return steps.send(value)
-        case (error,):
-            return steps.throw(_ERRORS[error]())
-    raise AssertionError(answer)
+    return Script(name, body, "reader")

@@ -1,0 +1,148 @@
+"""What is explored: processes that meet, and how much may happen to them."""
+
+from typing import TypeAlias
+
+from tests.model.explore import Bounds
+from tests.model.processes import contract_reader, delivery, instance, operator, original, reader, watchdog
+from tests.model.standing import Script
+
+ALL = ("complete", "fail", "extend")
+END = ("complete", "fail")
+
+Configuration: TypeAlias = tuple[tuple[Script, ...], Bounds]
+
+#: What `make test` explores: processes and bounds, by what they show.
+SMALL: dict[str, Configuration] = {
+    "one run, watched": ((delivery("a", "t1", "storage", ALL), watchdog()), Bounds(1, 1, 1, 0, 1)),
+    "one tick delivered twice, a death": ((delivery("a", "t1"), delivery("a", "t2")), Bounds(1, 0, 1, 0, 1)),
+    "one tick delivered twice, a fault": ((delivery("a", "t1"), delivery("a", "t2")), Bounds(1, 1)),
+    "two ticks": ((delivery("a", "t1", "storage"), delivery("b", "t2", "storage")), Bounds(1)),
+    "two ticks, a fault": ((delivery("a", "t1", "storage"), delivery("b", "t2")), Bounds(1, 1)),
+    "one run, two faults": ((delivery("a", "t1", "storage", ALL),), Bounds(1, 2)),
+    "two ticks, a torn read": (
+        (delivery("a", "t1", "storage"), delivery("b", "t2")),
+        Bounds(1, 1, 0, 0, 1),
+    ),
+    "two ticks, watched": ((delivery("a", "t1"), delivery("b", "t2"), watchdog()), Bounds(1)),
+    "suspended and resumed": ((delivery("a", "t1"), operator("suspend"), operator("resume")), Bounds(0, 1)),
+    "TTL": ((delivery("a", "t1", "storage"), delivery("b", "t2", "db", ("fail",))), Bounds(1, 1, 0, 1)),
+    "a warm instance": (
+        (instance(("a", "t1"), ("b", "t2"), may=END), delivery("b", "t3")),
+        Bounds(1, 1),
+    ),
+    "a warm instance, suspended and resumed": (
+        (instance(("a", "t1"), ("b", "t2")), operator("suspend"), operator("resume")),
+        Bounds(0),
+    ),
+    "read while tasks run": (
+        (delivery("a", "t1", "storage"), delivery("b", "t2", "storage", END), reader(reads=2)),
+        Bounds(0),
+    ),
+    "read while old results are removed": (
+        (
+            delivery("a", "t1", "storage"),
+            delivery("b", "t2", after=("a/t1",)),
+            reader(),
+            watchdog(),
+        ),
+        Bounds(1),
+    ),
+    "read while a task says that it has none": (
+        (delivery("a", "t1", "storage"), delivery("b", "t2", "none"), reader(reads=2)),
+        Bounds(0),
+    ),
+    "the original alone": (
+        (original("o1", "storage"), original("o2", "storage", END, ("original o1",)), reader(reads=2)),
+        Bounds(1, 0, 1),
+    ),
+    "taken over from the original": (
+        (
+            original("o1", "storage"),
+            delivery("a", "t1", "storage", END, ("original o1",)),
+            reader(reads=2),
+            contract_reader(),
+        ),
+        Bounds(0, 0, 1),
+    ),
+    "handed to the original": (
+        (
+            delivery("a", "t1", "storage"),
+            original("o1", "storage", after=("a/t1",)),
+            reader(),
+            watchdog(),
+        ),
+        Bounds(0),
+    ),
+    "handed there and back": (
+        (
+            delivery("a", "t1"),
+            original("o1", after=("a/t1",)),
+            delivery("a", "t2", after=("original o1",)),
+            watchdog(),
+        ),
+        Bounds(1, 0, 1),
+    ),
+}
+
+#: What `make test-full` explores beyond that.
+LARGE: dict[str, Configuration] = {
+    "one tick three times": (
+        (delivery("a", "t1"), delivery("a", "t2"), delivery("a", "t3")),
+        Bounds(1, 1, 1),
+    ),
+    "two ticks, faults and deaths": (
+        (delivery("a", "t1", "storage", ALL), delivery("b", "t2", "storage")),
+        Bounds(1, 1, 1, 0, 1),
+    ),
+    "two ticks, watched, a death": ((delivery("a", "t1"), delivery("b", "t2"), watchdog()), Bounds(2, 0, 1)),
+    "one tick twice, watched, a fault": (
+        (delivery("a", "t1"), delivery("a", "t2"), watchdog()),
+        Bounds(1, 1),
+    ),
+    "suspended at work": (
+        (delivery("a", "t1"), delivery("b", "t2"), operator("suspend"), watchdog()),
+        Bounds(1),
+    ),
+    "a warm instance, faults and deaths": (
+        (instance(("a", "t1"), ("b", "t2"), may=END), delivery("b", "t3")),
+        Bounds(1, 1, 1),
+    ),
+    "a warm instance, watched": (
+        (instance(("a", "t1"), ("a", "t2"), may=END), delivery("b", "t3"), watchdog()),
+        Bounds(1),
+    ),
+    "read while tasks run, watched": (
+        (delivery("a", "t1", "storage"), delivery("b", "t2", "storage"), reader(reads=2), watchdog()),
+        Bounds(0),
+    ),
+    "taken over, read by both, watched": (
+        (
+            original("o1", "storage"),
+            delivery("a", "t1", "storage", END, ("original o1",)),
+            reader(),
+            contract_reader(),
+            watchdog(),
+        ),
+        Bounds(0),
+    ),
+    "handed over and back, read": (
+        (
+            delivery("a", "t1", "storage"),
+            original("o1", "storage", after=("a/t1",)),
+            delivery("b", "t2", after=("original o1",)),
+            reader(),
+            watchdog(),
+        ),
+        Bounds(1),
+    ),
+    "taken over and handed back, read": (
+        (
+            original("o1", "storage"),
+            delivery("a", "t1", "storage", after=("original o1",)),
+            original("o2", "storage", after=("a/t1",)),
+            reader(),
+            contract_reader(),
+        ),
+        Bounds(0, 0, 1),
+    ),
+}

@@ -1,0 +1,193 @@
+"""What must hold, at each step and once everybody is quiet."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import orjson
+
+from shared.tasks.decisions import living_holder
+from shared.tasks.document import SAVED_BY_CONTRACT
+from shared.tasks.names import contract_object
+from shared.tasks.protocol import CLOCK_SKEW
+from shared.tasks.writes import history_name, skip_id, status_name
+from tests.model.memory_store import Documents, fields_of, run_document, task_document
+from tests.model.processes import DEADLINE, DOCUMENTS, NOTHING, TASK
+from tests.model.requests import Answer, Got, GotByContract
+from tests.model.standing import Script, at
+
+STATUS = status_name(DOCUMENTS, TASK)
+HISTORY = history_name(DOCUMENTS, TASK, "")
+MIRROR = contract_object(TASK)
+
+
+class Violation(AssertionError):
+    """Something that must hold did not; the text tells what, and how it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """An object: how often it was written, whose result it holds, and the version in its metadata."""
+
+    generation: int
+    content: str
+    mark: str | None
+
+
+#: The bucket: path and object.
+Objects = tuple[tuple[str, Stock], ...]
+#: What a process may rely on, as it was true at some moment since it began.
+Facts = frozenset[tuple[str, ...]]
+
+
+@cache
+def last_good(documents: Documents) -> tuple[str, str]:
+    """The task's last good result, its version and whose it is, as S alone tells."""
+    status = documents.get(STATUS)
+    task, data = task_document(status), fields_of(status).get("data")
+    if task.result is not None and task.result.saved_in != SAVED_BY_CONTRACT:
+        return task.result.version, NOTHING if task.result.saved_in == "none" else task.result.version
+    if isinstance(data, list):
+        return task.result_version, data[0]
+    if isinstance(data, str) and data.startswith("https://"):
+        return task.result_version, data.removeprefix("https://")
+    return task.result_version, NOTHING
+
+
+def seen_by_contract(documents: Documents, objects: Objects) -> str:
+    """The result that a reader gets which knows only the contract, if nothing happens meanwhile."""
+    data = fields_of(documents.get(STATUS)).get("data")
+    if isinstance(data, list):
+        return str(data[0])
+    if isinstance(data, str) and data.startswith("https://"):
+        stock = dict(objects).get(MIRROR)
+        return stock.content if stock else NOTHING
+    return NOTHING
+
+
+def facts(script: Script, documents: Documents, objects: Objects, step: int) -> Facts:
+    """What is true now, as far as the process may answer by it."""
+    if script.kind == "reader":
+        version, content = last_good(documents)
+        behind = seen_by_contract(documents, objects) != content or _is_overwriting(documents)
+        return frozenset({("good", version, content), *([("behind",)] if behind else [])})
+    if script.kind == "delivery":
+        task = task_document(documents.get(STATUS))
+        holder = living_holder(task, now=at(step), skew=CLOCK_SKEW, deadline=DEADLINE)
+        in_its_way = "a person" if task.is_suspended else holder
+        return frozenset([("in its way", in_its_way)] if in_its_way else [])
+    return frozenset()
+
+
+def _is_overwriting(documents: Documents) -> bool:
+    """Whether the original is at work: it overwrites its object before it says that it has."""
+    task = task_document(documents.get(STATUS))
+    return task.run_id is None and task.status == "running"
+
+
+def check_got(got: Got | GotByContract, script: Script, known: Facts, *, untroubled: bool) -> None:
+    """A reader gets what was the last good result at some moment since it began to read."""
+    good = {fact[1:] for fact in known if fact[0] == "good"}
+    if isinstance(got, GotByContract):
+        if ("behind",) not in known and got.content not in {content for _, content in good}:
+            raise Violation(f"{script.name} got {got.content}, and the mirror was right all the time")
+    elif got.found is None:
+        if untroubled:
+            raise Violation(f"{script.name} was told that the result can't be read")
+    else:
+        content = (orjson.loads(got.found.encoded) or [NOTHING])[0]
+        if (got.found.version, content) not in good:
+            raise Violation(f"{script.name} got {content} as {got.found.version}, of {sorted(good)}")
+
+
+def check_answer(answer: Answer, script: Script, documents: Documents, known: Facts) -> None:
+    """A 2xx is for ticks that are dealt with for good."""
+    if not 200 <= answer.status < 300:
+        return
+    said = f"{script.name} answered {answer.status} ({answer.outcome})"
+    run = run_document(documents.get(f"{HISTORY}{answer.run_id}"))
+    if run is not None and run.state == "completed":
+        return
+    if answer.outcome != "skipped":
+        raise Violation(f"{said}, and its run is not completed")
+    if documents.get(f"{HISTORY}{skip_id(answer.run_id)}") is None:
+        raise Violation(f"{said}, and no record says so")
+    if not known - {("in its way", answer.run_id)}:  # its own attempt may be dead: that is no reason to skip
+        raise Violation(f"{said}, and nothing was in its way")
+
+
+def check_commit(before: Documents, after: Documents, objects: Objects, script: Script) -> None:
+    """What a commit may not do, whoever sends it. What the original does to S is its own affair."""
+    old, new = task_document(before.get(STATUS)), task_document(after.get(STATUS))
+    if script.kind != "original":
+        suspended = new.suspended is not None and new.status == "suspeneded"
+        if old.suspended is not None and not suspended and script.name != "resume":
+            raise Violation(f"{script.name} undid a suspension")
+        _check_result(before, after, objects, script)
+    for key, stored in before.stored:
+        ended, run = run_document(stored), run_document(after.get(key))
+        is_final = key.startswith(HISTORY) and ended is not None and ended.state == "completed"
+        if is_final and (run is None or (run.state, run.token) != ("completed", ended.token)):
+            raise Violation(f"{key} was completed, and is not final")
+    if new.state == "running" and new.run_id is not None:
+        run = run_document(after.get(f"{HISTORY}{new.run_id}"))
+        if run is None or (run.state, run.token) != ("running", new.token):
+            raise Violation(f"{script.name} closed the history of a run at work")
+
+
+def _check_result(before: Documents, after: Documents, objects: Objects, script: Script) -> None:
+    old, new = task_document(before.get(STATUS)), task_document(after.get(STATUS))
+    (_, old_good), (_, new_good) = last_good(before), last_good(after)
+    if new_good == NOTHING != old_good and script.gives != "none":
+        raise Violation("a result turned into nothing")
+    if new.result is None or (old.result is None and new.result.saved_in == SAVED_BY_CONTRACT):
+        if new_good != old_good:
+            raise Violation("a result of the original's turned into another")
+        return
+    if new.result == old.result:
+        if fields_of(before.get(STATUS)).get("data") != fields_of(after.get(STATUS)).get("data"):
+            raise Violation("version and data don't match")
+        return
+    published = new.result.version
+    if published != f"{old.run_id}.{old.token}" or old.state != "running":
+        raise Violation(f"{script.name} published without holding the task")
+    run = run_document(before.get(f"{HISTORY}{old.run_id}"))
+    if run is not None and run.state == "completed":
+        raise Violation(f"two attempts of {old.run_id} succeeded")
+    if new.result.saved_in == "db" and fields_of(after.get(STATUS))["data"] != [published]:
+        raise Violation("version and data don't match")
+    if new.result.path is not None and dict(objects).get(new.result.path) != Stock(1, published, published):
+        raise Violation("the result points to no object")
+
+
+def check_removal(documents: Documents, path: str) -> None:
+    """What the last good result points to stays, and so does the contract's object."""
+    result = task_document(documents.get(STATUS)).result
+    if path == MIRROR or (result is not None and result.path == path):
+        raise Violation("the last good result's object was removed")
+
+
+def check_copy(documents: Documents, source: Stock) -> None:
+    """Only what was a result is mirrored."""
+    run_id, _, token = source.content.partition(".")
+    run = run_document(documents.get(f"{HISTORY}{run_id}"))
+    if run is not None and (run.state, run.token) != ("completed", token):
+        raise Violation(f"{source.content} was mirrored, and is no result")
+
+
+def check_mirror(documents: Documents, objects: Objects, *, when: str) -> None:
+    """Readers of the contract have what ours have."""
+    if seen_by_contract(documents, objects) != last_good(documents)[1]:
+        raise Violation(f"{when}, and the mirror is not the last good result")
+
+
+def check_order(documents: Documents, objects: Objects) -> None:
+    """Nobody moves any more, and the watchdog has passed: nothing is left over."""
+    task = task_document(documents.get(STATUS))
+    if task.state == "running" and task.run_id is not None:
+        raise Violation("the task is running for ever")
+    for key, stored in documents.stored:
+        if key.startswith(HISTORY) and fields_of(stored).get("state") == "running":
+            raise Violation(f"{key} is running for ever")
+    if task.result is not None and task.result.path not in {None, *dict(objects)}:
+        raise Violation("the last good result's object is gone")
+    check_mirror(documents, objects, when="the watchdog has passed")

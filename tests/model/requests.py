@@ -1,0 +1,67 @@
+"""What the model's processes ask for and tell, beside the engine's own requests."""
+
+from dataclasses import dataclass
+
+from shared.tasks.reading import FoundResult
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """The environment decides."""
+
+    among: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Begin anew, at any later moment: the next delivery on a warm instance, the next read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Store an object.
+
+    Attributes:
+        path: where.
+        content: whose result it is.
+        mark: the version in its metadata; the original's objects carry none.
+    """
+
+    path: str
+    content: str
+    mark: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Remove an object."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Tell what Cloud Scheduler is answered for a delivery."""
+
+    run_id: str
+    outcome: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """Tell what a reader got; None where it was told that the result can't be read."""
+
+    found: FoundResult | None
+
+
+@dataclass(frozen=True, slots=True)
+class GotByContract:
+    """Tell what a reader got that knows only the contract."""
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The process is over."""

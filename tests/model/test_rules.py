@@ -1,0 +1,346 @@
+"""Each rule of the protocol left out in turn: the model must see what it is for.
+
+`LEFT_OUT` lists them: every rule that the protocol marks with a dagger, then those it rests on.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from functions import delivery as answering
+from shared.tasks import ExecuteTaskOptions, decisions, mirror, protocol, reading, retention, writes
+from shared.tasks.decisions import Busy, Duplicate, Skip, Standing, Take, is_dead, is_superseded
+from shared.tasks.errors import StoreError
+from shared.tasks.mirror import mend_mirror
+from shared.tasks.names import contract_object
+from shared.tasks.protocol import CLOCK_SKEW, RunProtocol
+from shared.tasks.reading import NO_RESULT, FoundResult
+from shared.tasks.steps import (
+    Commit,
+    CopyObject,
+    Read,
+    ReadObject,
+    ReadRunning,
+    ReadVersion,
+)
+from tests.model import processes
+from tests.model.configurations import SMALL
+from tests.model.explore import Model
+from tests.model.invariants import Violation
+
+Patch = pytest.MonkeyPatch
+
+
+def by_token_alone(patch: Patch) -> None:
+    """A task is one's own by the token, whatever its state says."""
+    for module in (decisions, protocol):
+        patch.setattr(module, "is_own", lambda task, token: task.token == token)
+
+
+def skipping_from_memory(patch: Patch) -> None:
+    """What an instance remembers of S is enough to skip a tick."""
+    start = RunProtocol.start
+
+    def starts(self: RunProtocol, remembered: Any, *, until: float) -> Any:
+        if remembered is not None:
+            decision = self._decide(remembered, None)
+            if not isinstance(decision, Take):
+                yield from self._record_skip(decision, until)
+                return decision
+        return (yield from start(self, remembered, until=until))
+
+    patch.setattr(RunProtocol, "start", starts)
+    patch.setattr(RunProtocol, "remembered", lambda self: self._task if self._task.exists else None)
+
+
+def giving_up_on_memory(patch: Patch) -> None:
+    """A commit that memory led to is refused: another delivery must have been faster."""
+    start = RunProtocol.start
+
+    def starts(self: RunProtocol, remembered: Any, *, until: float) -> Any:
+        if remembered is None:
+            return (yield from start(self, None, until=until))
+        decision = self._decide(remembered, None)
+        taken = isinstance(decision, Take) and (yield from self._take(decision, remembered))
+        return decision if taken else Duplicate()
+
+    patch.setattr(RunProtocol, "start", starts)
+
+
+def success_for(outcome: str) -> Callable[[Patch], None]:
+    """An outcome that is not for good is answered with a 2xx."""
+
+    def answers(patch: Patch) -> None:
+        patch.setitem(answering._ANSWERS, outcome, 200)
+
+    answers.__name__ = f"success_for_{outcome}"
+    return answers
+
+
+def skipping_its_own_run(patch: Patch) -> None:
+    """An attempt of the same run that holds the task is a reason to skip, as another run's is."""
+    decide = decisions.decide_start
+
+    def decides(task: Any, run: Any, **how: Any) -> Any:
+        decided = decide(task, run, **how)
+        return Skip("overlap", task.run_id) if isinstance(decided, Busy) else decided
+
+    patch.setattr(protocol, "decide_start", decides)
+
+
+def skips_unrecorded(patch: Patch) -> None:
+    """A skip leaves no trace."""
+
+    def records(_self: RunProtocol, _decision: Any, _until: float) -> Any:
+        yield from ()
+
+    patch.setattr(RunProtocol, "_record_skip", records)
+
+
+def without_history(patch: Patch) -> None:
+    """Whether a write was applied is asked of S alone."""
+    standing = decisions.standing
+    patch.setattr(protocol, "standing", lambda task, _run, **how: standing(task, None, **how))
+
+
+def removing_unclosed(patch: Patch) -> None:
+    """An object goes although its history is gone and says nothing of whose it is."""
+
+    def closes(self: RunProtocol, run: Any) -> Any:
+        if run is not None and run.token == self.identity.token and run.state == "running":
+            now = self._clock.now()
+            yield Commit(writes.close_superseded(self.identity, run.update_time, now=now))
+        self.object_may_go = True
+
+    patch.setattr(RunProtocol, "_close_superseded", closes)
+
+
+def removing_before_closing(patch: Patch) -> None:
+    """Whoever reads that it is superseded removes its object, and closes its history later."""
+
+    def closes(self: RunProtocol, _run: Any) -> Any:
+        self.object_may_go = True
+        yield from ()
+
+    patch.setattr(RunProtocol, "_close_superseded", closes)
+
+
+def removing_after_a_failed_read(patch: Patch) -> None:
+    """An attempt whose end was refused or lost, and that can't read how it stands, gives up its object."""
+    settle = RunProtocol._settle
+
+    def settles(self: RunProtocol, goal: Any, error: StoreError, until: float) -> Any:
+        found = yield from settle(self, goal, error, until)
+        if found is None:
+            self.object_may_go = True
+            return Standing.superseded
+        return found
+
+    patch.setattr(RunProtocol, "_settle", settles)
+
+
+def mirror_from_an_earlier_read(patch: Patch) -> None:
+    """S is read before the mirror's metadata."""
+
+    def mends(task: Any) -> Any:
+        document, _ = yield Read()
+        generation, version = yield ReadObject(contract_object(task))
+        result = document.result
+        if result is None or result.saved_in != "storage" or result.version == version:
+            return False
+        return (yield CopyObject(result.path, contract_object(task), generation))
+
+    patch.setattr(processes, "mend_mirror", mends)
+
+
+def mirror_tried_once(patch: Patch) -> None:
+    """A copy that another writer was in the way of is not repeated."""
+    patch.setattr(mirror, "MIRROR_TRIES", 1)
+
+
+def watchdog_reads_the_task_first(patch: Patch) -> None:
+    """Histories are compared with an S that was read before them."""
+
+    def watches(documents: str, spec: Any, *, now: Any, deadline: Any) -> Any:
+        del deadline
+        name = spec.name
+        task, _ = yield Read()
+        for run_id, run in (yield ReadRunning()):
+            if is_superseded(run, task):
+                yield Commit(writes.close_superseded_history(documents, name, run_id, run, now=now))
+        if is_dead(task, now=now, skew=CLOCK_SKEW):
+            yield Commit(writes.fail_dead(documents, name, task, now=now))
+        yield from mend_mirror(name)
+
+    patch.setattr(processes, "watch", watches)
+
+
+def watchdog_closes_whatever_it_is_now(patch: Patch) -> None:
+    """A history is closed without its update time."""
+    close = writes._close
+    patch.setattr(writes, "_close", lambda *what, **_on: close(*what))
+
+
+def removing_by_age_alone(patch: Patch) -> None:
+    """An object that no result points to is nobody's, whoever may be about to publish it."""
+
+    def over_since(path: str, _token: str, created: Any, task: Any, _run: Any) -> Any:
+        yield from ()
+        return None if task.result is not None and task.result.path == path else created
+
+    patch.setattr(retention, "_over_since", over_since)
+
+
+def removing_what_is_pointed_to(patch: Patch) -> None:
+    """Histories alone say whether an object is still a result."""
+    over_since = retention._over_since
+
+    def ignoring(path: str, token: str, created: Any, task: Any, run: Any) -> Any:
+        return (yield from over_since("" if run is None else path, token, created, task, run))
+
+    patch.setattr(retention, "_over_since", ignoring)
+
+
+def _without_a_second_look(patch: Patch, refuses: Callable[[Any], bool]) -> None:
+    """S is not read again; an object may be refused by the version in its metadata."""
+    by_contract = reading._by_contract
+
+    def reads(task: Any, document: Any, data: Any) -> Any:
+        if not isinstance(data, str):
+            return (yield from by_contract(task, document, data))
+        encoded = yield from reading._at_contract_path(task)
+        _, mark = yield ReadObject(contract_object(task))
+        return None if refuses(mark) else encoded or NO_RESULT
+
+    patch.setattr(reading, "_by_contract", reads)
+
+
+def taking_a_mirror_for_the_originals(patch: Patch) -> None:
+    """Whatever is at the contract's path is what the original's URL means."""
+    _without_a_second_look(patch, lambda _: False)
+
+
+def trusting_the_mark_alone(patch: Patch) -> None:
+    """An object without a version is what S meant when it was read, whatever the original did since."""
+    _without_a_second_look(patch, lambda mark: mark is not None)
+
+
+def version_from_another_read(patch: Patch) -> None:
+    """The version is asked for after the result."""
+    reads = processes.read_result
+
+    def reads_apart(task: Any) -> Any:
+        found = yield from reads(task)
+        return FoundResult(found.encoded, (yield ReadVersion()).result_version)
+
+    patch.setattr(processes, "read_result", reads_apart)
+
+
+def missing_is_nothing(patch: Patch) -> None:
+    """An object that is not there is "no data"."""
+    value = reading._value
+
+    def reads(task: Any, document: Any, data: Any) -> Any:
+        return (yield from value(task, document, data)) or NO_RESULT
+
+    patch.setattr(reading, "_value", reads)
+
+
+def without_conditions(patch: Patch) -> None:
+    """Writes to S are made whatever version it has."""
+    write_to = writes._write_to
+
+    def unconditional(name: str, fields: Any, **how: Any) -> Any:
+        return write_to(name, fields, **{**how, "on": None})
+
+    patch.setattr(writes, "_write_to", unconditional)
+
+
+def as_the_contract_literally_says(patch: Patch) -> None:
+    """A start overwrites S whole."""
+    patch.setattr(processes, "OPTIONS", ExecuteTaskOptions(lease_seconds=60, keep_last_result=False))
+
+
+def running_what_is_completed(patch: Patch) -> None:
+    """A history that says completed is no reason not to run."""
+    decide = decisions.decide_start
+
+    def decides(task: Any, run: Any, **how: Any) -> Any:
+        decided = decide(task, run, **how)
+        if isinstance(decided, Duplicate):
+            return Take(run.attempt + 1, reopens=run.update_time)
+        return decided
+
+    patch.setattr(protocol, "decide_start", decides)
+
+
+def ending_without_a_look_at_the_suspension(patch: Patch) -> None:
+    """A run writes its status at its end, whoever suspended its task meanwhile."""
+    for name in ("complete", "fail"):
+        write = getattr(writes, name)
+        patch.setattr(
+            writes, name, lambda *what, write=write, **how: write(*what, **{**how, "suspended": False})
+        )
+
+
+OWN = "a run is its own by token and state"
+MEMORY = "memory may lead only to a commit"
+ANSWERS = "2xx only for what is dealt with for good"
+SETTLE = "S and H are read again, H closed first, the object removed last"
+MIRROR = "metadata read, then S, written on that generation, repeated"
+CLOSE = "H is read before S, and closed on its update time"
+OBJECTS = "what a result points to stays, and what may become one"
+READING = "an object at the contract's path with a version is not the original's"
+TOGETHER = "an answer and its version come from one read of S; a missing object is never no data"
+CONDITIONS = "every write is conditional, completed is final, a suspension stays"
+REPLACED = "a result is replaced, never taken away"
+
+#: Rule, how it is left out, the configuration that finds it, and what breaks.
+LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
+    (OWN, by_token_alone, "one run, watched", "published without holding the task"),
+    (MEMORY, skipping_from_memory, "a warm instance, suspended and resumed", "and nothing was in its way"),
+    (MEMORY, giving_up_on_memory, "a warm instance", r"\(duplicate\), and its run is not completed"),
+    (ANSWERS, success_for("superseded"), "two ticks, watched", "and its run is not completed"),
+    (ANSWERS, success_for("lost"), "one run, watched", "and its run is not completed"),
+    (ANSWERS, success_for("failed"), "one run, watched", "and its run is not completed"),
+    (ANSWERS, success_for("busy"), "one tick delivered twice, a death", "and its run is not completed"),
+    (ANSWERS, skipping_its_own_run, "one tick delivered twice, a death", "and nothing was in its way"),
+    (ANSWERS, skips_unrecorded, "two ticks", "and no record says so"),
+    (SETTLE, without_history, "two ticks, a fault", "object was removed"),
+    (SETTLE, removing_unclosed, "TTL", "object was removed"),
+    (SETTLE, removing_before_closing, "two ticks, a torn read", "object was removed"),
+    (SETTLE, removing_after_a_failed_read, "one run, two faults", "object was removed"),
+    (MIRROR, mirror_from_an_earlier_read, "two ticks", "the mirror is not the last good result"),
+    (MIRROR, mirror_tried_once, "two ticks", "the mirror is not the last good result"),
+    (CLOSE, watchdog_reads_the_task_first, "two ticks, watched", "closed the history of a run at work"),
+    (CLOSE, watchdog_closes_whatever_it_is_now, "handed there and back", "completed, and is not final"),
+    (OBJECTS, removing_by_age_alone, "one run, watched", "the result points to no object"),
+    (OBJECTS, removing_what_is_pointed_to, "TTL", "object was removed"),
+    (
+        READING,
+        taking_a_mirror_for_the_originals,
+        "taken over from the original",
+        "reader got a.t1 as original",
+    ),
+    (READING, trusting_the_mark_alone, "the original alone", "reader got o2 as original"),
+    (TOGETHER, version_from_another_read, "read while tasks run", "reader got .* as a.t1, of"),
+    (TOGETHER, missing_is_nothing, "read while old results are removed", r"reader got \[\] as a.t1"),
+    (CONDITIONS, without_conditions, "two ticks, watched", "was completed, and is not final"),
+    (CONDITIONS, running_what_is_completed, "one tick delivered twice, a death", "and is not final"),
+    (CONDITIONS, ending_without_a_look_at_the_suspension, "suspended and resumed", "undid a suspension"),
+    (REPLACED, as_the_contract_literally_says, "two ticks", "a result turned into nothing"),
+]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "where", "says"),
+    [pytest.param(*how, id=f"{rule}: {how[0].__name__}") for rule, *how in LEFT_OUT],
+)
+def test_each_rule_left_out_is_found(
+    left_out: Callable[[Patch], None], where: str, says: str, monkeypatch: Patch
+) -> None:
+    """The model sees what each rule is for: without it, something that must hold breaks."""
+    left_out(monkeypatch)
+    with pytest.raises(Violation, match=says):
+        Model(*SMALL[where]).explore()
