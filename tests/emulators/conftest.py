@@ -51,6 +51,17 @@ def get_task_data(request):
 """
 
 
+@pytest.fixture(autouse=True)
+def default_signals() -> Iterator[None]:
+    """What a test starts begins with signals that mean what they mean, under `nohup` and behind `&` too."""
+    ignored = [each for each in (signal.SIGHUP, signal.SIGINT) if signal.getsignal(each) == signal.SIG_IGN]
+    for each in ignored:  # a program inherits that a signal is ignored, but no handler
+        signal.signal(each, lambda _number, _frame: None)
+    yield
+    for each in ignored:
+        signal.signal(each, signal.SIG_IGN)
+
+
 class Launched:
     """A command of `python -m emulators`, running in a project's folder."""
 
