@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 #: Characters that `source` may have; it is a name, not a payload.
 MAX_SOURCE = 500
+#: Seconds that Storage may take of a pass over one task, so that its trouble leaves time for the others.
+WATCH_STORAGE_SECONDS = 40.0
 
 
 class TaskEngine:
@@ -157,7 +159,9 @@ class TaskEngine:
 
     def _watch(self, spec: TaskSpec) -> None:
         documents, deadline = self._parts.store.documents, timedelta(seconds=spec.deadline_seconds)
-        found = perform(watch(documents, spec, now=self._now(), deadline=deadline), self._on(spec.name))
+        until = self._parts.clock.monotonic() + WATCH_STORAGE_SECONDS
+        on_servers = self._on(spec.name, until=until)
+        found = perform(watch(documents, spec, now=self._now(), deadline=deadline), on_servers)
         for incident in found.incidents:
             logger.error(
                 incident.detail, incident=incident.kind, task=spec.name.value, run_id=incident.run_id
@@ -172,9 +176,9 @@ class TaskEngine:
         if found.removed_objects:
             logger.info("old results removed", task=spec.name.value, count=len(found.removed_objects))
 
-    def _on(self, name: TaskName) -> Performer:
+    def _on(self, name: TaskName, *, until: float = float("inf")) -> Performer:
         parts = self._parts
-        return Performer(name, parts.clock, parts.store, parts.objects)
+        return Performer(name, parts.clock, parts.store, parts.objects, until=until)
 
     def _now(self) -> datetime:
         return self._parts.clock.now()

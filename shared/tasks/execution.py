@@ -6,6 +6,7 @@ is its result), and turns whatever happens into an outcome.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ FINISH_SECONDS = 20.0
 #: Seconds beyond the deadline in which the mirror is still written. A function's time-out is
 #: `functions.delivery.TIMEOUT_MARGIN_SECONDS` beyond it, and the last call may take its bound.
 MIRROR_SECONDS = 40.0
-#: Seconds after a failed extension until the next.
+#: Seconds after a failed extension until the next, at most; jittered, as all instances fail at once.
 EXTEND_AGAIN_SECONDS = 2.0
 
 
@@ -146,7 +147,8 @@ class Execution:
                 self._seen.mark_lost()  # and still waited for: after the answer it would get no CPU
             except StoreError as error:
                 logger.warning("lease not extended", **self._names(), error=error)
-                interval = min(interval, EXTEND_AGAIN_SECONDS)
+                again = random.uniform(EXTEND_AGAIN_SECONDS / 2, EXTEND_AGAIN_SECONDS)  # noqa: S311  (no secret)
+                interval = min(self._options.lease_seconds / 3, again)
         if lost is not None:
             raise lost
 
@@ -224,8 +226,9 @@ class Execution:
         """Give way: nothing of this attempt is published, and its object goes if it surely may."""
         logger.warning("run superseded", **self._names())
         if path is not None and self._attempt.object_may_go:
+            left = self._deadline + MIRROR_SECONDS - self._parts.clock.monotonic()
             try:
-                self._parts.objects.remove(path)
+                self._parts.objects.remove(path, seconds=max(left, 1.0))
             except Exception as error:  # noqa: BLE001  (the watchdog removes what stays)
                 logger.warning("superseded object not removed", **self._names(), error=error)
         return self._outcome("superseded", "another attempt took the task")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -38,8 +39,8 @@ class Objects:
 
     Args:
         bucket: gives the bucket; asked at the first call, not before.
-        call_seconds: bound on one try of a call.
-        total_seconds: bound on a call with its repetitions.
+        call_seconds: bound on one try of a call: on the wait for its connection, and for each answer.
+        total_seconds: bound on a call with its repetitions, which back off with jitter.
     """
 
     def __init__(
@@ -85,8 +86,7 @@ class Objects:
             blob.upload_from_string(
                 stored,
                 content_type="application/json",
-                timeout=self._call_seconds,
-                retry=self._retry(seconds),
+                **self._bounds(seconds),
                 **condition,
             )
         except google_errors.PreconditionFailed:
@@ -94,8 +94,12 @@ class Objects:
                 raise
         return len(stored)
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, *, seconds: float | None = None) -> bytes | None:
         """Return an object's JSON, or None where there is none.
+
+        Args:
+            path: the object's path.
+            seconds: bound on the call with its repetitions.
 
         Raises:
             ResultUnavailable: Storage did not answer, or the object is no JSON of bearable size.
@@ -103,11 +107,7 @@ class Objects:
         try:
             # As stored: servers differ in what they decompress on the way, and a length they
             # announce is that of the stored bytes.
-            stored = (
-                self._bucket()
-                .blob(path)
-                .download_as_bytes(raw_download=True, timeout=self._call_seconds, retry=self._retry())
-            )
+            stored = self._bucket().blob(path).download_as_bytes(raw_download=True, **self._bounds(seconds))
         except google_errors.NotFound:
             return None
         except Exception as error:
@@ -137,46 +137,41 @@ class Objects:
 
     def _sign(self, path: str) -> str:
         import google.auth  # noqa: PLC0415  (only a large result is ever signed)
+        from google.auth import iam  # noqa: PLC0415
         from google.auth.transport.requests import Request  # noqa: PLC0415
+        from google.oauth2.service_account import Credentials  # noqa: PLC0415
 
-        credentials: Any
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        credentials.refresh(Request())
+        request = partial(Request(), timeout=self._call_seconds)  # theirs is two minutes
+        caller: Any
+        caller, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        caller.refresh(request)
+        email = caller.service_account_email
+        asks: Any = iam.Signer(request, caller, email)  # type: ignore[no-untyped-call]  # and again, of a 5xx
+        signer: Any = Credentials(asks, email, token_uri="")  # type: ignore[no-untyped-call]  # signs, no more
         url: str = (
             self._bucket()
             .blob(path)
-            .generate_signed_url(
-                version="v4",
-                expiration=SIGNED_URL_LIFE,
-                method="GET",
-                service_account_email=credentials.service_account_email,
-                access_token=credentials.token,
-            )
+            .generate_signed_url(version="v4", expiration=SIGNED_URL_LIFE, method="GET", credentials=signer)
         )
         return url
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, *, seconds: float | None = None) -> None:
         """Remove an object; one that is gone already is no error."""
         try:
-            self._bucket().blob(path).delete(timeout=self._call_seconds, retry=self._retry())
+            self._bucket().blob(path).delete(**self._bounds(seconds))
         except google_errors.NotFound:
             return
 
-    def listed(self, folder: str) -> list[tuple[str, datetime]]:
+    def listed(self, folder: str, *, seconds: float | None = None) -> list[tuple[str, datetime]]:
         """Return path and time of creation of each object below a folder."""
         bucket = self._bucket()
-        found = bucket.client.list_blobs(
-            bucket,
-            prefix=folder,
-            fields="items(name,timeCreated),nextPageToken",
-            timeout=self._call_seconds,
-            retry=self._retry(),
-        )
+        fields = "items(name,timeCreated),nextPageToken"
+        found = bucket.client.list_blobs(bucket, prefix=folder, fields=fields, **self._bounds(seconds))
         return [(blob.name, blob.time_created) for blob in found if blob.name and blob.time_created]
 
     def metadata(self, path: str, *, seconds: float | None = None) -> tuple[int, str | None]:
         """Return an object's generation (0 where there is none) and the version in its metadata."""
-        blob = self._bucket().get_blob(path, timeout=self._bound(seconds), retry=self._retry(seconds))
+        blob = self._bucket().get_blob(path, **self._bounds(seconds))
         if blob is None:
             return 0, None
         return int(blob.generation or 0), (blob.metadata or {}).get(VERSION_KEY)
@@ -195,44 +190,41 @@ class Objects:
                 source is gone.
         """
         bucket = self._bucket()
-        bound = self._bound(seconds)
+        bounds = self._bounds(seconds)
         original, copied = bucket.blob(source), bucket.blob(target)
         try:
             token = None
             while True:
-                token, _, _ = copied.rewrite(
-                    original, token=token, if_generation_match=generation, timeout=bound
-                )
+                token, _, _ = copied.rewrite(original, token=token, if_generation_match=generation, **bounds)
                 if token is None:
                     return True
-        except google_errors.PreconditionFailed:
+        except google_errors.PreconditionFailed:  # another's, or this one's own whose answer was lost
             return False
         except google_errors.MethodNotImplemented:
-            return self._copy_through(original, copied, generation, bound)
+            return self._copy_through(original, copied, generation, bounds)
 
     @staticmethod
-    def _copy_through(original: Blob, copied: Blob, generation: int, bound: float) -> bool:
-        stored = original.download_as_bytes(raw_download=True, timeout=bound)
-        original.reload(timeout=bound)
+    def _copy_through(original: Blob, copied: Blob, generation: int, bounds: dict[str, Any]) -> bool:
+        stored = original.download_as_bytes(raw_download=True, **bounds)
+        original.reload(**bounds)
         copied.content_encoding = original.content_encoding
         copied.cache_control = original.cache_control
         copied.metadata = original.metadata
         try:
             copied.upload_from_string(
-                stored, content_type=original.content_type, if_generation_match=generation, timeout=bound
+                stored, content_type=original.content_type, if_generation_match=generation, **bounds
             )
         except google_errors.PreconditionFailed:
             return False
         return True
 
-    def _bound(self, seconds: float | None) -> float:
-        return self._call_seconds if seconds is None else min(seconds, self._call_seconds)
-
-    def _retry(self, seconds: float | None = None) -> Any:
+    def _bounds(self, seconds: float | None) -> dict[str, Any]:
+        """Bound a call's tries and their repetition, so that the last try ends in time, too."""
         from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415  (with Storage itself)
 
         total = self._total_seconds if seconds is None else min(seconds, self._total_seconds)
-        return DEFAULT_RETRY.with_timeout(total)
+        one = min(self._call_seconds, total / 2)
+        return {"timeout": one, "retry": DEFAULT_RETRY.with_timeout(total - one)}
 
 
 def _decompress(stored: bytes, path: str) -> bytes:

@@ -46,7 +46,7 @@ class Performer:
         clock: pauses are taken on it.
         store: the documents.
         objects: the bucket; a procedure that asks for no objects needs none.
-        until: when calls to the bucket must have ended, on the clock's monotonic scale.
+        until: when calls to the bucket, and reads, must have ended, on the clock's monotonic scale.
     """
 
     def __init__(
@@ -89,17 +89,20 @@ class Performer:
         store = self._store
         match request:
             case Read(run_id, seconds):
-                bound = store.read_seconds
-                seconds = bound if seconds is None else min(seconds, bound)
-                return store.read_for_decision(self._task, run_id, seconds=seconds)
+                return store.read_for_decision(self._task, run_id, seconds=self._bound(seconds))
             case ReadResult():
-                return store.read_result(self._task)
+                return store.read_result(self._task, seconds=self._bound(None))
             case ReadVersion(seconds):
-                return store.read_version(self._task, seconds=seconds)
+                return store.read_version(self._task, seconds=self._bound(seconds))
             case ReadRunning():
                 return store.running_histories(self._task)
             case ReadNextResult(after):
                 return store.next_result(self._task, after)
+
+    def _bound(self, seconds: float | None) -> float:
+        """Return the seconds that a read may take, of those that are left."""
+        left = max(self._until - self._clock.monotonic(), 0.0)
+        return left if seconds is None else min(seconds, left)
 
     def _on_object(self, request: ObjectRequest) -> Any:
         objects = self._objects
@@ -112,11 +115,11 @@ class Performer:
             case ReadObject(path):
                 return objects.metadata(path, seconds=seconds)
             case ReadContent(path):
-                return objects.read(path)
+                return objects.read(path, seconds=seconds)
             case ListObjects(folder):
-                return objects.listed(folder)
+                return objects.listed(folder, seconds=seconds)
             case RemoveObject(path):
-                return objects.remove(path)
+                return objects.remove(path, seconds=seconds)
             case CopyObject(source, target, generation):
                 try:
                     return objects.copy(source, target, generation=generation, seconds=seconds)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Seconds that one check of the version may take.
 CHECK_SECONDS = 2.0
+#: Seconds that reading a result may take, all calls together: less than the minute that a callable has.
+READ_SECONDS = 45.0
 #: Seconds that a result is served although its version can't be checked.
 STALE_SECONDS = 300.0
 #: Seconds after a check that failed until the next.
@@ -48,6 +50,8 @@ class ResultReader:
         self._cache = cache
         self._clock = clock
         self._locks = {task: threading.Lock() for task in TaskName}
+        #: When a read last failed, on the clock's monotonic scale, what it said, and why.
+        self._failures: dict[TaskName, tuple[float, str, BaseException | None]] = {}
 
     def read(self, task: TaskName, *, max_age: float) -> bytes:
         """Return the last good result as JSON; `[]` where there is none.
@@ -66,15 +70,33 @@ class ResultReader:
         servable = (
             entry if entry is not None and entry.version and self._is_fresh(entry, STALE_SECONDS) else None
         )
+        came = self._clock.monotonic()
         if not self._locks[task].acquire(blocking=servable is None or max_age <= 0):
             return NO_RESULT if servable is None else servable.encoded
         try:
-            entry = self._cache.result(task)
-            if entry is not None and (self._is_fresh(entry, max_age) or self._is_current(task, entry)):
-                return entry.encoded
-            return self._fetch(task, entry)
+            return self._ask(task, max_age, came)
         finally:
             self._locks[task].release()
+
+    def _ask(self, task: TaskName, max_age: float, came: float) -> bytes:
+        """Return what is remembered, if it is the present result, else read that; one reader at a time.
+
+        Whoever waited for a read that failed shares its failure: one after the other would wait
+        for the same outage, and the last of them for all.
+        """
+        entry = self._cache.result(task)
+        if entry is not None and self._is_fresh(entry, max_age):
+            return entry.encoded
+        failed_at, said, cause = self._failures.get(task, (came, "", None))
+        if failed_at > came:
+            raise ResultUnavailable(said) from cause
+        try:
+            if entry is not None and self._is_current(task, entry):
+                return entry.encoded
+            return self._fetch(task, entry)
+        except ResultUnavailable as error:
+            self._failures[task] = (self._clock.monotonic(), str(error), error.__cause__)
+            raise
 
     def read_stored(self, task: TaskName) -> bytes | None:
         """Return the result that Storage holds, as JSON; None where there is none.
@@ -129,4 +151,5 @@ class ResultReader:
             ) from error
 
     def _on(self, task: TaskName) -> Performer:
-        return Performer(task, self._clock, self._store, self._objects)
+        until = self._clock.monotonic() + READ_SECONDS
+        return Performer(task, self._clock, self._store, self._objects, until=until)

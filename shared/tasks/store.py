@@ -6,6 +6,7 @@ refuse the repetition of what it has itself applied. `protocol` reads and decide
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -47,6 +48,8 @@ NEXT_RESULTS = 200
 _GREATER = _query.StructuredQuery.FieldFilter.Operator.GREATER_THAN
 _EQUAL = _query.StructuredQuery.FieldFilter.Operator.EQUAL
 _SERVICE = "/google.firestore.v1.Firestore"
+#: Seconds of a read's last try where its bound is all but over.
+_LAST_TRY_SECONDS = 0.05
 
 #: The condition did not hold, or another write was in the way: nothing was written.
 _REFUSED = frozenset(
@@ -80,14 +83,14 @@ class Store:
 
     Args:
         wire: gives the channel; asked at the first call, not before.
-        call_seconds: bound on one call.
+        call_seconds: bound on one call, whatever longer time its caller has.
     """
 
     def __init__(self, wire: Callable[[], FirestoreWire], *, call_seconds: float = 10.0) -> None:
         self._make_wire = wire
         self._call_seconds = call_seconds
-        #: Bound on a read and its repetitions, where the caller names none.
-        self.read_seconds = 3 * call_seconds
+        #: Bound on a read and its repetitions, whatever longer time its caller has.
+        self._read_seconds = 3 * call_seconds
         self._calls: _Calls | None = None
 
     @property
@@ -103,7 +106,7 @@ class Store:
         Args:
             task: the task.
             run_id: the run whose history is read; without it, none is.
-            seconds: bound on the call and its repetitions; by default that of three calls.
+            seconds: bound on the call and its repetitions; by default, and at most, that of three calls.
 
         Raises:
             StoreUnavailable: Firestore did not answer in that time.
@@ -170,13 +173,13 @@ class Store:
         return query
 
     def _histories(self, request: Any) -> list[tuple[str, RunDocument]]:
-        def once() -> list[tuple[str, RunDocument]]:
-            answers = self._call(self._wire.run_query, request, self._call_seconds)
+        def once(seconds: float) -> list[tuple[str, RunDocument]]:
+            answers = self._call(self._wire.run_query, request, seconds)
             found = [answer.document for answer in answers if answer.HasField("document")]
             runs = [RunDocument.parse(decode_fields(each.fields), each.update_time) for each in found]
             return [(each.name.rpartition("/")[2], run) for each, run in zip(found, runs, strict=True)]
 
-        return _repeat(once, self.read_seconds)
+        return self._repeat(once, None)
 
     def commit(self, writes: Iterable[Any], *, seconds: float | None = None) -> Timestamp:
         """Send the writes as one commit, once.
@@ -196,10 +199,9 @@ class Store:
             StoreUnavailable: nothing was sent.
         """
         request = _CommitPb(database=self._wire.database, writes=writes)
+        bound = self._call_seconds if seconds is None else min(seconds, self._call_seconds)
         try:
-            answer = self._wire.commit(
-                request, timeout=seconds or self._call_seconds, metadata=self._wire.metadata
-            )
+            answer = self._wire.commit(request, timeout=bound, metadata=self._wire.metadata)
         except grpc.RpcError as error:
             raise _write_error(error) from error
         except Exception as error:
@@ -212,15 +214,33 @@ class Store:
         if mask is not None:
             request.mask.field_paths.extend(mask)
 
-        seconds = seconds or self.read_seconds
-
-        def once() -> dict[str, Any]:
-            answers = self._call(self._wire.batch_get, request, min(seconds, self._call_seconds))
+        def once(seconds: float) -> dict[str, Any]:
+            answers = self._call(self._wire.batch_get, request, seconds)
             found: dict[str, Any] = dict.fromkeys(names)
             found.update((answer.found.name, answer.found) for answer in answers if answer.HasField("found"))
             return found
 
-        return _repeat(once, seconds)
+        return self._repeat(once, seconds)
+
+    def _repeat(self, read: Callable[[float], _Answer], seconds: float | None) -> _Answer:
+        """Repeat a read with jittered back-off while its failure may pass; the last try ends in time, too.
+
+        Args:
+            read: makes one try, within the seconds it is given.
+            seconds: bound on all tries.
+        """
+        seconds = self._read_seconds if seconds is None else min(seconds, self._read_seconds)
+        over = time.monotonic() + seconds
+
+        def once() -> _Answer:
+            return read(max(min(self._call_seconds, over - time.monotonic()), _LAST_TRY_SECONDS))
+
+        retry = Retry(predicate=_may_pass, initial=0.05, maximum=1.0, timeout=seconds)
+        try:
+            return retry(once)()
+        except google_errors.GoogleAPIError as error:
+            cause = error.cause if isinstance(error, google_errors.RetryError) else error
+            raise StoreUnavailable(f"Firestore did not answer: {cause}") from error
 
     def _call(self, method: Any, request: Any, seconds: float) -> list[Any]:
         """Make one call that streams its answers; return them all."""
@@ -283,16 +303,8 @@ _REPEATED = (
 )
 
 
-def _repeat(read: Callable[[], _Answer], seconds: float) -> _Answer:
-    """Repeat a read with jittered back-off while its failure may pass, within the bound."""
-    retry = Retry(
-        predicate=lambda error: isinstance(error, _REPEATED), initial=0.05, maximum=1.0, timeout=seconds
-    )
-    try:
-        return retry(read)()
-    except google_errors.GoogleAPIError as error:
-        cause = error.cause if isinstance(error, google_errors.RetryError) else error
-        raise StoreUnavailable(f"Firestore did not answer: {cause}") from error
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, _REPEATED)
 
 
 def _write_error(error: grpc.RpcError) -> StoreError:

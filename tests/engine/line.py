@@ -1,4 +1,4 @@
-"""A telephone line to a server: bytes pass through until it is cut."""
+"""A telephone line to a server: bytes pass through until it is cut, or nobody speaks any more."""
 
 import selectors
 import socket
@@ -9,7 +9,7 @@ from typing import Self
 
 
 class Line:
-    """Forwards a port of its own to a server, until cut; `mend` takes calls again.
+    """Forwards a port of its own to a server, until cut or hushed; `mend` takes calls again.
 
     Args:
         server: host and port of the real server.
@@ -22,6 +22,8 @@ class Line:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._up = True
+        self._speaks = threading.Event()
+        self._speaks.set()
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -32,6 +34,7 @@ class Line:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.cut()
+        self._speaks.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -44,8 +47,13 @@ class Line:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
+    def hush(self) -> None:
+        """Take every connection and pass nothing on: a server that hangs."""
+        self._speaks.clear()
+
     def mend(self) -> None:
-        """Forward new connections again."""
+        """Forward new connections again, and what was held back."""
+        self._speaks.set()
         with self._lock:
             self._up = True
 
@@ -71,11 +79,11 @@ class Line:
                 with self._lock:
                     self._open -= {caller, callee}
 
-    @staticmethod
-    def _pass_on(ends: selectors.BaseSelector) -> None:
+    def _pass_on(self, ends: selectors.BaseSelector) -> None:
         while True:
             for key, _ in ends.select():
                 said = key.fileobj.recv(1 << 16)  # type: ignore[union-attr]
                 if not said:
                     return
+                self._speaks.wait()
                 key.data.sendall(said)

@@ -26,7 +26,7 @@ def main(iam: str, path: str) -> None:
 
     requests.adapters.HTTPAdapter.send = to_here  # type: ignore[method-assign]
     bucket = Client("p", AnonymousCredentials()).bucket("results")  # type: ignore[no-untyped-call]
-    print(Objects(lambda: bucket).signed_url(path))  # noqa: T201
+    print(Objects(lambda: bucket, call_seconds=3.0).signed_url(path))  # noqa: T201
 
 
 if __name__ == "__main__":

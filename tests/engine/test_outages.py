@@ -41,6 +41,31 @@ def test_firestore_gone_while_a_task_works_loses_nothing(
     assert world.status()["data"] == [1]
 
 
+def test_failed_extensions_are_repeated_at_times_of_their_own(
+    far_engine: TaskEngine, line: Line, clock: HandClock
+) -> None:
+    """An outage meets all instances at once; jitter keeps them from coming back at once."""
+    waits: list[float] = []
+    at_work = threading.Event()
+
+    def passes(event: threading.Event, seconds: float) -> bool:
+        at_work.wait(30)
+        waits.append(seconds)
+        return event.wait(0.01 if len(waits) < 4 else seconds)
+
+    def works() -> None:
+        line.cut()
+        at_work.set()
+        wait_for("two extensions to fail", lambda: len(waits) > 3 or None)
+        line.mend()
+
+    clock.wait = passes  # type: ignore[method-assign]  # what is waited for between extensions is noted
+    assert far_engine.execute_task("s", TASK, works, {"lease_seconds": 60}).status == "completed"
+    first, second, third = waits[1:4]
+    assert all(1 <= each <= 2 for each in (first, second, third))
+    assert len({first, second, third}) == 3
+
+
 def test_commits_that_fail_all_the_time_don_t_keep_a_run_from_its_deadline(
     far_engine: TaskEngine, line: Line
 ) -> None:

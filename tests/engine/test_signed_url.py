@@ -22,6 +22,8 @@ class Google(BaseHTTPRequestHandler):
     """The metadata server and the IAM API, as far as a signature needs them."""
 
     refuses = False
+    busy = 0
+    hangs: ClassVar[threading.Event | None] = None
     asked: ClassVar[list[tuple[str, str | None, Any]]] = []
 
     def do_GET(self) -> None:
@@ -42,7 +44,12 @@ class Google(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append((self.path, self.headers["Authorization"], body))
-        if type(self).refuses:
+        if type(self).hangs is not None:
+            type(self).hangs.wait(100)
+        elif type(self).busy:
+            type(self).busy -= 1
+            self._answer(503, b"{}")
+        elif type(self).refuses:
             self._answer(403, b'{"error": {"status": "PERMISSION_DENIED"}}')
         else:
             self._answer(200, json.dumps({"signedBlob": base64.b64encode(SIGNATURE).decode()}).encode())
@@ -61,7 +68,7 @@ class Google(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def google() -> Iterator[str]:
-    Google.refuses = False
+    Google.refuses, Google.busy, Google.hangs = False, 0, None
     Google.asked.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Google)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -108,3 +115,21 @@ def test_an_account_that_may_not_sign_is_told_which_role_it_needs(google: str, t
     assert refused.returncode != 0
     assert "ResultNotKept: no URL could be signed" in refused.stderr
     assert "roles/iam.serviceAccountTokenCreator" in refused.stderr
+
+
+def test_iam_that_is_busy_is_asked_again(google: str, tmp_path: Path) -> None:
+    """The work of a run is not lost for one 503."""
+    Google.busy = 1
+    signed = sign(google, tmp_path)
+    assert signed.returncode == 0, signed.stderr
+    assert len(Google.asked) == 2
+
+
+def test_iam_that_hangs_is_given_up(google: str, tmp_path: Path) -> None:
+    """A signature has its bound as each call to Storage has, 3 seconds here."""
+    Google.hangs = threading.Event()
+    refused = sign(google, tmp_path)
+    Google.hangs.set()
+    assert refused.returncode != 0
+    assert "ResultNotKept: no URL could be signed" in refused.stderr
+    assert len(Google.asked) == 1
