@@ -1,0 +1,127 @@
+"""The mirror at the contract's path, where two writers meet: on a server that honours conditions.
+
+fake-gcs-server honours an upload's and, in the releases there are, passes over a rewrite's (its pull
+request 2343). So here a rewrite is answered as the official emulator answers it, 501, and the copy
+goes through this process. What a rewrite says to the server that copies by itself has its own test.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from google.cloud.storage import Client as Storage
+
+from emulators.environment import Addresses
+from shared import firebase
+from shared.tasks import TaskEngine
+from shared.tasks.mirror import MIRROR_TRIES
+from shared.tasks.objects import Objects
+from tests.engine.world import TASK, World
+
+MIRROR = f"tasks_data/{TASK.value}.json"
+STORED = {"save_in": "storage"}
+
+
+class Session(requests.Session):
+    """The way to Storage: notes each rewrite, and answers it if it is told to."""
+
+    def __init__(self, *, rewrites: bool) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.noted: list[dict[str, list[str]]] = []
+        self._rewrites = rewrites
+
+    def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> requests.Response:
+        options.pop("max_allowed_time", None)
+        if "/rewriteTo/" in url:
+            self.noted.append(parse_qs(urlsplit(url).query))
+            if not self._rewrites:
+                answer = requests.Response()
+                answer.status_code, answer.request = 501, requests.Request(method, url).prepare()
+                return answer
+        return super().request(method, url, *arguments, **options)
+
+
+def engine_on(session: Session) -> TaskEngine:
+    near = firebase.bucket()
+    bucket = Storage(project=near.client.project, _http=session).bucket(near.name)
+    return TaskEngine(objects=Objects(lambda: bucket))
+
+
+@pytest.fixture
+def conditional(world: World, stack: Addresses) -> TaskEngine:
+    """An engine whose copies are conditional on the server that runs here."""
+    if stack.storage_server != "fake-gcs":
+        pytest.skip("the official Storage emulator ignores if_generation_match")
+    return engine_on(Session(rewrites=False))
+
+
+def meeting(engine: TaskEngine, before_each_copy: Callable[[int], Any]) -> list[bool]:
+    """Do something between the engine's reading of the mirror and each copy; return what becomes of those."""
+    objects, copied = engine._parts.objects, []
+    copy = objects.copy
+
+    def meets(*paths: str, **how: Any) -> bool:
+        before_each_copy(len(copied) + 1)
+        copied.append(copy(*paths, **how))
+        return copied[-1]
+
+    objects.copy = meets  # type: ignore[method-assign]  # copies for real
+    return copied
+
+
+def mirrored(world: World) -> tuple[bytes, bool]:
+    """The mirror's content, and whether it says that it is the task's present result."""
+    blob = world.bucket.get_blob(MIRROR)
+    present = world.status()["run"]["result"]["version"]
+    return blob.download_as_bytes(), (blob.metadata or {}).get("nx-version") == present
+
+
+def test_an_older_result_never_replaces_a_newer_one(conditional: TaskEngine, world: World) -> None:
+    """A run that was about to mirror when the next one published finds its copy refused, and leaves it so."""
+    copied = meeting(
+        conditional,
+        lambda _: TaskEngine().execute_task("s", TASK, lambda: ["newer"], STORED).status == "completed",
+    )
+    assert conditional.execute_task("s", TASK, lambda: ["older"], STORED).status == "completed"
+    assert copied == [False]
+    assert mirrored(world) == (b'["newer"]', True)
+
+
+def test_a_copy_that_met_another_writer_is_made_again(conditional: TaskEngine, world: World) -> None:
+    """Whoever wrote to the contract's path in between, the present result stands there in the end."""
+
+    def writes_once(number: int) -> None:
+        if number == 1:
+            TaskEngine().keep_task_data_in_storage(TASK, ["another's"])
+
+    copied = meeting(conditional, writes_once)
+    assert conditional.execute_task("s", TASK, lambda: ["mine"], STORED).status == "completed"
+    assert copied == [False, True]
+    assert mirrored(world) == (b'["mine"]', True)
+
+
+def test_a_mirror_that_others_write_all_the_time_is_left_to_the_watchdog(
+    conditional: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run gives up after some tries, says so, and is no failure; the next pass mends it."""
+    copied = meeting(conditional, lambda number: TaskEngine().keep_task_data_in_storage(TASK, [number]))
+    assert conditional.execute_task("s", TASK, lambda: ["mine"], STORED).status == "completed"
+    assert copied == [False] * MIRROR_TRIES
+    assert "the watchdog will mend it" in capsys.readouterr().out
+    assert mirrored(world) == (b"[5]", False)
+    TaskEngine().watch_tasks()
+    assert mirrored(world) == (b'["mine"]', True)
+
+
+def test_a_copy_that_the_server_makes_carries_the_condition(world: World) -> None:
+    """Each rewrite names the generation that was read before S: 0 where there was no mirror."""
+    session = Session(rewrites=True)
+    engine = engine_on(session)
+    engine.execute_task("s", TASK, lambda: [1], STORED)
+    generation = world.bucket.get_blob(MIRROR).generation
+    engine.execute_task("s", TASK, lambda: [2], STORED)
+    assert [each["ifGenerationMatch"] for each in session.noted] == [["0"], [str(generation)]]
+    assert mirrored(world) == (b"[2]", True)
