@@ -306,7 +306,8 @@ class RunProtocol:
         if run is None:  # nothing says whose it is now: the watchdog will find the object
             return
         if run.token == self.identity.token and run.state == TaskStatus.running:
-            yield Commit(writes.close_superseded(self.identity, run.update_time, now=self._clock.now()))
+            history, now = self.identity.history_name, self._clock.now()
+            yield Commit(writes.close_superseded(history, run.update_time, now=now))
         self.object_may_go = True
 
     def _both(self, until: float) -> Read:

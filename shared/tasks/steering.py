@@ -6,15 +6,17 @@ status goes on saying suspended until somebody resumes the task.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.tasks import writes
 from shared.tasks.errors import InvalidOptions, StoreUnavailable, WriteRefused, WriteUnknown
 from shared.tasks.steps import Commit, Pause, Read, Steps
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
+    from shared.tasks.document import TaskDocument
     from shared.tasks.names import TaskName
 
 #: Tries before a change gives up that meets another writer each time.
@@ -41,17 +43,15 @@ def suspend(documents: str, name: TaskName, *, by: str, reason: str, now: dateti
         StoreError: Firestore did not answer, or others wrote each time.
     """
     _check(by, reason)
-    for tries in range(STEERING_TRIES):
-        task, _ = yield Read()
-        if task.is_suspended:
-            return _is_this(task.suspended, by, now)
-        try:
-            yield Commit(writes.suspend(documents, name, task, by=by, reason=reason, now=now))
-        except (WriteRefused, WriteUnknown):
-            yield Pause(tries)
-        else:
-            return True
-    raise StoreUnavailable(f"{name.value} could not be suspended: others wrote each time, try again")
+
+    def write(task: TaskDocument) -> list[Any]:
+        return writes.suspend(documents, name, task, by=by, reason=reason, now=now)
+
+    def is_this(task: TaskDocument) -> bool:
+        found = task.suspended
+        return isinstance(found, dict) and (found.get("by"), found.get("at")) == (by, now)
+
+    return (yield from _change(name, write, is_this, suspended=True))
 
 
 def resume(documents: str, name: TaskName, *, by: str, reason: str, now: datetime) -> Steps[bool]:
@@ -61,19 +61,42 @@ def resume(documents: str, name: TaskName, *, by: str, reason: str, now: datetim
         Whether it was suspended.
     """
     _check(by, reason)
+
+    def write(task: TaskDocument) -> list[Any]:
+        return writes.resume(documents, name, task, by=by, reason=reason, now=now)
+
+    return (yield from _change(name, write, lambda _: True, suspended=False))
+
+
+def _change(
+    name: TaskName,
+    write: Callable[[TaskDocument], list[Any]],
+    is_this: Callable[[TaskDocument], bool],
+    *,
+    suspended: bool,
+) -> Steps[bool]:
+    """Write until the task is suspended, or is not; return whether it is this change that made it so.
+
+    Args:
+        name: the task.
+        write: makes the change of what was read.
+        is_this: tells whether what is found as wanted may be this change, whose answer was lost.
+        suspended: what is wanted.
+    """
     sent = False
     for tries in range(STEERING_TRIES):
         task, _ = yield Read()
-        if not task.is_suspended:
-            return sent
+        if task.is_suspended is suspended:
+            return sent and is_this(task)
+        sent = True
         try:
-            sent = True
-            yield Commit(writes.resume(documents, name, task, by=by, reason=reason, now=now))
+            yield Commit(write(task))
         except (WriteRefused, WriteUnknown):
             yield Pause(tries)
         else:
             return True
-    raise StoreUnavailable(f"{name.value} could not be resumed: others wrote each time, try again")
+    wanted = "suspended" if suspended else "resumed"
+    raise StoreUnavailable(f"{name.value} could not be {wanted}: others wrote each time, try again")
 
 
 def _check(by: str, reason: str) -> None:
@@ -81,8 +104,3 @@ def _check(by: str, reason: str) -> None:
     for what, text in said:
         if not isinstance(text, str) or not text.strip() or len(text) > MAX_TEXT:
             raise InvalidOptions(f"say {what}, in 1 to {MAX_TEXT} characters: it is recorded with the change")
-
-
-def _is_this(suspended: object, by: str, now: datetime) -> bool:
-    """Tell whether a suspension is the one whose answer was lost."""
-    return isinstance(suspended, dict) and (suspended.get("by"), suspended.get("at")) == (by, now)

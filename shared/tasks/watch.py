@@ -59,8 +59,8 @@ def watch(documents: str, spec: TaskSpec, *, now: datetime, deadline: timedelta)
     task, _ = yield Read()  # after the histories, in a request of its own: `is_superseded` rests on it
     for run_id, run in running:
         if is_superseded(run, task):
-            closing = writes.close_superseded_history(documents, spec.name, run_id, run, now=now)
-            if (yield from _applied(closing)):
+            history = writes.history_name(documents, spec.name, run_id)
+            if (yield from _applied(writes.close_superseded(history, run.update_time, now=now))):
                 found.superseded_runs.append(run_id)
     if is_dead(task, now=now, skew=CLOCK_SKEW):
         if (yield from _applied(writes.fail_dead(documents, spec.name, task, now=now))):

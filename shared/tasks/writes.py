@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from shared.tasks.decisions import Skip, Take
-    from shared.tasks.document import RunDocument
 
 WritePb = _write.Write.pb()
 
@@ -247,9 +246,15 @@ def skip(run: RunIdentity, decision: Skip, *, now: datetime) -> list[Any]:
     return [_write_to(history_name(run.documents, run.task, skip_id(run.run_id)), fields)]
 
 
-def close_superseded(run: RunIdentity, on: Timestamp, *, now: datetime) -> list[Any]:
-    """Close the history of an attempt that was superseded, on the version just read."""
-    return [_close(run.history_name, "RunSuperseded", "another attempt took the task", now, on=on)]
+def close_superseded(history: str, on: Timestamp | None, *, now: datetime) -> list[Any]:
+    """Close the history of an attempt that holds nothing any more.
+
+    Args:
+        history: the document's full name.
+        on: the version that was read.
+        now: UTC.
+    """
+    return [_close(history, "RunSuperseded", "another attempt took the task", now, on=on)]
 
 
 def fail_dead(documents: str, name: TaskName, task: TaskDocument, *, now: datetime) -> list[Any]:
@@ -276,14 +281,6 @@ def fail_dead(documents: str, name: TaskName, task: TaskDocument, *, now: dateti
     if task.run_id is not None:
         writes.append(_close(history_name(documents, name, task.run_id), "LeaseExpired", reason, now))
     return writes
-
-
-def close_superseded_history(
-    documents: str, name: TaskName, run_id: str, run: RunDocument, *, now: datetime
-) -> list[Any]:
-    """Close the history of an attempt that holds nothing any more, on the version read."""
-    closed = history_name(documents, name, run_id)
-    return [_close(closed, "RunSuperseded", "another attempt took the task", now, on=run.update_time)]
 
 
 def suspend(

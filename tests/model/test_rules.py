@@ -110,7 +110,7 @@ def removing_unclosed(patch: Patch) -> None:
     def closes(self: RunProtocol, run: Any) -> Any:
         if run is not None and run.token == self.identity.token and run.state == "running":
             now = self._clock.now()
-            yield Commit(writes.close_superseded(self.identity, run.update_time, now=now))
+            yield Commit(writes.close_superseded(self.identity.history_name, run.update_time, now=now))
         self.object_may_go = True
 
     patch.setattr(RunProtocol, "_close_superseded", closes)
@@ -168,7 +168,8 @@ def watchdog_reads_the_task_first(patch: Patch) -> None:
         task, _ = yield Read()
         for run_id, run in (yield ReadRunning()):
             if is_superseded(run, task):
-                yield Commit(writes.close_superseded_history(documents, name, run_id, run, now=now))
+                history = writes.history_name(documents, name, run_id)
+                yield Commit(writes.close_superseded(history, run.update_time, now=now))
         if is_dead(task, now=now, skew=CLOCK_SKEW):
             yield Commit(writes.fail_dead(documents, name, task, now=now))
         yield from mend_mirror(name)
