@@ -96,11 +96,13 @@ def missed_tick(documents: str, spec: TaskSpec, *, now: datetime) -> Steps[Incid
 
 
 def record_once(documents: str, spec: TaskSpec, incident: Incident, *, now: datetime) -> Steps[bool]:
-    """Record an incident in the task's history; return whether it is new."""
+    """Record an incident in the task's history; return whether it is new, for all that is known."""
     fields = {"state": incident.kind, "run_id": incident.run_id, "detail": incident.detail}
     incident_id = f"{incident.run_id}.{incident.kind}"
     try:
         yield Commit(writes.incident(documents, spec.name, incident_id, now=now, fields=fields))
-    except (WriteRefused, WriteUnknown):  # known already; or it is, and the next pass is quiet
+    except WriteRefused:  # known already
         return False
+    except WriteUnknown:  # told twice, if it was not written, and never untold
+        return True
     return True

@@ -29,7 +29,8 @@ class Findings:
     """What a pass found and did about a task.
 
     Attributes:
-        incidents: what a person should look at, each told by one pass alone.
+        incidents: what a person should look at, each told by one pass alone; by the next one again
+            where an answer was lost and nobody knows.
         superseded_runs: runs whose history was closed.
         mirror_mended: whether the mirror was behind.
         removed_objects: objects that nobody can want any more.
@@ -80,9 +81,11 @@ def watch(documents: str, spec: TaskSpec, *, now: datetime, deadline: timedelta)
 
 
 def _applied(commit: list[Any]) -> Steps[bool]:
-    """Commit; return whether it surely was. What was refused or lost, the next pass looks at again."""
+    """Commit; return whether it was, for all that is known. What was not, the next pass looks at again."""
     try:
         yield Commit(commit)
-    except (WriteRefused, WriteUnknown):
+    except WriteRefused:
         return False
+    except WriteUnknown:  # it may have been: whoever is told of it twice is better off than untold
+        return True
     return True

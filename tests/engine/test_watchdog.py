@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from shared.tasks import TaskEngine, TaskSpec
+from shared.tasks.errors import WriteUnknown
 from shared.tasks.incidents import last_due_tick
 from tests.engine.world import TASK, World
 
@@ -111,6 +112,37 @@ def test_a_history_left_running_is_closed(
         "failed",
         "RunSuperseded",
     )
+
+
+def loses_answers(engine: TaskEngine) -> None:
+    """Every commit is applied, and its answer lost."""
+    store = engine._parts.store
+    commit = store.commit
+
+    def commits(*arguments: Any, **options: Any) -> Any:
+        commit(*arguments, **options)
+        raise WriteUnknown("lost")
+
+    store.commit = commits  # type: ignore[method-assign]  # commits for real
+
+
+@pytest.mark.parametrize("kind", ["dead_run", "missed_tick"])
+def test_an_incident_whose_record_s_answer_was_lost_is_told_all_the_same(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """No other pass would: it is in the status or the history by now, and so known already."""
+    engine.execute_task("s", TASK, lambda: [1])
+    if kind == "dead_run":
+        dies()
+        let_lease_expire(world)
+    else:
+        before = {"started": datetime(2026, 1, 1, tzinfo=UTC)}
+        world.database.document(f"nx-tasks/{TASK.value}").update(before)
+    spec = missed("0 * * * *") if kind == "missed_tick" else None
+    unlucky = TaskEngine()
+    loses_answers(unlucky)
+    assert f"incident={kind}" in watched(unlucky, capsys, spec)
+    assert watched(engine, capsys, spec) == ""
 
 
 @pytest.mark.parametrize("left", ["gone", "old"])
