@@ -105,6 +105,11 @@ def test_an_unsaved_result_may_be_anything(engine: TaskEngine, world: World) -> 
     assert engine.get_task_data(TASK) == []
 
 
+class Odd:
+    def __repr__(self) -> str:
+        return "an odd one"
+
+
 class Unspeakable(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
@@ -114,16 +119,18 @@ class Unspeakable(Exception):
     ("error", "text"),
     [
         (ValueError(), "ValueError"),
+        (ValueError(cycle()), "ValueError: [{'again': [...]}]"),
+        (ValueError(Odd()), "ValueError: an odd one"),
         (Unspeakable(), "Unspeakable: (its message can't be read)"),
         (RunLost("says the task"), "RunLost: says the task"),
         (DeadlineExceeded("says the task"), "DeadlineExceeded: says the task"),
         (ValueError("\ud800\x00"), "ValueError: ?\x00"),
         (ValueError("x" * 3_000_000), "ValueError: " + "x" * 1487 + "…"),
     ],
-    ids=["no message", "unreadable", "lost", "late", "no Unicode", "huge"],
+    ids=["no message", "cycle", "object", "unreadable", "lost", "late", "no Unicode", "huge"],
 )
 def test_no_error_leaves_a_run_running(engine: TaskEngine, world: World, error: Exception, text: str) -> None:
-    """Whatever a task raises, its status says failed (lessons 8, 9, 10)."""
+    """Whatever a task raises, its status says failed (lessons 9, 10)."""
 
     def raises() -> None:
         raise error
@@ -131,3 +138,18 @@ def test_no_error_leaves_a_run_running(engine: TaskEngine, world: World, error: 
     assert engine.execute_task("s", TaskName.send_reset_sms, raises).status == "failed"
     status = world.status(TaskName.send_reset_sms)
     assert (status["status"], status["error"]) == ("failed", text)
+
+
+def test_an_error_that_is_no_text_becomes_text_and_keeps_type_and_stack(
+    engine: TaskEngine, world: World
+) -> None:
+    """The contract's `error` is a string; the history has the rest (lesson 11)."""
+
+    def raises() -> None:
+        raise KeyError({"code": 5})
+
+    outcome = engine.execute_task("s", TASK, raises)
+    assert world.status()["error"] == "KeyError: {'code': 5}"
+    kept = world.history()[outcome.run_id]["error"]
+    assert (kept["type"], kept["message"]) == ("KeyError", "{'code': 5}")
+    assert 'raise KeyError({"code": 5})' in kept["traceback"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -102,10 +103,10 @@ def test_a_stored_object_is_one_gzip_member_of_bare_json(engine: TaskEngine, wor
     "value", [7, 0, False, "", "hello", "https://example.com/not-a-pointer", 1.5, [], {}]
 )
 @pytest.mark.parametrize("save_in", ["db", "storage"])
-def test_every_result_is_read_back_warm_and_cold(
+def test_a_falsy_bare_or_url_like_result_is_read_back_warm_and_cold(
     engine: TaskEngine, world: World, value: Any, save_in: str
 ) -> None:
-    """Falsy, bare and URL-like results are results, on every path (lessons 1, 2, 3, 15, 20)."""
+    """It replaces the one before; no path takes it for none or for a pointer (lessons 1, 2, 3, 15, 20)."""
     engine.execute_task("s", TASK, lambda: [1, 2], {"save_in": save_in})
     engine.execute_task("s", TASK, lambda: value, {"save_in": save_in})
     assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == value
@@ -113,11 +114,37 @@ def test_every_result_is_read_back_warm_and_cold(
     assert stored == (save_in == "storage" and isinstance(value, list | dict))
 
 
+@pytest.mark.parametrize("save_in", ["db", "storage"])
+def test_a_result_that_reads_like_the_sentence_for_none_is_a_result(
+    engine: TaskEngine, world: World, save_in: str
+) -> None:
+    """What `data` and `error` say in words is told from the words of a task by `run` (lesson 29)."""
+    engine.execute_task("s", TASK, lambda: "no data to save", {"save_in": save_in})
+    assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == "no data to save"
+    engine.execute_task("s", TASK, lambda: ["no data to save"], {"save_in": save_in})
+    assert TaskEngine().get_task_data(TASK) == ["no data to save"]
+
+    def says_nothing() -> None:
+        raise ValueError
+
+    engine.execute_task("s", TASK, says_nothing, {"save_in": save_in})
+    assert (world.status()["run"]["state"], world.status()["error"]) == ("failed", "ValueError")
+
+
 def test_two_results_are_never_merged(engine: TaskEngine, world: World) -> None:
-    """A map replaces a map whole (lesson 7)."""
+    """A map replaces a map whole, whichever run is the slower (lesson 7)."""
     engine.execute_task("s", TASK, lambda: {"old": 1, "both": {"a": 1}})
     engine.execute_task("s", TASK, lambda: {"new": 1, "both": {"b": 1}})
     assert world.status()["data"] == {"new": 1, "both": {"b": 1}}
+
+    def is_overtaken() -> dict[str, int]:
+        past = datetime.now(UTC) - timedelta(minutes=1)
+        world.database.document(f"nx-tasks/{TASK.value}").update({"run.lease_until": past})
+        TaskEngine().execute_task("s", TASK, lambda: {"newest": 1})
+        return {"slow": 1}
+
+    assert engine.execute_task("s", TASK, is_overtaken).status == "superseded"
+    assert world.status()["data"] == {"newest": 1}
 
 
 def test_the_last_result_is_there_while_the_next_run_works(engine: TaskEngine, world: World) -> None:
@@ -138,6 +165,43 @@ def test_a_failure_leaves_the_last_good_result(engine: TaskEngine, world: World,
     assert world.status()["status"] == "failed"
     assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == [1]
     assert world.objects() == before
+
+
+def test_a_new_object_is_never_read_with_an_old_status_nor_the_reverse(
+    engine: TaskEngine, world: World
+) -> None:
+    """Before and after each call of a run a cold reader gets one whole result (lesson 22)."""
+    engine.execute_task("s", TASK, lambda: ["old"], {"save_in": "storage"})
+    parts, read = engine._parts, []
+
+    def watched(call: Callable[..., Any]) -> Callable[..., Any]:
+        def calls(*arguments: Any, **options: Any) -> Any:
+            read.append(as_others_see_it())
+            answer = call(*arguments, **options)
+            read.append(as_others_see_it())
+            return answer
+
+        return calls
+
+    def as_others_see_it() -> tuple[Any, Any, Any]:
+        cold = TaskEngine()
+        return world.status()["status"], cold.get_task_data(TASK), cold.get_task_data_from_storage(TASK)
+
+    for name in ("write", "copy"):
+        setattr(parts.objects, name, watched(getattr(parts.objects, name)))
+    parts.store.commit = watched(parts.store.commit)  # type: ignore[method-assign]  # commits for real
+    engine.execute_task("s", TASK, lambda: ["new"], {"save_in": "storage"})
+    old, new = ("running", ["old"], ["old"]), ("completed", ["new"], ["new"])
+    start, upload, finish, mirror = [("completed", *old[1:]), old], [old, old], [old, new], [new, new]
+    assert read == [*start, *upload, *finish, *mirror]
+
+
+def test_a_dead_signed_url_takes_no_result_away(engine: TaskEngine, world: World) -> None:
+    """After its seven days, or if it never opened anything, the result is read all the same (lesson 23)."""
+    engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
+    dead = "https://storage.googleapis.com/gone?X-Goog-Signature=expired"
+    world.database.document(f"nx-tasks/{TASK.value}").update({"data": dead})
+    assert TaskEngine().get_task_data(TASK) == TaskEngine().get_task_data_from_storage(TASK) == [1]
 
 
 def test_the_literal_contract_overwrites_the_whole_document(engine: TaskEngine, world: World) -> None:
@@ -165,7 +229,7 @@ def test_debug_logs_tell_start_and_completion_with_the_duration(
 
 
 def test_no_log_holds_data_or_a_signed_url(engine: TaskEngine, capsys: pytest.CaptureFixture[str]) -> None:
-    """Logs carry identities and figures only."""
+    """Logs carry identities and figures only (lesson 23)."""
     engine.execute_task("s", TASK, lambda: ["secret-payload"], {"save_in": "storage"})
     told = capsys.readouterr().out
     assert "secret-payload" not in told
@@ -344,7 +408,7 @@ def test_a_task_past_its_deadline_is_recorded_failed_in_time(
 
 
 def test_a_run_that_was_taken_over_publishes_nothing(engine: TaskEngine, world: World) -> None:
-    """Its lease expired, another run took the task: neither status, data, object nor cache is touched."""
+    """Its lease over, another took the task: status, data, object and cache are not touched (lesson 7)."""
     reference = world.database.document(f"nx-tasks/{TASK.value}")
     inner: list[TaskOutcome] = []
 

@@ -42,7 +42,7 @@ def raised(error: BaseException) -> Failure:
     ],
 )
 def test_an_error_is_its_type_and_message(error: BaseException, text: str) -> None:
-    """The contract's `error` is text, whatever the exception's str() does (9, 10, 11)."""
+    """The contract's `error` is text, whatever the exception's str() does (lessons 9, 10, 11)."""
     assert raised(error).text == text
 
 

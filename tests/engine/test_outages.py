@@ -3,7 +3,9 @@
 import threading
 from typing import Any
 
+import grpc
 import pytest
+import requests
 
 from shared.tasks import ResultNotKept, ResultUnavailable, TaskEngine
 from shared.tasks.errors import WriteUnknown
@@ -89,14 +91,17 @@ def test_commits_that_fail_all_the_time_don_t_keep_a_run_from_its_deadline(
     assert len(sent) < 100
 
 
-def test_firestore_gone_at_the_end_is_waited_for(
-    far_engine: TaskEngine, line: Line, world: World, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("fails", [False, True])
+def test_firestore_gone_at_the_end_is_waited_for_and_leaves_nothing_running(
+    far_engine: TaskEngine, line: Line, world: World, capsys: pytest.CaptureFixture[str], fails: bool
 ) -> None:
-    """The work is done: its result is tried to be recorded until it is."""
+    """The work is done: its result, or its failure, is tried to be recorded until it is (lesson 8)."""
     said: list[str] = []
 
     def works() -> list[int]:
         line.cut()
+        if fails:
+            raise ValueError("boom")
         return [1]
 
     pause = far_engine._parts.clock.sleep
@@ -107,10 +112,11 @@ def test_firestore_gone_at_the_end_is_waited_for(
         pause(seconds)
 
     far_engine._parts.clock.sleep = mends  # type: ignore[method-assign]  # the pause is when it comes back
-    assert far_engine.execute_task("s", TASK, works).status == "completed"
-    assert "the end of a run is not recorded yet" in said[0]
-    assert world.status()["data"] == [1]
-    assert [run["state"] for run in world.history().values()] == ["completed"]
+    end = "failed" if fails else "completed"
+    assert far_engine.execute_task("s", TASK, works).status == end
+    assert any("the end of a run is not recorded yet" in each for each in said)
+    assert (world.status()["status"], world.status().get("data")) == (end, None if fails else [1])
+    assert [run["state"] for run in world.history().values()] == [end]
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -135,6 +141,26 @@ def test_an_end_that_can_t_be_recorded_is_logged_whole(
     assert "ERROR the end of a run could not be recorded" in told
     assert outcome.run_id in told
     assert f"end={'failed' if fails else 'completed'}" in told
+
+
+def test_a_result_that_was_never_written_is_not_served_by_its_instance(
+    far_engine: TaskEngine, line: Line, clock: HandClock, world: World
+) -> None:
+    """The cache is filled after the commit, so that instances agree (lesson 12)."""
+    far_engine.execute_task("s", TASK, lambda: ["written"])
+
+    def works() -> list[str]:
+        line.cut()
+        return ["never written"]
+
+    def passes(_: float) -> None:
+        clock.ahead += 10_000
+
+    clock.sleep = passes  # type: ignore[method-assign]  # after the first try no time is left
+    assert far_engine.execute_task("s", TASK, works).status == "failed"
+    assert far_engine.cache.get_array_data(TASK) == ["written"]
+    line.mend()
+    assert far_engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == ["written"]
 
 
 def test_storage_gone_fails_the_run_and_says_why(
@@ -187,6 +213,25 @@ def test_an_outage_is_an_error_and_never_no_data(
         far_engine.get_task_data(TASK)
     with pytest.raises(ResultUnavailable):
         far_engine.get_task_data_from_storage(TASK)
+
+
+def test_an_outage_s_error_keeps_its_cause_and_code(
+    far_engine: TaskEngine, line: Line, storage_line: Line
+) -> None:
+    """Each error is an exception raised from the one below, down to the client's own (lesson 25)."""
+
+    def causes(error: BaseException | None) -> list[BaseException]:
+        return [] if error is None else [error, *causes(error.__cause__)]
+
+    line.cut()
+    with pytest.raises(ResultUnavailable) as unread:
+        far_engine.get_task_data(TASK)
+    refused = [each for each in causes(unread.value) if isinstance(each, grpc.RpcError)]
+    assert [each.code() for each in refused] == [grpc.StatusCode.UNAVAILABLE]
+    storage_line.cut()
+    with pytest.raises(ResultNotKept) as unkept:
+        far_engine.keep_task_data_in_storage(TASK, [1])
+    assert any(isinstance(each, requests.ConnectionError) for each in causes(unkept.value))
 
 
 def test_a_remembered_result_outlives_a_short_outage(

@@ -123,7 +123,7 @@ def test_the_calls_are_these(world: World, save_in: str, record_property: Record
 
 @pytest.mark.parametrize(("save_in", "at", "kind"), SOME)
 def test_a_fault_is_survived(world: World, save_in: str, at: int, kind: str, record_property: Record) -> None:
-    """The result is right, each run is once in the history, and readers always had the last good one."""
+    """The result is right, each run once in the history; readers always had the last good one (lesson 22)."""
     record_property("fault", (save_in, at, kind))
     survives(world, Fault(at, kind), save_in)
 

@@ -218,8 +218,8 @@ def test_a_time_that_is_not_understood_is_warned_of(
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_failing_task_is_told_without_its_text(deployed: Deliverable) -> None:
-    """Cloud Scheduler hears 500 and nothing else; what happened is in status and history."""
+def test_a_failing_task_is_no_success_and_told_without_its_text(deployed: Deliverable) -> None:
+    """Cloud Scheduler hears 500 and nothing else; status and history say what happened (lesson 19)."""
 
     def body() -> None:
         raise RuntimeError("secret-token at /srv/private")

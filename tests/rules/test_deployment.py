@@ -89,7 +89,7 @@ def test_what_lies_about_is_not_deployed(deployed: Lister, tmp_path: Path) -> No
 
 
 def test_results_are_exempt_from_indexing() -> None:
-    """`data` and `run` of a status document have no index: 40,000 entries are the limit of a document."""
+    """`data` and `run` of a status document have no index: 40,000 entries are its limit (lesson 14)."""
     overrides = {
         (field["collectionGroup"], field["fieldPath"]): field["indexes"]
         for field in configured("firestore.indexes.json")["fieldOverrides"]

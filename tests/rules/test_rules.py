@@ -49,7 +49,7 @@ def history() -> str:
 
 @pytest.mark.parametrize("op", ["get", "set", "update", "delete"])
 def test_no_document_is_read_or_written(client: JavaScript, op: str) -> None:
-    """Neither a task's status, nor a run of its history, nor a device, nor anything that is not there yet."""
+    """Neither a task's status with its URL (lesson 23), nor its history, a device, or what is not there."""
     there = [STATUS, history(), "nx-devices/tracker-0001"]
     for path in [*there, "nx-tasks/x", "nx-tasks/x/nx-runs/y", "nx-devices/x", "anything/x"]:
         answer = client.do(op, path=path)
