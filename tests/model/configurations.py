@@ -111,9 +111,14 @@ LARGE: dict[str, Configuration] = {
         (instance(("a", "t1"), ("a", "t2"), may=END), delivery("b", "t3"), watchdog()),
         Bounds(1),
     ),
-    "read while tasks run, watched": (
-        (delivery("a", "t1", "storage"), delivery("b", "t2", "storage"), reader(reads=2), watchdog()),
-        Bounds(0),
+    "read while results are stored and removed": (
+        (
+            delivery("a", "t1", "storage"),
+            delivery("b", "t2", "storage", after=("a/t1",)),
+            reader(),
+            watchdog(),
+        ),
+        Bounds(1),
     ),
     "taken over, read by both, watched": (
         (
