@@ -27,7 +27,8 @@ import firebase_admin
 from firebase_functions import https_fn, scheduler_fn
 from flask import request
 
-firebase_admin.initialize_app()
+if not firebase_admin._apps:  # on a slow machine firebase-tools asks twice, and this is loaded twice
+    firebase_admin.initialize_app()
 
 
 @scheduler_fn.on_schedule(schedule="every 5 minutes")
