@@ -154,10 +154,10 @@ def test_an_object_that_the_original_replaces_meanwhile_is_not_taken_for_the_ear
     engine = TaskEngine()
     read = engine._parts.objects.read
 
-    def meanwhile(path: str) -> bytes | None:
+    def meanwhile(path: str, **options: Any) -> bytes | None:
         world.write({"source": "ts", "status": "running", "started": MOMENT, "timestamp": MOMENT})
         stored.upload_from_string('["never published"]')
-        return read(path)
+        return read(path, **options)
 
     engine._parts.objects.read = meanwhile  # type: ignore[method-assign]  # lets time pass, and reads for real
     assert engine.get_task_data(TASK) == []
