@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import statistics
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from bench.report import Measure, interleaved
 from shared import firebase
 from shared.tasks import TaskEngine, TaskName
+from shared.tasks.objects import Objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +27,8 @@ AIM = 1.0
 def measures() -> Iterator[Measure]:
     """Measure each save mode, on an instance that ran the task last and on one that did not."""
     for save_in in ("db", "none", "storage"):
-        warm = TaskEngine()
+        stored = Stored()
+        warm = TaskEngine(objects=stored)
         ways = {
             "warm": run(lambda warm=warm: warm, WARM_TASK, save_in),  # type: ignore[misc]
             "cold": run(TaskEngine, COLD_TASK, save_in),
@@ -35,10 +39,41 @@ def measures() -> Iterator[Measure]:
         limit = AIM if save_in == "db" else None
         for name in ("warm", "cold"):
             shown = {name: parts[name], "bare": parts["bare"]}
+            shown |= stored.medians() if name == "warm" else {}
             ratio = parts[name] / parts["bare"]
             yield Measure(
                 f"run, {save_in}, {name} : bare calls", ratio, limit if name == "warm" else None, shown
             )
+
+
+class Stored(Objects):
+    """The bucket, with a watch on what a run asks of it."""
+
+    def __init__(self) -> None:
+        super().__init__(firebase.bucket)
+        self._taken: dict[str, list[float]] = {}
+
+    def write(self, *arguments: Any, **options: Any) -> Any:
+        """Upload, timed."""
+        return self._timed("upload", lambda: super(Stored, self).write(*arguments, **options))
+
+    def metadata(self, *arguments: Any, **options: Any) -> Any:
+        """Look at the mirror, timed."""
+        return self._timed("look at mirror", lambda: super(Stored, self).metadata(*arguments, **options))
+
+    def copy(self, *arguments: Any, **options: Any) -> Any:
+        """Copy to the mirror, timed."""
+        return self._timed("copy to mirror", lambda: super(Stored, self).copy(*arguments, **options))
+
+    def medians(self) -> dict[str, float]:
+        """What each took, milliseconds."""
+        return {name: statistics.median(taken[WARM_UP:]) for name, taken in self._taken.items()}
+
+    def _timed(self, name: str, call: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        done = call()
+        self._taken.setdefault(name, []).append((time.perf_counter() - began) * 1000)
+        return done
 
 
 def run(engine: Callable[[], TaskEngine], task: TaskName, save_in: str) -> Callable[[], Any]:

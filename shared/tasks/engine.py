@@ -31,7 +31,7 @@ from shared.tasks.steering import resume, suspend
 from shared.tasks.steps import perform
 from shared.tasks.store import Store
 from shared.tasks.watch import watch
-from shared.tasks.workers import Workers
+from shared.tasks.workers import WORKERS
 from shared.tasks.writes import RunIdentity, run_id_of
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class TaskEngine:
             objects or Objects(firebase.bucket),
             self.cache,
             clock,
-            Workers(),
+            WORKERS,
         )
         self._reader = ResultReader(self._parts.store, self._parts.objects, self.cache, clock)
         self._new_token = new_token

@@ -19,7 +19,7 @@ KEPT = 4
 
 
 class Workers:
-    """Threads of one instance. Safe to share between threads."""
+    """Threads that are handed calls. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,3 +45,7 @@ class Workers:
                 if len(self._idle) >= KEPT:
                     return
                 self._idle.append(inbox)
+
+
+#: The process's own. Whoever makes a second engine needs no second set of threads.
+WORKERS = Workers()

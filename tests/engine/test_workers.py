@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.tasks import TaskName, TaskRun
+from shared.tasks import TaskEngine, TaskName, TaskRun
 from shared.tasks.clock import SystemClock
 from shared.tasks.work import Work
-from shared.tasks.workers import KEPT, Workers
+from shared.tasks.workers import KEPT, WORKERS, Workers
 from shared.tasks.writes import RunIdentity
 from tests.waiting import wait_for
 
@@ -56,6 +56,12 @@ def test_more_threads_than_are_kept_end_with_their_work() -> None:
         workers.hand(work)
     together.wait(30)
     wait_for("the others to end", lambda: sum(thread.is_alive() for thread in threads) == KEPT)
+
+
+def test_many_engines_share_their_threads() -> None:
+    """A process that makes an engine for each of many runs does not end up with a thread for each."""
+    threads = {TaskEngine()._parts.workers for _ in range(3)}
+    assert threads == {WORKERS}
 
 
 class Dawdling(Workers):
