@@ -6,6 +6,7 @@ gunicorn forks after the import, which gRPC channels don't outlive.
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,9 @@ def bucket() -> Bucket:
     """Return the bucket that keeps large results; asks the server nothing."""
 
     def make() -> Any:
+        # Else the client asks for the bucket's place in a thread of its own, for traces that nobody
+        # collects here, with a permission that nothing else needs.
+        os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         from google.cloud.storage import Client  # noqa: PLC0415  (only large results need Storage)
 
         return Client(project=settings.project_id()).bucket(settings.bucket_name())

@@ -85,7 +85,7 @@ def _encode_array(value: Sequence[Any], target: Any) -> None:
 
 
 def _encode_time(value: datetime, target: Any) -> None:
-    since = value - _EPOCH
+    since = value - _EPOCH  # in place: a message of its own for each time costs as much again
     moment = target.timestamp_value
     moment.seconds, moment.nanos = since.days * 86_400 + since.seconds, since.microseconds * 1_000
 

@@ -84,6 +84,7 @@ class TaskDocument:
 
     Attributes:
         update_time: the version that a write is conditioned on; None where there is no document.
+        created: when the document was, UTC.
         status: the contract's field as it stands, in whatever spelling.
         started, completed, timestamp: the contract's fields, in UTC.
         run_id, attempt, token: the current or last run, its attempt and its fence. No run_id
@@ -106,9 +107,12 @@ class TaskDocument:
     lease_until: datetime | None = None
     suspended: Mapping[str, Any] | None = None
     result: ResultPointer | None = None
+    created: datetime | None = None
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], update_time: Timestamp) -> TaskDocument:
+    def parse(
+        cls, values: Mapping[str, Any], update_time: Timestamp, created: datetime | None = None
+    ) -> TaskDocument:
         """Return the document that these decoded fields are."""
         run = values.get("run")
         run = run if isinstance(run, dict) else {}
@@ -126,6 +130,7 @@ class TaskDocument:
             lease_until=_moment(run.get("lease_until")),
             suspended=suspended if isinstance(suspended, dict) else None,
             result=ResultPointer.parse(run.get("result")),
+            created=created,
         )
 
     @property
@@ -152,16 +157,19 @@ class RunDocument:
 
     Attributes:
         update_time: the version that a write is conditioned on.
-        state: "running", "completed", "failed", or "skipped".
+        state: "running", "completed", "failed", "skipped"; or what else is recorded: "resumed", say.
         token: the fence of its last attempt.
         attempt: how many attempts it had.
-        completed: when it ended, UTC.
+        scheduled_for: the tick that it is the run of, UTC; None for one that somebody asked for.
+        started, completed: when its last attempt began, and ended, UTC.
     """
 
     update_time: Timestamp
     state: str | None = None
     token: str | None = None
     attempt: int = 0
+    scheduled_for: datetime | None = None
+    started: datetime | None = None
     completed: datetime | None = None
 
     @classmethod
@@ -172,6 +180,8 @@ class RunDocument:
             state=_text(values.get("state")),
             token=_text(values.get("token")),
             attempt=_number(values.get("attempt")) or 0,
+            scheduled_for=_moment(values.get("scheduled_for")),
+            started=_moment(values.get("started")),
             completed=_moment(values.get("completed")),
         )
 

@@ -10,6 +10,7 @@ import secrets
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -30,7 +31,7 @@ from shared.tasks.specs import TaskSpec, spec_of
 from shared.tasks.steering import resume, suspend
 from shared.tasks.steps import perform
 from shared.tasks.store import Store
-from shared.tasks.watch import watch
+from shared.tasks.watch import Findings, watch
 from shared.tasks.workers import WORKERS
 from shared.tasks.writes import RunIdentity, run_id_of
 
@@ -43,8 +44,10 @@ if TYPE_CHECKING:
 
 #: Characters that `source` may have; it is a name, not a payload.
 MAX_SOURCE = 500
-#: Seconds that Storage may take of a pass over one task, so that its trouble leaves time for the others.
-WATCH_STORAGE_SECONDS = 40.0
+#: Seconds that a pass of the watchdog may take, over all tasks; its function has a little more.
+WATCH_SECONDS = 200.0
+#: Seconds that one task may take of it, so that its trouble leaves time for the others.
+WATCH_TASK_SECONDS = WATCH_SECONDS / len(TaskName)
 
 
 class TaskEngine:
@@ -94,7 +97,7 @@ class TaskEngine:
             reason = "a task whose run has ended is still at work on this instance"
             logger.warning(f"run busy: {reason}", task=name.value, run_id=run.run_id)
             return TaskOutcome(run.run_id, "busy", error=reason)
-        execution = Execution(self._parts, run, task, chosen, self._left_behind[name].append)
+        execution = Execution(self._parts, run, task, chosen, partial(self._leave_behind, name))
         with self._lock:
             remembered = self._remembered.pop(name, None)
         outcome = execution.carry_out(remembered)
@@ -149,34 +152,25 @@ class TaskEngine:
         """Suspend a task; `shared.tasks.suspend_task` tells the rest."""
         name = parse_task_name(task_name)
         steps = suspend(self._parts.store.documents, name, by=by, reason=reason, now=self._now())
-        return perform(steps, self._on(name))
+        return perform(steps, self._performer(name))
 
     def resume_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
         """Resume a task; `shared.tasks.resume_task` tells the rest."""
         name = parse_task_name(task_name)
         steps = resume(self._parts.store.documents, name, by=by, reason=reason, now=self._now())
-        return perform(steps, self._on(name))
+        return perform(steps, self._performer(name))
 
     def _watch(self, spec: TaskSpec) -> None:
         documents, deadline = self._parts.store.documents, timedelta(seconds=spec.deadline_seconds)
-        until = self._parts.clock.monotonic() + WATCH_STORAGE_SECONDS
-        on_servers = self._on(spec.name, until=until)
-        found = perform(watch(documents, spec, now=self._now(), deadline=deadline), on_servers)
-        for incident in found.incidents:
-            logger.error(
-                incident.detail, incident=incident.kind, task=spec.name.value, run_id=incident.run_id
-            )
-        if found.superseded_runs or found.mirror_mended:
-            logger.warning(
-                "watchdog mended",
-                task=spec.name.value,
-                superseded_runs=found.superseded_runs,
-                mirror=found.mirror_mended,
-            )
-        if found.removed_objects:
-            logger.info("old results removed", task=spec.name.value, count=len(found.removed_objects))
+        until = self._parts.clock.monotonic() + WATCH_TASK_SECONDS
+        found = Findings()
+        steps = watch(documents, spec, found, now=self._now(), deadline=deadline)
+        try:
+            perform(steps, self._performer(spec.name, until=until))
+        finally:
+            _tell(spec.name, found)
 
-    def _on(self, name: TaskName, *, until: float = float("inf")) -> Performer:
+    def _performer(self, name: TaskName, *, until: float = float("inf")) -> Performer:
         parts = self._parts
         return Performer(name, parts.clock, parts.store, parts.objects, until=until)
 
@@ -194,12 +188,31 @@ class TaskEngine:
             scheduled_for=tick,
         )
 
+    def _leave_behind(self, name: TaskName, work: Work[Publication]) -> None:
+        with self._lock:
+            self._left_behind[name].append(work)
+
     def _has_left_behind(self, name: TaskName) -> bool:
         """Tell whether a thread of the task still works here; Python can't stop it."""
         with self._lock:
             alive = [work for work in self._left_behind[name] if work.alive]
             self._left_behind[name][:] = alive
         return bool(alive)
+
+
+def _tell(name: TaskName, found: Findings) -> None:
+    """Log what a pass of the watchdog found: incidents at ERROR, with the fields that an alert matches."""
+    for incident in found.incidents:
+        logger.error(incident.detail, incident=incident.kind, task=name.value, run_id=incident.run_id)
+    if found.superseded_runs or found.mirror_mended:
+        logger.warning(
+            "watchdog mended",
+            task=name.value,
+            superseded_runs=found.superseded_runs,
+            mirror=found.mirror_mended,
+        )
+    if found.removed_objects:
+        logger.info("old results removed", task=name.value, count=len(found.removed_objects))
 
 
 def _checked_source(source: object) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shared import logger
@@ -102,9 +103,7 @@ class Execution:
         self._seen.attempt = self._attempt.number
         self._log_start()
         try:
-            self._work.start()
-            self._hold()
-            made = self._work.result()
+            made = self._done(self._work)
         except BaseException as error:
             if isinstance(error, RunLost) and self._seen.lost:  # and not just a task that says so
                 logger.warning("run lost", **self._names(), error=error)
@@ -113,8 +112,6 @@ class Execution:
             if is_ordinary(error):
                 return outcome
             raise
-        finally:
-            self._leave_behind()
         return self._publish(made)
 
     def remembered(self) -> TaskDocument | None:
@@ -126,7 +123,22 @@ class Execution:
         self._seen.check()  # whoever waited for it may have gone: nothing is to be uploaded then
         return prepare(value, self._run, self._options.save_in, self._parts.objects)
 
-    def _hold(self) -> None:
+    def _done(self, work: Work[Publication]) -> Publication:
+        """Have work done, and hold the task meanwhile.
+
+        Raises:
+            BaseException: what the work raised, or `_hold`.
+        """
+        work.start()
+        try:
+            self._hold(work)
+            return work.result()
+        finally:
+            if work.alive:  # nobody waits for it any more, and its instance must know
+                self._seen.mark_lost()
+                self._left_behind(work)
+
+    def _hold(self, work: Work[Publication]) -> None:
         """Wait for the work to be done, extending the lease meanwhile.
 
         Raises:
@@ -135,7 +147,7 @@ class Execution:
         """
         lost: RunLost | None = None
         interval = self._options.lease_seconds / 3
-        while not self._parts.clock.wait(self._work.done, min(interval, self._seen.remaining())):
+        while not self._parts.clock.wait(work.done, min(interval, self._seen.remaining())):
             if self._seen.remaining() <= 0:
                 raise lost or DeadlineExceeded(f"deadline exceeded: {self._options.deadline_seconds:g} s")
             try:
@@ -152,24 +164,16 @@ class Execution:
         if lost is not None:
             raise lost
 
-    def _leave_behind(self) -> None:
-        """Tell work that goes on that nobody waits for it any more, and let its instance know."""
-        if self._work.alive:
-            self._seen.mark_lost()
-            self._left_behind(self._work)
-
     def _publish(self, publication: Publication) -> TaskOutcome:
         try:
             try:
                 stands = self._complete(publication)
             except WriteRejected as refusal:
-                publication = move_to_storage(
-                    publication, refusal, self._parts.objects, seconds=max(self._seen.remaining(), 1.0)
-                )
+                publication = self._moved(publication, refusal)
                 stands = self._complete(publication)
         except StoreError as error:
             if not isinstance(error, WriteRejected):
-                return self._not_recorded("completed", error)
+                return self._not_recorded("completed", error, publication)
             return self._failed(error)
         except Exception as error:  # noqa: BLE001  (whatever it is, the run must not stay running)
             return self._failed(error)
@@ -186,6 +190,17 @@ class Execution:
                 count=publication.count,
             )
         return self._outcome("completed")
+
+    def _moved(self, publication: Publication, refusal: WriteRejected) -> Publication:
+        """Give a refused result to Storage: work as the task's own is, held and within the deadline."""
+        move = partial(
+            move_to_storage,
+            refusal=refusal,
+            objects=self._parts.objects,
+            seconds=max(self._seen.remaining(), 1.0),
+        )
+        parts = self._parts
+        return self._done(Work(lambda: publication, self._seen, move, parts.clock, parts.workers))
 
     def _complete(self, publication: Publication) -> Standing:
         return self._attempt.complete(
@@ -233,8 +248,11 @@ class Execution:
                 logger.warning("superseded object not removed", **self._names(), error=error)
         return self._outcome("superseded", "another attempt took the task")
 
-    def _not_recorded(self, end: str, error: Exception) -> TaskOutcome:
-        """Say all there is to say: the log is all that tells how the run ended."""
+    def _not_recorded(
+        self, end: str, error: Exception, publication: Publication | None = None
+    ) -> TaskOutcome:
+        """Say all there is to say: the log is all that tells how the run ended, and where its result is."""
+        result = {} if publication is None else publication.pointer(self._parts.clock.now()).to_fields()
         logger.error(
             "the end of a run could not be recorded",
             **self._names(),
@@ -243,6 +261,8 @@ class Execution:
             token=self._run.token,
             duration_seconds=round(self._work.task_seconds, 3),
             error=Failure.of(error).text,
+            result=result,
+            summary=self._seen.summary,
         )
         return self._outcome("failed", f"its end ({end}) could not be recorded")
 

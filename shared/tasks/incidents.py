@@ -15,14 +15,25 @@ from croniter import CroniterError, croniter
 
 from shared.tasks import writes
 from shared.tasks.errors import WriteRefused, WriteUnknown
-from shared.tasks.steps import Commit, Read, Steps
-from shared.tasks.writes import run_id_of
+from shared.tasks.steps import Commit, Read, ReadStarted, Steps
+from shared.tasks.writes import HISTORY_RETENTION, run_id_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shared.tasks.specs import TaskSpec
 
 #: How late a tick may start before it counts as missed.
 TICK_GRACE = timedelta(minutes=5)
+#: How long after its grace a tick that others followed is still looked for.
+LOOK_BACK = timedelta(minutes=15)
+#: Ticks looked for in one pass.
+MOST_TICKS = 20
+#: After so long the history of a tick may be gone, and its absence says nothing.
+FORGOTTEN = HISTORY_RETENTION - timedelta(days=1)
+
+#: States of a record that says that the task was started, or was not to be.
+_SEEN = frozenset({"running", "completed", "failed", "skipped"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,59 +51,85 @@ class Incident:
     detail: str
 
 
-def last_due_tick(spec: TaskSpec, now: datetime) -> datetime | None:
-    """Return the last tick whose grace is over, in UTC; None where the schedule is no unix-cron.
+def due_ticks(spec: TaskSpec, now: datetime) -> list[datetime]:
+    """Return the ticks whose grace is over and that may still be told of, in UTC, the last one first.
 
-    The ticks of "every N minutes" count from when Cloud Scheduler's job was made, which nobody
-    here knows.
+    That is the last of all, and those of the last `LOOK_BACK`: a pass of the watchdog may be late.
+    A schedule that is no unix-cron has none: the ticks of "every N minutes" count from when Cloud
+    Scheduler's job was made, which nobody here knows.
 
     Args:
         spec: the task's schedule and time zone.
         now: UTC.
     """
+    found: list[datetime] = []
+    for tick in _ticks_before(spec, now - TICK_GRACE):
+        if len(found) == MOST_TICKS or tick < now - TICK_GRACE - (LOOK_BACK if found else FORGOTTEN):
+            break
+        found.append(tick)
+    return found
+
+
+def _ticks_before(spec: TaskSpec, due: datetime) -> Iterator[datetime]:
+    """Yield the ticks until a time, in UTC, the last one first."""
     if spec.schedule is None or not croniter.is_valid(spec.schedule):
-        return None
+        return
     zone = ZoneInfo(spec.time_zone)
-    due = (now - TICK_GRACE).astimezone(zone)
-    ticks = croniter(spec.schedule, due.replace(tzinfo=None) + timedelta(seconds=1))
+    local = due.astimezone(zone)
+    ticks = croniter(spec.schedule, local.replace(tzinfo=None) + timedelta(seconds=1))
     while True:
         try:
             wall: datetime = ticks.get_prev(datetime)
         except CroniterError:  # no such day for years: 30 February
-            return None
+            return
         # On the clock's two passes through the same hour there are two such moments; in the hour
         # that it leaves out there is none, and Cloud Scheduler fires nothing then.
-        for moment in (wall.replace(tzinfo=zone, fold=1), wall.replace(tzinfo=zone)):
-            tick = moment.astimezone(UTC)
+        moments = {wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (1, 0)}
+        for tick in sorted(moments, reverse=True):
             if tick <= due and tick.astimezone(zone).replace(tzinfo=None) == wall:
-                return tick
+                yield tick
 
 
-def missed_tick(documents: str, spec: TaskSpec, *, now: datetime) -> Steps[Incident | None]:
-    """Find out whether the last due tick was started by nobody, and record it the first time.
+def missed_ticks(documents: str, spec: TaskSpec, found: list[Incident], *, now: datetime) -> Steps[None]:
+    """Find out which due ticks were started by nobody within their grace, and record each once.
 
     Args:
         documents: the database's root.
         spec: the task.
+        found: gets each that is recorded for the first time.
         now: UTC.
 
     Raises:
         StoreError: Firestore did not answer.
     """
-    tick = last_due_tick(spec, now)
-    if tick is None:
-        return None
+    for tick in due_ticks(spec, now):
+        if not (yield from _is_missed(tick)):
+            continue
+        due = f"{tick.isoformat()}, {spec.schedule!r} in {spec.time_zone}"
+        detail = f"nothing started within {TICK_GRACE} of {due}"
+        incident = Incident("missed_tick", run_id_of(tick), detail)
+        if (yield from record_once(documents, spec, incident, now=now)):
+            found.append(incident)
+
+
+def _is_missed(tick: datetime) -> Steps[bool]:
+    """Tell whether nothing says that a tick was seen: no run or skip of its own, no run in its stead."""
     run_id = run_id_of(tick)
     task, run = yield Read(run_id)
-    begun = task.started is not None and task.started >= tick
-    if run is not None or begun or task.is_suspended or not task.exists:
-        return None
+    if run is not None or task.is_suspended or task.created is None or task.created > tick:
+        return False
+    if task.run_id is None:  # the original's: it leaves no history
+        return task.started is None or task.started < tick
     _, skipped = yield Read(writes.skip_id(run_id))
     if skipped is not None:
-        return None
-    detail = f"nothing has started since {tick.isoformat()}, {spec.schedule!r} in {spec.time_zone}"
-    incident = Incident("missed_tick", run_id, detail)
-    return incident if (yield from record_once(documents, spec, incident, now=now)) else None
+        return False
+    for _, record in (yield ReadStarted(tick)):
+        if record.state == "resumed":  # nothing was to start before that
+            return False
+        asked_for = record.scheduled_for is None and record.state in _SEEN  # no other tick's
+        if asked_for and record.started is not None and record.started <= tick + TICK_GRACE:
+            return False
+    return True
 
 
 def record_once(documents: str, spec: TaskSpec, incident: Incident, *, now: datetime) -> Steps[bool]:

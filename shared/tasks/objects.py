@@ -7,6 +7,7 @@ the last good result, for readers that know only the contract.
 from __future__ import annotations
 
 import gzip
+import time
 import zlib
 from datetime import timedelta
 from functools import partial
@@ -190,12 +191,14 @@ class Objects:
                 source is gone.
         """
         bucket = self._bucket()
-        bounds = self._bounds(seconds)
+        bounds = self._bounds_until(seconds)
         original, copied = bucket.blob(source), bucket.blob(target)
         try:
             token = None
             while True:
-                token, _, _ = copied.rewrite(original, token=token, if_generation_match=generation, **bounds)
+                token, _, _ = copied.rewrite(
+                    original, token=token, if_generation_match=generation, **bounds()
+                )
                 if token is None:
                     return True
         except google_errors.PreconditionFailed:  # another's, or this one's own whose answer was lost
@@ -204,19 +207,33 @@ class Objects:
             return self._copy_through(original, copied, generation, bounds)
 
     @staticmethod
-    def _copy_through(original: Blob, copied: Blob, generation: int, bounds: dict[str, Any]) -> bool:
-        stored = original.download_as_bytes(raw_download=True, **bounds)
-        original.reload(**bounds)
+    def _copy_through(
+        original: Blob, copied: Blob, generation: int, bounds: Callable[[], dict[str, Any]]
+    ) -> bool:
+        stored = original.download_as_bytes(raw_download=True, **bounds())
+        original.reload(**bounds())
         copied.content_encoding = original.content_encoding
         copied.cache_control = original.cache_control
         copied.metadata = original.metadata
         try:
             copied.upload_from_string(
-                stored, content_type=original.content_type, if_generation_match=generation, **bounds
+                stored, content_type=original.content_type, if_generation_match=generation, **bounds()
             )
         except google_errors.PreconditionFailed:
             return False
         return True
+
+    def _bounds_until(self, seconds: float | None) -> Callable[[], dict[str, Any]]:
+        """Return what bounds each of several calls by what is left for all of them."""
+        over = time.monotonic() + (self._total_seconds if seconds is None else seconds)
+
+        def bounds() -> dict[str, Any]:
+            left = over - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("no time left for a copy in Storage")
+            return self._bounds(left)
+
+        return bounds
 
     def _bounds(self, seconds: float | None) -> dict[str, Any]:
         """Bound a call's tries and their repetition, so that the last try ends in time, too."""

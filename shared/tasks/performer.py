@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from google.api_core import exceptions as google_errors
 
@@ -21,6 +21,7 @@ from shared.tasks.steps import (
     ReadRequest,
     ReadResult,
     ReadRunning,
+    ReadStarted,
     ReadVersion,
     RemoveObject,
     Request,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 FIRST_PAUSE = 0.02
 #: Seconds of the longest pause.
 LONGEST_PAUSE = 2.0
+MOST_DOUBLINGS = 10
 
 
 class Performer:
@@ -46,7 +48,7 @@ class Performer:
         clock: pauses are taken on it.
         store: the documents.
         objects: the bucket; a procedure that asks for no objects needs none.
-        until: when calls to the bucket, and reads, must have ended, on the clock's monotonic scale.
+        until: when everything that is asked for must have ended, on the clock's monotonic scale.
     """
 
     def __init__(
@@ -72,12 +74,13 @@ class Performer:
             GoogleAPIError: Storage did not.
             ObjectGone: the object to be copied is not there.
             ResultUnavailable: an object's content could not be read.
+            TimeoutError: no time is left for it.
         """
         match request:
             case Commit(writes, seconds):
-                return self._store.commit(writes, seconds=seconds)
+                return self._store.commit(writes, seconds=self._bound(request, seconds))
             case Pause(tries):
-                longest = min(FIRST_PAUSE * 2**tries, LONGEST_PAUSE)
+                longest = min(FIRST_PAUSE * 2 ** min(tries, MOST_DOUBLINGS), LONGEST_PAUSE)
                 self._clock.sleep(random.uniform(longest / 2, longest))  # noqa: S311  (jitter is no secret)
                 return None
             case ReadObject() | ReadContent() | CopyObject() | ListObjects() | RemoveObject():
@@ -89,28 +92,32 @@ class Performer:
         store = self._store
         match request:
             case Read(run_id, seconds):
-                return store.read_for_decision(self._task, run_id, seconds=self._bound(seconds))
+                return store.read_for_decision(self._task, run_id, seconds=self._bound(request, seconds))
             case ReadResult():
-                return store.read_result(self._task, seconds=self._bound(None))
+                return store.read_result(self._task, seconds=self._bound(request))
             case ReadVersion(seconds):
-                return store.read_version(self._task, seconds=self._bound(seconds))
+                return store.read_version(self._task, seconds=self._bound(request, seconds))
             case ReadRunning():
-                return store.running_histories(self._task)
+                return store.running_histories(self._task, seconds=self._bound(request))
+            case ReadStarted(since):
+                return store.started_since(self._task, since, seconds=self._bound(request))
             case ReadNextResult(after):
-                return store.next_result(self._task, after)
+                return store.next_result(self._task, after, seconds=self._bound(request))
+            case _:
+                assert_never(request)
 
-    def _bound(self, seconds: float | None) -> float:
-        """Return the seconds that a read may take, of those that are left."""
-        left = max(self._until - self._clock.monotonic(), 0.0)
+    def _bound(self, request: Request, seconds: float | None = None) -> float:
+        """Return the seconds that a request may take, of those that are left."""
+        left = self._until - self._clock.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"no time left for {type(request).__name__}")
         return left if seconds is None else min(seconds, left)
 
     def _on_object(self, request: ObjectRequest) -> Any:
         objects = self._objects
         if objects is None:
             raise TypeError(f"{request} asked of a performer without a bucket")
-        seconds = self._until - self._clock.monotonic()
-        if seconds <= 0:
-            raise TimeoutError(f"no time left for {request}")
+        seconds = self._bound(request)
         match request:
             case ReadObject(path):
                 return objects.metadata(path, seconds=seconds)

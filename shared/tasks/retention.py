@@ -22,32 +22,31 @@ RETENTION = timedelta(days=7)
 MOST_REMOVALS = 100
 
 
-def remove_old_objects(name: TaskName, *, now: datetime) -> Steps[list[str]]:
+def remove_old_objects(name: TaskName, removed: list[str], *, now: datetime) -> Steps[None]:
     """Remove the task's objects that may go (protocol, "Watchdog": "Objects").
 
     Args:
         name: the task.
+        removed: gets the path of each as it is removed.
         now: UTC.
-
-    Returns:
-        The paths that were removed.
 
     Raises:
         StoreError: Firestore did not answer.
         GoogleAPIError: Storage did not.
     """
-    removed: list[str] = []
     stored = yield ListObjects(f"{STORAGE_FOLDER}/{name.value}/")
     for path, created in stored:
         if now - created < RETENTION or len(removed) >= MOST_REMOVALS:
             continue
-        run_id, token = _attempt_of(path)
+        attempt = _attempt_of(path)
+        if attempt is None:
+            continue
+        run_id, token = attempt
         task, run = yield Read(run_id)
         over_since = yield from _over_since(path, token, created, task, run)
         if over_since is not None and now - over_since >= RETENTION:
             yield RemoveObject(path)
             removed.append(path)
-    return removed
 
 
 def _over_since(
@@ -67,7 +66,9 @@ def _over_since(
     return run.completed if run.token == token else created
 
 
-def _attempt_of(path: str) -> tuple[str, str]:
-    """Return run id and token that an object's path is made of."""
-    run_id, token, _ = path.rpartition("/")[2].rsplit(".", 2)
-    return run_id, token
+def _attempt_of(path: str) -> tuple[str, str] | None:
+    """Return run id and token that an object's path is made of; None for one that no run wrote."""
+    parts = path.rpartition("/")[2].rsplit(".", 2)
+    if len(parts) != 3 or parts[2] != "json" or not all(parts):
+        return None
+    return parts[0], parts[1]

@@ -75,7 +75,7 @@ def _change(
     *,
     suspended: bool,
 ) -> Steps[bool]:
-    """Write until the task is suspended, or is not; return whether it is this change that made it so.
+    """Write until the task is suspended, or is not; return whether, for all that is known, this made it so.
 
     Args:
         name: the task.

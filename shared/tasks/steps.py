@@ -42,6 +42,13 @@ class ReadRunning:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadStarted:
+    """Find what the history has started since a time, the first first; answered as `ReadRunning`."""
+
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """Send these writes as one commit; answered with the first document's new version."""
 
@@ -104,7 +111,7 @@ class ReadNextResult:
 
 
 ObjectRequest: TypeAlias = ReadObject | ReadContent | CopyObject | ListObjects | RemoveObject
-ReadRequest: TypeAlias = Read | ReadResult | ReadVersion | ReadRunning | ReadNextResult
+ReadRequest: TypeAlias = Read | ReadResult | ReadVersion | ReadRunning | ReadStarted | ReadNextResult
 Request: TypeAlias = ReadRequest | Commit | Pause | ObjectRequest
 Steps: TypeAlias = Generator[Request, Any, Value]
 

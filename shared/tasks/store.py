@@ -15,7 +15,7 @@ from google.api_core.retry import Retry
 from google.cloud.firestore_v1.types import firestore as _firestore
 from google.cloud.firestore_v1.types import query as _query
 
-from shared.tasks.codec import decode, decode_fields, to_timestamp
+from shared.tasks.codec import decode, decode_fields, to_datetime, to_timestamp
 from shared.tasks.document import DECISION_MASK, VERSION_MASK, RunDocument, TaskDocument
 from shared.tasks.errors import (
     StoreError,
@@ -43,9 +43,10 @@ _RunQueryPb = _firestore.RunQueryRequest.pb()
 _RunQueryAnswerPb = _firestore.RunQueryResponse.pb()
 _CommitPb = _firestore.CommitRequest.pb()
 _CommitAnswerPb = _firestore.CommitResponse.pb()
-#: Histories looked through for the next completed run.
+#: Histories looked through from a time on.
 NEXT_RESULTS = 200
 _GREATER = _query.StructuredQuery.FieldFilter.Operator.GREATER_THAN
+_NOT_BEFORE = _query.StructuredQuery.FieldFilter.Operator.GREATER_THAN_OR_EQUAL
 _EQUAL = _query.StructuredQuery.FieldFilter.Operator.EQUAL
 _SERVICE = "/google.firestore.v1.Firestore"
 #: Seconds of a read's last try where its bound is all but over.
@@ -137,7 +138,9 @@ class Store:
         data = decode(found.fields["data"]) if found is not None and "data" in found.fields else None
         return _task_document(found), data
 
-    def running_histories(self, task: TaskName) -> list[tuple[str, RunDocument]]:
+    def running_histories(
+        self, task: TaskName, *, seconds: float | None = None
+    ) -> list[tuple[str, RunDocument]]:
         """Find the runs of the history that say running; return their ids and documents.
 
         Raises:
@@ -147,24 +150,40 @@ class Store:
         where = self._history_query(request).where.field_filter
         where.field.field_path, where.op = "state", _EQUAL
         where.value.string_value = TaskStatus.running.value
-        return self._histories(request)
+        return self._histories(request, seconds)
 
-    def next_result(self, task: TaskName, after: datetime) -> datetime | None:
+    def started_since(
+        self, task: TaskName, since: datetime, *, seconds: float | None = None
+    ) -> list[tuple[str, RunDocument]]:
+        """Find what the history has started since a time, the first first, at most so many as count.
+
+        Raises:
+            StoreUnavailable: as `read_for_decision`.
+        """
+        return self._histories(self._from(task, "started", _NOT_BEFORE, since), seconds)
+
+    def next_result(
+        self, task: TaskName, after: datetime, *, seconds: float | None = None
+    ) -> datetime | None:
         """Find the first run that completed after a time; return when it did, None where none has.
 
         Raises:
             StoreUnavailable: as `read_for_decision`.
         """
+        found = self._histories(self._from(task, "completed", _GREATER, after), seconds)
+        # By one field alone, so that no index is needed; failed runs and skips are few in between.
+        return next((run.completed for _, run in found if run.state == TaskStatus.completed), None)
+
+    def _from(self, task: TaskName, field: str, compares: int, moment: datetime) -> Any:
+        """Ask for the history from a time on, ordered by it."""
         request = _RunQueryPb(parent=status_name(self.documents, task))
         query = self._history_query(request)
-        query.where.field_filter.field.field_path = "completed"
-        query.where.field_filter.op = _GREATER
-        query.where.field_filter.value.timestamp_value.CopyFrom(to_timestamp(after))
-        query.order_by.add().field.field_path = "completed"
+        query.where.field_filter.field.field_path = field
+        query.where.field_filter.op = compares
+        query.where.field_filter.value.timestamp_value.CopyFrom(to_timestamp(moment))
+        query.order_by.add().field.field_path = field
         query.limit.value = NEXT_RESULTS
-        # By one field alone, so that no index is needed; failed runs and skips are few in between.
-        ends = (run.completed for _, run in self._histories(request) if run.state == TaskStatus.completed)
-        return next(ends, None)
+        return request
 
     @staticmethod
     def _history_query(request: Any) -> Any:
@@ -172,14 +191,14 @@ class Store:
         query.from_.add(collection_id=RUNS_COLLECTION)
         return query
 
-    def _histories(self, request: Any) -> list[tuple[str, RunDocument]]:
+    def _histories(self, request: Any, seconds: float | None) -> list[tuple[str, RunDocument]]:
         def once(seconds: float) -> list[tuple[str, RunDocument]]:
             answers = self._call(self._wire.run_query, request, seconds)
             found = [answer.document for answer in answers if answer.HasField("document")]
             runs = [RunDocument.parse(decode_fields(each.fields), each.update_time) for each in found]
             return [(each.name.rpartition("/")[2], run) for each, run in zip(found, runs, strict=True)]
 
-        return self._repeat(once, None)
+        return self._repeat(once, seconds)
 
     def commit(self, writes: Iterable[Any], *, seconds: float | None = None) -> Timestamp:
         """Send the writes as one commit, once.
@@ -285,7 +304,7 @@ def _task_document(found: Any) -> TaskDocument:
     if found is None:
         return TaskDocument()
     fields = {name: decode(value) for name, value in found.fields.items() if name != "data"}
-    return TaskDocument.parse(fields, found.update_time)
+    return TaskDocument.parse(fields, found.update_time, to_datetime(found.create_time))
 
 
 def _run_document(found: Any) -> RunDocument | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shared.tasks import writes
 from shared.tasks.decisions import is_dead, is_overdue_original, is_superseded
 from shared.tasks.errors import WriteRefused, WriteUnknown
-from shared.tasks.incidents import Incident, missed_tick, record_once
+from shared.tasks.incidents import Incident, missed_ticks, record_once
 from shared.tasks.mirror import mend_mirror
 from shared.tasks.protocol import CLOCK_SKEW
 from shared.tasks.retention import remove_old_objects
@@ -42,20 +42,24 @@ class Findings:
     removed_objects: list[str] = field(default_factory=list)
 
 
-def watch(documents: str, spec: TaskSpec, *, now: datetime, deadline: timedelta) -> Steps[Findings]:
+def watch(
+    documents: str, spec: TaskSpec, found: Findings, *, now: datetime, deadline: timedelta
+) -> Steps[None]:
     """Look after one task (protocol, "Watchdog").
 
     Args:
         documents: the database's root.
         spec: the task.
+        found: is told of each thing as it is done. What was recorded before a call failed is told all
+            the same: no later pass will find it anew.
         now: UTC.
         deadline: how long a run of the original's may be at work.
 
     Raises:
         StoreError: Firestore did not answer.
         GoogleAPIError: Storage did not.
+        TimeoutError: no time is left for it.
     """
-    found = Findings()
     running = yield ReadRunning()
     task, _ = yield Read()  # after the histories, in a request of its own: `is_superseded` rests on it
     for run_id, run in running:
@@ -72,12 +76,9 @@ def watch(documents: str, spec: TaskSpec, *, now: datetime, deadline: timedelta)
         incident = Incident("overdue_original", f"original.{began}", f"running since {began}")
         if (yield from record_once(documents, spec, incident, now=now)):
             found.incidents.append(incident)
-    missed = yield from missed_tick(documents, spec, now=now)
-    if missed is not None:
-        found.incidents.append(missed)
+    yield from missed_ticks(documents, spec, found.incidents, now=now)
     found.mirror_mended = yield from mend_mirror(spec.name)
-    found.removed_objects = yield from remove_old_objects(spec.name, now=now)
-    return found
+    yield from remove_old_objects(spec.name, found.removed_objects, now=now)
 
 
 def _applied(commit: list[Any]) -> Steps[bool]:

@@ -31,9 +31,9 @@ class Workers:
         Raises:
             RuntimeError: the process can start no more threads.
         """
-        try:
-            inbox = self._idle.pop()
-        except IndexError:
+        with self._lock:
+            inbox = self._idle.pop() if self._idle else None
+        if inbox is None:
             inbox = SimpleQueue()
             threading.Thread(target=self._serve, args=(inbox,), name="task", daemon=True).start()
         inbox.put(call)

@@ -141,6 +141,8 @@ def test_an_end_that_can_t_be_recorded_is_logged_whole(
     assert "ERROR the end of a run could not be recorded" in told
     assert outcome.run_id in told
     assert f"end={'failed' if fails else 'completed'}" in told
+    assert "attempt=1 token=" in told
+    assert fails or f"'version': '{outcome.run_id}." in told
 
 
 def test_a_result_that_was_never_written_is_not_served_by_its_instance(

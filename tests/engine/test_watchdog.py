@@ -1,5 +1,6 @@
 """The watchdog on the real Firestore and Storage: what nobody was there to say is found, and told once."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,8 +8,8 @@ import pytest
 
 from shared.tasks import TaskEngine, TaskSpec
 from shared.tasks.errors import WriteUnknown
-from shared.tasks.incidents import last_due_tick
-from tests.engine.world import TASK, World
+from shared.tasks.incidents import TICK_GRACE, _ticks_before, due_ticks
+from tests.engine.world import TASK, HandClock, World
 
 MIRROR = "tasks_data/collect_charge_cdrs.json"
 
@@ -126,23 +127,17 @@ def loses_answers(engine: TaskEngine) -> None:
     store.commit = commits  # type: ignore[method-assign]  # commits for real
 
 
-@pytest.mark.parametrize("kind", ["dead_run", "missed_tick"])
 def test_an_incident_whose_record_s_answer_was_lost_is_told_all_the_same(
-    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str], kind: str
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No other pass would: it is in the status or the history by now, and so known already."""
+    """No other pass would: it is in the status by now, and so known already."""
     engine.execute_task("s", TASK, lambda: [1])
-    if kind == "dead_run":
-        dies()
-        let_lease_expire(world)
-    else:
-        before = {"started": datetime(2026, 1, 1, tzinfo=UTC)}
-        world.database.document(f"nx-tasks/{TASK.value}").update(before)
-    spec = missed("0 * * * *") if kind == "missed_tick" else None
+    dies()
+    let_lease_expire(world)
     unlucky = TaskEngine()
     loses_answers(unlucky)
-    assert f"incident={kind}" in watched(unlucky, capsys, spec)
-    assert watched(engine, capsys, spec) == ""
+    assert "incident=dead_run" in watched(unlucky, capsys)
+    assert watched(engine, capsys) == ""
 
 
 @pytest.mark.parametrize("left", ["gone", "old"])
@@ -182,39 +177,145 @@ def test_a_run_of_the_originals_that_never_ends_is_told_once(
     assert world.status() == before
 
 
-def missed(schedule: str = "* * * * *", zone: str = "Etc/UTC") -> TaskSpec:
-    return TaskSpec(TASK, schedule=schedule, time_zone=zone)
+class DayClock(HandClock):
+    """A clock that stands still at a time of day that a test sets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = datetime(2099, 11, 24, 12, tzinfo=UTC)  # after the documents were made
+
+    def now(self) -> datetime:
+        return self.time
+
+    def at(self, hour: int, minute: int) -> None:
+        self.time = self.time.replace(hour=hour, minute=minute)
+
+
+@pytest.fixture
+def day(clock: HandClock) -> DayClock:
+    return DayClock()
+
+
+@pytest.fixture
+def punctual(world: World, day: DayClock) -> TaskEngine:
+    """An engine whose time of day a test sets, and whose task ran once this morning."""
+    engine = TaskEngine(clock=day)
+    day.at(8, 0)
+    engine.execute_task("s", TASK, lambda: [1], {"scheduled_for": day.time})
+    return engine
+
+
+def every(schedule: str) -> TaskSpec:
+    return TaskSpec(TASK, schedule=schedule)
+
+
+def ticks_told(told: str) -> list[str]:
+    """The times of day of the missed ticks that a log tells, in order."""
+    return sorted(re.findall(r"incident=missed_tick .*?run_id=2099-11-24T(\d\d:\d\d)", told))
 
 
 def test_a_tick_that_nobody_started_is_told_once(
-    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+    punctual: TaskEngine, world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Cloud Scheduler stopped, or its job is gone: the watchdog says so, with the tick's run id."""
-    engine.execute_task("s", TASK, lambda: [1])
-    world.database.document(f"nx-tasks/{TASK.value}").update({"started": datetime(2026, 1, 1, tzinfo=UTC)})
-    hourly = missed("0 * * * *")
-    told = watched(engine, capsys, hourly)
-    assert "incident=missed_tick" in told
-    assert watched(engine, capsys, hourly) == ""
+    hourly = every("0 * * * *")
+    day.at(9, 4)
+    assert watched(punctual, capsys, hourly) == ""  # its grace is not over
+    day.at(9, 5)
+    assert ticks_told(watched(punctual, capsys, hourly)) == ["09:00"]
+    assert watched(punctual, capsys, hourly) == ""
     assert [run["state"] for key, run in world.history().items() if "missed" in key] == ["missed_tick"]
 
 
-def test_a_tick_that_ran_was_skipped_or_is_suspended_is_not_missed(
-    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+def test_a_missed_tick_whose_record_s_answer_was_lost_is_told_all_the_same(
+    punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever says that the tick was seen is enough."""
-    hourly = missed("0 * * * *")
-    assert watched(engine, capsys, hourly) == ""  # never ran: nothing is known of it
+    """No other pass would: it is in the history by now, and so known already."""
+    hourly, unlucky = every("0 * * * *"), TaskEngine(clock=day)
+    day.at(9, 5)
+    loses_answers(unlucky)
+    assert ticks_told(watched(unlucky, capsys, hourly)) == ["09:00"]
+    assert watched(punctual, capsys, hourly) == ""
+
+
+def test_a_missed_tick_is_told_although_the_next_one_came(
+    punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that began after the grace was not that tick's: what nobody started stays missed."""
+    often = every("*/5 8 * * *")
+    for minute in (5, 15):  # at 8:10 nothing comes
+        day.at(8, minute)
+        punctual.execute_task("s", TASK, lambda: [1], {"scheduled_for": day.time})
+    assert ticks_told(watched(punctual, capsys, often)) == ["08:10"]
+
+
+def test_each_of_several_missed_ticks_is_told(
+    punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A schedule may have more ticks than the watchdog has passes."""
+    day.at(8, 10)
+    assert ticks_told(watched(punctual, capsys, every("* 8 * * *"))) == [f"08:0{n}" for n in range(1, 6)]
+
+
+def test_a_tick_from_before_the_task_was_there_is_not_missed(
+    engine: TaskEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new task's first run raises no alarm about the ticks before it."""
     engine.execute_task("s", TASK, lambda: [1])
-    assert watched(engine, capsys, hourly) == ""  # it has started since
-    document = world.database.document(f"nx-tasks/{TASK.value}")
-    document.update({"started": datetime(2026, 1, 1, tzinfo=UTC)})
-    tick = last_due_tick(hourly, datetime.now(UTC))
-    document.update({"status": "suspeneded", "run.suspended": {"by": "me"}})
-    engine.execute_task("s", TASK, lambda: [1], {"scheduled_for": tick})
-    assert watched(engine, capsys, hourly) == ""  # suspended
-    document.update({"status": "completed", "run.suspended": None})
-    assert watched(engine, capsys, hourly) == ""  # skipped, and recorded
+    assert due_ticks(every("* * * * *"), datetime.now(UTC)) != []
+    assert watched(engine, capsys, every("* * * * *")) == ""
+
+
+def test_a_run_by_hand_within_the_grace_stands_for_the_tick(
+    punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody was quicker than the alert: there is nothing to be told."""
+    day.at(9, 3)
+    punctual.execute_task("person", TASK, lambda: [1])
+    day.at(9, 7)
+    punctual.execute_task("person", TASK, lambda: [1])
+    assert watched(punctual, capsys, every("0 * * * *")) == ""
+
+
+def test_a_tick_that_is_not_to_run_is_not_missed(
+    punctual: TaskEngine, world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Suspended, skipped, or suspended then and resumed since: nothing was to start."""
+    hourly = every("0 * * * *")
+    day.at(8, 30)
+    punctual.suspend_task(TASK, by="me", reason="r")
+    day.at(9, 6)
+    assert watched(punctual, capsys, hourly) == ""
+    punctual.resume_task(TASK, by="me", reason="r")
+    assert watched(punctual, capsys, hourly) == ""
+    day.at(9, 50)
+    punctual.suspend_task(TASK, by="me", reason="r")
+    day.at(10, 0)
+    punctual.execute_task("s", TASK, lambda: [1], {"scheduled_for": day.time})  # skipped, and recorded
+    world.database.document(f"nx-tasks/{TASK.value}").update({"status": "completed", "run.suspended": None})
+    day.at(10, 6)
+    assert watched(punctual, capsys, hourly) == ""
+
+
+def test_what_never_ran_or_is_the_originals_misses_nothing_it_can_t_know(
+    world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is known of a task without a document, and the original leaves no history."""
+    engine, hourly = TaskEngine(clock=day), every("0 * * * *")
+    day.at(9, 6)
+    assert watched(engine, capsys, hourly) == ""
+    world.write({"status": "completed", "started": day.time, "data": [1]})
+    assert watched(engine, capsys, hourly) == ""
+    day.at(10, 6)
+    assert ticks_told(watched(engine, capsys, hourly)) == ["10:00"]
+
+
+def test_what_history_has_forgotten_is_not_missed(
+    punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record of a yearly run is gone after a month: its absence then says nothing."""
+    assert due_ticks(every("0 0 1 1 *"), day.time) == []
+    assert len(due_ticks(every("0 0 1 11 *"), day.time)) == 1
 
 
 @pytest.mark.parametrize(
@@ -233,14 +334,15 @@ def test_the_last_due_tick_is_in_the_task_s_own_zone(
     schedule: str, zone: str, now: tuple[int, ...], tick: tuple[int, ...]
 ) -> None:
     """Five minutes of grace, and the clock's changes, count as they do for Cloud Scheduler."""
-    due = last_due_tick(TaskSpec(TASK, schedule=schedule, time_zone=zone), datetime(*now, tzinfo=UTC))  # type: ignore[arg-type,misc]
-    assert due == datetime(*tick, tzinfo=UTC)  # type: ignore[arg-type,misc]
+    spec = TaskSpec(TASK, schedule=schedule, time_zone=zone)
+    last = next(_ticks_before(spec, datetime(*now, tzinfo=UTC) - TICK_GRACE))  # type: ignore[arg-type,misc]
+    assert last == datetime(*tick, tzinfo=UTC)  # type: ignore[arg-type,misc]
 
 
 @pytest.mark.parametrize("schedule", [None, "every 5 minutes", "nonsense", "0 0 30 2 *"])
 def test_a_schedule_without_ticks_of_its_own_has_none_to_miss(schedule: str | None) -> None:
     """Ticks of "every N minutes" count from when the job was made, which nobody here knows."""
-    assert last_due_tick(TaskSpec(TASK, schedule=schedule), datetime.now(UTC)) is None
+    assert due_ticks(TaskSpec(TASK, schedule=schedule), datetime.now(UTC)) == []
 
 
 def test_one_task_s_trouble_does_not_keep_the_others_from_being_looked_after(
@@ -276,10 +378,12 @@ def test_objects_that_nobody_can_want_are_removed(
     for number in range(3):
         engine.execute_task("s", TASK, lambda number=number: [number], {"save_in": "storage"})  # type: ignore[misc]
     own = world.status()["run"]["result"]["object"]
-    world.bucket.blob(f"tasks_data/{TASK.value}/gone.token.json").upload_from_string("[]")
-    assert len(world.objects()) == 5
+    others = {f"tasks_data/{TASK.value}/{name}" for name in ("", "backup.json", "a.b.csv")}
+    for path in (*others, f"tasks_data/{TASK.value}/gone.token.json"):
+        world.bucket.blob(path).upload_from_string("[]")
+    assert len(world.objects()) == 8
     assert "old results removed" in watched(engine, capsys)
-    assert world.objects() == {own, MIRROR}
+    assert world.objects() == {own, MIRROR, *others}  # what no run wrote is nobody's business here
     assert TaskEngine().get_task_data(TASK) == [2]
 
 

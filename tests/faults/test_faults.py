@@ -21,7 +21,7 @@ Record = Callable[[str, object], None]
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE, HIT, AFTER = (datetime(2026, 11, 24, 12, minute, tzinfo=UTC) for minute in (0, 5, 10))
 #: Calls of a cold run in each save mode.
-COUNT = {"db": 3, "none": 3, "storage": 8}
+COUNT = {"db": 3, "none": 3, "storage": 7}
 EVERY = [
     (save_in, at, kind) for save_in, calls in COUNT.items() for at in range(1, calls + 1) for kind in KINDS
 ]

@@ -24,7 +24,7 @@ from shared.tasks.protocol import RunProtocol
 from shared.tasks.reading import FoundResult, is_present, read_result
 from shared.tasks.steering import resume, suspend
 from shared.tasks.steps import Commit, ReadContent, ReadResult
-from shared.tasks.watch import watch
+from shared.tasks.watch import Findings, watch
 from shared.tasks.writes import RunIdentity, status_name
 from tests.model.requests import Again, Answer, Choose, Got, GotByContract, Remove, Upload
 from tests.model.standing import STEP, ModelClock, Script, Steps
@@ -135,7 +135,7 @@ def watchdog(name: str = "watchdog") -> Script:
 
     def body(clock: ModelClock) -> Steps:
         with suppress(StoreError):
-            yield from watch(DOCUMENTS, TaskSpec(TASK), now=clock.now(), deadline=DEADLINE)
+            yield from watch(DOCUMENTS, TaskSpec(TASK), Findings(), now=clock.now(), deadline=DEADLINE)
 
     return Script(name, body, "watchdog")
 

@@ -162,7 +162,7 @@ def mirror_tried_once(patch: Patch) -> None:
 def watchdog_reads_the_task_first(patch: Patch) -> None:
     """Histories are compared with an S that was read before them."""
 
-    def watches(documents: str, spec: Any, *, now: Any, deadline: Any) -> Any:
+    def watches(documents: str, spec: Any, _found: Any, *, now: Any, deadline: Any) -> Any:
         del deadline
         name = spec.name
         task, _ = yield Read()
