@@ -29,11 +29,12 @@ ABOUT = """
 What `make test-full` tried, and what was survived. It writes this page.
 """
 FAULTS = """
-A run between two good ones, on the real emulators, cold readers reading all the time. At each call that
-the run makes, each kind of fault: the process is killed before or after the call; the call fails once,
-three times, or from then on; it is applied and its answer is lost. Survived: status, history, result and
-mirror are those of an untroubled run, each run is once in the history, and no reader saw anything but
-the last good result.
+A run between two good ones, on the real emulators, cold readers reading all the time: its result kept in
+the database, in Storage, or not at all; in the database also one whose task fails, one on an instance that
+ran the task last, and one whose lease is extended. At each call that the run makes, each kind of fault:
+the process is killed before or after the call; the call fails once, three times, or from then on; it is
+applied and its answer is lost. Survived: status, history, result and mirror are those of an untroubled
+run, each run is once in the history, and no reader saw anything but the last good result.
 """
 RACES = """
 On the real Firestore emulator, each delivery on an engine of its own. At once: on as many threads.
@@ -152,7 +153,7 @@ def _beside(what: str, tried: list[Tried]) -> str:
 
 def page(trials: Trials, where: Iterable[tuple[str, str]]) -> str:
     """Write docs/reliability.md."""
-    faults = ["saved in", "call", *_kinds(trials)]
+    faults = ["run", "call", *_kinds(trials)]
     races = ["race", "rounds", "deliveries", "outcomes", ""]
     configurations = ["configuration", "bounds", "states", ""]
     parts = (
@@ -173,10 +174,10 @@ def _kinds(trials: Trials) -> list[str]:
 def _faults(trials: Trials) -> Iterator[list[str]]:
     verdicts = {tuple(each.said["fault"]): each.verdict for each in _saying(trials, "fault")}
     calls = dict(each.said["calls"] for each in _saying(trials, "calls"))
-    for save_in, at in dict.fromkeys((save_in, at) for save_in, at, _ in sorted(verdicts)):
-        named = calls.get(save_in, [])[at - 1 : at]
-        row = [verdicts.get((save_in, at, kind), "") for kind in _kinds(trials)]
-        yield [save_in, " ".join([f"{at}", *named]), *row]
+    for way, at in dict.fromkeys((way, at) for way, at, _ in sorted(verdicts)):
+        named = calls.get(way, [])[at - 1 : at]
+        row = [verdicts.get((way, at, kind), "") for kind in _kinds(trials)]
+        yield [way, " ".join([f"{at}", *named]), *row]
 
 
 def _races(trials: Trials) -> Iterator[list[str]]:

@@ -86,7 +86,7 @@ def test_a_full_session_writes_the_page(session: pytest.Pytester) -> None:
     written = (session.path / PAGE).read_text("utf-8")
     for row in (
         "faults injected 2, survived 2: all",
-        "| saved in | call | kill |",
+        "| run | call | kill |",
         "| db | 1 BatchGetDocuments | survived |",
         "| db | 2 Commit | survived |",
         "| fifty | 200 | 10,000 | busy 9,800 | survived |",

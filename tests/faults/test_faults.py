@@ -7,57 +7,89 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emulators.environment import Addresses
 from shared.tasks import TaskEngine, TaskSpec
 from tests.engine.world import TASK, World
-from tests.faults.faulty import KINDS, Fault, Faulty, HastyClock, engine_behind, faulty_engine
+from tests.faults.faulty import KINDS, Fault
+from tests.faults.ways import ROOT, STORED, WAYS, Way, carry_out
 
 Record = Callable[[str, object], None]
 
-ROOT = Path(__file__).resolve().parents[2]
 BEFORE, HIT, AFTER = (datetime(2026, 11, 24, 12, minute, tzinfo=UTC) for minute in (0, 5, 10))
-#: Calls of a cold run in each save mode.
-COUNT = {"db": 3, "none": 3, "storage": 7}
-EVERY = [
-    (save_in, at, kind) for save_in, calls in COUNT.items() for at in range(1, calls + 1) for kind in KINDS
-]
+EVERY_CALL = [(name, at) for name, way in WAYS.items() for at in range(1, way.calls + 1)]
+EVERY = [(*call, kind) for call in EVERY_CALL for kind in KINDS]
 #: What `make test` injects: each call once, each kind often.
-SOME = [each for place, each in enumerate(EVERY) if place % 5 == place // 5 % 5]
+SOME = [(*call, KINDS[place % len(KINDS)]) for place, call in enumerate(EVERY_CALL)]
 
 
-@contextmanager
-def read_all_the_time(allowed: list[Any]) -> Iterator[list[Any]]:
-    """Let cold readers read while the block runs; give the list of what they got that is not allowed."""
-    over, wrong = threading.Event(), []
+class Reader:
+    """Cold readers, one after the other.
 
-    def reads() -> None:
-        while not over.is_set():
+    Args:
+        allowed: what they may get.
+
+    Attributes:
+        wrong: what else they got.
+    """
+
+    def __init__(self, allowed: list[Any]) -> None:
+        self.wrong: list[Any] = []
+        self._allowed = allowed
+        self._reads = 0
+        self._read = threading.Condition()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        self.looks()
+
+    def looks(self) -> None:
+        """Return once a read is over that began after this call."""
+        with self._read:
+            wanted = self._reads + 2  # one may be on its way
+            assert self._read.wait_for(lambda: self._reads >= wanted, 30), "nobody reads any more"
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive(), "a read does not end"
+
+    def _go_on(self) -> None:
+        while not self._over.is_set():
             try:
                 data = TaskEngine().get_task_data(TASK)
             except Exception as error:  # noqa: BLE001  (any error is a finding)
                 data = repr(error)
-            if data not in allowed:
-                wrong.append(data)
+            if data not in self._allowed:
+                self.wrong.append(data)
+            with self._read:
+                self._reads += 1
+                self._read.notify_all()
 
-    reader = threading.Thread(target=reads)
-    reader.start()
+
+@contextmanager
+def read_all_the_time(allowed: list[Any]) -> Iterator[Reader]:
+    """Let cold readers read while the block runs; whatever they get that is not allowed is a failure."""
+    reader = Reader(allowed)
     try:
-        yield wrong
+        reader.start()
+        yield reader
+        reader.looks()
     finally:
-        over.set()
-        reader.join(60)
+        reader.end()
+    assert reader.wrong == []
 
 
-def run_with(fault: Fault, save_in: str) -> str:
-    """Run the task with the fault on its way, in a process of its own if that is to be killed."""
+def run_with(fault: Fault, name: str) -> str:
+    """Have a run go its way with the fault, in a process of its own if that is to be killed."""
     if fault.kind.startswith("kill"):
-        arguments = [str(fault.at), fault.kind, save_in, HIT.isoformat()]
         victim = subprocess.run(
-            [sys.executable, "-m", "tests.faults.victim", *arguments],
+            [sys.executable, "-m", "tests.faults.victim", str(fault.at), fault.kind, name, HIT.isoformat()],
             cwd=ROOT,
             capture_output=True,
             check=False,
@@ -65,9 +97,9 @@ def run_with(fault: Fault, save_in: str) -> str:
         )
         assert victim.returncode == -signal.SIGKILL, victim.stderr.decode()
         return "killed"
-    engine, _ = faulty_engine(fault)
-    options = {"save_in": save_in, "scheduled_for": HIT, "debug_logs": False}
-    return engine.execute_task("victim", TASK, lambda: ["hit"], options).status
+    outcome, faulty = carry_out(WAYS[name], fault, HIT)
+    assert len(faulty.calls) >= fault.at, "there was no such call"
+    return outcome.status
 
 
 def let_time_pass(world: World) -> None:
@@ -76,64 +108,70 @@ def let_time_pass(world: World) -> None:
         world.database.document(f"nx-tasks/{TASK.value}").update({"run.lease_until": BEFORE})
 
 
-def survives(world: World, fault: Fault, save_in: str) -> None:
+def survives(world: World, fault: Fault, name: str) -> None:
     """Inject a fault into a run between two good ones, and check what is left."""
-    options = {"save_in": save_in, "debug_logs": False}
-    engine = TaskEngine()
-    assert (
-        engine.execute_task("s", TASK, lambda: ["before"], {**options, "scheduled_for": BEFORE}).status
-        == "completed"
-    )
-    nothing = [[]] if save_in == "none" else []
-    with read_all_the_time([["before"], ["hit"], *nothing]) as wrong:
-        status = run_with(fault, save_in)
+    way = WAYS[name]
+    runs = 3 if way.warm else 2
+    good = TaskEngine()
+
+    def runs_well(tick: datetime, data: list[str], *, engine: TaskEngine = good) -> str:
+        options = {"save_in": way.save_in, "debug_logs": False, "scheduled_for": tick}
+        return engine.execute_task("s", TASK, lambda: data, options).status
+
+    assert runs_well(BEFORE, ["before"]) == "completed"
+    nothing = [[]] if way.save_in == "none" else []
+    with read_all_the_time([["before"], ["hit"], *nothing]) as reader:
+        status = run_with(fault, name)
+        reader.looks()
         let_time_pass(world)
         TaskEngine()._watch(TaskSpec(TASK))
+        assert "running" not in {run["state"] for run in [world.status()["run"], *world.history().values()]}
+        reader.looks()
         if status not in {"completed", "duplicate", "skipped"}:  # Cloud Scheduler comes again
-            again = TaskEngine().execute_task("s", TASK, lambda: ["hit"], {**options, "scheduled_for": HIT})
-            assert again.status in {"completed", "duplicate"}
-        check(world, save_in, ["hit"], 2)
-    assert wrong == []
-    last = TaskEngine().execute_task("s", TASK, lambda: ["after"], {**options, "scheduled_for": AFTER})
-    assert last.status == "completed"
-    check(world, save_in, ["after"], 3)
+            assert runs_well(HIT, ["hit"], engine=TaskEngine()) in {"completed", "duplicate"}
+        check(world, way, ["hit"], runs)
+    assert runs_well(AFTER, ["after"], engine=TaskEngine()) == "completed"
+    check(world, way, ["after"], runs + 1)
 
 
-def check(world: World, save_in: str, data: list[str], runs: int) -> None:
+def check(world: World, way: Way, data: list[str], runs: int) -> None:
     """Status, history, result, mirror: all as after an untroubled run."""
     status, history = world.status(), world.history()
     assert (status["status"], status["run"]["state"]) == ("completed", "completed")
     assert len(history) == runs
     assert {run["state"] for run in history.values()} == {"completed"}
-    assert TaskEngine().get_task_data(TASK) == ([] if save_in == "none" else data)
-    if save_in == "storage":
+    assert TaskEngine().get_task_data(TASK) == ([] if way.save_in == "none" else data)
+    if way.save_in == "storage":
         TaskEngine()._watch(TaskSpec(TASK))
         blob = world.bucket.get_blob("tasks_data/collect_charge_cdrs.json")
         assert blob.metadata["nx-version"] == status["run"]["result"]["version"]
 
 
-@pytest.mark.parametrize("save_in", COUNT)
-def test_the_calls_are_these(world: World, save_in: str, record_property: Record) -> None:
+@pytest.mark.parametrize("name", WAYS)
+def test_the_calls_are_these(world: World, stack: Addresses, name: str, record_property: Record) -> None:
     """The harness strikes at each call there is: a run makes no more than it counts on."""
-    faulty = Faulty(Fault(0))  # and time for each call: one that is repeated would be counted twice
-    engine = engine_behind(faulty, HastyClock(), document_seconds=10.0, object_seconds=10.0)
-    engine.execute_task("s", TASK, lambda: ["x"], {"save_in": save_in})
-    record_property("calls", (save_in, faulty.calls))
-    assert len(faulty.calls) == COUNT[save_in], faulty.calls
+    way = WAYS[name]
+    TaskEngine().execute_task("s", TASK, lambda: ["before"], {"save_in": way.save_in})
+    # With time for each call: one that is repeated would be counted twice.
+    outcome, faulty = carry_out(way, Fault(0), HIT, document_seconds=10.0, object_seconds=10.0)
+    assert outcome.status == ("failed" if way.fails else "completed")
+    record_property("calls", (name, faulty.calls))
+    wanted = STORED[stack.storage_server] if way.save_in == "storage" else way.calls
+    assert len(faulty.calls) == wanted, faulty.calls
 
 
-@pytest.mark.parametrize(("save_in", "at", "kind"), SOME)
-def test_a_fault_is_survived(world: World, save_in: str, at: int, kind: str, record_property: Record) -> None:
+@pytest.mark.parametrize(("name", "at", "kind"), SOME)
+def test_a_fault_is_survived(world: World, name: str, at: int, kind: str, record_property: Record) -> None:
     """The result is right, each run once in the history; readers always had the last good one (lesson 22)."""
-    record_property("fault", (save_in, at, kind))
-    survives(world, Fault(at, kind), save_in)
+    record_property("fault", (name, at, kind))
+    survives(world, Fault(at, kind), name)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("save_in", "at", "kind"), [each for each in EVERY if each not in SOME])
+@pytest.mark.parametrize(("name", "at", "kind"), [each for each in EVERY if each not in SOME])
 def test_every_fault_is_survived(
-    world: World, save_in: str, at: int, kind: str, record_property: Record
+    world: World, name: str, at: int, kind: str, record_property: Record
 ) -> None:
     """The same for all calls and kinds."""
-    record_property("fault", (save_in, at, kind))
-    survives(world, Fault(at, kind), save_in)
+    record_property("fault", (name, at, kind))
+    survives(world, Fault(at, kind), name)

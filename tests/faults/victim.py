@@ -1,17 +1,15 @@
-"""A process that runs one task and is killed on the way: `-m tests.faults.victim AT KIND SAVE_IN TICK`."""
+"""A process that runs one task and is killed on the way: `-m tests.faults.victim AT KIND WAY TICK`."""
 
 import sys
 from datetime import datetime
 
-from tests.engine.world import TASK
-from tests.faults.faulty import Fault, faulty_engine
+from tests.faults.faulty import Fault
+from tests.faults.ways import WAYS, carry_out
 
 
-def main(at: str, kind: str, save_in: str, tick: str) -> None:
-    """Run the task once, the fault on its way."""
-    engine, _ = faulty_engine(Fault(int(at), kind))
-    options = {"save_in": save_in, "scheduled_for": datetime.fromisoformat(tick), "debug_logs": False}
-    engine.execute_task("victim", TASK, lambda: ["hit"], options)
+def main(at: str, kind: str, way: str, tick: str) -> None:
+    """Run the task, the fault on its way."""
+    carry_out(WAYS[way], Fault(int(at), kind), datetime.fromisoformat(tick))
 
 
 if __name__ == "__main__":

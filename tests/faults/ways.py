@@ -1,0 +1,110 @@
+"""The ways that a run can go, each with the calls that it makes: at each of them a fault is injected."""
+
+import os
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from emulators.environment import Addresses
+from emulators.errors import StackError
+from emulators.storage import FAKE_GCS, OFFICIAL, choose_storage
+from shared.tasks import TaskOutcome
+from tests.engine.world import TASK
+from tests.faults.faulty import Fault, Faulty, HastyClock, engine_behind
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way for a run to go.
+
+    Attributes:
+        calls: how many it makes.
+        save_in: where its result is kept.
+        fails: whether its task raises.
+        warm: whether its instance ran the task last, at a tick of its own.
+        extends: whether its lease is extended, once.
+    """
+
+    calls: int
+    save_in: str = "db"
+    fails: bool = False
+    warm: bool = False
+    extends: bool = False
+
+
+def storage_server() -> str:
+    """Tell which server plays Storage in this session, as far as is known before the stack starts."""
+    if "FIRESTORE_EMULATOR_HOST" in os.environ:
+        return Addresses.from_environment().storage_server
+    try:
+        return choose_storage(ROOT, os.environ, lambda *_, **__: False)
+    except StackError:  # fake-gcs-server is not wanted, or not there
+        return OFFICIAL
+
+
+#: The official emulator copies nothing by itself: the mirror's content passes through the instance.
+STORED = {FAKE_GCS: 7, OFFICIAL: 10}
+WAYS = {
+    "db": Way(3),
+    "db, the task fails": Way(3, fails=True),
+    "db, warm": Way(2, warm=True),
+    "db, the lease is extended": Way(4, extends=True),
+    "none": Way(3, save_in="none"),
+    "storage": Way(STORED[storage_server()], save_in="storage"),
+}
+
+
+class TellingClock(HastyClock):
+    """Its first wait is over at once, and the work that is waited for learns when the second begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = threading.Event()
+        self._waits = 0
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        self._waits += 1
+        if self._waits == 1:
+            self._ahead += seconds
+            return False
+        self.again.set()
+        return super().wait(event, seconds)
+
+
+def carry_out(
+    way: Way,
+    fault: Fault,
+    tick: datetime,
+    *,
+    document_seconds: float = 0.3,
+    object_seconds: float = 0.5,
+) -> tuple[TaskOutcome, Faulty]:
+    """Carry out a run on an instance of its own, the fault on its way.
+
+    Args:
+        way: how the run goes.
+        fault: what happens to which of its calls.
+        tick: the tick that it is for.
+        document_seconds: bound on a call to Firestore.
+        object_seconds: bound on a call to Storage with its repetitions.
+    """
+    clock = TellingClock() if way.extends else HastyClock()
+    faulty = Faulty(Fault(0))
+    engine = engine_behind(faulty, clock, document_seconds=document_seconds, object_seconds=object_seconds)
+
+    def task() -> list[str]:
+        if isinstance(clock, TellingClock):
+            assert clock.again.wait(30), "the extension did not come to an end"
+        if way.fails:
+            raise RuntimeError("as it was told")
+        return ["hit"]
+
+    options = {"save_in": way.save_in, "debug_logs": False, "deadline_seconds": 60}
+    if way.warm:
+        before = {**options, "scheduled_for": tick - timedelta(minutes=1)}
+        assert engine.execute_task("victim", TASK, lambda: ["before"], before).status == "completed"
+    faulty.begin(fault)
+    return engine.execute_task("victim", TASK, task, {**options, "scheduled_for": tick}), faulty
