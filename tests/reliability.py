@@ -37,7 +37,10 @@ applied and its answer is lost. Survived: status, history, result and mirror are
 run, each run is once in the history, and no reader saw anything but the last good result.
 """
 RACES = """
-On the real Firestore emulator, each delivery on an engine of its own. At once: on as many threads.
+On the real emulators, each delivery on an engine and a thread of its own. A task that has begun among
+twenty ticks stays at work until another delivery has been decided. Those that lose their lease come in
+waves of five ticks at once: whoever takes the task stands still until its lease is over and one of the next
+wave has taken it, and then tries to publish, in every other round together with all that lost it.
 """
 MODEL = """
 Every order in which deliveries, time, deaths, lost answers, watchdog and operator can meet, within the

@@ -1,6 +1,7 @@
 """Many deliveries at once, on the real Firestore: one run each, whatever the order."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,27 +10,46 @@ from typing import Any
 
 import pytest
 
-from shared.tasks import TaskEngine, TaskOutcome
-from tests.engine.world import TASK, World
+from shared.tasks import TaskEngine, TaskOutcome, TaskRun
+from shared.tasks.clock import SystemClock
+from shared.tasks.names import contract_object
+from shared.tasks.options import LEASE_SECONDS
+from shared.tasks.protocol import CLOCK_SKEW
+from tests.engine.world import TASK, World, in_thread
 
 TICK = datetime(2026, 11, 24, tzinfo=UTC)
+#: Waves of a round, each of which takes the task from the one before, and the ticks in each.
+WAVES, TICKS = 4, 5
+#: After that, another instance sees a lease as dead.
+LEASE_IS_OVER = timedelta(seconds=LEASE_SECONDS) + CLOCK_SKEW + timedelta(seconds=1)
+
+
+Started = list[tuple[threading.Thread, list[Any]]]
+
+
+def started(calls: list[Callable[[], Any]]) -> Started:
+    """Let all calls begin at the same moment, each on a thread of its own."""
+    together = threading.Barrier(len(calls))
+
+    def make(call: Callable[[], Any]) -> Any:
+        together.wait(60)
+        return call()
+
+    return [in_thread(partial(make, call)) for call in calls]
+
+
+def ended(calls: Started) -> list[Any]:
+    """Wait until all calls are over; return what they returned."""
+    over = time.monotonic() + 120
+    for thread, _ in calls:
+        thread.join(max(over - time.monotonic(), 0))
+    assert not any(thread.is_alive() for thread, _ in calls), "deliveries are still at it after two minutes"
+    return [result[0] for _, result in calls]
 
 
 def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
-    """Make all calls at the same moment, each on a thread of its own; return what they returned."""
-    together = threading.Barrier(len(calls))
-    results: list[Any] = [None] * len(calls)
-
-    def make(place: int, call: Callable[[], Any]) -> None:
-        together.wait(60)
-        results[place] = call()
-
-    threads = [threading.Thread(target=make, args=each) for each in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    return results
+    """Make all calls at the same moment; return what they returned."""
+    return ended(started(calls))
 
 
 def delivery(tick: datetime, task: Callable[..., Any], **options: Any) -> Callable[[], TaskOutcome]:
@@ -81,25 +101,44 @@ def test_fifty_deliveries_of_one_tick_are_one_run(world: World, race: Race) -> N
 
 
 class Workplace:
-    """Counts who is at work at the same time."""
+    """Where each stays at work until another delivery has been decided, and who is there is counted.
 
-    def __init__(self) -> None:
-        self.at_work: list[int] = []
+    Args:
+        deliveries: how many there are.
+    """
+
+    def __init__(self, deliveries: int) -> None:
         self.most: list[int] = []
+        self._at_work = 0
+        self._undecided = deliveries
+        self._changed = threading.Condition()
 
     def __call__(self) -> list[int]:
-        self.at_work.append(1)
-        self.most.append(len(self.at_work))
-        self.at_work.pop()
+        with self._changed:
+            self._at_work += 1
+            self.most.append(self._at_work)
+            others = self._undecided - 1
+            another = self._changed.wait_for(lambda: others == 0 or self._undecided <= others, 60)
+            self._at_work -= 1
+            assert another, "no other delivery was decided"
         return [1]
+
+    def visited(self, delivery: Callable[[], TaskOutcome]) -> TaskOutcome:
+        """Make a delivery, and let those at work know that it has been decided."""
+        outcome = delivery()
+        with self._changed:
+            self._undecided -= 1
+            self._changed.notify_all()
+        return outcome
 
 
 def test_twenty_ticks_at_once_never_work_at_the_same_time(world: World, race: Race) -> None:
     """Each tick runs alone or is skipped and recorded; nothing is left running."""
     for number in race:
-        place = Workplace()
+        place = Workplace(20)
         first = TICK + timedelta(hours=number)
-        outcomes = at_once([delivery(first + timedelta(minutes=each), place) for each in range(20)])
+        ticks = [delivery(first + timedelta(minutes=each), place) for each in range(20)]
+        outcomes = at_once([partial(place.visited, tick) for tick in ticks])
         race.outcomes.update(outcome.status for outcome in outcomes)
         assert {outcome.status for outcome in outcomes} <= {"completed", "skipped"}
         assert max(place.most) == 1
@@ -109,22 +148,112 @@ def test_twenty_ticks_at_once_never_work_at_the_same_time(world: World, race: Ra
     assert {run["state"] for run in history.values()} == {"completed", "skipped"}
 
 
+class Instance(SystemClock):
+    """An instance that stands still while its task works, as a frozen process does, and its clock.
+
+    Args:
+        wave: how many leases have passed when it begins.
+    """
+
+    def __init__(self, wave: int) -> None:
+        self.wave = wave
+        self.engine = TaskEngine(clock=self)
+        self._leases_passed = wave
+        self._goes_on = threading.Event()
+
+    def now(self) -> datetime:
+        return super().now() + LEASE_IS_OVER * self._leases_passed
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        if self._goes_on.is_set():
+            return super().wait(event, seconds)
+        self.stands_still()
+        return event.is_set()  # and if not, its lease is long due to be extended
+
+    def stands_still(self) -> None:
+        assert self._goes_on.wait(60), "it was to go on"
+
+    def goes_on(self, leases_passed: int) -> None:
+        self._leases_passed = leases_passed
+        self._goes_on.set()
+
+
+class Relay:
+    """Waves of ticks. Each comes once the lease of the last wave's holder is over, and it stands still.
+
+    Args:
+        number: of the round, which tells how results are kept and when holders go on.
+
+    Attributes:
+        holders: who took the task, the first of each wave, by run.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.save_in = ("db", "storage")[number % 2]
+        self.holders: dict[str, Instance] = {}
+        self._first = TICK + timedelta(days=1, hours=number)
+        self._at_once = number // 2 % 2 == 0
+        self._others: list[str] = []
+        self._changed = threading.Condition()
+
+    def start_wave(self, wave: int) -> Started:
+        """Deliver its ticks at once; return once one of them has the task."""
+        ticks = [self._first + timedelta(minutes=wave, seconds=each) for each in range(TICKS)]
+        calls = started([partial(self._deliver, tick, Instance(wave)) for tick in ticks])
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.holders) > wave, 60), "nobody took the task"
+        return calls
+
+    def go_on(self) -> None:
+        """Let all who still stand still go on at once, when nobody else can take the task any more."""
+        with self._changed:
+            others = WAVES * (TICKS - 1)
+            assert self._changed.wait_for(lambda: len(self._others) == others, 60), "others are undecided"
+        for holder in self.holders.values():
+            holder.goes_on(WAVES)
+
+    def _deliver(self, tick: datetime, instance: Instance) -> TaskOutcome:
+        options = {"scheduled_for": tick, "save_in": self.save_in, "debug_logs": False}
+        outcome = instance.engine.execute_task("s", TASK, partial(self._work, instance), options)
+        with self._changed:
+            self._others += [outcome.run_id] * (outcome.run_id not in self.holders)
+            self._changed.notify_all()
+        return outcome
+
+    def _work(self, instance: Instance, run: TaskRun) -> list[str]:
+        with self._changed:
+            if len(self.holders) > instance.wave:  # there was a holder: this one must not be here
+                instance.goes_on(instance.wave)
+                return [run.run_id]
+            before = list(self.holders.values())[-1:]
+            self.holders[run.run_id] = instance
+            self._changed.notify_all()
+        if self._at_once:
+            for holder in before:
+                holder.goes_on(instance.wave)
+        instance.stands_still()
+        return [run.run_id]
+
+
 def test_runs_that_lose_their_lease_midway_publish_nothing(world: World, race: Race) -> None:
-    """With leases that end while the task works, the newest holder's result stands, in every round."""
-    document = world.database.document(f"nx-tasks/{TASK.value}")
-
-    def loses(number: int) -> list[str]:
-        document.update({"run.lease_until": TICK})
-        taken = TaskEngine().execute_task("s", TASK, lambda: [number], {"debug_logs": False})
-        race.outcomes[taken.status] += 1
-        return ["stale"]
-
+    """Whoever goes on after its lease finds the task taken: the newest holder's result stands."""
     for number in race:
-        tick = TICK + timedelta(days=1, minutes=number)
-        save_in = ("db", "storage")[number % 2]
-        outcome = delivery(tick, partial(loses, number), save_in=save_in)()
-        race.outcomes[outcome.status] += 1
-        assert outcome.status == "superseded"
-        assert TaskEngine().get_task_data(TASK) == [number]
-        assert world.status()["status"] == "completed"
-    assert not any(run["state"] == "running" for run in world.history().values())
+        relay = Relay(number)
+        waves = [relay.start_wave(wave) for wave in range(WAVES)]
+        relay.go_on()
+        outcomes = {outcome.run_id: outcome.status for wave in waves for outcome in ended(wave)}
+        race.outcomes.update(outcomes.values())
+        *lost, newest = relay.holders
+        assert outcomes.pop(newest) == "completed"
+        assert {outcomes.pop(run_id) for run_id in lost} <= {"lost", "superseded"}
+        assert set(outcomes.values()) == {"skipped"}
+        run = world.status()["run"]
+        assert (run["id"], run["state"], run["result"]["run_id"]) == (newest, "completed", newest)
+        for engine in (TaskEngine(), *(holder.engine for holder in relay.holders.values())):
+            assert engine.get_task_data(TASK) == [newest]
+        if relay.save_in == "storage":
+            mirror = world.bucket.get_blob(contract_object(TASK))
+            assert mirror.metadata["nx-version"] == run["result"]["version"]
+    states = Counter(run["state"] for run in world.history().values())
+    a_round = {"completed": 1, "failed": WAVES - 1, "skipped": WAVES * (TICKS - 1)}
+    assert states == {state: number * race.rounds for state, number in a_round.items()}
