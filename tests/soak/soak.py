@@ -30,12 +30,18 @@ DEALT_WITH = {"completed", "duplicate", "skipped"}
 BACKOFF = (0.5, 4.0)
 #: Seconds in which, once no tick is due any more, all must have been dealt with.
 QUIET_SECONDS = 90.0
+#: Seconds without an answer after which an instance hangs: more than a run's deadline, the mirror's
+#: time beyond it, and a freeze or two.
+HUNG_SECONDS = 120.0
+#: Seconds in which a process that was told to ends.
+END_SECONDS = 30.0
 WATCHDOG_SECONDS = 4.0
 #: Seconds between two blows; a process that is frozen outlives its lease and the skew of clocks.
 BLOWS = (8.0, 20.0)
 FROZEN_SECONDS = 10.0
-#: The first never dies: its memory is looked at.
 INSTANCES = 3
+#: They are never killed, as their memory is looked at.
+LONG_LIVING = {"instance 0", "reader"}
 SAVED_IN = {
     TaskName.send_reset_sms: ("none",),
     TaskName.collect_devices_health: ("db",),
@@ -56,7 +62,10 @@ class Record:
         began: the attempts at which the task's own work began, by run.
         faults: how often each happened.
         seen: what readers read.
+        heard: when it was first told that a run is completed, seconds of the machine's clock.
         memory: bytes of the long-living processes, each second.
+        hung: what did not answer, or did not end, beside runs.
+        errors: what else must not be: a process that ended by itself, say.
     """
 
     ticks: list[Run] = field(default_factory=list)
@@ -64,19 +73,41 @@ class Record:
     began: dict[Run, list[int]] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     seen: list[Seen] = field(default_factory=list)
+    heard: dict[Run, float] = field(default_factory=dict)
     memory: dict[str, list[int]] = field(default_factory=dict)
+    hung: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
 
 class Process:
-    """A process that is started again whenever it dies, until it is ended."""
+    """A process that is started again whenever it dies, until it is ended.
 
-    def __init__(self, start: Callable[[int], tuple[Any, Any]], hear: Callable[[Any], None]) -> None:
-        self._start, self._hear = start, hear
+    Args:
+        name: what it is, for the findings.
+        start: gives what it does, and with which arguments, at each of its lives, from 0.
+        hear: is told what it says.
+        patience: seconds until an order that is not answered shows that it hangs.
+
+    Attributes:
+        ended: how each of its lives ended that it was not told to end, as an exit code.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        start: Callable[[int], tuple[Any, Any]],
+        hear: Callable[[Any], None],
+        *,
+        patience: float = HUNG_SECONDS,
+    ) -> None:
+        self.name = name
+        self.ended: list[int | None] = []
+        self._start, self._hear, self._patience = start, hear, patience
         self._lock = threading.Lock()
         self._pending: dict[int, Future[str]] = {}
         self._over = False
         self._begin(0)
-        self._thread = threading.Thread(target=self._live)
+        self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
 
     def _begin(self, generation: int) -> None:
@@ -93,43 +124,61 @@ class Process:
                 while True:
                     match self._pipe.recv():
                         case ("answer", number, answer):
-                            self._pending.pop(number).set_result(answer)
+                            self._answer(number, answer)
                         case said:
                             self._hear(said)
             self._pipe.close()
             self.process.join()
             with self._lock:
-                for waiting in self._pending.values():
-                    waiting.set_result("killed")
-                self._pending.clear()
+                for number in list(self._pending):
+                    self._answer(number, "killed")
                 if self._over:
                     return
+                self.ended.append(self.process.exitcode)
                 self._begin(generation)
 
+    def _answer(self, number: int, answer: str) -> None:
+        waiting = self._pending.pop(number, None)  # nobody waits any more for one that hung
+        if waiting is not None:
+            waiting.set_result(answer)
+
     def deliver(self, order: Order) -> str:
-        """Have an order carried out; return the answer, "killed" where none came."""
+        """Have an order carried out; return the answer, "killed" or "hung" where none came."""
         waiting: Future[str] = Future()
         with self._lock:
             self._pending[order.number] = waiting
             with suppress(OSError):  # it has died just now
                 self._pipe.send(order)
-        return waiting.result()
+        try:
+            return waiting.result(self._patience)
+        except TimeoutError:
+            self._pending.pop(order.number, None)
+            self.process.kill()  # as the platform does; the next one may be luckier
+            return "hung"
 
     def strike(self, blow: signal.Signals) -> None:
         with self._lock, suppress(ProcessLookupError):
             if self.process.is_alive() and self.process.pid:
                 os.kill(self.process.pid, blow)
 
-    def end(self) -> None:
-        """Let it finish what it is at, and end it."""
+    def end(self, seconds: float = END_SECONDS) -> bool:
+        """Let it finish what it is at, and end it; return whether it ended by itself in that time."""
         with self._lock:
             self._over = True
             with suppress(OSError):
                 self._pipe.send(None)
-        self._thread.join()
+        self._thread.join(seconds)
+        if not self._thread.is_alive():
+            return True
+        self.process.kill()
+        self._thread.join(seconds)
+        return False
 
-    def memory(self) -> int:
-        return psutil.Process(self.process.pid).memory_info().rss
+    def memory(self) -> int | None:
+        """Bytes of memory; None where the process is gone just now."""
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.process.pid).memory_info().rss or None
+        return None
 
 
 class Soak:
@@ -148,17 +197,20 @@ class Soak:
         self._instances: list[Process] = []
 
     def run(self, *, seconds: float = float("inf"), ticks: float = float("inf")) -> Record:
-        """Soak that long, or for that many ticks a task; then wait until all is quiet."""
+        """Soak that long, or for that many ticks a task; then wait until all is quiet, or has hung."""
         self._instances = [
-            Process(lambda generation, number=number: self._instance(number, generation), self._hear)
+            Process(
+                f"instance {number}",
+                lambda generation, number=number: self._instance(number, generation),
+                self._hear,
+            )
             for number in range(INSTANCES)
         ]
-        reader = Process(lambda _: (readers.serve, {}), self.record.seen.extend)
-        watched = {"instance": self._instances[0], "reader": reader}
+        reader = Process("reader", lambda _: (readers.serve, {}), self.record.seen.extend)
+        watched = [each for each in (*self._instances, reader) if each.name in LONG_LIVING]
         helpers = [
-            threading.Thread(target=self._strike),
-            threading.Thread(target=self._watch),
-            threading.Thread(target=self._look, args=(watched,)),
+            threading.Thread(target=self._helped, args=each, daemon=True)
+            for each in ((self._strike,), (self._watch,), (self._look, watched))
         ]
         try:
             for helper in helpers:
@@ -171,16 +223,32 @@ class Soak:
                 finally:
                     self._quiet.set()
                     self._given_up.set()
+                    pool.shutdown(cancel_futures=True)
         finally:
             for helper in helpers:
-                helper.join()
-            for process in (*self._instances, reader):
-                process.end()
+                helper.join(HUNG_SECONDS)
+            self._end(*self._instances, reader)
         TaskEngine().watch_tasks()  # the mirror is right by the watchdog's next pass
         return self.record
 
     def _instance(self, number: int, generation: int) -> tuple[Any, dict[str, Any]]:
         return instance.serve, {"seed": f"{self._seed}/{number}/{generation}", "mortal": number > 0}
+
+    def _end(self, *processes: Process) -> None:
+        """End all of them, and note what of them went as it must not."""
+        for process in processes:
+            if not process.end():
+                self.record.hung.append(f"{process.name} did not end")
+            killed = [] if process.name in LONG_LIVING else [-signal.SIGKILL]
+            died = [code for code in process.ended if code not in killed]
+            self.record.errors += [f"{process.name} died, exit code {code}" for code in died]
+
+    def _helped(self, help_: Callable[..., None], *arguments: Any) -> None:
+        """Help the soak along; note why if that ends before the soak does."""
+        try:
+            help_(*arguments)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the soak is not what it says any more)
+            self.record.errors.append(f"{help_.__name__}: {error!r}")
 
     def _hear(self, said: Any) -> None:
         if said[0] == "fault":
@@ -221,11 +289,14 @@ class Soak:
     def _deliver(self, order: Order, seed: float) -> None:
         """Deliver a tick until it is dealt with, as Cloud Scheduler does, to whatever instance."""
         dice = random.Random(seed)
-        answers = self.record.answers.setdefault((order.task, run_id_of(order.tick)), [])
+        run = (order.task, run_id_of(order.tick))
+        answers = self.record.answers.setdefault(run, [])
         for again in count():
             number = next(self._numbers)
             answer = dice.choice(self._instances).deliver(replace(order, number=number))
             answers.append(answer)
+            if answer in {"completed", "duplicate"}:
+                self.record.heard.setdefault(run, time.time())
             if answer in DEALT_WITH or self._given_up.wait(min(BACKOFF[0] * 2**again, BACKOFF[1])):
                 return
             order = replace(order, does="returns")
@@ -248,16 +319,22 @@ class Soak:
         """Have the watchdog pass every few seconds, on whatever instance."""
         dice = random.Random(f"{self._seed}/watchdog")
         while not self._given_up.wait(WATCHDOG_SECONDS):
-            dice.choice(self._instances).deliver(Order(next(self._numbers)))
+            instance = dice.choice(self._instances)
+            answer = instance.deliver(Order(next(self._numbers)))
+            if answer == "hung":
+                self.record.hung.append(f"{instance.name}, a watchdog's pass")
+            elif answer not in {"watched", "not watched", "killed"}:
+                self.record.errors.append(f"a watchdog's pass: {answer}")
 
-    def _look(self, processes: dict[str, Process]) -> None:
+    def _look(self, processes: list[Process]) -> None:
         """Look at the memory each second, and say how it goes."""
         began = time.monotonic()
         for second in count(1):
             if self._given_up.wait(began + second - time.monotonic()):
                 return
-            for name, process in processes.items():
-                self.record.memory.setdefault(name, []).append(process.memory())
+            for process in processes:
+                if (taken := process.memory()) is not None:
+                    self.record.memory.setdefault(process.name, []).append(taken)
             if second % 30 == 0:
                 self._tell(self._line(second))
 

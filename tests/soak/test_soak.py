@@ -1,17 +1,22 @@
 """The soak itself: a short one finds nothing, and what is wrong is found."""
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
 
 from shared.tasks import TaskName
 from tests.engine.world import World
+from tests.soak.instance import Order
 from tests.soak.readers import Seen
-from tests.soak.soak import Record, Soak
+from tests.soak.soak import Process, Record, Soak
 from tests.soak.verdict import SAMPLES, Left, findings, look, table
+from tests.waiting import wait_for
 
 TASK = TaskName.collect_charge_cdrs
 A, B, C = (TASK, "a"), (TASK, "b"), (TASK, "c")
@@ -30,8 +35,16 @@ def test_a_short_soak_finds_nothing(world: World) -> None:
 
 def run(attempt: int, token: str, started: float, state: str = "completed") -> dict[str, Any]:
     began = datetime.fromtimestamp(started, UTC)
+    ends = began + timedelta(seconds=1)
     result = {"saved_in": "storage"}
-    return {"state": state, "attempt": attempt, "token": token, "started": began, "result": result}
+    return {
+        "state": state,
+        "attempt": attempt,
+        "token": token,
+        "started": began,
+        "completed": ends,
+        "result": result,
+    }
 
 
 def good() -> tuple[Record, Left]:
@@ -40,6 +53,7 @@ def good() -> tuple[Record, Left]:
         ticks=[A, B, C],
         answers={A: ["completed", "duplicate"], B: ["killed", "busy", "completed"], C: ["skipped"]},
         began={A: [1], B: [1, 2]},
+        heard={A: 11, B: 21},
         seen=[seen(4, None), seen(15, ("a", 1)), seen(25, ("b", 2)), seen(22, ("a", 1), "warm")],
         memory={"instance": [100 << 20] * SAMPLES},
     )
@@ -48,7 +62,7 @@ def good() -> tuple[Record, Left]:
         status={"status": "completed", "run": {"state": "completed", "result": result}},
         value=("b", 2),
         mirror="b.t2",
-        history={"a": run(1, "t1", 8), "b": run(2, "t2", 12), "c.skipped": {"state": "skipped"}},
+        history={"a": run(1, "t1", 8), "b": run(2, "t2", 18), "c.skipped": {"state": "skipped"}},
         changed={"a": 10, "b": 20, "c.skipped": 21},
     )
     return record, left
@@ -76,6 +90,10 @@ BROKEN: dict[str, tuple[str, Callable[[Record, Left], Any]]] = {
         lambda _, left: left.history.update(b=run(2, "t2", 9)),
     ),
     "nothing read": ("wrong reads", lambda record, _: record.seen.append(seen(15, None))),
+    "a result of before, and known to be": (
+        "wrong reads",
+        lambda record, _: record.seen.append(seen(21.5, ("a", 1))),
+    ),
     "an old result": ("wrong reads", lambda record, _: record.seen.append(seen(22, ("a", 1)))),
     "a result too early": ("wrong reads", lambda record, _: record.seen.append(seen(15, ("b", 2)))),
     "a result too old for the warm": (
@@ -93,6 +111,10 @@ BROKEN: dict[str, tuple[str, Callable[[Record, Left], Any]]] = {
         lambda _, left: left.status["run"]["result"].update(version="a.t1"),
     ),
     "memory": ("growing memory", lambda record, _: record.memory["instance"].extend([150 << 20] * SAMPLES)),
+    "a task that never completed": ("left in disorder", lambda _, left: left.history.clear()),
+    "a delivery that hangs": ("hung", lambda record, _: record.answers[C].append("hung")),
+    "a process that does not end": ("hung", lambda record, _: record.hung.append("reader did not end")),
+    "a process that died": ("errors", lambda record, _: record.errors.append("instance 0 died")),
     "an exception": ("errors", lambda record, _: record.answers[C].append("ValueError()")),
 }
 
@@ -111,3 +133,55 @@ def test_a_mirror_or_a_value_that_is_not_the_last_is_found(changed: dict[str, An
     """What readers of either kind get in the end is the last result."""
     record, left = good()
     assert findings(record, {TASK: replace(left, **changed)})["left in disorder"]
+
+
+def test_a_pause_of_the_emulator_makes_no_read_wrong() -> None:
+    """From when a run is about to publish until that is known, a reader may see either result."""
+    record, left = good()
+    record.heard[B] = 29
+    record.seen += [seen(28, ("a", 1)), seen(19.5, ("b", 2))]
+    assert not any(findings(record, {TASK: left}).values())
+
+
+def hangs(pipe: Connection) -> None:
+    """Take orders, and answer none."""
+    while True:
+        signal.pause()
+
+
+def dies_at_work(pipe: Connection) -> None:
+    pipe.recv()
+    os._exit(3)
+
+
+def test_a_process_that_hangs_ends_nothing_but_itself() -> None:
+    """Its order is answered "hung", it makes room for another, and that is killed when all ends."""
+    process = Process("it", lambda _: (hangs, {}), print, patience=0.3)
+    assert process.deliver(Order(1)) == "hung"
+    assert wait_for("another process", lambda: process.ended) == [-signal.SIGKILL]
+    assert process.end(0.3) is False
+    assert not process.process.is_alive()
+
+
+def test_a_death_that_nobody_asked_for_is_noted() -> None:
+    """It goes on, with another process, and how the first one ended is known."""
+    process = Process("it", lambda _: (dies_at_work, {}), print)
+    assert process.deliver(Order(1)) == "killed"
+    assert process.end() is True
+    assert process.ended == [3]
+
+
+class Gone:
+    """A process of which nobody can tell anything."""
+
+    name = "it"
+
+    def memory(self) -> int:
+        raise OSError("gone")
+
+
+def test_a_look_that_fails_is_noted() -> None:
+    """A soak whose memory nobody looks at does not say that it is flat."""
+    soak = Soak(1, print)
+    soak._helped(soak._look, [Gone()])
+    assert soak.record.errors == ["_look: OSError('gone')"]

@@ -1,7 +1,7 @@
 """What is left of a soak, and whether it is as it must be."""
 
 import statistics
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from tests.soak.instance import identity
 from tests.soak.readers import MAX_AGE
 from tests.soak.soak import DEALT_WITH, Record
 
-#: Seconds between the time that Firestore gives a commit and the moment from which it is read.
-STAMP_SECONDS = 0.1
+#: Seconds by which the emulator's clock and the instances' may differ: both are this machine's, rounded.
+CLOCK_SECONDS = 0.05
 #: How much older than the moment of reading a result may be.
 AGES = {"cold": 0.0, "warm": MAX_AGE + CHECK_SECONDS, "unchecked": STALE_SECONDS}
 #: Memory is flat where the last third's median is at most that much above the middle third's.
@@ -50,7 +50,7 @@ class Left:
 
     @cached_property
     def published(self) -> list[tuple[float, str]]:
-        """When which run's result was published, in that order."""
+        """When Firestore wrote which run's result, in that order."""
         return sorted((self.changed[i], i) for i, run in self.history.items() if run["state"] == "completed")
 
 
@@ -78,9 +78,15 @@ def findings(record: Record, left: dict[TaskName, Left]) -> dict[str, list[str]]
         "left in disorder": [what for task, each in left.items() for what in _disorder(task, each)],
         "growing memory": [f"{name}: {told}" for name, flat, told in memory(record) if flat is False],
     }
-    known = DEALT_WITH | {"failed", "busy", "lost", "superseded", "killed"}
+    known = DEALT_WITH | {"failed", "busy", "lost", "superseded", "killed", "hung"}
     strange = {answer for answers in record.answers.values() for answer in answers} - known
-    return {**found, "errors": sorted(strange)}
+    return {**found, "hung": list(_hung(record)), "errors": [*record.errors, *sorted(strange)]}
+
+
+def _hung(record: Record) -> Iterator[str]:
+    """Deliveries that were not answered in all the time that there was, and what else did not end."""
+    yield from record.hung
+    yield from (f"{task} {run_id}" for (task, run_id), given in record.answers.items() if "hung" in given)
 
 
 def _lost(record: Record, left: dict[TaskName, Left]) -> Iterator[str]:
@@ -113,20 +119,57 @@ def _stale(left: dict[TaskName, Left]) -> Iterator[str]:
     for task, each in left.items():
         for (before, earlier), (_, later) in pairwise(each.published):
             began = each.history[later]["started"].timestamp()
-            if began < before - STAMP_SECONDS:
+            if began < before - CLOCK_SECONDS:
                 yield f"{task}: {later} had the task {before - began:.3f} s before {earlier} was published"
 
 
 def _wrong_reads(record: Record, left: dict[TaskName, Left]) -> Iterator[str]:
-    """Reads of what was the last good result at no moment of the read (for the warm: of its max-age)."""
+    """Reads of what was the last good result at no moment of the read (for the warm: of its max-age).
+
+    A result may be read from when its run was about to publish it, and is read for certain once
+    somebody was told that the run is completed: no pause of any server makes these two wrong.
+    """
+    standing = {task: _Standing.of(record, task, each) for task, each in left.items()}
     for seen in record.seen:
-        each = left[seen.task]
-        times = [moment for moment, _ in each.published]
-        first = bisect_right(times, seen.began - AGES[seen.reader] - STAMP_SECONDS)
-        last = bisect_right(times, seen.ended + STAMP_SECONDS)
-        allowed = {_read(each, run_id) for _, run_id in each.published[max(first - 1, 0) : last]}
-        if seen.what not in (allowed if first else {None, *allowed}):
+        allowed = standing[seen.task].between(seen.began - AGES[seen.reader], seen.ended)
+        if seen.what not in allowed:
             yield f"{seen}: not one of {allowed}"
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """Which results of a task may have been the present one, and when.
+
+    Attributes:
+        results: what readers get of each, in order; the first is nothing.
+        possible: from when each may have been there.
+        certain: from when one is there for certain, or a later one, with its place; both growing.
+    """
+
+    results: list[Any]
+    possible: list[float]
+    certain: list[tuple[float, int]]
+
+    @classmethod
+    def of(cls, record: Record, task: TaskName, left: Left) -> "_Standing":
+        runs = [run_id for _, run_id in left.published]
+        certain: list[tuple[float, int]] = []
+        heard = ((record.heard.get((task, i)), place) for place, i in enumerate(runs, start=1))
+        for moment, place in sorted((moment, place) for moment, place in heard if moment is not None):
+            if not certain or place > certain[-1][1]:
+                certain.append((moment, place))
+        return cls(
+            [None, *(_read(left, run_id) for run_id in runs)],
+            [float("-inf"), *(left.history[run_id]["completed"].timestamp() for run_id in runs)],
+            certain,
+        )
+
+    def between(self, began: float, ended: float) -> list[Any]:
+        """Give the results that may have been the present one at a moment of that time."""
+        known = bisect_left(self.certain, (began, 0))
+        first = self.certain[known - 1][1] if known else 0
+        places = range(first, len(self.results))
+        return [self.results[place] for place in places if self.possible[place] <= ended]
 
 
 def _read(left: Left, run_id: str) -> tuple[str, int] | None:
@@ -137,19 +180,23 @@ def _read(left: Left, run_id: str) -> tuple[str, int] | None:
 
 def _disorder(task: TaskName, left: Left) -> Iterator[str]:
     """A status, a result or a mirror that is not the last one's; a run that runs for ever."""
-    run, last = left.status.get("run", {}), left.published[-1][1]
+    run = left.status.get("run", {})
     result = run.get("result", {})
     if (left.status.get("status"), run.get("state")) != ("completed", "completed") or "lease_until" in run:
         yield f"{task}: {left.status.get('status')}, {run}"
+    yield from (
+        f"{task} {i}: running for ever" for i, run in left.history.items() if run["state"] == "running"
+    )
+    if not left.published:
+        yield f"{task}: no run of it was ever completed"
+        return
+    last = left.published[-1][1]
     if result.get("version") != f"{last}.{left.history[last]['token']}":
         yield f"{task}: the result is {result}, and {last} was the last"
     if left.value != _read(left, last):
         yield f"{task}: read {left.value}, and {last} was the last"
     if result.get("saved_in") == "storage" and left.mirror != result["version"]:
         yield f"{task}: the mirror is {left.mirror}, the result {result['version']}"
-    yield from (
-        f"{task} {i}: running for ever" for i, run in left.history.items() if run["state"] == "running"
-    )
 
 
 def memory(record: Record) -> Iterator[tuple[str, bool | None, str]]:
