@@ -79,7 +79,13 @@ def tell(measures: Iterable[Measure]) -> bool:
         parts = ", ".join(f"{name} {value:.2f} ms" for name, value in measure.parts.items())
         print(f"{measure.name:<{width}}  {measure.value:>7.2f}  {aim:>8}  {met:<3}  {parts}")
     told = [
-        {"measure": each.name, "value": round(each.value, 3), "limit": each.limit, "met": each.met}
+        {
+            "measure": each.name,
+            "value": round(each.value, 3),
+            "limit": each.limit,
+            "met": each.met,
+            "parts": {name: round(milliseconds, 3) for name, milliseconds in each.parts.items()},
+        }
         for each in measures
     ]
     RESULTS.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
