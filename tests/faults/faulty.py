@@ -134,8 +134,6 @@ def engine_behind(
 ) -> TaskEngine:
     """An instance of its own; seconds bound a call to Firestore, and one to Storage with its repetitions."""
     near = firebase.firestore_wire()
-    # Else the client asks for the bucket's metadata, for traces that nobody takes, whenever it likes.
-    os.environ["DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"] = "true"
     wire = FirestoreWire(grpc.intercept_channel(near.channel, faulty), near.database, near.metadata)
     bucket = Storage(project=firebase.bucket().client.project, _http=faulty).bucket(firebase.bucket().name)
     return TaskEngine(
