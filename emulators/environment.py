@@ -8,6 +8,8 @@ from dataclasses import dataclass
 PROJECT = "demo-nx-tasks"
 BUCKET = f"{PROJECT}.appspot.com"
 LOCATION = "us-central1"
+#: Where a page is served on this machine, as a browser may be sent there.
+PAGE_ORIGINS = "http://127.0.0.1:5000,http://localhost:5000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Addresses:
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "NX_TASKS_BUCKET": BUCKET,
             "NX_TASKS_APP_CHECK": "off",
+            "NX_TASKS_CORS_ORIGINS": PAGE_ORIGINS,
+            "NX_TASKS_CALLS_PER_MINUTE": "0",
             "NX_FUNCTIONS_URL": self.callables_url,
             "FIRESTORE_EMULATOR_HOST": self.firestore,
             "FIREBASE_AUTH_EMULATOR_HOST": self.auth,

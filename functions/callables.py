@@ -1,63 +1,106 @@
-"""What callables share: who may call, what they may say, and how errors are told.
+"""What callables share: the protocol, its limits, and how errors are told.
 
 The engine's errors become `HttpsError` here and nowhere else. A client reads the text, so it
-says what to do and nothing of paths, traces or other people's data.
+says what to do and nothing of paths, traces, other people's data or the names there are.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
+import math
+import os
 from typing import TYPE_CHECKING, Any
 
 from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, HttpsError, on_call
+from firebase_functions.options import CorsOptions
 from flask import Request, Response, jsonify
-from flask_cors import cross_origin
 
-from shared import firebase, logger, settings
-from shared.tasks import ResultUnavailable, TaskName, UnknownTask
+from functions.answers import Answer, put_into
+from functions.origins import Origins
+from functions.rate_limit import RateLimit
+from shared import firebase, logger, settings, tasks
+from shared.tasks import ResultTooLarge, ResultUnavailable, TaskError, UnknownTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 #: The SDK types its decorators by what they take, not by what they return.
 _on_call: Any = on_call
 
+#: Requests that an instance takes at once, Cloud Run's own default. Most of a read is waiting, for
+#: the network or for the one thread that fetches, so that many threads cost little; fewer threads
+#: than Cloud Run believes there are would leave reads of what is at hand queueing behind fetches.
+CONCURRENCY = 80
+#: Cores of an instance. The SDK's own default is a part of one, with which Cloud Run sends an
+#: instance a single request at a time.
+CPU = 1
+#: Seconds that a URL lives which an answer gives in place of a result that it can't hold.
+URL_SECONDS = 15 * 60
+#: Where in its request's environment an answer's body waits until `on_call` is done.
+_BODY = "nx.body"
 #: Bytes of a request; a callable here takes a few names and flags.
 MAX_REQUEST_BYTES = 64 * 1024
+#: Levels of lists and objects in a request. Python's own bound depends on the stack at hand, so
+#: that a request could be read here and fail in on_call.
+MAX_REQUEST_DEPTH = 32
+
+
+#: What `on_call` writes into the log for each call that it lets in.
+_LET_IN = "Callable request verification passed: %s"
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Leave out that a caller was let in: nobody misses a line for each read, and the log charges for it."""
+    return record.msg != _LET_IN
+
+
+logging.getLogger().addFilter(_is_worth_a_line)
 
 
 def callable_function(
-    **options: Any,
+    *, concurrency: int = CONCURRENCY, cpu: int = CPU, **options: Any
 ) -> Callable[[Callable[[CallableRequest[Any]], Any]], Callable[[Request], Response]]:
     """Make a function a callable of the Firebase client SDK.
 
     `on_call` checks the tokens and speaks the protocol. Around it: a body that is no JSON
-    object is the caller's mistake and not INTERNAL, and the engine's errors are told as such.
+    object is the caller's mistake and not INTERNAL, the setting's origins are let in, who is
+    signed in has a limit of calls, and the engine's errors are told as such.
 
     Args:
-        options: further options of `on_call`: memory, concurrency, say.
+        concurrency: requests at once, in Cloud Run and on as many threads in the instance.
+        cpu: cores of an instance; more than one request at once needs a whole one.
+        options: further options of `on_call`: memory, say.
+
+    Raises:
+        SettingInvalid: a setting means nothing. A deployment ends there, as it imports main.py.
     """
+    settings.cache_bytes()  # read at the first result, and seen now to mean something
+    origins = Origins(settings.cors_origins())
+    per_minute = settings.calls_per_minute()
+    limit = RateLimit(per_minute) if per_minute else None
 
     def decorate(function: Callable[[CallableRequest[Any]], Any]) -> Callable[[Request], Response]:
-        @_on_call(enforce_app_check=settings.app_check(), **options)  # type: ignore[untyped-decorator]
+        _have_threads(function.__name__, concurrency)
+
+        @_on_call(
+            enforce_app_check=settings.app_check(),
+            cors=CorsOptions(cors_origins=[]),  # else it lets every origin in
+            concurrency=concurrency,
+            cpu=cpu,
+            **options,
+        )  # type: ignore[untyped-decorator]
         @functools.wraps(function)
         def called(request: CallableRequest[Any]) -> Any:
+            _check_limit(limit, request)
             return _told(function, request)
 
-        @cross_origin(methods="POST", origins="*")
         @functools.wraps(called)  # discovery reads the attributes that on_call set
         def on_request(request: Request) -> Response:
-            mistake = _mistake_of(request)
-            if mistake is not None:
-                error = {"status": "INVALID_ARGUMENT", "message": mistake}
-                return jsonify(error=error), 400  # type: ignore[return-value]  # Flask takes a pair
-            try:
-                firebase.app()  # on_call's token check needs it
-            except Exception as error:  # noqa: BLE001  (a deployment's mistake is told in the log alone)
-                logger.error("callable not ready", function=function.__name__, error=error)
-                return jsonify(error={"status": "INTERNAL", "message": "INTERNAL"}), 500  # type: ignore[return-value]
-            answer: Response = called(request)
-            answer.headers["Cache-Control"] = "private, no-store"
+            answer = _answer(called, request)
+            answer.headers.add("Cache-Control", "private, no-store")
+            answer.headers.add("Vary", "Accept-Encoding, Origin")
+            origins.admit(request, answer)
             return answer
 
         return on_request
@@ -65,53 +108,98 @@ def callable_function(
     return decorate
 
 
-def signed_in(request: CallableRequest[Any]) -> Mapping[str, Any]:
-    """Return the claims of the caller.
+def fields_of(
+    request: CallableRequest[Any], names: tuple[str, ...], **optional: tuple[type, ...]
+) -> dict[str, Any]:
+    """Return what the caller sent: an object with these fields and no others.
 
-    Raises:
-        HttpsError: unauthenticated, where nobody is signed in.
-    """
-    if request.auth is None:
-        raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, "sign in first")
-    return request.auth.token or {}
-
-
-def fields_of(request: CallableRequest[Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Return what the caller sent, which must be an object with exactly these fields.
+    Args:
+        request: the call.
+        names: fields that must be there.
+        optional: fields that may be there, with the types that they may have.
 
     Raises:
         HttpsError: invalid-argument; the text names the fields.
     """
-    wanted = "{" + ", ".join(names) + "}"
-    if not isinstance(request.data, dict):
-        raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, f"send an object {wanted}; {_hint()}")
-    if set(request.data) != set(names):
-        raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, f"send exactly {wanted}; {_hint()}")
+    sent = request.data
+    if not isinstance(sent, dict) or not set(names) <= set(sent) <= {*names, *optional}:
+        wanted = ", ".join((*names, *(f"{name}?" for name in optional)))
+        send = "send exactly" if isinstance(sent, dict) else "send an object"
+        raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, f"{send} {{{wanted}}}")
+    for name, kinds in optional.items():
+        if name in request.data and not isinstance(request.data[name], kinds):
+            kind = " or ".join(_KINDS[each] for each in kinds)
+            raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, f"{name} is {kind}")
     return dict(request.data)
 
 
-def task_name_of(value: object) -> TaskName:
-    """Return the task that a caller names.
+_KINDS = {str: "text", bool: "true or false", type(None): "null"}
 
-    Raises:
-        HttpsError: invalid-argument; the text lists the names there are.
+
+def _have_threads(name: str, concurrency: int) -> None:
+    """Have gunicorn serve that many requests at once in the process whose function this is.
+
+    functions-framework reads THREADS after it imported main.py; its own default is 4 a core. A
+    deployment has no variables for a single function.
     """
-    if not isinstance(value, str) or value not in set(TaskName):
-        raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, f"unknown task_name; {_hint()}")
-    return TaskName(value)
+    if os.environ.get("FUNCTION_TARGET") == name:
+        os.environ.setdefault("THREADS", str(concurrency))
 
 
-def _hint() -> str:
-    return f"task_name is one of {', '.join(sorted(TaskName))}"
+def _answer(called: Callable[[Request], Response], request: Request) -> Response:
+    if request.method == "OPTIONS":
+        return Response(status=204)
+    mistake = _mistake_of(request)
+    if mistake is not None:
+        return _refusal(400, "INVALID_ARGUMENT", mistake)
+    try:
+        firebase.app()  # on_call's token check needs it
+    except Exception as error:  # noqa: BLE001  (a deployment's mistake is told in the log alone)
+        logger.error("callable not ready", function=called.__name__, error=error)
+        return _refusal(500, "INTERNAL", "INTERNAL")
+    answer = called(request)
+    body = request.environ.pop(_BODY, None)
+    if body is not None:
+        put_into(answer, body)
+    return answer
+
+
+def _put_by(answered: Any, request: CallableRequest[Any]) -> Any:
+    """Keep an answer that is there as bytes out of `on_call`'s hands, which would make JSON of it anew."""
+    if not isinstance(answered, Answer):
+        return answered
+    request.raw_request.environ[_BODY] = answered.body(request.raw_request)
+    return None
+
+
+def _refusal(http_status: int, status: str, message: str) -> Response:
+    answer = jsonify(error={"status": status, "message": message})
+    answer.status_code = http_status
+    return answer
+
+
+def _check_limit(limit: RateLimit | None, request: CallableRequest[Any]) -> None:
+    """Count a call of who is signed in; whether others may call is the function's to say."""
+    if limit is None or request.auth is None:
+        return
+    wait = math.ceil(limit.take(request.auth.uid or ""))
+    if wait:
+        raise HttpsError(
+            FunctionsErrorCode.RESOURCE_EXHAUSTED,
+            f"more than {limit.per_minute} calls in a minute; call again in {wait} s",
+            {"retry_after_seconds": wait},
+        )
 
 
 def _told(function: Callable[[CallableRequest[Any]], Any], request: CallableRequest[Any]) -> Any:
     try:
-        return function(request)
+        return _put_by(function(request), request)
     except HttpsError:
         raise
     except UnknownTask as error:
-        raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, f"unknown task_name; {_hint()}") from error
+        raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, "unknown task_name") from error
+    except ResultTooLarge as error:
+        raise _handed_off(error) from error
     except ResultUnavailable as error:
         logger.error("result unavailable", function=function.__name__, error=error, cause=error.__cause__)
         raise HttpsError(
@@ -122,10 +210,24 @@ def _told(function: Callable[[CallableRequest[Any]], Any], request: CallableRequ
         raise HttpsError(FunctionsErrorCode.INTERNAL, "this failed; the log says why") from error
 
 
+def _handed_off(error: ResultTooLarge) -> HttpsError:
+    """Hand a result that no answer holds to Storage: a URL of its object, for a short while."""
+    said = "the result is larger than an answer may be"
+    if error.path is None:
+        return HttpsError(FunctionsErrorCode.RESOURCE_EXHAUSTED, f"{said}; take compressed answers")
+    try:
+        url = tasks.sign_result_url(error.path, seconds=URL_SECONDS)
+    except TaskError as unsigned:
+        logger.error("no URL for a large result", error=unsigned, cause=unsigned.__cause__)
+        return HttpsError(FunctionsErrorCode.UNAVAILABLE, f"{said}, and has no URL now; try again later")
+    details = {"url": url, "expires_in_seconds": URL_SECONDS}
+    return HttpsError(FunctionsErrorCode.RESOURCE_EXHAUSTED, f"{said}: read it from details.url", details)
+
+
 def _mistake_of(request: Request) -> str | None:
     """Return what is wrong with a request that on_call would answer with INTERNAL; None if nothing is."""
     if request.method != "POST":
-        return None if request.method == "OPTIONS" else f"send a POST; {_hint()}"
+        return "send a POST"
     if _is_too_large(request):
         return f"the request is larger than {MAX_REQUEST_BYTES} bytes"
     try:
@@ -133,8 +235,17 @@ def _mistake_of(request: Request) -> str | None:
     except RecursionError:  # no ValueError, though JSON nested that deep is the caller's mistake too
         body = None
     if not isinstance(body, dict) or set(body) != {"data"}:
-        return f'send JSON: an object with the one field "data"; {_hint()}'
+        return 'send JSON: an object with the one field "data"'
+    if _is_deeper(body, MAX_REQUEST_DEPTH):
+        return f"the request has more than {MAX_REQUEST_DEPTH} levels"
     return None
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(one, levels - 1) for one in inner)
 
 
 def _is_too_large(request: Request) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import firebase_admin
+    import requests
     from google.cloud.firestore import Client
     from google.cloud.storage import Bucket
 
@@ -31,6 +32,7 @@ def app() -> firebase_admin.App:
     def make() -> Any:
         import firebase_admin  # noqa: PLC0415  (a scheduled function checks no tokens)
 
+        settings.check_auth_emulator()
         return firebase_admin.initialize_app(options={"projectId": settings.project_id()})
 
     return _once("app", make)
@@ -80,6 +82,43 @@ def firestore_client() -> Client:
 
     client: Client = _once("firestore", make)
     return client
+
+
+@dataclass(frozen=True, slots=True)
+class StorageWire:
+    """What a caller needs to read objects over HTTP itself.
+
+    Attributes:
+        session: of `requests`, with credentials where there are any.
+        origin: scheme and host of the server.
+        bucket: the name of the bucket that keeps large results.
+    """
+
+    session: requests.Session
+    origin: str
+    bucket: str
+
+
+def storage_wire() -> StorageWire:
+    """Return a session to read objects with, without the Storage client."""
+
+    def make() -> StorageWire:
+        import google.auth  # noqa: PLC0415  (only large results need Storage)
+        import requests  # noqa: PLC0415
+        from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415
+
+        emulator = settings.storage_emulator()
+        if emulator is not None:
+            return StorageWire(requests.Session(), emulator, settings.bucket_name())
+        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
+        return StorageWire(
+            AuthorizedSession(credentials),  # type: ignore[no-untyped-call]
+            "https://storage.googleapis.com",
+            settings.bucket_name(),
+        )
+
+    wire: StorageWire = _once("storage wire", make)
+    return wire
 
 
 def bucket() -> Bucket:

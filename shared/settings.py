@@ -8,6 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
+
+#: Calls that a caller has in a minute on an instance: five a second, for a page with many readers
+#: on it, or a service that asks for all tasks again and again.
+CALLS_PER_MINUTE = 300
+
+#: An origin as browsers send it: small letters, no path, no port that goes without saying.
+_ORIGIN = re.compile(
+    r"(?!http://.*:80$|https://.*:443$)"
+    r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?"
+)
 
 
 class SettingMissing(RuntimeError):
@@ -61,6 +72,18 @@ def in_cloud() -> bool:
     return os.environ.get("K_REVISION", "1") != "1"
 
 
+def check_auth_emulator() -> None:
+    """See that no Auth emulator is named in the cloud: firebase-admin would check no signature there.
+
+    Raises:
+        SettingInvalid: one is.
+    """
+    if in_cloud() and os.environ.get("FIREBASE_AUTH_EMULATOR_HOST"):
+        raise SettingInvalid(
+            "FIREBASE_AUTH_EMULATOR_HOST is set in the cloud: unset it, it lets everybody in"
+        )
+
+
 def app_check() -> bool:
     """Tell whether callers must show an App Check token: NX_TASKS_APP_CHECK, "on" unless it says "off".
 
@@ -71,6 +94,78 @@ def app_check() -> bool:
     if said not in {"on", "off"}:
         raise SettingInvalid(f"NX_TASKS_APP_CHECK is {said!r}: set it to on or off")
     return said == "on"
+
+
+#: Share of the instance's memory that results may take, where NX_TASKS_CACHE_MB does not say.
+CACHE_SHARE = 0.25
+
+
+def cache_bytes() -> int:
+    """Return the bytes that an instance's results may take: NX_TASKS_CACHE_MB, else a quarter of its memory.
+
+    Raises:
+        SettingInvalid: it is no whole number of mebibytes from 0.
+    """
+    said = os.environ.get("NX_TASKS_CACHE_MB")
+    if said is None:
+        return int(memory_bytes() * CACHE_SHARE)
+    if not said.isdecimal():
+        raise SettingInvalid(
+            f"NX_TASKS_CACHE_MB is {said!r}: set it to a whole number of mebibytes, 0 or more"
+        )
+    return int(said) * 1024 * 1024
+
+
+def memory_bytes() -> int:
+    """Return the memory that this instance has: its container's limit, else the machine's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in _MEMORY_LIMITS:
+        try:
+            with open(limit, encoding="ascii") as file:  # noqa: PTH123  (pathlib is not free to import)
+                return min(int(file.read()), machine)
+        except (OSError, ValueError):  # no such hierarchy here, or "max"
+            continue
+    return machine
+
+
+#: Where control groups tell a container's limit, of version 2 and of version 1.
+_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def cors_origins() -> frozenset[str] | None:
+    """Return the origins whose pages may call: those in NX_TASKS_CORS_ORIGINS, none where it is empty.
+
+    Returns:
+        Origins as browsers send them; None where nothing is said: the project's own hosting.
+
+    Raises:
+        SettingInvalid: one of them is no origin that a browser would send.
+    """
+    said = os.environ.get("NX_TASKS_CORS_ORIGINS")
+    if said is None:
+        return None
+    origins = [origin.strip() for origin in said.split(",")] if said.strip() else []
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise SettingInvalid(
+                f"NX_TASKS_CORS_ORIGINS has {origin!r}: set it to origins as browsers send them, scheme and "
+                'host[:port] in small letters, with commas between: "https://app.example.com"'
+            )
+    return frozenset(origins)
+
+
+def calls_per_minute() -> int:
+    """Return the calls a minute that a caller has on an instance: NX_TASKS_CALLS_PER_MINUTE; 0 is no limit.
+
+    Raises:
+        SettingInvalid: it is no such number.
+    """
+    said = os.environ.get("NX_TASKS_CALLS_PER_MINUTE", str(CALLS_PER_MINUTE))
+    if not re.fullmatch("[0-9]{1,6}", said):
+        raise SettingInvalid(
+            f"NX_TASKS_CALLS_PER_MINUTE is {said!r}: set it to a whole number below a million, 0 for no limit"
+        )
+    return int(said)
 
 
 def _firebase_config() -> dict[str, str]:

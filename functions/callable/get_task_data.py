@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from functions.callables import callable_function, fields_of, signed_in, task_name_of
+import orjson
+
+from functions.answers import MAX_ANSWER_BYTES, Answer
+from functions.callables import callable_function, fields_of
+from functions.callers import caller_of
 from shared import tasks
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
+
+    from shared.tasks import TaskName, TaskResult
 
 
 @callable_function(memory=512)
@@ -16,13 +22,56 @@ def get_task_data(request: CallableRequest[Any]) -> Any:
     """Return a task's last good result (contract: "`get_task_data`").
 
     Args:
-        request: `{task_name}`, from a caller who is signed in.
+        request: `{task_name}`, from a caller whose claims allow that task: a `role` that the
+            task's `TaskSpec` names, or `tasks`, a list of names. With `if_version` (null where the
+            caller has none yet) the answer tells its version, and leaves out data that the caller
+            has; with `describe: true` it tells everything but the data.
 
     Returns:
-        The data; `[]` where there is none.
+        The data, `[]` where there is none; or `{version, completed, stale, data}`, or
+        `{version, not_modified: true}`, or `{version, completed, stale, status, ...}`.
 
     Raises:
-        HttpsError: unauthenticated; invalid-argument, naming the tasks there are; unavailable.
+        HttpsError: unauthenticated; permission-denied, for a task there isn't as for one that is
+            not for this caller; invalid-argument; resource-exhausted, for a caller who calls too
+            often, and with a URL where no answer holds the result; unavailable.
     """
-    signed_in(request)
-    return tasks.get_task_data(task_name_of(fields_of(request, ("task_name",))["task_name"]))
+    caller = caller_of(request)
+    fields = fields_of(request, ("task_name",), if_version=(str, type(None)), describe=(bool,))
+    name = caller.task_named(fields["task_name"])
+    if fields.get("describe"):
+        return _description(name, fields.get("if_version"))
+    if "if_version" in fields:
+        return _versioned(name, fields["if_version"])
+    return _answer(tasks.get_task_result(name, described=False, most_bytes=MAX_ANSWER_BYTES))
+
+
+def _versioned(name: TaskName, has: str | None) -> Any:
+    result = tasks.get_task_result(name, unless_version=has, most_bytes=MAX_ANSWER_BYTES)
+    if result.payload is None:
+        return _not_modified(result)
+    head = orjson.dumps(_told(result))[:-1] + b',"data":'
+    return _answer(result, head, b"}")
+
+
+def _description(name: TaskName, has: str | None) -> dict[str, Any]:
+    result = tasks.get_task_result(name, data=False)
+    if has is not None and has == result.version:
+        return _not_modified(result)
+    more = {name: getattr(result, name) for name in ("status", "saved_in", "size_bytes", "count", "summary")}
+    return {**_told(result), **more}
+
+
+def _told(result: TaskResult) -> dict[str, Any]:
+    completed = None if result.completed is None else result.completed.isoformat()
+    return {"version": result.version, "completed": completed, "stale": result.stale}
+
+
+def _not_modified(result: TaskResult) -> dict[str, Any]:
+    return {"version": result.version, "not_modified": True}
+
+
+def _answer(result: TaskResult, head: bytes = b"", tail: bytes = b"") -> Answer:
+    if result.payload is None:
+        raise AssertionError("a result that was asked for is there")
+    return Answer(result.payload, head, tail, result.path)

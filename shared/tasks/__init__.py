@@ -14,6 +14,7 @@ from shared.tasks.errors import (
     InvalidOptions,
     ResultNotKept,
     ResultNotStorable,
+    ResultTooLarge,
     ResultUnavailable,
     RunLost,
     TaskError,
@@ -21,6 +22,8 @@ from shared.tasks.errors import (
 )
 from shared.tasks.names import TaskName, TaskSaveOptions, TaskStatus
 from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
+from shared.tasks.payload import Payload
+from shared.tasks.reader import TaskResult
 from shared.tasks.run import TaskRun
 from shared.tasks.specs import TaskSpec, register, registered, spec_of
 
@@ -31,14 +34,17 @@ __all__ = [
     "DeadlineExceeded",
     "ExecuteTaskOptions",
     "InvalidOptions",
+    "Payload",
     "ResultNotKept",
     "ResultNotStorable",
+    "ResultTooLarge",
     "ResultUnavailable",
     "RunLost",
     "TaskEngine",
     "TaskError",
     "TaskName",
     "TaskOutcome",
+    "TaskResult",
     "TaskRun",
     "TaskSaveOptions",
     "TaskSpec",
@@ -48,11 +54,13 @@ __all__ = [
     "execute_task",
     "get_task_data",
     "get_task_data_from_storage",
+    "get_task_result",
     "keep_task_data_in_storage",
     "register",
     "registered",
     "resume_task",
     "save_task_data_in_cache",
+    "sign_result_url",
     "spec_of",
     "suspend_task",
     "watch_tasks",
@@ -99,21 +107,65 @@ def execute_task(
 def get_task_data(task_name: TaskName | str) -> Any:
     """Return a task's last good result (contract: "`get_task_data`").
 
-    From this instance's cache while it is the present one (asked at most once per max-age),
-    else from Firestore or Storage. The result is the caller's own: changing it changes nothing
-    for others.
+    From this instance's memory while it is the present one, asked at most once in the task's
+    `max_age_seconds`; else from Firestore or Storage. Where that can't be asked, what was the
+    present one less than five minutes ago.
 
     Args:
         task_name: the task.
 
     Returns:
-        The result; `[]` where there is none.
+        The result; `[]` where there is none. It is decoded for this call, from bytes that all
+        readers share and nobody changes: all of it is the caller's own and may be changed.
+        Whoever needs no values, or the same ones often, is better served by `get_task_result`.
 
     Raises:
         UnknownTask: no task has that name.
         ResultUnavailable: there may be a result, and it can't be read now.
     """
     return _engine.get_task_data(task_name)
+
+
+def get_task_result(
+    task_name: TaskName | str,
+    *,
+    data: bool = True,
+    described: bool = True,
+    unless_version: str | None = None,
+    most_bytes: int | None = None,
+) -> TaskResult:
+    """Return a task's last good result as this instance keeps it, and what is known of it.
+
+    Nothing is decoded or copied: the payload's bytes are shared by all who read it.
+
+    Args:
+        task_name: the task.
+        data: whether the result itself is wanted; without it, none is fetched.
+        described: whether more than the data is: version, times, summary.
+        unless_version: the version that the caller has: its data is not wanted again.
+        most_bytes: of the stored object that the caller can take.
+
+    Raises:
+        UnknownTask: no task has that name.
+        ResultUnavailable: there may be a result, and it can't be read now.
+        ResultTooLarge: the object has more bytes; it names the object's path.
+    """
+    return _engine.get_task_result(
+        task_name, data=data, described=described, unless_version=unless_version, most_bytes=most_bytes
+    )
+
+
+def sign_result_url(path: str, *, seconds: float) -> str:
+    """Sign a URL that reads a result's object without credentials, for a short while. It is never stored.
+
+    Args:
+        path: the object's path, from `ResultTooLarge`.
+        seconds: for how long; seven days at most.
+
+    Raises:
+        ResultNotKept: no credentials, or IAM refused to sign.
+    """
+    return _engine.sign_result_url(path, seconds=seconds)
 
 
 def get_task_data_from_storage(task_name: TaskName | str) -> Any:

@@ -41,6 +41,7 @@ class ResultPointer:
         size_bytes: length of the result as JSON, uncompressed.
         count: records of an array or entries of a map; None for a bare value.
         encoding: "gzip" where the object is compressed.
+        summary: what the task said beside the result.
     """
 
     version: str
@@ -51,6 +52,7 @@ class ResultPointer:
     size_bytes: int | None = None
     count: int | None = None
     encoding: str | None = None
+    summary: dict[str, Any] | None = None
 
     @classmethod
     def parse(cls, value: object) -> ResultPointer | None:
@@ -60,6 +62,7 @@ class ResultPointer:
         version, saved_in = _text(value.get("version")), _text(value.get("saved_in"))
         if not version or not saved_in:
             return None
+        summary = value.get("summary")
         return cls(
             version=version,
             saved_in=saved_in,
@@ -69,6 +72,7 @@ class ResultPointer:
             size_bytes=_number(value.get("size_bytes")),
             count=_number(value.get("count")),
             encoding=_text(value.get("encoding")),
+            summary=summary if isinstance(summary, dict) else None,
         )
 
     def to_fields(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from shared.tasks.names import TaskName, contract_object, parse_task_name
 from shared.tasks.objects import Objects
 from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
 from shared.tasks.performer import Performer
-from shared.tasks.reader import ResultReader
+from shared.tasks.reader import ResultReader, TaskResult, Wish
 from shared.tasks.results import kind_of, normalise
 from shared.tasks.specs import TaskSpec, spec_of
 from shared.tasks.steering import resume, suspend
@@ -111,6 +111,24 @@ class TaskEngine:
         """Return a task's last good result; `shared.tasks.get_task_data` tells the rest."""
         name = parse_task_name(task_name)
         return orjson.loads(self._reader.read(name, max_age=spec_of(name).max_age_seconds))
+
+    def get_task_result(
+        self,
+        task_name: TaskName | str,
+        *,
+        data: bool = True,
+        described: bool = True,
+        unless_version: str | None = None,
+        most_bytes: int | None = None,
+    ) -> TaskResult:
+        """Return a result and what is known of it; `shared.tasks.get_task_result` tells the rest."""
+        name = parse_task_name(task_name)
+        wish = Wish(spec_of(name).max_age_seconds, data, described, unless_version, most_bytes)
+        return self._reader.result(name, wish)
+
+    def sign_result_url(self, path: str, *, seconds: float) -> str:
+        """Sign a URL that reads an object; `shared.tasks.sign_result_url` tells the rest."""
+        return self._parts.objects.signed_url(path, timedelta(seconds=seconds))
 
     def get_task_data_from_storage(self, task_name: TaskName | str) -> Any:
         """Return the stored result; `shared.tasks.get_task_data_from_storage` tells the rest."""

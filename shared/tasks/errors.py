@@ -32,6 +32,18 @@ class ResultUnavailable(TaskError):
     """A result exists and can't be read now. Never raised for "no data"."""
 
 
+class ResultTooLarge(TaskError):
+    """A result has more bytes than its reader can take: it has to be read from where it lies.
+
+    Attributes:
+        path: of its object in the bucket; None where it has none of its own.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        super().__init__("the result is too large for this reader: read its object as a stream")
+        self.path = path
+
+
 class StoreError(TaskError):
     """Firestore did not do what it was asked."""
 

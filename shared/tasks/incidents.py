@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from croniter import CroniterError, croniter
-
 from shared.tasks import writes
 from shared.tasks.errors import WriteRefused, WriteUnknown
 from shared.tasks.steps import Commit, Read, ReadStarted, Steps
@@ -72,6 +70,8 @@ def due_ticks(spec: TaskSpec, now: datetime) -> list[datetime]:
 
 def _ticks_before(spec: TaskSpec, due: datetime) -> Iterator[datetime]:
     """Yield the ticks until a time, in UTC, the last one first."""
+    from croniter import CroniterError, croniter  # noqa: PLC0415  (no other function needs it)
+
     if spec.schedule is None or not croniter.is_valid(spec.schedule):
         return
     zone = ZoneInfo(spec.time_zone)

@@ -6,9 +6,7 @@ the last good result, for readers that know only the contract.
 
 from __future__ import annotations
 
-import gzip
 import time
-import zlib
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,8 +14,10 @@ from urllib.parse import quote
 
 from google.api_core import exceptions as google_errors
 
-from shared import settings
-from shared.tasks.errors import ResultNotKept, ResultUnavailable
+from shared import firebase, settings
+from shared.tasks import gzipped
+from shared.tasks.downloads import Downloads
+from shared.tasks.errors import ResultNotKept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,14 +25,12 @@ if TYPE_CHECKING:
 
     from google.cloud.storage import Blob, Bucket
 
+    from shared.firebase import StorageWire
+
 #: How long a signed URL lives (contract: "`keep_task_data_in_storage`"): V4's longest.
 SIGNED_URL_LIFE = timedelta(days=7)
-#: Bytes that a stored result may have uncompressed and still be read into memory at once.
-MAX_RESULT_BYTES = 1 << 30
 #: What `version` is called in an object's own metadata.
 VERSION_KEY = "nx-version"
-
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Objects:
@@ -40,14 +38,22 @@ class Objects:
 
     Args:
         bucket: gives the bucket; asked at the first call, not before.
+        wire: gives the session that objects are read with; asked at the first read.
         call_seconds: bound on one try of a call: on the wait for its connection, and for each answer.
         total_seconds: bound on a call with its repetitions, which back off with jitter.
     """
 
     def __init__(
-        self, bucket: Callable[[], Bucket], *, call_seconds: float = 30.0, total_seconds: float = 120.0
+        self,
+        bucket: Callable[[], Bucket],
+        wire: Callable[[], StorageWire] = firebase.storage_wire,
+        *,
+        call_seconds: float = 30.0,
+        total_seconds: float = 120.0,
     ) -> None:
         self._bucket = bucket
+        #: Read an object: `Downloads.read`.
+        self.read = Downloads(wire, call_seconds=call_seconds, total_seconds=total_seconds).read
         self._call_seconds = call_seconds
         self._total_seconds = total_seconds
 
@@ -76,7 +82,7 @@ class Objects:
         Raises:
             google.api_core.exceptions.GoogleAPIError: Storage did not take it.
         """
-        stored = gzip.compress(encoded, compresslevel=6, mtime=0)
+        stored = gzipped.member(gzipped.compress(encoded))
         blob = self._bucket().blob(path)
         blob.content_encoding = "gzip"
         blob.cache_control = "private, no-store"
@@ -95,28 +101,8 @@ class Objects:
                 raise
         return len(stored)
 
-    def read(self, path: str, *, seconds: float | None = None) -> bytes | None:
-        """Return an object's JSON, or None where there is none.
-
-        Args:
-            path: the object's path.
-            seconds: bound on the call with its repetitions.
-
-        Raises:
-            ResultUnavailable: Storage did not answer, or the object is no JSON of bearable size.
-        """
-        try:
-            # As stored: servers differ in what they decompress on the way, and a length they
-            # announce is that of the stored bytes.
-            stored = self._bucket().blob(path).download_as_bytes(raw_download=True, **self._bounds(seconds))
-        except google_errors.NotFound:
-            return None
-        except Exception as error:
-            raise ResultUnavailable(f"Storage could not be read: {path}: {type(error).__name__}") from error
-        return _decompress(stored, path)
-
-    def signed_url(self, path: str) -> str:
-        """Return a URL that reads the object without credentials for seven days.
+    def signed_url(self, path: str, life: timedelta = SIGNED_URL_LIFE) -> str:
+        """Return a URL that reads the object without credentials, for seven days by default.
 
         On Cloud Run there is no private key: the IAM API signs. An emulator can't sign, and its
         plain URL reads the object just so. This is the one place that knows the difference.
@@ -129,14 +115,14 @@ class Objects:
             bucket = quote(self._bucket().name, safe="")
             return f"{emulator}/download/storage/v1/b/{bucket}/o/{quote(path, safe='')}?alt=media"
         try:
-            return self._sign(path)
+            return self._sign(path, life)
         except Exception as error:
             raise ResultNotKept(
                 f"no URL could be signed ({type(error).__name__}): the function's service account needs "
                 "roles/iam.serviceAccountTokenCreator on itself"
             ) from error
 
-    def _sign(self, path: str) -> str:
+    def _sign(self, path: str, life: timedelta) -> str:
         import google.auth  # noqa: PLC0415  (only a large result is ever signed)
         from google.auth import iam  # noqa: PLC0415
         from google.auth.transport.requests import Request  # noqa: PLC0415
@@ -152,7 +138,7 @@ class Objects:
         url: str = (
             self._bucket()
             .blob(path)
-            .generate_signed_url(version="v4", expiration=SIGNED_URL_LIFE, method="GET", credentials=signer)
+            .generate_signed_url(version="v4", expiration=life, method="GET", credentials=signer)
         )
         return url
 
@@ -242,19 +228,3 @@ class Objects:
         total = self._total_seconds if seconds is None else min(seconds, self._total_seconds)
         one = min(self._call_seconds, total / 2)
         return {"timeout": one, "retry": DEFAULT_RETRY.with_timeout(total - one)}
-
-
-def _decompress(stored: bytes, path: str) -> bytes:
-    """Return the JSON, whoever wrote it: this engine compresses, the original does not."""
-    if not stored.startswith(_GZIP_MAGIC):
-        return stored
-    unzip = zlib.decompressobj(wbits=31)
-    try:
-        encoded = unzip.decompress(stored, MAX_RESULT_BYTES)
-    except zlib.error as error:
-        raise ResultUnavailable(f"{path} is no whole gzip file") from error
-    if unzip.unconsumed_tail:
-        raise ResultUnavailable(f"{path} holds more than {MAX_RESULT_BYTES} bytes: read it as a stream")
-    if not unzip.eof:
-        raise ResultUnavailable(f"{path} is no whole gzip file")
-    return encoded

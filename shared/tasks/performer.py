@@ -121,8 +121,8 @@ class Performer:
         match request:
             case ReadObject(path):
                 return objects.metadata(path, seconds=seconds)
-            case ReadContent(path):
-                return objects.read(path, seconds=seconds)
+            case ReadContent(path, most):
+                return objects.read(path, most=most, seconds=seconds)
             case ListObjects(folder):
                 return objects.listed(folder, seconds=seconds)
             case RemoveObject(path):

@@ -14,6 +14,7 @@ from shared.tasks.document import ResultPointer
 from shared.tasks.errors import ResultNotKept, ResultNotStorable, WriteRejected
 from shared.tasks.mirror import mend_mirror
 from shared.tasks.names import NO_DATA, TaskSaveOptions, run_object
+from shared.tasks.payload import Payload
 from shared.tasks.reading import NO_RESULT
 from shared.tasks.results import normalise
 from shared.tasks.steps import perform
@@ -35,7 +36,7 @@ class Publication:
         run: the attempt whose result it is.
         data: the contract's field `data`.
         saved_in: "db", "storage" or "none".
-        cached: what this instance's readers get, as JSON; None where they ask Firestore.
+        cached: what this instance's readers get; None where they ask Firestore.
         path: of the uploaded object, for "storage".
         size_bytes: of the result as JSON, uncompressed.
         count: records of an array or entries of an object.
@@ -44,7 +45,7 @@ class Publication:
     run: RunIdentity
     data: Any
     saved_in: TaskSaveOptions
-    cached: bytes | None
+    cached: Payload | None
     path: str | None = None
     size_bytes: int | None = None
     count: int | None = None
@@ -87,13 +88,14 @@ def prepare(value: Any, run: RunIdentity, save_in: TaskSaveOptions | None, objec
         ResultNotKept: Storage did not take it.
     """
     if value is None:
-        return Publication(run, NO_DATA, "none", NO_RESULT)
+        return Publication(run, NO_DATA, "none", Payload(NO_RESULT))
     if save_in == "none":
         return Publication(run, NO_DATA, "none", _unsaved(value, run))
     result = normalise(value)
     wanted = save_in == "storage" and result.is_collection
     if not wanted and result.misfit is None:
-        return Publication(run, result.value, "db", result.encoded, None, len(result.encoded), result.count)
+        size = len(result.encoded)
+        return Publication(run, result.value, "db", Payload(result.encoded), None, size, result.count)
     if not wanted:
         _tell_misfit(run, result.misfit)
     return _uploaded(result.encoded, result.count, run, objects)
@@ -119,7 +121,7 @@ def move_to_storage(
     if publication.saved_in != "db" or publication.cached is None:
         raise refusal
     _tell_misfit(publication.run, str(refusal))
-    return _uploaded(publication.cached, publication.count, publication.run, objects, seconds)
+    return _uploaded(publication.cached.json, publication.count, publication.run, objects, seconds)
 
 
 def spread(publication: Publication, cache: CacheManager, on_servers: Performer, *, is_present: bool) -> None:
@@ -135,7 +137,8 @@ def spread(publication: Publication, cache: CacheManager, on_servers: Performer,
     if publication.cached is None or not is_present:
         cache.forget(task)
     else:
-        cache.set_result(task, publication.cached, publication.version)
+        private = publication.saved_in == "none"
+        cache.set_result(task, publication.cached, publication.version, private=private)
     if publication.saved_in == "storage":
         try:
             perform(mend_mirror(task), on_servers)
@@ -161,13 +164,13 @@ def _uploaded(
     except Exception as error:
         raise ResultNotKept(f"Storage did not take the result: {type(error).__name__}: {error}") from error
     url = objects.signed_url(path)
-    return Publication(run, url, "storage", encoded, path, len(encoded), count)
+    return Publication(run, url, "storage", Payload(encoded), path, len(encoded), count)
 
 
-def _unsaved(value: Any, run: RunIdentity) -> bytes | None:
+def _unsaved(value: Any, run: RunIdentity) -> Payload | None:
     """Encode a result for this instance alone; one that can't be is not worth failing the run."""
     try:
-        return normalise(value).encoded
+        return Payload(normalise(value).encoded)
     except ResultNotStorable as error:
         logger.warning("result not cached", task=run.task.value, run_id=run.run_id, error=error)
         return None

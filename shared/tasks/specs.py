@@ -6,8 +6,9 @@ tools look it up here.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.tasks.errors import InvalidOptions
@@ -31,13 +32,14 @@ class TaskSpec:
         time_zone: IANA name of the zone that the schedule is meant in.
         deadline_seconds: after that many a run is recorded as failed.
         save_in: where the result is kept; None is "db".
-        roles: values of a caller's claim `role` that are meant to read the result. Not enforced
-            yet: today whoever is signed in may.
+        roles: values of a caller's custom claim `role` that let an app read the result through
+            the callable. A caller whose claim `tasks` lists the task may, too.
         max_age_seconds: for how long an instance serves a result without asking whether it is
             still the present one; 0 asks each time.
 
     Raises:
-        InvalidOptions: an unknown time zone, or a value that no run can have.
+        InvalidOptions: an unknown time zone, roles that are no tuple of names, or a value that no
+            run can have.
     """
 
     name: TaskName
@@ -54,6 +56,10 @@ class TaskSpec:
             raise InvalidOptions(
                 f"{self.name.value}: max_age_seconds is {self.max_age_seconds!r}: use 0 or more"
             )
+        roles: Any = self.roles
+        if not isinstance(roles, tuple) or not all(isinstance(role, str) and role for role in roles):
+            # A bare text would let in whoever has a part of it for a role.
+            raise InvalidOptions(f'{self.name.value}: roles is {roles!r}: use a tuple, ("operator",) say')
         try:
             ZoneInfo(self.time_zone)
         except (ZoneInfoNotFoundError, ValueError):
@@ -78,7 +84,12 @@ def register(spec: TaskSpec) -> TaskSpec:
 
 def spec_of(name: TaskName) -> TaskSpec:
     """Return a task's spec, that of the defaults where none was declared."""
-    return _specs.get(name) or TaskSpec(name)
+    return _specs.get(name) or _undeclared(name)
+
+
+@functools.cache
+def _undeclared(name: TaskName) -> TaskSpec:
+    return TaskSpec(name)
 
 
 def registered() -> tuple[TaskSpec, ...]:

@@ -72,9 +72,13 @@ class ReadObject:
 
 @dataclass(frozen=True, slots=True)
 class ReadContent:
-    """Read an object whole; answered with its JSON, or None where there is none."""
+    """Read an object whole; answered with its bytes as they are stored, or None where there is none.
+
+    `ResultTooLarge` is thrown where it has more than `most`.
+    """
 
     path: str
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

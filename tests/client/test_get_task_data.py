@@ -94,19 +94,26 @@ def test_nobody_signed_in_is_unauthenticated(sdk: JavaScript) -> None:
     assert read(sdk, HEALTH) == Refused("functions/unauthenticated", "sign in first [401]")
 
 
+def test_a_user_without_a_claim_is_denied(sdk: JavaScript) -> None:
+    """The SDK's own code for it."""
+    assert sdk.do("signInAnonymously")
+    message = "no task of that name is yours to read; whoever administers users can allow it [403]"
+    assert read(sdk, HEALTH) == Refused("functions/permission-denied", message)
+
+
 @pytest.mark.parametrize(
-    ("data", "begin"),
+    ("data", "message"),
     [
-        ({"task_name": "no_such_task"}, "unknown task_name"),
-        ({"task_name": "../x"}, "unknown task_name"),
-        ({"task_name": 2**53}, "unknown task_name"),
-        ({"task_name": HEALTH, "extra": 1}, "send exactly {task_name}"),
-        ({}, "send exactly {task_name}"),
-        (None, "send an object {task_name}"),
-        ([], "send an object {task_name}"),
+        ({"task_name": "no_such_task"}, f"unknown task_name; task_name is one of {NAMES}"),
+        ({"task_name": "../x"}, f"unknown task_name; task_name is one of {NAMES}"),
+        ({"task_name": 2**53}, f"unknown task_name; task_name is one of {NAMES}"),
+        ({"task_name": HEALTH, "extra": 1}, "send exactly {task_name, if_version?, describe?}"),
+        ({}, "send exactly {task_name, if_version?, describe?}"),
+        (None, "send an object {task_name, if_version?, describe?}"),
+        ([], "send an object {task_name, if_version?, describe?}"),
     ],
 )
-def test_a_mistake_is_an_invalid_argument(reader: JavaScript, data: object, begin: str) -> None:
+def test_a_mistake_is_an_invalid_argument(reader: JavaScript, data: object, message: str) -> None:
     """The application's developer reads which names there are."""
     answer = reader.do("call", name="get_task_data", data=data)
-    assert answer == Refused("functions/invalid-argument", f"{begin}; task_name is one of {NAMES} [400]")
+    assert answer == Refused("functions/invalid-argument", f"{message} [400]")

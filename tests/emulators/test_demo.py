@@ -48,12 +48,12 @@ def test_the_demo_runs_and_reads_every_task(clean_firestore: "Addresses") -> Non
 
 
 def test_a_viewer_reads_as_well(stack: "Addresses") -> None:
-    """The second demo user signs in; a task that does not exist is an error with its code, not a crash."""
+    """The second demo user signs in; a task that isn't there is an error with its code, not a crash."""
     demo_data.seed(dt.datetime.now(dt.UTC))
     command = ["node", "emulators/read_task.mjs", "../x", "--user", "viewer@example.com"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert ran.returncode == 0, ran.stderr
-    assert '"ok":false,"code":"functions/invalid-argument"' in ran.stdout
+    assert '"ok":false,"code":"functions/permission-denied"' in ran.stdout
     assert stack.auth
 
 

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+import requests
 from google.cloud.storage import Client as Storage
 
 from emulators.environment import Addresses
 from shared import firebase
-from shared.firebase import FirestoreWire
+from shared.firebase import FirestoreWire, StorageWire
 from shared.tasks import TaskEngine
 from shared.tasks.objects import Objects
 from shared.tasks.store import Store
@@ -67,9 +68,10 @@ def far_engine(
     wire = FirestoreWire(channel, near.database, near.metadata)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://{storage_line.address}")
     bucket = Storage(project=firebase.bucket().client.project).bucket(firebase.bucket().name)
+    reads = StorageWire(requests.Session(), f"http://{storage_line.address}", bucket.name)
     yield TaskEngine(
         Store(lambda: wire, call_seconds=1.0),
-        Objects(lambda: bucket, call_seconds=1.0, total_seconds=2.0),
+        Objects(lambda: bucket, lambda: reads, call_seconds=1.0, total_seconds=2.0),
         clock=clock,
     )
     channel.close()

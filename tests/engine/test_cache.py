@@ -5,6 +5,8 @@ import pytest
 from shared.tasks import ResultNotStorable, TaskName
 from shared.tasks.cache import CachedResult, CacheManager
 from shared.tasks.clock import SystemClock
+from shared.tasks.gzipped import compress
+from shared.tasks.payload import Payload
 
 HEALTH = TaskName.collect_devices_health
 
@@ -72,10 +74,94 @@ def test_a_wrong_type_is_refused_and_nothing_lost(cache: CacheManager) -> None:
 
 def test_a_slow_reader_does_not_replace_what_came_meanwhile(cache: CacheManager) -> None:
     """What a run published while a reader was busy is newer than what the reader found."""
-    cache.set_result(HEALTH, b"[1]", "v1")
+    cache.set_result(HEALTH, Payload(b"[1]"), "v1")
     seen = cache.result(HEALTH)
-    cache.set_result(HEALTH, b"[2]", "v2")
-    cache.replace_result(HEALTH, seen, CachedResult(b"[1]", "v1", 0))
+    cache.set_result(HEALTH, Payload(b"[2]"), "v2")
+    cache.replace_result(HEALTH, seen, CachedResult(Payload(b"[1]"), "v1", 0))
     assert cache.get_array_data(HEALTH) == [2]
-    cache.replace_result(HEALTH, cache.result(HEALTH), CachedResult(b"[3]", "v3", 0))
+    cache.replace_result(HEALTH, cache.result(HEALTH), CachedResult(Payload(b"[3]"), "v3", 0))
     assert cache.get_array_data(HEALTH) == [3]
+
+
+def filled(bound: int) -> CacheManager:
+    """A cache of so many bytes that three results of 100 were set in, one after the other."""
+    cache = CacheManager(SystemClock(), lambda: bound)
+    for number, task in enumerate((HEALTH, TaskName.send_reset_sms, TaskName.collect_charge_cdrs)):
+        cache.set_result(task, Payload(b" " * 98 + b"%02d" % number), f"v{number}")
+    return cache
+
+
+def test_what_was_not_asked_for_longest_makes_room() -> None:
+    """The bound holds, and what is served often stays (lesson 30)."""
+    cache = filled(300)
+    cache.used(HEALTH)
+    cache.set_array_data("other", ["x" * 90])
+    assert cache.held <= 300
+    held = {task: (entry := cache.result(task)) and entry.payload for task in TaskName}
+    assert held[HEALTH] is not None
+    assert held[TaskName.send_reset_sms] is None
+    assert cache.get_array_data("other") == ["x" * 90]
+
+
+def test_what_made_room_keeps_its_version() -> None:
+    """A result that had to go can still be found unchanged: its bytes are read again, no more."""
+    entry = filled(200).result(HEALTH)
+    assert entry is not None
+    assert (entry.version, entry.payload) == ("v0", None)
+
+
+def test_a_result_of_more_than_the_bound_is_not_kept() -> None:
+    """It would push out everything else, and not fit all the same."""
+    cache = filled(1000)
+    cache.set_array_data("large", ["x" * 2000])
+    assert cache.get_array_data("large") is None
+    assert cache.held == 300
+    cache.set_result(HEALTH, Payload(b" " * 2000), "v9")
+    entry = cache.result(HEALTH)
+    assert entry is not None
+    assert (entry.version, entry.payload) == ("v9", None)
+    assert cache.held == 200
+
+
+def test_what_grows_by_being_served_is_weighed_again() -> None:
+    """A result that is kept compressed and then read as JSON takes the memory of both."""
+    cache = CacheManager(SystemClock(), lambda: 100_000)
+    plain = b"[" + b"1," * 30_000 + b"1]"
+    cache.set_result(HEALTH, Payload(blocks=compress(plain)), "v1")
+    small = cache.held
+    assert len(cache.get_array_data(HEALTH) or []) == 30_001
+    assert cache.held == small + len(plain)
+
+
+def test_what_grows_after_it_was_handed_out_is_weighed_all_the_same() -> None:
+    """A reader gets a payload, and makes of it what its client takes; nobody need ask a second time."""
+    cache = CacheManager(SystemClock(), lambda: 100_000)
+    payload = Payload(blocks=compress(b"[" + b"1," * 30_000 + b"1]"))
+    cache.set_result(HEALTH, payload, "v1")
+    assert len(payload.json) == 60_003
+    assert cache.held == payload.held > 60_003
+    other = Payload(b"[" + b"1," * 25_000 + b"1]")
+    cache.set_result(TaskName.send_reset_sms, other, "v1")
+    assert cache.held == other.held
+    payload.gzip_around(b"", b"")
+    assert other.gzip_around(b"", b"") is not None
+    assert cache.held == other.held > 50_003
+
+
+def test_what_was_replaced_weighs_nothing_however_it_grows() -> None:
+    """A slow reader still holds it, the cache does not."""
+    cache = CacheManager(SystemClock(), lambda: 100_000)
+    old = Payload(blocks=compress(b"[" + b"1," * 30_000 + b"1]"))
+    cache.set_result(HEALTH, old, "v1")
+    cache.set_result(HEALTH, Payload(b"[2]"), "v2")
+    assert old.json
+    assert cache.held == 3
+
+
+def test_a_thing_that_is_forgotten_takes_no_memory() -> None:
+    """What is dropped or replaced is not counted twice."""
+    cache = filled(1000)
+    for task in TaskName:
+        cache.set_array_data(task, [])
+        cache.forget(task)
+    assert cache.held == 0

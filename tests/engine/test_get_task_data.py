@@ -1,7 +1,6 @@
 """`get_task_data` and its kin on the real Firestore and Storage, behaviour by behaviour of the contract."""
 
 import json
-import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +9,7 @@ from google.cloud.firestore import GeoPoint
 
 from shared.tasks import ResultNotStorable, ResultUnavailable, TaskEngine
 from tests.engine.line import Line
-from tests.engine.world import TASK, HandClock, World, in_thread
+from tests.engine.world import TASK, HandClock, World
 
 CONTRACT_PATH = "tasks_data/collect_charge_cdrs.json"
 MOMENT = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -202,79 +201,6 @@ def test_what_a_caller_cached_is_served_until_max_age(engine: TaskEngine, clock:
     assert engine.get_task_data(TASK) == [1]
     with pytest.raises(TypeError):
         engine.save_task_data_in_cache(TASK, "text")
-
-
-def test_many_cold_readers_ask_once(world: World) -> None:
-    """Readers that come together share one fetch (lesson 27)."""
-    TaskEngine().execute_task("s", TASK, lambda: [1])
-    engine, asked = TaskEngine(), []
-    store = engine._parts.store
-    read = store.read_result
-
-    def counted(*arguments: Any, **options: Any) -> Any:
-        asked.append(1)
-        return read(*arguments, **options)
-
-    store.read_result = counted  # type: ignore[method-assign]  # counts, and reads for real
-    together = threading.Barrier(20)
-    found: list[Any] = []
-
-    def reads() -> None:
-        together.wait(30)
-        found.append(engine.get_task_data(TASK))
-
-    threads = [threading.Thread(target=reads) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert (found, asked) == ([[1]] * 20, [1])
-
-
-class Door:
-    """A lock that tells whenever somebody comes to it."""
-
-    def __init__(self) -> None:
-        self.comers = threading.Semaphore(0)
-        self.release = (lock := threading.Lock()).release
-        self._lock = lock
-
-    def acquire(self, *, blocking: bool) -> bool:
-        self.comers.release()
-        return self._lock.acquire(blocking)
-
-
-@pytest.mark.parametrize(("age", "served"), [(270, [1]), (301, [2])])
-def test_a_reader_that_waits_for_another_serves_nothing_older_than_the_set_time(
-    engine: TaskEngine, world: World, clock: HandClock, age: float, served: list[int]
-) -> None:
-    """One asks, the others serve what they have, for 300 seconds after its check; then they wait, too."""
-    TaskEngine().execute_task("s", TASK, lambda: [1])
-    assert engine.get_task_data(TASK) == [1]
-    TaskEngine().execute_task("s", TASK, lambda: [2])
-    clock.ahead += age
-    store, door = engine._parts.store, Door()
-    engine._reader._locks[TASK] = door  # type: ignore[assignment]  # a lock, and one that can be watched
-    asking, go_on = threading.Event(), threading.Event()
-    read = store.read_version
-
-    def asks(*arguments: Any, **options: Any) -> Any:
-        asking.set()
-        assert go_on.wait(60)
-        return read(*arguments, **options)
-
-    store.read_version = asks  # type: ignore[method-assign]  # asks for real, once it may
-    first, found = in_thread(lambda: engine.get_task_data(TASK))
-    assert asking.wait(60)
-    second, waited = in_thread(lambda: engine.get_task_data(TASK))
-    for _ in range(2):
-        assert door.comers.acquire(timeout=60)
-    if served == [1]:
-        second.join(60)  # it does not wait for the first
-    go_on.set()
-    for thread in (first, second):
-        thread.join(60)
-    assert (found, waited) == ([[2]], [served])
 
 
 def test_storage_helpers_keep_and_read_at_the_contract_s_path(engine: TaskEngine, world: World) -> None:

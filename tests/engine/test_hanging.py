@@ -13,6 +13,7 @@ from google.api_core.exceptions import GoogleAPIError
 from shared import firebase
 from shared.firebase import FirestoreWire
 from shared.tasks import ResultUnavailable, TaskEngine, TaskName
+from shared.tasks.downloads import DownloadFailed
 from shared.tasks.errors import StoreUnavailable
 from shared.tasks.objects import Objects
 from shared.tasks.store import _LAST_TRY_SECONDS, Store
@@ -102,7 +103,7 @@ def test_no_call_to_a_storage_that_hangs_outlasts_its_bound(
     def calls() -> str:
         try:
             call(far_engine._parts.objects)
-        except (ResultUnavailable, GoogleAPIError, requests.RequestException) as error:
+        except (DownloadFailed, GoogleAPIError, requests.RequestException) as error:
             return repr(error)
         return "answered"
 

@@ -82,6 +82,10 @@ def test_equal_moments_are_the_same_run_in_every_zone() -> None:
         {"deadline_seconds": 0},
         {"max_age_seconds": -1},
         {"max_age_seconds": float("nan")},
+        {"roles": "viewer"},
+        {"roles": ["viewer"]},
+        {"roles": ("viewer", "")},
+        {"roles": (None,)},
     ],
 )
 def test_a_spec_that_no_run_can_have_is_refused_at_import(wrong: dict[str, object]) -> None:

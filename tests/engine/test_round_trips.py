@@ -1,8 +1,5 @@
 """What a run costs in round trips to Firestore, counted on the wire."""
 
-from collections.abc import Callable
-from typing import Any
-
 import grpc
 import pytest
 
@@ -10,22 +7,8 @@ from shared import firebase
 from shared.firebase import FirestoreWire
 from shared.tasks import TaskEngine
 from shared.tasks.store import Store
+from tests.engine.counting import Counter
 from tests.engine.world import TASK, World
-
-
-class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]
-    """Notes each call by its method's name."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def intercept_unary_unary(self, call: Callable[..., Any], details: Any, request: Any) -> Any:
-        self.calls.append(details.method.rpartition("/")[2])
-        return call(details, request)
-
-    def intercept_unary_stream(self, call: Callable[..., Any], details: Any, request: Any) -> Any:
-        self.calls.append(details.method.rpartition("/")[2])
-        return call(details, request)
 
 
 @pytest.fixture

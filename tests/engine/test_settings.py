@@ -10,6 +10,8 @@ NAMES = (
     "FIREBASE_CONFIG",
     "NX_TASKS_BUCKET",
     "NX_TASKS_APP_CHECK",
+    "NX_TASKS_CALLS_PER_MINUTE",
+    "NX_TASKS_CORS_ORIGINS",
     "STORAGE_EMULATOR_HOST",
 )
 
@@ -44,6 +46,63 @@ def test_app_check_is_on_unless_it_is_switched_off(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("NX_TASKS_APP_CHECK", "false")
     with pytest.raises(settings.SettingInvalid, match="NX_TASKS_APP_CHECK is 'false': set it to on or off"):
         settings.app_check()
+
+
+def test_origins_are_those_that_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unset, the project's own hosting (None); empty, nobody."""
+    assert settings.cors_origins() is None
+    monkeypatch.setenv("NX_TASKS_CORS_ORIGINS", " ")
+    assert settings.cors_origins() == frozenset()
+    said = ["https://app.example.com", "http://localhost:5000", "http://127.0.0.1:8080", "http://[::1]:5000"]
+    monkeypatch.setenv("NX_TASKS_CORS_ORIGINS", ", ".join(said))
+    assert settings.cors_origins() == frozenset(said)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "https://*.example.com",
+        "app.example.com",
+        "https://app.example.com/",
+        "https://app.example.com/page",
+        "https://App.example.com",
+        "https://app.example.com:443",
+        "http://localhost:80",
+        "https://u:p@app.example.com",
+        "https://",
+        "ftp://app.example.com",
+        "null",
+        "https://app.example.com,",
+        "https://a.example.com https://b.example.com",
+    ],
+)
+def test_what_no_browser_sends_is_no_origin(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    """The error names the variable and shows what is wanted; nobody is let in by mistake."""
+    monkeypatch.setenv("NX_TASKS_CORS_ORIGINS", f"https://good.example.com,{origin}")
+    with pytest.raises(settings.SettingInvalid, match=r"NX_TASKS_CORS_ORIGINS has .*: set it to origins"):
+        settings.cors_origins()
+
+
+def test_calls_have_a_limit_unless_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgetting the setting takes no limit away; 0 does."""
+    assert settings.calls_per_minute() == settings.CALLS_PER_MINUTE == 300
+    monkeypatch.setenv("NX_TASKS_CALLS_PER_MINUTE", "0")
+    assert settings.calls_per_minute() == 0
+    for said in ("", "-1", "1.5", "off", "1e3", "1000000", " 5", "٣"):
+        monkeypatch.setenv("NX_TASKS_CALLS_PER_MINUTE", said)
+        with pytest.raises(settings.SettingInvalid, match=r"NX_TASKS_CALLS_PER_MINUTE is .*: set it to a"):
+            settings.calls_per_minute()
+
+
+def test_the_cloud_has_no_auth_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named there, it would have every token believed: an error instead."""
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
+    monkeypatch.delenv("K_REVISION", raising=False)
+    settings.check_auth_emulator()
+    monkeypatch.setenv("K_REVISION", "get-task-data-00001-abc")
+    with pytest.raises(settings.SettingInvalid, match="FIREBASE_AUTH_EMULATOR_HOST"):
+        settings.check_auth_emulator()
 
 
 @pytest.mark.parametrize(("revision", "cloud"), [(None, False), ("1", False), ("health-00003-xyz", True)])

@@ -77,7 +77,7 @@ def google() -> Iterator[str]:
     server.server_close()
 
 
-def sign(google: str, home: Path) -> subprocess.CompletedProcess[str]:
+def sign(google: str, home: Path, *life: str) -> subprocess.CompletedProcess[str]:
     environment = {
         "HOME": str(home),  # where no credentials of the developer's are
         "PATH": "/usr/bin:/bin",
@@ -85,7 +85,14 @@ def sign(google: str, home: Path) -> subprocess.CompletedProcess[str]:
         "GCE_METADATA_IP": google,
         "NO_PROXY": "127.0.0.1",
     }
-    command = [sys.executable, "-m", "tests.engine.signer", f"http://{google}", "tasks_data/x/r.t.json"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.engine.signer",
+        f"http://{google}",
+        "tasks_data/x/r.t.json",
+        *life,
+    ]
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
@@ -106,6 +113,12 @@ def test_iam_signs_a_v4_url_for_seven_days(google: str, tmp_path: Path) -> None:
     assert path.startswith(f"/v1/projects/-/serviceAccounts/{EMAIL}:signBlob")
     assert authorization == "Bearer t0ken"
     assert base64.b64decode(body["payload"]).startswith(b"GOOG4-RSA-SHA256")
+
+
+def test_a_url_given_in_place_of_an_answer_lives_as_long_as_it_says(google: str, tmp_path: Path) -> None:
+    """Minutes, not days."""
+    signed = sign(google, tmp_path, "900")
+    assert parse_qs(urlsplit(signed.stdout.strip()).query)["X-Goog-Expires"] == ["900"]
 
 
 def test_an_account_that_may_not_sign_is_told_which_role_it_needs(google: str, tmp_path: Path) -> None:

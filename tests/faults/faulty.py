@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -136,8 +136,9 @@ def engine_behind(
     near = firebase.firestore_wire()
     wire = FirestoreWire(grpc.intercept_channel(near.channel, faulty), near.database, near.metadata)
     bucket = Storage(project=firebase.bucket().client.project, _http=faulty).bucket(firebase.bucket().name)
+    reads = replace(firebase.storage_wire(), session=faulty)
     return TaskEngine(
         Store(lambda: wire, call_seconds=document_seconds),
-        Objects(lambda: bucket, call_seconds=2.0, total_seconds=object_seconds),
+        Objects(lambda: bucket, lambda: reads, call_seconds=2.0, total_seconds=object_seconds),
         clock=clock,
     )

@@ -1,14 +1,16 @@
 """What callables share: how errors are told, and who is let in. No stack is needed for it."""
 
+import runpy
 from typing import Any, NoReturn
 
 import grpc
+import jwt
 import pytest
 from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, HttpsError
 
 import main
-from functions.callables import callable_function
-from shared import tasks
+from functions.callables import CONCURRENCY, callable_function
+from shared import firebase, settings, tasks
 from shared.firebase import FirestoreWire
 from shared.tasks import ResultUnavailable, TaskEngine, UnknownTask
 from shared.tasks.store import Store
@@ -52,12 +54,9 @@ def test_whatever_else_fails_is_internal_and_generic(capsys: pytest.CaptureFixtu
 
 
 def test_an_unknown_task_is_the_callers_mistake() -> None:
-    """Where the engine finds it out, too."""
+    """Where the engine finds it out, too; the caller is told no names, as it may be anybody."""
     status, answer = told(UnknownTask("x", ["a", "b"]))
-    assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
-    assert answer["error"]["message"].startswith(
-        "unknown task_name; task_name is one of collect_charge_cdrs,"
-    )
+    assert (status, answer) == (400, error("INVALID_ARGUMENT", "unknown task_name"))
 
 
 def test_an_error_meant_for_the_caller_reaches_it() -> None:
@@ -76,6 +75,98 @@ def test_firestore_out_of_reach_is_no_empty_list(monkeypatch: pytest.MonkeyPatch
     assert (answer.status_code, answer.json["error"]["status"]) == (503, "UNAVAILABLE")
 
 
+def bearer(**claims: object) -> dict[str, str]:
+    """A caller with these claims, as the Auth emulator signs in."""
+    project = "demo-nx-tasks"
+    good = {"iss": f"https://securetoken.google.com/{project}", "aud": project, "sub": "somebody"}
+    token = jwt.encode({**good, **claims}, None, algorithm="none")
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize("claims", [{}, {"tasks": ["collect_charge_cdrs"]}], ids=str)
+def test_a_caller_is_denied_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch, claims: dict[str, object]
+) -> None:
+    """Neither Firestore's outage nor what the instance remembers reaches somebody who may not read."""
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:1")
+    with grpc.insecure_channel("127.0.0.1:1") as nowhere:
+        wire = FirestoreWire(nowhere, "projects/demo-nx-tasks/databases/(default)", ())
+        monkeypatch.setattr(tasks, "_engine", TaskEngine(store=Store(lambda: wire, call_seconds=0.1)))
+        client = front(runpy.run_path("functions/callable/get_task_data.py")["get_task_data"])
+        call = {"data": {"task_name": "send_reset_sms"}}
+        denied = client.post("/", json=call, headers=bearer(**claims))
+        unread = client.post("/", json=call, headers=bearer(role="viewer"))
+        tasks.save_task_data_in_cache("send_reset_sms", [SECRET])
+        denied_again = client.post("/", json=call, headers=bearer(**claims))
+    assert (unread.status_code, unread.json["error"]["status"]) == (503, "UNAVAILABLE")
+    assert (denied.status_code, denied.json["error"]["status"]) == (403, "PERMISSION_DENIED")
+    assert (denied_again.status_code, denied_again.json) == (403, denied.json)
+
+
+def test_a_caller_that_calls_too_often_is_told_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another caller is served meanwhile; whoever is not signed in takes nothing from anybody."""
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:1")
+    monkeypatch.setenv("NX_TASKS_CALLS_PER_MINUTE", "2")
+    client = front(callable_function()(lambda _: "served"))
+
+    def call(uid: str | None) -> Any:
+        return client.post("/", json={"data": None}, headers={} if uid is None else bearer(sub=uid))
+
+    assert [call(uid).status_code for uid in ("a", None, None, None, "a", "b")] == [200] * 6
+    refused = call("a")
+    wait = refused.json["error"]["details"]["retry_after_seconds"]
+    assert refused.status_code == 429
+    assert refused.headers["Cache-Control"] == "private, no-store"
+    assert 0 < wait <= 30
+    message = f"more than 2 calls in a minute; call again in {wait} s"
+    assert refused.json == {
+        "error": {
+            "status": "RESOURCE_EXHAUSTED",
+            "message": message,
+            "details": {"retry_after_seconds": wait},
+        }
+    }
+
+
+def test_no_limit_is_kept_where_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on the local stack."""
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:1")
+    monkeypatch.setenv("NX_TASKS_CALLS_PER_MINUTE", "0")
+    client = front(callable_function()(lambda _: "served"))
+    for _ in range(400):
+        assert client.post("/", json={"data": None}, headers=bearer()).status_code == 200
+
+
+def test_an_auth_emulator_in_the_cloud_lets_nobody_in(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A variable left there would have unsigned tokens believed: the callable is not ready instead."""
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
+    monkeypatch.setenv("K_REVISION", "get-task-data-00001-abc")
+    monkeypatch.setattr(firebase, "_made", {})
+    answer = front(callable_function()(lambda _: "served")).post("/", json={"data": 1}, headers=bearer())
+    assert (answer.status_code, answer.json) == (500, error("INTERNAL", "INTERNAL"))
+    assert "FIREBASE_AUTH_EMULATOR_HOST is set in the cloud: unset it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NX_TASKS_APP_CHECK", "true"),
+        ("NX_TASKS_CORS_ORIGINS", "*"),
+        ("NX_TASKS_CALLS_PER_MINUTE", "many"),
+        ("NX_TASKS_CACHE_MB", "half"),
+    ],
+)
+def test_a_mistaken_setting_ends_the_deployment(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """firebase-tools imports main.py with the settings of the deployment: the error names the variable."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(settings.SettingInvalid, match=name):
+        callable_function()(str)
+
+
 @pytest.mark.parametrize("headers", [{}, {"X-Firebase-AppCheck": "garbage"}])
 def test_app_check_is_enforced_unless_it_is_off(
     monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
@@ -92,3 +183,17 @@ def test_the_wrapper_keeps_what_discovery_reads() -> None:
     endpoint = main.get_task_data.__firebase_endpoint__
     assert (endpoint.entryPoint, endpoint.callableTrigger) == ("get_task_data", {})
     assert (endpoint.region, endpoint.availableMemoryMb) == (["us-central1"], 512)
+    assert endpoint.concurrency == CONCURRENCY == 80
+
+
+def test_the_log_tells_who_was_refused_and_not_who_was_let_in(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line for each read is worth nothing; one for a token that is none is."""
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:1")
+    caplog.set_level("INFO")
+    client = front(callable_function()(lambda _: "served"))
+    assert client.post("/", json={"data": None}, headers=bearer()).status_code == 200
+    assert not caplog.messages
+    assert client.post("/", json={"data": None}, headers={"Authorization": "Bearer x"}).status_code == 401
+    assert "Auth token was rejected." in caplog.text

@@ -14,6 +14,7 @@ from shared.tasks.decisions import Busy, Duplicate, Skip, Standing, Take, is_dea
 from shared.tasks.errors import StoreError
 from shared.tasks.mirror import mend_mirror
 from shared.tasks.names import contract_object
+from shared.tasks.payload import Payload
 from shared.tasks.protocol import CLOCK_SKEW, RunProtocol
 from shared.tasks.reading import NO_RESULT, FoundResult
 from shared.tasks.steps import (
@@ -207,12 +208,12 @@ def _without_a_second_look(patch: Patch, refuses: Callable[[Any], bool]) -> None
     """S is not read again; an object may be refused by the version in its metadata."""
     by_contract = reading._by_contract
 
-    def reads(task: Any, document: Any, data: Any) -> Any:
+    def reads(task: Any, document: Any, data: Any, most: Any) -> Any:
         if not isinstance(data, str):
-            return (yield from by_contract(task, document, data))
-        encoded = yield from reading._at_contract_path(task)
+            return (yield from by_contract(task, document, data, most))
+        payload = yield from reading._content(contract_object(task), most)
         _, mark = yield ReadObject(contract_object(task))
-        return None if refuses(mark) else encoded or NO_RESULT
+        return None if refuses(mark) else payload or Payload(NO_RESULT)
 
     patch.setattr(reading, "_by_contract", reads)
 
@@ -233,7 +234,7 @@ def version_from_another_read(patch: Patch) -> None:
 
     def reads_apart(task: Any) -> Any:
         found = yield from reads(task)
-        return FoundResult(found.encoded, (yield ReadVersion()).result_version)
+        return FoundResult(found.payload, (yield ReadVersion()))
 
     patch.setattr(processes, "read_result", reads_apart)
 
@@ -242,8 +243,8 @@ def missing_is_nothing(patch: Patch) -> None:
     """An object that is not there is "no data"."""
     value = reading._value
 
-    def reads(task: Any, document: Any, data: Any) -> Any:
-        return (yield from value(task, document, data)) or NO_RESULT
+    def reads(task: Any, document: Any, data: Any, most: Any) -> Any:
+        return (yield from value(task, document, data, most)) or Payload(NO_RESULT)
 
     patch.setattr(reading, "_value", reads)
 

@@ -2,14 +2,24 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import main
+from functions.callables import CONCURRENCY
+
 ROOT = Path(__file__).resolve().parents[2]
 LISTER = Path(__file__).with_name("deployed_files.mjs")
+RESOLVER = Path(__file__).with_name("deployed_functions.mjs")
+#: Prints the functions' manifest as firebase-tools is given it.
+MANIFEST = """
+from firebase_functions.private import serving
+print(serving.functions_as_yaml(serving.get_functions()))
+"""
 PRODUCT = ["functions", "shared"]
 
 #: What may lie beside the product on somebody's machine.
@@ -86,6 +96,19 @@ def test_what_lies_about_is_not_deployed(deployed: Lister, tmp_path: Path) -> No
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert deployed(tmp_path) == {"main.py"}
+
+
+def test_an_instance_of_the_callable_takes_many_requests_at_once() -> None:
+    """firebase-tools accepts the functions, and gives the callable the whole core that this takes."""
+    manifest = subprocess.run(
+        [sys.executable, "-c", MANIFEST], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    resolved = subprocess.run(
+        ["node", RESOLVER], input=manifest.stdout, capture_output=True, check=True, text=True
+    )
+    functions = json.loads(resolved.stdout)
+    assert functions.keys() == set(main.__all__)
+    assert functions["get_task_data"] == {"cpu": 1, "concurrency": CONCURRENCY, "availableMemoryMb": 512}
 
 
 def test_results_are_exempt_from_indexing() -> None:

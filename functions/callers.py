@@ -1,0 +1,84 @@
+"""Who calls, and which tasks they may read: the claims of a checked ID token, and nothing else.
+
+Callables ask here before they look anything up. Claims are set by whoever administers the
+project, so that a claim of an unexpected shape is a mistake of theirs: it allows nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, HttpsError
+
+from shared.tasks import TaskName, spec_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: The role that is told which names there are.
+OPERATOR = "operator"
+
+_NAMES = frozenset(TaskName)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who is signed in.
+
+    Attributes:
+        uid: the user's id.
+        role: the custom claim `role`; None where there is none, or it is no text.
+        tasks: names in the custom claim `tasks`; empty where it is no list.
+    """
+
+    uid: str
+    role: str | None = None
+    tasks: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, uid: str, claims: Mapping[str, Any]) -> Caller:
+        """Return the caller that these claims tell of, whatever they are."""
+        role, listed = claims.get("role"), claims.get("tasks")
+        return cls(
+            uid,
+            role if isinstance(role, str) else None,
+            frozenset(name for name in listed if isinstance(name, str))
+            if isinstance(listed, list)
+            else frozenset(),
+        )
+
+    def may_read(self, task: TaskName) -> bool:
+        """Tell whether the role is one of the task's, or the claim `tasks` names it."""
+        return self.role in spec_of(task).roles or task.value in self.tasks
+
+    def task_named(self, name: object) -> TaskName:
+        """Return the task of that name, which this caller may read.
+
+        Raises:
+            HttpsError: permission-denied, the same whether there is no such task or it is not
+                for this caller. An operator is told with invalid-argument which names there are.
+        """
+        task = TaskName(name) if isinstance(name, str) and name in _NAMES else None
+        if task is None and self.role == OPERATOR:
+            names = ", ".join(sorted(TaskName))
+            raise HttpsError(
+                FunctionsErrorCode.INVALID_ARGUMENT, f"unknown task_name; task_name is one of {names}"
+            )
+        if task is None or not self.may_read(task):
+            raise HttpsError(
+                FunctionsErrorCode.PERMISSION_DENIED,
+                "no task of that name is yours to read; whoever administers users can allow it",
+            )
+        return task
+
+
+def caller_of(request: CallableRequest[Any]) -> Caller:
+    """Return who calls.
+
+    Raises:
+        HttpsError: unauthenticated, where nobody is signed in.
+    """
+    if request.auth is None:
+        raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, "sign in first")
+    return Caller.of(request.auth.uid or "", request.auth.token or {})

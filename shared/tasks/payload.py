@@ -1,0 +1,153 @@
+"""A result's bytes as an instance keeps them: JSON, compressed, or both, each made once when asked for.
+
+One payload serves every kind of answer: callers put their own few bytes before and after it.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from typing import TYPE_CHECKING
+
+import orjson
+
+from shared.tasks import gzipped
+from shared.tasks.errors import ResultUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.tasks.gzipped import Blocks
+
+#: Bytes that a stored result may have uncompressed and still be read into memory at once.
+MAX_RESULT_BYTES = 1 << 30
+#: Bytes of JSON below which compressing saves no packet.
+MIN_COMPRESSED = 1_000
+_TOO_MUCH = f"a stored result has more than {MAX_RESULT_BYTES} bytes: read it as a stream"
+#: Answers' surroundings whose checksums are remembered.
+_FRAMES = 8
+
+
+class Payload:
+    """One result. Safe to share between threads; none of its bytes ever change.
+
+    Args:
+        plain: the result as JSON, UTF-8.
+        blocks: the same compressed; at least one of the two is given.
+    """
+
+    def __init__(self, plain: bytes | None = None, blocks: Blocks | None = None) -> None:
+        self._plain = plain
+        self._blocks = blocks
+        self._lock = threading.Lock()
+        self._frames: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = {}
+        #: Called when another form of it has been made, and it takes more memory than before.
+        self.grew: Callable[[], None] | None = None
+        #: Bytes of the JSON.
+        self.size = len(plain) if plain is not None else blocks.size if blocks is not None else 0
+
+    @classmethod
+    def of_stored(cls, stored: bytes) -> Payload:
+        """Take an object's bytes as they lie in the bucket, whoever wrote them.
+
+        Args:
+            stored: compressed by this engine, or by somebody else, or not at all.
+
+        Raises:
+            ResultUnavailable: they are damaged, or no JSON, or hold more than anybody reads at once.
+        """
+        blocks = gzipped.blocks_of(stored)
+        if blocks is None:
+            return cls(_others(stored))
+        if blocks.size > MAX_RESULT_BYTES:
+            raise ResultUnavailable(_TOO_MUCH)
+        return cls(blocks=blocks)
+
+    def __repr__(self) -> str:
+        """Tell it apart, without telling what it holds."""
+        crc = zlib.crc32(self._plain or b"") if self._blocks is None else self._blocks.crc
+        return f"Payload({self.size} bytes, CRC {crc:08x})"
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that it takes now."""
+        blocks = self._blocks
+        return len(self._plain or b"") + (0 if blocks is None else len(blocks.blocks))
+
+    @property
+    def json(self) -> bytes:
+        """The result as JSON.
+
+        Raises:
+            ResultUnavailable: the compressed bytes are damaged.
+        """
+        if self._plain is None:
+            with self._lock:
+                if self._plain is None:
+                    self._plain = self._decompressed()
+            self._tell_growth()
+        return self._plain
+
+    def around(self, head: bytes, tail: bytes) -> tuple[bytes, ...]:
+        """Return the JSON with bytes before and after it, in pieces."""
+        return head, self.json, tail
+
+    def gzip_around(self, head: bytes, tail: bytes) -> tuple[bytes, ...] | None:
+        """Return the same as one gzip member, in pieces; None where it is too small to be worth it."""
+        if self.size < MIN_COMPRESSED:
+            return None
+        blocks = self._compressed()
+        frame = self._frames.get((head, tail))
+        if frame is None:
+            if len(self._frames) >= _FRAMES:
+                self._frames.clear()
+            frame = self._frames[head, tail] = blocks.around(head, tail)
+        return frame[0], blocks.blocks, frame[1]
+
+    def _compressed(self) -> Blocks:
+        if self._blocks is None:
+            with self._lock:
+                if self._blocks is None:
+                    self._blocks = gzipped.compress(self._plain or b"")
+            self._tell_growth()
+        return self._blocks
+
+    def _tell_growth(self) -> None:
+        if self.grew is not None:
+            self.grew()
+
+    def _decompressed(self) -> bytes:
+        blocks = self._blocks
+        if blocks is None:
+            raise AssertionError("a payload is made of something")
+        try:
+            return gzipped.decompress(blocks)
+        except zlib.error as error:
+            raise ResultUnavailable("a stored result is damaged") from error
+
+
+def _others(stored: bytes) -> bytes:
+    """Return the JSON in bytes that this engine did not store: nobody knows what they are before."""
+    plain = _unzipped(stored) if stored.startswith(gzipped.MAGIC) else stored
+    try:
+        orjson.loads(plain)
+    except orjson.JSONDecodeError as error:
+        raise ResultUnavailable("a stored result is no JSON") from error
+    return plain
+
+
+def _unzipped(stored: bytes) -> bytes:
+    pieces, size = [], 0
+    while stored:  # a stream may have several members
+        unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            pieces.append(unzip.decompress(stored, MAX_RESULT_BYTES - size + 1))
+        except zlib.error as error:
+            raise ResultUnavailable("a stored result is damaged") from error
+        size += len(pieces[-1])
+        if size > MAX_RESULT_BYTES:
+            raise ResultUnavailable(_TOO_MUCH)
+        if not unzip.eof:
+            raise ResultUnavailable("a stored result is not whole")
+        stored = unzip.unused_data
+    return b"".join(pieces)

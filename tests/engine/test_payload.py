@@ -1,0 +1,117 @@
+"""A result's bytes as an instance keeps them: made once, in each form that is asked for."""
+
+import gzip
+import threading
+import zlib
+from typing import Any
+
+import pytest
+
+from shared.tasks import ResultUnavailable, gzipped, payload
+from shared.tasks.payload import MIN_COMPRESSED, Payload
+
+PLAIN = b'[{"id": "1", "health": "good"}' + b', {"id": "2"}' * 200 + b"]"
+STORED = gzipped.member(gzipped.compress(PLAIN))
+
+
+@pytest.mark.parametrize("stored", [STORED, PLAIN, gzip.compress(PLAIN)], ids=["ours", "plain", "others"])
+def test_whoever_stored_it_every_form_is_the_same_result(stored: bytes) -> None:
+    """JSON and gzip, with whatever around them, from an object of any writer's."""
+    payload = Payload.of_stored(stored)
+    assert payload.json == PLAIN
+    assert payload.size == len(PLAIN)
+    assert b"".join(payload.around(b"<", b">")) == b"<" + PLAIN + b">"
+    compressed = payload.gzip_around(b"<", b">")
+    assert compressed is not None
+    assert gzip.decompress(b"".join(compressed)) == b"<" + PLAIN + b">"
+
+
+def test_what_is_stored_compressed_is_served_so_without_being_decompressed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody who takes gzip waits for JSON that nobody asked for."""
+    payload = Payload.of_stored(STORED)
+    held = payload.held
+    assert payload.gzip_around(b"", b"") is not None
+    assert payload.held == held < len(PLAIN)
+    with monkeypatch.context() as patch:
+        patch.setattr(gzipped, "decompress", lambda _: pytest.fail("decompressed"))
+        payload.gzip_around(b"<", b">")
+
+
+def test_each_form_is_made_once_and_shared_by_all() -> None:
+    """Two readers get the very same bytes, not equal ones."""
+    payload = Payload(PLAIN)
+    forms: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: forms.append(payload.gzip_around(b"<", b">"))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(form[1]) for form in forms}) == 1
+    unpacked = Payload.of_stored(STORED)
+    assert unpacked.json is unpacked.json
+
+
+def test_a_small_result_is_not_compressed() -> None:
+    """It fits a packet as it is."""
+    assert Payload(b"[]").gzip_around(b"<", b">") is None
+    assert Payload(b" " * MIN_COMPRESSED).gzip_around(b"<", b">") is not None
+
+
+def test_any_number_of_surroundings_takes_bounded_memory() -> None:
+    """A version in the surroundings differs with each run: the old ones are forgotten."""
+    payload = Payload(PLAIN)
+    for number in range(100):
+        made = payload.gzip_around(b"%d" % number, b"")
+        assert gzip.decompress(b"".join(made or ())) == b"%d" % number + PLAIN
+    assert len(payload._frames) <= 8
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(STORED[:-8] + b"\x00" * 8, id="another's checksum"),
+        pytest.param(STORED[:-1], id="ours, cut off"),
+        pytest.param(b"\x1f\x8bx", id="the beginning of gzip"),
+        pytest.param(gzip.compress(PLAIN)[:-9], id="gzip, cut off"),
+        pytest.param(gzip.compress(PLAIN) + b"x", id="gzip and more"),
+        pytest.param(gzip.compress(PLAIN)[:-5] + b"?" + gzip.compress(PLAIN)[-4:], id="gzip, damaged"),
+        pytest.param(PLAIN[:-1], id="JSON, cut off"),
+        pytest.param(PLAIN + PLAIN, id="JSON twice"),
+        pytest.param(gzip.compress(b"no JSON"), id="gzip of something else"),
+        pytest.param(b"\x00" * 1000, id="zeros"),
+        pytest.param(b"\xff\xfe[]", id="another encoding"),
+    ],
+)
+def test_damage_is_an_error_and_never_a_result(stored: bytes) -> None:
+    """Whether it is found at once or when the JSON is wanted."""
+    with pytest.raises(ResultUnavailable):
+        Payload.of_stored(stored).json  # noqa: B018  (a property that works)
+
+
+def test_a_stream_of_several_members_is_read_to_its_end() -> None:
+    """Some writers string them together; a client gets one member all the same."""
+    result = Payload.of_stored(gzip.compress(PLAIN[:1000]) + gzip.compress(PLAIN[1000:]))
+    assert result.json == PLAIN
+    unzip = zlib.decompressobj(wbits=31)
+    assert unzip.decompress(b"".join(result.gzip_around(b"<", b">") or ())) == b"<" + PLAIN + b">"
+    assert (unzip.eof, unzip.unused_data) == (True, b"")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lambda plain: gzipped.member(gzipped.compress(plain))])
+def test_no_more_is_unpacked_than_a_process_can_hold(monkeypatch: pytest.MonkeyPatch, compress: Any) -> None:
+    """A few bytes may stand for many."""
+    monkeypatch.setattr(payload, "MAX_RESULT_BYTES", 1_000_000)
+    assert Payload.of_stored(compress(b'"' + b" " * 999_998 + b'"')).size == 1_000_000
+    with pytest.raises(ResultUnavailable, match="read it as a stream"):
+        Payload.of_stored(compress(b'"' + b" " * 999_999 + b'"'))
+
+
+def test_it_is_told_apart_without_being_told() -> None:
+    """A log of a payload has its size and checksum, not its content."""
+    assert repr(Payload(b"[1]")) == "Payload(3 bytes, CRC 4c2f32b8)"
+    assert repr(Payload.of_stored(STORED)) == repr(Payload(PLAIN))

@@ -1,0 +1,60 @@
+"""Deployed callables, and what they serve."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from emulators.environment import PROJECT, Addresses
+from emulators.loopback import request as ask
+from shared.tasks import TaskName, execute_task
+from tests.functions.issuer import Issuer, published
+from tests.functions.production import served
+
+#: Serves get_task_data with these settings, to the end of the module; returns its host and port.
+Serve = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Issuer:
+    """Signs tokens that the served callables take."""
+    return Issuer()
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a served callable prints, the last of them."""
+    return tmp_path_factory.mktemp("served") / "log"
+
+
+@pytest.fixture(scope="module")
+def serve(issuer: Issuer, log: Path) -> Iterator[Serve]:
+    """Serves callables as Cloud Run does."""
+    # App Check's part of firebase-admin asks for credentials, and does nothing with them.
+    account = log.with_name("account.json")
+    fields = {"type": "service_account", "client_email": "a@b.c", "token_uri": "http://127.0.0.1:1"}
+    account.write_text(json.dumps({**fields, "private_key": issuer.private_pem}), "utf-8")
+    defaults = {
+        "GOOGLE_CLOUD_PROJECT": PROJECT,
+        "GOOGLE_APPLICATION_CREDENTIALS": str(account),
+        "NX_TASKS_APP_CHECK": "off",
+        "NX_TASKS_CALLS_PER_MINUTE": "0",
+    }
+    with ExitStack() as running:
+        keys = running.enter_context(published(issuer))
+        yield lambda **settings: running.enter_context(
+            served("get_task_data", keys, log, {**defaults, **settings})
+        )
+
+
+@pytest.fixture(scope="module")
+def results(stack: Addresses) -> dict[TaskName, list[str]]:
+    """What each task has in Firestore: a result that tells whose it is."""
+    documents = f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/(default)/documents"
+    assert ask(documents, method="DELETE", timeout_seconds=30)[0] == 200
+    results = {task: [f"the result of {task.value}"] for task in TaskName}
+    for task, result in results.items():
+        assert execute_task("test", task, lambda result=result: result).status == "completed"
+    return results

@@ -1,0 +1,129 @@
+"""The authorisation matrix, on `get_task_data` as it is deployed, with signed tokens and real App Check."""
+
+import base64
+import http.client
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shared.tasks import TaskName
+from tests.functions.callable_protocol import PRIVATE
+from tests.functions.conftest import Serve
+from tests.functions.issuer import Issuer
+
+LISTED, OTHER, UNKNOWN = "send_reset_sms", "collect_devices_health", "no_such_task"
+NAMES = ", ".join(sorted(TaskName))
+FORGER = Issuer()
+
+#: A caller's token, None for no token at all.
+Token = Callable[[Issuer], str | None]
+
+
+def unsigned(_: Issuer) -> str:
+    """As the Auth emulator makes them: the claims of a good token, and no signature."""
+    header = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode().rstrip("=")
+    return f"{header}.{FORGER.id_token(role='operator').split('.')[1]}."
+
+
+STRANGERS: dict[str, Token] = {
+    "forged": lambda _: FORGER.id_token(role="operator"),
+    "unsigned": unsigned,
+    "expired": lambda google: google.id_token(role="operator", age=3601),
+    "from the future": lambda google: google.id_token(role="operator", age=-600),
+    "another project's": lambda google: google.id_token(role="operator", aud="other"),
+    "garbage": lambda _: "garbage",
+}
+#: Which of LISTED and OTHER each of them may read.
+CALLERS: dict[str, tuple[Token, set[str]]] = {
+    "no claim": (lambda google: google.id_token(), set()),
+    "malformed claims": (lambda google: google.id_token(role=["operator"], tasks=LISTED), set()),
+    "viewer": (lambda google: google.id_token(role="viewer"), {LISTED, OTHER}),
+    "allowed list": (lambda google: google.id_token(tasks=[LISTED, UNKNOWN]), {LISTED}),
+    "operator": (lambda google: google.id_token(role="operator"), {LISTED, OTHER}),
+}
+TOKENS = {"no token": lambda _: None, **STRANGERS, **{name: token for name, (token, _) in CALLERS.items()}}
+
+#: What the caller's application shows where App Check is on.
+APPS: dict[str, Token] = {
+    "good app": lambda google: google.app_check_token(),
+    "no app token": lambda _: None,
+    "forged app token": lambda _: FORGER.app_check_token(),
+    "expired app token": lambda google: google.app_check_token(age=3601),
+    "another project's app": lambda google: google.app_check_token(aud=["projects/other"]),
+}
+
+
+@pytest.fixture(scope="module")
+def app_check_off(results: dict[TaskName, list[str]], serve: Serve) -> str:
+    return serve()
+
+
+@pytest.fixture(scope="module")
+def app_check_on(results: dict[TaskName, list[str]], serve: Serve) -> str:
+    return serve(NX_TASKS_APP_CHECK="on")
+
+
+def call(address: str, name: str, token: str | None, app_token: str | None = None) -> tuple[int, Any]:
+    """Call get_task_data; its whole answer."""
+    headers = {"Content-Type": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    if app_token is not None:
+        headers["X-Firebase-AppCheck"] = app_token
+    connection = http.client.HTTPConnection(address, timeout=60)
+    try:
+        connection.request("POST", "/", json.dumps({"data": {"task_name": name}}), headers)
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    assert answer.headers["Cache-Control"] == "private, no-store"
+    assert not [word for word in PRIVATE if word.encode() in body]
+    return answer.status, json.loads(body)
+
+
+def refusal(status: int, code: str, message: str) -> tuple[int, Any]:
+    return status, {"error": {"status": code, "message": message}}
+
+
+UNAUTHENTICATED = refusal(401, "UNAUTHENTICATED", "Unauthenticated")
+DENIED = refusal(
+    403,
+    "PERMISSION_DENIED",
+    "no task of that name is yours to read; whoever administers users can allow it",
+)
+
+
+def expected(caller: str, name: str, results: dict[TaskName, list[str]]) -> tuple[int, Any]:
+    """What a caller is told who comes with a good application, or where none is asked for."""
+    if caller == "no token":
+        return refusal(401, "UNAUTHENTICATED", "sign in first")
+    if caller in STRANGERS:
+        return UNAUTHENTICATED
+    if name in CALLERS[caller][1]:
+        return 200, {"result": results[TaskName(name)]}
+    if caller == "operator":
+        return refusal(400, "INVALID_ARGUMENT", f"unknown task_name; task_name is one of {NAMES}")
+    return DENIED
+
+
+@pytest.mark.parametrize("name", [LISTED, OTHER, UNKNOWN])
+@pytest.mark.parametrize("caller", TOKENS)
+def test_who_may_read_what(
+    app_check_off: str, issuer: Issuer, results: dict[TaskName, list[str]], caller: str, name: str
+) -> None:
+    """With App Check off, claims alone decide; a forbidden task looks like one that isn't there."""
+    assert call(app_check_off, name, TOKENS[caller](issuer)) == expected(caller, name, results)
+
+
+@pytest.mark.parametrize("name", [LISTED, OTHER, UNKNOWN])
+@pytest.mark.parametrize("app", APPS)
+@pytest.mark.parametrize("caller", TOKENS)
+def test_app_check_comes_before_claims(
+    app_check_on: str, issuer: Issuer, results: dict[TaskName, list[str]], caller: str, app: str, name: str
+) -> None:
+    """With App Check on, whoever comes without a good application is refused, an operator as well."""
+    told = call(app_check_on, name, TOKENS[caller](issuer), APPS[app](issuer))
+    assert told == (expected(caller, name, results) if app == "good app" else UNAUTHENTICATED)

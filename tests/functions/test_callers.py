@@ -1,0 +1,92 @@
+"""Who may read what: claims of every shape, and tasks of every kind. No stack is needed for it."""
+
+from typing import Any
+
+import pytest
+from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
+
+from functions.callers import Caller
+from shared.tasks import TaskName, TaskSpec, specs
+
+SMS, CDRS = TaskName.send_reset_sms, TaskName.collect_charge_cdrs
+
+
+@pytest.fixture(autouse=True)
+def _operators_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One task is for operators and auditors."""
+    monkeypatch.setitem(specs._specs, CDRS, TaskSpec(CDRS, roles=("operator", "auditor")))
+
+
+def refusal(claims: dict[str, Any], name: object) -> HttpsError:
+    with pytest.raises(HttpsError) as raised:
+        Caller.of("u", claims).task_named(name)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("claims", "readable"),
+    [
+        ({"role": "operator"}, {SMS, CDRS}),
+        ({"role": "viewer"}, {SMS}),
+        ({"role": "auditor"}, {CDRS}),
+        ({"role": "viewer", "tasks": ["collect_charge_cdrs"]}, {SMS, CDRS}),
+        ({"tasks": ["collect_charge_cdrs"]}, {CDRS}),
+        ({"tasks": ["no_such_task", 7, None, ["send_reset_sms"], "send_reset_sms"]}, {SMS}),
+        ({"tasks": []}, set()),
+        ({}, set()),
+    ],
+    ids=str,
+)
+def test_roles_and_lists_allow(claims: dict[str, Any], readable: set[TaskName]) -> None:
+    """A role opens the tasks that name it, a list those that it names; what else it holds does nothing."""
+    assert {task for task in (SMS, CDRS) if Caller.of("u", claims).may_read(task)} == readable
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"role": role}
+        for role in (None, 0, 7, True, "", " ", "Viewer", "view", "viewer ", ["viewer"], {"viewer": True})
+    ]
+    + [
+        {"tasks": tasks}
+        for tasks in (
+            None,
+            1,
+            True,
+            "send_reset_sms",
+            {"send_reset_sms": True},
+            [["send_reset_sms"]],
+            [None],
+            ["send_reset_sms "],
+            ["x_send_reset_sms"],
+        )
+    ],
+    ids=str,
+)
+def test_a_malformed_claim_allows_nothing(claims: dict[str, Any]) -> None:
+    """It raises nothing, either."""
+    assert refusal(claims, SMS.value).code is FunctionsErrorCode.PERMISSION_DENIED
+
+
+@pytest.mark.parametrize("claims", [{}, {"role": "viewer"}, {"tasks": ["send_reset_sms", "no_such_task"]}])
+def test_unknown_and_forbidden_are_the_same(claims: dict[str, Any]) -> None:
+    """Who is no operator can't find out which tasks there are, by no kind of name."""
+    forbidden = refusal(claims, CDRS.value)
+    assert forbidden.code is FunctionsErrorCode.PERMISSION_DENIED
+    for name in ("no_such_task", "", "../x", 7, None, ["send_reset_sms"], {}):
+        assert refusal(claims, name)._as_dict() == forbidden._as_dict()
+
+
+@pytest.mark.parametrize("name", ["no_such_task", "", 7, None, [], {}], ids=repr)
+def test_an_operator_is_told_the_names(name: object) -> None:
+    """A misspelt name is the caller's mistake, told so."""
+    told = refusal({"role": "operator"}, name)
+    assert told.code is FunctionsErrorCode.INVALID_ARGUMENT
+    assert told.message == f"unknown task_name; task_name is one of {', '.join(sorted(TaskName))}"
+
+
+def test_an_operator_may_be_kept_out_of_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the task's spec names other roles alone."""
+    monkeypatch.setitem(specs._specs, CDRS, TaskSpec(CDRS, roles=("auditor",)))
+    assert refusal({"role": "operator"}, CDRS.value).code is FunctionsErrorCode.PERMISSION_DENIED

@@ -1,0 +1,230 @@
+"""Requests of every kind to `get_task_data` as it is deployed: none fails it, none learns a thing."""
+
+import http.client
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.tasks import TaskName
+from tests.functions.callable_protocol import PRIVATE
+from tests.functions.conftest import Serve
+from tests.functions.issuer import Issuer
+
+NAMES = [task.value for task in TaskName]
+JSON_TYPE = "application/json"
+#: All that an answer without a result says.
+REFUSALS = {
+    (400, "send a POST"),
+    (400, 'send JSON: an object with the one field "data"'),
+    (400, "the request is larger than 65536 bytes"),
+    (400, "the request has more than 32 levels"),
+    (400, "send an object {task_name, if_version?, describe?}"),
+    (400, "send exactly {task_name, if_version?, describe?}"),
+    (400, "Bad Request"),
+    (400, f"unknown task_name; task_name is one of {', '.join(sorted(NAMES))}"),
+    (401, "Unauthenticated"),
+    (401, "sign in first"),
+    (403, "no task of that name is yours to read; whoever administers users can allow it"),
+}
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(NAMES),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+names = (
+    st.sampled_from(NAMES) | st.text() | st.sampled_from(["..", "../x", "a/b", "__x__", "%s", "{0}", "\0"])
+)
+good_calls = st.fixed_dictionaries({"task_name": st.sampled_from(NAMES)})
+calls = st.one_of(
+    st.fixed_dictionaries({"task_name": names}),
+    st.fixed_dictionaries({"task_name": names | values}, optional={"version": values, "": values}),
+    values,
+)
+bodies = st.one_of(
+    st.fixed_dictionaries({"data": calls}).map(json.dumps),
+    st.fixed_dictionaries({"data": calls}, optional={"x": values}).map(json.dumps),
+    values.map(json.dumps),
+    st.integers(0, 40_000).map(lambda depth: '{"data": ' + "[" * depth + "]" * depth + "}"),
+    st.integers(65_000, 70_000).map('{"data": {}}'.ljust),
+).map(str.encode) | st.one_of(
+    st.binary(max_size=200),
+    st.builds(
+        lambda call, at, piece: (body := json.dumps({"data": call}).encode())[:at] + piece + body[at:],
+        good_calls,
+        st.integers(0, 60),
+        st.binary(min_size=1, max_size=4),
+    ),
+)
+good_claims = st.one_of(
+    st.fixed_dictionaries({"role": st.sampled_from(["viewer", "operator"])}),
+    st.fixed_dictionaries({"tasks": st.lists(st.sampled_from(NAMES), unique=True)}),
+    st.just({}),
+)
+claims = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": st.sampled_from(["viewer", "operator", "Operator", ""]) | values,
+        "tasks": st.lists(st.sampled_from(NAMES) | st.text(), max_size=4) | values,
+        "admin": values,
+    },
+)
+#: What an HTTP header may hold.
+lines = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
+headers = st.dictionaries(
+    st.sampled_from(
+        [
+            "Accept",
+            "Accept-Encoding",
+            "Access-Control-Request-Headers",
+            "Access-Control-Request-Method",
+            "Content-Encoding",
+            "Cookie",
+            "Firebase-Instance-ID-Token",
+            "Function-Execution-Id",
+            "Origin",
+            "Range",
+            "X-Cloud-Trace-Context",
+            "X-Firebase-AppCheck",
+            "X-Forwarded-For",
+            "X-HTTP-Method-Override",
+            "traceparent",
+        ]
+    ),
+    lines | st.sampled_from(["gzip", "https://demo-nx-tasks.web.app", "DELETE", "null", "*"]),
+    max_size=4,
+)
+content_types = st.one_of(
+    st.sampled_from(
+        [JSON_TYPE] * 6 + [f"{JSON_TYPE}; charset=utf-16", "text/plain", "multipart/form-data", ""]
+    ),
+    lines,
+    lines.map(lambda rest: f"{JSON_TYPE};{rest}"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request. `claims` are those of a good token; `authorization` is sent instead, "" for none at all."""
+
+    method: str
+    path: str
+    body: bytes
+    headers: dict[str, str]
+    content_type: str
+    claims: dict[str, Any]
+    authorization: str | None
+
+    def reads(self) -> str | None:
+        """The task whose result this is a good call for; None where it is none."""
+        try:
+            name = json.loads(self.body)["data"]["task_name"]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return None
+        if (
+            self.authorization is not None
+            or self.method != "POST"
+            or not isinstance(name, str)
+            or name not in NAMES
+        ):
+            return None
+        role, listed = self.claims.get("role"), self.claims.get("tasks")
+        allowed = role in ("viewer", "operator") or (isinstance(listed, list) and name in listed)
+        return name if allowed else None
+
+
+#: Each part of a request, as it is in a good call and otherwise.
+PARTS = {
+    "method": (st.just("POST"), st.sampled_from(["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "X-Y"])),
+    "path": (
+        st.just("/"),
+        st.sampled_from(["/get_task_data", "/../../etc/passwd", "/?x=%00", "//x", "/%ff"]),
+    ),
+    "body": (good_calls.map(lambda call: json.dumps({"data": call}).encode()), bodies),
+    "headers": (st.just({}), headers),
+    "content_type": (st.just(JSON_TYPE), content_types),
+    "claims": (good_claims, claims),
+    "authorization": (st.just(None), st.just("") | lines | lines.map(lambda token: f"Bearer {token}")),
+}
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Sent:
+    """A good call, but for some of its parts; all of them strange would be refused for the first alone."""
+    strange = draw(st.sets(st.sampled_from(sorted(PARTS)), max_size=3))
+    parts = {name: draw(pair[name in strange]) for name, pair in PARTS.items()}
+    return Sent(**parts)
+
+
+@pytest.fixture(scope="module")
+def address(results: dict[TaskName, list[str]], serve: Serve) -> str:
+    return serve()
+
+
+def send(address: str, sent: Sent, issuer: Issuer) -> tuple[int, http.client.HTTPMessage, bytes]:
+    headers = dict(sent.headers)
+    if sent.content_type:
+        headers["Content-Type"] = sent.content_type
+    if sent.authorization is None:
+        headers["Authorization"] = f"Bearer {issuer.id_token(**sent.claims)}"
+    elif sent.authorization:
+        headers["Authorization"] = sent.authorization
+    connection = http.client.HTTPConnection(address, timeout=60)
+    try:
+        connection.request(sent.method, sent.path, sent.body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+def check(sent: Sent, status: int, headers: http.client.HTTPMessage, body: bytes, results: Any) -> None:
+    """See that an answer is a good call's own result, or one of the refusals there are, to the letter."""
+    assert headers["Cache-Control"] == "private, no-store"
+    if headers["Access-Control-Allow-Origin"] is not None:
+        assert sent.headers["Origin"] == "https://demo-nx-tasks.web.app"
+    if status == 204:
+        assert (sent.method, body) == ("OPTIONS", b"")
+        return
+    if sent.method == "HEAD":
+        assert (status, body) == (400, b"")
+        return
+    assert not [word for word in PRIVATE if word.encode() in body]
+    told = json.loads(body)
+    if status == 200:
+        name = sent.reads()
+        assert name is not None
+        assert told == {"result": results[name]}
+        return
+    assert (status, told["error"]["message"]) in REFUSALS
+    assert told["error"].keys() == {"status", "message"}
+    if "one of" in told["error"]["message"]:
+        assert sent.claims.get("role") == "operator"
+
+
+@pytest.mark.parametrize(
+    "examples", [pytest.param(5_000, id="5,000"), pytest.param(50_000, id="50,000", marks=pytest.mark.full)]
+)
+def test_no_request_is_answered_with_more_than_its_due(
+    address: str, issuer: Issuer, results: dict[TaskName, list[str]], log: Path, examples: int
+) -> None:
+    """No INTERNAL, no trace, no path, no result but to those who may read it; every kind of answer is met."""
+    met: Counter[int] = Counter()
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(requests())
+    def fuzz(sent: Sent) -> None:
+        status, headers, body = send(address, sent, issuer)
+        check(sent, status, headers, body, results)
+        met[status] += 1
+
+    fuzz()
+    assert met.total() >= examples
+    assert met.keys() == {200, 204, 400, 401, 403}, met
+    assert "callable failed" not in log.read_text("utf-8", "replace")
