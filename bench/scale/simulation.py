@@ -1,0 +1,203 @@
+"""The product's cache at work in many simulated instances, counted.
+
+Reader, cache, flights and payload are the product's own. What is simulated is the world around
+them: time, readers who come by chance, and the two servers, which answer after a latency.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from bench.scale.world import SimulatedFlights, World
+from shared import firebase
+from shared.tasks import gzipped
+from shared.tasks.cache import CacheManager
+from shared.tasks.document import ResultPointer, TaskDocument
+from shared.tasks.names import TaskName
+from shared.tasks.objects import Objects
+from shared.tasks.reader import ResultReader, Wish
+from shared.tasks.store import Store
+
+if TYPE_CHECKING:
+    from bench.scale.model import Load
+
+TASK = TaskName.collect_charge_locations
+_CACHE_BYTES = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a simulation saw, in the seconds that were counted.
+
+    Attributes:
+        reads: answers that readers got.
+        firestore_reads: documents that Firestore was asked for.
+        downloads: objects that Storage was asked for.
+        stale: for how many seconds each answer that was not the present result had been superseded.
+        mean_wait: seconds that a reader waited.
+    """
+
+    reads: int
+    firestore_reads: int
+    downloads: int
+    stale: tuple[float, ...]
+    mean_wait: float
+
+    @property
+    def stale_most(self) -> float:
+        """Seconds of the oldest answer; 0 where each was the present result."""
+        return max(self.stale, default=0.0)
+
+    @property
+    def stale_median(self) -> float:
+        """Median seconds of the answers that were not the present result; 0 where each was."""
+        return statistics.median(self.stale) if self.stale else 0.0
+
+
+def simulate(load: Load, *, seconds: float, seed: int = 1) -> Counted:
+    """Let a load come for so long, after a time that is not counted in which all instances have begun.
+
+    Args:
+        load: the load; its latencies and the time between two results included.
+        seconds: simulated time that is counted.
+        seed: of all chance.
+    """
+    return _Simulation(load, seconds, random.Random(seed)).run()  # noqa: S311  (chance, no secret)
+
+
+class _Simulation:
+    def __init__(self, load: Load, seconds: float, chance: random.Random) -> None:
+        self._load = load
+        self._chance = chance
+        self._world = World()
+        # Instances begin at any moment of their first round of checks, as they do in life.
+        self._spread = load.max_age + load.instances / load.reads
+        self._from = 2 * self._spread + load.check_seconds + load.fetch_seconds
+        self._until = self._from + seconds
+        self._servers = _Servers(self._world, load)
+        self._wish = Wish(load.max_age)
+        self._stale: list[float] = []
+        self._waits: list[float] = []
+
+    def run(self) -> Counted:
+        for _ in range(self._load.instances):
+            begins = self._chance.uniform(0, self._spread)
+            self._world.at(begins + self._pause(), partial(self._read, self._instance()))
+        published = self._chance.uniform(0, self._load.published_every)
+        while published < self._until:
+            self._world.at(published, self._servers.publish)
+            published += self._load.published_every
+        self._world.at(self._from, self._servers.count_anew)
+        self._world.at(self._until, self._servers.stop_counting)
+        self._world.run()
+        counted = self._servers.counted
+        return Counted(
+            len(self._waits),
+            counted["firestore"],
+            counted["storage"],
+            tuple(self._stale),
+            statistics.fmean(self._waits),
+        )
+
+    def _instance(self) -> ResultReader:
+        world: Any = self._world
+        cache = CacheManager(world, bound=lambda: _CACHE_BYTES)
+        reader = ResultReader(self._servers.store, self._servers.objects, cache, world)
+        reader._flights = {TASK: SimulatedFlights(world)}  # noqa: SLF001  (who waits there waits in this world)
+        return reader
+
+    def _pause(self) -> float:
+        return self._chance.expovariate(self._load.reads / self._load.instances)
+
+    def _read(self, reader: ResultReader) -> None:
+        """Have the next reader come, and read."""
+        came = self._world.monotonic()
+        if came >= self._until:
+            return
+        self._world.at(came + self._pause(), partial(self._read, reader))
+        result = reader.result(TASK, self._wish)
+        if result.payload is None:
+            raise AssertionError("a reader got no data")
+        if came >= self._from:
+            now = self._world.monotonic()
+            self._waits.append(now - came)
+            superseded = self._servers.superseded.get(result.version)
+            if superseded is not None:
+                self._stale.append(now - superseded)
+
+
+class _Servers:
+    """Firestore and Storage, as far as a reader sees them: the present version, and its bytes."""
+
+    def __init__(self, world: World, load: Load) -> None:
+        self._world = world
+        self._load = load
+        self._number = 0
+        self._present = self._document()
+        #: When each version ended that is no longer the present one.
+        self.superseded: dict[str, float] = {}
+        self._running: dict[str, int] | None = None
+        self.counted = {"firestore": 0, "storage": 0}
+        self.store = _Store(self)
+        self.objects = _Objects(self)
+
+    def publish(self) -> None:
+        """Publish the next result."""
+        self.superseded[self._present.result_version] = self._world.monotonic()
+        self._number += 1
+        self._present = self._document()
+
+    def count_anew(self) -> None:
+        """Count from here on."""
+        self._running = self.counted
+
+    def stop_counting(self) -> None:
+        """Count no longer."""
+        self._running = None
+
+    def document(self) -> TaskDocument:
+        """Answer a read of the document: what it holds when half of the time has passed."""
+        self._count("firestore")
+        self._world.sleep(self._load.check_seconds / 2)
+        document = self._present
+        self._world.sleep(self._load.check_seconds / 2)
+        return document
+
+    def content(self, path: str) -> bytes:
+        """Answer a download."""
+        self._count("storage")
+        self._world.sleep(self._load.fetch_seconds)
+        return gzipped.member(gzipped.compress(orjson.dumps([path])))
+
+    def _count(self, server: str) -> None:
+        if self._running is not None:
+            self._running[server] += 1
+
+    def _document(self) -> TaskDocument:
+        version = f"version {self._number}"
+        pointer = ResultPointer(version, "storage", path=f"results/{version}", size_bytes=100)
+        return TaskDocument(status="completed", result=pointer)
+
+
+class _Store(Store):
+    def __init__(self, servers: _Servers) -> None:
+        super().__init__(firebase.firestore_wire)
+        self._servers = servers
+
+    def read_version(self, *_: Any, **__: Any) -> TaskDocument:
+        return self._servers.document()
+
+    def read_result(self, *_: Any, **__: Any) -> tuple[TaskDocument, Any]:
+        return self._servers.document(), None
+
+
+class _Objects(Objects):
+    def __init__(self, servers: _Servers) -> None:
+        super().__init__(firebase.bucket)
+        self.read: Any = lambda path, **_: servers.content(path)

@@ -1,0 +1,102 @@
+"""What is said of scale on paper is what the product's cache does, and what the page says."""
+
+from itertools import pairwise, product
+from pathlib import Path
+
+import pytest
+
+from bench.scale import model, page
+from bench.scale.model import Load
+from bench.scale.points import POINTS, Point, compare
+from bench.scale.world import Event, World
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "scale.md"
+LOADS = [
+    Load(instances, reads, max_age, size)
+    for instances, reads, max_age, size in product(page.INSTANCES, page.READS, page.MAX_AGES, page.SIZES)
+]
+
+
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: point.name)
+def test_the_cache_does_what_the_formulas_say(point: Point) -> None:
+    """Reads of Firestore, downloads and waits within the tolerances; no answer older than is said."""
+    figures = compare(point)
+    assert [figure for figure in figures if not figure.holds] == []
+
+
+def test_a_simulation_is_the_same_each_time() -> None:
+    """Threads take turns, so that chance is the seed's alone."""
+    point = Point("short", Load(20, 1_000, 0, published_every=0.1), 0.3)
+    assert compare(point) == compare(point)
+
+
+def test_who_waits_in_a_world_goes_on_in_order() -> None:
+    """Time passes only where all wait; what is waited for wakes those who came first."""
+    world, seen = World(), []
+    event = Event(world)
+
+    def waits(name: str) -> None:
+        event.wait()
+        seen.append((name, world.monotonic()))
+
+    def sets() -> None:
+        world.sleep(2)
+        event.set()
+        seen.append(("set", world.monotonic()))
+
+    world.at(0, lambda: waits("first"))
+    world.at(0, sets)
+    world.at(1, lambda: waits("second"))
+    world.run()
+    assert seen == [("set", 2), ("first", 2), ("second", 2)]
+
+
+def test_an_error_in_a_world_ends_it() -> None:
+    """A simulation that fails does so where it was called."""
+    world = World()
+
+    def fails() -> None:
+        world.sleep(1)
+        raise ConnectionError("down")
+
+    world.at(1, fails)
+    with pytest.raises(ConnectionError, match="down"):
+        world.run()
+
+
+def test_no_load_asks_more_than_once_a_read_and_once_a_round() -> None:
+    """The bound that needs no formula holds for all loads, and is nearly met where readers are many."""
+    assert all(model.checks(load) <= model.most_checks(load) * 1.000001 for load in LOADS)
+    busy = Load(10, 100_000, 5)
+    assert model.checks(busy) == pytest.approx(model.most_checks(busy), rel=0.001)
+
+
+def test_what_grows_with_a_load_does_not_shrink() -> None:
+    """More readers: no fewer reads of Firestore, bytes, instances, dollars."""
+    for figure in (model.checks, model.fetches, model.egress, model.instances_needed):
+        for max_age in page.MAX_AGES:
+            figures = [figure(Load(100, reads, max_age, 100_000)) for reads in page.READS]
+            assert all(less <= more for less, more in pairwise(figures)), figure
+
+
+@pytest.mark.parametrize("max_age", page.MAX_AGES)
+@pytest.mark.parametrize("size", page.SIZES)
+def test_the_first_limit_is_where_something_no_longer_fits(max_age: float, size: int) -> None:
+    """Just below it all limits hold, just above it the one that is named does not."""
+    reads, limit = model.first_limit(Load(1, 1, max_age, size))
+    assert model.uses(model.grown(Load(1, 1, max_age, size), reads * 0.99))[0].share <= 1
+    above = model.uses(model.grown(Load(1, 1, max_age, size), reads * 1.01))
+    assert above[0].share > 1
+    assert limit in {use.limit for use in above if use.share > 1}
+
+
+def test_what_no_answer_holds_is_at_its_limit_at_once() -> None:
+    """Whoever reads it at all reads it from Storage."""
+    assert model.first_limit(Load(1, 1, 5, page.TOO_LARGE)) == (0, "Cloud Run: size of an answer")
+
+
+def test_the_page_is_what_the_command_writes() -> None:
+    """`make scale` was run since the model or a fact changed."""
+    written = PAGE.read_text("utf-8")
+    for part in (*page.on_paper_first(), *page.on_paper_then()):
+        assert part in written
