@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-full soak bench lint format requirements clean
+.PHONY: help run demo test test-full soak bench scale lint format requirements clean
 
 T ?= tests
 PIP := venv/bin/python -m pip --disable-pip-version-check
@@ -28,8 +28,11 @@ test-full: $(DEPENDENCIES) ## all tests with larger bounds and more rounds: take
 soak: $(DEPENDENCIES) ## ten minutes, or SOAK_SECONDS, of ticks, random faults and readers: nothing lost, nothing twice
 	@venv/bin/python -m emulators exec -- venv/bin/python -m tests.soak
 
-bench: $(DEPENDENCIES) ## measures, as ratios within one run
+bench: $(DEPENDENCIES) ## measures, as ratios within one run; takes some minutes
 	@venv/bin/python -m emulators exec -- venv/bin/python -m bench
+
+scale: $(DEPENDENCIES) ## how far the design reaches, on paper and simulated: docs/scale.md
+	@venv/bin/python -m bench.scale
 
 lint: $(DEPENDENCIES) ## format, lint, types, import directions
 	@venv/bin/ruff format --check .

@@ -1,14 +1,21 @@
 """`make bench`: every measure, on the running stack."""
 
 import sys
+from itertools import chain
 
-from bench import runs
-from bench.report import tell
+from bench import cold, growth, hits, page, report, runs, stages, throughput
 
 
 def main() -> int:
     """Measure, and tell; a missed aim is shown and is no error."""
-    tell(runs.measures())
+    print("Measuring; this takes some minutes …", flush=True)
+    sizes = list(growth.sizes())
+    answers = [growth.measures(sizes), throughput.measures(), cold.measures(), hits.measures()]
+    measures = list(chain(*answers, runs.measures()))
+    text = page.page(measures, sizes, stages.stages())
+    print(text)
+    report.save(measures)
+    page.write(text, sizes)
     return 0
 
 

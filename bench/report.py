@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -24,8 +24,9 @@ class Measure:
         name: what was measured against what.
         value: the ratio of the medians.
         limit: what is aimed at; None where the figure stands for itself.
-        parts: medians that the ratio is made of, milliseconds by name.
+        parts: medians that the value is made of, by name.
         at_least: whether the limit is a lower one.
+        unit: of the parts.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Measure:
     limit: float | None
     parts: dict[str, float]
     at_least: bool = False
+    unit: str = "ms"
 
     @property
     def met(self) -> bool | None:
@@ -42,7 +44,7 @@ class Measure:
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
-def interleaved(ways: dict[str, Callable[[], object]], *, rounds: int, warm_up: int) -> dict[str, float]:
+def interleaved(ways: Mapping[str, Callable[[], object]], *, rounds: int, warm_up: int) -> dict[str, float]:
     """Time several ways of doing a thing in turn, so that a machine that slows down slows all of them.
 
     Who comes first changes with each round: what a way leaves behind falls on each of the others alike.
@@ -68,16 +70,23 @@ def interleaved(ways: dict[str, Callable[[], object]], *, rounds: int, warm_up: 
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-def tell(measures: Iterable[Measure]) -> bool:
-    """Print the table, write results.json, and return whether every aim is met."""
+def table(measures: Iterable[Measure]) -> Iterator[str]:
+    """Give the lines that tell all measures."""
     measures = list(measures)
     width = max(len(measure.name) for measure in measures)
-    print(f"{'measure':<{width}}  {'ratio':>7}  {'aim':>8}  met  medians")
+    yield f"{'measure':<{width}}  {'value':>7}  {'aim':>8}  met  medians"
     for measure in measures:
         aim = "-" if measure.limit is None else f"{'≥' if measure.at_least else '≤'} {measure.limit:g}"
         met = {None: "", True: "yes", False: "no"}[measure.met]
-        parts = ", ".join(f"{name} {value:.2f} ms" for name, value in measure.parts.items())
-        print(f"{measure.name:<{width}}  {measure.value:>7.2f}  {aim:>8}  {met:<3}  {parts}")
+        parts = ", ".join(
+            f"{name} {value:,.{1 if value >= 100 else 2}f} {measure.unit}"
+            for name, value in measure.parts.items()
+        )
+        yield f"{measure.name:<{width}}  {measure.value:>7.2f}  {aim:>8}  {met:<3}  {parts}".rstrip()
+
+
+def save(measures: Iterable[Measure]) -> None:
+    """Write results.json."""
     told = [
         {
             "measure": each.name,
@@ -89,4 +98,3 @@ def tell(measures: Iterable[Measure]) -> bool:
         for each in measures
     ]
     RESULTS.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
-    return all(measure.met is not False for measure in measures)

@@ -1,0 +1,48 @@
+"""What a hit of the instance's cache costs in the process itself, above a lock and a dict."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bench.report import Measure, interleaved
+from bench.results import LARGE, publish_large
+from shared.tasks import TaskEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SIZES = {"1 KB": 1_000, "1 MB": 1_000_000, "10 MB": 10_000_000}
+CALLS, ROUNDS, WARM_UP = 200, 500, 20
+AIM = 5.0
+
+
+def measures() -> Iterator[Measure]:
+    """Measure each size."""
+    for name, size in SIZES.items():
+        publish_large(size)
+        engine = TaskEngine()
+        ways: dict[str, Callable[[], None]] = {"hit": partial(_hits, engine), "lock and dict": _lock_and_dict}
+        taken = interleaved(ways, rounds=ROUNDS, warm_up=WARM_UP)
+        parts = {way: milliseconds * 1000 / CALLS for way, milliseconds in taken.items()}
+        above = parts["hit"] - parts["lock and dict"]
+        yield Measure(
+            f"cache hit, in-process, {name}: µs above a lock and a dict", above, AIM, parts, unit="µs"
+        )
+
+
+def _hits(engine: TaskEngine) -> None:
+    read = engine.get_task_result
+    for _ in range(CALLS):
+        read(LARGE, described=False)
+
+
+_lock = threading.Lock()
+_kept = {LARGE: b""}
+
+
+def _lock_and_dict() -> None:
+    for _ in range(CALLS):
+        with _lock:
+            _kept.get(LARGE)

@@ -1,0 +1,54 @@
+"""Results that the answers' measures read: published as tasks publish them, of many sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.records import charge_locations
+from shared.tasks import TaskEngine, TaskName, TaskResult
+
+#: The task whose large results are read, and one whose result is a few bytes.
+LARGE, TINY = TaskName.collect_charge_locations, TaskName.collect_devices_health
+ASK_LARGE, ASK_TINY = ({"task_name": name.value} for name in (LARGE, TINY))
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A result that is there to be read.
+
+    Attributes:
+        size: bytes of its JSON.
+        stored: bytes of its object, compressed.
+        path: its object's.
+        answer: the callable's answer to a client without gzip.
+    """
+
+    size: int
+    stored: int
+    path: str
+    answer: bytes
+
+
+def publish_large(size: int) -> Published:
+    """Publish charging sites of so many bytes, in Storage."""
+    result = _published(LARGE, charge_locations(size), "storage")
+    if result.payload is None or result.path is None:
+        raise RuntimeError("the result is not in Storage")
+    head, blocks, tail = result.payload.gzip_around(b"", b"") or (b"", b"", b"")
+    answer = b"".join(result.payload.around(b'{"result":', b"}"))
+    return Published(result.payload.size, len(head) + len(blocks) + len(tail), result.path, answer)
+
+
+def publish_tiny() -> None:
+    """Publish a result of a few bytes, in Firestore."""
+    _published(TINY, [{"id": "1", "health": "good"}], "db")
+
+
+def _published(task: TaskName, data: list[Any], save_in: str) -> TaskResult:
+    outcome = TaskEngine().execute_task(
+        "bench", task, lambda: data, {"save_in": save_in, "debug_logs": False}
+    )
+    if outcome.status != "completed":
+        raise RuntimeError(f"no result to measure with: {outcome.error}")
+    return TaskEngine().get_task_result(task)
