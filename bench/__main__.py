@@ -3,7 +3,7 @@
 import sys
 from itertools import chain
 
-from bench import cold, growth, hits, page, report, runs, stages, throughput
+from bench import cold, growth, hits, page, report, runs, stages, streams, throughput
 
 
 def main() -> int:
@@ -11,7 +11,7 @@ def main() -> int:
     print("Measuring; this takes some minutes …", flush=True)
     sizes = list(growth.sizes())
     answers = [growth.measures(sizes), throughput.measures(), cold.measures(), hits.measures()]
-    measures = list(chain(*answers, runs.measures()))
+    measures = list(chain(*answers, runs.measures(), streams.measures()))
     text = page.page(measures, sizes, stages.stages())
     print(text)
     report.save(measures)
