@@ -12,6 +12,7 @@ from shared.tasks.engine import TaskEngine
 from shared.tasks.errors import (
     DeadlineExceeded,
     InvalidOptions,
+    NoRecords,
     ResultNotKept,
     ResultNotStorable,
     ResultTooLarge,
@@ -28,12 +29,13 @@ from shared.tasks.run import TaskRun
 from shared.tasks.specs import TaskSpec, register, registered, spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = [
     "DeadlineExceeded",
     "ExecuteTaskOptions",
     "InvalidOptions",
+    "NoRecords",
     "Payload",
     "ResultNotKept",
     "ResultNotStorable",
@@ -55,6 +57,7 @@ __all__ = [
     "get_task_data",
     "get_task_data_from_storage",
     "get_task_result",
+    "iter_task_data",
     "keep_task_data_in_storage",
     "register",
     "registered",
@@ -82,8 +85,12 @@ def execute_task(
 
     The task runs in a thread of its own. It may take one argument, its `TaskRun` (time left,
     progress, logger). What it returns must be JSON: text, finite numbers, booleans, None,
-    lists and dicts of these; tuples, enum members, dates and aware datetimes are turned into
-    it. None, and `save_in="none"`, replace the result by "no data to save".
+    lists and dicts of these; tuples, enum members, dates, aware datetimes and UUIDs are turned
+    into it. None, and `save_in="none"`, replace the result by "no data to save".
+
+    A task may also yield its records, or return an iterator of them, synchronous or not: they are
+    written to Storage as they come, as one array, and never held whole, be they millions. The
+    run is checked between two records, and its progress tells how many there were.
 
     Args:
         source: who asks for the run, a service or scheduler, say.
@@ -124,6 +131,24 @@ def get_task_data(task_name: TaskName | str) -> Any:
         ResultUnavailable: there may be a result, and it can't be read now.
     """
     return _engine.get_task_data(task_name)
+
+
+def iter_task_data(task_name: TaskName | str) -> Iterator[Any]:
+    """Yield the records of a task's last good result as they come from Storage, in bounded memory.
+
+    It is the result that stands when the first record is asked for, to its end, whatever is
+    published meanwhile; so a task can merge its own last result into its next. What this instance
+    remembers is neither asked nor changed. A result is whole only if the iteration ends.
+
+    Args:
+        task_name: the task.
+
+    Raises:
+        UnknownTask: no task has that name.
+        NoRecords: the result is no array: an object, say; `get_task_data` reads it.
+        ResultUnavailable: there may be a result, and it can't be read now, or not to its end.
+    """
+    return _engine.iter_task_data(task_name)
 
 
 def get_task_result(

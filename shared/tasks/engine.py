@@ -36,7 +36,7 @@ from shared.tasks.workers import WORKERS
 from shared.tasks.writes import RunIdentity, run_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from shared.tasks.document import TaskDocument
     from shared.tasks.publish import Publication
@@ -111,6 +111,10 @@ class TaskEngine:
         """Return a task's last good result; `shared.tasks.get_task_data` tells the rest."""
         name = parse_task_name(task_name)
         return orjson.loads(self._reader.read(name, max_age=spec_of(name).max_age_seconds))
+
+    def iter_task_data(self, task_name: TaskName | str) -> Iterator[Any]:
+        """Yield the records of a result; `shared.tasks.iter_task_data` tells the rest."""
+        return self._reader.records(parse_task_name(task_name))
 
     def get_task_result(
         self,

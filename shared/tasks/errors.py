@@ -44,6 +44,10 @@ class ResultTooLarge(TaskError):
         self.path = path
 
 
+class NoRecords(TaskError, TypeError):
+    """A result that is no array has no records; the text tells how to read it."""
+
+
 class StoreError(TaskError):
     """Firestore did not do what it was asked."""
 

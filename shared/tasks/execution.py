@@ -18,8 +18,9 @@ from shared.tasks.errors import DeadlineExceeded, RunLost, StoreError, WriteReje
 from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskOutcome
 from shared.tasks.performer import Performer
-from shared.tasks.publish import Publication, move_to_storage, prepare, spread
+from shared.tasks.publish import Publication, move_to_storage, prepare, prepare_stream, spread
 from shared.tasks.run import TaskRun
+from shared.tasks.stream import Records
 from shared.tasks.work import Work, is_ordinary
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ class Execution:
     def _prepared(self, value: Any) -> Publication:
         """Make the task's result ready, on its thread: an upload may take as long as a task."""
         self._seen.check()  # whoever waited for it may have gone: nothing is to be uploaded then
+        if isinstance(value, Records):
+            return prepare_stream(value, self._seen, self._run, self._options.save_in, self._parts.objects)
         return prepare(value, self._run, self._options.save_in, self._parts.objects)
 
     def _done(self, work: Work[Publication]) -> Publication:

@@ -11,6 +11,10 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 #: A gzip member's head: no name, no time, so that the same JSON gives the same bytes.
 HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -23,6 +27,8 @@ _TRAILER = struct.Struct("<II")
 _MAX_PLAIN = 0xFFFF
 _POLYNOMIAL = 0xEDB88320
 LEVEL = 6
+#: Bytes that are decompressed at a time where a stream is read.
+_STEP_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +57,45 @@ class Blocks:
         return HEAD + _plain(head, last=False), _plain(tail, last=True) + _TRAILER.pack(crc, size)
 
 
+class Compressor:
+    """Makes blocks of bytes as they come, the same however they are cut.
+
+    Attributes:
+        crc: CRC-32 of the bytes so far.
+        size: how many these are.
+    """
+
+    def __init__(self) -> None:
+        self.crc = 0
+        self.size = 0
+        self._deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+
+    def add(self, plain: bytes) -> bytes:
+        """Take the next bytes; return what there is of the blocks, which may be nothing yet."""
+        self.crc = zlib.crc32(plain, self.crc)
+        self.size += len(plain)
+        return self._deflate.compress(plain)
+
+    def finish(self) -> bytes:
+        """Return the rest of the blocks; they end at a byte."""
+        return self._deflate.flush(zlib.Z_SYNC_FLUSH)
+
+
 def compress(plain: bytes) -> Blocks:
     """Compress bytes so that they can be put into an answer."""
-    deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    blocks = deflate.compress(plain) + deflate.flush(zlib.Z_SYNC_FLUSH)
-    return Blocks(blocks, zlib.crc32(plain), len(plain))
+    compressor = Compressor()
+    blocks = compressor.add(plain) + compressor.finish()
+    return Blocks(blocks, compressor.crc, compressor.size)
 
 
 def member(blocks: Blocks) -> bytes:
     """Return blocks as the gzip member that is stored."""
-    trailer = _TRAILER.pack(blocks.crc, blocks.size & 0xFFFFFFFF)
-    return b"".join((HEAD, blocks.blocks, _LAST, trailer))
+    return b"".join((HEAD, blocks.blocks, tail(blocks)))
+
+
+def tail(of: Blocks | Compressor) -> bytes:
+    """Return what ends the member whose blocks these are."""
+    return _LAST + _TRAILER.pack(of.crc, of.size & 0xFFFFFFFF)
 
 
 def blocks_of(stored: bytes) -> Blocks | None:
@@ -84,6 +118,38 @@ def decompress(blocks: Blocks) -> bytes:
     if len(plain) != blocks.size or zlib.crc32(plain) != blocks.crc:
         raise zlib.error("the checksum does not match")
     return plain
+
+
+def plain_pieces(stored: Iterable[bytes]) -> Iterator[bytes]:
+    """Return an object's bytes, decompressed as they come, whoever wrote them.
+
+    Args:
+        stored: its bytes as they are stored, in pieces: one gzip member, or not compressed at all.
+
+    Raises:
+        zlib.error: they are damaged, or not whole.
+    """
+    stored, unzip, head = iter(stored), None, b""
+    for piece in stored:
+        if unzip is None:
+            head += piece
+            if len(head) < len(MAGIC):
+                continue
+            if not head.startswith(MAGIC):
+                yield head
+                yield from stored
+                return
+            unzip, piece = zlib.decompressobj(zlib.MAX_WBITS | 16), head  # noqa: PLW2901  (its first bytes came before)
+        while not unzip.eof:
+            plain = unzip.decompress(piece, _STEP_BYTES)
+            yield plain
+            piece = unzip.unconsumed_tail  # noqa: PLW2901  (what did not fit into this step)
+            if not piece and len(plain) < _STEP_BYTES:
+                break
+    if unzip is None:
+        yield head
+    elif not unzip.eof:
+        raise zlib.error("the stream is not whole")
 
 
 def _plain(said: bytes, *, last: bool) -> bytes:

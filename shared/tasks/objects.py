@@ -1,4 +1,4 @@
-"""Results in the bucket: written whole, read whole, signed for readers of the contract.
+"""Results in the bucket: written and read, whole or as a stream, signed for readers of the contract.
 
 An attempt's own object is written once and never changed. The contract's path is a mirror of
 the last good result, for readers that know only the contract.
@@ -26,11 +26,16 @@ if TYPE_CHECKING:
     from google.cloud.storage import Blob, Bucket
 
     from shared.firebase import StorageWire
+    from shared.tasks.stream import ResultStream
 
 #: How long a signed URL lives (contract: "`keep_task_data_in_storage`"): V4's longest.
 SIGNED_URL_LIFE = timedelta(days=7)
 #: What `version` is called in an object's own metadata.
 VERSION_KEY = "nx-version"
+#: Bytes of a streamed object that one call sends: what is repeated where it fails.
+CHUNK_BYTES = 4 << 20
+#: Seconds of a streamed object's last call where the bound is all but over.
+_LAST_CALL_SECONDS = 1.0
 
 
 class Objects:
@@ -52,8 +57,11 @@ class Objects:
         total_seconds: float = 120.0,
     ) -> None:
         self._bucket = bucket
+        downloads = Downloads(wire, call_seconds=call_seconds, total_seconds=total_seconds)
         #: Read an object: `Downloads.read`.
-        self.read = Downloads(wire, call_seconds=call_seconds, total_seconds=total_seconds).read
+        self.read = downloads.read
+        #: Read an object as a stream: `Downloads.open`.
+        self.open = downloads.open
         self._call_seconds = call_seconds
         self._total_seconds = total_seconds
 
@@ -83,11 +91,7 @@ class Objects:
             google.api_core.exceptions.GoogleAPIError: Storage did not take it.
         """
         stored = gzipped.member(gzipped.compress(encoded))
-        blob = self._bucket().blob(path)
-        blob.content_encoding = "gzip"
-        blob.cache_control = "private, no-store"
-        if version is not None:
-            blob.metadata = {VERSION_KEY: version}
+        blob = self._new(path, version)
         condition = {"if_generation_match": 0} if once else {}
         try:
             blob.upload_from_string(
@@ -100,6 +104,61 @@ class Objects:
             if not once:
                 raise
         return len(stored)
+
+    def write_stream(self, path: str, stream: ResultStream, *, version: str, seconds: float) -> None:
+        """Store what a stream gives, piece by piece; there is an object once all of it is there.
+
+        Args:
+            path: the object's path, this caller's alone.
+            stream: the bytes as they are to be stored, made while they are read.
+            version: kept in the object's metadata.
+            seconds: bound on the whole. A call that fails is repeated as other calls are.
+
+        Raises:
+            Exception: what the stream raised.
+            google.api_core.exceptions.GoogleAPIError: Storage did not take it.
+            ResultNotKept: the server takes no object in pieces.
+        """
+        until = time.monotonic() + seconds
+
+        def bounds() -> dict[str, Any]:
+            return self._bounds(max(until - time.monotonic(), _LAST_CALL_SECONDS))
+
+        def repeated(call: Callable[[], Any]) -> Any:
+            """Bound each piece and its repetitions, and not only the first one's."""
+            return bounds()["retry"](call)
+
+        blob = self._new(path, version, chunk_bytes=CHUNK_BYTES)
+        try:
+            blob.upload_from_file(
+                stream,
+                content_type="application/json",
+                if_generation_match=0,
+                timeout=bounds()["timeout"],
+                retry=repeated,
+            )
+        except Exception:
+            if not stream.ended or not self._is_there(path, stream.crc32c, bounds()):
+                raise
+        if not stream.ended:  # the official emulator takes the first piece for the whole
+            self.remove(path)
+            raise ResultNotKept(f"the Storage server takes no object in pieces of {CHUNK_BYTES} bytes")
+
+    def _new(self, path: str, version: str | None, *, chunk_bytes: int | None = None) -> Blob:
+        blob = self._bucket().blob(path, chunk_size=chunk_bytes)
+        blob.content_encoding = "gzip"
+        blob.cache_control = "private, no-store"
+        if version is not None:
+            blob.metadata = {VERSION_KEY: version}
+        return blob
+
+    def _is_there(self, path: str, crc32c: str, bounds: dict[str, Any]) -> bool:
+        """Tell whether an object was stored although the answer was lost."""
+        try:
+            found = self._bucket().get_blob(path, **bounds)
+        except Exception:  # noqa: BLE001  (the upload's own error says what is wrong)
+            return False
+        return found is not None and found.crc32c == crc32c
 
     def signed_url(self, path: str, life: timedelta = SIGNED_URL_LIFE) -> str:
         """Return a URL that reads the object without credentials, for seven days by default.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_RESULT_BYTES = 1 << 30
 #: Bytes of JSON below which compressing saves no packet.
 MIN_COMPRESSED = 1_000
-_TOO_MUCH = f"a stored result has more than {MAX_RESULT_BYTES} bytes: read it as a stream"
+_TOO_MUCH = f"a stored result has more than {MAX_RESULT_BYTES} bytes: read it with iter_task_data"
 #: Answers' surroundings whose checksums are remembered.
 _FRAMES = 8
 

@@ -13,6 +13,7 @@ from shared.tasks.steps import (
     CopyObject,
     ListObjects,
     ObjectRequest,
+    OpenContent,
     Pause,
     Read,
     ReadContent,
@@ -83,10 +84,10 @@ class Performer:
                 longest = min(FIRST_PAUSE * 2 ** min(tries, MOST_DOUBLINGS), LONGEST_PAUSE)
                 self._clock.sleep(random.uniform(longest / 2, longest))  # noqa: S311  (jitter is no secret)
                 return None
-            case ReadObject() | ReadContent() | CopyObject() | ListObjects() | RemoveObject():
-                return self._on_object(request)
-            case _:
+            case Read() | ReadResult() | ReadVersion() | ReadRunning() | ReadStarted() | ReadNextResult():
                 return self._read(request)
+            case _:
+                return self._on_object(request)
 
     def _read(self, request: ReadRequest) -> Any:
         store = self._store
@@ -123,6 +124,8 @@ class Performer:
                 return objects.metadata(path, seconds=seconds)
             case ReadContent(path, most):
                 return objects.read(path, most=most, seconds=seconds)
+            case OpenContent(path):
+                return objects.open(path, seconds=seconds)
             case ListObjects(folder):
                 return objects.listed(folder, seconds=seconds)
             case RemoveObject(path):

@@ -18,6 +18,7 @@ from shared.tasks.payload import Payload
 from shared.tasks.reading import NO_RESULT
 from shared.tasks.results import normalise
 from shared.tasks.steps import perform
+from shared.tasks.stream import Records, ResultStream
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from shared.tasks.cache import CacheManager
     from shared.tasks.objects import Objects
     from shared.tasks.performer import Performer
+    from shared.tasks.run import TaskRun
     from shared.tasks.writes import RunIdentity
 
 
@@ -101,6 +103,63 @@ def prepare(value: Any, run: RunIdentity, save_in: TaskSaveOptions | None, objec
     return _uploaded(result.encoded, result.count, run, objects)
 
 
+def prepare_stream(
+    records: Records,
+    seen: TaskRun,
+    run: RunIdentity,
+    save_in: TaskSaveOptions | None,
+    objects: Objects,
+) -> Publication:
+    """Upload what a task yields, record by record; this instance keeps nothing of it.
+
+    Args:
+        records: what the task yields.
+        seen: the run as the task sees it: is checked at each record, and bounds the upload.
+        run: the attempt.
+        save_in: "none" keeps nothing; whatever else is said, a document can't be written bit by bit.
+        objects: the bucket.
+
+    Raises:
+        BaseException: what the task raised.
+        ResultNotStorable: a record holds what JSON can't.
+        ResultNotKept: Storage did not take it.
+        RunLost: another attempt holds the task.
+        DeadlineExceeded: the deadline has passed.
+    """
+    if save_in == "none":
+        return Publication(run, NO_DATA, "none", None, count=_drained(records, seen))
+    if save_in != "storage":
+        logger.info(
+            "the result goes to Storage: it is yielded record by record",
+            task=run.task.value,
+            run_id=run.run_id,
+        )
+    path = run_object(run.task, run.run_id, run.token)
+    stream = ResultStream(records, seen)
+    try:
+        objects.write_stream(path, stream, version=result_version(run), seconds=seen.remaining())
+    except Exception as error:
+        if error is stream.failure:
+            raise
+        raise _not_kept(error) from error
+    url = objects.signed_url(path)
+    return Publication(run, url, "storage", None, path, stream.size, stream.count)
+
+
+def _drained(records: Records, seen: TaskRun) -> int:
+    """Have a task yield all there is, for what it does on the way; return how many records came."""
+    count = 0
+
+    def take(_: Any) -> bool:
+        nonlocal count
+        count += 1
+        seen.check()
+        return False
+
+    records.feed(take)
+    return count
+
+
 def move_to_storage(
     publication: Publication, refusal: WriteRejected, objects: Objects, *, seconds: float
 ) -> Publication:
@@ -162,9 +221,13 @@ def _uploaded(
     try:
         objects.write(path, encoded, version=result_version(run), once=True, seconds=seconds)
     except Exception as error:
-        raise ResultNotKept(f"Storage did not take the result: {type(error).__name__}: {error}") from error
+        raise _not_kept(error) from error
     url = objects.signed_url(path)
     return Publication(run, url, "storage", Payload(encoded), path, len(encoded), count)
+
+
+def _not_kept(error: Exception) -> ResultNotKept:
+    return ResultNotKept(f"Storage did not take the result: {type(error).__name__}: {error}")
 
 
 def _unsaved(value: Any, run: RunIdentity) -> Payload | None:

@@ -11,16 +11,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from shared import logger
+from shared.tasks import gzipped
 from shared.tasks.cache import CachedResult
-from shared.tasks.errors import ResultTooLarge, ResultUnavailable, StoreError, TaskError
+from shared.tasks.errors import NoRecords, ResultTooLarge, ResultUnavailable, StoreError, TaskError
 from shared.tasks.flights import Flights
 from shared.tasks.names import TaskName
 from shared.tasks.payload import Payload
 from shared.tasks.performer import Performer
-from shared.tasks.reading import NO_RESULT, read_result, read_stored
+from shared.tasks.reading import NO_RESULT, open_result, read_result, read_stored
+from shared.tasks.records import records_of
 from shared.tasks.steps import ReadVersion, Steps, Value, perform
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from shared.tasks.cache import CacheManager
@@ -151,6 +154,29 @@ class ResultReader:
             payload = _NONE if entry.private or entry.payload is None else entry.payload
             self._cache.used(task)
         return _described(entry, payload)
+
+    def records(self, task: TaskName) -> Iterator[Any]:
+        """Return the records of the last good result, read as they come; none where there is no result.
+
+        What this instance remembers is left alone: the result is never held whole.
+
+        Raises:
+            NoRecords: the result is no array.
+            ResultUnavailable: there may be a result, and it can't be read now, or not to its end.
+        """
+        found = self._performed(task, open_result(task))
+        stored = iter((found.plain,)) if found.download is None else iter(found.download)
+        try:
+            yield from records_of(gzipped.plain_pieces(stored), ours=found.ours)
+        except NoRecords as error:
+            raise NoRecords(f"{task.value}: {error}") from None
+        except Exception as error:
+            raise ResultUnavailable(
+                f"{task.value}: its result could not be read to its end: {type(error).__name__}: {error}"
+            ) from error
+        finally:
+            if found.download is not None:
+                found.download.close()
 
     def read_stored(self, task: TaskName) -> bytes | None:
         """Return the result that Storage holds, as JSON; None where there is none.

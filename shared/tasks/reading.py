@@ -13,12 +13,13 @@ import orjson
 from shared.tasks.document import SAVED_BY_CONTRACT
 from shared.tasks.errors import ResultTooLarge, ResultUnavailable
 from shared.tasks.names import contract_object
-from shared.tasks.payload import Payload
+from shared.tasks.payload import MAX_RESULT_BYTES, Payload
 from shared.tasks.results import normalise
-from shared.tasks.steps import ReadContent, ReadObject, ReadResult, ReadVersion, Steps
+from shared.tasks.steps import OpenContent, ReadContent, ReadObject, ReadResult, ReadVersion, Steps
 
 if TYPE_CHECKING:
     from shared.tasks.document import TaskDocument
+    from shared.tasks.downloads import Download
     from shared.tasks.names import TaskName
 
 #: Reads of S before an object that is not there is an error: it was replaced between two reads.
@@ -47,6 +48,21 @@ class FoundResult:
         return self.document.result_version
 
 
+@dataclass(frozen=True, slots=True)
+class OpenResult:
+    """A result that is about to be read.
+
+    Attributes:
+        download: its stored bytes; None where no object has it.
+        plain: its JSON, where no object has it.
+        ours: whether this engine wrote the object.
+    """
+
+    download: Download | None
+    plain: bytes = b""
+    ours: bool = False
+
+
 def read_result(
     task: TaskName, seen: TaskDocument | None = None, *, most: int | None = None
 ) -> Steps[FoundResult]:
@@ -73,9 +89,38 @@ def read_result(
             return FoundResult(None, document, error.path)
         if payload is not None:
             return FoundResult(payload, document)
-    raise ResultUnavailable(
-        f"{task.value}: its stored result is missing or was replaced at each of {READ_TRIES} reads"
-    )
+    raise _never_whole(task)
+
+
+def open_result(task: TaskName) -> Steps[OpenResult]:
+    """Read the last good result as a stream; an empty array where there is none.
+
+    Args:
+        task: the task.
+
+    Raises:
+        ResultUnavailable: it was missing or replaced at each try.
+        StoreError: Firestore did not answer.
+        GoogleAPIError: Storage did not.
+    """
+    for _ in range(READ_TRIES):
+        document, data = yield ReadResult()
+        path = _object_of(document)
+        if path is not None:
+            download = yield OpenContent(path)
+            if download is not None:
+                return OpenResult(download, ours=True)
+        elif _is_at_contract_path(document, data):
+            download = yield OpenContent(contract_object(task))
+            if download is None:
+                return OpenResult(None, NO_RESULT)
+            if (yield from _is_what_contract_means(task, document)):
+                return OpenResult(download)
+            download.close()
+        else:
+            payload = yield from _value(task, document, data, None)
+            return OpenResult(None, NO_RESULT if payload is None else payload.json)
+    raise _never_whole(task)
 
 
 def is_present(version: str, *, seconds: float | None = None) -> Steps[bool]:
@@ -96,6 +141,12 @@ def read_stored(task: TaskName) -> Steps[Payload | None]:
     raise ResultUnavailable(f"the stored result of {task.value} was replaced at each of {READ_TRIES} reads")
 
 
+def _never_whole(task: TaskName) -> ResultUnavailable:
+    return ResultUnavailable(
+        f"{task.value}: its stored result is missing or was replaced at each of {READ_TRIES} reads"
+    )
+
+
 def _object_of(document: TaskDocument) -> str | None:
     result = document.result
     return result.path if result is not None and result.saved_in == "storage" else None
@@ -108,6 +159,12 @@ def _value(task: TaskName, document: TaskDocument, data: Any, most: int | None) 
         return (yield from _by_contract(task, document, data, most))
     path = _object_of(document)
     if path is not None:
+        if (result.size_bytes or 0) > MAX_RESULT_BYTES:  # nothing of it need be fetched to know
+            if most is not None:
+                raise ResultTooLarge(path)
+            raise ResultUnavailable(
+                f"{task.value}: its result has {result.size_bytes} bytes: read it with iter_task_data"
+            )
         fits = most is not None and result.size_bytes is not None and result.size_bytes <= most
         return (yield from _content(path, None if fits else most))
     return Payload(orjson.dumps(data) if result.saved_in == "db" else NO_RESULT)
@@ -119,7 +176,7 @@ def _by_contract(
     """Read `data` as the contract says ("`get_task_data`", Firestore and Storage fallback)."""
     if isinstance(data, list | dict):
         return Payload(normalise(data).encoded)  # the original's may hold times
-    if not isinstance(data, str) or not data.startswith("http"):
+    if not _is_at_contract_path(document, data):
         return Payload(NO_RESULT)
     payload, too_large = None, None
     try:
@@ -128,14 +185,27 @@ def _by_contract(
         too_large = error
     if payload is None and too_large is None:
         return Payload(NO_RESULT)
-    # An object with a version is this engine's mirror, not what the original means; and one that
-    # the original replaces meanwhile is not what this S means.
-    _, version = yield ReadObject(contract_object(task))
-    if version is not None or not (yield from is_present(document.result_version)):
+    if not (yield from _is_what_contract_means(task, document)):
         return None
     if too_large is not None:
         raise too_large
     return payload
+
+
+def _is_at_contract_path(document: TaskDocument, data: Any) -> bool:
+    """Tell whether `data` is a URL of the contract's object, by whatever name."""
+    by_contract = document.result is None or document.result.saved_in == SAVED_BY_CONTRACT
+    return by_contract and isinstance(data, str) and data.startswith("http")
+
+
+def _is_what_contract_means(task: TaskName, document: TaskDocument) -> Steps[bool]:
+    """Tell whether the object at the contract's path, just read, is what S means.
+
+    One with a version is this engine's mirror, not what the original means; and one that the
+    original replaces meanwhile is not what this S means.
+    """
+    _, version = yield ReadObject(contract_object(task))
+    return version is None and (yield from is_present(document.result_version))
 
 
 def _content(path: str, most: int | None) -> Steps[Payload | None]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any, NoReturn
+from uuid import UUID
 
 import orjson
 
@@ -26,6 +28,10 @@ MAX_DOCUMENT_DEPTH = 19
 MAX_KEY_BYTES = 1_400
 #: Levels that JSON readers are sure to manage; orjson's own limit is 254.
 MAX_DEPTH = 200
+
+#: Of Python's own types orjson takes only those that are turned into JSON here as it does it. Ints
+#: beyond 53 bits are looked at one by one.
+_NATIVE = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_STRICT_INTEGER
 
 _RESERVED_KEY = re.compile(r"__.*__", re.DOTALL)
 
@@ -59,7 +65,7 @@ def normalise(value: Any) -> Result:
     """Make a result of what a task returned.
 
     Tuples become lists, enum members their values, aware datetimes RFC 3339 in UTC, dates ISO
-    8601. The task's own objects are not changed and not kept.
+    8601, UUIDs text. The task's own objects are not changed and not kept.
 
     Args:
         value: what the task returned.
@@ -82,6 +88,49 @@ def normalise(value: Any) -> Result:
         if size > MAX_DOCUMENT_BYTES:
             misfit = f"{size} bytes are more than a document holds"
     return Result(plain, encoded, misfit)
+
+
+def encode_record(record: Any, place: int) -> bytes:
+    """Return one record of a streamed result as JSON: what `normalise` makes of it, as an element.
+
+    Args:
+        record: what the task yielded.
+        place: its number in the result, from 0.
+
+    Raises:
+        ResultNotStorable: as `normalise`; the text names the place in the whole result.
+    """
+    with suppress(orjson.JSONEncodeError):  # which the walk turns into JSON, or names with its place
+        line = orjson.dumps(record, option=_NATIVE)
+        # Two things it takes all the same: NaN, as null, and what is too deep for other readers.
+        if (b"null" not in line and line.count(b"{") + line.count(b"[") < MAX_DEPTH) or _is_plain(record, 1):
+            return line
+    try:
+        return orjson.dumps(_Walk().plain(record, 1))
+    except _Unstorable as error:
+        raise ResultNotStorable(f"result[{place}]{error.place()}: {error.reason}") from None
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Tell whether a value is in JSON's own types, finite, and not too deep; keys are not looked at."""
+    kind = type(value)
+    if kind is dict:
+        value = value.values()
+    elif kind is not list:
+        return kind is str
+    for item in value:
+        kind = type(item)
+        if kind is str:
+            continue
+        if kind is dict or kind is list:
+            if depth >= MAX_DEPTH - 1 or not _is_plain(item, depth + 1):
+                return False
+        elif kind is float:
+            if item - item != 0.0:  # an infinity, or NaN
+                return False
+        elif item is not None and kind is not int and kind is not bool:
+            return False
+    return True
 
 
 class _Unstorable(Exception):  # never leaves this module
@@ -138,6 +187,8 @@ class _Walk:
             return _moment(value)
         if isinstance(value, date):
             return value.isoformat()
+        if isinstance(value, UUID):
+            return str(value)
         return _refuse(f"a {kind_of(value)} has no place in JSON; return text, numbers, lists or dicts")
 
     def _map(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class TaskRun:
         self._record = record
         self._lost = threading.Event()
         self._recorded_at: float | None = None
+        self._tells = False
 
     def remaining(self) -> float:
         """Return the seconds left until the deadline; 0 or less once it has passed."""
@@ -92,11 +93,33 @@ class TaskRun:
             DeadlineExceeded: the deadline has passed.
         """
         self.check()
+        self._tells = True
+        if self._is_due():
+            self._record(Progress(done, total, message))
+
+    def stream_progress(self, records: int, size: int) -> None:
+        """Tell how much of a result was yielded, unless the task itself tells how far it is.
+
+        Args:
+            records: yielded so far.
+            size: bytes of JSON that they are.
+
+        Raises:
+            RunLost: another attempt holds the task.
+            DeadlineExceeded: the deadline has passed.
+        """
+        self.check()
+        if self._recorded_at is None:
+            self._recorded_at = self._clock.monotonic()  # a short stream has nothing to tell
+        elif not self._tells and self._is_due():
+            self._record(Progress(records, None, f"{size} bytes"))
+
+    def _is_due(self) -> bool:
         now = self._clock.monotonic()
         if self._recorded_at is not None and now - self._recorded_at < PROGRESS_SECONDS:
-            return
+            return False
         self._recorded_at = now
-        self._record(Progress(done, total, message))
+        return True
 
     def summarise(self, summary: dict[str, Any]) -> None:
         """Say something beside the result: counts, totals. The last word stands.

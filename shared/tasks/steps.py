@@ -82,6 +82,13 @@ class ReadContent:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenContent:
+    """Read an object as a stream; answered with a `Download`, or None where there is no object."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class CopyObject:
     """Copy an object if the target still has that generation; answered with whether it was.
 
@@ -114,7 +121,7 @@ class ReadNextResult:
     after: datetime
 
 
-ObjectRequest: TypeAlias = ReadObject | ReadContent | CopyObject | ListObjects | RemoveObject
+ObjectRequest: TypeAlias = ReadObject | ReadContent | OpenContent | CopyObject | ListObjects | RemoveObject
 ReadRequest: TypeAlias = Read | ReadResult | ReadVersion | ReadRunning | ReadStarted | ReadNextResult
 Request: TypeAlias = ReadRequest | Commit | Pause | ObjectRequest
 Steps: TypeAlias = Generator[Request, Any, Value]

@@ -13,6 +13,8 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from shared.tasks.stream import Records
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,7 +29,8 @@ class Work(Generic[Made]):
     """A task at work.
 
     Args:
-        task: the task, `def` or `async def`; one that takes an argument receives the run.
+        task: the task, `def` or `async def`; one that takes an argument receives the run. If it
+            yields, or returns an iterator, that is handed on as `Records`: it has just begun.
         run: the run.
         then: makes of what the task returned what is to be published, still on the task's
             thread and its deadline: an upload may take as long as a task.
@@ -88,17 +91,28 @@ class Work(Generic[Made]):
         return self._started and not self.done.is_set()
 
     def _work(self) -> None:
-        began = self._clock.monotonic()
         try:
-            try:
-                value = call_task(self._task, self._run)
-            finally:
-                self.task_seconds = self._clock.monotonic() - began
-            self.made = self._then(value)
+            self.made = self._make()
         except BaseException as error:  # noqa: BLE001  (the caller records it and raises it again)
             self.error = error
         finally:
             self.done.set()
+
+    def _make(self) -> Made:
+        began = self._clock.monotonic()
+        loop = asyncio.Runner()  # makes nothing before it is used
+        try:
+            value = call_task(self._task, self._run, loop)
+            if Records.are(value):
+                records = Records(value, loop)
+                try:
+                    return self._then(records)
+                finally:
+                    records.close()
+        finally:
+            self.task_seconds = self._clock.monotonic() - began
+            loop.close()
+        return self._then(value)
 
 
 def is_ordinary(error: BaseException) -> bool:
@@ -109,11 +123,11 @@ def is_ordinary(error: BaseException) -> bool:
     return isinstance(error, Exception | asyncio.CancelledError)
 
 
-def call_task(task: Callable[..., Any], run: TaskRun) -> Any:
+def call_task(task: Callable[..., Any], run: TaskRun, loop: asyncio.Runner) -> Any:
     """Call a task with its run, if it takes an argument, and wait for it, if it is asynchronous."""
     value = task(run) if _takes_run(task) else task()
     if inspect.isawaitable(value):
-        return asyncio.run(_awaited(value))
+        return loop.run(_awaited(value))
     return value
 
 

@@ -107,7 +107,7 @@ def test_no_more_is_unpacked_than_a_process_can_hold(monkeypatch: pytest.MonkeyP
     """A few bytes may stand for many."""
     monkeypatch.setattr(payload, "MAX_RESULT_BYTES", 1_000_000)
     assert Payload.of_stored(compress(b'"' + b" " * 999_998 + b'"')).size == 1_000_000
-    with pytest.raises(ResultUnavailable, match="read it as a stream"):
+    with pytest.raises(ResultUnavailable, match="read it with iter_task_data"):
         Payload.of_stored(compress(b'"' + b" " * 999_999 + b'"'))
 
 

@@ -1,10 +1,12 @@
 """A result is made JSON once; what can't be is named with its place."""
 
 from collections import OrderedDict
-from datetime import UTC, date, datetime, timedelta, timezone
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import Enum, IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import orjson
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.tasks import ResultNotStorable
-from shared.tasks.results import MAX_DEPTH, normalise
+from shared.tasks.results import MAX_DEPTH, encode_record, normalise
 
 json_values = st.recursive(
     st.none()
@@ -36,6 +38,13 @@ class Level(IntEnum):
 
 class Plain(Enum):
     pair = ("a", 1)
+    half = 0.5
+    none = float("nan")
+
+
+@dataclass
+class Data:
+    x: int = 1
 
 
 class Point(NamedTuple):
@@ -78,14 +87,18 @@ def test_what_was_returned_is_not_what_is_kept(value: Any) -> None:
         (Level.high, 3),
         (Plain.pair, ["a", 1]),
         ({Colour.red: 1}, {"rouge": 1}),
+        (Plain.half, 0.5),
+        (UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+        ({"a": [None, UUID(int=5)]}, {"a": [None, "00000000-0000-0000-0000-000000000005"]}),
         (date(2026, 2, 3), "2026-02-03"),
         (datetime(2026, 2, 3, 4, 5, 6, 7, tzinfo=UTC), "2026-02-03T04:05:06.000007Z"),
         (datetime(2026, 2, 3, 4, tzinfo=timezone(timedelta(hours=2))), "2026-02-03T02:00:00Z"),
     ],
 )
 def test_python_s_own_types_become_json_s(value: Any, becomes: Any) -> None:
-    """Tuples, enum members, mappings and dates are turned into what they mean in JSON."""
+    """Tuples, enum members, mappings and dates are turned into what they mean in JSON, streamed or not."""
     assert normalise(value).value == becomes
+    assert encode_record(value, 0) == orjson.dumps(becomes)
 
 
 @pytest.mark.parametrize("empty", [[], {}, 0, 0.0, False, ""])
@@ -101,6 +114,10 @@ def test_empty_results_are_results(empty: Any) -> None:
     [
         ({"a": [1, {"b": float("nan")}]}, "result.a[1].b: nan is no number"),
         ([float("-inf")], "result[0]: -inf is no number"),
+        ([{"a": Plain.none}], "result[0].a: nan is no number"),
+        ([[[None, float("nan")]]], "result[0][0][1]: nan is no number"),
+        ([time(12)], "result[0]: a time has no place"),
+        ([Data()], "result[0]: a Data has no place"),
         ({"k": b"x"}, "result.k: a bytes has no place in JSON"),
         ([{1, 2}], "result[0]: a set has no place"),
         (cycle(), "result[1].again: it contains itself"),
@@ -123,6 +140,9 @@ def test_what_json_can_t_hold_is_named_with_its_place(value: Any, says: str) -> 
     with pytest.raises(ResultNotStorable) as refused:
         normalise(value)
     assert says in str(refused.value)
+    with pytest.raises(ResultNotStorable) as refused:
+        encode_record(value, 17)
+    assert says.replace("result", "result[17]", 1) in str(refused.value)
 
 
 def test_depth_beyond_json_readers_is_refused_with_a_bearable_text() -> None:

@@ -57,7 +57,8 @@ class Instance:
 )
 def test_a_task_gets_its_run_if_it_takes_one(task: Callable[..., Any], returns: Any, run: TaskRun) -> None:
     """One argument without a default, or named `run`, is the run; the rest is the task's own business."""
-    assert call_task(task, run) == returns
+    with asyncio.Runner() as loop:
+        assert call_task(task, run, loop) == returns
 
 
 def test_the_context_of_the_caller_goes_with_the_task(run: TaskRun) -> None:

@@ -156,7 +156,7 @@ def test_the_calls_are_these(world: World, stack: Addresses, name: str, record_p
     outcome, faulty = carry_out(way, Fault(0), HIT, document_seconds=10.0, object_seconds=10.0)
     assert outcome.status == ("failed" if way.fails else "completed")
     record_property("calls", (name, faulty.calls))
-    wanted = STORED[stack.storage_server] if way.save_in == "storage" else way.calls
+    wanted = STORED[stack.storage_server] + way.streams if way.save_in == "storage" else way.calls
     assert len(faulty.calls) == wanted, faulty.calls
 
 

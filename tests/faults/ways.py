@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ class Way:
         fails: whether its task raises.
         warm: whether its instance ran the task last, at a tick of its own.
         extends: whether its lease is extended, once.
+        streams: whether its task yields its records: one call begins the upload, another sends it.
     """
 
     calls: int
@@ -33,6 +35,7 @@ class Way:
     fails: bool = False
     warm: bool = False
     extends: bool = False
+    streams: bool = False
 
 
 def storage_server() -> str:
@@ -54,6 +57,7 @@ WAYS = {
     "db, the lease is extended": Way(4, extends=True),
     "none": Way(3, save_in="none"),
     "storage": Way(STORED[storage_server()], save_in="storage"),
+    "stream": Way(STORED[storage_server()] + 1, save_in="storage", streams=True),
 }
 
 
@@ -95,12 +99,12 @@ def carry_out(
     faulty = Faulty(Fault(0))
     engine = engine_behind(faulty, clock, document_seconds=document_seconds, object_seconds=object_seconds)
 
-    def task() -> list[str]:
+    def task() -> list[str] | Iterator[str]:
         if isinstance(clock, TellingClock):
             assert clock.again.wait(30), "the extension did not come to an end"
         if way.fails:
             raise RuntimeError("as it was told")
-        return ["hit"]
+        return iter(["hit"]) if way.streams else ["hit"]
 
     options = {"save_in": way.save_in, "debug_logs": False, "deadline_seconds": 60}
     if way.warm:

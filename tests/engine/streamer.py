@@ -1,0 +1,30 @@
+"""Streams results of so many records, reads them back, tells its memory: `-m tests.engine.streamer N…`."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from shared.tasks import TaskEngine
+from tests.engine.world import TASK
+
+
+def records(number: int) -> Iterator[dict[str, Any]]:
+    """Records of about a kilobyte."""
+    for place in range(number):
+        yield {"id": place, "text": f"{place:x}" * 150, "parts": [{"n": part, "x": 0.5} for part in range(8)]}
+
+
+def main(*numbers: str) -> None:
+    """Stream so many records, then more, and print the most bytes resident until then, each time."""
+    engine = TaskEngine()
+    for number in map(int, numbers):
+        options = {"save_in": "storage", "debug_logs": False}
+        assert engine.execute_task("s", TASK, lambda number=number: records(number), options).error is None
+        assert sum(1 for _ in engine.iter_task_data(TASK)) == number
+        status = Path("/proc/self/status").read_text("ascii")  # getrusage knows of the parent's memory, too
+        print(int(status.partition("VmHWM:")[2].split()[0]) * 1024)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

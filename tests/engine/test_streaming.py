@@ -1,0 +1,550 @@
+"""Results that a task yields record by record, and results that are read so."""
+
+import asyncio
+import gzip
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.tasks import NoRecords, ResultUnavailable, TaskEngine, TaskRun, gzipped
+from tests.engine.line import Line
+from tests.engine.test_get_task_data import CONTRACT_PATH, MOMENT, original
+from tests.engine.world import TASK, HandClock, World
+from tests.faults.faulty import Fault, Faulty, HastyClock, engine_behind
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDS = [{"id": number, "name": f"ü{number}", "costs": [0.5, None, True]} for number in range(3)]
+STREAM = {"save_in": "storage"}
+
+
+def yields() -> Iterator[Any]:
+    yield from RECORDS
+
+
+def yields_with_run(run: TaskRun) -> Iterator[Any]:
+    assert run.attempt == 1
+    yield from RECORDS
+
+
+async def yields_asynchronously() -> AsyncIterator[Any]:
+    for record in RECORDS:
+        await asyncio.sleep(0)
+        yield record
+
+
+async def returns_asynchronously() -> AsyncIterator[Any]:
+    made_here = asyncio.Queue[Any]()
+    for record in RECORDS:
+        made_here.put_nowait(record)
+
+    async def in_the_same_loop() -> AsyncIterator[Any]:
+        while not made_here.empty():
+            yield await made_here.get()
+
+    waiting = asyncio.get_running_loop()
+    waiting.call_soon(lambda: None)
+    return in_the_same_loop()
+
+
+EVERY_KIND = [
+    yields,
+    yields_with_run,
+    lambda: iter(RECORDS),
+    lambda: map(dict, RECORDS),
+    yields_asynchronously,
+    returns_asynchronously,
+]
+
+
+def random_records(number: int) -> Iterator[dict[str, str]]:
+    """Records that can't be compressed to less than half, 2 KB each."""
+    import random  # noqa: PLC0415
+
+    draw = random.Random(1)
+    for _ in range(number):
+        yield {"raw": draw.randbytes(1000).hex()}
+
+
+def stored(world: World) -> bytes:
+    """The result's object as it lies in the bucket."""
+    path = world.status()["run"]["result"]["object"]
+    return bytes(world.bucket.blob(path).download_as_bytes(raw_download=True))
+
+
+@pytest.mark.parametrize("task", EVERY_KIND)
+def test_what_a_task_yields_is_its_result(engine: TaskEngine, world: World, task: Callable[..., Any]) -> None:
+    """Generator or iterator, synchronous or not: an array like any other, for every reader."""
+    assert engine.execute_task("s", TASK, task, STREAM).status == "completed"
+    result = world.status()["run"]["result"]
+    assert (result["saved_in"], result["count"]) == ("storage", len(RECORDS))
+    assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == RECORDS
+    assert TaskEngine().get_task_data_from_storage(TASK) == RECORDS
+    assert json.loads(world.bucket.blob(CONTRACT_PATH).download_as_bytes()) == RECORDS
+    assert list(engine.iter_task_data(TASK)) == RECORDS
+
+
+def test_a_record_has_a_line_of_its_own(engine: TaskEngine, world: World) -> None:
+    """The object is the bare array, one gzip member, to be put into answers as it is, and read by lines."""
+    engine.execute_task("s", TASK, yields, STREAM)
+    plain = gzip.decompress(stored(world))
+    opening, *lines, closing = plain.decode().split("\n")
+    assert (opening, closing) == ("[", "]")
+    assert [json.loads(line.removesuffix(",")) for line in lines] == RECORDS
+    assert world.status()["run"]["result"]["size_bytes"] == len(plain)
+    assert gzipped.blocks_of(stored(world)) is not None
+    payload = TaskEngine().get_task_result(TASK).payload
+    assert payload is not None
+    assert payload.json == plain
+
+
+def test_no_records_are_an_empty_array(engine: TaskEngine, world: World) -> None:
+    """A task that had nothing to yield has a result all the same."""
+    engine.execute_task("s", TASK, lambda: iter(()), STREAM)
+    assert engine.get_task_data(TASK) == list(engine.iter_task_data(TASK)) == []
+    assert world.status()["run"]["result"]["count"] == 0
+
+
+@pytest.mark.parametrize("save_in", ["db", None])
+def test_a_stream_goes_to_storage_wherever_it_was_to_go(
+    engine: TaskEngine, world: World, save_in: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A document can't be written bit by bit; the log says so."""
+    engine.execute_task("s", TASK, yields, {"save_in": save_in})
+    assert world.status()["run"]["result"]["saved_in"] == "storage"
+    assert "the result goes to Storage: it is yielded record by record" in capsys.readouterr().out
+
+
+def test_a_stream_that_is_not_to_be_saved_is_worked_off(engine: TaskEngine, world: World) -> None:
+    """Nothing is kept anywhere, be it what it may; what the task does on the way is done."""
+    done: list[object] = []
+
+    def works() -> Iterator[object]:
+        for record in ({1, 2}, object()):
+            done.append(record)
+            yield record
+
+    assert engine.execute_task("s", TASK, works, {"save_in": "none"}).status == "completed"
+    assert len(done) == 2
+    assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == []
+    assert world.objects() == set()
+
+
+@pytest.mark.parametrize("value", [RECORDS, "text", {"a": 1}, (1, 2)], ids=["list", "text", "map", "tuple"])
+def test_collections_are_no_streams(engine: TaskEngine, world: World, value: Any) -> None:
+    """Only what is an iterator already is one: the rest stays where it was asked to be."""
+    engine.execute_task("s", TASK, lambda: value, {"save_in": "db"})
+    assert world.status()["run"]["result"]["saved_in"] == "db"
+
+
+def test_this_instance_keeps_nothing_of_a_stream(engine: TaskEngine, world: World) -> None:
+    """What is streamed may be larger than its memory: its readers ask, and have the new result at once."""
+    engine.execute_task("s", TASK, lambda: ["old"])
+    engine.execute_task("s", TASK, yields, STREAM)
+    assert engine.cache.held == 0
+    assert list(engine.iter_task_data(TASK)) == RECORDS
+    assert engine.cache.held == 0
+    assert engine.get_task_data(TASK) == RECORDS
+
+
+def test_large_streams_go_in_pieces(
+    engine: TaskEngine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object of many uploads is one object, byte by byte."""
+    monkeypatch.setattr("shared.tasks.objects.CHUNK_BYTES", 1 << 18)
+    assert engine.execute_task("s", TASK, lambda: random_records(1500), STREAM).status == "completed"
+    assert len(stored(world)) > 4 << 18
+    assert json.loads(gzip.decompress(stored(world))) == list(random_records(1500))
+    assert sum(1 for _ in engine.iter_task_data(TASK)) == 1500
+
+
+def raises_at(number: int, error: BaseException | None = None, record: Any = None) -> Callable[[], Any]:
+    def task() -> Iterator[Any]:
+        yield from random_records(number)
+        if error is not None:
+            raise error
+        yield record
+
+    return task
+
+
+@pytest.mark.parametrize("before", [17, 600], ids=["before the first piece is sent", "after"])
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        (lambda n: raises_at(n, ValueError("no more")), "ValueError: no more"),
+        (lambda n: raises_at(n, record={"price": float("nan")}), "ResultNotStorable: result[{n}].price: nan"),
+        (lambda n: raises_at(n, record={"a": {1}}), "ResultNotStorable: result[{n}].a: a set has"),
+        (lambda n: raises_at(n, record=2**64), "ResultNotStorable: result[{n}]: an int beyond"),
+    ],
+    ids=["raised", "nan", "set", "large int"],
+)
+def test_a_failure_half_way_publishes_nothing(
+    engine: TaskEngine,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    before: int,
+    task: Callable[[int], Callable[[], Any]],
+    says: str,
+) -> None:
+    """No object, no result; the last good one stays, and the error is the task's, with the record's place."""
+    monkeypatch.setattr("shared.tasks.objects.CHUNK_BYTES", 1 << 18)
+    engine.execute_task("s", TASK, lambda: ["good"])
+    outcome = engine.execute_task("s", TASK, task(before), STREAM)
+    assert outcome.status == "failed"
+    assert world.status()["error"].startswith(says.replace("{n}", str(before)))
+    assert world.objects() == set()
+    assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == ["good"]
+
+
+def test_a_task_that_yields_no_more_cleans_up(engine: TaskEngine, world: World) -> None:
+    """A generator's own `finally` runs before its run is over, whatever ends it, synchronous or not."""
+    cleaned: list[str] = []
+
+    def task() -> Iterator[Any]:
+        try:
+            yield float("nan")
+        finally:
+            cleaned.append("synchronous")
+
+    async def asynchronous() -> AsyncIterator[Any]:
+        try:
+            yield float("nan")
+        finally:
+            await asyncio.sleep(0)
+            cleaned.append("asynchronous")
+
+    for each in (task, asynchronous):
+        assert engine.execute_task("s", TASK, each, STREAM).status == "failed"
+    assert cleaned == ["synchronous", "asynchronous"]
+
+
+def test_the_wish_to_end_the_process_is_no_failure_of_a_stream(engine: TaskEngine, world: World) -> None:
+    """It is recorded, and raised again."""
+    with pytest.raises(KeyboardInterrupt):
+        engine.execute_task("s", TASK, raises_at(1, KeyboardInterrupt()), STREAM)
+    assert world.status()["status"] == "failed"
+
+
+@pytest.mark.parametrize("save_in", ["storage", "none"])
+def test_a_stream_whose_run_is_lost_ends_at_its_next_record(
+    engine: TaskEngine, world: World, save_in: str
+) -> None:
+    """Another attempt holds the task: nothing is uploaded to the end, nothing published."""
+
+    went_on: list[str] = []
+
+    def task(run: TaskRun) -> Iterator[Any]:
+        world.database.document(f"nx-tasks/{TASK.value}").update({"run.token": "another's"})
+        until = time.monotonic() + 30
+        while not run.lost and time.monotonic() < until:
+            yield "as long as nobody knows"
+        yield "one more"
+        went_on.append(run.run_id)
+
+    outcome = engine.execute_task("s", TASK, task, {"save_in": save_in, "lease_seconds": 0.6})
+    assert (outcome.status, went_on) == ("lost", [])
+    assert world.objects() == set()
+
+
+@pytest.mark.parametrize("save_in", ["storage", "none"])
+def test_a_stream_ends_at_its_deadline(
+    engine: TaskEngine, world: World, clock: HandClock, save_in: str
+) -> None:
+    """It is recorded as failed in time, and uploads nothing more."""
+
+    went_on: list[int] = []
+
+    def task() -> Iterator[Any]:
+        yield 1
+        clock.ahead += 1000
+        yield 2
+        went_on.append(3)
+
+    outcome = engine.execute_task("s", TASK, task, {"save_in": save_in, "deadline_seconds": 500})
+    assert (outcome.status, went_on) == ("failed", [])
+    assert "DeadlineExceeded" in world.status()["error"]
+    assert world.objects() == set()
+
+
+def test_progress_shows_records_and_bytes(engine: TaskEngine, world: World, clock: HandClock) -> None:
+    """Readers of the history see how far a stream is, at most once a second."""
+    seen: list[Any] = []
+
+    def task(run: TaskRun) -> Iterator[Any]:
+        for number in range(4):
+            yield {"n": number}
+            seen.append(world.history()[run.run_id].get("progress"))
+            clock.ahead += 0.6
+
+    engine.execute_task("s", TASK, task, STREAM)
+    told = [None if progress is None else (progress["done"], progress["message"]) for progress in seen]
+    assert told == [None, None, (3, "27 bytes"), (3, "27 bytes")]
+
+
+def test_a_stream_that_tells_its_own_progress_is_not_talked_over(
+    engine: TaskEngine, world: World, clock: HandClock
+) -> None:
+    """A task that knows how much there is says more than a count."""
+
+    def task(run: TaskRun) -> Iterator[Any]:
+        for number in range(3):
+            run.progress(number, 3, "of three")
+            clock.ahead += 2
+            yield number
+
+    outcome = engine.execute_task("s", TASK, task, STREAM)
+    progress = world.history()[outcome.run_id]["progress"]
+    assert (progress["done"], progress["total"], progress["message"]) == (2, 3, "of three")
+
+
+def test_a_stream_s_summary_and_time_are_those_of_the_whole(
+    engine: TaskEngine, world: World, clock: HandClock
+) -> None:
+    """What a task says of its result it knows at the end; it has worked until then."""
+
+    def task(run: TaskRun) -> Iterator[Any]:
+        yield 1
+        clock.ahead += 30
+        run.summarise({"kept": 1})
+
+    outcome = engine.execute_task("s", TASK, task, STREAM)
+    assert world.status()["run"]["result"]["summary"] == {"kept": 1}
+    assert outcome.duration_seconds >= 30
+
+
+def test_storage_gone_fails_the_run_and_says_why(
+    far_engine: TaskEngine, storage_line: Line, world: World
+) -> None:
+    """A stream that could not be stored has not been published."""
+
+    def task() -> Iterator[Any]:
+        storage_line.cut()
+        yield 1
+
+    outcome = far_engine.execute_task("s", TASK, task, STREAM)
+    assert outcome.status == "failed"
+    assert world.status()["error"].startswith("ResultNotKept: Storage did not take the result")
+
+
+BEGINNING, PIECE, LAST_PIECE = 1, 2, 4
+
+
+class FaultyUploads(Faulty):
+    """Counts and strikes calls that upload, and no others."""
+
+    def _strikes(self, call: str) -> str:
+        return super()._strikes(call) if call == "upload" else ""
+
+
+def struck(at: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Stream 600 records in three pieces, one call struck; return what became of it."""
+    monkeypatch.setattr("shared.tasks.objects.CHUNK_BYTES", 1 << 18)
+    faulty = FaultyUploads(Fault(at, kind))
+    engine = engine_behind(faulty, HastyClock(), document_seconds=10.0, object_seconds=20.0)
+    outcome = engine.execute_task("s", TASK, lambda: random_records(600), STREAM)
+    assert len(faulty.calls) >= LAST_PIECE + (kind == "fail 1")
+    return outcome.error or outcome.status
+
+
+@pytest.mark.parametrize(
+    ("at", "kind"),
+    [
+        (BEGINNING, "fail 1"),
+        (BEGINNING, "lose answer"),
+        (PIECE, "fail 1"),
+        (LAST_PIECE, "fail 1"),
+        (LAST_PIECE, "lose answer"),
+    ],
+)
+def test_an_upload_outlives_a_lost_call(
+    world: World, monkeypatch: pytest.MonkeyPatch, at: int, kind: str
+) -> None:
+    """It is sent again, and its records are not asked for again; where it was taken, it is found."""
+    assert struck(at, kind, monkeypatch) == "completed"
+    assert json.loads(gzip.decompress(stored(world))) == list(random_records(600))
+
+
+def test_a_piece_that_a_server_took_twice_is_found_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage itself drops what it has already; a server that doesn't spoils no result."""
+    engine = TaskEngine()
+    engine.execute_task("s", TASK, lambda: ["good"])
+    ended = struck(PIECE, "lose answer", monkeypatch)
+    if ended == "completed":
+        assert json.loads(gzip.decompress(stored(world))) == list(random_records(600))
+    else:
+        assert "DataCorruption" in ended
+        assert world.objects() == set()
+        assert engine.get_task_data(TASK) == ["good"]
+
+
+# Reading.
+
+
+@pytest.mark.parametrize("save_in", ["db", "storage"])
+@pytest.mark.parametrize("value", [RECORDS, [], ["ü", 1, None, [1], {}]])
+def test_any_array_is_read_record_by_record(
+    engine: TaskEngine, world: World, save_in: str, value: Any
+) -> None:
+    """Streamed or not, in the document or in Storage."""
+    engine.execute_task("s", TASK, lambda: value, {"save_in": save_in})
+    assert list(TaskEngine().iter_task_data(TASK)) == value
+
+
+def test_where_there_is_no_result_there_are_no_records(engine: TaskEngine, world: World) -> None:
+    """As `get_task_data` has it: never run, nothing kept, or a text of the original's."""
+    assert list(engine.iter_task_data(TASK)) == []
+    engine.execute_task("s", TASK, lambda: None)
+    assert list(engine.iter_task_data(TASK)) == []
+    world.write(original(data="no data to save"))
+    assert list(engine.iter_task_data(TASK)) == []
+
+
+@pytest.mark.parametrize("save_in", ["db", "storage"])
+@pytest.mark.parametrize("value", [{"a": 1}, {}, "text", 5])
+def test_what_is_no_array_has_no_records(engine: TaskEngine, world: World, save_in: str, value: Any) -> None:
+    """The error tells how it is read."""
+    engine.execute_task("s", TASK, lambda: value, {"save_in": save_in})
+    with pytest.raises(NoRecords, match=r"collect_charge_cdrs: .*get_task_data"):
+        list(engine.iter_task_data(TASK))
+
+
+def test_records_of_another_implementation_are_read(engine: TaskEngine, world: World) -> None:
+    """In its document, or at the contract's path, however it is written there."""
+    world.write(original(data=[{"at": MOMENT}]))
+    assert list(engine.iter_task_data(TASK)) == [{"at": "2026-11-01T12:00:00Z"}]
+    blob = world.bucket.blob(CONTRACT_PATH)
+    blob.upload_from_string(json.dumps(RECORDS, indent=2), content_type="application/json")
+    world.write(original(data="https://storage.googleapis.com/x"))
+    assert list(engine.iter_task_data(TASK)) == RECORDS
+    blob.content_encoding = "gzip"
+    blob.upload_from_string(gzip.compress(json.dumps(RECORDS).encode()), content_type="application/json")
+    assert list(engine.iter_task_data(TASK)) == RECORDS
+    blob.delete()
+    assert list(engine.iter_task_data(TASK)) == []
+
+
+def test_a_mirror_is_not_taken_for_the_original_s_records(engine: TaskEngine, world: World) -> None:
+    """An object with a version at the contract's path is of an earlier run of this engine."""
+    engine.execute_task("s", TASK, lambda: ["ours"], STREAM)
+    world.write(original(data="https://storage.googleapis.com/x"))
+    with pytest.raises(ResultUnavailable):
+        list(engine.iter_task_data(TASK))
+
+
+def test_a_task_merges_its_last_result_into_its_next(engine: TaskEngine, world: World) -> None:
+    """It reads one object and writes another; readers see either, whole."""
+
+    def merges(run: TaskRun) -> Iterator[Any]:
+        yield from engine.iter_task_data(run.task_name)
+        assert TaskEngine().get_task_data(TASK) == RECORDS
+        yield {"id": 3}
+
+    engine.execute_task("s", TASK, yields, STREAM)
+    assert engine.execute_task("s", TASK, merges, STREAM).status == "completed"
+    assert list(engine.iter_task_data(TASK)) == engine.get_task_data(TASK) == [*RECORDS, {"id": 3}]
+
+
+def test_what_is_being_read_is_read_to_its_end(engine: TaskEngine, world: World) -> None:
+    """A result that is published meanwhile is the next reader's."""
+    engine.execute_task("s", TASK, lambda: random_records(2000), STREAM)
+    reading = engine.iter_task_data(TASK)
+    first = next(reading)
+    engine.execute_task("s", TASK, yields, STREAM)
+    assert [first, *reading] == list(random_records(2000))
+
+
+def test_a_download_that_breaks_is_taken_up_again(
+    far_engine: TaskEngine, storage_line: Line, world: World
+) -> None:
+    """A reader that takes its time loses its connection, and no record, and has none twice."""
+    TaskEngine().execute_task("s", TASK, lambda: random_records(20_000), STREAM)
+    came = []
+    for number, record in enumerate(far_engine.iter_task_data(TASK)):
+        if number in {10, 9000}:
+            storage_line.cut()
+            storage_line.mend()
+        came.append(record)
+    assert came == list(random_records(20_000))
+
+
+def test_a_download_that_can_t_go_on_never_ends_silently(
+    far_engine: TaskEngine, storage_line: Line, world: World
+) -> None:
+    """Half a result is an error, not a short result."""
+    TaskEngine().execute_task("s", TASK, lambda: random_records(20_000), STREAM)
+    reading = far_engine.iter_task_data(TASK)
+    next(reading)
+    storage_line.cut()
+    with pytest.raises(ResultUnavailable, match="could not be read to its end"):
+        list(reading)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda stored: stored[:-1],
+        lambda stored: stored[: len(stored) // 2],
+        lambda stored: stored[:-8] + b"\x00" * 8,
+        lambda _: gzip.compress(b"[\n1,\n2\n"),
+        lambda _: b"[1, 2",
+        lambda _: b"[1, 2] 3",
+        lambda _: b"[1, NaN]",
+        lambda _: b"[1 2]",
+        lambda _: b"[1,]",
+        lambda _: b"",
+    ],
+)
+def test_a_damaged_object_is_an_error_at_its_end(
+    engine: TaskEngine, world: World, damage: Callable[[bytes], bytes]
+) -> None:
+    """Whatever is wrong with it, no iteration over it ends as if it were whole."""
+    engine.execute_task("s", TASK, lambda: random_records(100), STREAM)
+    blob = world.bucket.blob(world.status()["run"]["result"]["object"])
+    blob.upload_from_string(damage(stored(world)), content_type="application/json")
+    with pytest.raises((ResultUnavailable, NoRecords)):
+        list(engine.iter_task_data(TASK))
+
+
+def test_an_object_that_is_gone_is_an_error(engine: TaskEngine, world: World) -> None:
+    """A result that S points to is never "no data"."""
+    engine.execute_task("s", TASK, yields, STREAM)
+    world.bucket.blob(world.status()["run"]["result"]["object"]).delete()
+    with pytest.raises(ResultUnavailable, match="missing"):
+        list(engine.iter_task_data(TASK))
+
+
+def test_a_result_too_large_to_be_read_at_once_says_how_it_is_read(engine: TaskEngine, world: World) -> None:
+    """Nothing of it is fetched: its size is known."""
+    engine.execute_task("s", TASK, yields, STREAM)
+    world.database.document(f"nx-tasks/{TASK.value}").update({"run.result.size_bytes": 5_000_000_000})
+    with pytest.raises(ResultUnavailable, match="iter_task_data"):
+        TaskEngine().get_task_data(TASK)
+    assert list(TaskEngine().iter_task_data(TASK)) == RECORDS
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the most memory used")
+def test_memory_does_not_grow_with_the_number_of_records(world: World) -> None:
+    """Written and read back, 200,000 records take no more of it than 2,000 do, but for buffers."""
+    grown = subprocess.run(
+        [sys.executable, "-m", "tests.engine.streamer", "2000", "200000"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        timeout=300,
+    )
+    few, many = map(int, grown.stdout.split()[-2:])
+    assert many - few < 60_000_000, (few, many)
+
+
+def test_a_run_s_tick_is_its_own_with_a_stream_too(engine: TaskEngine, world: World) -> None:
+    """A duplicate delivery yields nothing."""
+    options = {**STREAM, "scheduled_for": datetime(2026, 11, 24, 12, tzinfo=UTC)}
+    assert engine.execute_task("s", TASK, yields, options).status == "completed"
+    assert engine.execute_task("s", TASK, yields, options).status == "duplicate"
