@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from emulators.ocpi.operators import secret
+
 #: A demo project: firebase-tools refuses to reach anything real with it.
 PROJECT = "demo-nx-tasks"
 BUCKET = f"{PROJECT}.appspot.com"
@@ -23,6 +25,7 @@ class Addresses:
     storage: str
     #: Which server plays Storage: `official` or `fake-gcs`.
     storage_server: str
+    ocpi: str
 
     @property
     def callables_url(self) -> str:
@@ -55,6 +58,9 @@ class Addresses:
             "FIREBASE_AUTH_EMULATOR_HOST": self.auth,
             "CLOUD_SCHEDULER_EMULATOR_HOST": self.scheduler,
             "STORAGE_EMULATOR_HOST": f"http://{self.storage}",
+            "NX_OCPI_PEER": self.ocpi,
+            # Another's server can be pointed at: what is said before the stack starts, stands.
+            "NX_OCPI_OPERATORS": base.get("NX_OCPI_OPERATORS") or secret(self.ocpi),
             "NO_PROXY": direct,
             "no_proxy": direct,
         }
@@ -73,4 +79,5 @@ class Addresses:
             scheduler=environment["CLOUD_SCHEDULER_EMULATOR_HOST"],
             storage=environment["STORAGE_EMULATOR_HOST"].removeprefix("http://"),
             storage_server="official" if "FIREBASE_STORAGE_EMULATOR_HOST" in environment else "fake-gcs",
+            ocpi=environment["NX_OCPI_PEER"],
         )

@@ -11,25 +11,29 @@ import psutil
 from emulators.errors import StackError
 
 HOST = "127.0.0.1"
-#: Cloud Scheduler is no Firebase emulator: firebase.json has no place for it. NX_SCHEDULER_PORT moves it.
-SCHEDULER_PORT = 8123
+#: What is no Firebase emulator, and has no place in firebase.json: the variable that moves it, its port.
+OWN_PORTS = {"scheduler": ("NX_SCHEDULER_PORT", 8123), "ocpi": ("NX_OCPI_PORT", 8125)}
 
 _PARTS = ("auth", "functions", "firestore", "storage", "hub", "logging", "eventarc", "tasks")
 
 
 def read_ports(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, int]:
-    """Port by part: auth, functions, firestore, storage, hub, logging, scheduler.
+    """Port by part: auth, functions, firestore, storage, hub, logging and their kin, and those of OWN_PORTS.
 
     Args:
         root: The project's folder, with firebase.json.
-        environment: Where NX_SCHEDULER_PORT is read.
+        environment: Where the variables of OWN_PORTS are read.
     """
     configured = json.loads((root / "firebase.json").read_text("utf-8"))["emulators"]
     ports = {part: int(configured[part]["port"]) for part in _PARTS}
-    chosen = environment.get("NX_SCHEDULER_PORT") or str(SCHEDULER_PORT)
+    return ports | {part: _own_port(*own, environment) for part, own in OWN_PORTS.items()}
+
+
+def _own_port(variable: str, default: int, environment: Mapping[str, str]) -> int:
+    chosen = environment.get(variable) or str(default)
     if not chosen.isascii() or not chosen.isdigit() or not 0 < int(chosen) < 65536:
-        raise StackError(f"NX_SCHEDULER_PORT={chosen} is no port. Choose a number from 1 to 65535.")
-    return ports | {"scheduler": int(chosen)}
+        raise StackError(f"{variable}={chosen} is no port. Choose a number from 1 to 65535.")
+    return int(chosen)
 
 
 def check_free(ports: Mapping[str, int]) -> None:
@@ -47,9 +51,8 @@ def check_free(ports: Mapping[str, int]) -> None:
         if not is_free(port)
     ]
     if taken:
-        advice = (
-            "End that program, or choose another port in firebase.json (for scheduler: NX_SCHEDULER_PORT)."
-        )
+        own = ", ".join(f"for {part}: {variable}" for part, (variable, _) in OWN_PORTS.items())
+        advice = f"End that program, or choose another port in firebase.json ({own})."
         raise StackError("\n".join([*taken, advice]))
 
 

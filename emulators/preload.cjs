@@ -1,5 +1,7 @@
-// Loaded into firebase-tools before its own code, to mend two things that a person would meet here. Where another
+// Loaded into firebase-tools before its own code, to mend three things that a person would meet here. Where another
 // version has no place for a mend, it is left out, and said.
+
+const path = require("node:path");
 
 // The Auth emulator, when it starts, compiles a validator for each request of Google's Identity API: most of the time
 // that a start of the stack would take, for the ten requests that a session makes. The library can compile each at its
@@ -24,6 +26,16 @@ mend("Two functions that start together may meet", (from) => {
       return last;
     });
     return turn;
+  };
+});
+
+// For each worker firebase-tools asks Google's Secret Manager for the function's secrets, with whatever credentials it
+// finds. Secrets of the local stack are in its environment, and nothing real is asked.
+mend("Secrets will be looked for in Google's Secret Manager", (from) => {
+  const manager = require(path.join(path.dirname(from), "lib/gcp/secretManager.js"));
+  manager.accessSecretVersion = async (_project, name) => {
+    if (!process.env[name]) throw new Error(`the stack's environment has no ${name}`);
+    return process.env[name];
   };
 });
 

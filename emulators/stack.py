@@ -19,6 +19,7 @@ from emulators.environment import BUCKET, PROJECT, Addresses
 from emulators.errors import StackError
 from emulators.interruption import interruptible, pass_over_signals
 from emulators.loopback import request
+from emulators.ocpi.server import READY_AT as OCPI_READY_AT
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Long enough for a first start on a slow machine: a part that dies is noticed at once.
@@ -64,7 +65,7 @@ class Stack:
         server = storage.choose_storage(self._root, os.environ, downloads)
         if "storage" in downloads.failed:
             tell("Storage: no download possible here; using fake-gcs-server.")
-        parts = ("auth", "firestore", "functions", "scheduler", "storage")
+        parts = ("auth", "firestore", "functions", "ocpi", "scheduler", "storage")
         at = {part: f"{ports.HOST}:{self._ports[part]}" for part in parts}
         self.addresses = Addresses(**at, storage_server=server)
         self.environment = self.addresses.to_environment(self.environment)
@@ -73,6 +74,7 @@ class Stack:
         manifest = self._discover()
         if server == storage.FAKE_GCS:
             self._start("fake-gcs-server", storage.fake_gcs_command(at["storage"]), cwd=self._root)
+        self._start_ocpi()
         self._start_emulators(java, jar, with_storage=server == storage.OFFICIAL)
         self._wait_for_emulators(functions.names_in(manifest))
         self._start_scheduler(manifest, paused=paused)
@@ -164,7 +166,12 @@ class Stack:
         self._wait("Firestore", lambda: request(f"http://{at.firestore}/")[0] == 200)
         self._wait("Auth", lambda: request(f"http://{at.auth}/")[0] == 200)
         self._wait("Storage", lambda: storage.create_bucket(at.storage_server, at.storage, PROJECT, BUCKET))
+        self._wait("OCPI", lambda: request(f"http://{at.ocpi}{OCPI_READY_AT}")[0] == 200)
         self._wait("Functions", lambda: functions.are_loaded(at.functions, names, emulators))
+
+    def _start_ocpi(self) -> None:
+        port = str(self._ports["ocpi"])
+        self._start("OCPI", [sys.executable, "-m", "emulators.ocpi", "--port", port], cwd=self._root)
 
     def _start_scheduler(self, manifest: Path, *, paused: bool) -> None:
         options = {
@@ -196,6 +203,7 @@ class Stack:
         server = official if at.storage_server == storage.OFFICIAL else "fake-gcs-server"
         tell(f"  Storage          {at.storage:<16} {server}")
         tell(f"  Cloud Scheduler  {at.scheduler:<16} this project's own")
+        tell(f"  OCPI             {at.ocpi:<16} this project's own; two charge point operators")
         tell(f"  Logs             {self._work / 'logs'}")
 
 

@@ -135,7 +135,7 @@ class Project:
         names = [
             name for name, part in config["emulators"].items() if isinstance(part, dict) and "port" in part
         ]
-        self.ports = dict(zip((*names, "scheduler"), numbers, strict=True))
+        self.ports = dict(zip((*names, *ports.OWN_PORTS), numbers, strict=True))
         for name in names:
             config["emulators"][name]["port"] = self.ports[name]
         (folder / "firebase.json").write_text(json.dumps(config), "utf-8")
@@ -143,7 +143,8 @@ class Project:
 
     def launch(self, *arguments: str, **environment: str) -> Launched:
         """Start `python -m emulators` with these arguments."""
-        environment = {"NX_SCHEDULER_PORT": str(self.ports["scheduler"]), "STORAGE": "fake-gcs"} | environment
+        moved = {variable: str(self.ports[part]) for part, (variable, _) in ports.OWN_PORTS.items()}
+        environment = {**moved, "STORAGE": "fake-gcs", **environment}
         launched = Launched(self.folder, list(arguments), environment)
         self._launched.append(launched)
         return launched
@@ -162,7 +163,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A small project in a folder with a space and a letter beyond ASCII."""
     # Below the range from which the system gives ports to anybody's outgoing connections.
     first = 20000 + os.getpid() % 10000
-    free = islice(filter(ports.is_free, count(first)), 9)
+    free = islice(filter(ports.is_free, count(first)), 8 + len(ports.OWN_PORTS))
     project = Project(tmp_path_factory.mktemp("stack") / "ein Ordner für nx", list(free))
     yield project
     project.end()
@@ -170,4 +171,4 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @pytest.fixture
 def addresses() -> Addresses:
-    return Addresses("h:1", "h:2", "h:3", "h:4", "h:5", storage_server="fake-gcs")
+    return Addresses("h:1", "h:2", "h:3", "h:4", "h:5", storage_server="fake-gcs", ocpi="h:6")

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def test_ports_are_those_of_firebase_json() -> None:
-    """Each part's port has one place: firebase.json, and an environment variable for Cloud Scheduler."""
+    """Each part's port has one place: firebase.json, or an environment variable for this project's own."""
     configured = json.loads((ROOT / "firebase.json").read_text("utf-8"))["emulators"]
-    read = ports.read_ports(ROOT, {"NX_SCHEDULER_PORT": "9876"})
-    assert {name: configured[name]["port"] for name in read if name != "scheduler"} | {
-        "scheduler": 9876
-    } == read
-    assert ports.read_ports(ROOT, {})["scheduler"] == ports.SCHEDULER_PORT
+    firebase = {name: part["port"] for name, part in configured.items() if name in ports._PARTS}
+    own = {part: default for part, (_, default) in ports.OWN_PORTS.items()}
+    assert ports.read_ports(ROOT, {}) == firebase | own
+    moved = {variable: str(9876 + place) for place, (variable, _) in enumerate(ports.OWN_PORTS.values())}
+    assert ports.read_ports(ROOT, moved) == firebase | dict(zip(own, range(9876, 9999), strict=False))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

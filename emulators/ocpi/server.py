@@ -1,0 +1,210 @@
+"""Answers as charge point operators do that speak OCPI 2.2.1: from versions to locations and CDRs.
+
+Follows the specification's "Transport and format" and "Status codes": a request that reaches OCPI
+is answered with HTTP 200, and its `status_code` says how it went.
+"""
+
+import base64
+import datetime as dt
+import json
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from emulators.ocpi.data import make_cdrs, make_locations, text
+from emulators.ocpi.operators import OPERATORS, DemoOperator
+
+VERSION = "2.2.1"
+#: Where it says that it is there, to whoever asks.
+READY_AT = "/ready"
+#: Records of a page at most; X-Limit says so.
+LARGEST_PAGE = 200
+_IDLE_SECONDS = 30
+_PATH = re.compile(
+    rf"/(?P<operator>[a-z]+)/(?:(?P<top>versions|{re.escape(VERSION)})|{re.escape(VERSION)}/(?P<module>\w+)(?:/(?P<id>[^/]+))?)/?"
+)
+
+
+class AnswerError(Exception):
+    """What is answered instead: an HTTP status, an OCPI status code and its message."""
+
+    def __init__(self, http: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.http = HTTPStatus(http)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An operator with what it knows, by module; oldest first."""
+
+    operator: DemoOperator
+    records: dict[str, list[dict[str, Any]]]
+
+
+class OcpiServer(ThreadingHTTPServer):
+    """The demo's operators.
+
+    Args:
+        address: Host and port to listen on; port 0 takes a free one.
+        now: The time that their records count back from; aware.
+
+    Raises:
+        OSError: The port is in use.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], now: dt.datetime) -> None:
+        super().__init__(address, _Handler)
+        self.operators = {
+            each.name: Known(each, {"locations": make_locations(each, now), "cdrs": make_cdrs(each, now)})
+            for each in OPERATORS
+        }
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self.server_address[1])
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keeps silent: a client that went away is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = _IDLE_SECONDS
+    server: OcpiServer
+
+    def do_GET(self) -> None:
+        """Answers what is there."""
+        headers: dict[str, str] = {}
+        try:
+            data, headers = self._found()
+        except AnswerError as error:
+            self._send(error.http, {"status_code": error.code, "status_message": str(error)}, {})
+        else:
+            self._send(
+                HTTPStatus.OK, {"data": data, "status_code": 1000, "status_message": "Success"}, headers
+            )
+
+    def _refuse(self) -> None:
+        self.close_connection = True  # its body is not read
+        message = f"{self.command} is not for the Sender interfaces of locations and cdrs"
+        self._send(
+            HTTPStatus.METHOD_NOT_ALLOWED, {"status_code": 2000, "status_message": message}, {"Allow": "GET"}
+        )
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = _refuse  # noqa: N815
+
+    def _found(self) -> tuple[Any, dict[str, str]]:
+        url = urlsplit(self.path)
+        if url.path == READY_AT:
+            return sorted(self.server.operators), {}
+        path = _PATH.fullmatch(url.path)
+        known = self.server.operators.get(path["operator"]) if path else None
+        if path is None or known is None:
+            raise AnswerError(404, 2000, "there is nothing here; begin with /north/versions")
+        self._check_token(known.operator)
+        base = f"http://{self.headers['Host']}/{known.operator.name}"
+        if path["top"] == "versions":
+            return [{"version": VERSION, "url": f"{base}/{VERSION}"}], {}
+        if path["top"]:
+            return _details(base), {}
+        if path["module"] == "credentials":
+            return _credentials(known.operator, base), {}
+        records = known.records.get(path["module"])
+        if records is None:
+            raise AnswerError(404, 2000, f"there is no module {path['module']}")
+        if path["id"]:
+            return self._one(path["module"], records, path["id"]), {}
+        return _page(f"{base}/{VERSION}/{path['module']}", records, parse_qs(url.query))
+
+    def _check_token(self, operator: DemoOperator) -> None:
+        kind, _, said = self.headers.get("Authorization", "").partition(" ")
+        if kind != "Token" or said != base64.b64encode(operator.token.encode()).decode():
+            raise AnswerError(401, 2000, "the credentials token is missing or unknown")
+
+    @staticmethod
+    def _one(module: str, records: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
+        found = next((each for each in records if each["id"].lower() == wanted.lower()), None)
+        if found is None or module != "locations":  # a CDR has no address of its own here
+            raise AnswerError(404, 2003, f"unknown: {wanted}")
+        return found
+
+    def _send(self, status: HTTPStatus, envelope: dict[str, Any], headers: dict[str, str]) -> None:
+        body = json.dumps({**envelope, "timestamp": text(dt.datetime.now(dt.UTC))}).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        for name in ("X-Request-ID", "X-Correlation-ID"):
+            if self.headers.get(name):
+                self.send_header(name, self.headers[name])
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 the name is the base class's
+        """Writes nothing: a run asks often."""
+
+
+def _details(base: str) -> dict[str, Any]:
+    modules = ("credentials", "locations", "cdrs")
+    endpoints = [
+        {"identifier": each, "role": "SENDER", "url": f"{base}/{VERSION}/{each}"} for each in modules
+    ]
+    return {"version": VERSION, "endpoints": endpoints}
+
+
+def _credentials(operator: DemoOperator, base: str) -> dict[str, Any]:
+    role = {
+        "role": "CPO",
+        "business_details": {"name": f"{operator.name.title()} Charging"},
+        "party_id": operator.party_id,
+        "country_code": operator.country_code,
+    }
+    return {"token": operator.token, "url": f"{base}/versions", "roles": [role]}
+
+
+def _page(
+    url: str, records: list[dict[str, Any]], query: dict[str, list[str]]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    date_from, date_to = (_moment(query, name) for name in ("date_from", "date_to"))
+    offset, limit = _number(query, "offset", 0), min(_number(query, "limit", LARGEST_PAGE), LARGEST_PAGE)
+    matching = [
+        each
+        for each in records
+        if date_from <= each["last_updated"] and (not date_to or each["last_updated"] < date_to)
+    ]
+    headers = {"X-Total-Count": str(len(matching)), "X-Limit": str(LARGEST_PAGE)}
+    if offset + limit < len(matching) and limit:
+        filters = {name: query[name][-1] for name in ("date_from", "date_to") if name in query}
+        rest = {"offset": str(offset + limit), "limit": str(limit)}
+        following = urlencode(filters | rest, safe=":")
+        headers["Link"] = f'<{url}?{following}>; rel="next"'
+    return matching[offset : offset + limit], headers
+
+
+def _moment(query: dict[str, list[str]], name: str) -> str:
+    said = query.get(name, [""])[-1]
+    if not said:
+        return ""
+    try:
+        moment = dt.datetime.fromisoformat(said)
+    except ValueError:
+        raise AnswerError(200, 2001, f"{name} is no DateTime") from None
+    return text(moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC))
+
+
+def _number(query: dict[str, list[str]], name: str, default: int) -> int:
+    said = query.get(name, [str(default)])[-1]
+    if not re.fullmatch("[0-9]{1,9}", said):
+        raise AnswerError(200, 2001, f"{name} must be a number, not negative")
+    return int(said)

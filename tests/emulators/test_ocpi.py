@@ -1,0 +1,142 @@
+"""The local charge point operators answer as OCPI 2.2.1 says."""
+
+import base64
+import datetime as dt
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from emulators.ocpi.data import make_cdrs, make_locations
+from emulators.ocpi.operators import OPERATORS, secret
+from emulators.ocpi.server import OcpiServer
+
+NOW = dt.datetime(2026, 1, 15, 12, tzinfo=dt.UTC)
+NORTH = OPERATORS[0]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Where an operator's paths begin."""
+    server = OcpiServer(("127.0.0.1", 0), NOW)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}/{NORTH.name}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def ask(
+    url: str, token: str = NORTH.token, method: str = "GET", **parameters: str
+) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Status, envelope and headers."""
+    headers = {"Authorization": f"Token {base64.b64encode(token.encode()).decode()}", "X-Request-ID": "7"}
+    answer = requests.request(method, url, headers=headers, params=parameters, timeout=10)
+    return answer.status_code, answer.json(), dict(answer.headers)
+
+
+def test_an_endpoint_is_found_from_versions_on(url: str) -> None:
+    """Each answer is in an envelope, and names where to go on."""
+    status, versions, headers = ask(f"{url}/versions")
+    assert (status, versions["status_code"], headers["X-Request-ID"]) == (200, 1000, "7")
+    assert dt.datetime.fromisoformat(versions["timestamp"]).tzinfo is not None
+    (version,) = versions["data"]
+    assert version["version"] == "2.2.1"
+    endpoints = {each["identifier"]: each for each in ask(version["url"])[1]["data"]["endpoints"]}
+    assert {each["role"] for each in endpoints.values()} == {"SENDER"}
+    credentials = ask(endpoints["credentials"]["url"])[1]["data"]
+    assert (credentials["url"], credentials["roles"][0]["party_id"]) == (f"{url}/versions", NORTH.party_id)
+    assert ask(endpoints["locations"]["url"])[1]["data"][0]["id"] == "LOC0001"
+
+
+@pytest.mark.parametrize(
+    "path", ["/versions", "/2.2.1", "/2.2.1/locations", "/2.2.1/cdrs", "/2.2.1/credentials"]
+)
+def test_nothing_is_told_without_the_token(url: str, path: str) -> None:
+    """HTTP 401 for an unknown token, another operator's, none, and one that is not encoded."""
+    assert ask(url + path, "unknown")[:2][0] == 401
+    assert ask(url + path, OPERATORS[1].token)[0] == 401
+    assert requests.get(url + path, timeout=10).status_code == 401
+    plain = requests.get(url + path, headers={"Authorization": f"Token {NORTH.token}"}, timeout=10)
+    assert (plain.status_code, plain.json()["status_code"]) == (401, 2000)
+
+
+def test_a_list_has_pages(url: str) -> None:
+    """Each links to the next with the same filters; X-Limit and X-Total-Count are as they must be."""
+    found: list[str] = []
+    following: str | None = f"{url}/2.2.1/cdrs?limit=999&date_from=2025-12-01T00:00:00"
+    while following:
+        _, page, headers = ask(following)
+        found += [each["id"] for each in page["data"]]
+        assert headers["X-Limit"] == "200"
+        link = headers.get("Link", "")
+        assert not link or (link.endswith('>; rel="next"') and "date_from=2025-12-01T00:00:00&" in link)
+        following = link.partition("<")[2].partition(">")[0]
+    wanted = [cdr["id"] for cdr in make_cdrs(NORTH, NOW) if cdr["last_updated"] >= "2025-12-01T00:00:00Z"]
+    assert found == wanted
+    assert int(headers["X-Total-Count"]) == len(found) > 200
+
+
+def test_dates_bound_a_list(url: str) -> None:
+    """From the first on, up to the second and not including it."""
+    middle = make_cdrs(NORTH, NOW)[1000]["last_updated"]
+    total = int(ask(f"{url}/2.2.1/cdrs", limit="1")[2]["X-Total-Count"])
+    before = ask(f"{url}/2.2.1/cdrs", limit="1", date_to=middle)[2]
+    since = ask(f"{url}/2.2.1/cdrs", limit="1", date_from=middle)
+    assert int(before["X-Total-Count"]) + int(since[2]["X-Total-Count"]) == total
+    assert since[1]["data"][0]["last_updated"] == middle
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [({"date_from": "yesterday"}, "date_from"), ({"offset": "-1"}, "offset"), ({"limit": "all"}, "limit")],
+)
+def test_a_wrong_parameter_is_an_error_of_ocpi(url: str, parameters: dict[str, str], message: str) -> None:
+    """Whoever reaches OCPI has HTTP 200, and 2001 in the envelope."""
+    status, envelope, _ = ask(f"{url}/2.2.1/locations", **parameters)
+    assert (status, envelope["status_code"]) == (200, 2001)
+    assert message in envelope["status_message"]
+    assert "data" not in envelope
+
+
+def test_a_location_is_had_alone(url: str) -> None:
+    """By its id, whatever its case; one that is not there is 404 with 2003."""
+    assert ask(f"{url}/2.2.1/locations/loc0007")[1]["data"]["id"] == "LOC0007"
+    status, envelope, _ = ask(f"{url}/2.2.1/locations/LOC9999")
+    assert (status, envelope["status_code"]) == (404, 2003)
+
+
+@pytest.mark.parametrize("path", ["/2.2.1/sessions", "/2.1.1", "/", "/2.2.1/locations/a/b/c"])
+def test_what_is_not_there_is_404(url: str, path: str) -> None:
+    """With an envelope that says so."""
+    status, envelope, _ = ask(url + path)
+    assert (status, envelope["status_code"]) == (404, 2000)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_a_sender_takes_nothing(url: str, method: str) -> None:
+    """HTTP 405, and what is allowed."""
+    status, envelope, headers = ask(f"{url}/2.2.1/cdrs", method=method)
+    assert (status, envelope["status_code"], headers["Allow"]) == (405, 2000, "GET")
+
+
+def test_records_are_the_same_every_time() -> None:
+    """A few hundred locations and some thousand CDRs, with no chance in them but the clock."""
+    assert sum(each.locations for each in OPERATORS) == 350
+    assert sum(len(make_cdrs(each, NOW)) for each in OPERATORS) == 4000
+    for make in (make_locations, make_cdrs):
+        assert make(NORTH, NOW) == make(NORTH, NOW)
+        later = make(NORTH, NOW + dt.timedelta(days=1))
+        assert [each["id"] for each in later] == [each["id"] for each in make(NORTH, NOW)]
+
+
+def test_the_setting_names_every_operator() -> None:
+    """Each with its own token."""
+    said = json.loads(secret("127.0.0.1:1"))
+    assert [each["name"] for each in said] == ["north", "south"]
+    assert said[0]["url"] == "http://127.0.0.1:1/north/versions"
+    assert len({each["token"] for each in said}) == 2
