@@ -1,0 +1,179 @@
+"""All operators side by side: each read to its end into a spool of its own, or failed and told.
+
+What an operator sent before it failed is not used: newer records with older ones missing would
+hide these from the next run.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from shared.collectors.ocpi.client import OcpiClient
+from shared.collectors.ocpi.errors import NoOperatorAnswered, OcpiError, SetAside
+from shared.collectors.ocpi.spool import Spool
+from shared.collectors.ocpi.transport import Limits, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    import msgspec
+
+    from shared.collectors.ocpi.operators import Operator
+    from shared.collectors.ocpi.reading import Checked
+    from shared.tasks import TaskRun
+
+#: Operators that are read at the same time.
+PARALLEL = 4
+#: Share of a run's time that operators have; the rest is for merging and keeping the result.
+TIME_SHARE = 0.6
+#: Records set aside of which an operator's summary tells the reason.
+REASONS = 5
+#: The field of each record that says from which operator it came.
+OPERATOR_FIELD = "nx_operator"
+
+
+#: Checks one record of an operator that speaks this version of OCPI, or raises SetAside.
+Reader: TypeAlias = "Callable[[msgspec.Raw, str], Checked[Any]]"
+
+
+@dataclass(slots=True)
+class Crawl:
+    """What became of one operator.
+
+    Attributes:
+        operator: its name.
+        spool: its records; of no use where it failed.
+        set_aside: records that were not as OCPI wants them.
+        reasons: for the first of these, id and reason.
+        error: why it failed; empty where it did not.
+        total: what X-Total-Count said last; None where it said nothing.
+    """
+
+    operator: str
+    spool: Spool
+    set_aside: int = 0
+    reasons: list[dict[str, str]] = field(default_factory=list)
+    error: str = ""
+    total: int | None = None
+
+    @property
+    def read(self) -> int:
+        """Records that came, good and bad."""
+        return self.spool.count + self.set_aside
+
+    def told(self) -> dict[str, Any]:
+        """Return what a summary says of it."""
+        said: dict[str, Any] = {"name": self.operator, "state": "failed" if self.error else "read"}
+        said |= {"records": self.spool.count, "set_aside": self.set_aside}
+        if self.error:
+            return said | {"error": self.error}
+        if self.total is not None and self.total != self.read:
+            said |= {"total_said": self.total}  # it counts otherwise than it sends
+        return said
+
+
+def crawl(
+    operators: Sequence[Operator],
+    module: str,
+    read: Reader,
+    run: TaskRun,
+    folder: Path,
+    *,
+    since: Callable[[str], datetime | None] = lambda _: None,
+    limits: Limits | None = None,
+) -> list[Crawl]:
+    """Read a module of all operators.
+
+    Args:
+        operators: whom to ask.
+        module: "locations" or "cdrs".
+        read: checks one record.
+        run: told how far it is; its end ends the reading.
+        folder: where spools go.
+        since: from an operator's name, the oldest last update that is wanted, UTC; None is all.
+        limits: how far operators are borne with.
+
+    Returns:
+        What became of each, in their order.
+
+    Raises:
+        NoOperatorAnswered: all have failed.
+        RunLost, DeadlineExceeded: the run has ended.
+    """
+    crawls = [Crawl(each.name, Spool(folder, each.name)) for each in operators]
+    stop = threading.Event()
+    ends_at = time.monotonic() + run.remaining() * TIME_SHARE
+    with ThreadPoolExecutor(PARALLEL, thread_name_prefix=module) as threads:
+        try:
+            at_work = {
+                threads.submit(
+                    contextvars.copy_context().run,
+                    _crawl_one,
+                    one,
+                    Transport(operator, limits or Limits(), ends_at, stop),
+                    operator.url,
+                    module,
+                    read,
+                    since(operator.name),
+                )
+                for operator, one in zip(operators, crawls, strict=True)
+            }
+            _attend(at_work, crawls, run)
+        finally:
+            stop.set()
+    for one in crawls:
+        if one.error:
+            run.log.warning(
+                "operator failed, its last good records stay", operator=one.operator, error=one.error
+            )
+        elif one.set_aside:
+            run.log.warning(
+                "records set aside", operator=one.operator, count=one.set_aside, first=one.reasons[0]
+            )
+    if all(one.error for one in crawls):
+        told = "; ".join(f"{one.operator}: {one.error}" for one in crawls)
+        raise NoOperatorAnswered(f"no operator could be read: {told[:2000]}")
+    return crawls
+
+
+def _attend(at_work: set[Future[None]], crawls: list[Crawl], run: TaskRun) -> None:
+    """Wait for all, tell how far they are, and notice when the run has ended."""
+    while at_work:
+        done, at_work = wait(at_work, timeout=0.5, return_when=FIRST_COMPLETED)
+        run.progress(sum(one.read for one in crawls), message="reading operators")
+        for one in done:
+            one.result()
+
+
+def _crawl_one(
+    one: Crawl, transport: Transport, url: str, module: str, read: Reader, since: datetime | None
+) -> None:
+    client = OcpiClient(transport, url)
+    try:
+        for page in client.pages(client.endpoint(module), date_from=since):
+            one.total = page.total if page.total is not None else one.total
+            for raw in page.records:
+                _take(one, raw, client.version, read)
+    except OcpiError as error:
+        one.error = str(error)
+    finally:
+        transport.close()
+
+
+def _take(one: Crawl, raw: msgspec.Raw, version: str, read: Reader) -> None:
+    try:
+        checked = read(raw, version)
+    except SetAside as aside:
+        one.set_aside += 1
+        if len(one.reasons) < REASONS:
+            one.reasons.append({"record": aside.record, "reason": aside.reason})
+        return
+    checked.record[OPERATOR_FIELD] = one.operator
+    one.spool.add(checked.key, checked.updated, checked.record)

@@ -1,0 +1,117 @@
+"""Who is asked: the charge point operators in the secret NX_OCPI_OPERATORS, each with its own token.
+
+The secret's value is shown by no error and no log; neither is an operator's `repr`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import msgspec
+
+from shared import settings
+
+#: The secret: a JSON list of objects with the fields of `Operator`.
+SETTING = "NX_OCPI_OPERATORS"
+_EXAMPLE = '[{"name": "north", "url": "https://ocpi.example.com/versions", "token": "…"}]'
+_FIELDS = "name, url, token, origins, plain_token"
+
+_Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]+$", max_length=40)]
+
+
+class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One charge point operator.
+
+    Attributes:
+        name: what logs, summaries and records call it.
+        url: its version information endpoint, `https://…/versions`.
+        token: the credentials token (`CREDENTIALS_TOKEN_C`) that it gave out, as it is: not encoded.
+        origins: further origins (`https://host[:port]`) that may be sent the token, for an operator
+            whose endpoints are elsewhere than its versions.
+        plain_token: send the token as it is, as operators of before OCPI 2.2-d2 want it, and not in Base64.
+    """
+
+    name: _Name
+    url: str
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    origins: tuple[str, ...] = ()
+    plain_token: bool = False
+
+    def __repr__(self) -> str:
+        return f"Operator({self.name})"
+
+    def may_ask(self, url: str) -> bool:
+        """Tell whether a URL is of an origin that may be sent the token."""
+        origin = origin_of(url)
+        return origin is not None and origin in map(origin_of, (self.url, *self.origins))
+
+
+def parse(said: str) -> tuple[Operator, ...]:
+    """Return the operators that the secret names.
+
+    Args:
+        said: the secret's value.
+
+    Raises:
+        SettingMissing: there is none.
+        SettingInvalid: it is no such list, names an operator twice, or has a URL that can't be used; the
+            text names the variable and the place, and shows no value.
+    """
+    if not said.strip():
+        raise settings.SettingMissing(f"{SETTING} is not set: set this secret to {_EXAMPLE}")
+    try:
+        operators = msgspec.json.decode(said, type=tuple[Operator, ...])
+    except msgspec.ValidationError as error:
+        why = str(error)
+        if "unknown field" in why:  # its name may be a token in the wrong place
+            why = (
+                f"an unknown field{why[why.rfind(' - at') :] if ' - at' in why else ''}; there are {_FIELDS}"
+            )
+        raise settings.SettingInvalid(f"{SETTING}: {why}; set it to {_EXAMPLE}") from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise settings.SettingInvalid(f"{SETTING} is no JSON: set it to {_EXAMPLE}") from None
+    names = [operator.name for operator in operators]
+    if not operators or len(set(names)) < len(names):
+        raise settings.SettingInvalid(f"{SETTING}: name at least one operator, and none twice")
+    for operator in operators:
+        for url in (operator.url, *operator.origins):
+            _check_url(operator.name, url)
+    return operators
+
+
+def origin_of(url: str) -> tuple[str, str, int] | None:
+    """Return scheme, host and port of an HTTP URL; None of anything else."""
+    parts = _split(url)
+    if parts is None or parts.hostname is None or parts.scheme not in {"http", "https"}:
+        return None
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def resolve(base: str, url: str) -> str:
+    """Return where a URL leads from a page; nowhere, as empty text, where it is none."""
+    try:
+        return urljoin(base, url)
+    except ValueError:
+        return ""
+
+
+def _check_url(name: str, url: str) -> None:
+    parts, origin = _split(url), origin_of(url)
+    if parts is None or origin is None or parts.username is not None:
+        raise settings.SettingInvalid(
+            f"{SETTING}: {name} has a URL that is none: use https://host/path, without user and password"
+        )
+    if parts.scheme == "http" and settings.in_cloud():
+        raise settings.SettingInvalid(
+            f"{SETTING}: {name} has an http:// URL, on which everybody can read its token: use https://"
+        )
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # is looked at only now
+    except ValueError:
+        return None
+    return parts

@@ -1,0 +1,199 @@
+"""The objects of OCPI 2.2.1's Locations and CDRs modules: their required fields and types.
+
+Fields that are not here are allowed and stay in the record. Lengths are held where a value is
+an identity; a name that is too long is no reason to lose what it names. Plugs (`standard`) and
+dimensions are any text: new ones appear faster than versions of OCPI.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003  (msgspec reads the annotations)
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+#: CiString: printable ASCII, case-insensitive.
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=36, pattern="^[ -~]*$")]
+#: The id of a CDR may have something appended.
+CdrId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=39, pattern="^[ -~]*$")]
+CountryCode: TypeAlias = Annotated[str, Meta(min_length=2, max_length=2, pattern="^[A-Za-z]*$")]
+PartyId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=3, pattern="^[ -~]*$")]
+Currency: TypeAlias = Annotated[str, Meta(min_length=3, max_length=3, pattern="^[A-Z]*$")]
+#: A JSON number. (A Decimal would take text as well.)
+Number: TypeAlias = int | float
+Text: TypeAlias = str
+NotEmpty: TypeAlias = Annotated[str, Meta(min_length=1)]
+
+EvseStatus: TypeAlias = Literal[
+    "AVAILABLE",
+    "BLOCKED",
+    "CHARGING",
+    "INOPERATIVE",
+    "OUTOFORDER",
+    "PLANNED",
+    "REMOVED",
+    "RESERVED",
+    "UNKNOWN",
+]
+PowerType: TypeAlias = Literal["AC_1_PHASE", "AC_2_PHASE", "AC_2_PHASE_SPLIT", "AC_3_PHASE", "DC"]
+ConnectorFormat: TypeAlias = Literal["SOCKET", "CABLE"]
+TokenType: TypeAlias = Literal["AD_HOC_USER", "APP_USER", "OTHER", "RFID"]
+AuthMethod: TypeAlias = Literal["AUTH_REQUEST", "COMMAND", "WHITELIST"]
+
+
+class GeoLocation(Struct):
+    """8.4.14; decimal degrees, as text."""
+
+    latitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,2}\.[0-9]{1,17}$")]
+    longitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,3}\.[0-9]{1,17}$")]
+
+
+class Connector(Struct, kw_only=True):
+    """8.3.3."""
+
+    id: Id
+    standard: NotEmpty
+    format: ConnectorFormat
+    power_type: PowerType
+    max_voltage: int
+    max_amperage: int
+    max_electric_power: int | None = None
+    tariff_ids: list[str] | None = None
+    terms_and_conditions: Text | None = None
+    last_updated: datetime
+
+
+class Evse(Struct, kw_only=True):
+    """8.3.2."""
+
+    uid: Id
+    evse_id: Text | None = None
+    status: EvseStatus
+    capabilities: list[str] | None = None
+    connectors: Annotated[list[Connector], Meta(min_length=1)]
+    floor_level: Text | None = None
+    coordinates: GeoLocation | None = None
+    physical_reference: Text | None = None
+    parking_restrictions: list[str] | None = None
+    last_updated: datetime
+
+
+class Location(Struct, kw_only=True):
+    """8.3.1."""
+
+    country_code: CountryCode
+    party_id: PartyId
+    id: Id
+    publish: bool
+    publish_allowed_to: list[dict[str, Any]] | None = None
+    name: Text | None = None
+    address: Text
+    city: Text
+    postal_code: Text | None = None
+    state: Text | None = None
+    country: Text
+    coordinates: GeoLocation
+    parking_type: Text | None = None
+    evses: list[Evse] | None = None
+    operator: dict[str, Any] | None = None
+    facilities: list[str] | None = None
+    time_zone: NotEmpty
+    charging_when_closed: bool | None = None
+    last_updated: datetime
+
+
+class Price(Struct):
+    """16.5."""
+
+    excl_vat: Number
+    incl_vat: Number | None = None
+
+
+class CdrToken(Struct, kw_only=True):
+    """10.4.5."""
+
+    country_code: CountryCode
+    party_id: PartyId
+    uid: Id
+    type: TokenType
+    contract_id: Id
+
+
+class CdrToken22(CdrToken, kw_only=True):
+    """The same in OCPI 2.2, which does not say whose it is."""
+
+    country_code: CountryCode | None = None  # type: ignore[assignment]
+    party_id: PartyId | None = None  # type: ignore[assignment]
+
+
+class CdrLocation(Struct, kw_only=True):
+    """10.4.4."""
+
+    id: Id
+    name: Text | None = None
+    address: Text
+    city: Text
+    postal_code: Text | None = None
+    country: Text
+    coordinates: GeoLocation
+    evse_uid: Id
+    evse_id: NotEmpty
+    connector_id: Id
+    connector_standard: NotEmpty
+    connector_format: ConnectorFormat
+    connector_power_type: PowerType
+
+
+class CdrDimension(Struct):
+    """10.4.2."""
+
+    type: NotEmpty
+    volume: Number
+
+
+class ChargingPeriod(Struct, kw_only=True):
+    """10.4.6."""
+
+    start_date_time: datetime
+    dimensions: Annotated[list[CdrDimension], Meta(min_length=1)]
+    tariff_id: Text | None = None
+
+
+class Cdr(Struct, kw_only=True):
+    """10.3.1."""
+
+    country_code: CountryCode
+    party_id: PartyId
+    id: CdrId
+    start_date_time: datetime
+    end_date_time: datetime
+    session_id: Text | None = None
+    cdr_token: CdrToken
+    auth_method: AuthMethod
+    authorization_reference: Text | None = None
+    cdr_location: CdrLocation
+    meter_id: Text | None = None
+    currency: Currency
+    tariffs: list[dict[str, Any]] | None = None
+    charging_periods: Annotated[list[ChargingPeriod], Meta(min_length=1)]
+    signed_data: dict[str, Any] | None = None
+    total_cost: Price
+    total_fixed_cost: Price | None = None
+    total_energy: Number
+    total_energy_cost: Price | None = None
+    total_time: Number
+    total_time_cost: Price | None = None
+    total_parking_time: Number | None = None
+    total_parking_cost: Price | None = None
+    total_reservation_cost: Price | None = None
+    remark: Text | None = None
+    invoice_reference_id: Text | None = None
+    credit: bool | None = None
+    credit_reference_id: CdrId | None = None
+    last_updated: datetime
+
+
+class Cdr22(Cdr, kw_only=True):
+    """The same in OCPI 2.2."""
+
+    cdr_token: CdrToken22

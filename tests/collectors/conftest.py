@@ -1,0 +1,38 @@
+"""The demo's charge point operators, in this process: what the collectors talk to."""
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from emulators.ocpi.operators import secret
+from emulators.ocpi.server import OcpiServer
+from shared.collectors.ocpi.operators import Operator, parse
+
+#: When the demo's records count back from.
+DEMO_NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def demo_operators() -> Iterator[OcpiServer]:
+    """The operators of the local stack."""
+    server = OcpiServer(("127.0.0.1", 0), DEMO_NOW)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def north(demo_operators: OcpiServer) -> Operator:
+    """One of them, as a setting names it."""
+    return parse(secret(f"127.0.0.1:{demo_operators.port}"))[0]
+
+
+@pytest.fixture
+def both(demo_operators: OcpiServer) -> tuple[Operator, ...]:
+    """Both of them."""
+    return parse(secret(f"127.0.0.1:{demo_operators.port}"))

@@ -1,0 +1,116 @@
+"""Who is asked: read from one secret, which no error shows."""
+
+import json
+from typing import Any
+
+import pytest
+
+from shared.collectors.ocpi.operators import Operator, origin_of, parse
+from shared.settings import SettingInvalid, SettingMissing
+
+NORTH = {"name": "north", "url": "https://ocpi.example.com/versions", "token": "s3cret-of-north"}
+
+
+def test_operators_are_those_of_the_secret() -> None:
+    """Each with its own token; what is not said has its default."""
+    south = {
+        "name": "south",
+        "url": "https://south.example.com:8443/ocpi/versions",
+        "token": "other",
+        "origins": ["https://data.south.example.com"],
+        "plain_token": True,
+    }
+    north, second = parse(json.dumps([NORTH, south]))
+    assert (north.name, north.token, north.origins, north.plain_token) == (
+        "north",
+        "s3cret-of-north",
+        (),
+        False,
+    )
+    assert (second.token, second.origins, second.plain_token) == (
+        "other",
+        ("https://data.south.example.com",),
+        True,
+    )
+
+
+@pytest.mark.parametrize("said", ["", "  \n"])
+def test_a_missing_secret_is_named(said: str) -> None:
+    """The error says which to set, and to what."""
+    with pytest.raises(SettingMissing, match=r"NX_OCPI_OPERATORS is not set.*\"token\""):
+        parse(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "s3cret-of-north",
+        '{"north": "s3cret-of-north"}',
+        "[]",
+        json.dumps([NORTH, NORTH]),
+        json.dumps([{**NORTH, "token": ["s3cret-of-north"]}]),
+        json.dumps([{**NORTH, "s3cret-of-north": 1}]),
+        json.dumps([{**NORTH, "token": ""}]),
+        json.dumps([{**NORTH, "name": "s3cret-of-north /"}]),
+        json.dumps([{"name": "north", "token": "s3cret-of-north"}]),
+        json.dumps([{**NORTH, "url": "ftp://s3cret-of-north"}]),
+        json.dumps([{**NORTH, "url": "https://u:s3cret-of-north@ocpi.example.com"}]),
+        json.dumps([{**NORTH, "url": "https://[s3cret-of-north"}]),
+        json.dumps([{**NORTH, "url": "https://ocpi.example.com:s3cret-of-north"}]),
+        json.dumps([{**NORTH, "origins": ["s3cret-of-north"]}]),
+        '["\\ud800s3cret-of-north"]',
+        "[" * 5000,
+    ],
+    ids=range(16),
+)
+def test_what_is_no_list_of_operators_is_refused_and_not_shown(said: str) -> None:
+    """The error names the variable; whatever was put into it may be a token."""
+    with pytest.raises(SettingInvalid, match="NX_OCPI_OPERATORS") as refused:
+        parse(said)
+    assert "s3cret" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_a_token_is_sent_in_clear_on_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the cloud an http:// URL is refused; on this machine it will do."""
+    said = json.dumps([{**NORTH, "url": "http://ocpi.example.com/versions"}])
+    monkeypatch.delenv("K_REVISION", raising=False)
+    assert parse(said)
+    monkeypatch.setenv("K_REVISION", "collect-00001-abc")
+    with pytest.raises(SettingInvalid, match="north has an http:// URL"):
+        parse(said)
+
+
+def test_an_operator_is_shown_without_its_token() -> None:
+    """In a traceback, say."""
+    (north,) = parse(json.dumps([NORTH]))
+    assert repr(north) == str(north) == f"{[north]!r}"[1:-1] == "Operator(north)"
+
+
+@pytest.mark.parametrize(
+    ("url", "may"),
+    [
+        ("https://ocpi.example.com/cdrs?x=1", True),
+        ("https://OCPI.example.com:443/", True),
+        ("https://ocpi.example.com:8443/", False),
+        ("http://ocpi.example.com/", False),
+        ("https://ocpi.example.com.evil.example/", False),
+        ("https://ocpi.example.com@evil.example/", False),
+        ("https://evil.example/ocpi.example.com", False),
+        ("https://data.example.com/x", True),
+        ("//ocpi.example.com/", False),
+        ("", False),
+        ("https://[", False),
+        ("file:///etc/passwd", False),
+    ],
+)
+def test_only_its_own_origins_may_have_the_token(url: str, may: bool) -> None:
+    """Scheme, host and port must be those of its versions, or named."""
+    known: dict[str, Any] = {**NORTH, "origins": ("https://data.example.com",)}
+    assert Operator(**known).may_ask(url) is may
+
+
+def test_an_origin_has_a_port_even_unsaid() -> None:
+    """443 and 80 go without saying."""
+    assert origin_of("https://h/x") == ("https", "h", 443)
+    assert origin_of("http://h/x") == ("http", "h", 80)
