@@ -168,6 +168,22 @@ def calls_per_minute() -> int:
     return int(said)
 
 
+#: Calendar months for which charge detail records are kept, where NX_CDR_MONTHS does not say.
+CDR_MONTHS = 13
+
+
+def cdr_months() -> int:
+    """Return the calendar months, this one included, for which CDRs are kept: NX_CDR_MONTHS.
+
+    Raises:
+        SettingInvalid: it is no number from 1 to 120.
+    """
+    said = os.environ.get("NX_CDR_MONTHS", str(CDR_MONTHS))
+    if not re.fullmatch("[0-9]{1,3}", said) or not 1 <= int(said) <= 120:
+        raise SettingInvalid(f"NX_CDR_MONTHS is {said!r}: set it to a whole number of months from 1 to 120")
+    return int(said)
+
+
 def _firebase_config() -> dict[str, str]:
     """Return what Firebase tells a function of its project; empty where there is none."""
     text = os.environ.get("FIREBASE_CONFIG", "")

@@ -8,6 +8,7 @@ NAMES = (
     "GOOGLE_CLOUD_PROJECT",
     "GCLOUD_PROJECT",
     "FIREBASE_CONFIG",
+    "NX_CDR_MONTHS",
     "NX_TASKS_BUCKET",
     "NX_TASKS_APP_CHECK",
     "NX_TASKS_CALLS_PER_MINUTE",
@@ -93,6 +94,17 @@ def test_calls_have_a_limit_unless_it_is_off(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("NX_TASKS_CALLS_PER_MINUTE", said)
         with pytest.raises(settings.SettingInvalid, match=r"NX_TASKS_CALLS_PER_MINUTE is .*: set it to a"):
             settings.calls_per_minute()
+
+
+def test_cdrs_are_kept_for_so_many_months(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirteen, for a year and its anniversary; what is no number of months is an error that names it."""
+    assert settings.cdr_months() == settings.CDR_MONTHS == 13
+    monkeypatch.setenv("NX_CDR_MONTHS", "120")
+    assert settings.cdr_months() == 120
+    for said in ("", "0", "-1", "1.5", "121", "a year", "٣"):
+        monkeypatch.setenv("NX_CDR_MONTHS", said)
+        with pytest.raises(settings.SettingInvalid, match=r"NX_CDR_MONTHS is .*: set it to a whole number"):
+            settings.cdr_months()
 
 
 def test_the_cloud_has_no_auth_emulator(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,37 @@
+"""Every hour: what was charged, and for how much? The result is in Storage, and for operators alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from functions.delivery import scheduled_task
+from functions.secrets import OCPI_OPERATORS
+from shared import settings
+from shared.collectors import charge_cdrs
+from shared.collectors.ocpi import operators
+from shared.tasks import TaskName, TaskSpec, iter_task_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shared.tasks import TaskRun
+
+SPEC = TaskSpec(
+    TaskName.collect_charge_cdrs,
+    schedule="37 * * * *",
+    deadline_seconds=1_500,
+    save_in="storage",
+    roles=("operator",),  # who charged when and where is not for every viewer
+)
+
+settings.cdr_months()  # a value that means nothing ends the deployment
+
+
+@scheduled_task(SPEC, memory=1024, secrets=[OCPI_OPERATORS])
+def collect_charge_cdrs(run: TaskRun) -> Iterator[dict[str, Any]]:
+    """Collect the charge detail records of all operators."""
+    asked = operators.parse(OCPI_OPERATORS.value)
+    last = partial(iter_task_data, SPEC.name)
+    return charge_cdrs.collect(asked, last, run, now=datetime.now(UTC), months=settings.cdr_months())

@@ -1,0 +1,29 @@
+"""Every two hours: where can cars be charged? The result is in Storage."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from functions.delivery import scheduled_task
+from functions.secrets import OCPI_OPERATORS
+from shared.collectors import charge_locations
+from shared.collectors.ocpi import operators
+from shared.tasks import TaskName, TaskSpec, iter_task_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shared.tasks import TaskRun
+
+# OCPI asks pulling parties to "think in hours, not minutes", and not to come all on the hour.
+SPEC = TaskSpec(
+    TaskName.collect_charge_locations, schedule="7 */2 * * *", deadline_seconds=1_500, save_in="storage"
+)
+
+
+@scheduled_task(SPEC, memory=1024, secrets=[OCPI_OPERATORS])
+def collect_charge_locations(run: TaskRun) -> Iterator[dict[str, Any]]:
+    """Collect the locations of all operators."""
+    asked = operators.parse(OCPI_OPERATORS.value)
+    return charge_locations.collect(asked, partial(iter_task_data, SPEC.name), run)

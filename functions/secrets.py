@@ -1,0 +1,10 @@
+"""Secrets that more than one function reads. Each is bound to those functions alone, by their `secrets`."""
+
+from firebase_functions.params import SecretParam
+
+from shared.collectors.ocpi import operators
+
+OCPI_OPERATORS = SecretParam(
+    operators.SETTING,
+    description='Charge point operators, a JSON list of {"name", "url" (of /versions), "token"}.',
+)

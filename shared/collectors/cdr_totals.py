@@ -1,0 +1,82 @@
+"""Sums up CDRs: energy, time and cost, exactly, by operator, month and currency.
+
+A number counts as the decimal that its record shows. Sums are text: JSON's readers would round them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shared.collectors.charge_cdrs import Facts
+
+#: Digits enough for the sum of any number of amounts.
+_EXACT = Context(prec=100)
+
+
+@dataclass(slots=True)
+class Total:
+    """A sum.
+
+    Attributes:
+        cdrs: how many CDRs.
+        energy: kWh.
+        time: hours.
+        cost: excluding VAT, which not every CDR tells.
+    """
+
+    cdrs: int = 0
+    energy: Decimal = Decimal(0)
+    time: Decimal = Decimal(0)
+    cost: Decimal = Decimal(0)
+
+    def add(self, cdrs: int, energy: Decimal, time: Decimal, cost: Decimal) -> None:
+        """Add to it."""
+        self.cdrs += cdrs
+        self.energy = _EXACT.add(self.energy, energy)
+        self.time = _EXACT.add(self.time, time)
+        self.cost = _EXACT.add(self.cost, cost)
+
+    def told(self) -> dict[str, Any]:
+        """Return what a summary says of it."""
+        return {
+            "cdrs": self.cdrs,
+            "energy_kwh": f"{self.energy:f}",
+            "time_hours": f"{self.time:f}",
+            "cost_excl_vat": f"{self.cost:f}",
+        }
+
+
+class Totals:
+    """Sums by operator, month and currency."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, str, str], Total] = {}
+
+    def add(self, cdr: Facts) -> None:
+        """Add a CDR that nothing cancels."""
+        numbers = (cdr.total_energy, cdr.total_time, cdr.total_cost.excl_vat)
+        group = (cdr.month, cdr.nx_operator, cdr.currency)
+        self._sums.setdefault(group, Total()).add(1, *(Decimal(str(number)) for number in numbers))
+
+    def by_operator_and_month(self) -> list[dict[str, Any]]:
+        """Return a row for each operator, month and currency, the latest month first."""
+        groups = sorted(sorted(self._sums), key=lambda group: group[0], reverse=True)
+        return [
+            {
+                "month": month,
+                "operator": operator,
+                "currency": currency,
+                **self._sums[month, operator, currency].told(),
+            }
+            for month, operator, currency in groups
+        ]
+
+    def overall(self) -> list[dict[str, Any]]:
+        """Return a row for each currency."""
+        sums: dict[str, Total] = {}
+        for (_, _, currency), each in self._sums.items():
+            sums.setdefault(currency, Total()).add(each.cdrs, each.energy, each.time, each.cost)
+        return [{"currency": currency, **sums[currency].told()} for currency in sorted(sums)]

@@ -1,0 +1,162 @@
+"""The charging locations of all operators, by OCPI (task `collect_charge_locations`).
+
+Each run reads the full set. Of two records of one (country_code, party_id, id) the newer
+`last_updated` wins. What was deleted is left out: in OCPI an EVSE is deleted by the status REMOVED, and a
+location by having no other EVSEs left. `publish` stays as it was given: who shows a location must
+respect it. Each record has one field more than it came with, `nx_operator`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from shared.collectors.ocpi.crawl import OPERATOR_FIELD, Crawl, crawl
+from shared.collectors.ocpi.reading import Checked, in_utc, key_of, read
+from shared.collectors.ocpi.records import Location
+from shared.collectors.ocpi.spool import Spool, newest
+from shared.collectors.ocpi.summary import fit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from shared.collectors.ocpi.operators import Operator
+    from shared.collectors.ocpi.transport import Limits
+    from shared.tasks import TaskRun
+
+#: Upper bounds, in kW, of the powers that are counted together; what is above the last is `over_…`.
+POWER_BOUNDS_KW = (3.7, 7.4, 11, 22, 50, 150, 350)
+#: Phases that a connector's voltage counts for (8.3.3: "line to neutral for AC_3_PHASE").
+_PHASES = {"AC_1_PHASE": 1, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2, "AC_3_PHASE": 3, "DC": 1}
+
+_DECODER = msgspec.json.Decoder(Location)
+
+
+def collect(
+    operators: Sequence[Operator],
+    previous: Callable[[], Iterable[dict[str, Any]]],
+    run: TaskRun,
+    *,
+    limits: Limits | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield every location, ordered by key.
+
+    Args:
+        operators: whom to ask.
+        previous: reads the last good result, of which a failing operator keeps its records.
+        run: told how far the work is, and what came of it.
+        limits: how far operators are borne with.
+
+    Raises:
+        NoOperatorAnswered: all have failed.
+        RunLost, DeadlineExceeded: the run has ended.
+    """
+    with tempfile.TemporaryDirectory(prefix="nx-locations-") as made:
+        folder = Path(made)
+        crawls = crawl(operators, "locations", read_location, run, folder, limits=limits)
+        kept = _keep(previous, {one.operator for one in crawls if one.error}, folder)
+        counts = Counts()
+        spools = [kept, *(one.spool for one in crawls if not one.error)]
+        for entry in newest(*(spool.entries() for spool in spools)):
+            location = without_removed(entry.record)
+            counts.add(location)
+            if location is not None:
+                yield location
+        run.summarise(summarise(crawls, kept.count, counts))
+
+
+def read_location(raw: msgspec.Raw, _version: str) -> Checked[Location]:
+    """Check one location."""
+    return read(raw, _DECODER)
+
+
+def without_removed(location: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a location without the EVSEs that were removed; None where no EVSE is left."""
+    evses = [evse for evse in location.get("evses") or () if evse["status"] != "REMOVED"]
+    return {**location, "evses": evses} if evses else None
+
+
+def watts(connector: dict[str, Any]) -> int:
+    """Return the power of a connector: what it says, else what voltage, current and phases make."""
+    most: int | None = connector.get("max_electric_power")
+    if most is not None:
+        return most
+    power: int = connector["max_voltage"] * connector["max_amperage"] * _PHASES[connector["power_type"]]
+    return power
+
+
+def power_class(power: int) -> str:
+    """Return the powers, in watts, that this one is counted with."""
+    for bound in POWER_BOUNDS_KW:
+        if power <= bound * 1000:
+            return f"up_to_{bound:g}_kw"
+    return f"over_{POWER_BOUNDS_KW[-1]:g}_kw"
+
+
+class Counts:
+    """EVSEs and connectors by status and power: an EVSE has the power of its strongest connector."""
+
+    def __init__(self) -> None:
+        self.locations = 0
+        self.deleted = 0
+        self._by_status: dict[str, Counter[str]] = {"evses": Counter(), "connectors": Counter()}
+        self._by_power: dict[str, Counter[str]] = {"evses": Counter(), "connectors": Counter()}
+
+    def add(self, location: dict[str, Any] | None) -> None:
+        """Count a location; None is one that was deleted."""
+        if location is None:
+            self.deleted += 1
+            return
+        self.locations += 1
+        for evse in location["evses"]:
+            powers = [watts(connector) for connector in evse["connectors"]]
+            self._count("evses", evse["status"], max(powers))
+            for power in powers:
+                self._count("connectors", evse["status"], power)
+
+    def told(self) -> dict[str, Any]:
+        """Return what a summary says of it."""
+        return {
+            what: {
+                "count": self._by_status[what].total(),
+                "by_status": dict(sorted(self._by_status[what].items())),
+                "by_power": dict(sorted(self._by_power[what].items())),
+            }
+            for what in ("evses", "connectors")
+        }
+
+    def _count(self, what: str, status: str, power: int) -> None:
+        self._by_status[what][status] += 1
+        self._by_power[what][power_class(power)] += 1
+
+
+def summarise(crawls: Sequence[Crawl], kept: int, counts: Counts) -> dict[str, Any]:
+    """Return what is said beside the result."""
+    reasons = [{"operator": one.operator, **reason} for one in crawls for reason in one.reasons]
+    summary = {
+        "count": counts.locations,
+        "deleted": counts.deleted,
+        **counts.told(),
+        "operators_failed": sum(bool(one.error) for one in crawls),
+        "kept_of_failed": kept,
+        "set_aside": sum(one.set_aside for one in crawls if not one.error),
+        "operators": sorted(
+            (one.told() for one in crawls), key=lambda told: told["state"]
+        ),  # failed ones first
+        "reasons": reasons,
+    }
+    return fit(summary, ["reasons", "operators"])
+
+
+def _keep(previous: Callable[[], Iterable[dict[str, Any]]], failed: set[str], folder: Path) -> Spool:
+    """Return the records that failed operators had in the last good result."""
+    spool = Spool(folder, ".kept")
+    for record in previous() if failed else ():
+        if record.get(OPERATOR_FIELD) in failed:
+            spool.add(key_of(record), in_utc(msgspec.convert(record["last_updated"], type=datetime)), record)
+    return spool

@@ -1,0 +1,67 @@
+"""A collection in a process of its own, to see how much memory it takes.
+
+`python -m tests.collectors.collecting MODULE URL TOKEN [KNOWN]`: collects from one operator with the limits
+of production, merges that into so many CDRs that were known, counts what comes of it, and prints that with
+the error, the seconds and the peak of memory as JSON.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from shared.collectors import charge_cdrs, charge_locations
+from shared.collectors.ocpi.errors import OcpiError
+from shared.collectors.ocpi.operators import Operator
+from shared.tasks import TaskName
+from tests.collectors.ocpi_samples import cdr
+from tests.collectors.runs import new_run
+
+#: The samples' time.
+NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
+
+
+def peak_mb() -> float:
+    """The most memory that was resident, so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # on Linux, what getrusage tells is that of whoever started us, if that was more
+        return int(status.read_text("utf-8").partition("VmHWM:")[2].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+
+
+def cdrs(count: int) -> Iterator[dict[str, Any]]:
+    """A last result with so many CDRs, each made when it is asked for; every fiftieth is a credit."""
+    said = json.dumps(cdr(id="-", remark="x" * 200, nx_operator="one"))
+    for number in range(count):
+        record = json.loads(said)
+        record["id"] = f"OLD{number:09}"
+        if number % 50 == 7:
+            record |= {"credit": True, "credit_reference_id": f"OLD{number + 1:09}"}
+        yield record
+
+
+def main(module: str, url: str, token: str, known: str = "0") -> None:
+    """Collect, and tell."""
+    operators = [Operator(name="one", url=url, token=token)]
+    run = new_run(TaskName(f"collect_charge_{module}"), seconds=900)
+    began, count, error = time.monotonic(), 0, ""
+    records: Any = charge_locations.collect(operators, list, run)
+    if module == "cdrs":
+        records = charge_cdrs.collect(operators, partial(cdrs, int(known)), run, now=NOW, months=13)
+    try:
+        for _ in records:
+            count += 1
+    except OcpiError as failed:
+        error = str(failed)
+    seconds = time.monotonic() - began
+    said = {"count": count, "error": error, "seconds": seconds, "peak_mb": peak_mb(), "summary": run.summary}
+    sys.stdout.write(f"{json.dumps(said)}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,323 @@
+"""CDRs: merged into what there was, credits applied, old ones left out, sums exact."""
+
+import tempfile
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shared.collectors import charge_cdrs
+from shared.collectors.charge_cdrs import month_before, read_cdr
+from shared.collectors.ocpi.errors import SetAside
+from shared.collectors.ocpi.operators import Operator
+from shared.tasks import TaskName
+from tests.collectors.conftest import DEMO_NOW
+from tests.collectors.hostile import Asked, Hostile, hostile, serving
+from tests.collectors.ocpi_samples import cdr, credit
+from tests.collectors.runs import FAST, IMPATIENT, new_run
+
+NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
+
+Records = list[dict[str, Any]]
+
+
+def collected(
+    *operators: Operator, previous: Records | None = None, now: datetime = NOW, months: int = 13
+) -> tuple[Records, dict[str, Any]]:
+    """The result and the summary of a run."""
+    run = new_run(TaskName.collect_charge_cdrs)
+    records = list(
+        charge_cdrs.collect(operators, lambda: iter(previous or []), run, now=now, months=months, limits=FAST)
+    )
+    assert run.summary is not None
+    return records, run.summary
+
+
+def asked_from(server: Hostile) -> list[str]:
+    """The date_from of each request for CDRs."""
+    return [path.partition("date_from=")[2].partition("&")[0] for path in server.list_requests()]
+
+
+def known(number: str, **changes: Any) -> dict[str, Any]:
+    """A CDR of the last result."""
+    return cdr(id=number, nx_operator="hostile", **changes)
+
+
+def test_the_cdrs_of_all_operators_are_summed_exactly(both: tuple[Operator, ...]) -> None:
+    """Each once, ordered by key; sums by operator and month are those of the records that nothing cancels."""
+    records, summary = collected(*both, now=DEMO_NOW)
+    keys = [(each["country_code"], each["party_id"], each["id"].lower()) for each in records]
+    assert keys == sorted(set(keys))
+    assert (summary["count"], summary["credits"], summary["credited"]) == (len(records), 40, 40)
+    assert (len(records), summary["set_aside"]) == (2600 + 1400 - 4, 4)
+
+    sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for each in records:
+        if not each.get("credit") and not each.get("nx_credited"):
+            sums[each["end_date_time"][:7], each["nx_operator"]] += Decimal(
+                str(each["total_cost"]["excl_vat"])
+            )
+    told = {(row["month"], row["operator"]): Decimal(row["cost_excl_vat"]) for row in summary["totals"]}
+    assert told == sums
+    assert sum(row["cdrs"] for row in summary["totals"]) == len(records) - 80
+    assert [row["month"] for row in summary["totals"]] == sorted((month for month, _ in sums), reverse=True)
+    assert [row["currency"] for row in summary["overall"]] == ["CHF", "EUR"]
+    assert sum(Decimal(row["cost_excl_vat"]) for row in summary["overall"]) == sum(sums.values())
+
+
+def test_decimals_are_exact() -> None:
+    """Tenths add up to what they are, and large amounts lose no cent."""
+    amounts = [0.1, 0.2, 0.3, 9007199254740.07, 1e-7, 3]
+    served = [
+        cdr(id=str(place), total_energy=amount, total_time=0.1, total_cost={"excl_vat": amount})
+        for place, amount in enumerate(amounts)
+    ]
+    with hostile(serving(*served)) as server:
+        _, summary = collected(server.operator())
+    (row,) = summary["totals"]
+    assert row["energy_kwh"] == row["cost_excl_vat"] == "9007199254743.6700001"
+    assert (row["time_hours"], row["cdrs"], row["currency"]) == ("0.6", 6, "EUR")
+
+
+def test_only_what_is_new_is_asked_for() -> None:
+    """From a day before the newest record of this operator; from the oldest month where nothing is known."""
+    previous = [
+        known("1", last_updated="2026-05-03T10:00:00Z"),
+        known("2", last_updated="2026-05-01T10:00:00Z"),
+        cdr(id="3", nx_operator="another", last_updated="2026-05-04T10:00:00Z"),
+    ]
+    with hostile(serving()) as server:
+        records, _ = collected(server.operator(), previous=previous)
+        assert asked_from(server) == ["2026-05-02T10:00:00Z"]
+        assert records == previous
+        collected(server.operator())
+        collected(server.operator("new"), previous=previous, months=1)
+        assert asked_from(server)[1:] == ["2025-05-01T00:00:00Z", "2026-05-01T00:00:00Z"]
+
+
+def test_a_record_ahead_of_the_clock_hides_none_that_come() -> None:
+    """An operator whose clock is wrong: what is dated ahead does not move the next request there."""
+    previous = [
+        known("1", last_updated="2026-05-03T10:00:00Z"),
+        known("2", last_updated="2099-01-01T00:00:00Z"),
+    ]
+    with hostile(serving()) as server:
+        collected(server.operator(), previous=previous)
+        assert asked_from(server) == ["2026-05-02T10:00:00Z"]
+
+
+def test_new_records_are_merged_into_the_last_result() -> None:
+    """The newer of two versions stays, of equally old ones that which came now; nothing is twice."""
+    newer, older = "2026-05-04T00:00:00Z", "2026-05-01T00:00:00Z"
+    previous = [
+        known("1", remark="old"),
+        known("2", remark="old", last_updated=newer),
+        known("4", remark="old"),
+    ]
+    served = [
+        cdr(id="5", remark="new"),
+        cdr(id="2", remark="older", last_updated=older),
+        cdr(id="4", remark="same age"),
+        cdr(id="1", remark="new", last_updated=newer),
+        cdr(id="1", remark="older", last_updated=older),
+    ]
+    with hostile(serving(*served)) as server:
+        records, summary = collected(server.operator(), previous=previous)
+    found = [(each["id"], each["remark"]) for each in records]
+    assert found == [("1", "new"), ("2", "old"), ("4", "same age"), ("5", "new")]
+    assert summary["count"] == 4
+
+
+def test_a_last_result_in_any_order_is_merged_as_well() -> None:
+    """Somebody else may have written it."""
+    previous = [known(number) for number in "735264"]
+    with hostile(serving(cdr(id="5", remark="new"), cdr(id="1"))) as server:
+        records, _ = collected(server.operator(), previous=previous)
+    assert [each["id"] for each in records] == ["1", "2", "3", "4", "5", "6", "7"]
+    assert records[4]["remark"] == "new"
+
+
+def test_what_is_no_cdr_is_not_taken_over() -> None:
+    """A record of the last result that can't be read is left out, and counted."""
+    strange: list[Any] = [
+        {"id": 1},
+        None,
+        5,
+        known("2"),
+        known("3", end_date_time="0001-01-01T00:00:00+05:00"),
+    ]
+    with hostile(serving(cdr(id="1"))) as server:
+        records, summary = collected(server.operator(), previous=strange)
+    assert [each["id"] for each in records] == ["1", "2"]
+    assert summary["unreadable"] == 4
+
+
+def test_a_credit_cancels_the_cdr_it_refers_to() -> None:
+    """Both stay, the cancelled one marked; neither is in the sums. It may have come before, or come later."""
+    with hostile(serving(credit("1-C", "1"), credit("9-c", "9"), cdr(id="2"), cdr(id="8"))) as server:
+        records, summary = collected(
+            server.operator(), previous=[known("1"), known("7-C", credit=True, credit_reference_id="8")]
+        )
+    marked = {each["id"]: each.get("nx_credited") for each in records}
+    assert marked == {"1": True, "1-C": None, "2": None, "7-C": None, "8": True, "9-c": None}
+    assert (summary["credits"], summary["credited"], summary["totals"][0]["cdrs"]) == (3, 2, 1)
+    assert summary["totals"][0]["energy_kwh"] == "15.342"
+
+
+def test_credits_are_applied_once_and_forgotten_with_their_cdrs() -> None:
+    """Two credits for one CDR cancel it once; a mark whose credit is gone does not stay."""
+    previous = [known("1"), known("2", nx_credited=True)]
+    with hostile(serving(credit("C1", "1"), credit("C2", "1"))) as server:
+        records, summary = collected(server.operator(), previous=previous)
+    assert [each.get("nx_credited") for each in records] == [True, None, None, None]
+    assert (summary["credits"], summary["credited"], summary["totals"][0]["cdrs"]) == (2, 1, 1)
+
+
+def test_ids_know_no_case_and_parties_are_told_apart() -> None:
+    """A credit finds its CDR however it writes the id, and cancels none of another party."""
+    served = [cdr(id="abc"), cdr(id="abc", party_id="XYZ"), credit("ABC-C", "ABC")]
+    with hostile(serving(*served)) as server:
+        records, _ = collected(server.operator())
+    assert [(each["party_id"], each["id"], each.get("nx_credited")) for each in records] == [
+        ("BEC", "abc", True),
+        ("BEC", "ABC-C", None),
+        ("XYZ", "abc", None),
+    ]
+
+
+def test_cdrs_are_kept_for_whole_months() -> None:
+    """By the end of the session; where nobody knows that, by the last update."""
+    served = [
+        cdr(id="1", end_date_time="2026-03-31T23:59:59Z"),
+        cdr(id="2", end_date_time="2026-04-01T00:00:00Z"),
+        cdr(id="3", end_date_time="1970-1-1T00:00:00Z", start_date_time="1970-1-1T00:00:00Z"),
+        credit("1-C", "1", end_date_time="2026-03-31T23:59:59Z"),
+    ]
+    old = known("0", end_date_time="2026-03-01T00:00:00Z")
+    with hostile(serving(*served)) as server:
+        records, summary = collected(server.operator(), previous=[old], months=2)
+    assert [each["id"] for each in records] == ["2", "3"]
+    assert summary["expired"] == 3
+    assert [row["month"] for row in summary["totals"]] == ["2026-05", "2026-04"]
+
+
+@pytest.mark.parametrize(
+    ("months", "first"),
+    [(0, "2026-05-01"), (4, "2026-01-01"), (5, "2025-12-01"), (12, "2025-05-01"), (120, "2016-05-01")],
+)
+def test_months_are_counted_back(months: int, first: str) -> None:
+    """To the first moment of a month, across years."""
+    assert month_before(NOW, months) == datetime.fromisoformat(f"{first}T00:00:00Z")
+
+
+def test_a_failing_operator_loses_nothing() -> None:
+    """What it had stays, what it sent before it failed waits for the next run; the other is collected."""
+
+    def lists(asked: Asked) -> None:
+        if "offset" in asked.query:
+            return asked.envelope({"status_code": 3000, "status_message": "later"})
+        fresh = [cdr(id="2", last_updated="2026-05-05T00:00:00Z"), credit("1-C", "1")]
+        return asked.list(fresh, Link='</cdrs?offset=2>; rel="next"')
+
+    with hostile(lists) as failing, hostile(serving(cdr(id="9", party_id="OTH"))) as good:
+        records, summary = collected(failing.operator(), good.operator("good"), previous=[known("1")])
+    assert [(each["id"], each.get("nx_credited")) for each in records] == [("1", None), ("9", None)]
+    assert summary["operators"][0] == {
+        "name": "hostile",
+        "state": "failed",
+        "records": 2,
+        "set_aside": 0,
+        "error": "/cdrs: OCPI status 3000: later",
+    }
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "country_code", "party_id", "id", "start_date_time", "end_date_time", "cdr_token", "auth_method",
+        "cdr_location", "currency", "charging_periods", "total_cost", "total_energy", "total_time",
+        "last_updated",
+    ],
+)  # fmt: skip
+def test_a_cdr_without_a_required_field_is_set_aside(field: str) -> None:
+    """The reason names the field."""
+    with pytest.raises(SetAside, match=f"missing required field `{field}`"):
+        read(cdr(**{field: ...}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"total_energy": "15.3"}, r"\$.total_energy"),
+        ({"total_energy": True}, r"\$.total_energy"),
+        ({"total_cost": 4.4}, r"\$.total_cost"),
+        ({"total_cost": {"incl_vat": 4.4}}, r"`excl_vat`"),
+        ({"currency": "EURO"}, r"\$.currency"),
+        ({"charging_periods": []}, r"\$.charging_periods"),
+        ({"auth_method": "PIN"}, r"\$.auth_method"),
+        ({"credit": True}, r"`credit_reference_id`"),
+        ({"end_date_time": "2026-05-06T12:00:01Z"}, r"ends in the future"),
+        ({"cdr_location": {}}, r"\$.cdr_location"),
+    ],
+)
+def test_a_cdr_of_wrong_types_is_set_aside(changes: dict[str, Any], reason: str) -> None:
+    """The reason names the place."""
+    with pytest.raises(SetAside, match=reason):
+        read(cdr(**changes))
+
+
+def test_a_token_of_ocpi_2_2_does_not_say_whose_it_is() -> None:
+    """Country and party are required of a CDR's token from 2.2.1 on."""
+    token = {"uid": "1", "type": "RFID", "contract_id": "C"}
+    assert read(cdr(cdr_token=token), version="2.2")["cdr_token"] == token
+    with pytest.raises(SetAside, match="cdr_token"):
+        read(cdr(cdr_token=token))
+
+
+def test_a_summary_of_many_operators_fits() -> None:
+    """The latest months are told; how many rows were left out is said."""
+    operators = 40
+    with hostile(serving()) as server:
+        previous = [
+            cdr(
+                id=f"{place:04}-{month:02}",
+                nx_operator=f"operator-{place}",
+                end_date_time=f"2026-{month:02}-01T00:00:00Z",
+            )
+            for place in range(operators)
+            for month in range(1, 5)
+        ]
+        records, summary = collected(
+            *(server.operator(f"operator-{place}") for place in range(operators)), previous=previous
+        )
+    assert len(records) == operators * 4
+    assert summary["overall"][0]["cdrs"] == operators * 4
+    assert summary["left_out"]["totals"] == operators * 4 - len(summary["totals"])
+    assert {row["month"] for row in summary["totals"]} <= {"2026-04", "2026-03"}
+
+
+def test_nothing_is_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither after a run that ended, nor after one that was left in the middle or failed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    run = new_run(TaskName.collect_charge_cdrs)
+    with hostile(serving(cdr(id="1"), cdr(id="2"))) as server:
+        for taken in (1, 9):
+            records = charge_cdrs.collect([server.operator()], list, run, now=NOW, months=13, limits=FAST)
+            assert [next(records, None) for _ in range(taken)]
+            assert any(tmp_path.iterdir()) == (taken == 1)
+            records.close()  # type: ignore[attr-defined]
+            assert not any(tmp_path.iterdir())
+        server.lists = lambda asked: asked.body(b"")
+        with pytest.raises(Exception, match="no operator could be read"):
+            list(charge_cdrs.collect([server.operator()], list, run, now=NOW, months=13, limits=IMPATIENT))
+    assert not any(tmp_path.iterdir())
+
+
+def read(record: dict[str, Any], version: str = "2.2.1") -> dict[str, Any]:
+    """The record, if it is as it should be."""
+    raw = msgspec.Raw(msgspec.json.encode(record))
+    return read_cdr(raw, version, latest_end=NOW + timedelta(days=1)).record

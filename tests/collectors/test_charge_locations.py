@@ -1,0 +1,229 @@
+"""Locations: the full set of all operators, what was deleted left out, and counted."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from shared.collectors import charge_locations
+from shared.collectors.charge_locations import power_class, read_location, watts
+from shared.collectors.ocpi.errors import SetAside
+from shared.collectors.ocpi.operators import Operator
+from shared.tasks import DeadlineExceeded, RunLost, TaskName
+from tests.collectors.hostile import Asked, hostile, serving
+from tests.collectors.ocpi_samples import connector, evse, location
+from tests.collectors.runs import FAST, new_run
+
+
+def raw(record: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(record))
+
+
+def collected(
+    *operators: Operator, previous: list[dict[str, Any]] | None = None
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The result and the summary of a run."""
+    run = new_run(TaskName.collect_charge_locations)
+    records = list(charge_locations.collect(operators, lambda: previous or [], run, limits=FAST))
+    assert run.summary is not None
+    return records, run.summary
+
+
+def test_the_locations_of_all_operators_are_one_list(both: tuple[Operator, ...]) -> None:
+    """Ordered by key, each with its operator, without what the demo has wrong and what it has removed."""
+    records, summary = collected(*both)
+    keys = [(each["country_code"], each["party_id"], each["id"]) for each in records]
+    assert keys == sorted(set(keys))
+    # Of 220 and 130: every fortieth has no EVSE left, every sixtieth from 30 on lacks its time zone.
+    assert [each["nx_operator"] for each in records].count("north") == 220 - 5 - 4
+    assert [each["nx_operator"] for each in records].count("south") == 130 - 3 - 2
+    assert (summary["count"], summary["deleted"], summary["set_aside"]) == (336, 8, 6)
+    assert summary["operators"] == [
+        {"name": "north", "state": "read", "records": 216, "set_aside": 4},
+        {"name": "south", "state": "read", "records": 128, "set_aside": 2},
+    ]
+    reason = {
+        "operator": "north",
+        "record": "DE/NXN/LOC0030",
+        "reason": "Object missing required field `time_zone`",
+    }
+    assert summary["reasons"][0] == reason
+    evses = [each for record in records for each in record["evses"]]
+    assert summary["evses"]["count"] == sum(summary["evses"]["by_status"].values()) == len(evses)
+    assert "REMOVED" not in summary["evses"]["by_status"]
+
+
+def test_a_record_stays_as_it_came() -> None:
+    """Fields of nobody's specification, `publish`, nulls and numbers: only `nx_operator` is added."""
+    odd = location(
+        publish=False, name=None, x_own={"a": [1, 2.5, None, "ü"]}, publish_allowed_to=[{"uid": "1"}]
+    )
+    with hostile(serving(odd)) as server:
+        records, _ = collected(server.operator())
+    assert records == [odd | {"nx_operator": "hostile"}]
+
+
+def test_what_was_removed_is_left_out() -> None:
+    """An EVSE by its status; a location with its last EVSE, or that never had one."""
+    served = [
+        location(id="A", evses=[evse("1"), evse("2", "REMOVED")]),
+        location(id="B", evses=[evse("1", "REMOVED"), evse("2", "REMOVED")]),
+        location(id="C", evses=[]),
+        location(id="D", evses=...),
+        location(id="E", evses=None),
+    ]
+    with hostile(serving(*served)) as server:
+        records, summary = collected(server.operator())
+    assert [(each["id"], [one["uid"] for one in each["evses"]]) for each in records] == [("A", ["1"])]
+    assert (summary["count"], summary["deleted"], summary["set_aside"]) == (1, 4, 0)
+
+
+def test_a_removal_that_is_newer_wins() -> None:
+    """Of two versions of a location the newer counts, also where it says that it is gone."""
+    gone = location(evses=[evse("1", "REMOVED")], last_updated="2026-05-02T00:00:00Z")
+    with hostile(serving(gone, location())) as server:
+        assert collected(server.operator())[0] == []
+
+
+def test_the_newer_of_two_operators_wins() -> None:
+    """A location that comes directly and through a hub is one."""
+    with (
+        hostile(serving(location(name="old"))) as hub,
+        hostile(serving(location(name="new", last_updated="2026-01-01T00:00:00.5"))) as direct,
+    ):
+        records, _ = collected(direct.operator("direct"), hub.operator("hub"))
+    assert [(each["name"], each["nx_operator"]) for each in records] == [("new", "direct")]
+
+
+def test_what_an_operator_no_longer_has_is_gone() -> None:
+    """A run has the full set: nothing of the last result stays but what a failing operator had."""
+    previous = [location(id="GONE", nx_operator="hostile"), location(id="LEFT", nx_operator="left")]
+    with hostile(serving(location())) as server:
+        records, summary = collected(server.operator(), previous=previous)
+    assert [each["id"] for each in records] == ["LOC1"]
+    assert summary["kept_of_failed"] == 0
+
+
+def test_evses_and_connectors_are_counted_by_status_and_power() -> None:
+    """A connector by its own power, an EVSE by its strongest."""
+    slow = connector(max_electric_power=3_700)
+    fast = connector(id="2", power_type="DC", max_voltage=920, max_amperage=500, max_electric_power=300_000)
+    served = location(evses=[evse("1", "CHARGING", connectors=[slow, fast]), evse("2", connectors=[slow])])
+    with hostile(serving(served)) as server:
+        _, summary = collected(server.operator())
+    assert summary["evses"] == {
+        "count": 2,
+        "by_status": {"AVAILABLE": 1, "CHARGING": 1},
+        "by_power": {"up_to_3.7_kw": 1, "up_to_350_kw": 1},
+    }
+    assert summary["connectors"] == {
+        "count": 3,
+        "by_status": {"AVAILABLE": 1, "CHARGING": 2},
+        "by_power": {"up_to_3.7_kw": 2, "up_to_350_kw": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "power", "counted"),
+    [
+        ({"power_type": "AC_3_PHASE", "max_voltage": 230, "max_amperage": 32}, 22_080, "up_to_50_kw"),
+        ({"power_type": "AC_3_PHASE", "max_electric_power": 22_000}, 22_000, "up_to_22_kw"),
+        ({"power_type": "AC_1_PHASE", "max_voltage": 230, "max_amperage": 16}, 3_680, "up_to_3.7_kw"),
+        ({"power_type": "AC_2_PHASE", "max_voltage": 230, "max_amperage": 16}, 7_360, "up_to_7.4_kw"),
+        ({"power_type": "DC", "max_voltage": 1000, "max_amperage": 400}, 400_000, "over_350_kw"),
+        ({"max_electric_power": 0}, 0, "up_to_3.7_kw"),
+    ],
+)
+def test_power_is_what_is_said_or_what_phases_make(changes: dict[str, Any], power: int, counted: str) -> None:
+    """Voltage is line to neutral, so that each phase counts; what the operator says goes before."""
+    assert watts(connector(**changes)) == power
+    assert power_class(power) == counted
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "country_code",
+        "party_id",
+        "id",
+        "publish",
+        "address",
+        "city",
+        "country",
+        "coordinates",
+        "time_zone",
+        "last_updated",
+    ],
+)
+def test_a_location_without_a_required_field_is_set_aside(field: str) -> None:
+    """The reason names the field."""
+    with pytest.raises(SetAside, match=f"missing required field `{field}`"):
+        read_location(raw(location(**{field: ...})), "2.2.1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"id": 1}, r"\$.id"),
+        ({"id": ""}, r"\$.id"),
+        ({"id": "x" * 37}, r"\$.id"),
+        ({"id": "a\nb"}, r"\$.id"),
+        ({"party_id": "LONG"}, r"\$.party_id"),
+        ({"country_code": "D"}, r"\$.country_code"),
+        ({"publish": "yes"}, r"\$.publish"),
+        ({"coordinates": {"latitude": 51.0, "longitude": "3.7"}}, r"\$.coordinates.latitude"),
+        ({"coordinates": {"latitude": "north", "longitude": "3.7"}}, r"\$.coordinates.latitude"),
+        ({"evses": {}}, r"\$.evses"),
+        ({"evses": [evse("1", "BUSY")]}, r"BUSY.*\$.evses\[0\].status"),
+        ({"evses": [evse("1", connectors=[])]}, r"\$.evses\[0\].connectors"),
+        ({"evses": [evse("1", connectors=[connector(power_type="AC")])]}, r"connectors\[0\].power_type"),
+        ({"evses": [evse("1", connectors=[connector(max_voltage="230")])]}, r"connectors\[0\].max_voltage"),
+        ({"evses": [evse("1", connectors=[connector(format=...)])]}, r"`format`.*connectors\[0\]"),
+        ({"last_updated": 1430000000}, r"\$.last_updated"),
+    ],
+)
+def test_a_location_of_wrong_types_is_set_aside(changes: dict[str, Any], where: str) -> None:
+    """The reason names the place."""
+    with pytest.raises(SetAside, match=where):
+        read_location(raw(location(**changes)), "2.2.1")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"postal_code": ...},
+        {"address": "An address that is a good deal longer than the 45 characters that OCPI allows it"},
+        {"evses": [evse("1", connectors=[connector(standard="MCS")])]},
+        {"coordinates": {"latitude": "-51.0", "longitude": "103.72994400001"}},
+        {"last_updated": "2015-06-29T20:39:09.123"},
+        {"facilities": None, "images": 5},
+    ],
+)
+def test_a_location_that_is_well_enough_is_taken(changes: dict[str, Any]) -> None:
+    """What is optional, longer than it should be, newer than this version, or not looked at."""
+    assert read_location(raw(location(**changes)), "2.2.1").record["id"] == "LOC1"
+
+
+def test_a_run_that_has_ended_stops_the_reading(north: Operator) -> None:
+    """Past its deadline nothing more is asked, and no thread is left."""
+    run = new_run(TaskName.collect_charge_locations, seconds=-1)
+    records = charge_locations.collect([north], list, run, limits=FAST)
+    with pytest.raises(DeadlineExceeded):
+        next(records)
+
+
+def test_a_run_that_lost_its_task_stops_the_reading() -> None:
+    """An operator that sends without end is left at once, long before its time is over."""
+    run = new_run(TaskName.collect_charge_locations)
+
+    def lists(asked: Asked) -> None:
+        number = int(asked.query.get("offset", 0)) + 1
+        if number == 10:
+            run.mark_lost()
+        links = {"Link": f'</locations?offset={number}>; rel="next"'} if number < 5_000 else {}
+        asked.list([location(id=f"L{number}")], **links)
+
+    with hostile(lists) as server:
+        with pytest.raises(RunLost):
+            list(charge_locations.collect([server.operator()], list, run, limits=FAST))
+        assert 10 <= len(server.list_requests()) < 5_000

@@ -1,0 +1,126 @@
+"""Both OCPI tasks on the local stack: from Cloud Scheduler's delivery to what a reader gets."""
+
+import json
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pytest
+import requests
+
+from emulators import demo_data
+from emulators.environment import LOCATION, Addresses
+from emulators.loopback import request as ask
+from emulators.ocpi.operators import secret
+from shared import firebase
+from shared.collectors import charge_cdrs, charge_locations
+from shared.collectors.ocpi.operators import Operator, parse
+from shared.tasks import TaskName, TaskRun, execute_task, get_task_data, get_task_result, iter_task_data
+from tests.collectors.hostile import hostile, serving
+from tests.collectors.ocpi_samples import location
+from tests.collectors.runs import FAST
+from tests.functions.callable_protocol import call, sign_in
+
+LOCATIONS, CDRS = TaskName.collect_charge_locations, TaskName.collect_charge_cdrs
+
+
+def delivered(stack: Addresses, task: TaskName) -> requests.Response:
+    """A delivery to the target of a task's job."""
+    _, job = ask(f"{stack.jobs_url}/firebase-schedule-{task.value}-{LOCATION}")
+    return requests.post(job["httpTarget"]["uri"], data=b"", timeout=120)
+
+
+def published(task: TaskName) -> dict[str, Any]:
+    """The status document's words on the result."""
+    status = firebase.firestore_client().document("nx-tasks", task).get().to_dict() or {}
+    result: dict[str, Any] = status["run"]["result"]
+    return result
+
+
+@pytest.mark.usefixtures("clean_firestore")
+@pytest.mark.parametrize("task", [LOCATIONS, CDRS])
+def test_a_task_collects_from_the_operators_of_its_secret(stack: Addresses, task: TaskName) -> None:
+    """Deployed as declared: the result is in Storage, its summary beside it, an operator reads it."""
+    answer = delivered(stack, task)
+    assert (answer.status_code, answer.text) == (200, "ok")
+    result = published(task)
+    assert result["saved_in"] == "storage"
+    assert result["count"] == result["summary"]["count"] > 300
+    assert [each["state"] for each in result["summary"]["operators"]] == ["read", "read"]
+
+    demo_data.seed(datetime.now(UTC))
+    token = sign_in(stack, "operator@example.com")
+    assert len(call(stack, {"task_name": task}, token).json["result"]) == result["count"]
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_cdrs_are_for_operators_alone(stack: Addresses) -> None:
+    """Who charged when and where is nothing for a viewer; where one can charge is."""
+    delivered(stack, LOCATIONS)
+    demo_data.seed(datetime.now(UTC))
+    token = sign_in(stack, "viewer@example.com")
+    assert call(stack, {"task_name": LOCATIONS}, token).status == 200
+    assert call(stack, {"task_name": CDRS}, token).json["error"]["status"] == "PERMISSION_DENIED"
+
+
+def run_cdrs(operators: tuple[Operator, ...], run: TaskRun) -> Any:
+    """What the deployed function does, for these operators."""
+    last = partial(iter_task_data, CDRS)
+    return charge_cdrs.collect(operators, last, run, now=datetime.now(UTC), months=13, limits=FAST)
+
+
+def run_locations(operators: tuple[Operator, ...], run: TaskRun) -> Any:
+    """What the deployed function does, for these operators."""
+    return charge_locations.collect(operators, partial(iter_task_data, LOCATIONS), run, limits=FAST)
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_a_second_run_asks_for_little_and_changes_nothing(stack: Addresses) -> None:
+    """It is merged into the stored result, which is as it was, but for what is new."""
+    operators = parse(secret(stack.ocpi))
+
+    def task(run: TaskRun) -> Any:
+        return run_cdrs(operators, run)
+
+    assert execute_task("test", CDRS, task).status == "completed"
+    first, records = published(CDRS)["summary"], get_task_data(CDRS)
+    assert execute_task("test", CDRS, task).status == "completed"
+    second = published(CDRS)["summary"]
+    assert list(iter_task_data(CDRS)) == records
+    assert (second["totals"], second["count"]) == (first["totals"], first["count"])
+    assert sum(each["records"] for each in second["operators"]) < first["count"] / 10
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_the_last_good_result_survives_operators_that_fail(stack: Addresses) -> None:
+    """One fails: its records stay. All fail: the run has failed, says why, and the result stays."""
+    with hostile(serving(location())) as server:
+        operators = (server.operator(), *parse(secret(stack.ocpi)))
+        assert execute_task("test", LOCATIONS, partial(run_locations, operators)).status == "completed"
+        before = list(iter_task_data(LOCATIONS))
+
+        server.lists = lambda asked: asked.envelope({"status_code": 3000, "status_message": "out of order"})
+        assert execute_task("test", LOCATIONS, partial(run_locations, operators)).status == "completed"
+        assert list(iter_task_data(LOCATIONS)) == before
+        summary = get_task_result(LOCATIONS).summary or {}
+        assert (summary["operators_failed"], summary["kept_of_failed"]) == (1, 1)
+
+        failed = execute_task("test", LOCATIONS, partial(run_locations, (server.operator(),)))
+    assert failed.status == "failed"
+    assert "hostile: /locations: OCPI status 3000: out of order" in (failed.error or "")
+    assert list(iter_task_data(LOCATIONS)) == before
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_no_token_is_stored_or_logged(stack: Addresses, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong secret is told in status, history and log, by its name."""
+    wrong = json.dumps([{"name": "north", "url": "no URL", "token": "s3cret-of-north"}])
+    outcome = execute_task("test", LOCATIONS, lambda run: run_locations(parse(wrong), run))
+    assert outcome.status == "failed"
+    client = firebase.firestore_client()
+    stored = [client.document("nx-tasks", LOCATIONS).get().to_dict()]
+    stored += [each.to_dict() for each in client.collection("nx-tasks", LOCATIONS, "nx-runs").stream()]
+    for told in (str(stored), capsys.readouterr().out):
+        assert "NX_OCPI_OPERATORS: north has a URL that is none" in told
+        assert "s3cret" not in told
+    assert stack.ocpi
