@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from google.api_core.exceptions import GoogleAPIError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulators import demo_data
 from shared import firebase
+from shared.collectors import devices_health, firestore_reads
 from shared.collectors.devices_health import (
     DEVICES_COLLECTION,
     FIELDS,
@@ -19,6 +21,7 @@ from shared.collectors.devices_health import (
     count_by_health,
     judge,
 )
+from tests.faults.faulty import Fault, Faulty, faulty_client
 
 NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
 WELL = {
@@ -216,6 +219,48 @@ def test_every_device_of_the_database_is_judged() -> None:
     assert Counter(device["health"] for device in judged_devices) == expected
     assert "+1555" not in repr(judged_devices)
     assert judged_devices[16] == judge("tracker-0017", demo_data.make_devices(NOW)[16], NOW)
+
+
+@pytest.mark.usefixtures("clean_firestore")
+@pytest.mark.parametrize(("count", "pages"), [(6, 1), (7, 2), (20, 3), (21, 4)])
+def test_devices_are_read_in_pages(monkeypatch: pytest.MonkeyPatch, count: int, pages: int) -> None:
+    """However many there are, each is judged once, by id, and no request is for more than a page."""
+    monkeypatch.setattr(devices_health, "PAGE_SIZE", 7)
+    make_devices(count)
+    faulty = Faulty(Fault(0))
+    judged_devices = collect(faulty_client(faulty), NOW)
+    assert [device["id"] for device in judged_devices] == [
+        f"tracker-{number:04}" for number in range(1, count + 1)
+    ]
+    assert faulty.calls == ["RunQuery"] * pages
+
+
+@pytest.mark.usefixtures("clean_firestore")
+@pytest.mark.parametrize("kind", ["fail 1", "fail 3", "lose answer"])
+def test_a_page_that_fails_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """The second of three pages fails, or its answer is lost: the result is the same."""
+    monkeypatch.setattr(devices_health, "PAGE_SIZE", 7)
+    make_devices(20)
+    judged_devices = collect(faulty_client(Faulty(Fault(2, kind))), NOW)
+    assert [device["id"] for device in judged_devices] == [f"tracker-{number:04}" for number in range(1, 21)]
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_a_page_that_can_not_be_had_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of the fleet is no result."""
+    monkeypatch.setattr(devices_health, "PAGE_SIZE", 7)
+    monkeypatch.setattr(firestore_reads, "_AGAIN", firestore_reads._AGAIN.with_timeout(0.5))
+    make_devices(20)
+    with pytest.raises(GoogleAPIError):
+        collect(faulty_client(Faulty(Fault(2, "fail all"))), NOW)
+
+
+def make_devices(count: int) -> None:
+    client = firebase.firestore_client()
+    batch = client.batch()
+    for device in demo_data.make_devices(NOW, count):
+        batch.set(client.document(DEVICES_COLLECTION, device["id"]), device)
+    batch.commit()
 
 
 @pytest.mark.usefixtures("clean_firestore")

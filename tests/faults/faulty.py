@@ -13,6 +13,9 @@ from typing import Any
 
 import grpc
 import requests
+from google.cloud.firestore import Client as Firestore
+from google.cloud.firestore_v1.services.firestore import FirestoreClient
+from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 from google.cloud.storage import Client as Storage
 
 from shared import firebase
@@ -54,7 +57,7 @@ class Down(grpc.RpcError, grpc.Call):  # type: ignore[misc]
 
 
 class Faulty(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, requests.Session):  # type: ignore[misc]
-    """Both wires, to Firestore and to Storage, with one count of calls and one fault."""
+    """All wires, to Firestore, to Storage and to Twilio, with one count of calls and one fault."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__()
@@ -80,7 +83,7 @@ class Faulty(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
         options = {name: value for name, value in options.items() if name != "max_allowed_time"}
         send = lambda: requests.Session.request(self, method, url, *arguments, **options)  # noqa: E731
         return self._around(
-            _storage_call(method, url), send, requests.ConnectionError, lambda answer: answer.content
+            _http_call(method, url), send, requests.ConnectionError, lambda answer: answer.content
         )
 
     def _around(
@@ -107,13 +110,23 @@ class Faulty(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
         return self._fault.kind if struck else ""
 
 
-def _storage_call(method: str, url: str) -> str:
+def _http_call(method: str, url: str) -> str:
     path = url.partition("?")[0]
+    if path.endswith("/Messages.json"):
+        return f"{method} messages"
     if "/upload/" in path:
         return "upload"
     if "/rewriteTo/" in path:
         return "rewrite"
     return f"{method} {'object' if '/o/' in path else 'bucket'}"
+
+
+def faulty_client(faulty: Faulty) -> Firestore:
+    """The client library's own client, its calls on the same count."""
+    client = Firestore(project=firebase.firestore_client().project)
+    channel = grpc.intercept_channel(firebase.firestore_wire().channel, faulty)
+    client._firestore_api_internal = FirestoreClient(transport=FirestoreGrpcTransport(channel=channel))
+    return client
 
 
 class HastyClock(SystemClock):
