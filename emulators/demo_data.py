@@ -7,6 +7,8 @@ from emulators.environment import PROJECT
 
 DEVICES = "nx-devices"
 DEVICE_COUNT = 200
+#: The telephone numbers of each area that are fiction's: nobody has them.
+_AREAS = (202, 212, 213, 215, 303, 305, 312, 404, 415, 512)
 PASSWORD = "nx-tasks-demo"  # noqa: S105 - opens nothing but the Auth emulator
 #: E-mail address and the claim `role` of each demo user.
 USERS = {"operator@example.com": "operator", "viewer@example.com": "viewer"}
@@ -31,7 +33,7 @@ def _make_device(number: int, now: dt.datetime) -> dict[str, Any]:
     device: dict[str, Any] = {
         "id": f"tracker-{number:04}",
         "name": f"Tracker {number}",
-        "phone": f"+1555{number:07}",
+        "phone": _phone(number),
         "last_seen": now - dt.timedelta(minutes=1 + spread % 25, seconds=number),
         "battery_voltage": round(12.4 + spread * 0.02, 2),
         "gsm_signal": 14 + spread % 18,
@@ -39,6 +41,11 @@ def _make_device(number: int, now: dt.datetime) -> dict[str, Any]:
         "firmware": f"4.{number % 3}.{spread % 10}",
     }
     return device | _ailment(number, spread, now)
+
+
+def _phone(number: int) -> str:
+    area = _AREAS[number // 100 % len(_AREAS)]
+    return f"+1{area}55501{number % 100:02}"
 
 
 def _ailment(number: int, spread: int, now: dt.datetime) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emulators.ocpi.operators import secret
+from emulators.twilio.messages import ACCOUNT_SID, AUTH_TOKEN, MESSAGING_SERVICE_SID
 
 #: A demo project: firebase-tools refuses to reach anything real with it.
 PROJECT = "demo-nx-tasks"
@@ -26,6 +27,7 @@ class Addresses:
     #: Which server plays Storage: `official` or `fake-gcs`.
     storage_server: str
     ocpi: str
+    twilio: str
 
     @property
     def callables_url(self) -> str:
@@ -61,6 +63,13 @@ class Addresses:
             "NX_OCPI_PEER": self.ocpi,
             # Another's server can be pointed at: what is said before the stack starts, stands.
             "NX_OCPI_OPERATORS": base.get("NX_OCPI_OPERATORS") or secret(self.ocpi),
+            # What is sent to this Twilio reaches nobody: the demo shows messages instead of a dry run.
+            "NX_SMS_DRY_RUN": "off",
+            "NX_SMS_REGIONS": "US",
+            "NX_TWILIO_URL": f"http://{self.twilio}",
+            "NX_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+            "NX_TWILIO_AUTH_TOKEN": AUTH_TOKEN,
+            "NX_TWILIO_MESSAGING_SERVICE_SID": MESSAGING_SERVICE_SID,
             "NO_PROXY": direct,
             "no_proxy": direct,
         }
@@ -80,4 +89,5 @@ class Addresses:
             storage=environment["STORAGE_EMULATOR_HOST"].removeprefix("http://"),
             storage_server="official" if "FIREBASE_STORAGE_EMULATOR_HOST" in environment else "fake-gcs",
             ocpi=environment["NX_OCPI_PEER"],
+            twilio=environment["NX_TWILIO_URL"].removeprefix("http://"),
         )

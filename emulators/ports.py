@@ -12,7 +12,11 @@ from emulators.errors import StackError
 
 HOST = "127.0.0.1"
 #: What is no Firebase emulator, and has no place in firebase.json: the variable that moves it, its port.
-OWN_PORTS = {"scheduler": ("NX_SCHEDULER_PORT", 8123), "ocpi": ("NX_OCPI_PORT", 8125)}
+OWN_PORTS = {
+    "scheduler": ("NX_SCHEDULER_PORT", 8123),
+    "twilio": ("NX_TWILIO_PORT", 8124),
+    "ocpi": ("NX_OCPI_PORT", 8125),
+}
 
 _PARTS = ("auth", "functions", "firestore", "storage", "hub", "logging", "eventarc", "tasks")
 

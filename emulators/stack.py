@@ -20,6 +20,7 @@ from emulators.errors import StackError
 from emulators.interruption import interruptible, pass_over_signals
 from emulators.loopback import request
 from emulators.ocpi.server import READY_AT as OCPI_READY_AT
+from emulators.twilio.server import SHOWN_AT as TWILIO_MESSAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Long enough for a first start on a slow machine: a part that dies is noticed at once.
@@ -65,7 +66,7 @@ class Stack:
         server = storage.choose_storage(self._root, os.environ, downloads)
         if "storage" in downloads.failed:
             tell("Storage: no download possible here; using fake-gcs-server.")
-        parts = ("auth", "firestore", "functions", "ocpi", "scheduler", "storage")
+        parts = ("auth", "firestore", "functions", "ocpi", "scheduler", "storage", "twilio")
         at = {part: f"{ports.HOST}:{self._ports[part]}" for part in parts}
         self.addresses = Addresses(**at, storage_server=server)
         self.environment = self.addresses.to_environment(self.environment)
@@ -75,6 +76,7 @@ class Stack:
         if server == storage.FAKE_GCS:
             self._start("fake-gcs-server", storage.fake_gcs_command(at["storage"]), cwd=self._root)
         self._start_ocpi()
+        self._start_twilio()
         self._start_emulators(java, jar, with_storage=server == storage.OFFICIAL)
         self._wait_for_emulators(functions.names_in(manifest))
         self._start_scheduler(manifest, paused=paused)
@@ -167,11 +169,16 @@ class Stack:
         self._wait("Auth", lambda: request(f"http://{at.auth}/")[0] == 200)
         self._wait("Storage", lambda: storage.create_bucket(at.storage_server, at.storage, PROJECT, BUCKET))
         self._wait("OCPI", lambda: request(f"http://{at.ocpi}{OCPI_READY_AT}")[0] == 200)
+        self._wait("Twilio", lambda: request(f"http://{at.twilio}{TWILIO_MESSAGES}")[0] == 200)
         self._wait("Functions", lambda: functions.are_loaded(at.functions, names, emulators))
 
     def _start_ocpi(self) -> None:
         port = str(self._ports["ocpi"])
         self._start("OCPI", [sys.executable, "-m", "emulators.ocpi", "--port", port], cwd=self._root)
+
+    def _start_twilio(self) -> None:
+        port = str(self._ports["twilio"])
+        self._start("Twilio", [sys.executable, "-m", "emulators.twilio", "--port", port], cwd=self._root)
 
     def _start_scheduler(self, manifest: Path, *, paused: bool) -> None:
         options = {
@@ -204,6 +211,7 @@ class Stack:
         tell(f"  Storage          {at.storage:<16} {server}")
         tell(f"  Cloud Scheduler  {at.scheduler:<16} this project's own")
         tell(f"  OCPI             {at.ocpi:<16} this project's own; two charge point operators")
+        tell(f"  Twilio           {at.twilio:<16} this project's own; sends to nobody")
         tell(f"  Logs             {self._work / 'logs'}")
 
 

@@ -1,0 +1,1 @@
+"""Twilio's messages on this machine: what is sent here stays here."""

@@ -1,0 +1,162 @@
+"""The messages of an account, and what Twilio says of each: kept in memory, sent to nobody."""
+
+import re
+import secrets
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+#: Of the local account; the stack hands them to the product in its environment.
+ACCOUNT_SID = f"AC{'0' * 31}1"
+AUTH_TOKEN = "nx-tasks-local"  # noqa: S105 - opens nothing but this
+MESSAGING_SERVICE_SID = f"MG{'0' * 31}1"
+#: The number that the messaging service sends from.
+SENDER = "+12025550100"
+
+#: Twilio's own test recipients: what it answers to each, for ever.
+REFUSED = {
+    "+15005550001": (21211, "Invalid 'To' Phone Number: +1500555XXXX"),
+    "+15005550002": (21612, "Message cannot be sent with the current combination of 'To' and 'From'"),
+    "+15005550003": (21408, "Permission to send an SMS has not been enabled for the region"),
+    "+15005550004": (21610, "Attempt to send to unsubscribed recipient"),
+    "+15005550009": (21614, "'To' number is not a valid mobile number"),
+}
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_LONGEST_BODY = 1_600
+
+
+class Refusal(Exception):
+    """A request that Twilio refuses: an HTTP status and a code of its own."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as Twilio has it."""
+
+    sid: str
+    to: str
+    body: str
+    created: datetime
+    sent: datetime | None = None
+
+    def to_resource(self) -> dict[str, Any]:
+        """The message as the API shows it. One that is accepted has no sender and no date of sending yet."""
+        uri = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages/{self.sid}"
+        return {
+            "account_sid": ACCOUNT_SID,
+            "api_version": "2010-04-01",
+            "body": self.body,
+            "date_created": _rfc2822(self.created),
+            "date_sent": _rfc2822(self.sent) if self.sent else None,
+            "date_updated": _rfc2822(self.sent or self.created),
+            "direction": "outbound-api",
+            "error_code": None,
+            "error_message": None,
+            "from": SENDER if self.sent else None,
+            "messaging_service_sid": MESSAGING_SERVICE_SID,
+            "num_media": "0",
+            "num_segments": "1" if self.sent else "0",
+            "price": None,
+            "price_unit": None,
+            "sid": self.sid,
+            "status": "delivered" if self.sent else "accepted",
+            "subresource_uris": {"media": f"{uri}/Media.json"},
+            "to": self.to,
+            "uri": f"{uri}.json",
+        }
+
+
+class Messages:
+    """All messages. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._messages: list[Message] = []
+
+    def create(self, fields: Mapping[str, str]) -> Message:
+        """Take a message as Twilio does: accepted now, delivered when it is next looked at.
+
+        Raises:
+            Refusal: it is none that Twilio would take.
+        """
+        to, body = fields.get("To", ""), fields.get("Body", "")
+        if not to:
+            raise Refusal(400, 21604, "A 'To' phone number is required.")
+        if not body:
+            raise Refusal(400, 21602, "Message body is required.")
+        if len(body) > _LONGEST_BODY:
+            raise Refusal(400, 21617, "The concatenated message body exceeds the 1600 character limit")
+        if "MessagingServiceSid" not in fields:
+            raise Refusal(400, 21603, "A 'From' phone number is required.")
+        if fields["MessagingServiceSid"] != MESSAGING_SERVICE_SID:
+            raise Refusal(400, 21701, "The Messaging Service does not exist")
+        if to in REFUSED:
+            raise Refusal(400, *REFUSED[to])
+        if not _E164.fullmatch(to):
+            raise Refusal(400, 21211, f"The 'To' number {to} is not a valid phone number.")
+        message = Message(f"SM{secrets.token_hex(16)}", to, body, datetime.now(UTC))
+        with self._lock:
+            self._messages.append(message)
+        return message
+
+    def get(self, sid: str) -> Message:
+        """A message.
+
+        Raises:
+            Refusal: there is none with this SID.
+        """
+        with self._lock:
+            found = [message for message in self._messages if message.sid == sid]
+        if not found:
+            raise Refusal(404, 20404, f"The requested resource Messages/{sid} was not found")
+        return found[0]
+
+    def listed(self, query: Mapping[str, str]) -> list[Message]:
+        """The messages that Twilio's filters leave, newest first; those that were looked at are delivered.
+
+        Args:
+            query: `To`, `From`, `DateSent`, `DateSent>` and `DateSent<`, a day or a moment each.
+        """
+        with self._lock:
+            found = [message for message in reversed(self._messages) if _passes(message, query)]
+            looked_at = {message.sid for message in found}
+            self._messages = [
+                replace(message, sent=message.sent or datetime.now(UTC))
+                if message.sid in looked_at
+                else message
+                for message in self._messages
+            ]
+        return found
+
+    def all(self) -> list[Message]:
+        """All messages, oldest first; looking at them here changes nothing."""
+        with self._lock:
+            return list(self._messages)
+
+
+def _passes(message: Message, query: Mapping[str, str]) -> bool:
+    if query.get("To", message.to) != message.to or query.get("From", SENDER) != SENDER:
+        return False
+    wanted = {name: query[name] for name in ("DateSent", "DateSent>", "DateSent<") if name in query}
+    if not wanted:
+        return True
+    if message.sent is None:  # accepted, and not sent: a filter by the date of sending leaves it out
+        return False
+    day = message.sent.date().isoformat()
+    return (
+        wanted.get("DateSent", day)[:10] == day
+        and wanted.get("DateSent>", day)[:10] <= day
+        and wanted.get("DateSent<", day)[:10] >= day
+    )
+
+
+def _rfc2822(moment: datetime) -> str:
+    return format_datetime(moment)
