@@ -22,8 +22,11 @@ from emulators.environment import LOCATION, PROJECT, Addresses
 from emulators.history import History, Run
 from emulators.loopback import request
 from emulators.stack import ROOT
+from emulators.twilio.server import SHOWN_AT as TWILIO_MESSAGES
 
 RUN_SECONDS = 120.0
+#: Tasks that read another's result: they run once the others have.
+LAST = {"send_reset_sms"}
 SCHEDULER_LOG = ROOT / ".stack/logs/cloud-scheduler.log"
 _FAILED_DELIVERY = re.compile(r"attempt \d+: (?!HTTP 2)")
 _READER = Path(__file__).with_name("read_task.mjs")
@@ -42,18 +45,22 @@ class Demo:
         self._others: list[Run] = []
 
     def run_all(self) -> dict[str, Run]:
-        """Let Cloud Scheduler run every task now, and wait for them.
+        """Let Cloud Scheduler run every task now, those in LAST after the others, and wait for them.
 
         Returns:
             The runs that ended in time, by task.
         """
-        for task in self.tasks:
+        first = [task for task in self.tasks if task not in LAST]
+        return self._run(first) | self._run([task for task in self.tasks if task in LAST])
+
+    def _run(self, tasks: list[str]) -> dict[str, Run]:
+        for task in tasks:
             # firebase-tools names jobs after function and region.
             job = f"{self._jobs_url}/firebase-schedule-{task}-{LOCATION}"
             request(f"{job}:run", method="POST", body={}, timeout_seconds=30)
         deadline = time.monotonic() + RUN_SECONDS
         runs: dict[str, Run] = {}
-        while len(runs) < len(self.tasks) and time.monotonic() < deadline:
+        while len(runs) < len(tasks) and time.monotonic() < deadline:
             time.sleep(0.2)
             for run in self._history.ended():
                 # After an overlap the run that holds the task is still to end.
@@ -105,6 +112,15 @@ def show(tasks: list[str], runs: dict[str, Run], answers: dict[str, dict[str, An
     )
 
 
+def show_messages(twilio: str) -> None:
+    """Print what was sent to the local Twilio, if anything was."""
+    _, answer = request(f"http://{twilio}{TWILIO_MESSAGES}")
+    messages = answer["messages"] if isinstance(answer, dict) else []
+    if messages:
+        print(f"\nMessages at the local Twilio: {len(messages)}, which went to nobody. The first:")
+        print(f"  to {messages[0]['to']}: {messages[0]['body']}")
+
+
 def _first_record(answer: dict[str, Any] | None) -> str:
     if answer is None:
         return "not read"
@@ -125,10 +141,12 @@ def main(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may not know a letter
     demo_data.seed(dt.datetime.now(dt.UTC))
-    demo = Demo(Addresses.from_environment(), functions.tasks_in(ROOT / functions.MANIFEST))
+    addresses = Addresses.from_environment()
+    demo = Demo(addresses, functions.tasks_in(ROOT / functions.MANIFEST))
     print(f"\nDemo data is in. Cloud Scheduler runs each task once: {', '.join(demo.tasks)} …\n", flush=True)
     runs = demo.run_all()
     succeeded = show(demo.tasks, runs, read_results(demo.tasks))
+    show_messages(addresses.twilio)
     if "--stay" not in arguments:
         return 0 if succeeded else 1
     print(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 #: Calls that a caller has in a minute on an instance: five a second, for a page with many readers
 #: on it, or a service that asks for all tasks again and again.
@@ -181,6 +183,143 @@ def cdr_months() -> int:
     said = os.environ.get("NX_CDR_MONTHS", str(CDR_MONTHS))
     if not re.fullmatch("[0-9]{1,3}", said) or not 1 <= int(said) <= 120:
         raise SettingInvalid(f"NX_CDR_MONTHS is {said!r}: set it to a whole number of months from 1 to 120")
+    return int(said)
+
+
+#: Hours after which a silent device gets a reset SMS, where NX_SMS_OFFLINE_HOURS does not say.
+SMS_OFFLINE_HOURS = 48
+#: Reset SMS that a run sends at most, where NX_SMS_PER_RUN does not say.
+SMS_PER_RUN = 50
+#: Reset SMS that a device gets within 24 hours at most, where NX_SMS_PER_DEVICE_PER_DAY does not say.
+SMS_PER_DEVICE_PER_DAY = 1
+
+TWILIO_URL = "https://api.twilio.com"
+#: The one secret there is; its function binds it to Secret Manager.
+TWILIO_AUTH_TOKEN = "NX_TWILIO_AUTH_TOKEN"  # noqa: S105  (its name)
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class SmsLimits:
+    """Who may get a reset SMS, and how many.
+
+    Attributes:
+        offline_hours: hours of silence before.
+        per_run: of one run, at most.
+        per_device_per_day: of one device within 24 hours, at most.
+        regions: ISO 3166 codes of the countries whose numbers may get one; none where nothing is said.
+    """
+
+    offline_hours: int
+    per_run: int
+    per_device_per_day: int
+    regions: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TwilioAccount:
+    """Who sends. The token is in no representation of it."""
+
+    url: str
+    account_sid: str
+    messaging_service_sid: str
+    auth_token: str = field(repr=False)
+
+
+def sms_dry_run() -> bool:
+    """Tell whether reset SMS are only spoken of: NX_SMS_DRY_RUN, "on" unless it says "off".
+
+    Raises:
+        SettingInvalid: it says neither.
+    """
+    said = os.environ.get("NX_SMS_DRY_RUN", "on")
+    if said not in {"on", "off"}:
+        raise SettingInvalid(f"NX_SMS_DRY_RUN is {said!r}: set it to on or off")
+    return said == "on"
+
+
+def sms_limits() -> SmsLimits:
+    """Return who may get a reset SMS, and how many: NX_SMS_OFFLINE_HOURS, NX_SMS_PER_RUN and their kin.
+
+    Raises:
+        SettingInvalid: one of them means nothing; it is named.
+    """
+    said = os.environ.get("NX_SMS_REGIONS", "")
+    regions = frozenset(region.strip() for region in said.split(",")) if said.strip() else frozenset()
+    if not all(re.fullmatch("[A-Z]{2}", region) for region in regions):
+        raise SettingInvalid(
+            f"NX_SMS_REGIONS is {said!r}: set it to ISO 3166 codes of countries with commas between: DE,US"
+        )
+    return SmsLimits(
+        offline_hours=_whole("NX_SMS_OFFLINE_HOURS", SMS_OFFLINE_HOURS, 24, 8_760),
+        per_run=_whole("NX_SMS_PER_RUN", SMS_PER_RUN, 0, 1_000),
+        per_device_per_day=_whole("NX_SMS_PER_DEVICE_PER_DAY", SMS_PER_DEVICE_PER_DAY, 1, 24),
+        regions=regions,
+    )
+
+
+def twilio_url() -> str:
+    """Return the base URL of Twilio's API: NX_TWILIO_URL, for a stand-in, else Twilio's own.
+
+    Raises:
+        SettingInvalid: it is no https:// URL; on this machine, and outside the cloud, http:// will do.
+    """
+    said = os.environ.get("NX_TWILIO_URL", TWILIO_URL)
+    url = urlsplit(said)
+    local = url.scheme == "http" and url.hostname in _LOOPBACK and not in_cloud()
+    bare = url.hostname and not (url.path.strip("/") or url.query or url.fragment or url.username)
+    if not bare or not (url.scheme == "https" or local):
+        raise SettingInvalid(f"NX_TWILIO_URL is {said!r}: unset it, or set it to https://HOST of a stand-in")
+    return said.rstrip("/")
+
+
+def twilio_account() -> TwilioAccount:
+    """Return what it takes to send. Asked for only where NX_SMS_DRY_RUN is off.
+
+    Raises:
+        SettingMissing: a variable is absent; it is named.
+        SettingInvalid: one means nothing, or real messages would go out from outside the cloud.
+    """
+    url = twilio_url()
+    if not in_cloud() and urlsplit(url).hostname not in _LOOPBACK:
+        raise SettingInvalid(
+            "NX_SMS_DRY_RUN is off outside the cloud: set it to on, or NX_TWILIO_URL to a stand-in "
+            "on this machine"
+        )
+    if not sms_limits().regions:
+        raise SettingMissing("no country may get an SMS: set NX_SMS_REGIONS, to DE,US say")
+    return TwilioAccount(
+        url,
+        account_sid=_sid("NX_TWILIO_ACCOUNT_SID", "AC"),
+        messaging_service_sid=_sid("NX_TWILIO_MESSAGING_SERVICE_SID", "MG"),
+        auth_token=_auth_token(),
+    )
+
+
+def _auth_token() -> str:
+    token = os.environ.get(TWILIO_AUTH_TOKEN, "").strip()  # secrets are often stored with a line's end
+    if not token:
+        raise SettingMissing(
+            f"no {TWILIO_AUTH_TOKEN}: store it with `firebase functions:secrets:set {TWILIO_AUTH_TOKEN}`"
+        )
+    if not re.fullmatch("[!-~]+", token):
+        raise SettingInvalid(f"{TWILIO_AUTH_TOKEN} is no token: store it anew, as Twilio's console shows it")
+    return token
+
+
+def _sid(name: str, prefix: str) -> str:
+    said = os.environ.get(name)
+    if not said:
+        raise SettingMissing(f"no {name}: set it to the SID ({prefix}…) that Twilio's console shows")
+    if not re.fullmatch(f"{prefix}[0-9a-f]{{32}}", said):
+        raise SettingInvalid(f"{name} is no SID: set it to {prefix} and 32 hexadecimal digits")
+    return said
+
+
+def _whole(name: str, default: int, least: int, most: int) -> int:
+    said = os.environ.get(name, str(default))
+    if not re.fullmatch("[0-9]{1,6}", said) or not least <= int(said) <= most:
+        raise SettingInvalid(f"{name} is {said!r}: set it to a whole number from {least} to {most}")
     return int(said)
 
 

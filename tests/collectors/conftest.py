@@ -1,4 +1,4 @@
-"""The demo's charge point operators, in this process: what the collectors talk to."""
+"""What the collectors talk to, in this process: the demo's charge point operators, and a local Twilio."""
 
 import threading
 from collections.abc import Iterator
@@ -6,9 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from emulators.environment import Addresses
 from emulators.ocpi.operators import secret
 from emulators.ocpi.server import OcpiServer
+from emulators.twilio.server import TwilioServer
+from shared import firebase
 from shared.collectors.ocpi.operators import Operator, parse
+from tests.collectors.fleet import Fleet, twilio_running
 
 #: When the demo's records count back from.
 DEMO_NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
@@ -36,3 +40,16 @@ def north(demo_operators: OcpiServer) -> Operator:
 def both(demo_operators: OcpiServer) -> tuple[Operator, ...]:
     """Both of them."""
     return parse(secret(f"127.0.0.1:{demo_operators.port}"))
+
+
+@pytest.fixture
+def twilio() -> Iterator[TwilioServer]:
+    """A local Twilio of this test's own."""
+    with twilio_running() as server:
+        yield server
+
+
+@pytest.fixture
+def fleet(clean_firestore: Addresses, twilio: TwilioServer) -> Fleet:
+    """No device yet, and no message."""
+    return Fleet(firebase.firestore_client(), twilio)

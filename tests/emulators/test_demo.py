@@ -45,6 +45,7 @@ def test_the_demo_runs_and_reads_every_task(clean_firestore: "Addresses") -> Non
     assert ran.returncode == 0, ran.stdout + ran.stderr
     table = [line.split()[0] for line in ran.stdout.splitlines() if " completed " in line]
     assert table == functions.tasks_in(ROOT / functions.MANIFEST) != []
+    assert "Messages at the local Twilio: " in ran.stdout
 
 
 def test_a_viewer_reads_as_well(stack: "Addresses") -> None:

@@ -13,8 +13,25 @@ NAMES = (
     "NX_TASKS_APP_CHECK",
     "NX_TASKS_CALLS_PER_MINUTE",
     "NX_TASKS_CORS_ORIGINS",
+    "NX_SMS_DRY_RUN",
+    "NX_SMS_OFFLINE_HOURS",
+    "NX_SMS_PER_DEVICE_PER_DAY",
+    "NX_SMS_PER_RUN",
+    "NX_SMS_REGIONS",
+    "NX_TWILIO_ACCOUNT_SID",
+    "NX_TWILIO_AUTH_TOKEN",
+    "NX_TWILIO_MESSAGING_SERVICE_SID",
+    "NX_TWILIO_URL",
     "STORAGE_EMULATOR_HOST",
 )
+#: What it takes to send, in the cloud.
+SENDING = {
+    "K_REVISION": "send-reset-sms-00001-abc",
+    "NX_SMS_REGIONS": "DE,US",
+    "NX_TWILIO_ACCOUNT_SID": f"AC{'0' * 32}",
+    "NX_TWILIO_AUTH_TOKEN": "secret-of-this-test",
+    "NX_TWILIO_MESSAGING_SERVICE_SID": f"MG{'a' * 32}",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +144,78 @@ def test_only_cloud_run_is_the_cloud(
     if revision is not None:
         monkeypatch.setenv("K_REVISION", revision)
     assert settings.in_cloud() is cloud
+
+
+def test_a_dry_run_is_what_nobody_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the cloud, too: a forgotten setting sends nothing, and a misspelt one is an error."""
+    monkeypatch.setenv("K_REVISION", "send-reset-sms-00001-abc")
+    assert settings.sms_dry_run()
+    monkeypatch.setenv("NX_SMS_DRY_RUN", "off")
+    assert not settings.sms_dry_run()
+    monkeypatch.setenv("NX_SMS_DRY_RUN", "no")
+    with pytest.raises(settings.SettingInvalid, match="NX_SMS_DRY_RUN is 'no': set it to on or off"):
+        settings.sms_dry_run()
+
+
+def test_messages_have_limits_unless_others_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a country nobody gets one; what means nothing is named."""
+    assert settings.sms_limits() == settings.SmsLimits(48, 50, 1, frozenset())
+    monkeypatch.setenv("NX_SMS_REGIONS", "DE, US")
+    assert settings.sms_limits().regions == {"DE", "US"}
+    for name, said in [
+        ("NX_SMS_REGIONS", "Germany"),
+        ("NX_SMS_REGIONS", "DE,"),
+        ("NX_SMS_OFFLINE_HOURS", "23"),
+        ("NX_SMS_PER_RUN", "-1"),
+        ("NX_SMS_PER_RUN", "1001"),
+        ("NX_SMS_PER_DEVICE_PER_DAY", "0"),
+    ]:
+        with monkeypatch.context() as patch:
+            patch.setenv(name, said)
+            with pytest.raises(settings.SettingInvalid, match=f"{name} is '{said}': set it to"):
+                settings.sms_limits()
+
+
+def test_twilio_is_twilio_unless_a_stand_in_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the clear it is on this machine, and never in the cloud: the token goes with each request."""
+    assert settings.twilio_url() == "https://api.twilio.com"
+    for said in ("http://127.0.0.1:8124", "http://localhost:8124", "https://twilio.example.com"):
+        monkeypatch.setenv("NX_TWILIO_URL", said)
+        assert settings.twilio_url() == said
+    for said in ("http://twilio.example.com", "https://", "ftp://x", "https://h/path", "https://u:p@h", ""):
+        monkeypatch.setenv("NX_TWILIO_URL", said)
+        with pytest.raises(settings.SettingInvalid, match="NX_TWILIO_URL"):
+            settings.twilio_url()
+    monkeypatch.setenv("K_REVISION", "send-reset-sms-00001-abc")
+    monkeypatch.setenv("NX_TWILIO_URL", "http://127.0.0.1:8124")
+    with pytest.raises(settings.SettingInvalid, match="NX_TWILIO_URL"):
+        settings.twilio_url()
+
+
+def test_what_it_takes_to_send_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variable that is missing or means nothing is; the token shows in no error and no repr."""
+    for name, value in SENDING.items():
+        monkeypatch.setenv(name, value)
+    account = settings.twilio_account()
+    assert account.auth_token == "secret-of-this-test"
+    assert "secret-of-this-test" not in repr(account)
+    for name in SENDING.keys() - {"K_REVISION"}:
+        with monkeypatch.context() as patch:
+            patch.delenv(name)
+            with pytest.raises(settings.SettingMissing, match=name):
+                settings.twilio_account()
+            patch.setenv(name, "two words")
+            with pytest.raises(settings.SettingInvalid, match=name) as error:
+                settings.twilio_account()
+            assert name == "NX_SMS_REGIONS" or "two words" not in str(error.value)
+
+
+def test_nothing_real_is_sent_from_outside_the_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switched off on a person's machine, the dry run needs a stand-in there."""
+    for name, value in SENDING.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("K_REVISION")
+    with pytest.raises(settings.SettingInvalid, match="NX_SMS_DRY_RUN is off outside the cloud"):
+        settings.twilio_account()
+    monkeypatch.setenv("NX_TWILIO_URL", "http://127.0.0.1:8124")
+    assert settings.twilio_account().url == "http://127.0.0.1:8124"

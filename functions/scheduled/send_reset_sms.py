@@ -1,0 +1,41 @@
+"""Once an hour: who is silent for long gets one reset SMS. No result is kept; the outbox has the messages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from firebase_functions.params import SecretParam
+
+from functions.delivery import scheduled_task
+from shared import firebase, settings
+from shared.collectors.reset_sms import ResetSms
+from shared.collectors.twilio_messages import TwilioMessages
+from shared.tasks import TaskName, TaskSpec, get_task_result
+
+if TYPE_CHECKING:
+    from shared.tasks import TaskRun
+
+SPEC = TaskSpec(TaskName.send_reset_sms, schedule="20 * * * *", deadline_seconds=240, save_in="none")
+AUTH_TOKEN = SecretParam(
+    settings.TWILIO_AUTH_TOKEN, description="Auth token of the Twilio account that sends reset SMS."
+)
+
+# A value that means nothing ends the deployment. What is missing, and the secret, show when it runs.
+settings.sms_limits()
+settings.sms_dry_run()
+settings.twilio_url()
+
+
+@scheduled_task(SPEC, memory=512, secrets=[AUTH_TOKEN])
+def send_reset_sms(run: TaskRun) -> None:
+    """Send a reset SMS to each device that is silent for long."""
+    messages = None if settings.sms_dry_run() else TwilioMessages(settings.twilio_account())
+    try:
+        task = ResetSms(
+            firebase.firestore_client(), messages, settings.sms_limits(), lambda: datetime.now(UTC), run
+        )
+        task.send(get_task_result(TaskName.collect_devices_health))
+    finally:
+        if messages is not None:
+            messages.close()

@@ -1,0 +1,139 @@
+"""A small fleet on the stack's Firestore, a Twilio of its own, and the task run by a real engine."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.cloud.firestore import Client
+
+from emulators.twilio.messages import ACCOUNT_SID, AUTH_TOKEN, MESSAGING_SERVICE_SID
+from emulators.twilio.server import TwilioServer
+from shared.collectors import devices_health
+from shared.collectors.reset_sms import ResetSms
+from shared.collectors.sms_outbox import OUTBOX_COLLECTION
+from shared.collectors.twilio_messages import TwilioMessages
+from shared.settings import SmsLimits, TwilioAccount
+from shared.tasks import TaskEngine, TaskName, TaskOutcome, TaskRun
+from shared.tasks.clock import SystemClock
+from shared.tasks.writes import RunIdentity
+
+LIMITS = SmsLimits(offline_hours=48, per_run=50, per_device_per_day=1, regions=frozenset({"US"}))
+#: Longer than a message may be in the hands of a sender.
+LATER = timedelta(minutes=10)
+
+
+@contextmanager
+def twilio_running() -> Iterator[TwilioServer]:
+    """Have a local Twilio that nobody else sends to."""
+    with TwilioServer(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.01), daemon=True)
+        serving.start()
+        yield server
+        server.shutdown()
+        serving.join()
+
+
+def account_at(url: str) -> TwilioAccount:
+    """The local account."""
+    return TwilioAccount(url, ACCOUNT_SID, MESSAGING_SERVICE_SID, AUTH_TOKEN)
+
+
+def number_of(device: int) -> str:
+    """A telephone number that nobody has."""
+    return f"+120255501{device:02}"
+
+
+@dataclass
+class Ran:
+    """A run that has ended."""
+
+    outcome: TaskOutcome
+    summary: dict[str, Any]
+
+
+def run_task(
+    engine: TaskEngine,
+    client: Client,
+    messages: TwilioMessages | None,
+    *,
+    limits: SmsLimits = LIMITS,
+    ahead: timedelta = timedelta(0),
+) -> Ran:
+    """Run the task once.
+
+    Args:
+        engine: runs it.
+        client: the database, as the task sees it.
+        messages: sends; None in a dry run.
+        limits: who may get a message.
+        ahead: how far the task's clock is ahead.
+    """
+    runs: list[TaskRun] = []
+
+    def send(run: TaskRun) -> None:
+        runs.append(run)
+        task = ResetSms(client, messages, limits, lambda: datetime.now(UTC) + ahead, run)
+        task.send(engine.get_task_result(TaskName.collect_devices_health))
+
+    outcome = engine.execute_task("test", TaskName.send_reset_sms, send, {"save_in": "none"})
+    return Ran(outcome, (runs[0].summary or {}) if runs else {})
+
+
+def send_alone(client: Client, url: str) -> dict[str, Any]:
+    """Send what is due with no engine that keeps others away; return the summary.
+
+    Args:
+        client: the database.
+        url: the Twilio that is sent to.
+    """
+    clock = SystemClock()
+    identity = RunIdentity("", TaskName.send_reset_sms, "a run", "a token", "test")
+    run = TaskRun(identity, clock.monotonic() + 60, clock, lambda _: None)
+    with closing(TwilioMessages(account_at(url))) as messages:
+        task = ResetSms(client, messages, LIMITS, lambda: datetime.now(UTC), run)
+        task.send(TaskEngine().get_task_result(TaskName.collect_devices_health))
+    return run.summary or {}
+
+
+@dataclass
+class Fleet:
+    """The devices, the outbox, and what Twilio has."""
+
+    client: Client
+    twilio: TwilioServer
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def add(self, device: str, *, phone: object, silent_hours: float = 72.0, firmware: str = "4.1.0") -> None:
+        """Write a device that is silent for so long, or that is seen again."""
+        seen = self.began - timedelta(hours=silent_hours)
+        fields = {"phone": phone, "last_seen": seen, "firmware": firmware}
+        self.client.document(f"{devices_health.DEVICES_COLLECTION}/{device}").set(fields)
+
+    def judge(self) -> None:
+        """Run collect_devices_health."""
+        task = lambda run: devices_health.collect(self.client, datetime.now(UTC), run)  # noqa: E731
+        outcome = TaskEngine().execute_task("test", TaskName.collect_devices_health, task, {"save_in": "db"})
+        assert outcome.status == "completed"
+
+    def run(self, **options: Any) -> Ran:
+        """Run send_reset_sms on a cold instance; with `dry=True`, as a dry run."""
+        if options.pop("dry", False):
+            return run_task(TaskEngine(), self.client, None, **options)
+        with closing(TwilioMessages(account_at(self.twilio.url))) as messages:
+            return run_task(TaskEngine(), self.client, messages, **options)
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """The outbox, by device."""
+        found = self.client.collection(OUTBOX_COLLECTION).stream()
+        return {record.get("device"): record.to_dict() or {} for record in found}
+
+    def states(self) -> dict[str, str]:
+        """What is recorded of each device."""
+        return {device: record["state"] for device, record in self.records().items()}
+
+    def received(self) -> list[str]:
+        """The number of each message that Twilio has, in the order in which they came."""
+        return [message.to for message in self.twilio.messages.all()]

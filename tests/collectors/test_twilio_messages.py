@@ -1,0 +1,152 @@
+"""Sending and finding messages: every way it can end, over real connections."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from emulators.twilio.messages import REFUSED
+from emulators.twilio.server import Trouble, TwilioServer
+from shared.collectors import twilio_messages
+from shared.collectors.twilio_messages import (
+    LookupFailed,
+    MessageRefused,
+    OutcomeUnknown,
+    SendingRefused,
+    TooManyRequests,
+    TwilioMessages,
+)
+from tests.collectors.fleet import account_at, number_of
+
+TO, TEXT = number_of(1), "#RESET#"
+BEFORE = datetime.now(UTC)
+
+
+@pytest.fixture
+def messages(twilio: TwilioServer) -> Iterator[TwilioMessages]:
+    with closing(TwilioMessages(account_at(twilio.url))) as messages:
+        yield messages
+
+
+def found(messages: TwilioMessages, **changes: Any) -> str | None:
+    """The SID of the message that is meant."""
+    return messages.find(TO, TEXT, **{"since": BEFORE, "others": set(), **changes})
+
+
+def test_a_message_is_sent_and_found(messages: TwilioMessages, twilio: TwilioServer) -> None:
+    """It has its number and text, and is found under its SID at once, before it has left Twilio."""
+    sid = messages.send(TO, TEXT)
+    (message,) = twilio.messages.all()
+    assert (message.sid, message.to, message.body, message.sent) == (sid, TO, TEXT, None)
+    assert found(messages) == sid
+    assert found(messages) == sid  # it has left by now
+
+
+def test_only_the_message_that_is_meant_is_found(messages: TwilioMessages, twilio: TwilioServer) -> None:
+    """Not another number's, another text, one of an earlier silence, or one that is known to be another."""
+    sid = messages.send(TO, TEXT)
+    assert messages.find(number_of(2), TEXT, since=BEFORE, others=set()) is None
+    assert messages.find(TO, "other", since=BEFORE, others=set()) is None
+    assert found(messages, since=datetime.now(UTC) + timedelta(minutes=6)) is None
+    assert found(messages, since=datetime.now(UTC) + timedelta(minutes=4)) == sid  # clocks differ
+    assert found(messages, others={sid}) is None
+
+
+def test_a_message_is_found_among_many(messages: TwilioMessages, twilio: TwilioServer) -> None:
+    """Page after page is looked through."""
+    sid = messages.send(TO, TEXT)
+    for _ in range(250):
+        twilio.messages.create({"To": TO, "Body": "other", "MessagingServiceSid": messages._service})
+    assert found(messages) == sid
+
+
+@pytest.mark.parametrize(("to", "code"), [*((to, code) for to, (code, _) in REFUSED.items()), ("99", 21211)])
+def test_a_refusal_for_good_has_its_code_and_no_number(messages: TwilioMessages, to: str, code: int) -> None:
+    """Twilio's own text holds the number, and is not repeated."""
+    with pytest.raises(MessageRefused) as refused:
+        messages.send(to, TEXT)
+    assert refused.value.code == code
+    assert to.strip("+") not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [
+        (Trouble(400, 21610), MessageRefused),
+        (Trouble(400, 21703), SendingRefused),
+        (Trouble(401, 20003), SendingRefused),
+        (Trouble(403, 20005), SendingRefused),
+        (Trouble(404, 20404), SendingRefused),
+        (Trouble(307, 0), SendingRefused),
+        (Trouble(429, 20429), TooManyRequests),
+        (Trouble(408, 0), OutcomeUnknown),
+        (Trouble(500), OutcomeUnknown),
+        (Trouble(503, content=b"no JSON"), OutcomeUnknown),
+        (Trouble(None), OutcomeUnknown),
+        (Trouble(201, content=b"{"), OutcomeUnknown),
+        (Trouble(201, content=b"[]"), OutcomeUnknown),
+    ],
+)
+def test_an_answer_means_one_thing_and_nothing_is_sent_again(
+    messages: TwilioMessages, twilio: TwilioServer, trouble: Trouble, error: type[Exception]
+) -> None:
+    """Whatever comes back: one request, and the error that says what is known."""
+    twilio.troubles["POST"].append(trouble)
+    with pytest.raises(error) as raised:
+        messages.send(TO, TEXT)
+    assert raised.type is error
+    assert twilio.messages.all() == []
+
+
+def test_what_never_left_is_known_not_to_be_sent() -> None:
+    """Nobody listens: nothing was sent, for certain."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    messages = TwilioMessages(account_at(f"http://127.0.0.1:{port}"))
+    with closing(messages), pytest.raises(SendingRefused, match="can't be reached"):
+        messages.send(TO, TEXT)
+
+
+def test_an_answer_that_does_not_come_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes the request and is silent."""
+    monkeypatch.setattr(twilio_messages, "TIMEOUTS", (0.2, 0.2))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with closing(TwilioMessages(account_at(url))) as messages, pytest.raises(OutcomeUnknown):
+            messages.send(TO, TEXT)
+
+
+def test_a_look_up_is_repeated(messages: TwilioMessages, twilio: TwilioServer) -> None:
+    """Reading twice does no harm: three failures are nothing, the fourth is an error without a number."""
+    sid = messages.send(TO, TEXT)
+    troubles = [Trouble(503), Trouble(429, 20429), Trouble(None)]
+    twilio.troubles["GET"].extend(troubles)
+    assert found(messages) == sid
+    twilio.troubles["GET"].extend([*troubles, Trouble(500)])
+    with pytest.raises(LookupFailed, match=r"HTTP 500") as failed:
+        found(messages)
+    assert TO.strip("+") not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"[]",
+        b'{"messages": [], "next_page_uri": "https://elsewhere.example.com/"}',
+        b'{"messages": [], "meta": {"next_page_url": "https://elsewhere.example.com/"}}',
+        b'{"messages": [], "meta": {"next_page_url": "https://api.twilio.com@elsewhere.example.com/"}}',
+    ],
+)
+def test_a_page_that_is_none_is_no_proof(
+    messages: TwilioMessages, twilio: TwilioServer, content: bytes
+) -> None:
+    """An answer that can't be read never says that there is no message, and no link leads elsewhere."""
+    messages.send(TO, TEXT)
+    twilio.troubles["GET"].append(Trouble(200, content=content))
+    with pytest.raises(LookupFailed) as failed:
+        found(messages)
+    assert "elsewhere" not in str(failed.value)

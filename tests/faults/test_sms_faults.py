@@ -1,0 +1,111 @@
+"""At each call of a run of send_reset_sms each kind of fault: no second message, and no device forgotten."""
+
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from emulators.environment import Addresses
+from shared import firebase
+from shared.collectors import firestore_reads
+from shared.tasks import TaskName
+from tests.collectors.fleet import LATER, Fleet, number_of, twilio_running
+from tests.faults.faulty import KINDS, Fault
+from tests.faults.sms_victim import send_with
+
+Record = Callable[[str, object], None]
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Devices that are to get a message.
+DEVICES = {f"d{number}": number_of(number) for number in range(3)}
+#: Calls of a run that sends to all of them.
+CALLS = 18
+EVERY = [(at, kind) for at in range(1, CALLS + 1) for kind in KINDS]
+#: What `make test` injects: each call once, each kind often. What fails for ever takes a while.
+QUICK = [kind for kind in KINDS if kind != "fail all"]
+SOME = [(at, kind) for at, kind in EVERY if kind == QUICK[at % len(QUICK)]]
+#: As the table of what was survived has it, beside the engine's own runs by where they save.
+RUN = "none, with SMS"
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that fails for good is given up within a second, and not within a minute."""
+    monkeypatch.setattr(firestore_reads, "_AGAIN", firestore_reads._AGAIN.with_timeout(1.0))
+
+
+@pytest.fixture
+def fleet(clean_firestore: Addresses) -> Iterator[Fleet]:
+    """Three devices that are silent for long, and were found to be."""
+    with twilio_running() as server:
+        fleet = Fleet(firebase.firestore_client(), server)
+        for device, number in DEVICES.items():
+            fleet.add(device, phone=number)
+        fleet.judge()
+        yield fleet
+
+
+def run_with(fault: Fault, url: str) -> None:
+    """Run the task with the fault on its way, in a process of its own if that is to be killed."""
+    if not fault.kind.startswith("kill"):
+        send_with(fault, url)
+        return
+    victim = subprocess.run(
+        [sys.executable, "-m", "tests.faults.sms_victim", str(fault.at), fault.kind, url],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert victim.returncode == -signal.SIGKILL, victim.stderr.decode()
+
+
+def let_time_pass(fleet: Fleet) -> None:
+    """The lease of whoever died is over."""
+    status = fleet.client.document(f"nx-tasks/{TaskName.send_reset_sms}")
+    if "lease_until" in ((status.get().to_dict() or {}).get("run") or {}):
+        status.update({"run.lease_until": datetime.now(UTC) - timedelta(minutes=5)})
+
+
+def survives(fleet: Fleet, fault: Fault) -> None:
+    """Inject a fault into a run, let the next run follow, and check who has what."""
+    run_with(fault, fleet.twilio.url)
+    let_time_pass(fleet)
+    following = fleet.run(ahead=LATER)
+    assert following.outcome.status == "completed"
+    received, states = Counter(fleet.received()), fleet.states()
+    for device, number in DEVICES.items():
+        assert received[number] == (states[device] == "sent"), (device, states, received)
+        assert states[device] in {"sent", "unknown"}
+    assert {record["sid"] for record in fleet.records().values() if "sid" in record} == {
+        message.sid for message in fleet.twilio.messages.all()
+    }
+    assert list(states.values()).count("unknown") <= 1  # a fault costs one device its message at most
+
+
+def test_the_calls_of_a_run_are_these(fleet: Fleet, record_property: Record) -> None:
+    """The harness strikes at each call there is: a run makes no more than it counts on."""
+    ran, faulty = send_with(Fault(0), fleet.twilio.url, document_seconds=10.0)
+    assert ran.summary["sent"] == 3
+    record_property("calls", (RUN, faulty.calls))
+    assert len(faulty.calls) == CALLS, faulty.calls
+
+
+@pytest.mark.parametrize(("at", "kind"), SOME)
+def test_a_fault_sends_no_second_message(fleet: Fleet, at: int, kind: str, record_property: Record) -> None:
+    """One message a device, or it is told as unknown; the record is Twilio's own truth."""
+    record_property("fault", (RUN, at, kind))
+    survives(fleet, Fault(at, kind))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("at", "kind"), [each for each in EVERY if each not in SOME])
+def test_no_fault_sends_a_second_message(fleet: Fleet, at: int, kind: str, record_property: Record) -> None:
+    """The same for all calls and kinds."""
+    record_property("fault", (RUN, at, kind))
+    survives(fleet, Fault(at, kind))
