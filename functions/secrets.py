@@ -2,9 +2,9 @@
 
 from firebase_functions.params import SecretParam
 
-from shared.collectors.ocpi import operators
+from shared import settings
 
 OCPI_OPERATORS = SecretParam(
-    operators.SETTING,
+    settings.OCPI_OPERATORS,
     description='Charge point operators, a JSON list of {"name", "url" (of /versions), "token"}.',
 )

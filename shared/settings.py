@@ -194,8 +194,9 @@ SMS_PER_RUN = 50
 SMS_PER_DEVICE_PER_DAY = 1
 
 TWILIO_URL = "https://api.twilio.com"
-#: The one secret there is; its function binds it to Secret Manager.
+#: The secrets' names; the functions that read them bind them to Secret Manager.
 TWILIO_AUTH_TOKEN = "NX_TWILIO_AUTH_TOKEN"  # noqa: S105  (its name)
+OCPI_OPERATORS = "NX_OCPI_OPERATORS"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 

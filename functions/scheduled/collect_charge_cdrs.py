@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from functions.delivery import scheduled_task
 from functions.secrets import OCPI_OPERATORS
 from shared import settings
-from shared.collectors import charge_cdrs
-from shared.collectors.ocpi import operators
 from shared.tasks import TaskName, TaskSpec, iter_task_data
 
 if TYPE_CHECKING:
@@ -32,6 +30,9 @@ settings.cdr_months()  # a value that means nothing ends the deployment
 @scheduled_task(SPEC, memory=1024, secrets=[OCPI_OPERATORS])
 def collect_charge_cdrs(run: TaskRun) -> Iterator[dict[str, Any]]:
     """Collect the charge detail records of all operators."""
+    from shared.collectors import charge_cdrs  # noqa: PLC0415  (every function imports main.py)
+    from shared.collectors.ocpi import operators  # noqa: PLC0415
+
     asked = operators.parse(OCPI_OPERATORS.value)
     last = partial(iter_task_data, SPEC.name)
     return charge_cdrs.collect(asked, last, run, now=datetime.now(UTC), months=settings.cdr_months())

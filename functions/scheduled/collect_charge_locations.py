@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from functions.delivery import scheduled_task
 from functions.secrets import OCPI_OPERATORS
-from shared.collectors import charge_locations
-from shared.collectors.ocpi import operators
 from shared.tasks import TaskName, TaskSpec, iter_task_data
 
 if TYPE_CHECKING:
@@ -25,5 +23,8 @@ SPEC = TaskSpec(
 @scheduled_task(SPEC, memory=1024, secrets=[OCPI_OPERATORS])
 def collect_charge_locations(run: TaskRun) -> Iterator[dict[str, Any]]:
     """Collect the locations of all operators."""
+    from shared.collectors import charge_locations  # noqa: PLC0415  (every function imports main.py)
+    from shared.collectors.ocpi import operators  # noqa: PLC0415
+
     asked = operators.parse(OCPI_OPERATORS.value)
     return charge_locations.collect(asked, partial(iter_task_data, SPEC.name), run)

@@ -9,8 +9,6 @@ from firebase_functions.params import SecretParam
 
 from functions.delivery import scheduled_task
 from shared import firebase, settings
-from shared.collectors.reset_sms import ResetSms
-from shared.collectors.twilio_messages import TwilioMessages
 from shared.tasks import TaskName, TaskSpec, get_task_result
 
 if TYPE_CHECKING:
@@ -30,6 +28,9 @@ settings.twilio_url()
 @scheduled_task(SPEC, memory=512, secrets=[AUTH_TOKEN])
 def send_reset_sms(run: TaskRun) -> None:
     """Send a reset SMS to each device that is silent for long."""
+    from shared.collectors.reset_sms import ResetSms  # noqa: PLC0415  (every function imports main.py)
+    from shared.collectors.twilio_messages import TwilioMessages  # noqa: PLC0415
+
     messages = None if settings.sms_dry_run() else TwilioMessages(settings.twilio_account())
     try:
         task = ResetSms(

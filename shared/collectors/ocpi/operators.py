@@ -13,7 +13,7 @@ import msgspec
 from shared import settings
 
 #: The secret: a JSON list of objects with the fields of `Operator`.
-SETTING = "NX_OCPI_OPERATORS"
+SETTING = settings.OCPI_OPERATORS
 _EXAMPLE = '[{"name": "north", "url": "https://ocpi.example.com/versions", "token": "…"}]'
 _FIELDS = "name, url, token, origins, plain_token"
 
