@@ -16,7 +16,7 @@ from shared.collectors import firestore_reads
 from shared.tasks import TaskName
 from tests.collectors.fleet import LATER, Fleet, number_of, twilio_running
 from tests.faults.faulty import KINDS, Fault
-from tests.faults.sms_victim import send_with
+from tests.faults.sms_victim import MANY_A_DAY, send_with
 
 Record = Callable[[str, object], None]
 
@@ -76,7 +76,7 @@ def survives(fleet: Fleet, fault: Fault) -> None:
     """Inject a fault into a run, let the next run follow, and check who has what."""
     run_with(fault, fleet.twilio.url)
     let_time_pass(fleet)
-    following = fleet.run(ahead=LATER)
+    following = fleet.run(ahead=LATER, limits=MANY_A_DAY)
     assert following.outcome.status == "completed"
     received, states = Counter(fleet.received()), fleet.states()
     for device, number in DEVICES.items():
