@@ -123,7 +123,10 @@ class CacheManager:
 
     def used(self, task: TaskName) -> None:
         """Say that a task's result was served: it stays longest."""
-        self._weigh_again((True, task))
+        key = (True, task)
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
 
     def set_result(
         self, task: TaskName, payload: Payload, version: str | None, *, private: bool = False

@@ -37,7 +37,7 @@ def address(results: dict[TaskName, list[str]], serve: Serve) -> str:
 
 @pytest.fixture(scope="module")
 def token(issuer: Issuer) -> str:
-    return issuer.id_token(role="viewer")
+    return issuer.id_token(role="operator")
 
 
 def publish(task: TaskName, value: Any) -> None:
