@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES = 32 * 1024 * 1024 - 16 * 1024
 
 #: Bytes of a body up to which its pieces are joined before they are sent.
-MAX_JOINED_BYTES = 64 * 1024
+MAX_JOINED_BYTES = 256 * 1024
 
 _HEAD, _TAIL = b'{"result":', b"}"
 

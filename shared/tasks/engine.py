@@ -1,7 +1,8 @@
 """The engine of a process: what `execute_task`, `get_task_data` and their kin work with.
 
 It keeps what outlives a single run: the cache, what each task's document was when this
-instance last wrote it, and tasks that outlived their deadline.
+instance last wrote it, and tasks that outlived their deadline. An instance that serves results
+runs no task: what only runs need is loaded with the first of them.
 """
 
 from __future__ import annotations
@@ -19,28 +20,26 @@ from shared import firebase, logger
 from shared.tasks.cache import CacheManager
 from shared.tasks.clock import Clock, SystemClock
 from shared.tasks.errors import InvalidOptions, ResultNotKept, ResultNotStorable
-from shared.tasks.execution import Execution, Parts
-from shared.tasks.failure import Failure
 from shared.tasks.names import TaskName, contract_object, parse_task_name
 from shared.tasks.objects import Objects
 from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
+from shared.tasks.parts import Parts
 from shared.tasks.performer import Performer
 from shared.tasks.reader import ResultReader, TaskResult, Wish
 from shared.tasks.results import kind_of, normalise
 from shared.tasks.specs import TaskSpec, spec_of
-from shared.tasks.steering import resume, suspend
 from shared.tasks.steps import perform
 from shared.tasks.store import Store
-from shared.tasks.watch import Findings, watch
 from shared.tasks.workers import WORKERS
-from shared.tasks.writes import RunIdentity, run_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from shared.tasks.document import TaskDocument
     from shared.tasks.publish import Publication
+    from shared.tasks.watch import Findings
     from shared.tasks.work import Work
+    from shared.tasks.writes import RunIdentity
 
 #: Characters that `source` may have; it is a name, not a payload.
 MAX_SOURCE = 500
@@ -90,6 +89,8 @@ class TaskEngine:
         options: ExecuteTaskOptions | Mapping[str, Any] | None = None,
     ) -> TaskOutcome:
         """Run a task; `shared.tasks.execute_task` tells the rest."""
+        from shared.tasks.execution import Execution  # noqa: PLC0415  (readers run nothing)
+
         name = parse_task_name(task_name)
         chosen = ExecuteTaskOptions.of(options)
         run = self._identity(_checked_source(source), name, chosen.scheduled_for)
@@ -161,6 +162,8 @@ class TaskEngine:
 
     def watch_tasks(self) -> bool:
         """Look after every task; `shared.tasks.watch_tasks` tells the rest."""
+        from shared.tasks.failure import Failure  # noqa: PLC0415  (readers run nothing)
+
         well = True
         for name in TaskName:
             try:
@@ -172,17 +175,23 @@ class TaskEngine:
 
     def suspend_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
         """Suspend a task; `shared.tasks.suspend_task` tells the rest."""
+        from shared.tasks import steering  # noqa: PLC0415  (readers steer nothing)
+
         name = parse_task_name(task_name)
-        steps = suspend(self._parts.store.documents, name, by=by, reason=reason, now=self._now())
+        steps = steering.suspend(self._parts.store.documents, name, by=by, reason=reason, now=self._now())
         return perform(steps, self._performer(name))
 
     def resume_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
         """Resume a task; `shared.tasks.resume_task` tells the rest."""
+        from shared.tasks import steering  # noqa: PLC0415  (readers steer nothing)
+
         name = parse_task_name(task_name)
-        steps = resume(self._parts.store.documents, name, by=by, reason=reason, now=self._now())
+        steps = steering.resume(self._parts.store.documents, name, by=by, reason=reason, now=self._now())
         return perform(steps, self._performer(name))
 
     def _watch(self, spec: TaskSpec) -> None:
+        from shared.tasks.watch import Findings, watch  # noqa: PLC0415  (readers run nothing)
+
         documents, deadline = self._parts.store.documents, timedelta(seconds=spec.deadline_seconds)
         until = self._parts.clock.monotonic() + WATCH_TASK_SECONDS
         found = Findings()
@@ -200,6 +209,8 @@ class TaskEngine:
         return self._parts.clock.now()
 
     def _identity(self, source: str, name: TaskName, scheduled_for: datetime | None) -> RunIdentity:
+        from shared.tasks.writes import RunIdentity, run_id_of  # noqa: PLC0415  (readers run nothing)
+
         tick = None if scheduled_for is None else scheduled_for.astimezone(UTC)
         return RunIdentity(
             documents=self._parts.store.documents,

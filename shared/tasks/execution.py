@@ -7,7 +7,6 @@ is its result), and turns whatever happens into an outcome.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +25,8 @@ from shared.tasks.work import Work, is_ordinary
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.tasks.cache import CacheManager
-    from shared.tasks.clock import Clock
     from shared.tasks.document import TaskDocument
-    from shared.tasks.objects import Objects
-    from shared.tasks.store import Store
-    from shared.tasks.workers import Workers
+    from shared.tasks.parts import Parts
     from shared.tasks.writes import RunIdentity
 
 #: Seconds within which a task is taken, or the delivery is given up.
@@ -43,17 +38,6 @@ FINISH_SECONDS = 20.0
 MIRROR_SECONDS = 40.0
 #: Seconds after a failed extension until the next, at most; jittered, as all instances fail at once.
 EXTEND_AGAIN_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What runs need of the world: documents, objects, this instance's cache and threads, and time."""
-
-    store: Store
-    objects: Objects
-    cache: CacheManager
-    clock: Clock
-    workers: Workers
 
 
 class Execution:

@@ -72,3 +72,13 @@ def contract_object(task: TaskName) -> str:
 def run_object(task: TaskName, run_id: str, token: str) -> str:
     """Return the path of one attempt's own result, which is written once and never changed."""
     return f"{STORAGE_FOLDER}/{task.value}/{run_id}.{token}.json"
+
+
+def status_name(documents: str, task: TaskName) -> str:
+    """Return the full name of a task's status document."""
+    return f"{documents}/{TASKS_COLLECTION}/{task.value}"
+
+
+def history_name(documents: str, task: TaskName, run_id: str) -> str:
+    """Return the full name of one run's history document."""
+    return f"{documents}/{TASKS_COLLECTION}/{task.value}/{RUNS_COLLECTION}/{run_id}"

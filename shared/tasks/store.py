@@ -25,8 +25,7 @@ from shared.tasks.errors import (
     WriteRejected,
     WriteUnknown,
 )
-from shared.tasks.names import RUNS_COLLECTION, TaskStatus
-from shared.tasks.writes import history_name, status_name
+from shared.tasks.names import RUNS_COLLECTION, TaskStatus, history_name, status_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

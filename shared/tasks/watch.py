@@ -14,6 +14,7 @@ from shared.tasks.decisions import is_dead, is_overdue_original, is_superseded
 from shared.tasks.errors import WriteRefused, WriteUnknown
 from shared.tasks.incidents import Incident, missed_ticks, record_once
 from shared.tasks.mirror import mend_mirror
+from shared.tasks.names import history_name
 from shared.tasks.protocol import CLOCK_SKEW
 from shared.tasks.retention import remove_old_objects
 from shared.tasks.steps import Commit, Read, ReadRunning, Steps
@@ -64,7 +65,7 @@ def watch(
     task, _ = yield Read()  # after the histories, in a request of its own: `is_superseded` rests on it
     for run_id, run in running:
         if is_superseded(run, task):
-            history = writes.history_name(documents, spec.name, run_id)
+            history = history_name(documents, spec.name, run_id)
             if (yield from _applied(writes.close_superseded(history, run.update_time, now=now))):
                 found.superseded_runs.append(run_id)
     if is_dead(task, now=now, skew=CLOCK_SKEW):

@@ -15,7 +15,7 @@ from google.cloud.firestore_v1.types import write as _write
 
 from shared.tasks.codec import encode_fields
 from shared.tasks.document import SAVED_BY_CONTRACT, ResultPointer, TaskDocument, original_version
-from shared.tasks.names import RUNS_COLLECTION, TASKS_COLLECTION, TaskName, TaskStatus
+from shared.tasks.names import TaskName, TaskStatus, history_name, status_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -80,16 +80,6 @@ class RunEnd:
     def expire_at(self) -> datetime:
         """When Firestore's TTL policy may remove the history."""
         return self.completed + HISTORY_RETENTION
-
-
-def status_name(documents: str, task: TaskName) -> str:
-    """Return the full name of a task's status document."""
-    return f"{documents}/{TASKS_COLLECTION}/{task.value}"
-
-
-def history_name(documents: str, task: TaskName, run_id: str) -> str:
-    """Return the full name of one run's history document."""
-    return f"{documents}/{TASKS_COLLECTION}/{task.value}/{RUNS_COLLECTION}/{run_id}"
 
 
 def run_id_of(scheduled_for: datetime) -> str:

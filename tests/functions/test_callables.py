@@ -1,6 +1,8 @@
 """What callables share: how errors are told, and who is let in. No stack is needed for it."""
 
+import io
 import runpy
+import tracemalloc
 from typing import Any, NoReturn
 
 import grpc
@@ -57,6 +59,35 @@ def test_an_unknown_task_is_the_callers_mistake() -> None:
     """Where the engine finds it out, too; the caller is told no names, as it may be anybody."""
     status, answer = told(UnknownTask("x", ["a", "b"]))
     assert (status, answer) == (400, error("INVALID_ARGUMENT", "unknown task_name"))
+
+
+class Endless(io.RawIOBase):
+    """A body that does not tell its length, and goes on for `left` bytes."""
+
+    left = 64 * 1024 * 1024
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self.left -= (size := min(len(buffer), self.left))
+        buffer[:size] = b" " * size
+        return size
+
+
+def test_a_body_of_unknown_length_is_not_held_whole() -> None:
+    """What is beyond the limit is read to its end, so that the refusal arrives, and let go."""
+    body = Endless()
+    client = front(callable_function()(lambda _: None))  # type: ignore[arg-type]
+    environ = {"wsgi.input": body, "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    tracemalloc.start()
+    try:
+        answer = client.post("/", environ_overrides=environ, content_type="application/json")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (answer.status_code, body.left) == (400, 0)
+    assert peak < 4 * 1024 * 1024
 
 
 def test_an_error_meant_for_the_caller_reaches_it() -> None:

@@ -63,6 +63,14 @@ def test_what_is_unwanted_exists() -> None:
     assert "google.cloud.storage" in unwanted(modules_after("import google.cloud.storage"))
 
 
+def test_readers_load_nothing_that_only_runs_need() -> None:
+    """An instance of the callable runs no task: how one is taken, carried out and watched is not loaded."""
+    runs = {"attempt", "decisions", "execution", "protocol", "publish", "steering", "watch", "work", "writes"}
+    modules = modules_after("import main")
+    assert {name for name in runs if f"shared.tasks.{name}" in modules} == set()
+    assert "shared.tasks.reader" in modules
+
+
 @pytest.mark.usefixtures("clean_firestore")
 @pytest.mark.parametrize("save_in", ["db", "storage"])
 def test_a_first_answer_loads_no_storage_client(save_in: str) -> None:

@@ -7,9 +7,9 @@ import orjson
 
 from shared.tasks.decisions import living_holder
 from shared.tasks.document import SAVED_BY_CONTRACT
-from shared.tasks.names import contract_object
+from shared.tasks.names import contract_object, history_name, status_name
 from shared.tasks.protocol import CLOCK_SKEW
-from shared.tasks.writes import history_name, skip_id, status_name
+from shared.tasks.writes import skip_id
 from tests.model.memory_store import Documents, fields_of, run_document, task_document
 from tests.model.processes import DEADLINE, DOCUMENTS, NOTHING, TASK
 from tests.model.requests import Answer, Got, GotByContract

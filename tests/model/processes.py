@@ -19,13 +19,13 @@ from shared.tasks.document import ResultPointer, TaskDocument
 from shared.tasks.errors import RunLost, StoreError
 from shared.tasks.failure import Failure
 from shared.tasks.mirror import mend_mirror
-from shared.tasks.names import NO_DATA, contract_object, run_object
+from shared.tasks.names import NO_DATA, contract_object, run_object, status_name
 from shared.tasks.protocol import RunProtocol
 from shared.tasks.reading import FoundResult, is_present, read_result
 from shared.tasks.steering import resume, suspend
 from shared.tasks.steps import Commit, ReadContent, ReadResult
 from shared.tasks.watch import Findings, watch
-from shared.tasks.writes import RunIdentity, status_name
+from shared.tasks.writes import RunIdentity
 from tests.model.requests import Again, Answer, Choose, Got, GotByContract, Remove, Upload
 from tests.model.standing import STEP, ModelClock, Script, Steps
 

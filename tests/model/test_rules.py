@@ -13,7 +13,7 @@ from shared.tasks import ExecuteTaskOptions, decisions, mirror, protocol, readin
 from shared.tasks.decisions import Busy, Duplicate, Skip, Standing, Take, is_dead, is_superseded
 from shared.tasks.errors import StoreError
 from shared.tasks.mirror import mend_mirror
-from shared.tasks.names import contract_object
+from shared.tasks.names import contract_object, history_name
 from shared.tasks.payload import Payload
 from shared.tasks.protocol import CLOCK_SKEW, RunProtocol
 from shared.tasks.reading import NO_RESULT, FoundResult
@@ -169,7 +169,7 @@ def watchdog_reads_the_task_first(patch: Patch) -> None:
         task, _ = yield Read()
         for run_id, run in (yield ReadRunning()):
             if is_superseded(run, task):
-                history = writes.history_name(documents, name, run_id)
+                history = history_name(documents, name, run_id)
                 yield Commit(writes.close_superseded(history, run.update_time, now=now))
         if is_dead(task, now=now, skew=CLOCK_SKEW):
             yield Commit(writes.fail_dead(documents, name, task, now=now))
