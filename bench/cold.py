@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
+import subprocess
+import sys
 import time
 import urllib.request
 from contextlib import suppress
@@ -14,9 +17,10 @@ from urllib.parse import quote
 
 import requests
 
+from bench.first_download import download
 from bench.report import Measure
-from bench.results import ASK_LARGE, ASK_TINY, LARGE, publish_large, publish_tiny
-from bench.serving import PRODUCT, TARGETS, Client, Crowd, Refused, instance
+from bench.results import ASK_LARGE, ASK_OTHER, ASK_TINY, LARGE, OTHER, publish_large, publish_tiny
+from bench.serving import COMPILED, PRODUCT, ROOT, TARGETS, Client, Crowd, Refused, instance
 from shared import firebase
 
 if TYPE_CHECKING:
@@ -25,16 +29,19 @@ if TYPE_CHECKING:
 COUNTING = Path(__file__).with_name("counting.py")
 SIZE = 10_000_000
 CALLERS, CROWD_SIZE = 80, 1_000_000
-ROUNDS = 7
+ROUNDS, STARTS = 7, 15
+#: The way of the read that follows the first.
+NEXT = "of another result, next"
 
 
 def measures() -> Iterator[Measure]:
     """Measure the first read, the first crowd, and the start."""
     publish_tiny()
     published = publish_large(SIZE)
+    publish_large(SIZE, OTHER)
     yield from _first_read(published.path)
     yield from _first_crowd()
-    yield _start()
+    yield from _start()
 
 
 def _first_read(path: str) -> Iterator[Measure]:
@@ -43,14 +50,18 @@ def _first_read(path: str) -> Iterator[Measure]:
     Its no-op is the read of another task, a few bytes in Firestore: it opens what every read
     needs, the token check and the Firestore client, and nothing of Storage. What an instance
     pays that was only knocked at before, by a call without a token, is shown beside it; and what
-    a read of the status document takes, without which nobody knows what to download.
+    a read of the status document takes, without which nobody knows what to download, and what the
+    first download of any process does; and the next read, of another result: by code that has run.
     """
-    download = _download(path)
+    url, session = _url(path), requests.Session()
+    download(session, url)  # opens the connection
     status = firebase.firestore_client().document(f"nx-tasks/{LARGE.value}")
     taken: dict[str, list[float]] = {
         "after a read": [],
+        NEXT: [],
         "after a refusal": [],
         "download": [],
+        "first download": [],
         "document": [],
     }
     for _ in range(ROUNDS):
@@ -58,6 +69,8 @@ def _first_read(path: str) -> Iterator[Measure]:
             client.call()
             client.will_ask(ASK_LARGE)
             taken["after a read"].append(_seconds(client.call))
+            client.will_ask(ASK_OTHER)
+            taken[NEXT].append(_seconds(client.call))
         with instance("get_task_data") as knocked, Client(knocked.port, ASK_TINY, token=False) as refused:
             with suppress(Refused):
                 refused.call()
@@ -65,27 +78,27 @@ def _first_read(path: str) -> Iterator[Measure]:
                 taken["after a refusal"].append(_seconds(client.call))
         for _ in range(3):
             taken["document"].append(_seconds(status.get))
-            taken["download"].append(_seconds(download))
+            taken["download"].append(_seconds(lambda: download(session, url)))
+        taken["first download"].append(_first_download(url))
     medians = {name: statistics.median(each) * 1000 for name, each in taken.items()}
-    for name, limit in (("after a read", 1.5), ("after a refusal", None)):
-        parts = {"read": medians[name], "download": medians["download"], "document": medians["document"]}
+    for name, limit in (("after a read", 1.5), (NEXT, None), ("after a refusal", None)):
+        parts = {"read": medians[name]}
+        parts |= {part: medians[part] for part in ("download", "first download", "document")}
         what = f"cold read of 10 MB from Storage, {name} : plain download"
         yield Measure(what, medians[name] / medians["download"], limit, parts)
 
 
-def _download(path: str) -> Callable[[], object]:
-    """Return what downloads an object as it is stored, on a connection that is open."""
+def _url(path: str) -> str:
+    """Return where the bytes of an object are."""
     bucket, origin = os.environ["NX_TASKS_BUCKET"], os.environ["STORAGE_EMULATOR_HOST"]
-    url = f"{origin}/download/storage/v1/b/{bucket}/o/{quote(path, safe='')}?alt=media"
-    session = requests.Session()
+    return f"{origin}/download/storage/v1/b/{bucket}/o/{quote(path, safe='')}?alt=media"
 
-    def download() -> bytes:
-        with session.get(url, headers={"Accept-Encoding": "gzip"}, stream=True, timeout=60) as answer:
-            answer.raise_for_status()
-            return bytes(answer.raw.read(decode_content=False))
 
-    download()
-    return download
+def _first_download(url: str) -> float:
+    """Return the seconds of a download in a process that has made none."""
+    command = [sys.executable, "-m", "bench.first_download", url]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)  # noqa: S603
+    return float(told.stdout)
 
 
 def _seconds(do: Callable[[], object]) -> float:
@@ -133,15 +146,35 @@ def _counts(port: int) -> dict[str, int]:
         return counts
 
 
-def _start() -> Measure:
-    """Start a process and have its first answer, beside the least that a callable of use does."""
-    taken: dict[str, list[float]] = {"get_task_data": [], "hello-world": []}
-    for _ in range(ROUNDS):
-        taken["get_task_data"].append(_first_answer("get_task_data", PRODUCT, ASK_TINY))
-        taken["hello-world"].append(_first_answer("hello", TARGETS, None))
-    parts = {name: statistics.median(each) * 1000 for name, each in taken.items()}
-    ratio = parts["get_task_data"] / parts["hello-world"]
-    return Measure("start of process to first answer : hello-world with Firestore", ratio, 1.15, parts)
+def _start() -> Iterator[Measure]:
+    """Start a process and have its first answer, beside the least that a callable of use does.
+
+    The build of a function compiles its source. Whether what it compiled still counts in the
+    image, whose files have other times, is not documented: shown without as well.
+    """
+    ways = {"get_task_data": (PRODUCT, ASK_TINY), "hello": (TARGETS, None)}
+    for compiled in (True, False):
+        taken: dict[str, list[float]] = {name: [] for name in ways}
+        for number in range(STARTS + 1):
+            for name, (source, data) in ways.items():
+                if not compiled:
+                    _forget_compiled()
+                seconds = _first_answer(name, source, data)
+                if number:  # the first compiles
+                    taken[name].append(seconds)
+        get, hello = (statistics.median(each) * 1000 for each in taken.values())
+        what = "start of process to first answer" + ("" if compiled else ", source not compiled")
+        parts = {"get_task_data": get, "hello-world": hello}
+        yield Measure(f"{what} : hello-world with Firestore", get / hello, 1.15 if compiled else None, parts)
+
+
+def _forget_compiled() -> None:
+    """Remove what was compiled of this project, and leave the packages'."""
+    ours = COMPILED / ROOT.relative_to("/")
+    for folder in ("bench", "functions", "shared"):
+        shutil.rmtree(ours / folder, ignore_errors=True)
+    for file in ours.glob("*.pyc"):
+        file.unlink()
 
 
 def _first_answer(target: str, source: Path, data: object) -> float:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import growth, plot, report, stages
+from bench import growth, plot, reasons, report, stages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,8 +23,8 @@ PAGE, PLOT = DOCS / "performance.md", DOCS / "performance.svg"
 ABOUT = """
 What `make bench` printed; it writes this page. Each value is a ratio of medians within one run, whose ways
 of doing a thing are timed in turn; values without an aim stand for themselves. Functions are served as in
-production, by functions-framework and gunicorn in one process of 80 threads, beside their clients,
-Firestore's emulator and the Storage server on one machine.
+production, their source compiled, by functions-framework and gunicorn in one process of 80 threads, beside
+their clients, Firestore's emulator and the Storage server on one machine.
 """
 GROWTH = """
 Results are charging sites with ids, coordinates, connectors and times; gzip makes the largest {ratio:.1f}
@@ -36,17 +36,11 @@ The same call, to servers of which each does one thing more than the one before.
 """
 READING = """
 - **A warm answer** costs what a no-op costs, and what it takes to send its bytes: nothing is encoded,
-  compressed or copied for it. What the product does itself is one line of the table. Of 10 MB, compressed,
-  nearly all that is more is the kernel's copying of the bytes to the client, as the last line shows.
-- **Without gzip** the bytes are five times as many, and to send them takes most of the time.
-- **A cold read** asks Firestore which result there is, and only then Storage for it: two servers one after
-  the other, the second on a connection that the new instance opens, in code that has not run before, and a
-  callable's answer around it. The download that it is compared with is one request on an open connection,
-  and takes no longer than the read of a document where all is on one machine. The farther Storage is, the
-  less the others weigh.
-- **80 cold callers** share one read and one download. An instance that listens then makes 80 answers, in one
-  Python process: 80 no-ops that come at once take longer than one cold caller waits here. Callers of an
-  instance that Cloud Run has yet to start wait for that as well.
+  compressed or copied for it. What the product does itself is one line of the table.
+- **A cold read** asks Firestore which result there is, and only then Storage for it. The farther Storage is
+  from the instance, the less all but the download weighs.
+- **80 cold callers** share one read and one download. Callers of an instance that Cloud Run has yet to start
+  wait for that as well.
 """
 
 
@@ -80,6 +74,10 @@ def _lines(measures: Sequence[Measure], sizes: Sequence[Size], where: Sequence[S
     yield STAGES
     yield from stages.table(where)
     yield READING.rstrip()
+    missed = list(reasons.lines(measures, where))
+    if missed:
+        yield "\n## Aims that are missed\n"
+        yield from missed
 
 
 def _machine() -> Iterator[str]:

@@ -10,7 +10,9 @@ from shared.tasks import TaskEngine, TaskName, TaskResult
 
 #: The task whose large results are read, and one whose result is a few bytes.
 LARGE, TINY = TaskName.collect_charge_locations, TaskName.collect_devices_health
-ASK_LARGE, ASK_TINY = ({"task_name": name.value} for name in (LARGE, TINY))
+#: Another whose large results are read.
+OTHER = TaskName.send_reset_sms
+ASK_LARGE, ASK_TINY, ASK_OTHER = ({"task_name": name.value} for name in (LARGE, TINY, OTHER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,9 @@ class Published:
     answer: bytes
 
 
-def publish_large(size: int) -> Published:
+def publish_large(size: int, task: TaskName = LARGE) -> Published:
     """Publish charging sites of so many bytes, in Storage."""
-    result = _published(LARGE, charge_locations(size), "storage")
+    result = _published(task, charge_locations(size), "storage")
     if result.payload is None or result.path is None:
         raise RuntimeError("the result is not in Storage")
     head, blocks, tail = result.payload.gzip_around(b"", b"") or (b"", b"", b"")

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCT, TARGETS = ROOT / "main.py", ROOT / "bench" / "targets.py"
+#: Where compiled code is kept: the build of a function compiles its source.
+COMPILED = ROOT / ".stack" / "compiled"
 START_SECONDS = 60.0
 #: Less than the two seconds after which gunicorn closes an idle connection.
 IDLE_SECONDS = 1.5
-THREADS = 80
+#: Variables of each process: threads as a callable has them, and compiled code.
+SERVED = {"THREADS": "80", "PYTHONPYCACHEPREFIX": str(COMPILED), "PYTHONDONTWRITEBYTECODE": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def instance(target: str, source: Path = PRODUCT, **environment: str) -> Iterato
         source: the file that has it.
         environment: further variables.
     """
-    command = ["-m", "functions_framework", "--target", target, "--source", str(source)]
+    command = ["-m", "bench.production", "--target", target, "--source", str(source)]
     with listening([*command, "--host", "127.0.0.1", "--port"], **environment) as served:
         yield served
 
@@ -62,7 +65,7 @@ def listening(arguments: list[str], **environment: str) -> Iterator[Instance]:
     process = subprocess.Popen(  # noqa: S603  (a program of this project, under its own name)
         [sys.executable, *arguments, str(port)],
         cwd=ROOT,
-        env={**os.environ, "THREADS": str(THREADS), **environment},
+        env={**os.environ, **SERVED, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 import statistics
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from bench.bare import BODY
 from bench.report import Measure
 from bench.results import ASK_LARGE, publish_large
-from bench.serving import TARGETS, Crowd, instance
+from bench.serving import TARGETS, Crowd, instance, listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CALLERS, SIZE = 16, 1_000_000
 ROUNDS, WARM_UP, SECONDS = 9, 1, 0.5
+BARE = ["-m", "bench.bare"]
 
 
 def measures() -> Iterator[Measure]:
-    """Measure clients with gzip, which the aim is for, and without."""
-    publish_large(SIZE)
-    counted: dict[str, list[float]] = {"no-op": [], "gzip": [], "no gzip": []}
-    with instance("get_task_data") as product, instance("noop", TARGETS) as noop:
+    """Measure clients with gzip, which the aim is for, and without; and gunicorn alone."""
+    stored = publish_large(SIZE).stored
+    with ExitStack() as opened, TemporaryDirectory() as folder:
+        body = Path(folder) / "body"
+        body.write_bytes(bytes(stored))
+        product = opened.enter_context(instance("get_task_data")).port
+        ways = {
+            "no-op": (opened.enter_context(instance("noop", TARGETS)).port, None, True),
+            "gzip": (product, ASK_LARGE, True),
+            "no gzip": (product, ASK_LARGE, False),
+            "few": (opened.enter_context(listening(BARE)).port, None, True),
+            "many": (opened.enter_context(listening(BARE, **{BODY: str(body)})).port, None, True),
+        }
+        counted: dict[str, list[float]] = {name: [] for name in ways}
         for number in range(WARM_UP + ROUNDS):
-            for name, rates in counted.items():
-                port, data = (noop.port, None) if name == "no-op" else (product.port, ASK_LARGE)
+            for name, (port, data, gzip) in ways.items():
                 # New connections: gunicorn closes those that have been idle for two seconds.
-                with Crowd(CALLERS, port, data, gzip=name != "no gzip") as crowd:
+                with Crowd(CALLERS, port, data, gzip=gzip) as crowd:
                     rate = crowd.calls_in(SECONDS)
                 if number >= WARM_UP:
-                    rates.append(rate)
+                    counted[name].append(rate)
     medians = {name: statistics.median(each) for name, each in counted.items()}
+    alone = {"gunicorn alone": medians["few"], "as many bytes": medians["many"]}
     for name, limit in (("gzip", 0.8), ("no gzip", None)):
         yield Measure(
             f"answers a second, {CALLERS} connections, warm 1 MB, {name} : no-op",
             medians[name] / medians["no-op"],
             limit,
-            {"answer": medians[name], "no-op": medians["no-op"]},
+            {"answer": medians[name], "no-op": medians["no-op"], **(alone if limit else {})},
             at_least=True,
             unit="a second",
         )
