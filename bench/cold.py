@@ -81,7 +81,7 @@ def _first_read(path: str) -> Iterator[Measure]:
             taken["download"].append(_seconds(lambda: download(session, url)))
         taken["first download"].append(_first_download(url))
     medians = {name: statistics.median(each) * 1000 for name, each in taken.items()}
-    for name, limit in (("after a read", 1.5), (NEXT, None), ("after a refusal", None)):
+    for name, limit in (("after a read", 1.5), (NEXT, None), ("after a refusal", 1.5)):
         parts = {"read": medians[name]}
         parts |= {part: medians[part] for part in ("download", "first download", "document")}
         what = f"cold read of 10 MB from Storage, {name} : plain download"

@@ -28,7 +28,7 @@ def measures() -> Iterator[Measure]:
         parts = {way: milliseconds * 1000 / CALLS for way, milliseconds in taken.items()}
         above = parts["hit"] - parts["lock and dict"]
         yield Measure(
-            f"cache hit, in-process, {name}: µs above a lock and a dict", above, AIM, parts, unit="µs"
+            f"cache hit, get_task_result, {name}: µs above a lock and a dict", above, AIM, parts, unit="µs"
         )
 
 

@@ -36,7 +36,10 @@ The same call, to servers of which each does one thing more than the one before.
 """
 READING = """
 - **A warm answer** costs what a no-op costs, and what it takes to send its bytes: nothing is encoded,
-  compressed or copied for it. What the product does itself is one line of the table.
+  compressed or copied for it. What the product does itself is one line of the table. The no-op writes
+  on_call's line into the log, which the product leaves out.
+- **In the process**, `get_task_result` hands out the bytes that are kept, whatever their number;
+  `get_task_data` decodes them for each caller, who may change what it is given.
 - **A cold read** asks Firestore which result there is, and only then Storage for it. The farther Storage is
   from the instance, the less all but the download weighs.
 - **80 cold callers** share one read and one download. Callers of an instance that Cloud Run has yet to start

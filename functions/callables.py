@@ -32,6 +32,9 @@ _on_call: Any = on_call
 #: the network or for the one thread that fetches, so that many threads cost little; fewer threads
 #: than Cloud Run believes there are would leave reads of what is at hand queueing behind fetches.
 CONCURRENCY = 80
+#: Instances at most: what a caller that went wild, or many, may cost. `docs/scale.md` tells how
+#: many reads they serve; a region's quota allows ten times as many.
+MAX_INSTANCES = 100
 #: Cores of an instance. The SDK's own default is a part of one, with which Cloud Run sends an
 #: instance a single request at a time.
 CPU = 1
@@ -59,7 +62,11 @@ logging.getLogger().addFilter(_is_worth_a_line)
 
 
 def callable_function(
-    *, concurrency: int = CONCURRENCY, cpu: int = CPU, **options: Any
+    *,
+    concurrency: int = CONCURRENCY,
+    cpu: int = CPU,
+    max_instances: int = MAX_INSTANCES,
+    **options: Any,
 ) -> Callable[[Callable[[CallableRequest[Any]], Any]], Callable[[Request], Response]]:
     """Make a function a callable of the Firebase client SDK.
 
@@ -70,6 +77,7 @@ def callable_function(
     Args:
         concurrency: requests at once, in Cloud Run and on as many threads in the instance.
         cpu: cores of an instance; more than one request at once needs a whole one.
+        max_instances: how many there may be.
         options: further options of `on_call`: memory, say.
 
     Raises:
@@ -88,12 +96,13 @@ def callable_function(
             cors=CorsOptions(cors_origins=[]),  # else it lets every origin in
             concurrency=concurrency,
             cpu=cpu,
+            max_instances=max_instances,
             **options,
         )  # type: ignore[untyped-decorator]
         @functools.wraps(function)
         def called(request: CallableRequest[Any]) -> Any:
             _check_limit(limit, request)
-            return _told(function, request)
+            return _call(function, request)
 
         @functools.wraps(called)  # discovery reads the attributes that on_call set
         def on_request(request: Request) -> Response:
@@ -191,7 +200,7 @@ def _check_limit(limit: RateLimit | None, request: CallableRequest[Any]) -> None
         )
 
 
-def _told(function: Callable[[CallableRequest[Any]], Any], request: CallableRequest[Any]) -> Any:
+def _call(function: Callable[[CallableRequest[Any]], Any], request: CallableRequest[Any]) -> Any:
     try:
         return _put_by(function(request), request)
     except HttpsError:

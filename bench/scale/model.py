@@ -92,7 +92,8 @@ def mean_wait(load: Load) -> float:
 def stale_most(load: Load) -> float:
     """Return the most seconds by which an answer is older than the present result.
 
-    Above 0: max-age and the deadline of a check, older ones are not served. At 0: since it was read.
+    Above 0: max-age and the deadline of a check, older ones are not served; what took longer to
+    download is checked again first. At 0: since it was read.
     """
     if load.max_age > 0:
         return load.max_age + CHECK_SECONDS
@@ -208,6 +209,16 @@ def first_limit(load: Load) -> tuple[float, str]:
         middle = (low + high) / 2
         low, high = (middle, high) if uses(grown(load, middle))[0].share <= 1 else (low, middle)
     return low, uses(grown(load, high))[0].limit
+
+
+def deployed_most(load: Load) -> float:
+    """Return the reads a second for which the instances suffice that the deployment allows."""
+    low, high = 0.0, _MOST_READS
+    while high - low > high / 1e6:
+        middle = (low + high) / 2
+        enough = grown(load, middle).instances <= facts.MOST_INSTANCES.value
+        low, high = (middle, high) if enough else (low, middle)
+    return low
 
 
 def grown(load: Load, reads: float) -> Load:

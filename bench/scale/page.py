@@ -74,7 +74,7 @@ FORMULAS = (
     (
         "oldest answer",
         "m + 2 s; max-age 0: L + D",
-        "a check may take 2 s; older ones wait for it, while Firestore answers",
+        "older ones wait for a check, which may take 2 s; so does what took longer to download",
     ),
     ("median age of old answers", "(1 - 1/√2) (m + L/2 + D)", "a new result comes at any moment of a round"),
     (
@@ -126,6 +126,7 @@ def on_paper_then() -> tuple[str, ...]:
 def _in_short() -> str:
     small, asked = model.first_limit(Load(1, 1, 5)), model.first_limit(Load(1, 1, 0))
     large = model.first_limit(Load(1, 1, 5, 10_000_000))
+    deployed = [model.deployed_most(Load(1, 1, 5, of)) for of in (1_000, 10_000_000)]
     cost = model.monthly_cost(Load(100, 1_000, 5, 1_000_000))
     egress, reads = (cost[name] / sum(cost.values()) for name in ("egress", "Firestore"))
     writes = model.writes(Load(1, 1, 5))
@@ -135,6 +136,10 @@ def _in_short() -> str:
 
 - At a max-age of 5 s the first limit is met at {amount(small[0])} reads a second of 1 KB ({small[1]}),
   at {amount(large[0])} of 10 MB ({large[1]}); with max-age 0 at {amount(asked[0])} ({asked[1]}).
+- As it is deployed, a callable has at most {facts.MOST_INSTANCES.shown} instances, so that no bill is without
+  bound: they serve {amount(deployed[0])} reads a second of 1 KB, {amount(deployed[1])} of 10 MB.
+  `MAX_INSTANCES` in `functions/callables.py` says so; what follows reckons with the {facts.INSTANCES.shown}
+  of a region.
 - Firestore's reads follow from instances and max-age, hardly from readers: 2,500 instances at 5 s are 500
   a second.
 - 500 a second is where guidance begins and no limit: none is named for reads of one document. Named are hot

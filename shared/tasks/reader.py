@@ -234,24 +234,29 @@ class ResultReader:
         if seen is not None and wish.is_met_by(seen) and self._is_fresh(seen, wish.max_age):
             return seen  # another found it out between two looks
         began = self._clock.monotonic()
+        until, latest = began + READ_SECONDS, seen
         try:
-            entry = self._found(task, wish, seen, began)
+            entry = latest = self._found(task, wish, seen, until)
+            if self._clock.monotonic() - entry.checked_at >= wish.max_age + CHECK_SECONDS:
+                # A slow download: there may be another result by now.
+                entry = self._found(task, wish, latest, until)
         except ResultUnavailable as error:
-            entry = self._stale(wish, seen, began, error)
+            entry = self._stale(wish, latest, began, error)
             logger.warning("serving a result that can't be checked", task=task.value, error=error)
         self._cache.replace_result(task, seen, entry)
         return entry
 
-    def _found(self, task: TaskName, wish: Wish, seen: CachedResult | None, began: float) -> CachedResult:
+    def _found(self, task: TaskName, wish: Wish, seen: CachedResult | None, until: float) -> CachedResult:
+        began = self._clock.monotonic()
         if (seen is None or seen.version is None) and wish.data and wish.unless is None:
-            return self._fetched(task, wish, began)
-        document = self._performed(task, _version())
+            return self._fetched(task, wish, began, until)
+        document = self._performed(task, _version(), until)
         version = document.result_version
         if seen is not None and seen.version == version:
             entry = replace(seen, checked_at=began, document=document, failed_at=None, failing_since=None)
         else:
             entry = CachedResult(None, version, began, document)
-        return entry if wish.is_met_by(entry) else self._fetched(task, wish, began, document)
+        return entry if wish.is_met_by(entry) else self._fetched(task, wish, began, until, document)
 
     def _stale(
         self, wish: Wish, seen: CachedResult | None, began: float, error: ResultUnavailable
@@ -269,14 +274,16 @@ class ResultReader:
         return replace(seen, failed_at=failed, failing_since=seen.failing_since or failed)
 
     def _fetched(
-        self, task: TaskName, wish: Wish, began: float, document: TaskDocument | None = None
+        self, task: TaskName, wish: Wish, began: float, until: float, document: TaskDocument | None = None
     ) -> CachedResult:
-        found = self._performed(task, read_result(task, document, most=wish.most))
+        found = self._performed(task, read_result(task, document, most=wish.most), until)
         return CachedResult(found.payload, found.version, began, found.document, too_large=found.too_large)
 
-    def _performed(self, task: TaskName, steps: Steps[Value]) -> Value:
+    def _performed(self, task: TaskName, steps: Steps[Value], until: float | None = None) -> Value:
+        """Perform a procedure, by default for as long as one read may take."""
+        until = self._clock.monotonic() + READ_SECONDS if until is None else until
         try:
-            return perform(steps, self._on(task))
+            return perform(steps, Performer(task, self._clock, self._store, self._objects, until=until))
         except StoreError as error:
             raise ResultUnavailable(f"{task.value}: its result can't be read; try again later") from error
         except TaskError:
@@ -285,10 +292,6 @@ class ResultReader:
             raise ResultUnavailable(
                 f"{task.value}: Storage could not be read: {type(error).__name__}; try again later"
             ) from error
-
-    def _on(self, task: TaskName) -> Performer:
-        until = self._clock.monotonic() + READ_SECONDS
-        return Performer(task, self._clock, self._store, self._objects, until=until)
 
 
 def _version() -> Steps[TaskDocument]:

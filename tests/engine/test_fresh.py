@@ -237,6 +237,25 @@ def test_a_new_result_is_seen_within_max_age_and_a_check_s_bound_however_slowly_
     assert (found, seen) == ([[2]], [[2]])
 
 
+@pytest.mark.parametrize("changed", [True, False])
+def test_what_took_long_to_read_is_checked_again_before_it_is_served(
+    instance: Instance, changed: bool
+) -> None:
+    """Who fetched it and who waited for it get the present result; an unchanged one is not fetched again."""
+    publish([1], "storage")
+    with instance.firestore.held_back() as wait_for_answer:
+        first, found = in_thread(instance.get)
+        wait_for_answer()
+        other, seen = in_thread(instance.get)
+        instance.flights.wait_for(2)
+        instance.clock.ahead += 5 + reader_module.CHECK_SECONDS
+        if changed:
+            publish([2], "storage")
+    join([first, other])
+    assert (found, seen) == (([[2]], [[2]]) if changed else ([[1]], [[1]]))
+    assert instance.asked() == ([WHOLE, VERSION], 2 if changed else 1)
+
+
 # One fetch for many
 
 

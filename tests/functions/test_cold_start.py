@@ -64,10 +64,11 @@ def test_what_is_unwanted_exists() -> None:
 
 
 def test_readers_load_nothing_that_only_runs_need() -> None:
-    """An instance of the callable runs no task: how one is taken, carried out and watched is not loaded."""
+    """How a task is taken, carried out and watched is not loaded, nor what any task does."""
     runs = {"attempt", "decisions", "execution", "protocol", "publish", "steering", "watch", "work", "writes"}
     modules = modules_after("import main")
     assert {name for name in runs if f"shared.tasks.{name}" in modules} == set()
+    assert {name for name in modules if name.startswith("shared.collectors.")} == set()
     assert "shared.tasks.reader" in modules
 
 
