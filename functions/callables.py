@@ -83,7 +83,6 @@ def callable_function(
     Raises:
         SettingInvalid: a setting means nothing. A deployment ends there, as it imports main.py.
     """
-    settings.cache_bytes()  # read at the first result, and seen now to mean something
     origins = Origins(settings.cors_origins())
     per_minute = settings.calls_per_minute()
     limit = RateLimit(per_minute) if per_minute else None

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from functions.delivery import scheduled_task
-from functions.secrets import OCPI_OPERATORS
+from functions.params import OCPI_OPERATORS
 from shared import settings
 from shared.tasks import TaskName, TaskSpec, iter_task_data
 
@@ -23,8 +23,6 @@ SPEC = TaskSpec(
     save_in="storage",
     roles=("operator",),  # who charged when and where is not for every viewer
 )
-
-settings.cdr_months()  # a value that means nothing ends the deployment
 
 
 @scheduled_task(SPEC, memory=1024, secrets=[OCPI_OPERATORS])

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from functions.delivery import scheduled_task
-from functions.secrets import OCPI_OPERATORS
+from functions.params import OCPI_OPERATORS
 from shared.tasks import TaskName, TaskSpec, iter_task_data
 
 if TYPE_CHECKING:

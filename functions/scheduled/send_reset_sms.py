@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from firebase_functions.params import SecretParam
-
+from functions import params
 from functions.delivery import scheduled_task
 from shared import firebase, settings
 from shared.tasks import TaskName, TaskSpec, get_task_result
@@ -15,17 +14,14 @@ if TYPE_CHECKING:
     from shared.tasks import TaskRun
 
 SPEC = TaskSpec(TaskName.send_reset_sms, schedule="20 * * * *", deadline_seconds=240, save_in="none")
-AUTH_TOKEN = SecretParam(
-    settings.TWILIO_AUTH_TOKEN, description="Auth token of the Twilio account that sends reset SMS."
-)
+#: A dry run needs no account at Twilio.
+SECRETS = [] if settings.sms_dry_run() else [params.secret(settings.TWILIO_AUTH_TOKEN)]
 
-# A value that means nothing ends the deployment. What is missing, and the secret, show when it runs.
-settings.sms_limits()
-settings.sms_dry_run()
-settings.twilio_url()
+if not settings.sms_dry_run():
+    params.ask_for(settings.SMS_REGIONS, settings.TWILIO_ACCOUNT_SID, settings.TWILIO_MESSAGING_SERVICE_SID)
 
 
-@scheduled_task(SPEC, memory=512, secrets=[AUTH_TOKEN])
+@scheduled_task(SPEC, memory=512, secrets=SECRETS)
 def send_reset_sms(run: TaskRun) -> None:
     """Send a reset SMS to each device that is silent for long."""
     from shared.collectors.reset_sms import ResetSms  # noqa: PLC0415  (every function imports main.py)

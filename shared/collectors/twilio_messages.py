@@ -19,7 +19,7 @@ from twilio.rest import Client
 from urllib3.exceptions import NewConnectionError
 from urllib3.util import Retry
 
-from shared.settings import TWILIO_URL
+from shared.settings import TWILIO_API
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -180,11 +180,11 @@ class _Http(HttpClient):  # type: ignore[misc]  # the library has no types
         timeout: float | None = None,  # noqa: ARG002
         allow_redirects: bool = False,  # noqa: ARG002
     ) -> Response:
-        if not url.startswith(f"{TWILIO_URL}/"):  # a page's link to elsewhere must not get the token
+        if not url.startswith(f"{TWILIO_API}/"):  # a page's link to elsewhere must not get the token
             raise ValueError("Twilio names an address that is not its own")
         answer = self._session.request(
             method,
-            self._url + url.removeprefix(TWILIO_URL),
+            self._url + url.removeprefix(TWILIO_API),
             params=params,
             data=data,
             headers=headers,

@@ -51,6 +51,8 @@ def test_a_missing_secret_is_named(said: str) -> None:
         json.dumps([{**NORTH, "token": ["s3cret-of-north"]}]),
         json.dumps([{**NORTH, "s3cret-of-north": 1}]),
         json.dumps([{**NORTH, "token": ""}]),
+        json.dumps([{**NORTH, "token": "s3cret-of-north\n"}]),
+        json.dumps([{**NORTH, "token": "s3cret-of-nörth", "plain_token": True}]),
         json.dumps([{**NORTH, "name": "s3cret-of-north /"}]),
         json.dumps([{"name": "north", "token": "s3cret-of-north"}]),
         json.dumps([{**NORTH, "url": "ftp://s3cret-of-north"}]),
@@ -61,7 +63,7 @@ def test_a_missing_secret_is_named(said: str) -> None:
         '["\\ud800s3cret-of-north"]',
         "[" * 5000,
     ],
-    ids=range(16),
+    ids=range(18),
 )
 def test_what_is_no_list_of_operators_is_refused_and_not_shown(said: str) -> None:
     """The error names the variable; whatever was put into it may be a token."""

@@ -12,7 +12,7 @@ from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, Htt
 
 import main
 from functions.callables import CONCURRENCY, callable_function
-from shared import firebase, settings, tasks
+from shared import firebase, tasks
 from shared.firebase import FirestoreWire
 from shared.tasks import ResultUnavailable, TaskEngine, UnknownTask
 from shared.tasks.store import Store
@@ -178,24 +178,6 @@ def test_an_auth_emulator_in_the_cloud_lets_nobody_in(
     answer = front(callable_function()(lambda _: "served")).post("/", json={"data": 1}, headers=bearer())
     assert (answer.status_code, answer.json) == (500, error("INTERNAL", "INTERNAL"))
     assert "FIREBASE_AUTH_EMULATOR_HOST is set in the cloud: unset it" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("NX_TASKS_APP_CHECK", "true"),
-        ("NX_TASKS_CORS_ORIGINS", "*"),
-        ("NX_TASKS_CALLS_PER_MINUTE", "many"),
-        ("NX_TASKS_CACHE_MB", "half"),
-    ],
-)
-def test_a_mistaken_setting_ends_the_deployment(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
-    """firebase-tools imports main.py with the settings of the deployment: the error names the variable."""
-    monkeypatch.setenv(name, value)
-    with pytest.raises(settings.SettingInvalid, match=name):
-        callable_function()(str)
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Firebase-AppCheck": "garbage"}])

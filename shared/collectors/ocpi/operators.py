@@ -13,11 +13,13 @@ import msgspec
 from shared import settings
 
 #: The secret: a JSON list of objects with the fields of `Operator`.
-SETTING = settings.OCPI_OPERATORS
-_EXAMPLE = '[{"name": "north", "url": "https://ocpi.example.com/versions", "token": "…"}]'
+SETTING = settings.OCPI_OPERATORS.name
+_EXAMPLE = settings.OCPI_OPERATORS.wanted
 _FIELDS = "name, url, token, origins, plain_token"
 
-_Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]+$", max_length=40)]
+#: Printable ASCII without blanks (4.1.2): anything else is no token, and could not be sent as one.
+_Token = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z", max_length=1024)]
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+\Z", max_length=40)]
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +36,7 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     name: _Name
     url: str
-    token: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    token: _Token
     origins: tuple[str, ...] = ()
     plain_token: bool = False
 

@@ -1,0 +1,129 @@
+"""Where this deployment runs and what it is told, read from the environment.
+
+Firebase sets some of it on a deployed function, the `.env` files of a deployment and Secret
+Manager the rest; the local stack sets all of it. Nothing is read at import. What a person may set is
+declared once, as a `Setting` of `SETTINGS`; the modules here are by what it is about.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.settings.charging import CDR_MONTHS, OCPI_OPERATORS, cdr_months
+from shared.settings.declared import Setting, SettingInvalid, SettingMissing
+from shared.settings.platform import (
+    BUCKET,
+    bucket_name,
+    check_auth_emulator,
+    in_cloud,
+    memory_bytes,
+    project_id,
+    storage_emulator,
+)
+from shared.settings.serving import (
+    APP_CHECK,
+    CACHE_MB,
+    CALLS_PER_MINUTE,
+    CORS_ORIGINS,
+    THREADS,
+    app_check,
+    cache_bytes,
+    calls_per_minute,
+    cors_origins,
+)
+from shared.settings.sms import (
+    SMS_DRY_RUN,
+    SMS_OFFLINE_HOURS,
+    SMS_PER_DEVICE_PER_DAY,
+    SMS_PER_RUN,
+    SMS_REGIONS,
+    SmsLimits,
+    sms_dry_run,
+    sms_limits,
+)
+from shared.settings.twilio import (
+    TWILIO_ACCOUNT_SID,
+    TWILIO_API,
+    TWILIO_AUTH_TOKEN,
+    TWILIO_MESSAGING_SERVICE_SID,
+    TWILIO_URL,
+    TwilioAccount,
+    twilio_account,
+    twilio_url,
+)
+
+#: Every setting there is, in the order in which a person reads of them.
+SETTINGS: tuple[Setting[Any], ...] = (
+    BUCKET,
+    APP_CHECK,
+    CORS_ORIGINS,
+    CALLS_PER_MINUTE,
+    CACHE_MB,
+    THREADS,
+    OCPI_OPERATORS,
+    CDR_MONTHS,
+    SMS_DRY_RUN,
+    SMS_REGIONS,
+    SMS_OFFLINE_HOURS,
+    SMS_PER_RUN,
+    SMS_PER_DEVICE_PER_DAY,
+    TWILIO_ACCOUNT_SID,
+    TWILIO_MESSAGING_SERVICE_SID,
+    TWILIO_AUTH_TOKEN,
+    TWILIO_URL,
+)
+
+
+def check() -> None:
+    """See that whatever is set means something, secrets aside: a run that reads one tells of it.
+
+    Raises:
+        SettingInvalid: a value means nothing; the variable is named.
+    """
+    for setting in SETTINGS:
+        if not setting.secret:
+            setting.value()
+
+
+__all__ = [
+    "APP_CHECK",
+    "BUCKET",
+    "CACHE_MB",
+    "CALLS_PER_MINUTE",
+    "CDR_MONTHS",
+    "CORS_ORIGINS",
+    "OCPI_OPERATORS",
+    "SETTINGS",
+    "SMS_DRY_RUN",
+    "SMS_OFFLINE_HOURS",
+    "SMS_PER_DEVICE_PER_DAY",
+    "SMS_PER_RUN",
+    "SMS_REGIONS",
+    "THREADS",
+    "TWILIO_ACCOUNT_SID",
+    "TWILIO_API",
+    "TWILIO_AUTH_TOKEN",
+    "TWILIO_MESSAGING_SERVICE_SID",
+    "TWILIO_URL",
+    "Setting",
+    "SettingInvalid",
+    "SettingMissing",
+    "SmsLimits",
+    "TwilioAccount",
+    "app_check",
+    "bucket_name",
+    "cache_bytes",
+    "calls_per_minute",
+    "cdr_months",
+    "check",
+    "check_auth_emulator",
+    "cors_origins",
+    "in_cloud",
+    "memory_bytes",
+    "project_id",
+    "sms_dry_run",
+    "sms_limits",
+    "storage_emulator",
+    "twilio_account",
+    "twilio_url",
+]

@@ -1,0 +1,92 @@
+"""What the platform says: the project, its bucket, the cloud or this machine, the memory there is."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from shared.settings.declared import Setting, SettingInvalid, SettingMissing
+
+BUCKET = Setting(
+    name="NX_TASKS_BUCKET",
+    meaning="bucket of large results",
+    wanted="the name of a Cloud Storage bucket",
+    parse=str,
+    counts_in="every function",
+    default_told="the project's default bucket",
+)
+#: Where control groups tell a container's limit, of version 2 and of version 1.
+_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def project_id() -> str:
+    """Return the Google Cloud project's id.
+
+    Raises:
+        SettingMissing: neither variable of Google's nor Firebase's configuration names one.
+    """
+    project = os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("GCLOUD_PROJECT")
+    project = project or _firebase_config().get("projectId")
+    if not project:
+        raise SettingMissing("no project: set GOOGLE_CLOUD_PROJECT to the Google Cloud project's id")
+    return project
+
+
+def bucket_name() -> str:
+    """Return the name of the bucket that keeps large results: NX_TASKS_BUCKET, else the project's default.
+
+    Raises:
+        SettingMissing: NX_TASKS_BUCKET is unset and Firebase's configuration names no bucket.
+    """
+    return BUCKET.value() or _firebase_config().get("storageBucket") or BUCKET.required()
+
+
+def storage_emulator() -> str | None:
+    """Return the base URL of a Storage emulator, as Google's own clients find it, or None in the cloud."""
+    host = os.environ.get("STORAGE_EMULATOR_HOST")
+    if not host or in_cloud():
+        return None
+    return host if "://" in host else f"http://{host}"
+
+
+def in_cloud() -> bool:
+    """Tell whether this process is an instance of Cloud Run.
+
+    Cloud Run names a revision on every instance; the Functions emulator calls it "1". The
+    answer rests on that and not on an emulator's variable, so that none of those, left in a
+    deployment's settings, can switch anything off.
+    """
+    return os.environ.get("K_REVISION", "1") != "1"
+
+
+def check_auth_emulator() -> None:
+    """See that no Auth emulator is named in the cloud: firebase-admin would check no signature there.
+
+    Raises:
+        SettingInvalid: one is.
+    """
+    if in_cloud() and os.environ.get("FIREBASE_AUTH_EMULATOR_HOST"):
+        raise SettingInvalid(
+            "FIREBASE_AUTH_EMULATOR_HOST is set in the cloud: unset it, it lets everybody in"
+        )
+
+
+def memory_bytes() -> int:
+    """Return the memory that this instance has: its container's limit, else the machine's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in _MEMORY_LIMITS:
+        try:
+            with open(limit, encoding="ascii") as file:  # noqa: PTH123  (pathlib is not free to import)
+                return min(int(file.read()), machine)
+        except (OSError, ValueError):  # no such hierarchy here, or "max"
+            continue
+    return machine
+
+
+def _firebase_config() -> dict[str, str]:
+    """Return what Firebase tells a function of its project; empty where there is none."""
+    text = os.environ.get("FIREBASE_CONFIG", "")
+    if not text.startswith("{"):  # it may also name a file, which deployed functions never use
+        return {}
+    config: dict[str, str] = json.loads(text)
+    return config
