@@ -168,6 +168,8 @@ def test_a_location_without_a_required_field_is_set_aside(field: str) -> None:
         ({"id": ""}, r"\$.id"),
         ({"id": "x" * 37}, r"\$.id"),
         ({"id": "a\nb"}, r"\$.id"),
+        ({"id": "a\n"}, r"\$.id"),
+        ({"party_id": "AB\n"}, r"\$.party_id"),
         ({"party_id": "LONG"}, r"\$.party_id"),
         ({"country_code": "D"}, r"\$.country_code"),
         ({"publish": "yes"}, r"\$.publish"),

@@ -3,6 +3,8 @@
 Fields that are not here are allowed and stay in the record. Lengths are held where a value is
 an identity; a name that is too long is no reason to lose what it names. Plugs (`standard`) and
 dimensions are any text: new ones appear faster than versions of OCPI.
+
+No pattern ends with `$`: it would let a line's end pass, which is what ends a record in a spool.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 #: CiString: printable ASCII, case-insensitive.
-Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=36, pattern="^[ -~]*$")]
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=36, pattern=r"^[ -~]*\Z")]
 #: The id of a CDR may have something appended.
-CdrId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=39, pattern="^[ -~]*$")]
-CountryCode: TypeAlias = Annotated[str, Meta(min_length=2, max_length=2, pattern="^[A-Za-z]*$")]
-PartyId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=3, pattern="^[ -~]*$")]
-Currency: TypeAlias = Annotated[str, Meta(min_length=3, max_length=3, pattern="^[A-Z]*$")]
+CdrId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=39, pattern=r"^[ -~]*\Z")]
+CountryCode: TypeAlias = Annotated[str, Meta(min_length=2, max_length=2, pattern=r"^[A-Za-z]*\Z")]
+PartyId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=3, pattern=r"^[ -~]*\Z")]
+Currency: TypeAlias = Annotated[str, Meta(min_length=3, max_length=3, pattern=r"^[A-Z]*\Z")]
 #: A JSON number. (A Decimal would take text as well.)
 Number: TypeAlias = int | float
 Text: TypeAlias = str
@@ -44,8 +46,8 @@ AuthMethod: TypeAlias = Literal["AUTH_REQUEST", "COMMAND", "WHITELIST"]
 class GeoLocation(Struct):
     """8.4.14; decimal degrees, as text."""
 
-    latitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,2}\.[0-9]{1,17}$")]
-    longitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,3}\.[0-9]{1,17}$")]
+    latitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,2}\.[0-9]{1,17}\Z")]
+    longitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,3}\.[0-9]{1,17}\Z")]
 
 
 class Connector(Struct, kw_only=True):
