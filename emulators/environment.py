@@ -15,6 +15,10 @@ LOCATION = "us-central1"
 PAGE_ORIGINS = "http://127.0.0.1:5000,http://localhost:5000"
 
 
+#: What resets which firmware of the demo's devices.
+RESET_TEXTS = '{"4.0.": "RESET", "": "#RESET#"}'
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """Where the parts of a running stack answer, each as host:port."""
@@ -66,6 +70,7 @@ class Addresses:
             # What is sent to this Twilio reaches nobody: the demo shows messages instead of a dry run.
             "NX_SMS_DRY_RUN": "off",
             "NX_SMS_REGIONS": "US",
+            "NX_SMS_TEXTS": RESET_TEXTS,
             "NX_TWILIO_URL": f"http://{self.twilio}",
             "NX_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
             "NX_TWILIO_AUTH_TOKEN": AUTH_TOKEN,

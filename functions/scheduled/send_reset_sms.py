@@ -18,7 +18,12 @@ SPEC = TaskSpec(TaskName.send_reset_sms, schedule="20 * * * *", deadline_seconds
 SECRETS = [] if settings.sms_dry_run() else [params.secret(settings.TWILIO_AUTH_TOKEN)]
 
 if not settings.sms_dry_run():
-    params.ask_for(settings.SMS_REGIONS, settings.TWILIO_ACCOUNT_SID, settings.TWILIO_MESSAGING_SERVICE_SID)
+    params.ask_for(
+        settings.SMS_REGIONS,
+        settings.SMS_TEXTS,
+        settings.TWILIO_ACCOUNT_SID,
+        settings.TWILIO_MESSAGING_SERVICE_SID,
+    )
 
 
 @scheduled_task(SPEC, memory=512, secrets=SECRETS)
@@ -30,7 +35,12 @@ def send_reset_sms(run: TaskRun) -> None:
     messages = None if settings.sms_dry_run() else TwilioMessages(settings.twilio_account())
     try:
         task = ResetSms(
-            firebase.firestore_client(), messages, settings.sms_limits(), lambda: datetime.now(UTC), run
+            firebase.firestore_client(),
+            messages,
+            settings.sms_limits(),
+            settings.sms_texts(),
+            lambda: datetime.now(UTC),
+            run,
         )
         task.send(get_task_result(TaskName.collect_devices_health))
     finally:

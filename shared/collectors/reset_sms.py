@@ -25,7 +25,7 @@ from shared.collectors.twilio_messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from google.cloud.firestore import Client
@@ -50,6 +50,7 @@ KINDS = (
     "seen_again",  # has come back, or is gone, since the health result
     "malformed",  # has no telephone number that is one
     "foreign",  # has one of a country that is not allowed
+    "no_text",  # has a firmware that no text is set for
     "held_back",  # has had its messages of a day
     "would_send",  # in a dry run
     "sent",
@@ -57,7 +58,7 @@ KINDS = (
     "open",  # no answer says whether it was sent: looked up by the next run
     "unknown",  # looked up, and not found
 )
-_NAMED = ("would_send", "sent", "failed", "open", "unknown")
+_NAMED = ("no_text", "would_send", "sent", "failed", "open", "unknown")
 
 
 class Tally:
@@ -88,6 +89,7 @@ class ResetSms:
         client: the database.
         messages: sends; None in a dry run, in which nothing is sent or recorded.
         limits: who may get one, and how many.
+        texts: what resets which firmware, by the beginning of its version.
         clock: tells the time, UTC.
         run: asked whether to go on; told what was done.
     """
@@ -95,6 +97,7 @@ class ResetSms:
     client: Client
     messages: TwilioMessages | None
     limits: SmsLimits
+    texts: Mapping[str, str]
     clock: Callable[[], datetime]
     run: TaskRun
 
@@ -189,7 +192,10 @@ class ResetSms:
         if isinstance(number, BadNumber):
             tally.add(number.value, device)
             return
-        text = reset_text(recipient.firmware)
+        text = reset_text(recipient.firmware, self.texts)
+        if text is None:
+            tally.add("no_text", device)
+            return
         yield OutgoingSms(recipient.silence.incident, device, number, text, self.clock())
 
     def _send(self, outbox: Outbox, messages: TwilioMessages, sms: OutgoingSms, tally: Tally) -> bool:

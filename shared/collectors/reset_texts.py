@@ -1,22 +1,19 @@
-"""What each firmware takes for "reset yourself", in an SMS.
-
-The texts are commands: they are sent as they stand, with nothing added, and are plain ASCII so that
-no part of the way has anything to replace.
-"""
+"""What each firmware takes for "reset yourself", in an SMS: commands, which are sent as they stand."""
 
 from __future__ import annotations
 
-#: Text by the beginning of the firmware's version; the longest that fits counts.
-TEXT_BY_FIRMWARE = {
-    "4.0.": "RESET",
-    "4.": "#RESET#",
-    "5.": "CMD:REBOOT",
-}
-#: For a firmware that is unknown or not reported.
-DEFAULT_TEXT = "#RESET#"
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
-def reset_text(firmware: str | None) -> str:
-    """Return the text that resets a device with this firmware."""
-    fitting = [version for version in TEXT_BY_FIRMWARE if (firmware or "").startswith(version)]
-    return TEXT_BY_FIRMWARE[max(fitting, key=len)] if fitting else DEFAULT_TEXT
+def reset_text(firmware: str | None, texts: Mapping[str, str]) -> str | None:
+    """Return the text that resets a device with this firmware; None where nobody says which does.
+
+    Args:
+        firmware: its version, where it is known.
+        texts: by the beginning of a version; the longest that fits counts, the empty one fits any.
+    """
+    fitting = [version for version in texts if (firmware or "").startswith(version)]
+    return texts[max(fitting, key=len)] if fitting else None

@@ -1,16 +1,34 @@
-"""Who may get a reset SMS, how many, and whether any is sent at all."""
+"""Who may get a reset SMS, how many, what it says, and whether any is sent at all."""
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 
 from shared.settings.declared import Setting, switch, whole
 
 _COUNTS_IN = "send_reset_sms"
+#: What takes the room of two letters in an SMS; 160 fit.
+_OF_TWO_SEPTETS = r"[]{}\^|~"
 
 
 def _regions(said: str) -> frozenset[str]:
     return frozenset(said.replace(" ", "").split(",")) - {""}
+
+
+def _texts(said: str) -> dict[str, str]:
+    texts = json.loads(said)
+    if not isinstance(texts, dict) or not texts or not all(map(_is_text, texts.values())):
+        raise ValueError(said)
+    return texts
+
+
+def _is_text(said: object) -> bool:
+    """Tell whether it is one SMS of ASCII that GSM has too: nothing on the way replaces any of it."""
+    if not isinstance(said, str) or not re.fullmatch("[!-_a-~]([ -_a-~]*[!-_a-~])?", said):
+        return False
+    return len(said) + sum(map(said.count, _OF_TWO_SEPTETS)) <= 160
 
 
 SMS_DRY_RUN = Setting(
@@ -30,6 +48,17 @@ SMS_REGIONS = Setting(
     pattern=" *([A-Z]{2} *(, *[A-Z]{2} *)*)?",
     counts_in=_COUNTS_IN,
     default_told="none",
+)
+SMS_TEXTS = Setting(
+    name="NX_SMS_TEXTS",
+    meaning="what resets which firmware: a text for each beginning of a version, of which the longest that "
+    "fits counts, and the empty one fits any; needed once any is sent",
+    wanted="""JSON: `{"4.": "#RESET#", "": "RESET"}`, each text one SMS of plain ASCII""",
+    parse=_texts,
+    pattern=r"\s*\{.*\}\s*",
+    counts_in=_COUNTS_IN,
+    default_told="none",
+    shown=False,  # a command may hold a device's password
 )
 SMS_OFFLINE_HOURS = Setting(
     name="NX_SMS_OFFLINE_HOURS",
@@ -95,3 +124,12 @@ def sms_limits() -> SmsLimits:
         per_device_per_day=SMS_PER_DEVICE_PER_DAY.required(),
         regions=SMS_REGIONS.value() or frozenset(),
     )
+
+
+def sms_texts() -> dict[str, str]:
+    """Return what resets which firmware, by the beginning of its version; nothing where nothing is said.
+
+    Raises:
+        SettingInvalid: NX_SMS_TEXTS is no such table.
+    """
+    return SMS_TEXTS.value() or {}

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from shared.settings.declared import Setting, SettingInvalid
 from shared.settings.platform import in_cloud
-from shared.settings.sms import SMS_REGIONS
+from shared.settings.sms import SMS_REGIONS, SMS_TEXTS
 
 #: Where Twilio's own library asks.
 TWILIO_API = "https://api.twilio.com"
@@ -103,6 +103,7 @@ def twilio_account() -> TwilioAccount:
             "on this machine"
         )
     SMS_REGIONS.required()
+    SMS_TEXTS.required()
     return TwilioAccount(
         url,
         account_sid=TWILIO_ACCOUNT_SID.required(),

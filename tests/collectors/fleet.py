@@ -21,6 +21,7 @@ from shared.tasks.clock import SystemClock
 from shared.tasks.writes import RunIdentity
 
 LIMITS = SmsLimits(offline_hours=48, per_run=50, per_device_per_day=1, regions=frozenset({"US"}))
+TEXTS = {"4.0.": "RESET", "4.": "#RESET#"}
 #: Longer than a message may be in the hands of a sender.
 LATER = timedelta(minutes=10)
 
@@ -75,7 +76,7 @@ def run_task(
 
     def send(run: TaskRun) -> None:
         runs.append(run)
-        task = ResetSms(client, messages, limits, lambda: datetime.now(UTC) + ahead, run)
+        task = ResetSms(client, messages, limits, TEXTS, lambda: datetime.now(UTC) + ahead, run)
         task.send(engine.get_task_result(TaskName.collect_devices_health))
 
     outcome = engine.execute_task("test", TaskName.send_reset_sms, send, {"save_in": "none"})
@@ -93,7 +94,7 @@ def send_alone(client: Client, url: str) -> dict[str, Any]:
     identity = RunIdentity("", TaskName.send_reset_sms, "a run", "a token", "test")
     run = TaskRun(identity, clock.monotonic() + 60, clock, lambda _: None)
     with closing(TwilioMessages(account_at(url))) as messages:
-        task = ResetSms(client, messages, LIMITS, lambda: datetime.now(UTC), run)
+        task = ResetSms(client, messages, LIMITS, TEXTS, lambda: datetime.now(UTC), run)
         task.send(TaskEngine().get_task_result(TaskName.collect_devices_health))
     return run.summary or {}
 

@@ -78,6 +78,16 @@ def test_no_message_goes_to_a_number_that_is_none_or_foreign(fleet: Fleet) -> No
     assert counted(fleet.run().summary)["sent"] == 1
 
 
+def test_a_device_whose_firmware_no_text_is_set_for_gets_none(fleet: Fleet) -> None:
+    """It is counted and named, and others get theirs."""
+    fleet.add("new", phone=number_of(1), firmware="9.0", silent_hours=80)
+    fleet.add("known", phone=number_of(2))
+    fleet.judge()
+    ran = fleet.run()
+    assert counted(ran.summary) == {"no_text": 1, "sent": 1}
+    assert (ran.summary["devices"]["no_text"], fleet.received()) == (["new"], [number_of(2)])
+
+
 def test_a_run_sends_so_many_and_the_next_goes_on(fleet: Fleet) -> None:
     """The longest silence comes first."""
     for number in range(5):

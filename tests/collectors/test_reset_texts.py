@@ -2,7 +2,9 @@
 
 import pytest
 
-from shared.collectors.reset_texts import DEFAULT_TEXT, TEXT_BY_FIRMWARE, reset_text
+from shared.collectors.reset_texts import reset_text
+
+TEXTS = {"4.0.": "RESET", "4.": "#RESET#", "5.": "CMD:REBOOT"}
 
 
 @pytest.mark.parametrize(
@@ -11,18 +13,13 @@ from shared.collectors.reset_texts import DEFAULT_TEXT, TEXT_BY_FIRMWARE, reset_
         ("4.0.7", "RESET"),
         ("4.1.7", "#RESET#"),
         ("5.12.0", "CMD:REBOOT"),
-        ("40.1", DEFAULT_TEXT),
-        ("", DEFAULT_TEXT),
-        (None, DEFAULT_TEXT),
+        ("40.1", None),
+        ("", None),
+        (None, None),
     ],
 )
-def test_the_longest_version_that_fits_counts(firmware: str | None, text: str) -> None:
-    """One that is unknown gets the default."""
-    assert reset_text(firmware) == text
-
-
-def test_texts_are_plain_and_short() -> None:
-    """One SMS of ASCII each, which nothing on the way replaces."""
-    for text in (DEFAULT_TEXT, *TEXT_BY_FIRMWARE.values()):
-        assert text.isascii()
-        assert 0 < len(text) <= 160
+def test_the_longest_version_that_fits_counts(firmware: str | None, text: str | None) -> None:
+    """One that is unknown gets what the empty beginning has, if there is one."""
+    assert reset_text(firmware, TEXTS) == text
+    assert reset_text(firmware, {**TEXTS, "": "any"}) == (text or "any")
+    assert reset_text(firmware, {}) is None

@@ -1,5 +1,7 @@
 """Settings come from the environment; what is missing is named."""
 
+import json
+
 import pytest
 
 from shared import settings
@@ -18,6 +20,7 @@ NAMES = (
     "NX_SMS_PER_DEVICE_PER_DAY",
     "NX_SMS_PER_RUN",
     "NX_SMS_REGIONS",
+    "NX_SMS_TEXTS",
     "NX_TWILIO_ACCOUNT_SID",
     "NX_TWILIO_AUTH_TOKEN",
     "NX_TWILIO_MESSAGING_SERVICE_SID",
@@ -28,6 +31,7 @@ NAMES = (
 SENDING = {
     "K_REVISION": "send-reset-sms-00001-abc",
     "NX_SMS_REGIONS": "DE,US",
+    "NX_SMS_TEXTS": '{"": "RESET"}',
     "NX_TWILIO_ACCOUNT_SID": f"AC{'0' * 32}",
     "NX_TWILIO_AUTH_TOKEN": "secret-of-this-test",
     "NX_TWILIO_MESSAGING_SERVICE_SID": f"MG{'a' * 32}",
@@ -174,6 +178,27 @@ def test_messages_have_limits_unless_others_are_set(monkeypatch: pytest.MonkeyPa
             patch.setenv(name, said)
             with pytest.raises(settings.SettingInvalid, match=f"{name} is '{said}': set it to"):
                 settings.sms_limits()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "", "RESET", "[]", "{}", '["RESET"]', '{"4.": 1}', '{"4.": ""}', '{"4.": " RESET"}', '{"4.": "RÜCK"}',
+        '{"4.": "RE\\nSET"}', '{"4.": "RESET\\n"}', '{"4.": {"": "x"}}', '{"4.": "RESET"',
+        '{"4.": "`"}', json.dumps({"4.": "x" * 161}), json.dumps({"4.": "x" * 159 + "~"}),
+    ],
+)  # fmt: skip
+def test_what_is_no_table_of_texts_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """Each text is one SMS of plain ASCII; a command may hold a password, which no error shows."""
+    assert settings.sms_texts() == {}
+    longest = "y" * 158 + "~"
+    monkeypatch.setenv("NX_SMS_TEXTS", json.dumps({"4.0.": "RE SET", "": "#", "5.": longest}))
+    assert settings.sms_texts() == {"4.0.": "RE SET", "": "#", "5.": longest}
+    monkeypatch.setenv("NX_SMS_TEXTS", said)
+    with pytest.raises(settings.SettingInvalid, match="NX_SMS_TEXTS is not what it must be: set it to JSON"):
+        settings.sms_texts()
 
 
 def test_twilio_is_twilio_unless_a_stand_in_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ OPTIONAL = (
 SENDING = {
     "NX_SMS_DRY_RUN": "off",
     "NX_SMS_REGIONS": "DE, US",
+    "NX_SMS_TEXTS": '{"": "RESET"}',
     "NX_TWILIO_ACCOUNT_SID": f"AC{'0' * 32}",
     "NX_TWILIO_MESSAGING_SERVICE_SID": f"MG{'a' * 32}",
 }
@@ -72,7 +73,7 @@ def test_a_deployment_that_sends_needs_an_account() -> None:
     assert deployed(SENDING) == {"secrets": secrets, "error": None}
     told = deployed({"NX_SMS_DRY_RUN": "off"})
     assert told["secrets"] == secrets
-    missing = "NX_SMS_REGIONS, NX_TWILIO_ACCOUNT_SID, NX_TWILIO_MESSAGING_SERVICE_SID"
+    missing = "NX_SMS_REGIONS, NX_SMS_TEXTS, NX_TWILIO_ACCOUNT_SID, NX_TWILIO_MESSAGING_SERVICE_SID"
     assert f"have no value for the following environment variables: {missing}" in told["error"]
 
 
@@ -80,7 +81,7 @@ def test_what_a_person_is_asked_for_is_checked_as_it_is_answered() -> None:
     """The prompt's pattern takes what the setting takes, and nothing empty."""
     manifest = discovered({"NX_SMS_DRY_RUN": "off"}).stdout
     patterns = re.findall(r"validationRegex: (.+)", manifest)
-    assert len(patterns) == 3
+    assert len(patterns) == 4
     for name, pattern in zip(list(SENDING)[1:], patterns, strict=True):
         assert re.search(pattern.strip("'"), SENDING[name])
         for wrong in ("", " ", "x", f"{SENDING[name]}x"):
