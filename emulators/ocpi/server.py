@@ -10,19 +10,18 @@ import json
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from emulators.ocpi.data import make_cdrs, make_locations, text
 from emulators.ocpi.operators import OPERATORS, DemoOperator
+from emulators.serving import Handler, Server
 
 VERSION = "2.2.1"
 #: Where it says that it is there, to whoever asks.
 READY_AT = "/ready"
 #: Records of a page at most; X-Limit says so.
 LARGEST_PAGE = 200
-_IDLE_SECONDS = 30
 _PATH = re.compile(
     rf"/(?P<operator>[a-z]+)/(?:(?P<top>versions|{re.escape(VERSION)})|{re.escape(VERSION)}/(?P<module>\w+)(?:/(?P<id>[^/]+))?)/?"
 )
@@ -45,7 +44,7 @@ class Known:
     records: dict[str, list[dict[str, Any]]]
 
 
-class OcpiServer(ThreadingHTTPServer):
+class OcpiServer(Server):
     """The demo's operators.
 
     Args:
@@ -56,9 +55,6 @@ class OcpiServer(ThreadingHTTPServer):
         OSError: The port is in use.
     """
 
-    daemon_threads = True
-    block_on_close = False
-
     def __init__(self, address: tuple[str, int], now: dt.datetime) -> None:
         super().__init__(address, _Handler)
         self.operators = {
@@ -66,21 +62,11 @@ class OcpiServer(ThreadingHTTPServer):
             for each in OPERATORS
         }
 
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return int(self.server_address[1])
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keeps silent: a client that went away is no news."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = _IDLE_SECONDS
+class _Handler(Handler):
     server: OcpiServer
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 the name is the standard library's
         """Answers what is there."""
         headers: dict[str, str] = {}
         try:
@@ -138,21 +124,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: HTTPStatus, envelope: dict[str, Any], headers: dict[str, str]) -> None:
         body = json.dumps({**envelope, "timestamp": text(dt.datetime.now(dt.UTC))}).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        for name in ("X-Request-ID", "X-Correlation-ID"):
-            if self.headers.get(name):
-                self.send_header(name, self.headers[name])
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 the name is the base class's
-        """Writes nothing: a run asks often."""
+        asked = {
+            name: self.headers[name] for name in ("X-Request-ID", "X-Correlation-ID") if self.headers[name]
+        }
+        self.send(status, body, "application/json", asked | headers)
 
 
 def _details(base: str) -> dict[str, Any]:

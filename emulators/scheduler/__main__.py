@@ -3,12 +3,10 @@
 import argparse
 import contextlib
 import os
-import signal
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import NoReturn
 
 from emulators.scheduler.clock import SystemClock
 from emulators.scheduler.dispatch import HttpDispatcher, zulu
@@ -16,6 +14,7 @@ from emulators.scheduler.engine import Scheduler
 from emulators.scheduler.errors import SchedulerError
 from emulators.scheduler.manifest import Manifest
 from emulators.scheduler.server import SchedulerServer
+from emulators.serving import address_parser, end_at_signals, failed
 
 #: How late a tick may be: looked for again and again, so that a machine that slept has it at once.
 LOOK_AGAIN_SECONDS = 0.2
@@ -23,8 +22,7 @@ LOOK_AGAIN_SECONDS = 0.2
 
 def main() -> int:
     """Serves until a signal ends it; 0 then, 1 where it cannot start."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)  # raises where it meets us, so that nothing that hangs is waited for
+    end_at_signals()
     options = _options()
     try:
         manifest = Manifest(options.manifest, options.project)
@@ -33,9 +31,11 @@ def main() -> int:
         scheduler.load(manifest.read())
         server = SchedulerServer((options.host, options.port), scheduler, options.project, dispatcher.uri)
     except OSError as error:
-        return _failed(f"cannot listen on {options.host}:{options.port}: {error.strerror or error}")
+        return failed(
+            "Cloud Scheduler", f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
+        )
     except (SchedulerError, ValueError, OverflowError) as error:
-        return _failed(str(error))
+        return failed("Cloud Scheduler", str(error))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     fire = "only jobs.run fires them" if options.paused else "they fire on schedule"
     log(f"Cloud Scheduler: http://{options.host}:{server.port}, the jobs ({fire}):")
@@ -75,9 +75,7 @@ def _tell(scheduler: Scheduler) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m emulators.scheduler", description=__doc__)
-    parser.add_argument("--port", type=int, required=True, help="port to listen on; 0 takes a free one")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser = address_parser("emulators.scheduler", str(__doc__))
     parser.add_argument(
         "--manifest", type=Path, required=True, help="JSON file with the functions' endpoints"
     )
@@ -89,15 +87,6 @@ def _options() -> argparse.Namespace:
         help="schedules are off: jobs are ENABLED, but only jobs.run sends them",
     )
     return parser.parse_args()
-
-
-def _failed(why: str) -> int:
-    sys.stderr.write(f"Cloud Scheduler: {why}\n")
-    return 1
-
-
-def _end(_number: int, _frame: object) -> NoReturn:
-    sys.exit(0)
 
 
 if __name__ == "__main__":

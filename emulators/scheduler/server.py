@@ -8,8 +8,6 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -17,6 +15,7 @@ from emulators.scheduler.dispatch import zulu
 from emulators.scheduler.engine import Entry, Scheduler
 from emulators.scheduler.errors import RequestError
 from emulators.scheduler.job import Job
+from emulators.serving import Handler, Server
 
 SUPPORTED = (
     "the local Cloud Scheduler serves GET /v1/projects/P/locations/L/jobs, GET …/jobs/JOB and "
@@ -27,11 +26,10 @@ _JOBS = re.compile(r"/v1/(projects/([^/]+)/locations/[^/]+)/jobs")
 _JOB = re.compile(r"/v1/(projects/[^/]+/locations/[^/]+/jobs/[^/:]+)(?::(\w+))?")
 _LARGEST_PAGE = 500
 _LARGEST_BODY = 1024 * 1024  # bytes
-_IDLE_SECONDS = 30
 _INTEGERS = {"ENABLED": 1, "PAUSED": 2, "POST": 1}  # numbers of the API's enums
 
 
-class SchedulerServer(ThreadingMixIn, TCPServer):
+class SchedulerServer(Server):
     """The REST surface of a scheduler.
 
     Args:
@@ -44,11 +42,6 @@ class SchedulerServer(ThreadingMixIn, TCPServer):
         OSError: The port is in use.
     """
 
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
-
     def __init__(
         self, address: tuple[str, int], scheduler: Scheduler, project: str, uri: Callable[[Job], str]
     ) -> None:
@@ -56,11 +49,6 @@ class SchedulerServer(ThreadingMixIn, TCPServer):
         self.scheduler = scheduler
         self.project = project
         self.uri = uri
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return int(self.socket.getsockname()[1])
 
     def resource(self, entry: Entry) -> dict[str, Any]:
         """A job as the API shows it."""
@@ -94,13 +82,8 @@ class SchedulerServer(ThreadingMixIn, TCPServer):
             resource["status"] = failed if entry.outcome.code else {}
         return resource
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keeps silent: a client that went away is no news."""
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = _IDLE_SECONDS
+class _Handler(Handler):
     server: SchedulerServer
 
     def _answer(self) -> None:
@@ -179,14 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: HTTPStatus, content: dict[str, Any]) -> None:
         body = json.dumps(content, indent=2).encode() + b"\n"
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json; charset=UTF-8")
-        self.send_header("Content-Length", str(len(body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.send(status, body, "application/json; charset=UTF-8")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answers a request that the standard library refuses, in Google's form too."""
@@ -194,9 +170,6 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(
             HTTPStatus(code), _error(HTTPStatus(code), "INVALID_ARGUMENT", message or explain or SUPPORTED)
         )
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 the name is the base class's
-        """Writes nothing: the log is of dispatches."""
 
 
 def _error(code: HTTPStatus, status: str, message: str) -> dict[str, Any]:

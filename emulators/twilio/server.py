@@ -11,11 +11,10 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler
-from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+from emulators.serving import Handler, Server
 from emulators.twilio.messages import ACCOUNT_SID, AUTH_TOKEN, Messages, Refusal
 
 #: What was sent so far, for a person or a test: no part of Twilio's API, and no credentials needed.
@@ -25,7 +24,6 @@ _MESSAGES = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-f]{32})/Messages\.json")
 _MESSAGE = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-f]{32})/Messages/(\w+)\.json")
 _LARGEST_BODY = 64 * 1024  # bytes
 _LARGEST_PAGE = 1_000
-_IDLE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Trouble:
     meanwhile: Callable[[], object] = lambda: None
 
 
-class TwilioServer(ThreadingMixIn, TCPServer):
+class TwilioServer(Server):
     """The REST surface of an account.
 
     Args:
@@ -57,40 +55,20 @@ class TwilioServer(ThreadingMixIn, TCPServer):
         OSError: The port is in use.
     """
 
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
-
     def __init__(self, address: tuple[str, int]) -> None:
         super().__init__(address, _Handler)
         self.messages = Messages()
         #: Befalls the requests to come, one each, by method.
         self.troubles: dict[str, deque[Trouble]] = {"GET": deque(), "POST": deque()}
 
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return int(self.socket.getsockname()[1])
 
-    @property
-    def url(self) -> str:
-        """What stands in for https://api.twilio.com."""
-        return f"http://{self.socket.getsockname()[0]}:{self.port}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keeps silent: a client that went away is no news."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = _IDLE_SECONDS
+class _Handler(Handler):
     server: TwilioServer
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 the name is the standard library's
         self._answer(b"")
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 the name is the standard library's
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > _LARGEST_BODY:
             self.close_connection = True
@@ -168,14 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, content: dict[str, Any], instead: bytes | None = None) -> None:
         body = json.dumps(content).encode() if instead is None else instead
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json;charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 the name is the base class's
-        """Writes nothing: requests hold telephone numbers."""
+        self.send(status, body, "application/json;charset=utf-8")
 
 
 def _fields(encoded: str) -> dict[str, str]:

@@ -80,7 +80,18 @@ class Evse(Struct, kw_only=True):
     last_updated: datetime
 
 
-class Location(Struct, kw_only=True):
+class Place(Struct, kw_only=True):
+    """Where it is: what a Location and the CdrLocation of a CDR have in common."""
+
+    name: Text | None = None
+    address: Text
+    city: Text
+    postal_code: Text | None = None
+    country: Text
+    coordinates: GeoLocation
+
+
+class Location(Place, kw_only=True):
     """8.3.1."""
 
     country_code: CountryCode
@@ -88,13 +99,7 @@ class Location(Struct, kw_only=True):
     id: Id
     publish: bool
     publish_allowed_to: list[dict[str, Any]] | None = None
-    name: Text | None = None
-    address: Text
-    city: Text
-    postal_code: Text | None = None
     state: Text | None = None
-    country: Text
-    coordinates: GeoLocation
     parking_type: Text | None = None
     evses: list[Evse] | None = None
     operator: dict[str, Any] | None = None
@@ -128,16 +133,10 @@ class CdrToken22(CdrToken, kw_only=True):
     party_id: PartyId | None = None  # type: ignore[assignment]
 
 
-class CdrLocation(Struct, kw_only=True):
+class CdrLocation(Place, kw_only=True):
     """10.4.4."""
 
     id: Id
-    name: Text | None = None
-    address: Text
-    city: Text
-    postal_code: Text | None = None
-    country: Text
-    coordinates: GeoLocation
     evse_uid: Id
     evse_id: NotEmpty
     connector_id: Id
