@@ -104,8 +104,8 @@ class Counts:
     def __init__(self) -> None:
         self.locations = 0
         self.deleted = 0
-        self._by_status: dict[str, Counter[str]] = {"evses": Counter(), "connectors": Counter()}
-        self._by_power: dict[str, Counter[str]] = {"evses": Counter(), "connectors": Counter()}
+        #: By status and power.
+        self._counted: dict[str, Counter[tuple[str, str]]] = {"evses": Counter(), "connectors": Counter()}
 
     def add(self, location: dict[str, Any] | None) -> None:
         """Count a location; None is one that was deleted."""
@@ -115,24 +115,12 @@ class Counts:
         self.locations += 1
         for evse in location["evses"]:
             powers = [watts(connector) for connector in evse["connectors"]]
-            self._count("evses", evse["status"], max(powers))
-            for power in powers:
-                self._count("connectors", evse["status"], power)
+            self._counted["evses"][evse["status"], power_class(max(powers))] += 1
+            self._counted["connectors"].update((evse["status"], power_class(power)) for power in powers)
 
     def told(self) -> dict[str, Any]:
         """Return what a summary says of it."""
-        return {
-            what: {
-                "count": self._by_status[what].total(),
-                "by_status": dict(sorted(self._by_status[what].items())),
-                "by_power": dict(sorted(self._by_power[what].items())),
-            }
-            for what in ("evses", "connectors")
-        }
-
-    def _count(self, what: str, status: str, power: int) -> None:
-        self._by_status[what][status] += 1
-        self._by_power[what][power_class(power)] += 1
+        return {what: _told(counted) for what, counted in self._counted.items()}
 
 
 def summarise(crawls: Sequence[Crawl], kept: int, counts: Counts) -> dict[str, Any]:
@@ -151,6 +139,22 @@ def summarise(crawls: Sequence[Crawl], kept: int, counts: Counts) -> dict[str, A
         "reasons": reasons,
     }
     return fit(summary, ["reasons", "operators"])
+
+
+def _told(counted: Counter[tuple[str, str]]) -> dict[str, Any]:
+    by_status: Counter[str] = Counter()
+    by_power: Counter[str] = Counter()
+    by_both: dict[str, dict[str, int]] = {}
+    for (status, power), count in sorted(counted.items()):
+        by_status[status] += count
+        by_power[power] += count
+        by_both.setdefault(status, {})[power] = count
+    return {
+        "count": counted.total(),
+        "by_status": dict(by_status),
+        "by_power": dict(sorted(by_power.items())),
+        "by_status_and_power": by_both,
+    }
 
 
 def _keep(previous: Callable[[], Iterable[dict[str, Any]]], failed: set[str], folder: Path) -> Spool:

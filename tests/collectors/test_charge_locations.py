@@ -1,6 +1,6 @@
 """Locations: the full set of all operators, what was deleted left out, and counted."""
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -9,6 +9,8 @@ from shared.collectors import charge_locations
 from shared.collectors.charge_locations import power_class, read_location, watts
 from shared.collectors.ocpi.errors import SetAside
 from shared.collectors.ocpi.operators import Operator
+from shared.collectors.ocpi.records import EvseStatus
+from shared.collectors.ocpi.summary import MAX_BYTES
 from shared.tasks import DeadlineExceeded, RunLost, TaskName
 from tests.collectors.hostile import Asked, hostile, serving
 from tests.collectors.ocpi_samples import connector, evse, location
@@ -115,12 +117,30 @@ def test_evses_and_connectors_are_counted_by_status_and_power() -> None:
         "count": 2,
         "by_status": {"AVAILABLE": 1, "CHARGING": 1},
         "by_power": {"up_to_3.7_kw": 1, "up_to_350_kw": 1},
+        "by_status_and_power": {"AVAILABLE": {"up_to_3.7_kw": 1}, "CHARGING": {"up_to_350_kw": 1}},
     }
     assert summary["connectors"] == {
         "count": 3,
         "by_status": {"AVAILABLE": 1, "CHARGING": 2},
         "by_power": {"up_to_3.7_kw": 2, "up_to_350_kw": 1},
+        "by_status_and_power": {
+            "AVAILABLE": {"up_to_3.7_kw": 1},
+            "CHARGING": {"up_to_3.7_kw": 1, "up_to_350_kw": 1},
+        },
     }
+
+
+def test_a_summary_of_every_status_and_power_fits() -> None:
+    """All there are leave half of a summary to operators and reasons."""
+    counts = charge_locations.Counts()
+    for status in get_args(EvseStatus):
+        for bound in (*charge_locations.POWER_BOUNDS_KW, 400):
+            counts.add(
+                {"evses": [evse("1", status, connectors=[connector(max_electric_power=bound * 1000)])]}
+            )
+    told = counts.told()
+    assert sum(map(len, told["evses"]["by_status_and_power"].values())) == 72
+    assert len(msgspec.json.encode(told)) < MAX_BYTES / 2
 
 
 @pytest.mark.parametrize(
