@@ -5,6 +5,7 @@ what it was asked, and with which token.
 """
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -71,18 +72,25 @@ class Hostile(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, lists: Callable[[Asked], None]) -> None:
+    def __init__(self, lists: Callable[[Asked], None], tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Asked)
+        self._scheme = "http"
+        if tls is not None:
+            self._scheme = "https"
+            # Hands are shaken by the thread of each connection, as it reads.
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.lists = lists
         self.versions = ["2.2.1"]
         self.role = "SENDER"
+        #: Other origins that are named for "versions" or "endpoints".
+        self.named: dict[str, str] = {}
         self.asked: list[str] = []
         self.headers_seen: list[dict[str, str]] = []
 
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self.server_address[1]}"
 
     def operator(self, name: str = "hostile", **changes: Any) -> Operator:
         """It, as a setting names it."""
@@ -92,11 +100,11 @@ class Hostile(ThreadingHTTPServer):
     def answer(self, asked: Asked) -> None:
         """Answer versions and endpoints; lists as the test says."""
         if asked.route == "/versions":
-            asked.list([{"version": version, "url": f"{self.url}/{version}"} for version in self.versions])
+            at = self.named.get("versions", self.url)
+            asked.list([{"version": version, "url": f"{at}/{version}"} for version in self.versions])
         elif asked.route.strip("/") in self.versions:
-            endpoints = [
-                {"identifier": module, "role": self.role, "url": f"{self.url}/{module}"} for module in MODULES
-            ]
+            at = self.named.get("endpoints", self.url)
+            endpoints = [{"identifier": each, "role": self.role, "url": f"{at}/{each}"} for each in MODULES]
             details = {"version": asked.route.strip("/"), "endpoints": endpoints}
             asked.envelope({"data": details, "status_code": 1000, "timestamp": "2026-05-05T12:00:00Z"})
         else:
@@ -111,9 +119,9 @@ class Hostile(ThreadingHTTPServer):
 
 
 @contextmanager
-def hostile(lists: Callable[[Asked], None]) -> Iterator[Hostile]:
-    """Serve for the time of a with block."""
-    server = Hostile(lists)
+def hostile(lists: Callable[[Asked], None], tls: ssl.SSLContext | None = None) -> Iterator[Hostile]:
+    """Serve for the time of a with block; with TLS where there is a context for it."""
+    server = Hostile(lists, tls)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.collectors.ocpi import client as client_module
 from shared.collectors.ocpi.client import OcpiClient
 from shared.collectors.ocpi.errors import OcpiError
 from shared.collectors.ocpi.operators import Operator
@@ -133,6 +134,18 @@ def test_an_operator_that_counts_and_gives_no_link_is_asked_for_more() -> None:
     with hostile(lists) as server:
         assert ids(server.operator()) == [f"L{number}" for number in range(7)]
         assert [path.partition("offset=")[2] for path in server.list_requests()] == ["", "3", "6"]
+
+
+def test_pages_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with another address and other records: no circle, and yet no list."""
+    monkeypatch.setattr(client_module, "MOST_PAGES", 20)
+
+    def lists(asked: Asked) -> None:
+        number = int(asked.query.get("offset", 0)) + 1
+        asked.list([location(id=f"L{number}")], Link=f'</locations?offset={number}>; rel="next"')
+
+    with hostile(lists) as server, pytest.raises(OcpiError, match="/locations: more than 20 pages"):
+        ids(server.operator())
 
 
 def test_a_redirect_within_the_origin_is_followed() -> None:

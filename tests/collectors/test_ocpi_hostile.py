@@ -1,6 +1,8 @@
 """An operator that does its worst: a clear error or a record set aside, and everybody's data as it was."""
 
+import gzip
 import json
+import random
 import re
 import socket
 import subprocess
@@ -9,7 +11,8 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -120,6 +123,11 @@ def bomb(asked: Asked) -> None:
     asked.body(packed(), Content_Encoding="gzip")
 
 
+def bomb_in_a_bomb(asked: Asked) -> None:
+    """A few kilobytes that become half a megabyte that becomes five hundred."""
+    asked.body(gzip.compress(packed()), Content_Encoding="gzip, gzip")
+
+
 def trickle(asked: Asked) -> None:
     """A byte now and then."""
     asked.head(Content_Length="1000000")
@@ -203,6 +211,7 @@ def raw(answer: bytes) -> Lists:
         ),
         pytest.param(padding, "more than 4194304 bytes", id="padding"),
         pytest.param(bomb, "more than 4194304 bytes", id="a gzip bomb"),
+        pytest.param(bomb_in_a_bomb, "more than 4194304 bytes", id="a bomb in a bomb"),
         pytest.param(
             lambda a: a.body(b"no gzip at all", Content_Encoding="gzip"),
             "can't be decompressed",
@@ -248,6 +257,65 @@ def test_a_token_goes_nowhere_else() -> None:
         assert elsewhere.asked == []
 
 
+def test_discovery_takes_no_token_elsewhere() -> None:
+    """Neither a version nor a module's endpoint does, be it another host's or the same without TLS."""
+    with hostile(serving(location())) as elsewhere, hostile(serving(location())) as server:
+        for place in ("versions", "endpoints"):
+            for origin in (
+                elsewhere.url,
+                "https://127.0.0.1",
+                f"http://{elsewhere.url[7:]}\\@{server.url[7:]}",
+            ):
+                server.named = {place: origin}
+                with pytest.raises(NoOperatorAnswered, match=r"leads to .* which may not be sent the token"):
+                    collected([server.operator()], IMPATIENT, [])
+        assert elsewhere.asked == []
+        assert server.list_requests() == []
+
+
+def test_a_url_that_two_parsers_read_differently_takes_no_token() -> None:
+    """Before a backslash or an @, one finds a host where the other finds a name or a path."""
+    with hostile(serving(location())) as elsewhere:
+        for between in ("\\@", "\\", "@", "%5C@", "#@", "?@", ";@", " @", "\t@"):
+            with hostile(lambda _: None) as server:
+                here, there = server.url[7:], elsewhere.url[7:]
+                for first, second in ((here, there), (there, here)):
+                    server.lists = link(f"http://{first}{between}{second}/locations")
+                    with suppress(NoOperatorAnswered):
+                        collected([server.operator()], IMPATIENT, [])
+        assert elsewhere.asked == []
+
+
+def test_no_cookie_is_kept() -> None:
+    """An operator that sets them without end fills no memory, and gets none back."""
+
+    def lists(asked: Asked) -> None:
+        offset = int(asked.query.get("offset", 0))
+        links = {"Link": f'</locations?offset={offset + 1}>; rel="next"'} if offset < 3 else {}
+        asked.list([location(id=f"L{offset}")], Set_Cookie=f"c{offset}={'x' * 1000}", **links)
+
+    with hostile(lists) as server:
+        assert len(collected([server.operator()], IMPATIENT, [])[0]) == 4
+        assert [headers for headers in server.headers_seen if "Cookie" in headers] == []
+
+
+def test_records_without_end_fill_no_disk(north: Operator) -> None:
+    """Who sends more than a run has room for has failed, its disk is given back, and others are read."""
+    draw = random.Random(1)
+    limits = replace(FAST, disk_bytes=1 << 20)
+
+    def lists(asked: Asked) -> None:
+        offset = int(asked.query.get("offset", 0)) + 1
+        records = [location(id=f"L{offset}-{n}", name=draw.randbytes(40_000).hex()) for n in range(20)]
+        asked.list(records, Link=f'</locations?offset={offset}>; rel="next"')
+
+    with hostile(lists) as server:
+        records, summary = collected([server.operator(), north], limits, [KEPT])
+    assert summary["operators"][0]["error"].startswith("sent more records than a run has room for")
+    assert [record for record in records if record["nx_operator"] != "north"] == [KEPT]
+    assert summary["operators"][0]["records"] < 1_000
+
+
 def test_no_token_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """An operator that sends it back, encoded or not, finds it in no error, summary or log."""
 
@@ -258,6 +326,12 @@ def test_no_token_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with hostile(lists) as server, pytest.raises(NoOperatorAnswered) as failed:
         collected([server.operator()], IMPATIENT, [])
     assert "OCPI status 3000: Token [token] is [token]" in str(failed.value)
+
+    bad = location(id=TOKEN, evses=[{"status": TOKEN}])
+    with hostile(serving(location(), bad)) as server:
+        _, summary = collected([server.operator()], FAST, [])
+    assert summary["reasons"][0]["record"] == "BE/BEC/[token]"
+    assert TOKEN not in json.dumps(summary)
     shown = capsys.readouterr().out
     assert "operator failed" in shown
     assert TOKEN not in shown
@@ -367,7 +441,7 @@ def collecting_elsewhere(url: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-@pytest.mark.parametrize("lists", [padding, bomb], ids=["padding", "gzip bomb"])
+@pytest.mark.parametrize("lists", [padding, bomb, bomb_in_a_bomb], ids=["padding", "bomb", "two"])
 def test_padding_fills_no_memory(lists: Lists) -> None:
     """Hundreds of megabytes are refused at the limit of a page: the process stays small."""
     with hostile(lists) as server, collecting_elsewhere(f"{server.url}/versions") as process:

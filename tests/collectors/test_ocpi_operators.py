@@ -48,6 +48,8 @@ def test_a_missing_secret_is_named(said: str) -> None:
         '{"north": "s3cret-of-north"}',
         "[]",
         json.dumps([NORTH, NORTH]),
+        json.dumps([NORTH, {**NORTH, "name": "NORTH"}]),
+        json.dumps([{**NORTH, "name": ".kept"}]),
         json.dumps([{**NORTH, "token": ["s3cret-of-north"]}]),
         json.dumps([{**NORTH, "s3cret-of-north": 1}]),
         json.dumps([{**NORTH, "token": ""}]),
@@ -63,7 +65,7 @@ def test_a_missing_secret_is_named(said: str) -> None:
         '["\\ud800s3cret-of-north"]',
         "[" * 5000,
     ],
-    ids=range(18),
+    ids=range(20),
 )
 def test_what_is_no_list_of_operators_is_refused_and_not_shown(said: str) -> None:
     """The error names the variable; whatever was put into it may be a token."""
@@ -103,6 +105,10 @@ def test_an_operator_is_shown_without_its_token() -> None:
         ("//ocpi.example.com/", False),
         ("", False),
         ("https://[", False),
+        ("https://evil.example\\@ocpi.example.com/", False),
+        ("https://ocpi.example.com\\@evil.example/", True),  # the rest is a path
+        ("https://ocpi.example.com:0/", False),
+        ("https://ocpi.example.com:99999/", False),
         ("file:///etc/passwd", False),
     ],
 )

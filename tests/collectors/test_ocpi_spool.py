@@ -43,11 +43,14 @@ def test_of_each_key_the_newest_is_left(
 
 
 def test_memory_and_files_stay_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs are made one before there are too many to be open at once, and nothing is left out."""
+    """Runs are made one before there are too many to be open at once; none stays where nobody wants them."""
     monkeypatch.setattr(module, "RUN_BYTES", 10_000)
     spool = Spool(tmp_path, "many")
     for number in range(20_000):
         spool.add(f"{number * 7919 % 20_000:05}", BEGAN, {"padding": "x" * 90})
         assert len(list(tmp_path.iterdir())) <= module.MOST_RUNS + 1
     assert [int(one.key) for one in spool.entries()] == list(range(20_000))
+    assert spool.disk_bytes == sum(file.stat().st_size for file in tmp_path.iterdir()) > 0
+    spool.clear()
+    assert (list(tmp_path.iterdir()), spool.disk_bytes, list(spool.entries())) == ([], 0, [])
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > module.MOST_RUNS

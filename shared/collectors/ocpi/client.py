@@ -19,12 +19,14 @@ from shared.collectors.ocpi.operators import resolve
 from shared.collectors.ocpi.transport import SHOWN, Answer, Transport, path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 #: Versions that are spoken, the best first.
 VERSIONS = ("2.2.1", "2.2")
 #: Records asked for at a time; an operator may send fewer.
 PAGE_RECORDS = 250
+#: Pages of a list: a million records, five at a time.
+MOST_PAGES = 200_000
 
 _Data = TypeVar("_Data")
 
@@ -126,6 +128,8 @@ class OcpiClient:
                 raise self._transport.error(
                     f"{path_of(asked)}: its pages lead in circles: page {trail.pages}"
                 )
+            if trail.pages > MOST_PAGES:
+                raise self._transport.error(f"{path_of(asked)}: more than {MOST_PAGES} pages")
             total = _count(answer.headers.get("X-Total-Count"))
             yield Page(records, total)
             read += len(records)
@@ -170,19 +174,22 @@ class _Trail:
 
     def __init__(self) -> None:
         self.pages = 0
-        self._urls: set[str] = set()
-        self._contents: set[bytes] = set()
+        self._seen: set[bytes] = set()
 
     def turns_back(self, url: str, records: list[msgspec.Raw]) -> bool:
         """Tell whether this URL, or this very page, was seen before; remember them."""
         self.pages += 1
-        content = hashlib.blake2b(digest_size=16)
-        for record in records:
-            content.update(record)
-        seen = url in self._urls or content.digest() in self._contents
-        self._urls.add(url)
-        self._contents.add(content.digest())
+        digests = {_digest([url.encode(errors="replace")], b"url"), _digest(records, b"records")}
+        seen = not digests.isdisjoint(self._seen)
+        self._seen |= digests
         return seen
+
+
+def _digest(parts: Iterable[bytes | msgspec.Raw], kind: bytes) -> bytes:
+    digest = hashlib.blake2b(digest_size=16, person=kind)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
 
 
 def _next(answer: Answer) -> str | None:

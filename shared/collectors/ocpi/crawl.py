@@ -108,6 +108,8 @@ def crawl(
         RunLost, DeadlineExceeded: the run has ended.
     """
     crawls = [Crawl(each.name, Spool(folder, each.name)) for each in operators]
+    limits = limits or Limits()
+    room = _Room(limits.disk_bytes, [one.spool for one in crawls])
     stop = threading.Event()
     ends_at = time.monotonic() + run.remaining() * TIME_SHARE
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix=module) as threads:
@@ -117,11 +119,12 @@ def crawl(
                     contextvars.copy_context().run,
                     _crawl_one,
                     one,
-                    Transport(operator, limits or Limits(), ends_at, stop),
+                    Transport(operator, limits, ends_at, stop),
                     operator.url,
                     module,
                     read,
                     since(operator.name),
+                    room,
                 )
                 for operator, one in zip(operators, crawls, strict=True)
             }
@@ -152,28 +155,51 @@ def _attend(at_work: set[Future[None]], crawls: list[Crawl], run: TaskRun) -> No
             one.result()
 
 
+class _Room:
+    """The disk that the records of a run may take; who keeps to its share has it, whatever others do."""
+
+    def __init__(self, disk_bytes: int, spools: list[Spool]) -> None:
+        self._disk_bytes = disk_bytes
+        self._spools = spools
+
+    def holds(self, spool: Spool) -> bool:
+        """Tell whether there is room for what this spool has."""
+        share = self._disk_bytes / len(self._spools)
+        return spool.disk_bytes <= share or sum(each.disk_bytes for each in self._spools) <= self._disk_bytes
+
+
 def _crawl_one(
-    one: Crawl, transport: Transport, url: str, module: str, read: Reader, since: datetime | None
+    one: Crawl,
+    transport: Transport,
+    url: str,
+    module: str,
+    read: Reader,
+    since: datetime | None,
+    room: _Room,
 ) -> None:
     client = OcpiClient(transport, url)
     try:
         for page in client.pages(client.endpoint(module), date_from=since):
             one.total = page.total if page.total is not None else one.total
             for raw in page.records:
-                _take(one, raw, client.version, read)
+                _take(one, raw, client.version, read, transport)
+            if not room.holds(one.spool):
+                raise transport.error(f"sent more records than a run has room for: {one.spool.count}")
     except OcpiError as error:
         one.error = str(error)
+        one.spool.clear()
     finally:
         transport.close()
 
 
-def _take(one: Crawl, raw: msgspec.Raw, version: str, read: Reader) -> None:
+def _take(one: Crawl, raw: msgspec.Raw, version: str, read: Reader, transport: Transport) -> None:
     try:
         checked = read(raw, version)
     except SetAside as aside:
         one.set_aside += 1
         if len(one.reasons) < REASONS:
-            one.reasons.append({"record": aside.record, "reason": aside.reason})
+            told = {"record": aside.record, "reason": aside.reason}
+            one.reasons.append({name: transport.redacted(text) for name, text in told.items()})
         return
     checked.record[OPERATOR_FIELD] = one.operator
     one.spool.add(checked.key, checked.updated, checked.record)

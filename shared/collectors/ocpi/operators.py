@@ -6,20 +6,23 @@ The secret's value is shown by no error and no log; neither is an operator's `re
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin
 
 import msgspec
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
 
 from shared import settings
 
 #: The secret: a JSON list of objects with the fields of `Operator`.
 SETTING = settings.OCPI_OPERATORS.name
 _EXAMPLE = settings.OCPI_OPERATORS.wanted
+_PORTS = {"http": 80, "https": 443}
 _FIELDS = "name, url, token, origins, plain_token"
 
 #: Printable ASCII without blanks (4.1.2): anything else is no token, and could not be sent as one.
 _Token = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z", max_length=1024)]
-_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+\Z", max_length=40)]
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=40)]
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,7 +76,7 @@ def parse(said: str) -> tuple[Operator, ...]:
         raise settings.SettingInvalid(f"{SETTING}: {why}; set it to {_EXAMPLE}") from None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise settings.SettingInvalid(f"{SETTING} is no JSON: set it to {_EXAMPLE}") from None
-    names = [operator.name for operator in operators]
+    names = [operator.name.lower() for operator in operators]
     if not operators or len(set(names)) < len(names):
         raise settings.SettingInvalid(f"{SETTING}: name at least one operator, and none twice")
     for operator in operators:
@@ -85,9 +88,9 @@ def parse(said: str) -> tuple[Operator, ...]:
 def origin_of(url: str) -> tuple[str, str, int] | None:
     """Return scheme, host and port of an HTTP URL; None of anything else."""
     parts = _split(url)
-    if parts is None or parts.hostname is None or parts.scheme not in {"http", "https"}:
+    if parts is None or parts.host is None or parts.scheme not in _PORTS:
         return None
-    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, parts.host, _PORTS[parts.scheme] if parts.port is None else parts.port
 
 
 def resolve(base: str, url: str) -> str:
@@ -100,7 +103,7 @@ def resolve(base: str, url: str) -> str:
 
 def _check_url(name: str, url: str) -> None:
     parts, origin = _split(url), origin_of(url)
-    if parts is None or origin is None or parts.username is not None:
+    if parts is None or origin is None or parts.auth is not None:
         raise settings.SettingInvalid(
             f"{SETTING}: {name} has a URL that is none: use https://host/path, without user and password"
         )
@@ -110,10 +113,9 @@ def _check_url(name: str, url: str) -> None:
         )
 
 
-def _split(url: str) -> SplitResult | None:
+def _split(url: str) -> Url | None:
+    """Take a URL apart as its request will: the standard library finds another host in some."""
     try:
-        parts = urlsplit(url)
-        _ = parts.port  # is looked at only now
-    except ValueError:
+        return parse_url(url)
+    except LocationParseError:
         return None
-    return parts

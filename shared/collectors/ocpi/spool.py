@@ -81,6 +81,8 @@ class Spool:
         self._held_bytes = 0
         #: Records taken.
         self.count = 0
+        #: Bytes of its files.
+        self.disk_bytes = 0
 
     def add(self, key: str, updated: datetime, record: dict[str, Any]) -> None:
         """Take a record."""
@@ -97,6 +99,12 @@ class Spool:
         self._spill()
         return _merged(self._runs)
 
+    def clear(self) -> None:
+        """Let go of all records: nobody wants them."""
+        self._held, self._held_bytes = [], 0
+        runs, self._runs = self._runs, []
+        self._remove(runs)
+
     def _spill(self) -> None:
         self._held.sort(key=_order)
         if self._held:
@@ -104,8 +112,12 @@ class Spool:
         self._held, self._held_bytes = [], 0
         if len(self._runs) >= MOST_RUNS:
             runs, self._runs = self._runs, [self._write(_merged(self._runs))]
-            for run in runs:
-                run.unlink()
+            self._remove(runs)
+
+    def _remove(self, runs: list[Path]) -> None:
+        for run in runs:
+            self.disk_bytes -= run.stat().st_size
+            run.unlink()
 
     def _write(self, entries: Iterable[Entry]) -> Path:
         self._files += 1
@@ -114,6 +126,7 @@ class Spool:
             file.writelines(
                 b"%b\t%b\t%b\n" % (one.key, one.updated, one.encoded) for one in entries
             )  # JSON has neither tab nor line end
+        self.disk_bytes += run.stat().st_size
         return run
 
 

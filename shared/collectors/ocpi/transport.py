@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 import uuid
 from dataclasses import dataclass
 from functools import partial
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -50,6 +52,8 @@ class Limits:
         call_seconds: for one answer as a whole, however it trickles.
         page_bytes: of one answer, decompressed.
         crawl_bytes: of all answers of an operator in one run.
+        disk_bytes: of all operators' records in one run, as they are kept until the end; twice as much while
+            they are sorted. On Cloud Run the disk is memory.
         attempts: for one request, the first included.
         backoff_seconds: before the third attempt; doubled each time, with jitter. The second comes at once.
         longest_wait_seconds: before an attempt, whatever Retry-After says.
@@ -60,6 +64,7 @@ class Limits:
     call_seconds: float = 90.0
     page_bytes: int = 32 << 20
     crawl_bytes: int = 8 << 30
+    disk_bytes: int = 300 << 20
     attempts: int = 6
     backoff_seconds: float = 1.0
     longest_wait_seconds: float = 60.0
@@ -93,9 +98,10 @@ class Transport:
         self._bytes = 0
         self._session = requests.Session()
         self._session.auth = _TokenAuth(operator)  # as auth, or a .netrc would take its place
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # they would pile up
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _BoundedAdapter(limits.call_seconds))
-        self._secrets = [operator.token, _encoded(operator.token), json.dumps(operator.token)[1:-1]]
+        self._secret = _pattern_of(operator.token)
         self._policy = Retry(
             total=limits.attempts - 1,
             backoff_factor=limits.backoff_seconds,
@@ -122,9 +128,11 @@ class Transport:
 
     def error(self, text: str) -> OcpiError:
         """Make an error of a text that may hold what the operator said, the token even."""
-        for secret in self._secrets:
-            text = text.replace(secret, "[token]")
-        return OcpiError(text)
+        return OcpiError(self.redacted(text))
+
+    def redacted(self, text: str) -> str:
+        """Return a text without the token, in whatever form an operator may have sent it back."""
+        return self._secret.sub("[token]", text)
 
     def _persist(self, url: str) -> Answer:
         """Ask until it is answered, or the attempts are spent."""
@@ -247,6 +255,16 @@ def _pool(kind: Any, connection: Any, *args: Any, **options: Any) -> Any:
     pool = kind(*args, **options)
     pool.ConnectionCls = connection
     return pool
+
+
+def _pattern_of(token: str) -> re.Pattern[str]:
+    """Return what finds a token as it is, in Base64, in a URL and in JSON."""
+    ways = {
+        way
+        for said in (token, _encoded(token))
+        for way in (said, quote(said, safe=""), json.dumps(said)[1:-1])
+    }
+    return re.compile("|".join(map(re.escape, sorted(ways, key=len, reverse=True))))
 
 
 def _encoded(token: str) -> str:
