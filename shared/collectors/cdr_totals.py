@@ -10,7 +10,7 @@ from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shared.collectors.charge_cdrs import Facts
+    from shared.collectors.known_cdrs import Facts
 
 #: Digits enough for the sum of any number of amounts.
 _EXACT = Context(prec=100)

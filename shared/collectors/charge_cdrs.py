@@ -21,65 +21,31 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shared.collectors.cdr_totals import Totals
+from shared.collectors.known_cdrs import Cancelled, Facts, Known
 from shared.collectors.ocpi.crawl import Crawl, crawl
 from shared.collectors.ocpi.errors import SetAside
-from shared.collectors.ocpi.reading import Checked, in_utc, key_of, name_of, read
-from shared.collectors.ocpi.records import Cdr, Cdr22, Price
-from shared.collectors.ocpi.spool import Entry, Spool, entry, newest
+from shared.collectors.ocpi.reading import Checked, in_utc, name_of, read
+from shared.collectors.ocpi.records import Cdr, Cdr22
+from shared.collectors.ocpi.spool import newest
 from shared.collectors.ocpi.summary import fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from shared.collectors.ocpi.operators import Operator
+    from shared.collectors.ocpi.spool import Entry
     from shared.collectors.ocpi.transport import Limits
     from shared.tasks import TaskRun
 
-#: How far before the newest record is asked again: an operator may show a record later than it dates it.
-OVERLAP = timedelta(days=1)
 #: The field of a CDR that a credit CDR has cancelled.
 CREDITED_FIELD = "nx_credited"
 #: How far ahead of this clock a session may have ended.
 EARLIEST = timedelta(days=1)
-#: Records between two words on how far the last result is read.
-_STEP = 1_000
-#: How a spool writes that a record is a credit: a sign to look closer, no proof.
-_CREDIT_SIGN = b'"credit":true'
 
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "2.2.1": msgspec.json.Decoder(Cdr),
     "2.2": msgspec.json.Decoder(Cdr22),
 }
-
-
-class Facts(msgspec.Struct, kw_only=True):
-    """What of a CDR merging and totals need."""
-
-    country_code: str
-    party_id: str
-    id: str
-    end_date_time: datetime
-    last_updated: datetime
-    currency: str
-    total_cost: Price
-    total_energy: int | float
-    total_time: int | float
-    credit: bool | None = None
-    credit_reference_id: str | None = None
-    nx_operator: str
-
-    @property
-    def month(self) -> str:
-        """The month that its session ended in, UTC; where nobody knows (1970), that of its last update."""
-        ended = in_utc(self.end_date_time)
-        return f"{ended if ended.year > 1970 else in_utc(self.last_updated):%Y-%m}"
-
-    @property
-    def cancelled_key(self) -> str | None:
-        """The key of the CDR that it cancels; None where it is no credit."""
-        if not self.credit or self.credit_reference_id is None:
-            return None
-        return f"{self.country_code}\x1f{self.party_id}\x1f{self.credit_reference_id}".lower()
 
 
 def collect(
@@ -108,12 +74,15 @@ def collect(
     first_month = month_before(now, months - 1)
     with tempfile.TemporaryDirectory(prefix="nx-cdrs-") as made:
         folder = Path(made)
-        known = Known(previous, folder, now, run)
+        cancelled = Cancelled(folder)
+        known = Known(previous, folder, cancelled, now, run)
         reader = partial(read_cdr, latest_end=now + EARLIEST)
         since = partial(known.since, first_month)
         crawls = crawl(operators, "cdrs", reader, run, folder, since=since, limits=limits)
         fresh = [one.spool for one in crawls if not one.error]
-        merging = Merging(known.cancelled.union(*map(cancelled_in, fresh)), f"{first_month:%Y-%m}")
+        for spool in fresh:
+            cancelled.add_those_of(spool)
+        merging = Merging(cancelled, f"{first_month:%Y-%m}")
         yield from merging.records(newest(known.entries(), *(spool.entries() for spool in fresh)))
         run.summarise(summarise(crawls, merging, known.unreadable))
 
@@ -134,74 +103,15 @@ def month_before(now: datetime, months: int) -> datetime:
     return datetime(years, month + 1, 1, tzinfo=UTC)
 
 
-class Known:
-    """The last good result, read once for what the next must know before it begins.
-
-    Attributes:
-        cancelled: keys of CDRs that its credits cancel; some hundred bytes each, and credits are few.
-        unreadable: its records that are no CDRs; they are not taken over.
-    """
-
-    def __init__(
-        self, previous: Callable[[], Iterable[dict[str, Any]]], folder: Path, now: datetime, run: TaskRun
-    ) -> None:
-        self.cancelled: set[str] = set()
-        self.unreadable = 0
-        self._previous = previous
-        self._folder = folder
-        self._newest: dict[str, datetime] = {}
-        self._in_order = True
-        self._look(now, run)
-
-    def since(self, first: datetime, operator: str) -> datetime:
-        """Return from when on an operator is asked for records; `first` where nothing is known of it."""
-        newest_known = self._newest.get(operator)
-        return first if newest_known is None else max(first, newest_known - OVERLAP)
-
-    def entries(self) -> Iterator[Entry]:
-        """Read it once more, in order of keys."""
-        if self._in_order:
-            return self._read()
-        spool = Spool(self._folder, ".known")  # another wrote it
-        for one in self._read():
-            spool.add(one.key.decode(), datetime.fromisoformat(one.updated.decode()), one.record)
-        return spool.entries()
-
-    def _look(self, now: datetime, run: TaskRun) -> None:
-        last = ""
-        for place, record in enumerate(self._previous()):
-            if place % _STEP == 0:
-                run.progress(place, message="reading the last result")
-            facts = facts_of(record)
-            if facts is None:
-                self.unreadable += 1
-                continue
-            key, updated = key_of(record), in_utc(facts.last_updated)
-            self._in_order = self._in_order and last <= key
-            last = key
-            cancelled = facts.cancelled_key
-            if cancelled is not None:
-                self.cancelled.add(cancelled)
-            # A record that is ahead of the clock would hide all that come until then.
-            if updated <= now and updated > self._newest.get(facts.nx_operator, _LONG_AGO):
-                self._newest[facts.nx_operator] = updated
-
-    def _read(self) -> Iterator[Entry]:
-        for record in self._previous():
-            facts = facts_of(record)
-            if facts is not None:
-                yield entry(key_of(record), in_utc(facts.last_updated), record)
-
-
 class Merging:
     """Makes the result of what is merged, and counts what it makes.
 
     Args:
-        cancelled: keys of the CDRs that credits cancel.
+        cancelled: the CDRs that credits cancel.
         first_month: the oldest month that is kept, as "2026-01".
     """
 
-    def __init__(self, cancelled: set[str], first_month: str) -> None:
+    def __init__(self, cancelled: Cancelled, first_month: str) -> None:
         self._cancelled = cancelled
         self._first_month = first_month
         self.totals = Totals()
@@ -218,30 +128,13 @@ class Merging:
             record.pop(CREDITED_FIELD, None)
             if facts.credit:
                 self.credits += 1
-            elif one.key.decode() in self._cancelled:
+            elif self._cancelled.has(one.key):
                 self.credited += 1
                 record[CREDITED_FIELD] = True
             else:
                 self.totals.add(facts)
             self.count += 1
             yield record
-
-
-def cancelled_in(spool: Spool) -> set[str]:
-    """Return the keys of the CDRs that a spool's credits cancel."""
-    signed = (one for one in spool.entries() if isinstance(one.said, bytes) and _CREDIT_SIGN in one.said)
-    keys = (msgspec.convert(one.record, Facts).cancelled_key for one in signed)
-    return {key for key in keys if key is not None}
-
-
-def facts_of(record: Any) -> Facts | None:
-    """Return the facts of a record of the last result; None where it is no CDR."""
-    try:
-        facts = msgspec.convert(record, Facts)
-        in_utc(facts.last_updated), in_utc(facts.end_date_time)
-    except (msgspec.ValidationError, OverflowError):
-        return None
-    return facts
 
 
 def summarise(crawls: Sequence[Crawl], merging: Merging, unreadable: int) -> dict[str, Any]:
@@ -263,6 +156,3 @@ def summarise(crawls: Sequence[Crawl], merging: Merging, unreadable: int) -> dic
     if unreadable:
         summary["unreadable"] = unreadable
     return fit(summary, ["reasons", "totals", "operators", "overall"])
-
-
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)

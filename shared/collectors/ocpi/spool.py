@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Bytes of records that are sorted in memory.
 RUN_BYTES = 8 << 20
+#: Bytes that a record takes in memory beside its JSON, about.
+_ENTRY_BYTES = 300
 #: Runs that are open at once; when there are as many, they are made one.
 MOST_RUNS = 48
 
@@ -89,7 +91,7 @@ class Spool:
         one = entry(key, updated, record)
         said = one.encoded
         self._held.append(one._replace(said=said))
-        self._held_bytes += len(said)
+        self._held_bytes += len(said) + _ENTRY_BYTES
         self.count += 1
         if self._held_bytes >= RUN_BYTES:
             self._spill()
