@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import phonenumbers
 
+from shared.settings import SMS_REGIONS, SettingInvalid
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -18,6 +20,22 @@ class BadNumber(Enum):
     malformed = "malformed"
     #: A good number of a country that is not allowed.
     foreign = "foreign"
+
+
+def check_regions(regions: Collection[str]) -> None:
+    """See that each is a country: of "UK", say, no number is, and it would be foreign at home.
+
+    Args:
+        regions: what NX_SMS_REGIONS says.
+
+    Raises:
+        SettingInvalid: one is none.
+    """
+    unknown = ", ".join(sorted(set(regions) - phonenumbers.SUPPORTED_REGIONS))
+    if unknown:
+        raise SettingInvalid(
+            f"{SMS_REGIONS.name} has {unknown}, which no number is of: set it to {SMS_REGIONS.wanted}"
+        )
 
 
 def checked_number(said: object, regions: Collection[str]) -> str | BadNumber:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from shared.collectors.phone_numbers import BadNumber, checked_number, masked
+from shared.collectors.phone_numbers import BadNumber, check_regions, checked_number, masked
 from shared.collectors.reset_recipients import silences, still_silent
 from shared.collectors.reset_texts import reset_text
 from shared.collectors.sms_outbox import Outbox, OutgoingSms
@@ -108,12 +108,14 @@ class ResetSms:
             health: the last good result of `collect_devices_health`.
 
         Raises:
+            SettingInvalid: a country that may get one is none.
             LookupFailed: Twilio did not say what became of earlier messages. None were sent.
             SendingRefused: Twilio takes no messages from this account.
             GoogleAPIError: Firestore did not answer within its time.
             RunLost: another attempt holds the task.
             DeadlineExceeded: the run's deadline has passed.
         """
+        check_regions(self.limits.regions)
         outbox, tally = Outbox(self.client), Tally()
         told: dict[str, Any] = {"dry_run": self.messages is None}
         try:

@@ -2,7 +2,8 @@
 
 `python -m tests.collectors.collecting MODULE URL TOKEN [KNOWN]`: collects from one operator with the limits
 of production, merges that into so many CDRs that were known, counts what comes of it, and prints that with
-the error, the seconds and the peak of memory as JSON.
+the error, the seconds and the peak of memory as JSON. With `published` as MODULE it does so as the deployed
+function does: the known CDRs are the last result in Storage, and what comes of it is the next.
 """
 
 import json
@@ -18,7 +19,7 @@ from typing import Any
 from shared.collectors import charge_cdrs, charge_locations
 from shared.collectors.ocpi.errors import OcpiError
 from shared.collectors.ocpi.operators import Operator
-from shared.tasks import TaskName
+from shared.tasks import TaskName, execute_task, get_task_result, iter_task_data
 from tests.collectors.ocpi_samples import cdr
 from tests.collectors.runs import new_run
 
@@ -45,9 +46,31 @@ def cdrs(count: int) -> Iterator[dict[str, Any]]:
         yield record
 
 
+def tell(count: int, error: str, began: float, summary: dict[str, Any] | None) -> None:
+    """Print what came of it."""
+    seconds = time.monotonic() - began
+    said = {"count": count, "error": error, "seconds": seconds, "peak_mb": peak_mb(), "summary": summary}
+    sys.stdout.write(f"{json.dumps(said)}\n")
+
+
+def publish(operators: list[Operator], known: int) -> None:
+    """Have the engine publish the known CDRs, and then what is collected beside them, and tell."""
+    task, options = TaskName.collect_charge_cdrs, {"save_in": "storage", "deadline_seconds": 900}
+    assert execute_task("test", task, lambda: cdrs(known), options).status == "completed"
+    last = partial(iter_task_data, task)
+    began = time.monotonic()
+    collect = lambda run: charge_cdrs.collect(operators, last, run, now=NOW, months=13)  # noqa: E731
+    outcome = execute_task("test", task, collect, options)
+    result = get_task_result(task, data=False)
+    tell(result.count or 0, outcome.error or "", began, result.summary)
+
+
 def main(module: str, url: str, token: str, known: str = "0") -> None:
     """Collect, and tell."""
     operators = [Operator(name="one", url=url, token=token)]
+    if module == "published":
+        publish(operators, int(known))
+        return
     run = new_run(TaskName(f"collect_charge_{module}"), seconds=900)
     began, count, error = time.monotonic(), 0, ""
     records: Any = charge_locations.collect(operators, list, run)
@@ -58,9 +81,7 @@ def main(module: str, url: str, token: str, known: str = "0") -> None:
             count += 1
     except OcpiError as failed:
         error = str(failed)
-    seconds = time.monotonic() - began
-    said = {"count": count, "error": error, "seconds": seconds, "peak_mb": peak_mb(), "summary": run.summary}
-    sys.stdout.write(f"{json.dumps(said)}\n")
+    tell(count, error, began, run.summary)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.collectors.phone_numbers import BadNumber, checked_number, masked
+from shared.collectors.phone_numbers import BadNumber, check_regions, checked_number, masked
+from shared.settings import SettingInvalid
 
 REGIONS = frozenset({"DE", "US"})
 
@@ -62,3 +63,13 @@ def test_no_text_fails_the_check(said: str) -> None:
 def test_a_masked_number_calls_nobody() -> None:
     """Its ends show, so that two can be told apart."""
     assert masked("+12025550123") == "+1…23"
+
+
+def test_a_country_that_is_none_is_named() -> None:
+    """Nobody notices otherwise: its numbers would be foreign."""
+    check_regions({"DE", "GB", "US"})
+    check_regions(())
+    with pytest.raises(
+        SettingInvalid, match="NX_SMS_REGIONS has UK, XX, which no number is of: set it to ISO"
+    ):
+        check_regions({"XX", "US", "UK"})

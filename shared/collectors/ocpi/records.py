@@ -2,7 +2,8 @@
 
 Fields that are not here are allowed and stay in the record. Lengths are held where a value is
 an identity; a name that is too long is no reason to lose what it names. Plugs (`standard`) and
-dimensions are any text: new ones appear faster than versions of OCPI.
+dimensions are any text: new ones appear faster than versions of OCPI. (The package ocpi-types is
+not used: its licence is the AGPL, and it refuses by bare asserts, which name no place.)
 
 No pattern ends with `$`: it would let a line's end pass, which is what ends a record in a spool.
 """
