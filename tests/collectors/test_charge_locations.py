@@ -1,5 +1,6 @@
 """Locations: the full set of all operators, what was deleted left out, and counted."""
 
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -7,12 +8,14 @@ import pytest
 
 from shared.collectors import charge_locations
 from shared.collectors.charge_locations import power_class, read_location, watts
+from shared.collectors.ocpi.crawl import crawl
 from shared.collectors.ocpi.errors import SetAside
 from shared.collectors.ocpi.operators import Operator
-from shared.collectors.ocpi.records import EvseStatus
+from shared.collectors.ocpi.reading import Checked
+from shared.collectors.ocpi.records import EvseStatus, Location
 from shared.collectors.ocpi.summary import MAX_BYTES
 from shared.tasks import DeadlineExceeded, RunLost, TaskName
-from tests.collectors.hostile import Asked, hostile, serving
+from tests.collectors.hostile import TOKEN, Asked, hostile, serving
 from tests.collectors.ocpi_samples import connector, evse, location
 from tests.collectors.runs import FAST, new_run
 
@@ -249,3 +252,22 @@ def test_a_run_that_lost_its_task_stops_the_reading() -> None:
         with pytest.raises(RunLost):
             list(charge_locations.collect([server.operator()], list, run, limits=FAST))
         assert 10 <= len(server.list_requests()) < 5_000
+
+
+def test_an_operator_that_fails_in_a_new_way_fails_alone(
+    north: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What nobody thought of is told by its kind, and the others' records are there."""
+
+    def read(record: msgspec.Raw, version: str) -> Checked[Location]:
+        checked = read_location(record, version)
+        if checked.record["id"] == "LOC1":
+            raise ZeroDivisionError(TOKEN)
+        return checked
+
+    with hostile(serving(location())) as server:
+        run = new_run(TaskName.collect_charge_locations)
+        failed, good = crawl([server.operator(), north], "locations", read, run, tmp_path, limits=FAST)
+    assert (failed.error, good.error) == ("could not be read: ZeroDivisionError", "")
+    assert good.read > 200
+    assert "ZeroDivisionError('[token]')" in capsys.readouterr().out

@@ -209,6 +209,16 @@ def raw(answer: bytes) -> Lists:
         pytest.param(
             lambda a: a.body(b"", status=302, Location=a.path), "redirects again and again", id="redirects"
         ),
+        pytest.param(
+            lambda a: a.body(b"", status=302, Location=f"http://127.0.0.1:{a.server.server_address[1]}x/"),
+            "leads to nowhere, which may not be sent",
+            id="a redirect to no port",
+        ),
+        pytest.param(
+            lambda a: a.body(b"", status=302, Location="/\xff\x80"),
+            "redirects again",
+            id="a redirect that is no text",
+        ),
         pytest.param(padding, "more than 4194304 bytes", id="padding"),
         pytest.param(bomb, "more than 4194304 bytes", id="a gzip bomb"),
         pytest.param(bomb_in_a_bomb, "more than 4194304 bytes", id="a bomb in a bomb"),

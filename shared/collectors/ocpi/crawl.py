@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from shared import logger
 from shared.collectors.ocpi.client import OcpiClient
 from shared.collectors.ocpi.errors import NoOperatorAnswered, OcpiError, SetAside
 from shared.collectors.ocpi.spool import Spool
@@ -162,10 +163,16 @@ class _Room:
         self._disk_bytes = disk_bytes
         self._spools = spools
 
-    def holds(self, spool: Spool) -> bool:
-        """Tell whether there is room for what this spool has."""
+    def check(self, spool: Spool) -> None:
+        """See that there is room for what this spool has.
+
+        Raises:
+            OcpiError: there is not.
+        """
         share = self._disk_bytes / len(self._spools)
-        return spool.disk_bytes <= share or sum(each.disk_bytes for each in self._spools) <= self._disk_bytes
+        taken = sum(each.disk_bytes for each in self._spools)
+        if spool.disk_bytes > share and taken > self._disk_bytes:
+            raise OcpiError(f"sent more records than a run has room for: {spool.count}")
 
 
 def _crawl_one(
@@ -183,13 +190,17 @@ def _crawl_one(
             one.total = page.total if page.total is not None else one.total
             for raw in page.records:
                 _take(one, raw, client.version, read, transport)
-            if not room.holds(one.spool):
-                raise transport.error(f"sent more records than a run has room for: {one.spool.count}")
+            room.check(one.spool)
     except OcpiError as error:
         one.error = str(error)
-        one.spool.clear()
+    except Exception as error:  # noqa: BLE001  (whatever it is, the others' records are worth having)
+        one.error = f"could not be read: {type(error).__name__}"
+        told = transport.redacted(repr(error))
+        logger.error("operator failed in a way that nobody thought of", operator=one.operator, error=told)
     finally:
         transport.close()
+        if one.error:
+            one.spool.clear()
 
 
 def _take(one: Crawl, raw: msgspec.Raw, version: str, read: Reader, transport: Transport) -> None:

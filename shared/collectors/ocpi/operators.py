@@ -87,7 +87,7 @@ def parse(said: str) -> tuple[Operator, ...]:
 
 def origin_of(url: str) -> tuple[str, str, int] | None:
     """Return scheme, host and port of an HTTP URL; None of anything else."""
-    parts = _split(url)
+    parts = split(url)
     if parts is None or parts.host is None or parts.scheme not in _PORTS:
         return None
     return parts.scheme, parts.host, _PORTS[parts.scheme] if parts.port is None else parts.port
@@ -101,8 +101,19 @@ def resolve(base: str, url: str) -> str:
         return ""
 
 
+def split(url: str) -> Url | None:
+    """Take a URL apart as its request will; None of what is none.
+
+    The standard library finds another host in some: a Link must not be judged by that.
+    """
+    try:
+        return parse_url(url)
+    except LocationParseError:
+        return None
+
+
 def _check_url(name: str, url: str) -> None:
-    parts, origin = _split(url), origin_of(url)
+    parts, origin = split(url), origin_of(url)
     if parts is None or origin is None or parts.auth is not None:
         raise settings.SettingInvalid(
             f"{SETTING}: {name} has a URL that is none: use https://host/path, without user and password"
@@ -111,11 +122,3 @@ def _check_url(name: str, url: str) -> None:
         raise settings.SettingInvalid(
             f"{SETTING}: {name} has an http:// URL, on which everybody can read its token: use https://"
         )
-
-
-def _split(url: str) -> Url | None:
-    """Take a URL apart as its request will: the standard library finds another host in some."""
-    try:
-        return parse_url(url)
-    except LocationParseError:
-        return None

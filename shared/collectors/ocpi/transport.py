@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError
 from shared import logger
 from shared.collectors.ocpi.bounded import BoundedConnection, BoundedTlsConnection
 from shared.collectors.ocpi.errors import OcpiError
-from shared.collectors.ocpi.operators import resolve
+from shared.collectors.ocpi.operators import resolve, split
 
 if TYPE_CHECKING:
     import threading
@@ -96,7 +96,7 @@ class Transport:
         self._ends_at = ends_at
         self._stop = stop
         self._bytes = 0
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.auth = _TokenAuth(operator)  # as auth, or a .netrc would take its place
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # they would pile up
         for scheme in ("http://", "https://"):
@@ -213,7 +213,16 @@ class Transport:
 
 def path_of(url: str) -> str:
     """Return a URL's path, which an error may show; its query is left out."""
-    return urlsplit(url).path[:SHOWN] or "/"
+    parts = split(url)
+    return ((parts and parts.path) or "/")[:SHOWN]
+
+
+class _Session(requests.Session):
+    """Looks at no Location, which may be anything; `Transport.get` does."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
+        """Return where a redirect leads: nowhere."""
+        return
 
 
 class _TokenAuth(requests.auth.AuthBase):
@@ -272,8 +281,8 @@ def _encoded(token: str) -> str:
 
 
 def _origin_text(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}"[:SHOWN]
+    parts = split(url)
+    return "nowhere" if parts is None else f"{parts.scheme or ''}://{parts.host or ''}"[:SHOWN]
 
 
 def _reason(error: BaseException) -> str:
