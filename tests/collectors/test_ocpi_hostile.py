@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from shared.collectors import charge_locations
+from shared.collectors.ocpi import crawl
 from shared.collectors.ocpi.errors import NoOperatorAnswered
 from shared.collectors.ocpi.operators import Operator
 from shared.collectors.ocpi.transport import Limits
@@ -470,3 +471,20 @@ def test_many_hostile_operators_do_not_hold_each_other(north: Operator) -> None:
     assert len(records) > 200
     assert summary["operators_failed"] == 9
     assert {thread.name for thread in threading.enumerate() if thread.name.startswith("locations")} == set()
+
+
+def test_operators_that_never_end_leave_the_others_their_time(north: Operator) -> None:
+    """As many as are read at a time send for ever: who comes after them has time all the same."""
+
+    def lists(asked: Asked) -> None:
+        offset = int(asked.query.get("offset", 0)) + 1
+        asked.list([location(id=f"L{offset}")], Link=f'</locations?offset={offset}>; rel="next"')
+
+    with hostile(lists) as server:
+        endless = [server.operator(f"endless{number}") for number in range(crawl.PARALLEL)]
+        run = new_run(TaskName.collect_charge_locations, seconds=12)
+        records = list(charge_locations.collect([*endless, north], list, run, limits=FAST))
+    assert {record["nx_operator"] for record in records} == {"north"}
+    assert run.summary is not None
+    states = {told["name"]: told.get("error", "") for told in run.summary["operators"]}
+    assert [states[each.name][:8] for each in [*endless, north]] == ["too slow"] * crawl.PARALLEL + [""]

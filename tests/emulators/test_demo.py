@@ -11,6 +11,7 @@ import pytest
 from emulators import demo, demo_data, functions
 from emulators.history import Run
 from emulators.stack import ROOT
+from shared.tasks import TaskName, get_task_result
 
 if TYPE_CHECKING:
     from emulators.environment import Addresses
@@ -28,6 +29,12 @@ RUN = Run(
     remark="",
 )
 READ = {"tick": {"task": "tick", "ok": True, "first": {"id": "ü"}}}
+#: Records that each result has at least: something to look at.
+SIZES = {
+    TaskName.collect_devices_health: 100,
+    TaskName.collect_charge_locations: 300,
+    TaskName.collect_charge_cdrs: 3_000,
+}
 FAILED = replace(RUN, state="failed", saved_in="", size_bytes=None, remark="ValueError: no")
 
 
@@ -46,6 +53,8 @@ def test_the_demo_runs_and_reads_every_task(clean_firestore: "Addresses") -> Non
     table = [line.split()[0] for line in ran.stdout.splitlines() if " completed " in line]
     assert table == functions.tasks_in(ROOT / functions.MANIFEST) != []
     assert "Messages at the local Twilio: " in ran.stdout
+    counts = [get_task_result(task, data=False).count or 0 for task in SIZES]
+    assert [count > least for count, least in zip(counts, SIZES.values(), strict=True)] == [True] * 3, counts
 
 
 def test_a_viewer_reads_as_well(stack: "Addresses") -> None:

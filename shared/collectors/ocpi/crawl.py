@@ -7,10 +7,12 @@ hide these from the next run.
 from __future__ import annotations
 
 import contextvars
+import math
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from shared import logger
@@ -109,10 +111,8 @@ def crawl(
         RunLost, DeadlineExceeded: the run has ended.
     """
     crawls = [Crawl(each.name, Spool(folder, each.name)) for each in operators]
-    limits = limits or Limits()
-    room = _Room(limits.disk_bytes, [one.spool for one in crawls])
-    stop = threading.Event()
     ends_at = time.monotonic() + run.remaining() * TIME_SHARE
+    bounds = _Bounds(limits or Limits(), ends_at, [one.spool for one in crawls])
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix=module) as threads:
         try:
             at_work = {
@@ -120,27 +120,19 @@ def crawl(
                     contextvars.copy_context().run,
                     _crawl_one,
                     one,
-                    Transport(operator, limits, ends_at, stop),
+                    partial(bounds.transport, place, operator),
                     operator.url,
                     module,
                     read,
                     since(operator.name),
-                    room,
+                    bounds,
                 )
-                for operator, one in zip(operators, crawls, strict=True)
+                for place, (operator, one) in enumerate(zip(operators, crawls, strict=True))
             }
             _attend(at_work, crawls, run)
         finally:
-            stop.set()
-    for one in crawls:
-        if one.error:
-            run.log.warning(
-                "operator failed, its last good records stay", operator=one.operator, error=one.error
-            )
-        elif one.set_aside:
-            run.log.warning(
-                "records set aside", operator=one.operator, count=one.set_aside, first=one.reasons[0]
-            )
+            bounds.stop.set()
+    _log(crawls, run)
     if all(one.error for one in crawls):
         told = "; ".join(f"{one.operator}: {one.error}" for one in crawls)
         raise NoOperatorAnswered(f"no operator could be read: {told[:2000]}")
@@ -156,41 +148,74 @@ def _attend(at_work: set[Future[None]], crawls: list[Crawl], run: TaskRun) -> No
             one.result()
 
 
-class _Room:
-    """The disk that the records of a run may take; who keeps to its share has it, whatever others do."""
+def _log(crawls: list[Crawl], run: TaskRun) -> None:
+    for one in crawls:
+        if one.error:
+            run.log.warning(
+                "operator failed, its last good records stay", operator=one.operator, error=one.error
+            )
+        elif one.set_aside:
+            run.log.warning(
+                "records set aside", operator=one.operator, count=one.set_aside, first=one.reasons[0]
+            )
 
-    def __init__(self, disk_bytes: int, spools: list[Spool]) -> None:
-        self._disk_bytes = disk_bytes
+
+class _Bounds:
+    """What the operators of a run share, its time and the disk: none can take all of it.
+
+    Args:
+        limits: how far each is borne with.
+        ends_at: when all must be over, by `time.monotonic()`.
+        spools: where their records go.
+    """
+
+    def __init__(self, limits: Limits, ends_at: float, spools: list[Spool]) -> None:
+        self._limits = limits
+        self._ends_at = ends_at
         self._spools = spools
+        #: Set by whoever wants no more of them.
+        self.stop = threading.Event()
 
-    def check(self, spool: Spool) -> None:
+    def transport(self, place: int, operator: Operator) -> Transport:
+        """Return the way to an operator, whose time begins now.
+
+        Args:
+            place: its place among all, from 0: they are read in this order, so many at a time.
+            operator: whom to ask.
+        """
+        now = time.monotonic()
+        turns = math.ceil(len(self._spools) / PARALLEL) - place // PARALLEL
+        return Transport(operator, self._limits, now + (self._ends_at - now) / turns, self.stop)
+
+    def check_disk(self, spool: Spool) -> None:
         """See that there is room for what this spool has.
 
         Raises:
             OcpiError: there is not.
         """
-        share = self._disk_bytes / len(self._spools)
+        share = self._limits.disk_bytes / len(self._spools)
         taken = sum(each.disk_bytes for each in self._spools)
-        if spool.disk_bytes > share and taken > self._disk_bytes:
+        if spool.disk_bytes > share and taken > self._limits.disk_bytes:
             raise OcpiError(f"sent more records than a run has room for: {spool.count}")
 
 
 def _crawl_one(
     one: Crawl,
-    transport: Transport,
+    connect: Callable[[], Transport],
     url: str,
     module: str,
     read: Reader,
     since: datetime | None,
-    room: _Room,
+    bounds: _Bounds,
 ) -> None:
+    transport = connect()
     client = OcpiClient(transport, url)
     try:
         for page in client.pages(client.endpoint(module), date_from=since):
             one.total = page.total if page.total is not None else one.total
             for raw in page.records:
                 _take(one, raw, client.version, read, transport)
-            room.check(one.spool)
+            bounds.check_disk(one.spool)
     except OcpiError as error:
         one.error = str(error)
     except Exception as error:  # noqa: BLE001  (whatever it is, the others' records are worth having)
