@@ -12,6 +12,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 if TYPE_CHECKING:
@@ -80,9 +82,39 @@ class _Bounded:
         super().request(*args, **options)  # type: ignore[misc]
 
 
-class BoundedConnection(_Bounded, HTTPConnection):
+class _Connection(_Bounded, HTTPConnection):
     """A connection without TLS."""
 
 
-class BoundedTlsConnection(_Bounded, HTTPSConnection):
+class _TlsConnection(_Bounded, HTTPSConnection):
     """A connection with TLS."""
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Gives each connection the seconds that an answer may take as a whole."""
+
+    def __init__(self, call_seconds: float) -> None:
+        self._call_seconds = call_seconds
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the pools of direct connections."""
+        super().init_poolmanager(*args, **options)
+        self._bound(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        """Make the pools of connections through a proxy."""
+        return self._bound(super().proxy_manager_for(*args, **options))
+
+    def _bound(self, manager: Any) -> Any:
+        manager.pool_classes_by_scheme = {
+            "http": partial(_pool, HTTPConnectionPool, partial(_Connection, self._call_seconds)),
+            "https": partial(_pool, HTTPSConnectionPool, partial(_TlsConnection, self._call_seconds)),
+        }
+        return manager
+
+
+def _pool(kind: Any, connection: Any, *args: Any, **options: Any) -> Any:
+    pool = kind(*args, **options)
+    pool.ConnectionCls = connection
+    return pool

@@ -12,18 +12,16 @@ import re
 import time
 import uuid
 from dataclasses import dataclass
-from functools import partial
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry
+from urllib3 import Retry
 from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError
 
 from shared import logger
-from shared.collectors.ocpi.bounded import BoundedConnection, BoundedTlsConnection
+from shared.collectors.ocpi.bounded import BoundedAdapter
 from shared.collectors.ocpi.errors import OcpiError
 from shared.collectors.ocpi.operators import resolve, split
 
@@ -100,7 +98,7 @@ class Transport:
         self._session.auth = _TokenAuth(operator)  # as auth, or a .netrc would take its place
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # they would pile up
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _BoundedAdapter(limits.call_seconds))
+            self._session.mount(scheme, BoundedAdapter(limits.call_seconds))
         self._secret = _pattern_of(operator.token)
         self._policy = Retry(
             total=limits.attempts - 1,
@@ -234,36 +232,6 @@ class _TokenAuth(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Token {self._said}"
         return request
-
-
-class _BoundedAdapter(HTTPAdapter):
-    """Gives each connection the seconds that an answer may take as a whole."""
-
-    def __init__(self, call_seconds: float) -> None:
-        self._call_seconds = call_seconds
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Make the pools of direct connections."""
-        super().init_poolmanager(*args, **options)
-        self._bound(self.poolmanager)
-
-    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-        """Make the pools of connections through a proxy."""
-        return self._bound(super().proxy_manager_for(*args, **options))
-
-    def _bound(self, manager: Any) -> Any:
-        manager.pool_classes_by_scheme = {
-            "http": partial(_pool, HTTPConnectionPool, partial(BoundedConnection, self._call_seconds)),
-            "https": partial(_pool, HTTPSConnectionPool, partial(BoundedTlsConnection, self._call_seconds)),
-        }
-        return manager
-
-
-def _pool(kind: Any, connection: Any, *args: Any, **options: Any) -> Any:
-    pool = kind(*args, **options)
-    pool.ConnectionCls = connection
-    return pool
 
 
 def _pattern_of(token: str) -> re.Pattern[str]:
