@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import main
 from shared import settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,5 +130,7 @@ def test_every_setting_is_declared_and_described() -> None:
     declared = {setting.name for setting in settings.SETTINGS}
     assert set(re.findall(r"\bNX_(?:CDR|OCPI|SMS|TASKS|TWILIO)_[A-Z_]+\b", product)) == declared - {"THREADS"}
     assert len(declared) == len(settings.SETTINGS)
+    told = {name for setting in settings.SETTINGS for name in setting.counts_in.split(", ")}
+    assert told <= {"every function", *main.__all__}
     readme = (ROOT / "README.md").read_text("utf-8")
     assert [name for name in declared if f"`{name}`" not in readme] == []
