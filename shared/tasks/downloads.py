@@ -18,6 +18,7 @@ import urllib3
 from google.api_core.exceptions import RetryError
 from google.api_core.retry import Retry
 
+from shared.settings import SettingInvalid, SettingMissing
 from shared.tasks.errors import ResultTooLarge
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Downloads:
         retry = Retry(predicate=_may_pass, initial=0.1, maximum=5.0, timeout=seconds - silence)
         try:
             return retry(lambda: once(silence, until))()
-        except (DownloadFailed, ResultTooLarge):
+        except (DownloadFailed, ResultTooLarge, SettingMissing, SettingInvalid):
             raise
         except RetryError as error:
             raise DownloadFailed(f"given up: {_reason(error.cause)}", passing=True) from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from shared import logger
+from shared.settings import SettingInvalid, SettingMissing
 from shared.tasks import gzipped
 from shared.tasks.cache import CachedResult
 from shared.tasks.errors import NoRecords, ResultTooLarge, ResultUnavailable, StoreError, TaskError
@@ -286,8 +287,8 @@ class ResultReader:
             return perform(steps, Performer(task, self._clock, self._store, self._objects, until=until))
         except StoreError as error:
             raise ResultUnavailable(f"{task.value}: its result can't be read; try again later") from error
-        except TaskError:
-            raise
+        except (TaskError, SettingMissing, SettingInvalid):
+            raise  # a deployment's mistake is no outage: nobody is to try again
         except Exception as error:
             raise ResultUnavailable(
                 f"{task.value}: Storage could not be read: {type(error).__name__}; try again later"

@@ -41,7 +41,6 @@ class Work(Generic[Made]):
         done: set once the work has ended, in whatever way.
         made: what `then` returned.
         error: what was raised instead, of whatever kind.
-        task_seconds: how long the task itself took.
     """
 
     def __init__(
@@ -55,7 +54,8 @@ class Work(Generic[Made]):
         self.done = threading.Event()
         self.made: Made | None = None
         self.error: BaseException | None = None
-        self.task_seconds = 0.0
+        self._began: float | None = None
+        self._task_seconds: float | None = None
         self._task = task
         self._run = run
         self._then = then
@@ -86,6 +86,13 @@ class Work(Generic[Made]):
         return self.made
 
     @property
+    def task_seconds(self) -> float:
+        """How long the task itself took, or has taken so far."""
+        if self._task_seconds is not None:
+            return self._task_seconds
+        return 0.0 if self._began is None else self._clock.monotonic() - self._began
+
+    @property
     def alive(self) -> bool:
         """Whether the task is still at work."""
         return self._started and not self.done.is_set()
@@ -99,7 +106,7 @@ class Work(Generic[Made]):
             self.done.set()
 
     def _make(self) -> Made:
-        began = self._clock.monotonic()
+        began = self._began = self._clock.monotonic()
         loop = asyncio.Runner()  # makes nothing before it is used
         try:
             value = call_task(self._task, self._run, loop)
@@ -110,7 +117,7 @@ class Work(Generic[Made]):
                 finally:
                     records.close()
         finally:
-            self.task_seconds = self._clock.monotonic() - began
+            self._task_seconds = self._clock.monotonic() - began
             loop.close()
         return self._then(value)
 

@@ -7,6 +7,8 @@ import grpc
 import pytest
 import requests
 
+from shared import firebase
+from shared.settings import SettingMissing
 from shared.tasks import ResultNotKept, ResultUnavailable, TaskEngine
 from shared.tasks.errors import WriteUnknown
 from tests.engine.line import Line
@@ -250,3 +252,14 @@ def test_a_remembered_result_outlives_a_short_outage(
         far_engine.get_task_data(TASK)
     line.mend()
     assert far_engine.get_task_data(TASK) == [1]
+
+
+def test_a_missing_setting_is_no_outage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads is told the variable, and not to try again later."""
+    assert TaskEngine().execute_task("s", TASK, lambda: [1], {"save_in": "storage"}).status == "completed"
+    monkeypatch.delenv("NX_TASKS_BUCKET")
+    monkeypatch.delenv("FIREBASE_CONFIG", raising=False)
+    monkeypatch.setattr(firebase, "_made", {})  # an instance that has just begun
+    with pytest.raises(SettingMissing, match="NX_TASKS_BUCKET"):
+        TaskEngine().get_task_data(TASK)
+    assert world.status()["status"] == "completed"
