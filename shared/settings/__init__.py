@@ -30,6 +30,7 @@ from shared.settings.serving import (
     cache_bytes,
     calls_per_minute,
     cors_origins,
+    foreign_bytes,
 )
 from shared.settings.sms import (
     SMS_DRY_RUN,
@@ -122,6 +123,7 @@ __all__ = [
     "check",
     "check_auth_emulator",
     "cors_origins",
+    "foreign_bytes",
     "in_cloud",
     "memory_bytes",
     "project_id",

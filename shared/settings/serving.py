@@ -12,6 +12,9 @@ _ORIGIN = re.compile(
     r"(?!http://.*:80$|https://.*:443$)"
     r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?"
 )
+#: Share of the instance's memory that an object of others may have uncompressed. Several times
+#: that is taken for a moment: to unpack it, to pack it for answers, beside what is remembered.
+FOREIGN_SHARE = 0.125
 #: Share of the instance's memory that results may take, where NX_TASKS_CACHE_MB does not say.
 CACHE_SHARE = 0.25
 
@@ -104,3 +107,8 @@ def cache_bytes() -> int:
     """
     said = CACHE_MB.value()
     return int(memory_bytes() * CACHE_SHARE) if said is None else said * 1024 * 1024
+
+
+def foreign_bytes() -> int:
+    """Return the bytes of JSON that an object of others may have for a callable to serve it."""
+    return int(memory_bytes() * FOREIGN_SHARE)

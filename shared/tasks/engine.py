@@ -19,7 +19,7 @@ import orjson
 from shared import firebase, logger
 from shared.tasks.cache import CacheManager
 from shared.tasks.clock import Clock, SystemClock
-from shared.tasks.errors import InvalidOptions, ResultNotKept, ResultNotStorable
+from shared.tasks.errors import InvalidOptions, ResultNotKept, ResultNotStorable, ResultUnavailable
 from shared.tasks.names import TaskName, contract_object, parse_task_name
 from shared.tasks.objects import Objects
 from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
@@ -111,7 +111,7 @@ class TaskEngine:
     def get_task_data(self, task_name: TaskName | str) -> Any:
         """Return a task's last good result; `shared.tasks.get_task_data` tells the rest."""
         name = parse_task_name(task_name)
-        return orjson.loads(self._reader.read(name, max_age=spec_of(name).max_age_seconds))
+        return _decoded(name, self._reader.read(name, max_age=spec_of(name).max_age_seconds))
 
     def iter_task_data(self, task_name: TaskName | str) -> Iterator[Any]:
         """Yield the records of a result; `shared.tasks.iter_task_data` tells the rest."""
@@ -137,8 +137,9 @@ class TaskEngine:
 
     def get_task_data_from_storage(self, task_name: TaskName | str) -> Any:
         """Return the stored result; `shared.tasks.get_task_data_from_storage` tells the rest."""
-        encoded = self._reader.read_stored(parse_task_name(task_name))
-        return None if encoded is None else orjson.loads(encoded)
+        name = parse_task_name(task_name)
+        encoded = self._reader.read_stored(name)
+        return None if encoded is None else _decoded(name, encoded)
 
     def keep_task_data_in_storage(self, task_name: TaskName | str, data: Any) -> str:
         """Store data and sign a URL; `shared.tasks.keep_task_data_in_storage` tells the rest."""
@@ -254,3 +255,10 @@ def _checked_source(source: object) -> str:
     if not source.isprintable():
         raise InvalidOptions("source has characters that are not printable: name who asks for the run")
     return source
+
+
+def _decoded(task: TaskName, encoded: bytes) -> Any:
+    try:
+        return orjson.loads(encoded)
+    except orjson.JSONDecodeError as error:  # others store numbers and depths that JavaScript takes
+        raise ResultUnavailable(f"{task.value}: Python can't hold its stored result: {error}") from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -99,9 +99,14 @@ def tail(of: Blocks | Compressor) -> bytes:
 
 
 def blocks_of(stored: bytes) -> Blocks | None:
-    """Return the blocks of a member that `member` made; None for any other bytes."""
+    """Return the blocks of a member that `member` made; None for any other bytes.
+
+    Of two that are strung together only the last one's trailer is in its place: they are none.
+    """
     end = len(stored) - _TRAILER.size - len(_LAST)
     if not stored.startswith(HEAD) or not stored.endswith(_FLUSHED + _LAST, 0, end + len(_LAST)):
+        return None
+    if stored.find(HEAD, len(HEAD)) >= 0:
         return None
     crc, size = _TRAILER.unpack_from(stored, len(stored) - _TRAILER.size)
     return Blocks(stored[len(HEAD) : end], crc, size)
@@ -124,7 +129,7 @@ def plain_pieces(stored: Iterable[bytes]) -> Iterator[bytes]:
     """Return an object's bytes, decompressed as they come, whoever wrote them.
 
     Args:
-        stored: its bytes as they are stored, in pieces: one gzip member, or not compressed at all.
+        stored: its bytes as they are stored, in pieces: gzip members, or not compressed at all.
 
     Raises:
         zlib.error: they are damaged, or not whole.
@@ -139,17 +144,23 @@ def plain_pieces(stored: Iterable[bytes]) -> Iterator[bytes]:
                 yield head
                 yield from stored
                 return
-            unzip, piece = zlib.decompressobj(zlib.MAX_WBITS | 16), head  # noqa: PLW2901  (its first bytes came before)
-        while not unzip.eof:
+            unzip, piece = _unzip(), head  # noqa: PLW2901  (its first bytes came before)
+        while True:
+            if unzip.eof and piece:
+                unzip = _unzip()  # the next member
             plain = unzip.decompress(piece, _STEP_BYTES)
             yield plain
-            piece = unzip.unconsumed_tail  # noqa: PLW2901  (what did not fit into this step)
+            piece = unzip.unused_data if unzip.eof else unzip.unconsumed_tail  # noqa: PLW2901  (what is left)
             if not piece and len(plain) < _STEP_BYTES:
                 break
     if unzip is None:
         yield head
     elif not unzip.eof:
         raise zlib.error("the stream is not whole")
+
+
+def _unzip() -> Any:
+    return zlib.decompressobj(zlib.MAX_WBITS | 16)
 
 
 def _plain(said: bytes, *, last: bool) -> bytes:

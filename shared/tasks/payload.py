@@ -9,10 +9,8 @@ import threading
 import zlib
 from typing import TYPE_CHECKING
 
-import orjson
-
 from shared.tasks import gzipped
-from shared.tasks.errors import ResultUnavailable
+from shared.tasks.errors import ResultTooLarge, ResultUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,18 +45,30 @@ class Payload:
         self.size = len(plain) if plain is not None else blocks.size if blocks is not None else 0
 
     @classmethod
-    def of_stored(cls, stored: bytes) -> Payload:
+    def of_stored(cls, stored: bytes, *, most_unpacked: int | None = None) -> Payload:
         """Take an object's bytes as they lie in the bucket, whoever wrote them.
 
         Args:
             stored: compressed by this engine, or by somebody else, or not at all.
+            most_unpacked: bytes that another's may have uncompressed, for a reader that need not
+                have them; this engine's own are not unpacked for it.
 
         Raises:
+            ResultTooLarge: it has more.
             ResultUnavailable: they are damaged, or no JSON, or hold more than anybody reads at once.
         """
         blocks = gzipped.blocks_of(stored)
         if blocks is None:
-            return cls(_others(stored))
+            from shared.tasks import foreign  # noqa: PLC0415  (most instances never meet another's)
+
+            try:
+                return cls(
+                    foreign.json_of(stored, MAX_RESULT_BYTES if most_unpacked is None else most_unpacked)
+                )
+            except foreign.TooMuch:
+                if most_unpacked is not None:
+                    raise ResultTooLarge(None) from None
+                raise ResultUnavailable(_TOO_MUCH) from None
         if blocks.size > MAX_RESULT_BYTES:
             raise ResultUnavailable(_TOO_MUCH)
         return cls(blocks=blocks)
@@ -124,30 +134,3 @@ class Payload:
             return gzipped.decompress(blocks)
         except zlib.error as error:
             raise ResultUnavailable("a stored result is damaged") from error
-
-
-def _others(stored: bytes) -> bytes:
-    """Return the JSON in bytes that this engine did not store: nobody knows what they are before."""
-    plain = _unzipped(stored) if stored.startswith(gzipped.MAGIC) else stored
-    try:
-        orjson.loads(plain)
-    except orjson.JSONDecodeError as error:
-        raise ResultUnavailable("a stored result is no JSON") from error
-    return plain
-
-
-def _unzipped(stored: bytes) -> bytes:
-    pieces, size = [], 0
-    while stored:  # a stream may have several members
-        unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        try:
-            pieces.append(unzip.decompress(stored, MAX_RESULT_BYTES - size + 1))
-        except zlib.error as error:
-            raise ResultUnavailable("a stored result is damaged") from error
-        size += len(pieces[-1])
-        if size > MAX_RESULT_BYTES:
-            raise ResultUnavailable(_TOO_MUCH)
-        if not unzip.eof:
-            raise ResultUnavailable("a stored result is not whole")
-        stored = unzip.unused_data
-    return b"".join(pieces)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from shared import settings
 from shared.tasks.document import SAVED_BY_CONTRACT
 from shared.tasks.errors import ResultTooLarge, ResultUnavailable
 from shared.tasks.names import contract_object
@@ -71,7 +72,8 @@ def read_result(
     Args:
         task: the task.
         seen: S as it was just read, without its data: where it points to an object, that is read at once.
-        most: bytes of an object that the reader takes, as it is stored.
+        most: bytes of an object that the reader takes, as it is stored. One that others stored is
+            unpacked to look at it: with a bound here, no further than an instance's memory allows.
 
     Raises:
         ResultUnavailable: it was missing or replaced at each try, or is no JSON.
@@ -210,7 +212,11 @@ def _is_what_contract_means(task: TaskName, document: TaskDocument) -> Steps[boo
 
 def _content(path: str, most: int | None) -> Steps[Payload | None]:
     stored = yield ReadContent(path, most)
+    if stored is None:
+        return None
     try:
-        return None if stored is None else Payload.of_stored(stored)
+        return Payload.of_stored(stored, most_unpacked=None if most is None else settings.foreign_bytes())
+    except ResultTooLarge:
+        raise ResultTooLarge(path) from None
     except ResultUnavailable as error:
         raise ResultUnavailable(f"{path}: {error}") from error

@@ -64,7 +64,7 @@ class _Text:
 
     def __init__(self, head: bytes, plain: Iterator[bytes]) -> None:
         self._plain = plain
-        self._decode = codecs.getincrementaldecoder("utf-8")()
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")()  # others may begin with a mark
         self._parse = json.JSONDecoder(parse_constant=_refuse).raw_decode
         self._text = self._decode.decode(head)
         self._at = 0

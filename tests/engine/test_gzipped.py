@@ -48,6 +48,26 @@ def test_what_others_compressed_is_not_taken_for_ours(plain: bytes, level: int) 
     assert gzipped.blocks_of(plain) is None
 
 
+@given(texts, texts)
+def test_two_of_ours_strung_together_are_none_of_ours(first: bytes, second: bytes) -> None:
+    """The trailer at the end is that of the last alone; read as a stream, both are there."""
+    stored = gzipped.member(gzipped.compress(first)) + gzipped.member(gzipped.compress(second))
+    assert gzipped.blocks_of(stored) is None
+    assert b"".join(gzipped.plain_pieces([stored])) == first + second
+
+
+@given(st.lists(texts, min_size=1, max_size=4), st.integers(1, 60))
+def test_members_are_read_to_the_last_wherever_they_are_cut(members: list[bytes], size: int) -> None:
+    """A piece may end with a member, or in the midst of its head."""
+    stored = b"".join(map(gzip.compress, members))
+    pieces = [stored[start : start + size] for start in range(0, len(stored), size)]
+    assert b"".join(gzipped.plain_pieces(pieces)) == b"".join(members)
+    with pytest.raises(zlib.error):
+        list(gzipped.plain_pieces([*pieces, b"?"]))
+    with pytest.raises(zlib.error):
+        list(gzipped.plain_pieces([stored[:-1]]))
+
+
 def test_damage_is_found() -> None:
     """Blocks with another's checksum are no result."""
     blocks = gzipped.compress(b"[1, 2, 3]")

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from shared.tasks import ResultUnavailable, gzipped, payload
+from shared.tasks import ResultTooLarge, ResultUnavailable, gzipped, payload
 from shared.tasks.payload import MIN_COMPRESSED, Payload
 
 PLAIN = b'[{"id": "1", "health": "good"}' + b', {"id": "2"}' * 200 + b"]"
 STORED = gzipped.member(gzipped.compress(PLAIN))
+COMPRESSORS = [
+    pytest.param(gzip.compress, id="others"),
+    pytest.param(lambda plain: gzipped.member(gzipped.compress(plain)), id="ours"),
+]
 
 
 @pytest.mark.parametrize("stored", [STORED, PLAIN, gzip.compress(PLAIN)], ids=["ours", "plain", "others"])
@@ -93,22 +97,32 @@ def test_damage_is_an_error_and_never_a_result(stored: bytes) -> None:
         Payload.of_stored(stored).json  # noqa: B018  (a property that works)
 
 
-def test_a_stream_of_several_members_is_read_to_its_end() -> None:
+@pytest.mark.parametrize("compress", COMPRESSORS)
+def test_a_stream_of_several_members_is_read_to_its_end(compress: Any) -> None:
     """Some writers string them together; a client gets one member all the same."""
-    result = Payload.of_stored(gzip.compress(PLAIN[:1000]) + gzip.compress(PLAIN[1000:]))
+    result = Payload.of_stored(compress(PLAIN[:1000]) + compress(PLAIN[1000:]))
     assert result.json == PLAIN
     unzip = zlib.decompressobj(wbits=31)
     assert unzip.decompress(b"".join(result.gzip_around(b"<", b">") or ())) == b"<" + PLAIN + b">"
     assert (unzip.eof, unzip.unused_data) == (True, b"")
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, lambda plain: gzipped.member(gzipped.compress(plain))])
+@pytest.mark.parametrize("compress", COMPRESSORS)
 def test_no_more_is_unpacked_than_a_process_can_hold(monkeypatch: pytest.MonkeyPatch, compress: Any) -> None:
     """A few bytes may stand for many."""
     monkeypatch.setattr(payload, "MAX_RESULT_BYTES", 1_000_000)
     assert Payload.of_stored(compress(b'"' + b" " * 999_998 + b'"')).size == 1_000_000
     with pytest.raises(ResultUnavailable, match="read it with iter_task_data"):
         Payload.of_stored(compress(b'"' + b" " * 999_999 + b'"'))
+
+
+def test_others_objects_are_unpacked_no_further_than_their_reader_says() -> None:
+    """This engine's own need not be: they are handed on as they are."""
+    for stored in (PLAIN, gzip.compress(PLAIN), STORED + STORED):
+        with pytest.raises(ResultTooLarge):
+            Payload.of_stored(stored, most_unpacked=len(PLAIN) - 1)
+    assert Payload.of_stored(gzip.compress(PLAIN), most_unpacked=len(PLAIN)).json == PLAIN
+    assert Payload.of_stored(STORED, most_unpacked=1).size == len(PLAIN)
 
 
 def test_it_is_told_apart_without_being_told() -> None:

@@ -39,6 +39,12 @@ def test_any_array_is_taken_apart(
     assert list(records_of(cut(plain, size), ours=False)) == records
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_a_byte_order_mark_is_no_part_of_an_array(size: int) -> None:
+    """Editors write one."""
+    assert list(records_of(cut(b'\xef\xbb\xbf["\xef\xbb\xbf"]', size), ours=False)) == ["\ufeff"]
+
+
 @given(st.lists(values, max_size=6), st.integers(1, 40))
 def test_lines_are_taken_apart(records: list[Any], size: int) -> None:
     """What this engine streamed is read by its lines."""

@@ -123,6 +123,9 @@ WRITERS: dict[str, Callable[[World], None]] = {
     "another's object of several members": by_original(
         gzip.compress(PLAIN[:7000]) + gzip.compress(PLAIN[7000:])
     ),
+    "another's object of two of ours": by_original(
+        b"".join(gzipped.member(gzipped.compress(part)) for part in (PLAIN[:7000], PLAIN[7000:]))
+    ),
 }
 
 

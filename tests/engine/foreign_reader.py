@@ -1,0 +1,40 @@
+"""An instance of the callable that reads all tasks' results at once.
+
+`python -m tests.engine.foreign_reader LIMIT`: LIMIT is a file that tells an instance's memory, as
+its control group does. Prints what became of each, and the most bytes that were ever resident.
+"""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import main as deployed  # what an instance loads
+from functions.answers import MAX_ANSWER_BYTES
+from shared import settings
+from shared.tasks import ResultTooLarge, TaskName, get_task_result
+
+
+def read(task: TaskName) -> str | None:
+    """Read a result and make the answer of a client that takes gzip."""
+    try:
+        payload = get_task_result(task, most_bytes=MAX_ANSWER_BYTES).payload
+    except ResultTooLarge as error:
+        return error.path
+    assert payload is not None
+    assert payload.gzip_around(b"{", b"}") is not None
+    return None
+
+
+def main(limit: str) -> None:
+    """Read, and tell."""
+    assert deployed.get_task_data
+    settings._MEMORY_LIMITS = (limit,)
+    with ThreadPoolExecutor(len(TaskName)) as readers:
+        told = list(readers.map(read, TaskName))
+    status = Path("/proc/self/status").read_text("ascii")  # getrusage knows of the parent's memory, too
+    print(json.dumps([told, int(status.partition("VmHWM:")[2].split()[0]) * 1024]))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,154 @@
+"""Objects of other writers: what they hold, and what it takes of memory to see that."""
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.tasks import ResultUnavailable, TaskEngine, TaskName, foreign
+from tests.engine.world import TASK, World
+
+ROOT = Path(__file__).resolve().parents[2]
+MiB = 1024 * 1024
+
+#: Text as JavaScript has it: halves of letters, and what looks like one and is none.
+texts = st.text(st.characters(exclude_categories=[])) | st.text('\\"u\ud83d\ude00d8', max_size=8)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def read(plain: bytes) -> bytes:
+    """The JSON of an object that is not compressed."""
+    return foreign.json_of(plain, MiB)
+
+
+def whole(value: Any) -> Any:
+    """A value whose text is as JavaScript's `toWellFormed` makes it."""
+    if isinstance(value, str):
+        return re.sub("[\ud800-\udfff]", "\ufffd", value)
+    if isinstance(value, list):
+        return [whole(item) for item in value]
+    if isinstance(value, dict):
+        return {whole(key): whole(item) for key, item in value.items()}
+    return value
+
+
+@given(values, st.sampled_from([None, 1]), st.sampled_from([b"", b"\xef\xbb\xbf"]))
+def test_what_javascript_writes_is_a_result(value: Any, indent: int | None, mark: bytes) -> None:
+    """Half a letter or a byte order mark keeps no reader from the rest."""
+    said = json.dumps(value, indent=indent)
+    made = read(mark + said.encode())
+    assert json.loads(made) == whole(json.loads(said))
+    if whole(json.loads(said)) == json.loads(said):
+        assert made == said.encode()
+
+
+@pytest.mark.parametrize(
+    ("said", "made"),
+    [
+        (rb'["\ud83d\ude00"]', rb'["\ud83d\ude00"]'),
+        (rb'["\uD83D\uDE00"]', rb'["\uD83D\uDE00"]'),
+        (rb'["\ud83d"]', rb'["\ufffd"]'),
+        (rb'["\uDE00\uD83D"]', rb'["\ufffd\ufffd"]'),
+        (rb'["\ud83d\ud83d\ude00"]', rb'["\ufffd\ud83d\ude00"]'),
+        (rb'["\\ud83d"]', rb'["\\ud83d"]'),
+        (rb'["\\\ud83d"]', rb'["\\\ufffd"]'),
+        (rb'{"\ud83d": 1}', rb'{"\ufffd": 1}'),
+        (b"[1e999]", b"[1e999]"),
+        (b"[" * 900 + b"]" * 900, b"[" * 900 + b"]" * 900),
+    ],
+)
+def test_all_else_stays_as_it_was_written(said: bytes, made: bytes) -> None:
+    """A browser reads it, so it is served."""
+    assert read(said) == made
+
+
+@pytest.mark.parametrize(
+    ("stored", "text"),
+    [
+        (b"", "no JSON: Input data was truncated"),
+        (b"[1, 2", "no JSON: Input data was truncated"),
+        (b"[1]]", r"no JSON: .*trailing characters \(byte 4\)"),
+        (b"<html>", r"no JSON: .*invalid character \(byte 0\)"),
+        (b"[NaN]", r"no JSON: .*\(byte 1\)"),
+        (b'["a\nb"]', r"no JSON: .*\(byte 3\)"),
+        (rb'["\ud8"]', "no JSON"),
+        (b"[" * 1_000_000, "no JSON: maximum recursion depth"),
+        (b'["\xff"]', "not UTF-8: invalid start byte"),
+        (b'["\xed\xa0\x80"]', "not UTF-8"),
+        (b'["\xc3', "not UTF-8: unexpected end of data"),
+        (gzip.compress(b"[1]")[:-1], "damaged: the stream is not whole"),
+        (gzip.compress(b"[1]") + b"[2]", "damaged: .*incorrect header check"),
+    ],
+)
+def test_an_error_says_what_is_wrong(stored: bytes, text: str) -> None:
+    """Whoever reads the log need not fetch the object to see it."""
+    with pytest.raises(ResultUnavailable, match=text):
+        read(stored)
+
+
+def by_original(world: World, content: bytes, task: TaskName = TASK) -> None:
+    """Write as the original does: the object, and its URL in the document."""
+    blob = world.bucket.blob(f"tasks_data/{task}.json")
+    blob.upload_from_string(content, content_type="application/json")
+    world.write({"source": "ts", "status": "completed", "data": "https://storage.googleapis.com/x"}, task)
+
+
+def test_readers_of_this_process_have_it_too(world: World, engine: TaskEngine) -> None:
+    """Whole, from Storage and record by record."""
+    by_original(world, b'\xef\xbb\xbf["\\ud83d"]')
+    assert engine.get_task_data(TASK) == engine.get_task_data_from_storage(TASK) == ["\ufffd"]
+    assert list(engine.iter_task_data(TASK)) == ["\ud83d"]  # as the standard library reads it
+
+
+@pytest.mark.parametrize("content", [b"[1e999]", b"[" * 1100 + b"]" * 1100], ids=["number", "depth"])
+def test_what_python_can_t_hold_is_told_here(world: World, engine: TaskEngine, content: bytes) -> None:
+    """A browser takes it; the engine's error says why this process does not."""
+    by_original(world, content)
+    with pytest.raises(ResultUnavailable, match=rf"{TASK}: .*"):
+        engine.get_task_data(TASK)
+
+
+RECORD = b'{"id": "%07d", "health": "good", "volts": 12.5, "reasons": ["silent", "low"], "at": null}'
+#: An object, and whether an instance serves it.
+LARGE: dict[str, tuple[Callable[[], bytes], bool]] = {
+    "ordinary records": (lambda: b"[" + b",".join(RECORD % number for number in range(350_000)) + b"]", True),
+    "nothing but objects": (lambda: b"[" + b"{}," * (10 * MiB) + b"{}]", True),
+    "halves of letters": (lambda: b'["' + rb"\ud83d" * 100_000 + b"x" * (30 * MiB) + b'"]', True),
+    "63 MiB compressed": (lambda: gzip.compress(b"[" + b"{}," * (21 * MiB) + b"{}]"), True),
+    "200 MiB compressed": (lambda: gzip.compress(b"[" + b" " * (200 * MiB) + b"]"), False),
+}
+
+
+@pytest.mark.parametrize("large", LARGE)
+def test_the_memory_of_an_instance_is_enough(world: World, tmp_path: Path, large: str) -> None:
+    """512 MiB, for all tasks' objects at once, and for their answers; what is too large is handed off."""
+    make, is_served = LARGE[large]
+    content = make()
+    assert len(content) < 32 * MiB
+    for task in TaskName:
+        by_original(world, content, task)
+    limit = tmp_path / "memory.max"
+    limit.write_text(str(512 * MiB), "ascii")
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.engine.foreign_reader", str(limit)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    told, peak = json.loads(ran.stdout.splitlines()[-1])
+    assert told == [None if is_served else f"tasks_data/{task}.json" for task in TaskName]
+    assert peak < 512 * MiB
