@@ -9,7 +9,7 @@ import orjson
 from functions.answers import MAX_ANSWER_BYTES, Answer
 from functions.callables import callable_function, fields_of
 from functions.callers import caller_of
-from shared import tasks
+from shared import settings, tasks
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shared.tasks import TaskName, TaskResult
 
 
-@callable_function(memory=512)
+@callable_function(memory=512, service_account=settings.reader_account())
 def get_task_data(request: CallableRequest[Any]) -> Any:
     """Return a task's last good result (contract: "`get_task_data`").
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.settings.accounts import READER_ACCOUNT, SERVICE_ACCOUNT, reader_account, service_account
 from shared.settings.charging import CDR_MONTHS, OCPI_OPERATORS, cdr_months
 from shared.settings.declared import Setting, SettingInvalid, SettingMissing
 from shared.settings.platform import (
@@ -58,6 +59,8 @@ from shared.settings.twilio import (
 #: Every setting there is, in the order in which a person reads of them.
 SETTINGS: tuple[Setting[Any], ...] = (
     BUCKET,
+    SERVICE_ACCOUNT,
+    READER_ACCOUNT,
     APP_CHECK,
     CORS_ORIGINS,
     CALLS_PER_MINUTE,
@@ -97,6 +100,8 @@ __all__ = [
     "CDR_MONTHS",
     "CORS_ORIGINS",
     "OCPI_OPERATORS",
+    "READER_ACCOUNT",
+    "SERVICE_ACCOUNT",
     "SETTINGS",
     "SMS_DRY_RUN",
     "SMS_OFFLINE_HOURS",
@@ -127,6 +132,8 @@ __all__ = [
     "in_cloud",
     "memory_bytes",
     "project_id",
+    "reader_account",
+    "service_account",
     "sms_dry_run",
     "sms_limits",
     "sms_texts",

@@ -15,6 +15,8 @@ NAMES = (
     "NX_TASKS_APP_CHECK",
     "NX_TASKS_CALLS_PER_MINUTE",
     "NX_TASKS_CORS_ORIGINS",
+    "NX_TASKS_READER_ACCOUNT",
+    "NX_TASKS_SERVICE_ACCOUNT",
     "NX_SMS_DRY_RUN",
     "NX_SMS_OFFLINE_HOURS",
     "NX_SMS_PER_DEVICE_PER_DAY",
@@ -244,3 +246,19 @@ def test_nothing_real_is_sent_from_outside_the_cloud(monkeypatch: pytest.MonkeyP
         settings.twilio_account()
     monkeypatch.setenv("NX_TWILIO_URL", "http://127.0.0.1:8124")
     assert settings.twilio_account().url == "http://127.0.0.1:8124"
+
+
+@pytest.mark.parametrize("name", ["NX_TASKS_SERVICE_ACCOUNT", "NX_TASKS_READER_ACCOUNT"])
+def test_a_service_account_is_named_in_full(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """firebase-tools completes "name@" for the function, but not for the job that must call as it."""
+    said = {
+        "NX_TASKS_SERVICE_ACCOUNT": settings.service_account,
+        "NX_TASKS_READER_ACCOUNT": settings.reader_account,
+    }[name]
+    assert said() is None
+    monkeypatch.setenv(name, "nx-tasks@p.iam.gserviceaccount.com")
+    assert said() == "nx-tasks@p.iam.gserviceaccount.com"
+    for wrong in ("nx-tasks@", "nx-tasks", "somebody@example.com", "default"):
+        monkeypatch.setenv(name, wrong)
+        with pytest.raises(settings.SettingInvalid, match=name):
+            said()
