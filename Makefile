@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-full soak bench scale lint format requirements clean
+.PHONY: help run demo test test-full deploy-check soak bench scale lint format requirements clean
 
 T ?= tests
 PIP := venv/bin/python -m pip --disable-pip-version-check
@@ -24,6 +24,9 @@ test: $(DEPENDENCIES) ## all tests, those that need no stack first
 
 test-full: $(DEPENDENCIES) ## all tests with larger bounds and more rounds: takes long
 	@venv/bin/python -m pytest --full $(T)
+
+deploy-check: $(DEPENDENCIES) ## what `firebase deploy` would have Google do, as a part of the tests sees it
+	@venv/bin/python -m pytest tests/deploy
 
 soak: $(DEPENDENCIES) ## ten minutes, or SOAK_SECONDS, of ticks, random faults and readers: nothing lost, nothing twice
 	@venv/bin/python -m emulators exec -- venv/bin/python -m tests.soak

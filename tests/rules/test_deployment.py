@@ -38,6 +38,7 @@ STRAY = [
     "tests/conftest.py",
     "bench/x.py",
     "cli/x.py",
+    "deploy/access.py",
     "docs/x.md",
     "web/index.html",
     "README.md",

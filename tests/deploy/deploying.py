@@ -1,0 +1,134 @@
+"""`firebase deploy`, unmodified, of a copy of this project, to the recorder in Google's place."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.deploy.google import PROJECT, Google
+from tests.deploy.recorder import Recorder
+
+if TYPE_CHECKING:
+    from tests.deploy.recorder import Request
+
+ROOT = Path(__file__).resolve().parents[2]
+FIREBASE = ROOT / "emulators" / "node_modules" / ".bin" / "firebase"
+#: Seconds for one deployment; it takes a few.
+LONGEST = 120
+#: Of the developer's environment, what a deployment gets: nothing that steers it, or could reach Google.
+INHERITED = ("PATH", "LANG", "TMPDIR", "PYENV_ROOT", "PYENV_VERSION")
+ACCOUNT = f"nx-tasks@{PROJECT}.iam.gserviceaccount.com"
+READER_ACCOUNT = f"nx-tasks-reader@{PROJECT}.iam.gserviceaccount.com"
+#: What an operator wrote into `.env.PROJECT`.
+SETTINGS = {
+    "NX_TASKS_SERVICE_ACCOUNT": ACCOUNT,
+    "NX_TASKS_READER_ACCOUNT": READER_ACCOUNT,
+    "NX_TASKS_CORS_ORIGINS": "https://app.example.com",
+    "NX_SMS_REGIONS": "DE,US",
+}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One run of `firebase deploy`.
+
+    Attributes:
+        code: its exit status.
+        output: what it told.
+        requests: what it asked, in order.
+        google: what Google holds after it.
+    """
+
+    code: int
+    output: str
+    requests: list[Request]
+    google: Google
+
+    @cached_property
+    def archive(self) -> dict[str, bytes]:
+        """The files that were uploaded, by name; empty where nothing was."""
+        if not any(request.path == "/uploads/source.zip" for request in self.requests):
+            return {}
+        with zipfile.ZipFile(io.BytesIO(self.google.archive)) as archive:
+            return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
+
+    def asked(self, method: str, *parts: str) -> list[Request]:
+        """Return the requests of a method whose address has all these parts."""
+        return [
+            request
+            for request in self.requests
+            if request.method == method and all(part in request.host + request.path for part in parts)
+        ]
+
+
+def copy_project(folder: Path) -> Path:
+    """Copy the checkout without what git ignores, with its virtual environment and an operator's settings."""
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text("utf-8").split()]
+    leave_out = shutil.ignore_patterns(".git", *ignored)
+    shutil.copytree(ROOT, folder, symlinks=True, ignore=leave_out, dirs_exist_ok=True)
+    (folder / "venv").symlink_to(ROOT / "venv", target_is_directory=True)
+    lines = [f"{name}={value}\n" for name, value in SETTINGS.items()]
+    (folder / f".env.{PROJECT}").write_text("".join(lines), "utf-8")
+    _give_pages(folder)
+    return folder
+
+
+def hosting(folder: Path) -> list[dict[str, Any]]:
+    """Return what a project's firebase.json says of Hosting; empty where it has none."""
+    said = json.loads((folder / "firebase.json").read_text("utf-8")).get("hosting", [])
+    return said if isinstance(said, list) else [said]
+
+
+def _give_pages(folder: Path) -> None:
+    """Have something to host: the pages that were built, which git ignores, else one in their stead."""
+    for site in hosting(folder):
+        pages = folder / site["public"]
+        if (ROOT / site["public"]).is_dir():
+            shutil.copytree(ROOT / site["public"], pages, dirs_exist_ok=True)
+        elif not pages.exists():
+            pages.mkdir(parents=True)
+            (pages / "index.html").write_text("<!doctype html><title>not built</title>", "utf-8")
+
+
+def deploy(project: Path, google: Google, *more: str) -> Deployment:
+    """Deploy everything in a project's firebase.json.
+
+    Args:
+        project: its folder.
+        google: what Google holds; it is told of what is new.
+        more: further arguments of `firebase deploy`.
+    """
+    home = project.parent / f"{project.name}-home"
+    shutil.rmtree(home, ignore_errors=True)  # it remembers which APIs are enabled
+    home.mkdir()
+    with Recorder(google.answer, home) as recorder:
+        environment = {
+            **{name: os.environ[name] for name in INHERITED if name in os.environ},
+            **recorder.environment,
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "FIREBASE_TOKEN": "a token",
+            "CI": "1",
+            "NO_UPDATE_NOTIFIER": "1",
+        }
+        command = [str(FIREBASE), "deploy", "--project", PROJECT, "--non-interactive", *more]
+        done = subprocess.run(
+            command,
+            cwd=project,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=LONGEST,
+            check=False,
+        )
+        return Deployment(done.returncode, done.stdout, recorder.requests, google)

@@ -1,0 +1,259 @@
+"""What is wrong with a deployment: each check returns its findings in words, none where all is well.
+
+Checks judge what arrived at Google against what the checkout wants, `tests.deploy.wanted`.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from functions import REGION
+from functions.delivery import MIN_BACKOFF_SECONDS, RETRY_COUNT
+from tests.deploy import wanted
+from tests.deploy.deploying import SETTINGS
+from tests.deploy.google import BUCKET, PROJECT, SECRET_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.deploy.deploying import Deployment
+
+#: Bytes that the source archive may have.
+LARGEST_ARCHIVE = 1_000_000
+#: What a rule must say, and all that it may.
+DENIAL = "allow read, write: if false;"
+#: Fields of Firestore that have no index, and whether a document expires at them.
+FIELDS = {("nx-tasks", "data"): False, ("nx-tasks", "run"): False, ("nx-runs", "expire_at"): True}
+
+
+def everything_was_understood(deployment: Deployment) -> Iterator[str]:
+    """It ended well, and asked nothing that the recorder doesn't know."""
+    if deployment.code:
+        yield f"it ended with {deployment.code}: {deployment.output[-2000:]}"
+    yield from (f"unknown here: {asked}" for asked in deployment.google.unknown)
+
+
+def functions_are_as_written(deployment: Deployment) -> Iterator[str]:
+    """Each function, and no other: where and as whom it runs, with what, and for how long."""
+    there, wished = deployment.google.functions, wanted.functions()
+    names = {function.full_name: function for function in wished.values()}
+    yield from (f"{name}: not deployed" for name in names.keys() - there.keys())
+    yield from (f"{name}: nobody wants it" for name in there.keys() - names.keys())
+    for name in names.keys() & there.keys():
+        function, body = names[name], there[name]
+        build, service = body["buildConfig"], body["serviceConfig"]
+        yield from _differences(
+            function.name,
+            ("runtime", build["runtime"], "python313"),
+            ("entry point", build["entryPoint"], function.name),
+            ("memory", service["availableMemory"], function.memory),
+            ("CPU", service["availableCpu"], function.cpu),
+            ("time-out", service["timeoutSeconds"], function.timeout_seconds),
+            ("concurrency", service["maxInstanceRequestConcurrency"], function.concurrency),
+            ("most instances", service["maxInstanceCount"], wanted.MAX_INSTANCES),
+            ("fewest instances", service["minInstanceCount"], None),
+            ("service account", service["serviceAccountEmail"], function.account),
+            ("ingress", service["ingressSettings"], None),
+            ("kind", _kind(body["labels"]), "callable" if function.schedule is None else "scheduled"),
+        )
+
+
+def _kind(labels: dict[str, str]) -> str:
+    kinds = [label.removeprefix("deployment-") for label, said in labels.items() if said == "true"]
+    return " and ".join(kinds) or "HTTPS"
+
+
+def environments_are_as_written(deployment: Deployment) -> Iterator[str]:
+    """Each function gets the deployment's settings, Firebase's variables, and its secrets by reference."""
+    for function in wanted.functions().values():
+        body = deployment.google.functions.get(function.full_name)
+        if body is None:
+            continue
+        said = body["serviceConfig"]["environmentVariables"]
+        firebase = {
+            "EVENTARC_CLOUD_EVENT_SOURCE": f"projects/{PROJECT}/locations/{REGION}/services/{function.name}",
+            "FIREBASE_CONFIG": json.dumps(
+                {"projectId": PROJECT, "storageBucket": BUCKET}, separators=(",", ":")
+            ),
+            "FUNCTION_REGION": REGION,
+            "FUNCTION_TARGET": function.name,
+            "GCLOUD_PROJECT": PROJECT,
+            "LOG_EXECUTION_ID": "true",
+        }
+        secrets = [
+            {"key": name, "secret": name, "projectId": PROJECT, "version": SECRET_VERSION}
+            for name in sorted(function.secrets)
+        ]
+        bound = body["serviceConfig"]["secretEnvironmentVariables"]
+        yield from _differences(
+            function.name,
+            ("environment", said, {**SETTINGS, **firebase}),
+            ("secrets", sorted(bound, key=lambda one: str(one["key"])), secrets),
+        )
+
+
+def secrets_are_for_who_needs_them(deployment: Deployment) -> Iterator[str]:
+    """A secret can be read by the accounts of the functions that it is bound to, and by nobody else."""
+    users: dict[str, set[str]] = {}
+    for function in wanted.functions().values():
+        for secret in function.secrets:
+            users.setdefault(f"secrets/{secret}", set()).add(f"serviceAccount:{function.account}")
+    policies = {name: p for name, p in deployment.google.policies.items() if name.startswith("secrets/")}
+    for name in users.keys() | policies.keys():
+        said = _bindings(policies.get(name, {}))
+        yield from _differences(
+            name, ("readers", said, {"roles/secretmanager.secretAccessor": users.get(name, set())})
+        )
+
+
+def jobs_are_as_written(deployment: Deployment) -> Iterator[str]:
+    """A job for each scheduled function, and no other; it shows itself as the function's own account."""
+    jobs = deployment.google.jobs
+    wished = {one.job: one for one in wanted.functions().values() if one.schedule is not None}
+    yield from (f"{name}: there is no such job" for name in wished.keys() - jobs.keys())
+    yield from (f"{name}: nobody wants it" for name in jobs.keys() - wished.keys())
+    for name in wished.keys() & jobs.keys():
+        function, job = wished[name], jobs[name]
+        target = job["httpTarget"]
+        deployed = deployment.google.functions.get(function.full_name, {})
+        yield from _differences(
+            f"{function.name}'s job",
+            ("schedule", job["schedule"], function.schedule),
+            ("time zone", job["timeZone"], function.time_zone),
+            (
+                "retries",
+                job["retryConfig"],
+                {"retryCount": RETRY_COUNT, "minBackoffDuration": f"{MIN_BACKOFF_SECONDS}s"},
+            ),
+            ("attempt deadline", job["attemptDeadline"], f"{function.timeout_seconds}s"),
+            ("method", target["httpMethod"], "POST"),
+            ("target", target["uri"], deployed.get("url")),
+            ("identity", target["oidcToken"]["serviceAccountEmail"], function.account),
+        )
+
+
+def only_callables_are_public(deployment: Deployment) -> Iterator[str]:
+    """Anybody may knock at a callable; at a scheduled function its own account alone, as its job does."""
+    policies = {name: p for name, p in deployment.google.policies.items() if "/services/" in name}
+    invokers = {}
+    for function in wanted.functions().values():
+        member = "allUsers" if function.schedule is None else f"serviceAccount:{function.account}"
+        invokers[function.service] = {"roles/run.invoker": {member}}
+    for name in sorted(invokers.keys() | policies.keys()):
+        said = _bindings(policies.get(name, {}))
+        yield from _differences(name.rpartition("/")[2], ("who may call", said, invokers.get(name, {})))
+
+
+def clients_are_denied(deployment: Deployment) -> Iterator[str]:
+    """Rules in force for database and bucket deny every client everything."""
+    google = deployment.google
+    names = [
+        f"projects/{PROJECT}/releases/{name}" for name in ("cloud.firestore", f"firebase.storage/{BUCKET}")
+    ]
+    yield from _differences("rules", ("released for", sorted(google.releases), sorted(names)))
+    for name in names:
+        source = google.rulesets.get(google.releases.get(name, {}).get("rulesetName"), {"files": []})
+        said = "".join(file["content"] for file in source["files"])
+        rules = re.findall(r"^\s*(allow\b.*)$", said, re.MULTILINE)
+        yield from _differences(name, ("rules", rules, [DENIAL]))
+        if "=**}" not in said:
+            yield f"{name}: does not match every path"
+
+
+def fields_are_as_written(deployment: Deployment) -> Iterator[str]:
+    """Results have no index, and the history expires; there is no other index to pay for."""
+    said = {}
+    for name, field in deployment.google.fields.items():
+        _, _, group, _, path = name.rsplit("/", 4)
+        yield from _differences(f"{group}.{path}", ("indexes", field["indexConfig"], {"indexes": []}))
+        said[group, path] = "ttlConfig" in field
+    yield from _differences("Firestore", ("fields, and whether they expire a document", said, FIELDS))
+    yield from (f"an index: {asked}" for asked in deployment.asked("POST", "/indexes"))
+
+
+def archive_is_the_product(deployment: Deployment) -> Iterator[str]:
+    """What is uploaded is main.py, requirements.txt, functions/ and shared/, as they are here, below 1 MB."""
+    said, wished = deployment.archive, wanted.product()
+    yield from (f"{name}: not in the archive" for name in wished.keys() - said.keys())
+    yield from (f"{name}: has no place in the archive" for name in said.keys() - wished.keys())
+    yield from (
+        f"{name}: is another there" for name in wished.keys() & said.keys() if said[name] != wished[name]
+    )
+    if len(deployment.google.archive) >= LARGEST_ARCHIVE:
+        yield f"the archive has {len(deployment.google.archive):,} bytes"
+
+
+def requirements_are_complete(deployment: Deployment) -> Iterator[str]:
+    """Whatever the product imports is pinned in the requirements.txt beside it."""
+    files = deployment.archive
+    pinned = set(
+        re.findall(r"^([A-Za-z0-9._-]+)==", files.get("requirements.txt", b"").decode(), re.MULTILINE)
+    )
+    pinned = {_normal(name) for name in pinned}
+    known = metadata.packages_distributions()
+    own = {name.partition("/")[0].removesuffix(".py") for name in files}
+    for name, content in sorted(files.items()):
+        for module in sorted(_imported(content) if name.endswith(".py") else ()):
+            top = module.partition(".")[0]
+            if top in sys.stdlib_module_names or top in own:
+                continue
+            if not pinned & {_normal(distribution) for distribution in known.get(top, ())}:
+                yield f"{name} imports {module}, which requirements.txt lacks"
+
+
+def _imported(content: bytes) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(str(node.module))
+    return found
+
+
+def images_are_cleaned_up(deployment: Deployment) -> Iterator[str]:
+    """Images of earlier deployments are removed after a day, else they cost more than all the rest."""
+    repository = f"projects/{PROJECT}/locations/{REGION}/repositories/gcf-artifacts"
+    policies = deployment.google.repositories.get(repository, {}).get("cleanupPolicies", {})
+    yield from _differences("images", ("policies", set(policies), {"firebase-functions-cleanup"}))
+    for policy in policies.values():
+        said = policy["action"], policy["condition"]["olderThan"]
+        yield from _differences("images", ("clean-up", said, ("DELETE", "86400s")))
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _bindings(policy: dict[str, Any]) -> dict[str, set[str]]:
+    return {binding["role"]: set(binding["members"]) for binding in policy.get("bindings", ())}
+
+
+def _differences(what: str, *facts: tuple[str, object, object]) -> Iterator[str]:
+    yield from (f"{what}: {name} is {said!r}, not {wish!r}" for name, said, wish in facts if said != wish)
+
+
+CHECKS: tuple[Callable[[Deployment], Iterator[str]], ...] = (
+    everything_was_understood,
+    functions_are_as_written,
+    environments_are_as_written,
+    secrets_are_for_who_needs_them,
+    jobs_are_as_written,
+    only_callables_are_public,
+    clients_are_denied,
+    fields_are_as_written,
+    archive_is_the_product,
+    requirements_are_complete,
+    images_are_cleaned_up,
+)
+
+
+def findings(deployment: Deployment) -> dict[str, list[str]]:
+    """Return what each check finds, without those that find nothing."""
+    found = {check.__name__: list(check(deployment)) for check in CHECKS}
+    return {name: texts for name, texts in found.items() if texts}

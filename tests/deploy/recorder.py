@@ -1,0 +1,169 @@
+"""A proxy on loopback that takes Google's place: it ends TLS with a CA of its own and records what is asked.
+
+Whoever is told `HTTPS_PROXY` and to trust that CA speaks to the real host names, and nothing leaves
+the machine. What is answered is `tests.deploy.google`'s to say.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+import trustme
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, as it came.
+
+    Attributes:
+        method: of HTTP.
+        host: the name that was meant, without port.
+        path: percent-encoded, as it came.
+        query: of the URL; the last one of a name.
+        content: the body.
+    """
+
+    method: str
+    host: str
+    path: str
+    query: dict[str, str]
+    content: bytes
+
+    @property
+    def body(self) -> Any:
+        """The JSON that was sent; a form is none."""
+        return json.loads(self.content) if self.content.startswith((b"{", b"[")) else None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.host}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered: JSON, with a status of HTTP."""
+
+    body: Any
+    status: int = 200
+
+
+class Recorder:
+    """The proxy, running while its `with` block does.
+
+    Args:
+        answer: says what is answered to a request. It may be asked from several threads at once.
+        folder: gets `ca.pem`, the certificate to trust.
+    """
+
+    def __init__(self, answer: Callable[[Request], Answer], folder: Path) -> None:
+        self.requests: list[Request] = []
+        self.trusted = folder / "ca.pem"
+        self._answer = answer
+        self._ca = trustme.CA()
+        self._ca.cert_pem.write_to_path(str(self.trusted))
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._lock = threading.Lock()
+        recorder = self
+
+        class Handler(_Handler):
+            owner = recorder
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What sends a program of Node.js here."""
+        return {
+            "HTTPS_PROXY": f"http://127.0.0.1:{self._server.server_port}",
+            "NODE_EXTRA_CA_CERTS": str(self.trusted),
+        }
+
+    def taken(self, request: Request) -> Answer:
+        """Record a request and return its answer, one at a time: the answers keep a state."""
+        with self._lock:
+            self.requests.append(request)
+            return self._answer(request)
+
+    def context_for(self, host: str) -> ssl.SSLContext:
+        """Return what a server of that name ends TLS with."""
+        with self._lock:
+            if host not in self._contexts:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                self._ca.issue_cert(host).configure_cert(context)
+                self._contexts[host] = context
+            return self._contexts[host]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """A connection: CONNECT, then TLS, then requests of HTTP."""
+
+    protocol_version = "HTTP/1.1"
+    owner: Recorder
+    host = ""
+
+    def do_CONNECT(self) -> None:
+        self.host = self.path.rpartition(":")[0]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.flush()
+        self.close_connection = False  # a client may say "close", and means its connection to a proxy
+        self.connection = self.owner.context_for(self.host).wrap_socket(self.connection, server_side=True)
+        self.rfile = self.connection.makefile("rb", self.rbufsize)
+        self.wfile = self.connection.makefile("wb")  # type: ignore[assignment]
+
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()  # the server closes the one that it gave, which TLS has taken over
+
+    def _serve(self) -> None:
+        url = urlsplit(self.path)
+        answer = self.owner.taken(
+            Request(
+                self.command,
+                self.host or url.hostname or "",
+                url.path,
+                dict(parse_qsl(url.query, keep_blank_values=True)),
+                self._content(),
+            )
+        )
+        content = json.dumps(answer.body).encode()
+        self.send_response(answer.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+        self.wfile.flush()
+
+    def _content(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        pieces = []
+        while size := int(self.rfile.readline(), 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  (the server's names)
+
+    def log_message(self, *_: Any) -> None:
+        pass
