@@ -1,0 +1,140 @@
+"""A source archive as a build takes it: unpacked, its requirements installed, its functions started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+#: Imports every module of a folder, and tells which of them can't be, a line each.
+IMPORT_ALL = """
+import importlib, pathlib, sys
+sys.path.insert(0, ".")
+for path in sorted(pathlib.Path(".").rglob("*.py")):
+    name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        print(f"{name}: {error}")
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image's contents.
+
+    Attributes:
+        source: the folder with main.py.
+        environment: the virtual environment that requirements.txt alone made.
+    """
+
+    source: Path
+    environment: Path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a process of it inherits: nothing of the checkout's."""
+        path = f"{self.environment / 'bin'}:/usr/bin:/bin"
+        return {"PATH": path, "HOME": str(self.source)}
+
+    def missing(self) -> list[str]:
+        """Return the modules of the archive that can't be imported, each with the reason."""
+        done = subprocess.run(
+            [self.environment / "bin" / "python", "-c", IMPORT_ALL],
+            cwd=self.source,
+            env={**self.variables, "GOOGLE_CLOUD_PROJECT": "demo-nx-tasks"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.splitlines()
+
+    @contextmanager
+    def serving(self, function: str, said: Mapping[str, str], log: Path) -> Iterator[str]:
+        """Serve a function, as the build's entry point does, for the time of a with block.
+
+        Args:
+            function: its name.
+            said: what it has for settings.
+            log: file that takes what it prints.
+
+        Returns:
+            Its host and port.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        command = [self.environment / "bin" / "functions-framework", f"--target={function}"]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                env={**said, **self.variables, "FUNCTION_TARGET": function, "PORT": str(port)},
+                cwd=self.source,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        with process:
+            try:
+                wait_for(f"{function} to be served", lambda: _listens(process, port, log))
+                yield f"127.0.0.1:{port}"
+            finally:
+                os.killpg(process.pid, signal.SIGTERM)
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def build(archive: Mapping[str, bytes], folder: Path) -> Built:
+    """Unpack an archive into a folder's `source`, and install what its requirements.txt says beside it."""
+    built = Built(folder / "source", folder / "environment")
+    for name, content in archive.items():
+        (built.source / name).parent.mkdir(parents=True, exist_ok=True)
+        (built.source / name).write_bytes(content)
+    _install(built)
+    return built
+
+
+def _install(built: Built) -> None:
+    """Install with uv, which keeps what it once had; with pip where uv finds no registry that pip knows."""
+    uv = Path(sys.executable).with_name("uv")
+    requirements = built.source / "requirements.txt"
+    made = [
+        [uv, "venv", "--quiet", "--python", sys.executable, built.environment],
+        [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--require-hashes",
+            "--python",
+            built.environment,
+            "-r",
+            requirements,
+        ],
+    ]
+    if all(subprocess.run(command, check=False).returncode == 0 for command in made):
+        return
+    shutil.rmtree(built.environment, ignore_errors=True)
+    python = built.environment / "bin" / "python"
+    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--require-hashes"]
+    subprocess.run([sys.executable, "-m", "venv", built.environment], check=True)
+    subprocess.run([*pip, "-r", requirements], check=True)
+
+
+def _listens(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
+    assert process.poll() is None, log.read_text("utf-8")
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
