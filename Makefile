@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-full deploy-check soak bench scale lint format requirements clean
+.PHONY: help run demo test test-full deploy-check docs soak bench scale lint format requirements clean
 
 T ?= tests
 PIP := venv/bin/python -m pip --disable-pip-version-check
@@ -27,6 +27,9 @@ test-full: $(DEPENDENCIES) ## all tests with larger bounds and more rounds: take
 
 deploy-check: $(DEPENDENCIES) ## what `firebase deploy` would have Google do, as a part of the tests sees it
 	@venv/bin/python -m pytest tests/deploy
+
+docs: venv/.installed ## write the generated parts of docs/deploy.md anew
+	@venv/bin/python -m deploy page
 
 soak: $(DEPENDENCIES) ## ten minutes, or SOAK_SECONDS, of ticks, random faults and readers: nothing lost, nothing twice
 	@venv/bin/python -m emulators exec -- venv/bin/python -m tests.soak

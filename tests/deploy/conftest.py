@@ -1,7 +1,6 @@
 """One deployment of this checkout to an empty project, shared by the tests that look at it."""
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,20 +25,3 @@ def deployment(project: Path) -> Deployment:
 def again(project: Path, deployment: Deployment) -> Deployment:
     """What arrived when the same was deployed once more."""
     return deploy(project, copy.deepcopy(deployment.google))
-
-
-Changed = Callable[[Callable[[Path], object]], Deployment]
-
-
-@pytest.fixture
-def changed(tmp_path: Path) -> Changed:
-    """Deploys a copy of the checkout that a test changes before."""
-
-    def deploy_changed(change: Callable[[Path], object]) -> Deployment:
-        project = tmp_path / "project"
-        project.mkdir()
-        copy_project(project)
-        change(project)
-        return deploy(project, Google(), "--force")
-
-    return deploy_changed

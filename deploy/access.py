@@ -1,0 +1,176 @@
+"""Who may do what in the project: every role, per service account and resource, stated here and nowhere else.
+
+`python -m deploy access PROJECT` makes commands of it, docs/deploy.md a table, and
+`tests/deploy/test_access.py` compares it with what functions run as and what arrives.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+#: Accounts of the functions, by the first part of their addresses.
+TASKS = "nx-tasks"
+READER = "nx-tasks-reader"
+#: The project's default compute account, which builds functions.
+BUILDER = "PROJECT_NUMBER-compute"
+
+ACCOUNTS = {
+    TASKS: "scheduled functions, and callables that change something",
+    READER: "callables that only read: what they are sent comes from outside",
+}
+
+#: A role of this project's own: Google's has no narrower one than Cloud Scheduler's administrator.
+SCHEDULER_ROLE = "nxTasksScheduler"
+SCHEDULER_PERMISSIONS = (
+    "cloudscheduler.jobs.enable",
+    "cloudscheduler.jobs.get",
+    "cloudscheduler.jobs.pause",
+    "cloudscheduler.jobs.run",
+)
+
+#: Callables that change what a task does, where they are deployed.
+STEERING = ("run_task", "suspend_task", "resume_task", "cancel_run")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One role of one account.
+
+    Attributes:
+        account: one of the names above.
+        role: as IAM calls it; SCHEDULER_ROLE is the project's own.
+        on: "project", "bucket", "itself" (the account), "secret NAME", or "scheduled functions".
+        why: what needs it.
+        by_deploy: `firebase deploy` grants it.
+        needed_by: functions of which one must be deployed; empty: always.
+    """
+
+    account: str
+    role: str
+    on: str
+    why: str
+    by_deploy: bool = False
+    needed_by: tuple[str, ...] = ()
+
+    def is_needed(self, deployed: Collection[str]) -> bool:
+        """Tell whether a function is deployed that needs it."""
+        return not self.needed_by or not set(self.needed_by).isdisjoint(deployed)
+
+
+GRANTS = (
+    Grant(TASKS, "roles/datastore.user", "project", "reads and writes status, history, outbox and devices"),
+    Grant(TASKS, "roles/storage.objectUser", "bucket", "reads, writes, lists and removes stored results"),
+    Grant(
+        TASKS,
+        "roles/iam.serviceAccountTokenCreator",
+        "itself",
+        "`signBlob`: the URL in `data` is signed by IAM, there is no key",
+    ),
+    Grant(
+        TASKS,
+        "roles/secretmanager.secretAccessor",
+        "secret NX_OCPI_OPERATORS",
+        "charge point operators and their tokens",
+        by_deploy=True,
+    ),
+    Grant(
+        TASKS,
+        "roles/secretmanager.secretAccessor",
+        "secret NX_TWILIO_AUTH_TOKEN",
+        "sends reset SMS",
+        by_deploy=True,
+    ),
+    Grant(
+        TASKS, "roles/run.invoker", "scheduled functions", "Cloud Scheduler calls them as it", by_deploy=True
+    ),
+    Grant(
+        TASKS,
+        SCHEDULER_ROLE,
+        "project",
+        f"runs, pauses and resumes jobs: {', '.join(SCHEDULER_PERMISSIONS)}",
+        needed_by=("run_task", "suspend_task", "resume_task"),
+    ),
+    Grant(
+        TASKS,
+        "roles/firebaseauth.viewer",
+        "project",
+        "asks whether a caller's token was revoked",
+        needed_by=STEERING,
+    ),
+    Grant(READER, "roles/datastore.viewer", "project", "reads status, history and results"),
+    Grant(READER, "roles/storage.objectViewer", "bucket", "reads stored results"),
+    Grant(
+        READER,
+        "roles/iam.serviceAccountTokenCreator",
+        "itself",
+        "`signBlob`: an answer too large is handed over as a URL for 15 minutes",
+    ),
+    Grant(
+        BUILDER,
+        "roles/cloudbuild.builds.builder",
+        "project",
+        "builds functions, where the organisation gives default accounts no role",
+    ),
+)
+
+
+def commands(project: str, bucket: str, deployed: Collection[str]) -> Iterator[str]:
+    """Return the commands of gcloud that make the accounts and grant what `firebase deploy` does not.
+
+    They may be run again: what is there stays.
+
+    Args:
+        project: the project's id.
+        bucket: that of large results.
+        deployed: names of the functions that are.
+    """
+    for name, what in ACCOUNTS.items():
+        address = _address(name, project)
+        make = _gcloud("iam", "service-accounts", "create", name, f"--display-name={what}", project=project)
+        there = _gcloud("iam", "service-accounts", "describe", address, project=project)
+        yield f"{there} >/dev/null 2>&1 || {make}"
+    grants = [grant for grant in GRANTS if grant.is_needed(deployed) and not grant.by_deploy]
+    if any(grant.role == SCHEDULER_ROLE for grant in grants):
+        said = (
+            "--title=nx-tasks: run, pause and resume jobs",
+            f"--permissions={','.join(SCHEDULER_PERMISSIONS)}",
+        )
+        role = ("iam", "roles")
+        make = _gcloud(*role, "create", SCHEDULER_ROLE, *said, project=project)
+        update = _gcloud(*role, "update", SCHEDULER_ROLE, *said, "--quiet", project=project)
+        there = _gcloud(*role, "describe", SCHEDULER_ROLE, project=project)
+        yield f"if {there} >/dev/null 2>&1; then {update}; else {make}; fi"
+    yield f"PROJECT_NUMBER=$({_gcloud('projects', 'describe', project, '--format=value(projectNumber)')})"
+    for grant in grants:
+        yield _grant(grant, project, bucket)
+
+
+def _grant(grant: Grant, project: str, bucket: str) -> str:
+    role = f"projects/{project}/roles/{grant.role}" if grant.role == SCHEDULER_ROLE else grant.role
+    member = f'--member="serviceAccount:{_address(grant.account, project)}"'
+    resource = {
+        "project": ("projects", "add-iam-policy-binding", project),
+        "bucket": ("storage", "buckets", "add-iam-policy-binding", f"gs://{bucket}"),
+        "itself": ("iam", "service-accounts", "add-iam-policy-binding", _address(grant.account, project)),
+    }[grant.on]
+    more = () if grant.on == "bucket" else ("--condition=None",)
+    command = _gcloud(*resource, f"--role={role}", *more, project=None if grant.on == "project" else project)
+    return f"{command} {member} >/dev/null"
+
+
+def _address(account: str, project: str) -> str:
+    if account == BUILDER:
+        return "$PROJECT_NUMBER-compute@developer.gserviceaccount.com"
+    return f"{account}@{project}.iam.gserviceaccount.com"
+
+
+def _gcloud(*words: str, project: str | None = None) -> str:
+    said = ["gcloud", *words]
+    if project is not None:
+        said.append(f"--project={project}")
+    return shlex.join(said)

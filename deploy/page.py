@@ -1,0 +1,75 @@
+"""The generated parts of docs/deploy.md: what the code says is written there by `make docs`.
+
+Each part stands between `<!-- NAME: ... -->` and `<!-- /NAME -->`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.scale.markdown import table
+from deploy import costs
+from deploy.access import ACCOUNTS, BUILDER, GRANTS, SCHEDULER_ROLE
+from deploy.policies import policies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "deploy.md"
+
+
+def roles() -> str:
+    """Return the table of roles."""
+    who = [f"- `{name}@PROJECT.iam.gserviceaccount.com`: {what}." for name, what in ACCOUNTS.items()]
+    rows = [
+        (
+            "the builds' account" if grant.account == BUILDER else f"`{grant.account}`",
+            f"`{grant.role}`" + (", made by the command" if grant.role == SCHEDULER_ROLE else ""),
+            grant.on,
+            grant.why + (f"; where {_or(grant.needed_by)} is deployed" if grant.needed_by else ""),
+            "`firebase deploy`" if grant.by_deploy else "the command",
+        )
+        for grant in GRANTS
+    ]
+    return "\n".join(who) + "\n\n" + table(("account", "role", "on", "because it", "granted by"), rows)
+
+
+def _or(names: tuple[str, ...]) -> str:
+    return " or ".join(f"`{name}`" for name in names)
+
+
+def alerts() -> str:
+    """Return the table of alert policies."""
+    rows = []
+    for name, policy in policies().items():
+        (condition,) = policy["conditions"]
+        matched = condition.get("conditionMatchedLog", {}).get("labelExtractors", {})
+        rows.append(
+            (
+                f"`{name}`",
+                policy["displayName"].removeprefix("nx-tasks: "),
+                ", ".join(f"`{label}`" for label in matched),
+                policy["severity"].lower(),
+            )
+        )
+    return table(("file", "when", "tells", "severity"), rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {"roles": roles, "costs": costs.tables, "alerts": alerts}
+
+
+def written(text: str) -> str:
+    """Return the page with its generated parts as the code has them now.
+
+    Raises:
+        ValueError: a part has no place in it, or two.
+    """
+    for name, make in PARTS.items():
+        part = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        found = part.search(text)
+        if found is None or len(part.findall(text)) != 1:
+            raise ValueError(f"docs/deploy.md must have one part {name}")
+        text = f"{text[: found.start()]}{found[1]}\n{make()}\n\n{found[2]}{text[found.end() :]}"
+    return text

@@ -1,0 +1,109 @@
+"""Roles are stated once: what arrives, what functions run as and what the commands grant agree."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import main
+from deploy.access import ACCOUNTS, GRANTS, READER, SCHEDULER_PERMISSIONS, STEERING, TASKS, Grant, commands
+from tests.deploy import wanted
+from tests.deploy.deploying import Deployment
+from tests.deploy.google import BUCKET, PROJECT
+
+
+def granted_by_commands(tmp_path: Path, deployed: list[str]) -> list[list[str]]:
+    """What gcloud would be called with, word by word: the commands are run with one that writes that down."""
+    tools, calls = tmp_path / "bin", tmp_path / "calls"
+    tools.mkdir()
+    (tools / "gcloud").write_text(
+        '#!/bin/sh\nprintf "%s\\t" "$@" >>"$CALLS"; echo >>"$CALLS"\n'
+        '[ "$1 $2" = "projects describe" ] && echo 123456789012\n'
+        '[ "$3" != describe ]\n'
+    )
+    (tools / "gcloud").chmod(0o755)
+    script = "\n".join(commands(PROJECT, BUCKET, deployed))
+    environment = {"PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls)}
+    subprocess.run(["bash", "-e", "-c", script], env=environment, check=True)
+    return [line.rstrip("\t").split("\t") for line in calls.read_text("utf-8").splitlines()]
+
+
+def test_functions_run_as_accounts_that_are_made(deployment: Deployment) -> None:
+    """Who runs has roles, and who has roles runs something, or builds it."""
+    addresses = {f"{name}@{PROJECT}.iam.gserviceaccount.com" for name in ACCOUNTS}
+    used = {one["serviceConfig"]["serviceAccountEmail"] for one in deployment.google.functions.values()}
+    assert used == addresses
+    assert {grant.account for grant in GRANTS} >= set(ACCOUNTS)
+
+
+def test_what_a_deployment_grants_is_what_is_stated(deployment: Deployment) -> None:
+    """Readers of secrets and callers of scheduled functions that arrived, and no others."""
+    arrived = set()
+    for name, policy in deployment.google.policies.items():
+        for binding in policy["bindings"]:
+            for member in set(binding["members"]) - {"allUsers"}:
+                account = member.removeprefix("serviceAccount:").partition("@")[0]
+                on = (
+                    name.replace("secrets/", "secret ") if "/services/" not in name else "scheduled functions"
+                )
+                arrived.add((account, binding["role"], on))
+    assert arrived == {(grant.account, grant.role, grant.on) for grant in GRANTS if grant.by_deploy}
+
+
+def test_the_commands_grant_the_rest(tmp_path: Path) -> None:
+    """Each account is made, and each role that no deployment grants is given on its own resource alone."""
+    calls = granted_by_commands(tmp_path, list(main.__all__))
+    made = [call[3] for call in calls if call[:3] == ["iam", "service-accounts", "create"]]
+    assert made == list(ACCOUNTS)
+    given = []
+    for call in (call for call in calls if "add-iam-policy-binding" in call):
+        on = call[call.index("add-iam-policy-binding") + 1]
+        said = dict(word.partition("=")[::2] for word in call if word.startswith("--"))
+        given.append((said["--member"].removeprefix("serviceAccount:"), said["--role"], on))
+    assert sorted(given) == sorted(
+        (address(grant), grant.role, resource(grant))
+        for grant in GRANTS
+        if not grant.by_deploy and grant.is_needed(main.__all__)
+    )
+
+
+def address(grant: Grant) -> str:
+    if grant.account not in ACCOUNTS:
+        return "123456789012-compute@developer.gserviceaccount.com"
+    return f"{grant.account}@{PROJECT}.iam.gserviceaccount.com"
+
+
+def resource(grant: Grant) -> str:
+    return {"project": PROJECT, "bucket": f"gs://{BUCKET}", "itself": address(grant)}[grant.on]
+
+
+def test_steering_brings_its_own_role(tmp_path: Path) -> None:
+    """Who may run, pause and resume jobs may not make, change or delete them."""
+    calls = granted_by_commands(tmp_path, [*main.__all__, *STEERING])
+    (made,) = (call for call in calls if call[:3] == ["iam", "roles", "create"])
+    assert f"--permissions={','.join(SCHEDULER_PERMISSIONS)}" in made
+    assert set(SCHEDULER_PERMISSIONS) == {
+        f"cloudscheduler.jobs.{verb}" for verb in ("enable", "get", "pause", "run")
+    }
+    role = f"--role=projects/{PROJECT}/roles/nxTasksScheduler"
+    assert [call for call in calls if role in call and f"--member=serviceAccount:{TASKS}@" in " ".join(call)]
+
+
+def test_who_only_reads_may_only_read() -> None:
+    """The account of callables that only read has no role that writes, reads secrets or calls functions."""
+    roles = {(grant.role, grant.on) for grant in GRANTS if grant.account == READER}
+    assert roles == {
+        ("roles/datastore.viewer", "project"),
+        ("roles/storage.objectViewer", "bucket"),
+        ("roles/iam.serviceAccountTokenCreator", "itself"),
+    }
+    assert {
+        name for name, one in wanted.functions().items() if one.account.startswith(f"{READER}@")
+    } == wanted.READERS
+
+
+def test_nobody_has_a_role_on_everything() -> None:
+    """No basic role, no administrator, and the right to sign is on the account itself."""
+    for grant in GRANTS:
+        assert "admin" not in grant.role.lower()
+        assert grant.role not in {"roles/owner", "roles/editor", "roles/viewer"}
+        assert grant.on == "itself" or "TokenCreator" not in grant.role

@@ -1,0 +1,133 @@
+"""Alert policies match what the code logs. No stack is needed for it."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from deploy.policies import policies
+from tests.deploy.deploying import ROOT
+
+LEVELS = {"info": 1, "warning": 2, "error": 3}
+POLICIES = policies()
+#: Those that match log entries of the product's own.
+OWN = {
+    name: policy["conditions"][0]["conditionMatchedLog"]
+    for name, policy in POLICIES.items()
+    if "jsonPayload." in str(policy["conditions"][0])
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A call of the logger in the code: level, its event where that is a literal, its fields."""
+
+    level: str
+    event: str | None
+    fields: frozenset[str]
+
+
+def entries() -> Iterator[Entry]:
+    """Every call of the logger in the product."""
+    for path in (*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        spread = fields_of_names(tree)
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            function = call.func
+            if not isinstance(function, ast.Attribute) or function.attr not in LEVELS:
+                continue
+            owner = ast.unparse(function.value)
+            if owner != "logger" and not owner.endswith("run.log"):
+                continue
+            fields = {keyword.arg for keyword in call.keywords if keyword.arg}
+            if any(keyword.arg is None for keyword in call.keywords):
+                fields |= spread
+            if owner.endswith("run.log"):
+                fields |= {"task", "run_id"}  # shared/tasks/run.py, RunLogger
+            event = call.args[0]
+            said = event.value if isinstance(event, ast.Constant) else None
+            yield Entry(function.attr, said, frozenset(fields))
+
+
+def fields_of_names(tree: ast.AST) -> set[str]:
+    """The keys of what a method `_names` returns: `**self._names()` spreads them."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name == "_names":
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Dict):
+                    found |= {key.value for key in inner.keys if isinstance(key, ast.Constant)}
+    return found
+
+
+ENTRIES = list(entries())
+
+
+def said_in(matched: dict[str, Any], field: str) -> list[str]:
+    """The values that a filter wants of a field."""
+    found = re.search(rf'jsonPayload\.{field}=(\(.*?\)|"[^"]*")(?: AND|$)', matched["filter"])
+    return re.findall(r'"([^"]*)"', found[1]) if found else []
+
+
+def test_the_calls_are_seen() -> None:
+    """What is compared with is there."""
+    assert len(ENTRIES) > 30
+    assert Entry("error", "task not looked after", frozenset({"task", "error"})) in ENTRIES
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_policy_matches_entries_that_the_code_logs(name: str) -> None:
+    """Each event in its filter is logged, loud enough, with every field that it matches or tells."""
+    matched = OWN[name]
+    loud = 3 if "severity>=ERROR" in matched["filter"] else 2
+    wanted = set(re.findall(r"jsonPayload\.(\w+)", matched["filter"])) - {"message"}
+    wanted |= {re.fullmatch(r"EXTRACT\(jsonPayload\.(\w+)\)", said)[1] for said in labels(matched).values()}
+    events = said_in(matched, "message")
+    for event in events:
+        calls = [entry for entry in ENTRIES if entry.event == event]
+        assert calls, f"nothing logs {event!r}"
+        assert [entry for entry in calls if LEVELS[entry.level] < loud or not wanted <= entry.fields] == []
+    if not events:
+        assert [one for one in ENTRIES if wanted <= one.fields and LEVELS[one.level] >= loud]
+
+
+def labels(matched: dict[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = matched.get("labelExtractors", {})
+    return found
+
+
+def test_each_kind_of_incident_is_told() -> None:
+    """Whatever kind of incident the watchdog finds, its policy matches."""
+    kinds = set()
+    for path in (ROOT / "shared" / "tasks").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Incident":
+                assert isinstance(node.args[0], ast.Constant)
+                kinds.add(node.args[0].value)
+    assert set(said_in(OWN["incident.json"], "incident")) == kinds != set()
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_is_one_that_monitoring_takes(name: str) -> None:
+    """Labels that it tells are extracted, and one that matches logs says how often it may tell."""
+    policy = POLICIES[name]
+    assert policy["displayName"].startswith("nx-tasks: ")
+    assert (policy["combiner"], len(policy["conditions"])) == ("OR", 1)
+    assert policy["severity"] in {"CRITICAL", "ERROR", "WARNING"}
+    matched = policy["conditions"][0].get("conditionMatchedLog")
+    told = set(re.findall(r"log\.extracted_label\.(\w+)", policy["documentation"]["content"]))
+    if matched is not None:
+        assert told <= labels(matched).keys()
+        assert int(policy["alertStrategy"]["notificationRateLimit"]["period"].removesuffix("s")) >= 300
+    assert int(policy["alertStrategy"]["autoClose"].removesuffix("s")) >= 1800
+    assert "name" not in policy
+
+
+def test_the_watchdog_is_watched() -> None:
+    """Where it does not run at all, nothing that it logs can tell: its requests are counted."""
+    absent = POLICIES["watchdog-silent.json"]["conditions"][0]["conditionAbsent"]
+    assert 'resource.labels.service_name = "watchdog"' in absent["filter"]
+    assert (ROOT / "functions" / "scheduled" / "watchdog.py").is_file()
