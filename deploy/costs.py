@@ -19,6 +19,7 @@ from bench.scale import facts, model
 from bench.scale.facts import SECONDS_IN_MONTH, Fact
 from bench.scale.markdown import amount, size, table
 from bench.scale.model import Load
+from shared.settings import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,6 +136,7 @@ def at_rest(run_seconds: float = RUN_SECONDS.value) -> list[Cost]:
     instances = sum(one.ticks * run_seconds * _second(one.memory) for one in functions)
     reads = runs * RUN_READS.value + passes * tasks * PASS_READS.value
     writes = runs * RUN_WRITES.value
+    secrets = sum(setting.secret for setting in SETTINGS)
     return [
         Cost("jobs of Cloud Scheduler", f"{len(functions)}", len(functions) * JOB_PRICE.value),
         Cost("deliveries", f"{ticks:,}", ticks * facts.REQUEST_PRICE.value),
@@ -142,15 +144,10 @@ def at_rest(run_seconds: float = RUN_SECONDS.value) -> list[Cost]:
         Cost("Firestore reads", f"{reads:,.0f}", reads * facts.READ_PRICE.value),
         Cost("Firestore writes", f"{writes:,.0f}", writes * facts.WRITE_PRICE.value),
         Cost("histories that expire", f"{runs:,}", runs * DELETE_PRICE.value),
-        Cost("secrets", f"{len(_secrets())}", len(_secrets()) * SECRET_PRICE.value),
+        Cost("secrets", f"{secrets}", secrets * SECRET_PRICE.value),
         Cost("images", IMAGE_GB.shown, IMAGE_GB.value * IMAGE_PRICE.value),
         Cost("the alert policy on a metric", "1", ALERT_PRICE.value),
     ]
-
-
-def _secrets() -> set[str]:
-    endpoints = [getattr(main, name).__firebase_endpoint__ for name in main.__all__]
-    return {secret["key"] for endpoint in endpoints for secret in endpoint.secretEnvironmentVariables or []}
 
 
 def _second(memory: int) -> float:
@@ -182,7 +179,8 @@ RATES = (0.01, 1, 100)
 
 READS = """\
 With devices, {devices:,.2f} $ a month for each {count:,}: all are read every five minutes. A million reads
-of `get_task_data`, at a max-age of 5 s, in dollars; a whole answer each, compressed and sent to the internet:"""
+of `get_task_data`, at a max-age of 5 s, in dollars; a whole answer each, compressed and sent to the
+internet:"""
 PRICED = """\
 List prices of the cheapest regions before any free quota, looked up on {when} in stored copies. What is not
 here is in [scale.md](scale.md), with larger loads."""

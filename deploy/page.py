@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.scale.markdown import table
 from deploy import costs
 from deploy.access import ACCOUNTS, BUILDER, GRANTS, SCHEDULER_ROLE
 from deploy.policies import policies
+from shared.settings import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from shared.settings import Setting
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "deploy.md"
 
@@ -57,7 +60,34 @@ def alerts() -> str:
     return table(("file", "when", "tells", "severity"), rows)
 
 
-PARTS: dict[str, Callable[[], str]] = {"roles": roles, "costs": costs.tables, "alerts": alerts}
+def settings() -> str:
+    """Return the table of settings."""
+    rows = [
+        (
+            f"`{setting.name}`",
+            setting.meaning,
+            setting.wanted,
+            _default(setting),
+            setting.counts_in,
+            "Secret Manager" if setting.secret else "`.env.PROJECT`",
+        )
+        for setting in SETTINGS
+    ]
+    return table(("setting", "meaning", "set to", "default", "counts in", "where"), rows)
+
+
+def _default(setting: Setting[Any]) -> str:
+    if setting.default_told:
+        return setting.default_told
+    return "none" if setting.default is None else f"`{setting.default}`"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "roles": roles,
+    "costs": costs.tables,
+    "alerts": alerts,
+}
 
 
 def written(text: str) -> str:

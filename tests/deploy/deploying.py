@@ -27,12 +27,16 @@ LONGEST = 120
 INHERITED = ("PATH", "LANG", "TMPDIR", "PYENV_ROOT", "PYENV_VERSION")
 ACCOUNT = f"nx-tasks@{PROJECT}.iam.gserviceaccount.com"
 READER_ACCOUNT = f"nx-tasks-reader@{PROJECT}.iam.gserviceaccount.com"
-#: What an operator wrote into `.env.PROJECT`.
+#: What an operator wrote into `.env.PROJECT`: SMS are sent, so that all secrets are bound.
 SETTINGS = {
     "NX_TASKS_SERVICE_ACCOUNT": ACCOUNT,
     "NX_TASKS_READER_ACCOUNT": READER_ACCOUNT,
     "NX_TASKS_CORS_ORIGINS": "https://app.example.com",
+    "NX_SMS_DRY_RUN": "off",
     "NX_SMS_REGIONS": "DE,US",
+    "NX_SMS_TEXTS": '{"": "RESET"}',
+    "NX_TWILIO_ACCOUNT_SID": f"AC{'0' * 32}",
+    "NX_TWILIO_MESSAGING_SERVICE_SID": f"MG{'a' * 32}",
 }
 
 
@@ -75,7 +79,7 @@ def copy_project(folder: Path) -> Path:
     leave_out = shutil.ignore_patterns(".git", *ignored)
     shutil.copytree(ROOT, folder, symlinks=True, ignore=leave_out, dirs_exist_ok=True)
     (folder / "venv").symlink_to(ROOT / "venv", target_is_directory=True)
-    lines = [f"{name}={value}\n" for name, value in SETTINGS.items()]
+    lines = [f"{name}='{value}'\n" for name, value in SETTINGS.items()]
     (folder / f".env.{PROJECT}").write_text("".join(lines), "utf-8")
     _give_pages(folder)
     return folder

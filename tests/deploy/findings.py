@@ -55,7 +55,7 @@ def functions_are_as_written(deployment: Deployment) -> Iterator[str]:
             ("CPU", service["availableCpu"], function.cpu),
             ("time-out", service["timeoutSeconds"], function.timeout_seconds),
             ("concurrency", service["maxInstanceRequestConcurrency"], function.concurrency),
-            ("most instances", service["maxInstanceCount"], wanted.MAX_INSTANCES),
+            ("most instances", service["maxInstanceCount"], function.max_instances),
             ("fewest instances", service["minInstanceCount"], None),
             ("service account", service["serviceAccountEmail"], function.account),
             ("ingress", service["ingressSettings"], None),

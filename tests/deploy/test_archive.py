@@ -12,6 +12,7 @@ from emulators import demo_data
 from emulators.environment import PROJECT, Addresses
 from emulators.loopback import request as ask
 from shared import firebase
+from shared.tasks import TaskName
 from tests.deploy import wanted
 from tests.deploy.built import Built, build
 from tests.deploy.deploying import Deployment
@@ -68,7 +69,7 @@ def test_each_function_answers(
         else:
             answer = delivered(f"http://{address}")
             assert (answer.status_code, answer.text) == (200, "ok"), log.read_text("utf-8")
-    if name in {spec.name.value for spec in wanted.registered()}:
+    if name in {task.value for task in TaskName}:
         status = firebase.firestore_client().document("nx-tasks", name).get().to_dict() or {}
         assert status["status"] == "completed"
 

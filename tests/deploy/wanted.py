@@ -7,15 +7,17 @@ spec, and may get lost or change anywhere between there and Cloud Scheduler.
 from __future__ import annotations
 
 import functools
+import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import main
 from functions import REGION
 from functions.callables import CONCURRENCY
 from functions.delivery import TIMEOUT_MARGIN_SECONDS
-from shared.tasks.specs import registered
-from tests.deploy.deploying import ACCOUNT, READER_ACCOUNT, ROOT
+from tests.deploy.deploying import ACCOUNT, READER_ACCOUNT, ROOT, SETTINGS
 from tests.deploy.google import PROJECT
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 READERS = frozenset({"get_task_data"})
 #: Cores that firebase-tools gives an instance that serves one request at a time, by its memory in MiB.
 PARTS_OF_A_CORE = {128: "0.0833", 256: "0.1666", 512: "0.3333", 1024: "0.5833", 2048: "1"}
-#: Seconds for which a callable may work, where its file says nothing: the platform's own default.
-MAX_INSTANCES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Function:
         cpu: cores, "0.3333".
         concurrency: requests that an instance has at once.
         timeout_seconds: None: the platform's default, 60.
+        max_instances: at most so many at once.
         secrets: names of the secrets that are its environment.
         schedule: of its job, None for a callable.
         time_zone: of the schedule.
@@ -51,6 +52,7 @@ class Function:
     cpu: str
     concurrency: int
     timeout_seconds: int | None
+    max_instances: int
     secrets: frozenset[str]
     schedule: str | None = None
     time_zone: str | None = None
@@ -71,38 +73,59 @@ class Function:
         return f"projects/{PROJECT}/locations/{REGION}/jobs/firebase-schedule-{self.name}-{REGION}"
 
 
+#: Prints, as JSON, what each function says of itself.
+DESCRIBE = """
+import json, main
+from shared.tasks.specs import registered
+
+specs = {str(spec.name.value): spec for spec in registered()}
+for name in main.__all__:
+    endpoint = getattr(main, name).__firebase_endpoint__
+    trigger, spec = endpoint.scheduleTrigger or {}, specs.get(name)
+    print(json.dumps({
+        "name": name,
+        "memory": endpoint.availableMemoryMb,
+        "timeout": endpoint.timeoutSeconds if isinstance(endpoint.timeoutSeconds, int) else None,
+        "most": endpoint.maxInstances,
+        "secrets": [secret["key"] for secret in endpoint.secretEnvironmentVariables or []],
+        "callable": endpoint.callableTrigger is not None,
+        "schedule": spec.schedule if spec else trigger.get("schedule"),
+        "zone": spec.time_zone if spec else str(trigger.get("timeZone")),
+        "deadline": spec and spec.deadline_seconds,
+    }))
+"""
+
+
 @functools.cache
 def functions() -> Mapping[str, Function]:
-    """Return every function that main.py names, by name."""
-    specs = {str(spec.name.value): spec for spec in registered()}
-    wanted = {}
-    for name in main.__all__:
-        endpoint: Any = getattr(main, name).__firebase_endpoint__
-        memory = endpoint.availableMemoryMb
-        secrets = frozenset(secret["key"] for secret in endpoint.secretEnvironmentVariables or [])
-        if endpoint.callableTrigger is not None:
-            account = READER_ACCOUNT if name in READERS else ACCOUNT
-            wanted[name] = Function(
-                name, account, f"{memory}Mi", "1", CONCURRENCY, _or_none(endpoint.timeoutSeconds), secrets
-            )
-            continue
-        spec = specs.get(name)
-        wanted[name] = Function(
-            name,
-            ACCOUNT,
-            f"{memory}Mi",
-            PARTS_OF_A_CORE[memory],
-            1,
-            int(spec.deadline_seconds) + TIMEOUT_MARGIN_SECONDS if spec else endpoint.timeoutSeconds,
-            secrets,
-            spec.schedule if spec else endpoint.scheduleTrigger["schedule"],
-            spec.time_zone if spec else str(endpoint.scheduleTrigger["timeZone"]),
-        )
-    return wanted
+    """Return every function that main.py names, by name, as it is with the settings that are deployed."""
+    told = subprocess.run(
+        [sys.executable, "-c", DESCRIBE],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "GOOGLE_CLOUD_PROJECT": PROJECT, **SETTINGS},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    described = (json.loads(line) for line in told.stdout.splitlines())
+    return {said["name"]: _wanted(said) for said in described}
 
 
-def _or_none(value: Any) -> int | None:
-    return value if isinstance(value, int) else None  # the SDK's way to say "reset it" is no number
+def _wanted(said: dict[str, Any]) -> Function:
+    serves = said["callable"]
+    deadline = said["deadline"]
+    return Function(
+        said["name"],
+        account=READER_ACCOUNT if said["name"] in READERS else ACCOUNT,
+        memory=f"{said['memory']}Mi",
+        cpu="1" if serves else PARTS_OF_A_CORE[said["memory"]],
+        concurrency=CONCURRENCY if serves else 1,
+        timeout_seconds=said["timeout"] if deadline is None else int(deadline) + TIMEOUT_MARGIN_SECONDS,
+        max_instances=said["most"],
+        secrets=frozenset(said["secrets"]),
+        schedule=None if serves else said["schedule"],
+        time_zone=None if serves else said["zone"],
+    )
 
 
 def product() -> Mapping[str, bytes]:
