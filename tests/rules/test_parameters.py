@@ -121,7 +121,7 @@ def test_a_deployment_ends_at_a_setting_that_means_nothing(said: dict[str, str],
 
 
 def test_every_setting_is_declared_and_described() -> None:
-    """No other variable of this project's is in the product, and README names each setting."""
+    """No other variable of this project's is in the product, and docs/deploy.md names each setting."""
     product = "\n".join(
         path.read_text("utf-8")
         for folder in ("functions", "shared")
@@ -132,5 +132,5 @@ def test_every_setting_is_declared_and_described() -> None:
     assert len(declared) == len(settings.SETTINGS)
     told = {name for setting in settings.SETTINGS for name in setting.counts_in.split(", ")}
     assert told <= {"every function", *main.__all__}
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert [name for name in declared if f"`{name}`" not in readme] == []
+    page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    assert [name for name in declared if f"`{name}`" not in page] == []
