@@ -1,6 +1,9 @@
 """Every deployed function, by name; `functions/` has them."""
 
+from functions.callable.get_run import get_run
 from functions.callable.get_task_data import get_task_data
+from functions.callable.list_runs import list_runs
+from functions.callable.list_tasks import list_tasks
 from functions.scheduled.collect_charge_cdrs import collect_charge_cdrs
 from functions.scheduled.collect_charge_locations import collect_charge_locations
 from functions.scheduled.collect_devices_health import collect_devices_health
@@ -11,7 +14,10 @@ __all__ = [
     "collect_charge_cdrs",
     "collect_charge_locations",
     "collect_devices_health",
+    "get_run",
     "get_task_data",
+    "list_runs",
+    "list_tasks",
     "send_reset_sms",
     "watchdog",
 ]

@@ -20,7 +20,14 @@ from functions.answers import Answer, put_into
 from functions.origins import Origins
 from functions.rate_limit import RateLimit
 from shared import firebase, logger, settings, tasks
-from shared.tasks import ResultTooLarge, ResultUnavailable, TaskError, UnknownTask
+from shared.tasks import (
+    InvalidOptions,
+    ResultTooLarge,
+    ResultUnavailable,
+    StoreUnavailable,
+    TaskError,
+    UnknownTask,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,24 +131,26 @@ def fields_of(
     Args:
         request: the call.
         names: fields that must be there.
-        optional: fields that may be there, with the types that they may have.
+        optional: fields that may be there, with the types that they may have; and the types of those
+            in `names` that are to have one.
 
     Raises:
         HttpsError: invalid-argument; the text names the fields.
     """
     sent = request.data
     if not isinstance(sent, dict) or not set(names) <= set(sent) <= {*names, *optional}:
-        wanted = ", ".join((*names, *(f"{name}?" for name in optional)))
+        wanted = ", ".join((*names, *(f"{name}?" for name in optional if name not in names)))
         send = "send exactly" if isinstance(sent, dict) else "send an object"
         raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, f"{send} {{{wanted}}}")
     for name, kinds in optional.items():
-        if name in request.data and not isinstance(request.data[name], kinds):
+        # True is an int to Python, and to nobody who sends one.
+        if name in request.data and type(request.data[name]) not in kinds:
             kind = " or ".join(_KINDS[each] for each in kinds)
             raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, f"{name} is {kind}")
     return dict(request.data)
 
 
-_KINDS = {str: "text", bool: "true or false", type(None): "null"}
+_KINDS = {str: "text", int: "a whole number", list: "a list", bool: "true or false", type(None): "null"}
 
 
 def _have_threads(name: str, concurrency: int) -> None:
@@ -208,6 +217,11 @@ def _call(function: Callable[[CallableRequest[Any]], Any], request: CallableRequ
         raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, "unknown task_name") from error
     except ResultTooLarge as error:
         raise _handed_off(error) from error
+    except InvalidOptions as error:  # its text is for whoever chose them
+        raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, str(error)) from error
+    except StoreUnavailable as error:
+        logger.error("firestore unavailable", function=function.__name__, error=error, cause=error.__cause__)
+        raise HttpsError(FunctionsErrorCode.UNAVAILABLE, "Firestore did not answer; try again") from error
     except ResultUnavailable as error:
         logger.error("result unavailable", function=function.__name__, error=error, cause=error.__cause__)
         raise HttpsError(

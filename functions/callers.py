@@ -14,10 +14,12 @@ from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, Htt
 from shared.tasks import TaskName, spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-#: The role that is told which names there are.
+#: The role that may change what tasks do, and is told which names there are.
 OPERATOR = "operator"
+#: Roles that may look at how all tasks do; what they may read of the results, their specs say.
+ONLOOKERS = frozenset({OPERATOR, "viewer"})
 
 _NAMES = frozenset(TaskName)
 
@@ -52,6 +54,28 @@ class Caller:
         """Tell whether the role is one of the task's, or the claim `tasks` names it."""
         return self.role in spec_of(task).roles or task.value in self.tasks
 
+    def may_look(self, task: TaskName) -> bool:
+        """Tell whether this caller may see how the task does: its status and its history."""
+        return self.role in ONLOOKERS or task.value in self.tasks
+
+    def tasks_to_look_at(self) -> tuple[TaskName, ...]:
+        """Return the tasks that this caller may see, in the order of their names.
+
+        Raises:
+            HttpsError: permission-denied, where there are none.
+        """
+        names = tuple(task for task in sorted(TaskName) if self.may_look(task))
+        if not names:
+            raise HttpsError(
+                FunctionsErrorCode.PERMISSION_DENIED,
+                "no task is yours to look at; whoever administers users can allow it",
+            )
+        return names
+
+    def task_to_look_at(self, name: object) -> TaskName:
+        """Return the task of that name, which this caller may see; errors as `task_named`."""
+        return self._named(name, self.may_look)
+
     def task_named(self, name: object) -> TaskName:
         """Return the task of that name, which this caller may read.
 
@@ -59,13 +83,16 @@ class Caller:
             HttpsError: permission-denied, the same whether there is no such task or it is not
                 for this caller. An operator is told with invalid-argument which names there are.
         """
+        return self._named(name, self.may_read)
+
+    def _named(self, name: object, may: Callable[[TaskName], bool]) -> TaskName:
         task = TaskName(name) if isinstance(name, str) and name in _NAMES else None
         if task is None and self.role == OPERATOR:
             names = ", ".join(sorted(TaskName))
             raise HttpsError(
                 FunctionsErrorCode.INVALID_ARGUMENT, f"unknown task_name; task_name is one of {names}"
             )
-        if task is None or not self.may_read(task):
+        if task is None or not may(task):
             raise HttpsError(
                 FunctionsErrorCode.PERMISSION_DENIED,
                 "no task of that name is yours to read; whoever administers users can allow it",

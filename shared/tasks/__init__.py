@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shared.tasks import viewing as _viewing
 from shared.tasks.engine import TaskEngine
 from shared.tasks.errors import (
     DeadlineExceeded,
@@ -18,6 +19,7 @@ from shared.tasks.errors import (
     ResultTooLarge,
     ResultUnavailable,
     RunLost,
+    StoreUnavailable,
     TaskError,
     UnknownTask,
 )
@@ -27,21 +29,32 @@ from shared.tasks.payload import Payload
 from shared.tasks.reader import TaskResult
 from shared.tasks.run import TaskRun
 from shared.tasks.specs import TaskSpec, register, registered, spec_of
+from shared.tasks.ticks import next_tick
+from shared.tasks.viewing import MOST_RECORDS, HistoryPage, Newest, Position
+from shared.tasks.views import RunProgress, RunRecord, Said, TaskView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 __all__ = [
+    "MOST_RECORDS",
     "DeadlineExceeded",
     "ExecuteTaskOptions",
+    "HistoryPage",
     "InvalidOptions",
+    "Newest",
     "NoRecords",
     "Payload",
+    "Position",
     "ResultNotKept",
     "ResultNotStorable",
     "ResultTooLarge",
     "ResultUnavailable",
     "RunLost",
+    "RunProgress",
+    "RunRecord",
+    "Said",
+    "StoreUnavailable",
     "TaskEngine",
     "TaskError",
     "TaskName",
@@ -51,6 +64,7 @@ __all__ = [
     "TaskSaveOptions",
     "TaskSpec",
     "TaskStatus",
+    "TaskView",
     "UnknownTask",
     "cache_manager",
     "execute_task",
@@ -59,6 +73,7 @@ __all__ = [
     "get_task_result",
     "iter_task_data",
     "keep_task_data_in_storage",
+    "next_tick",
     "register",
     "registered",
     "resume_task",
@@ -66,6 +81,10 @@ __all__ = [
     "sign_result_url",
     "spec_of",
     "suspend_task",
+    "view_history",
+    "view_newest",
+    "view_record",
+    "view_tasks",
     "watch_tasks",
 ]
 
@@ -245,6 +264,42 @@ def save_task_data_in_cache(task_name: TaskName | str, data: list[Any] | dict[st
         ResultNotStorable: it holds what JSON can't.
     """
     _engine.save_task_data_in_cache(task_name, data)
+
+
+def view_tasks(names: tuple[TaskName, ...]) -> tuple[TaskView, ...]:
+    """Look at tasks as they stand, in this order, without their results. Costs one read a task at rest.
+
+    Args:
+        names: the tasks.
+
+    Raises:
+        TaskError: Firestore did not answer.
+    """
+    return _engine.look(_viewing.view_tasks(names))
+
+
+def view_newest(name: TaskName) -> Newest:
+    """Look at what tells whether a task's history has changed. Two reads; errors as `view_tasks`."""
+    return _engine.look(_viewing.view_newest(name))
+
+
+def view_history(
+    name: TaskName, *, most: int, states: tuple[str, ...] = (), after: Position | None = None
+) -> HistoryPage:
+    """Look at a page of a task's history, newest first; errors as `view_tasks`.
+
+    Args:
+        name: the task.
+        most: records of the page, `MOST_RECORDS` at most.
+        states: only those in one of these states, ten at most; all where there are none.
+        after: the last page's `next`.
+    """
+    return _engine.look(_viewing.view_history(name, most=most, states=states, after=after))
+
+
+def view_record(name: TaskName, record_id: str) -> RunRecord | None:
+    """Look at one document of a task's history, None where there is none; errors as `view_tasks`."""
+    return _engine.look(_viewing.view_record(name, record_id))
 
 
 def watch_tasks() -> bool:

@@ -28,7 +28,7 @@ from shared.tasks.performer import Performer
 from shared.tasks.reader import ResultReader, TaskResult, Wish
 from shared.tasks.results import kind_of, normalise
 from shared.tasks.specs import TaskSpec, spec_of
-from shared.tasks.steps import perform
+from shared.tasks.steps import Value, perform
 from shared.tasks.store import Store
 from shared.tasks.workers import WORKERS
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from shared.tasks.document import TaskDocument
     from shared.tasks.publish import Publication
+    from shared.tasks.viewing import Looks
     from shared.tasks.watch import Findings
     from shared.tasks.work import Work
     from shared.tasks.writes import RunIdentity
@@ -189,6 +190,12 @@ class TaskEngine:
         name = parse_task_name(task_name)
         steps = steering.resume(self._parts.store.documents, name, by=by, reason=reason, now=self._now())
         return perform(steps, self._performer(name))
+
+    def look(self, looks: Looks[Value]) -> Value:
+        """Look at tasks and their history, as `viewing` tells; `shared.tasks` tells the rest."""
+        from shared.tasks.viewer import Viewer  # noqa: PLC0415  (most readers look at nothing)
+
+        return perform(looks, Viewer(self._parts.store))
 
     def _watch(self, spec: TaskSpec) -> None:
         from shared.tasks.watch import Findings, watch  # noqa: PLC0415  (readers run nothing)

@@ -7,17 +7,17 @@ at ERROR with the same fields, for an alert policy to match: `incident`, `task`,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from shared.tasks import writes
 from shared.tasks.errors import WriteRefused, WriteUnknown
 from shared.tasks.steps import Commit, Read, ReadStarted, Steps
+from shared.tasks.ticks import ticks_before
 from shared.tasks.writes import HISTORY_RETENTION, run_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from datetime import datetime
 
     from shared.tasks.specs import TaskSpec
 
@@ -61,33 +61,11 @@ def due_ticks(spec: TaskSpec, now: datetime) -> list[datetime]:
         now: UTC.
     """
     found: list[datetime] = []
-    for tick in _ticks_before(spec, now - TICK_GRACE):
+    for tick in ticks_before(spec, now - TICK_GRACE):
         if len(found) == MOST_TICKS or tick < now - TICK_GRACE - (LOOK_BACK if found else FORGOTTEN):
             break
         found.append(tick)
     return found
-
-
-def _ticks_before(spec: TaskSpec, due: datetime) -> Iterator[datetime]:
-    """Yield the ticks until a time, in UTC, the last one first."""
-    from croniter import CroniterError, croniter  # noqa: PLC0415  (no other function needs it)
-
-    if spec.schedule is None or not croniter.is_valid(spec.schedule):
-        return
-    zone = ZoneInfo(spec.time_zone)
-    local = due.astimezone(zone)
-    ticks = croniter(spec.schedule, local.replace(tzinfo=None) + timedelta(seconds=1))
-    while True:
-        try:
-            wall: datetime = ticks.get_prev(datetime)
-        except CroniterError:  # no such day for years: 30 February
-            return
-        # On the clock's two passes through the same hour there are two such moments; in the hour
-        # that it leaves out there is none, and Cloud Scheduler fires nothing then.
-        moments = {wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (1, 0)}
-        for tick in sorted(moments, reverse=True):
-            if tick <= due and tick.astimezone(zone).replace(tzinfo=None) == wall:
-                yield tick
 
 
 def missed_ticks(documents: str, spec: TaskSpec, found: list[Incident], *, now: datetime) -> Steps[None]:

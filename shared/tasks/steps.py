@@ -127,7 +127,7 @@ Request: TypeAlias = ReadRequest | Commit | Pause | ObjectRequest
 Steps: TypeAlias = Generator[Request, Any, Value]
 
 
-def perform(steps: Steps[Value], answer: Callable[[Any], Any]) -> Value:
+def perform(steps: Generator[Any, Any, Value], answer: Callable[[Any], Any]) -> Value:
     """Answer each request of a procedure until it returns.
 
     Args:

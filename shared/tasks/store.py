@@ -191,13 +191,44 @@ class Store:
         return query
 
     def _histories(self, request: Any, seconds: float | None) -> list[tuple[str, RunDocument]]:
-        def once(seconds: float) -> list[tuple[str, RunDocument]]:
+        return [
+            (found.name.rpartition("/")[2], RunDocument.parse(decode_fields(found.fields), found.update_time))
+            for found in self._found(request, seconds)
+        ]
+
+    def _found(self, request: Any, seconds: float | None) -> list[Any]:
+        def once(seconds: float) -> list[Any]:
             answers = self._call(self._wire.run_query, request, seconds)
-            found = [answer.document for answer in answers if answer.HasField("document")]
-            runs = [RunDocument.parse(decode_fields(each.fields), each.update_time) for each in found]
-            return [(each.name.rpartition("/")[2], run) for each, run in zip(found, runs, strict=True)]
+            return [answer.document for answer in answers if answer.HasField("document")]
 
         return self._repeat(once, seconds)
+
+    def read_fields(
+        self, names: list[str], mask: Iterable[str], *, seconds: float | None = None
+    ) -> dict[str, Any]:
+        """Read fields of any of these documents, in one call; return the messages by name, None for none.
+
+        Raises:
+            StoreUnavailable: as `read_for_decision`.
+        """
+        return self._read(names, mask, seconds)
+
+    def query_history(
+        self, task: TaskName, fill: Callable[[Any], None], *, seconds: float | None = None
+    ) -> list[Any]:
+        """Find documents of a task's history; return the messages.
+
+        Args:
+            task: the task.
+            fill: completes the query, which asks for all of them.
+            seconds: bound, as for `read_for_decision`.
+
+        Raises:
+            StoreUnavailable: as `read_for_decision`.
+        """
+        request = _RunQueryPb(parent=status_name(self.documents, task))
+        fill(self._history_query(request))
+        return self._found(request, seconds)
 
     def commit(self, writes: Iterable[Any], *, seconds: float | None = None) -> Timestamp:
         """Send the writes as one commit, once.

@@ -13,6 +13,7 @@ from shared.firebase import FirestoreWire, StorageWire
 from shared.tasks import TaskEngine
 from shared.tasks.objects import Objects
 from shared.tasks.store import Store
+from tests.engine.counting import Counter
 from tests.engine.line import Line
 from tests.engine.world import HandClock, World
 
@@ -35,6 +36,19 @@ def clock() -> HandClock:
 def engine(world: World, clock: HandClock) -> TaskEngine:
     """A warm instance's engine."""
     return TaskEngine(clock=clock)
+
+
+@pytest.fixture
+def counter() -> Counter:
+    return Counter()
+
+
+@pytest.fixture
+def counted(world: World, counter: Counter) -> TaskEngine:
+    """An engine whose calls to Firestore are counted."""
+    near = firebase.firestore_wire()
+    wire = FirestoreWire(grpc.intercept_channel(near.channel, counter), near.database, near.metadata)
+    return TaskEngine(Store(lambda: wire))
 
 
 @pytest.fixture

@@ -24,7 +24,10 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
     def intercept_unary_stream(self, call: Callable[..., Any], details: Any, request: Any) -> Any:
         self.calls.append(details.method.rpartition("/")[2])
-        self.masks.append(list(request.mask.field_paths))
+        if hasattr(request, "structured_query"):
+            self.masks.append([field.field_path for field in request.structured_query.select.fields])
+        else:
+            self.masks.append(list(request.mask.field_paths))
         answers = call(details, request)
         held = self._held
         if held is None:

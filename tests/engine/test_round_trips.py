@@ -1,27 +1,8 @@
 """What a run costs in round trips to Firestore, counted on the wire."""
 
-import grpc
-import pytest
-
-from shared import firebase
-from shared.firebase import FirestoreWire
 from shared.tasks import TaskEngine
-from shared.tasks.store import Store
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, World
-
-
-@pytest.fixture
-def counter() -> Counter:
-    return Counter()
-
-
-@pytest.fixture
-def counted(world: World, counter: Counter) -> TaskEngine:
-    """An engine whose calls to Firestore are counted."""
-    near = firebase.firestore_wire()
-    wire = FirestoreWire(grpc.intercept_channel(near.channel, counter), near.database, near.metadata)
-    return TaskEngine(Store(lambda: wire))
 
 
 def test_a_cold_run_costs_three_and_a_warm_one_two(counted: TaskEngine, counter: Counter) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from shared.tasks import TaskEngine, TaskSpec
 from shared.tasks.errors import WriteUnknown
-from shared.tasks.incidents import TICK_GRACE, _ticks_before, due_ticks
+from shared.tasks.incidents import TICK_GRACE, due_ticks
+from shared.tasks.ticks import ticks_before
 from tests.engine.world import TASK, HandClock, World
 
 MIRROR = "tasks_data/collect_charge_cdrs.json"
@@ -335,7 +336,7 @@ def test_the_last_due_tick_is_in_the_task_s_own_zone(
 ) -> None:
     """Five minutes of grace, and the clock's changes, count as they do for Cloud Scheduler."""
     spec = TaskSpec(TASK, schedule=schedule, time_zone=zone)
-    last = next(_ticks_before(spec, datetime(*now, tzinfo=UTC) - TICK_GRACE))  # type: ignore[arg-type,misc]
+    last = next(ticks_before(spec, datetime(*now, tzinfo=UTC) - TICK_GRACE))  # type: ignore[arg-type,misc]
     assert last == datetime(*tick, tzinfo=UTC)  # type: ignore[arg-type,misc]
 
 

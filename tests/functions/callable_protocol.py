@@ -9,7 +9,7 @@ from emulators import demo_data
 from emulators.environment import Addresses
 from emulators.loopback import request as ask
 
-PATH = "/demo-nx-tasks/us-central1/get_task_data"
+CALLABLES = "/demo-nx-tasks/us-central1"
 #: What no answer may show: where code lies, how it failed, where a result lies.
 PRIVATE = ("Traceback", ".py", "/functions", "/shared", "/venv", "tasks_data", "X-Goog-", "http:", "https:")
 
@@ -37,8 +37,10 @@ def send(
     method: str = "POST",
     headers: dict[str, str] | None = None,
     chunked: bool = False,
+    function: str = "get_task_data",
+    private: tuple[str, ...] = PRIVATE,
 ) -> Answer:
-    """Send a request to `get_task_data` on the Functions emulator; see that the answer tells no secret.
+    """Send a request to a callable on the Functions emulator; see that the answer tells no secret.
 
     Args:
         stack: where it is.
@@ -47,6 +49,8 @@ def send(
         method: HTTP method.
         headers: replace or add to those that the SDKs send; a value of "" leaves one out.
         chunked: do not tell the body's length before.
+        function: the callable.
+        private: what the answer may not show.
     """
     sent = {"Content-Type": "application/json", **(headers or {})}
     if token is not None:
@@ -55,7 +59,7 @@ def send(
     try:
         connection.request(
             method,
-            PATH,
+            f"{CALLABLES}/{function}",
             body=iter([body]) if chunked else body,
             headers={name: value for name, value in sent.items() if value},
             encode_chunked=chunked,
@@ -65,13 +69,13 @@ def send(
         received = Answer(answer.status, named, answer.read())
     finally:
         connection.close()
-    assert not [word for word in PRIVATE if word.encode() in received.body], received
+    assert not [word for word in private if word.encode() in received.body], received
     return received
 
 
-def call(stack: Addresses, data: object, token: str | None = None) -> Answer:
-    """Call `get_task_data` with this data."""
-    return send(stack, json.dumps({"data": data}).encode(), token=token)
+def call(stack: Addresses, data: object, token: str | None = None, **how: Any) -> Answer:
+    """Call `get_task_data`, or another function, with this data; `send` tells how."""
+    return send(stack, json.dumps({"data": data}).encode(), token=token, **how)
 
 
 def sign_in(stack: Addresses, email: str) -> str:

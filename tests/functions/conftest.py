@@ -13,7 +13,8 @@ from shared.tasks import TaskName, execute_task
 from tests.functions.issuer import Issuer, published
 from tests.functions.production import served
 
-#: Serves get_task_data with these settings, to the end of the module; returns its host and port.
+#: Serves a callable (get_task_data, where none is named) with these settings, to the end of the module;
+#: returns its host and port.
 Serve = Callable[..., str]
 
 
@@ -44,9 +45,11 @@ def serve(issuer: Issuer, log: Path) -> Iterator[Serve]:
     }
     with ExitStack() as running:
         keys = running.enter_context(published(issuer))
-        yield lambda **settings: running.enter_context(
-            served("get_task_data", keys, log, {**defaults, **settings})
-        )
+
+        def serve(function: str = "get_task_data", **settings: str) -> str:
+            return running.enter_context(served(function, keys, log, {**defaults, **settings}))
+
+        yield serve
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The authorisation matrix, on `get_task_data` as it is deployed, with signed tokens and real App Check."""
+"""The authorisation matrix, on callables as they are deployed, with signed tokens and real App Check."""
 
 import base64
 import http.client
@@ -65,8 +65,11 @@ def app_check_on(results: dict[TaskName, list[str]], serve: Serve) -> str:
     return serve(NX_TASKS_APP_CHECK="on")
 
 
-def call(address: str, name: str, token: str | None, app_token: str | None = None) -> tuple[int, Any]:
-    """Call get_task_data; its whole answer."""
+def call(
+    address: str, name: str | None, token: str | None, app_token: str | None = None, **more: Any
+) -> tuple[int, Any]:
+    """Call a function; its whole answer."""
+    data = {**({} if name is None else {"task_name": name}), **more}
     headers = {"Content-Type": "application/json"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
@@ -74,7 +77,7 @@ def call(address: str, name: str, token: str | None, app_token: str | None = Non
         headers["X-Firebase-AppCheck"] = app_token
     connection = http.client.HTTPConnection(address, timeout=60)
     try:
-        connection.request("POST", "/", json.dumps({"data": {"task_name": name}}), headers)
+        connection.request("POST", "/", json.dumps({"data": data}), headers)
         answer = connection.getresponse()
         body = answer.read()
     finally:
@@ -127,3 +130,45 @@ def test_app_check_comes_before_claims(
     """With App Check on, whoever comes without a good application is refused, an operator as well."""
     told = call(app_check_on, name, TOKENS[caller](issuer), APPS[app](issuer))
     assert told == (expected(caller, name, results) if app == "good app" else UNAUTHENTICATED)
+
+
+# Looking at tasks and their history
+
+RUN = "no-such-run"
+NOT_FOUND = refusal(404, "NOT_FOUND", "no such run is in the history; list_runs tells which are")
+NOTHING_TO_SEE = refusal(
+    403, "PERMISSION_DENIED", "no task is yours to look at; whoever administers users can allow it"
+)
+#: What a caller may see of the tasks there are.
+SEEN = {"viewer": sorted(TaskName), "operator": sorted(TaskName), "allowed list": [LISTED]}
+
+
+@pytest.fixture(scope="module")
+def looked_at(results: dict[TaskName, list[str]], serve: Serve) -> dict[str, str]:
+    """Where each function is served that only looks."""
+    return {function: serve(function) for function in ("list_tasks", "list_runs", "get_run")}
+
+
+@pytest.mark.parametrize("caller", TOKENS)
+def test_who_is_told_of_which_tasks(looked_at: dict[str, str], issuer: Issuer, caller: str) -> None:
+    """A role opens all of them, a list those that it names, and whoever has neither is refused."""
+    status, told = call(looked_at["list_tasks"], None, TOKENS[caller](issuer))
+    if caller in SEEN:
+        assert [task["name"] for task in told["result"]["tasks"]] == SEEN[caller]
+    elif caller in CALLERS:
+        assert (status, told) == NOTHING_TO_SEE
+    else:
+        assert (status, told) == expected(caller, LISTED, {})
+
+
+@pytest.mark.parametrize("name", [LISTED, OTHER, "collect_charge_cdrs", UNKNOWN])
+@pytest.mark.parametrize("caller", TOKENS)
+def test_who_may_see_which_history(looked_at: dict[str, str], issuer: Issuer, caller: str, name: str) -> None:
+    """Whose claims open a task sees its runs, also where the result is not for them; nobody else does."""
+    listed = call(looked_at["list_runs"], name, TOKENS[caller](issuer))
+    looked = call(looked_at["get_run"], name, TOKENS[caller](issuer), id=RUN)
+    if name in SEEN.get(caller, []):
+        assert [run["state"] for run in listed[1]["result"]["runs"]] == ["completed"]
+        assert looked == NOT_FOUND
+    else:
+        assert listed == looked == expected(caller, UNKNOWN, {})

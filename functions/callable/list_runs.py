@@ -1,0 +1,93 @@
+"""Tells people the history of a task: its runs, its skips, its incidents, and what people changed."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
+
+from functions.callables import callable_function, fields_of
+from functions.callers import caller_of
+from functions.wire import cursor_of, position_of, run_fields, version_of
+from shared import tasks
+from shared.tasks import MOST_RECORDS
+
+if TYPE_CHECKING:
+    from firebase_functions.https_fn import CallableRequest
+
+    from shared.tasks import Newest, Position
+
+#: Runs of a page where the caller does not say how many.
+DEFAULT_LIMIT = 50
+#: States that can be asked for at once.
+MOST_STATES = 10
+#: Seconds after which an answer counts as changed though nothing tells so: a history that is closed
+#: after its run was superseded changes no other document.
+SETTLED_SECONDS = 300
+
+
+@callable_function(memory=512)
+def list_runs(request: CallableRequest[Any]) -> Any:
+    """Return a page of a task's history, newest first.
+
+    Args:
+        request: `{task_name}`, from a caller who may see that task. With `limit`, how many there are
+            on a page; `states`, none but those in one of these; `cursor`, the last page's
+            `next_cursor`; `if_version`, the version of the first page that the caller has.
+
+    Returns:
+        `{version, runs, next_cursor}`, or `{version, not_modified: true}` for three small reads at most.
+
+    Raises:
+        HttpsError: unauthenticated; permission-denied; invalid-argument; resource-exhausted, for a
+            caller who calls too often; unavailable.
+    """
+    caller = caller_of(request)
+    optional = (str, type(None))
+    fields = fields_of(
+        request, ("task_name",), limit=(int,), cursor=optional, states=(list,), if_version=optional
+    )
+    name = caller.task_to_look_at(fields["task_name"])
+    limit, states = _limit(fields.get("limit", DEFAULT_LIMIT)), _states(fields.get("states", []))
+    after = _position(fields.get("cursor"))
+    version = _version(tasks.view_newest(name), [limit, states])
+    if after is None and fields.get("if_version") == version:
+        return {"version": version, "not_modified": True}
+    page = tasks.view_history(name, most=limit, states=states, after=after)
+    runs = [run_fields(record) for record in page.records]
+    return {"version": version, "runs": runs, "next_cursor": cursor_of(page.next)}
+
+
+def _version(newest: Newest, asked: list[Any]) -> str:
+    task, record = newest.task, newest.record
+    seen = [version and [version.seconds, version.nanos] for version in task.seen]
+    last = record and [record.id, record.update_time.seconds, record.update_time.nanos]
+    return version_of([asked, seen, last, datetime.now(UTC).timestamp() // SETTLED_SECONDS])
+
+
+def _limit(said: Any) -> int:
+    if isinstance(said, bool) or not 1 <= said <= MOST_RECORDS:
+        raise _mistake(f"limit is a whole number from 1 to {MOST_RECORDS}")
+    return int(said)
+
+
+def _states(said: list[Any]) -> tuple[str, ...]:
+    names = [state for state in said if isinstance(state, str) and re.fullmatch("[a-z_]{1,30}", state)]
+    if len(names) != len(said) or len(names) > MOST_STATES:
+        raise _mistake(f"states is a list of at most {MOST_STATES} states, as runs have them")
+    return tuple(sorted(set(names)))
+
+
+def _position(cursor: str | None) -> Position | None:
+    if cursor is None:
+        return None
+    position = position_of(cursor)
+    if position is None:
+        raise _mistake("cursor is a next_cursor of this list, or null")
+    return position
+
+
+def _mistake(text: str) -> HttpsError:
+    return HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, text)

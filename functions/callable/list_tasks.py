@@ -1,0 +1,41 @@
+"""Tells people how all tasks stand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from functions.callables import callable_function, fields_of
+from functions.callers import caller_of
+from functions.wire import task_fields, time_text, version_of
+from shared import tasks
+
+if TYPE_CHECKING:
+    from firebase_functions.https_fn import CallableRequest
+
+
+@callable_function(memory=512)
+def list_tasks(request: CallableRequest[Any]) -> Any:
+    """Return how each task stands that the caller may see, in the order of their names.
+
+    Args:
+        request: `{if_version?}`: the version of the answer that the caller has, to be told no more
+            than that it is the present one.
+
+    Returns:
+        `{version, now, tasks}`, or `{version, now, not_modified: true}`. Either costs one small
+        read a task, and one more for one at work.
+
+    Raises:
+        HttpsError: unauthenticated; permission-denied, where no task is the caller's to see;
+            invalid-argument; resource-exhausted, for a caller who calls too often; unavailable.
+    """
+    caller = caller_of(request)
+    names = caller.tasks_to_look_at()
+    fields = fields_of(request, (), if_version=(str, type(None)))
+    now = datetime.now(UTC)
+    told = [task_fields(task, caller, now=now) for task in tasks.view_tasks(names)]
+    answer: dict[str, Any] = {"version": version_of(told), "now": time_text(now)}
+    if fields.get("if_version") == answer["version"]:
+        return {**answer, "not_modified": True}
+    return {**answer, "tasks": told}

@@ -1,0 +1,161 @@
+"""What callables tell people of tasks and their history: views of the engine as the protocol's JSON.
+
+Times are RFC 3339 in UTC. What a caller may not read of a result, its summary, is left out here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from shared.tasks import Position, next_tick, spec_of
+
+if TYPE_CHECKING:
+    from functions.callers import Caller
+    from shared.tasks import RunProgress, RunRecord, Said, TaskView
+
+
+def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, Any]:
+    """Return a task as it stands.
+
+    Args:
+        task: what was seen.
+        caller: who is told.
+        now: UTC.
+    """
+    spec, document = spec_of(task.name), task.document
+    readable = caller.may_read(task.name)
+    due = None if document.is_suspended else next_tick(spec, now)
+    return {
+        "name": task.name.value,
+        "schedule": spec.schedule,
+        "time_zone": spec.time_zone,
+        "next_run": time_text(due),
+        "deadline_seconds": spec.deadline_seconds,
+        "save_in": spec.save_in or "db",
+        "max_age_seconds": spec.max_age_seconds,
+        "readable": readable,
+        "status": task.status,
+        "state": task.state,
+        "source": task.source,
+        "started": time_text(document.started),
+        "completed": time_text(document.completed),
+        "error": task.error,
+        "run": _run_at_work(task),
+        "suspended": _said(task.suspended),
+        "result": _last_good(task, readable=readable),
+        "problem": None,
+    }
+
+
+def run_fields(record: RunRecord, *, summary: bool = False) -> dict[str, Any]:
+    """Return a document of the history.
+
+    Args:
+        record: what was seen.
+        summary: whether what it says beside its result is told, too.
+    """
+    result = record.result
+    published = None
+    if result is not None:
+        published = {name: getattr(result, name) for name in ("version", "saved_in", "size_bytes", "count")}
+        if summary:
+            published["summary"] = result.summary
+    return {
+        "id": record.id,
+        "state": record.state,
+        "source": record.source,
+        "scheduled_for": time_text(record.scheduled_for),
+        "started": time_text(record.started),
+        "completed": time_text(record.completed),
+        "duration_seconds": record.duration_seconds,
+        "attempt": record.attempt,
+        "error": record.error,
+        "reason": record.reason,
+        "by": record.by,
+        "holder": record.holder,
+        "progress": _progress(record.progress),
+        "result": published,
+    }
+
+
+def time_text(moment: datetime | None) -> str | None:
+    """Return a time as the protocol has it."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def version_of(told: Any) -> str:
+    """Return what tells two answers apart: equal where they are."""
+    encoded = orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(encoded, digest_size=9).hexdigest()
+
+
+def cursor_of(position: Position | None) -> str | None:
+    """Return a place in the history as clients carry it; they know nothing of what it means."""
+    if position is None:
+        return None
+    return base64.urlsafe_b64encode(f"{position.started.isoformat()} {position.id}".encode()).decode()
+
+
+def position_of(cursor: str) -> Position | None:
+    """Return the place that `cursor_of` told of; None where it did not."""
+    with suppress(ValueError):
+        started, _, record_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
+        moment = datetime.fromisoformat(started)
+        if moment.utcoffset() is not None and is_record_id(record_id):
+            return Position(moment.astimezone(UTC), record_id)
+    return None
+
+
+def is_record_id(text: str) -> bool:
+    """Tell whether a document of the history can have this id."""
+    return 0 < len(text) <= 200 and text.isprintable() and "/" not in text and text.strip(".") != ""
+
+
+def _run_at_work(task: TaskView) -> dict[str, Any] | None:
+    document = task.document
+    if not task.is_at_work:
+        return None
+    return {
+        "id": document.run_id,
+        "attempt": document.attempt,
+        "started": time_text(document.started),
+        "lease_until": time_text(document.lease_until),
+        "progress": _progress(task.progress),
+        "cancel": None,
+    }
+
+
+def _last_good(task: TaskView, *, readable: bool) -> dict[str, Any] | None:
+    result = task.result
+    if result is None:
+        return None
+    return {
+        "version": result.version,
+        "run_id": result.run_id,
+        "completed": time_text(result.completed),
+        "saved_in": result.saved_in,
+        "size_bytes": result.size_bytes,
+        "count": result.count,
+        "summary": result.summary if readable else None,
+    }
+
+
+def _progress(progress: RunProgress | None) -> dict[str, Any] | None:
+    if progress is None:
+        return None
+    return {
+        "done": progress.done,
+        "total": progress.total,
+        "message": progress.message,
+        "at": time_text(progress.at),
+    }
+
+
+def _said(said: Said | None) -> dict[str, Any] | None:
+    return None if said is None else {"by": said.by, "reason": said.reason, "at": time_text(said.at)}

@@ -1,0 +1,123 @@
+"""Looking at tasks and their history, on the real Firestore: what it tells, and what it costs."""
+
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.tasks import TaskEngine, TaskName, TaskRun, TaskView
+from shared.tasks.viewing import view_history, view_newest, view_record, view_tasks
+from tests.engine.counting import Counter
+from tests.engine.world import TASK, World, in_thread
+from tests.waiting import wait_for
+
+ALL = tuple(sorted(TaskName))
+#: A result that is noticed where it is fetched.
+LARGE = ["x" * 100_000]
+
+
+def see(engine: TaskEngine, name: TaskName = TASK) -> TaskView:
+    """A task as it stands."""
+    (task,) = engine.look(view_tasks((name,)))
+    return task
+
+
+def test_all_tasks_at_rest_cost_one_call_that_fetches_no_result(
+    engine: TaskEngine, counted: TaskEngine, counter: Counter
+) -> None:
+    """One small document each; the mask has neither `data` nor all there is."""
+    for name in ALL:
+        engine.execute_task("s", name, lambda: LARGE)
+    assert [task.state for task in counted.look(view_tasks(ALL))] == ["completed"] * len(ALL)
+    assert counter.calls == ["BatchGetDocuments"]
+    (mask,) = counter.masks
+    assert mask
+    assert "data" not in mask
+
+
+def test_a_task_at_work_costs_one_more(engine: TaskEngine, counted: TaskEngine, counter: Counter) -> None:
+    """For its progress, which is in its history."""
+    goes_on = threading.Event()
+
+    def task(run: TaskRun) -> None:
+        run.progress(1, 2, "half")
+        assert goes_on.wait(60)
+
+    thread, _ = in_thread(lambda: engine.execute_task("s", TASK, task))
+    try:
+        wait_for("progress", lambda: see(counted).progress)
+        counter.calls.clear()
+        assert len(see(counted).seen) == 2
+        assert counter.calls == ["BatchGetDocuments"] * 2
+    finally:
+        goes_on.set()
+        thread.join()
+
+
+def test_whether_a_history_changed_costs_two_calls(
+    engine: TaskEngine, counted: TaskEngine, counter: Counter
+) -> None:
+    """However long it is."""
+    run_ids = [engine.execute_task("s", TASK, lambda: LARGE).run_id for _ in range(3)]
+    newest = counted.look(view_newest(TASK))
+    assert newest.record is not None
+    assert newest.record.id == run_ids[-1]
+    assert counter.calls == ["BatchGetDocuments", "RunQuery"]
+    assert all("data" not in mask and "result" not in mask for mask in counter.masks if mask)
+    assert all(counter.masks)
+
+
+def test_records_of_one_moment_are_each_on_one_page(engine: TaskEngine, world: World) -> None:
+    """Pages go on from a record, not from its time."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    runs = world.database.collection(f"nx-tasks/{TASK.value}/nx-runs")
+    for number in range(5):
+        runs.document(f"r{number}").set({"state": "completed", "started": moment})
+    seen, after = [], None
+    while True:
+        page = engine.look(view_history(TASK, most=2, after=after))
+        seen.append([record.id for record in page.records])
+        after = page.next
+        if after is None:
+            break
+    assert seen == [["r4", "r3"], ["r2", "r1"], ["r0"]]
+
+
+@pytest.mark.parametrize(
+    ("status", "seen"),
+    [("running", "running"), ("completed", "completed"), ("failed", "failed"), ("suspeneded", None)],
+)
+def test_a_document_of_the_originals_is_seen(
+    engine: TaskEngine, world: World, status: str, seen: str | None
+) -> None:
+    """It tells no run and no history; its suspension nobody answers for."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    world.write({"status": status, "source": "ts", "data": [1], "completed": moment, "timestamp": moment})
+    task = see(engine)
+    assert (task.state, task.is_at_work, task.source) == (seen, False, "ts")
+    assert (task.status == "suspended") == (task.suspended is not None) == (status == "suspeneded")
+    assert (task.result is not None) == (status == "completed")
+
+
+@pytest.mark.parametrize("wrong", [5, "x", [1], {"a": 1}, None])
+def test_fields_of_another_kind_are_none(engine: TaskEngine, world: World, wrong: Any) -> None:
+    """Whatever somebody wrote there, whoever looks is shown the rest."""
+    fields = (
+        "source",
+        "error",
+        "attempt",
+        "duration_ms",
+        "progress",
+        "result",
+        "by",
+        "started",
+        "scheduled_for",
+    )
+    record = world.database.document(f"nx-tasks/{TASK.value}/nx-runs/r")
+    record.set({"state": "failed", **dict.fromkeys(fields, wrong)})
+    world.write(dict.fromkeys(("status", "source", "started", "error", "run"), wrong))
+    found = engine.look(view_record(TASK, "r"))
+    assert found is not None
+    assert (found.state, found.started, found.result, found.progress) == ("failed", None, None, None)
+    assert see(engine).result is None

@@ -1,0 +1,222 @@
+"""`list_tasks`, `list_runs` and `get_run` on the real Functions emulator, with the demo's people."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from emulators import demo_data
+from emulators.environment import Addresses
+from shared.tasks import TaskName, TaskRun, execute_task, resume_task, suspend_task
+from tests.engine.world import in_thread
+from tests.functions.callable_protocol import PRIVATE, Answer, call, sign_in, sign_up
+from tests.waiting import wait_for
+
+TASK = TaskName.collect_charge_cdrs
+WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
+#: Traces name files; an answer to whoever may see them does, too.
+BUT_TRACES = tuple(word for word in PRIVATE if word not in {".py", "/functions", "/shared", "/venv"})
+
+
+@pytest.fixture(scope="module")
+def people(stack: Addresses) -> dict[str, str]:
+    """ID tokens of the demo's operator and viewer, and of somebody who may nothing."""
+    demo_data.seed(datetime.now(UTC))
+    tokens = {role: sign_in(stack, f"{role}@example.com") for role in ("operator", "viewer")}
+    return {**tokens, "stranger": sign_up(stack)}
+
+
+@pytest.fixture
+def ask(clean_firestore: Addresses, people: dict[str, str]) -> Any:
+    """Calls a function as one of these people; its result."""
+
+    def asked(function: str, data: dict[str, Any], who: str = "operator") -> Any:
+        answer = call(clean_firestore, data, people[who], function=function, private=BUT_TRACES)
+        assert answer.status == 200, answer
+        return answer.json["result"]
+
+    return asked
+
+
+def refused(answer: Answer) -> tuple[int, str]:
+    """How a call was refused: the status, and what the caller is told."""
+    return answer.status, answer.json["error"]["message"]
+
+
+def fails() -> None:
+    raise ValueError("no such place")
+
+
+def test_tasks_that_never_ran_are_told_with_their_schedules(ask: Any) -> None:
+    """All of them, in order, with what their specs say; nothing else is known yet."""
+    told = ask("list_tasks", {})["tasks"]
+    assert [task["name"] for task in told] == sorted(TaskName)
+    cdrs = told[0]
+    assert (cdrs["schedule"], cdrs["time_zone"], cdrs["save_in"]) == ("37 * * * *", "Etc/UTC", "storage")
+    due = datetime.fromisoformat(cdrs["next_run"])
+    assert due.minute == 37
+    assert timedelta() < due - datetime.now(UTC) <= timedelta(hours=1)
+    unknown = ("status", "state", "source", "started", "completed", "error", "run", "suspended", "result")
+    assert {cdrs[field] for field in (*unknown, "problem")} == {None}
+
+
+def test_a_task_is_told_as_it_stands(ask: Any) -> None:
+    """Its last run and its last good result, which a failure leaves as it was; suspended, all the same."""
+
+    def task(run: TaskRun) -> list[int]:
+        run.summarise({"sum": 3})
+        return [1, 2]
+
+    run_id = execute_task("test", TASK, task).run_id
+    execute_task("again", TASK, fails)
+    suspend_task(TASK, **WHO)
+    told = ask("list_tasks", {})["tasks"][0]
+    assert (told["status"], told["state"], told["source"]) == ("suspended", "failed", "again")
+    assert told["error"] == "ValueError: no such place"
+    assert told["suspended"].items() >= WHO.items()
+    assert told["next_run"] is None
+    expected = {"run_id": run_id, "saved_in": "db", "size_bytes": 5, "count": 2, "summary": {"sum": 3}}
+    assert told["result"].items() >= expected.items()
+
+
+def test_a_viewer_sees_how_a_task_does_and_not_what_it_says(ask: Any) -> None:
+    """Charge detail records are for operators: so is what the task says of them."""
+    run_id = execute_task("test", TASK, lambda run: run.summarise({"sum": 3})).run_id
+    told = ask("list_tasks", {}, "viewer")["tasks"][0]
+    assert (told["readable"], told["state"], told["result"]["summary"]) == (False, "completed", None)
+    asked = {"task_name": TASK, "id": run_id}
+    assert ask("get_run", asked)["result"]["summary"] == {"sum": 3}
+    assert "summary" not in ask("get_run", asked, "viewer")["result"]
+
+
+def test_a_run_at_work_is_told_with_its_progress(ask: Any) -> None:
+    """How far it is comes from its history, beside what the status tells; once it ended there is none."""
+    goes_on = threading.Event()
+
+    def task(run: TaskRun) -> None:
+        run.progress(1, 3, "first")
+        assert goes_on.wait(60)
+
+    thread, _ = in_thread(lambda: execute_task("test", TASK, task))
+    try:
+        told = wait_for("progress", lambda: _progress_of(ask("list_tasks", {})))
+        assert (told["done"], told["total"], told["message"]) == (1, 3, "first")
+    finally:
+        goes_on.set()
+        thread.join()
+    ended = ask("list_tasks", {})["tasks"][0]
+    assert (ended["run"], ended["state"]) == (None, "completed")
+
+
+def _progress_of(answer: Any) -> Any:
+    run = answer["tasks"][0]["run"]
+    return run and run["progress"]
+
+
+def test_an_unchanged_system_costs_a_few_bytes(ask: Any) -> None:
+    """Whoever has the present version is told no more than that, until something changes."""
+    execute_task("test", TASK, lambda: [1])
+    first = ask("list_tasks", {"if_version": None})
+    again = ask("list_tasks", {"if_version": first["version"]})
+    assert again == {"version": first["version"], "now": again["now"], "not_modified": True}
+    execute_task("test", TASK, lambda: [1])
+    assert ask("list_tasks", {"if_version": first["version"]})["tasks"]
+
+
+def test_the_history_is_told_newest_first_and_page_by_page(ask: Any) -> None:
+    """Every record once, however many a page has; the last page says so."""
+    ids = [execute_task("test", TASK, lambda: [1]).run_id for _ in range(5)][::-1]
+    pages, cursor = [], None
+    while True:
+        answer = ask("list_runs", {"task_name": TASK, "limit": 2, "cursor": cursor})
+        pages.append([run["id"] for run in answer["runs"]])
+        cursor = answer["next_cursor"]
+        if cursor is None:
+            break
+    assert pages == [ids[:2], ids[2:4], ids[4:]]
+
+
+def test_the_history_can_be_told_by_states(ask: Any) -> None:
+    """Failures with what they said, skips with why, changes with who: each where it is asked for."""
+    execute_task("test", TASK, lambda: [1])
+    failed = execute_task("test", TASK, fails).run_id
+    suspend_task(TASK, **WHO)
+    execute_task("test", TASK, lambda: [1])
+    resume_task(TASK, **WHO)
+
+    def runs(*states: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = ask("list_runs", {"task_name": TASK, "states": states})["runs"]
+        assert {run["state"] for run in found} == set(states)
+        return found
+
+    (run,) = runs("failed")
+    assert (run["id"], run["error"]) == (failed, {"type": "ValueError", "message": "no such place"})
+    (skip,) = runs("skipped")
+    assert skip["reason"] == "suspended"
+    assert [(change["by"], change["reason"]) for change in runs("suspended", "resumed")] == [
+        (WHO["by"], WHO["reason"])
+    ] * 2
+    assert (
+        "no such place" in (trace := ask("get_run", {"task_name": TASK, "id": failed}))["error"]["traceback"]
+    )
+    assert trace["duration_seconds"] >= 0
+
+
+def test_an_unchanged_history_costs_a_few_bytes(ask: Any) -> None:
+    """A run, a skip, a change: each makes another version of it."""
+    asked: dict[str, Any] = {"task_name": TASK, "limit": 10}
+    seen = []
+    for change in (
+        lambda: None,
+        lambda: execute_task("test", TASK, lambda: [1]),
+        lambda: suspend_task(TASK, **WHO),
+        lambda: execute_task("test", TASK, lambda: [1]),
+    ):
+        change()
+        answer = ask("list_runs", asked)
+        asked["if_version"] = answer["version"]
+        seen.append(len(answer["runs"]))
+        assert ask("list_runs", asked) == {"version": answer["version"], "not_modified": True}
+    assert seen == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("function", "data", "says"),
+    [
+        ("list_tasks", {"task_name": TASK}, "send exactly {if_version?}"),
+        ("list_runs", {}, "send exactly {task_name, limit?, cursor?, states?, if_version?}"),
+        ("list_runs", {"task_name": TASK, "limit": 0}, "limit is a whole number from 1 to 200"),
+        ("list_runs", {"task_name": TASK, "limit": 201}, "limit is a whole number from 1 to 200"),
+        ("list_runs", {"task_name": TASK, "limit": True}, "limit is a whole number"),
+        ("list_runs", {"task_name": TASK, "limit": 1e3}, "limit is a whole number"),
+        ("list_runs", {"task_name": TASK, "cursor": "x"}, "cursor is a next_cursor of this list, or null"),
+        ("list_runs", {"task_name": TASK, "states": "failed"}, "states is a list"),
+        ("list_runs", {"task_name": TASK, "states": [1]}, "states is a list of at most 10 states"),
+        ("get_run", {"task_name": TASK}, "send exactly {task_name, id}"),
+        ("get_run", {"task_name": TASK, "id": 5}, "id is text"),
+    ],
+)
+def test_what_means_nothing_is_refused(
+    stack: Addresses, people: dict[str, str], function: str, data: dict[str, Any], says: str
+) -> None:
+    """The text names the field and what it may be."""
+    status, message = refused(call(stack, data, people["operator"], function=function))
+    assert (status, message[: len(says)]) == (400, says)
+
+
+@pytest.mark.parametrize("run_id", ["no-such-run", "a/b", "..", "", "x" * 500])
+def test_a_run_that_is_not_there_is_told(
+    clean_firestore: Addresses, people: dict[str, str], run_id: str
+) -> None:
+    """Whatever was asked for."""
+    answer = call(clean_firestore, {"task_name": TASK, "id": run_id}, people["operator"], function="get_run")
+    assert refused(answer) == (404, "no such run is in the history; list_runs tells which are")
+
+
+@pytest.mark.parametrize("function", ["list_tasks", "list_runs", "get_run"])
+def test_strangers_are_shown_nothing(stack: Addresses, people: dict[str, str], function: str) -> None:
+    """Whoever is not signed in, or has no claim."""
+    data = {"list_tasks": {}, "list_runs": {"task_name": TASK}, "get_run": {"task_name": TASK, "id": "x"}}
+    assert refused(call(stack, data[function], function=function)) == (401, "sign in first")
+    assert call(stack, data[function], people["stranger"], function=function).status == 403
