@@ -40,7 +40,7 @@ _on_schedule: Any = on_schedule
 EARLIEST = timedelta(seconds=5)
 
 #: What Cloud Scheduler is told. It retries on anything but 2xx.
-_ANSWERS = {"completed": 200, "duplicate": 200, "skipped": 200, "busy": 503}
+_ANSWERS = {"completed": 200, "cancelled": 200, "duplicate": 200, "skipped": 200, "busy": 503}
 
 _TRACE = re.compile(r"(?:00-)?([0-9a-f]{32})\b")
 

@@ -127,7 +127,7 @@ def _run_at_work(task: TaskView) -> dict[str, Any] | None:
         "started": time_text(document.started),
         "lease_until": time_text(document.lease_until),
         "progress": _progress(task.progress),
-        "cancel": None,
+        "cancel": _said(task.cancel),
     }
 
 

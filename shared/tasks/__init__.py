@@ -18,6 +18,7 @@ from shared.tasks.errors import (
     ResultNotStorable,
     ResultTooLarge,
     ResultUnavailable,
+    RunCancelled,
     RunLost,
     StoreUnavailable,
     TaskError,
@@ -36,6 +37,8 @@ from shared.tasks.views import RunProgress, RunRecord, Said, TaskView
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from shared.tasks.steering import Cancelled
+
 __all__ = [
     "MOST_RECORDS",
     "DeadlineExceeded",
@@ -50,6 +53,7 @@ __all__ = [
     "ResultNotStorable",
     "ResultTooLarge",
     "ResultUnavailable",
+    "RunCancelled",
     "RunLost",
     "RunProgress",
     "RunRecord",
@@ -67,6 +71,7 @@ __all__ = [
     "TaskView",
     "UnknownTask",
     "cache_manager",
+    "cancel_run",
     "execute_task",
     "get_task_data",
     "get_task_data_from_storage",
@@ -342,3 +347,15 @@ def resume_task(task_name: TaskName | str, *, by: str, reason: str) -> bool:
         Whether it was suspended.
     """
     return _engine.resume_task(task_name, by=by, reason=reason)
+
+
+def cancel_run(task_name: TaskName | str, run_id: str, *, by: str, reason: str) -> Cancelled:
+    """Ask a run to end: its task is told at its next look, and nothing it returns is published.
+
+    It ends failed, "cancelled by …", and is not begun anew. No other run is touched, nor what was
+    published. Who, when and why is in the status and the history. Arguments and errors as `suspend_task`.
+
+    Returns:
+        Whether it will end, had ended before, or never was.
+    """
+    return _engine.cancel_run(task_name, run_id, by=by, reason=reason)

@@ -14,7 +14,7 @@ from shared.tasks.protocol import RunProtocol
 from shared.tasks.steps import Steps, Value, perform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from shared.tasks.clock import Clock
@@ -60,6 +60,11 @@ class Attempt:
     def holds_result(self) -> bool:
         """Whether S has this attempt's result, and no later one, as far as is known."""
         return self._protocol.holds_result
+
+    @property
+    def cancel(self) -> Mapping[str, Any] | None:
+        """Who wants the run to end, when and why, as far as it is known here: `RunProtocol.cancel`."""
+        return self._protocol.cancel
 
     def start(self, remembered: TaskDocument | None, *, until: float) -> StartDecision:
         """Take the task, or find out why not: `RunProtocol.start`."""

@@ -54,7 +54,7 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """This run has completed already: a duplicate delivery. Do nothing at all."""
+    """This run has completed already, or a person cancelled it: nobody wants it again. Do nothing at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,8 @@ def decide_start(
     holder = living_holder(task, now=now, skew=skew, deadline=deadline)
     if holder is not None:
         return Busy() if holder == run_id else Skip("overlap", holder)
+    if run is not None and run.cancel is not None:
+        return Duplicate()
     of_this_run = task.attempt if task.run_id == run_id else 0
     dead = task.run_id if task.state == TaskStatus.running and task.run_id != run_id else None
     return Take(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: What a decision needs of the status and of a run: all but the result, which may be a mebibyte.
 #: One mask serves both documents, as they are read in one call.
-DECISION_MASK = ("status", "started", "completed", "timestamp", "run", "state", "token", "attempt")
+DECISION_MASK = ("status", "started", "completed", "timestamp", "run", "state", "token", "attempt", "cancel")
 #: What tells whether a result is another than the one at hand.
 VERSION_MASK = ("status", "completed", "timestamp", "run.result")
 
@@ -96,6 +96,7 @@ class TaskDocument:
         state: "running", "completed" or "failed": what `status` says unless suspended.
         lease_until: until when the run at work may not be taken over.
         suspended: who suspended the task, when and why, while it is suspended.
+        cancel: who wants the run to end, when and why; until the next run begins.
         result: describes `data`; None where the original wrote it, or where there is none.
     """
 
@@ -110,6 +111,7 @@ class TaskDocument:
     state: str | None = None
     lease_until: datetime | None = None
     suspended: Mapping[str, Any] | None = None
+    cancel: Mapping[str, Any] | None = None
     result: ResultPointer | None = None
     created: datetime | None = None
 
@@ -120,7 +122,7 @@ class TaskDocument:
         """Return the document that these decoded fields are."""
         run = values.get("run")
         run = run if isinstance(run, dict) else {}
-        suspended = run.get("suspended")
+        suspended, cancel = run.get("suspended"), run.get("cancel")
         return cls(
             update_time=update_time,
             status=_text(values.get("status")),
@@ -133,6 +135,7 @@ class TaskDocument:
             state=_text(run.get("state")),
             lease_until=_moment(run.get("lease_until")),
             suspended=suspended if isinstance(suspended, dict) else None,
+            cancel=cancel if isinstance(cancel, dict) else None,
             result=ResultPointer.parse(run.get("result")),
             created=created,
         )
@@ -166,6 +169,7 @@ class RunDocument:
         attempt: how many attempts it had.
         scheduled_for: the tick that it is the run of, UTC; None for one that somebody asked for.
         started, completed: when its last attempt began, and ended, UTC.
+        cancel: who wanted it to end, when and why: no attempt may follow.
     """
 
     update_time: Timestamp
@@ -175,10 +179,12 @@ class RunDocument:
     scheduled_for: datetime | None = None
     started: datetime | None = None
     completed: datetime | None = None
+    cancel: Mapping[str, Any] | None = None
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], update_time: Timestamp) -> RunDocument:
         """Return the document that these decoded fields are."""
+        cancel = values.get("cancel")
         return cls(
             update_time=update_time,
             state=_text(values.get("state")),
@@ -187,7 +193,13 @@ class RunDocument:
             scheduled_for=_moment(values.get("scheduled_for")),
             started=_moment(values.get("started")),
             completed=_moment(values.get("completed")),
+            cancel=cancel if isinstance(cancel, dict) else None,
         )
+
+
+def cancelled_by(cancel: Mapping[str, Any]) -> str:
+    """Return who cancelled a run, and why, in words."""
+    return f"cancelled by {cancel.get('by')}: {cancel.get('reason')}"
 
 
 def original_version(task: TaskDocument) -> str:

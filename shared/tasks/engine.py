@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from shared.tasks.document import TaskDocument
     from shared.tasks.publish import Publication
+    from shared.tasks.steering import Cancelled
     from shared.tasks.viewing import Looks
     from shared.tasks.watch import Findings
     from shared.tasks.work import Work
@@ -189,6 +190,15 @@ class TaskEngine:
 
         name = parse_task_name(task_name)
         steps = steering.resume(self._parts.store.documents, name, by=by, reason=reason, now=self._now())
+        return perform(steps, self._performer(name))
+
+    def cancel_run(self, task_name: TaskName | str, run_id: str, *, by: str, reason: str) -> Cancelled:
+        """Cancel a run; `shared.tasks.cancel_run` tells the rest."""
+        from shared.tasks import steering  # noqa: PLC0415  (readers steer nothing)
+
+        name = parse_task_name(task_name)
+        documents, now = self._parts.store.documents, self._now()
+        steps = steering.cancel(documents, name, run_id, by=by, reason=reason, now=now)
         return perform(steps, self._performer(name))
 
     def look(self, looks: Looks[Value]) -> Value:

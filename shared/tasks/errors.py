@@ -76,6 +76,10 @@ class RunLost(TaskError):
     """Another attempt holds the task: this one can publish nothing and should end."""
 
 
+class RunCancelled(TaskError):
+    """A person cancelled the run: it can publish nothing and should end. The text tells who, and why."""
+
+
 class DeadlineExceeded(TaskError):
     """The task ran longer than its deadline."""
 

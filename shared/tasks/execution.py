@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 from shared import logger
 from shared.tasks.attempt import Attempt
 from shared.tasks.decisions import Busy, Skip, Standing, StartDecision, Take
-from shared.tasks.errors import DeadlineExceeded, RunLost, StoreError, WriteRejected
+from shared.tasks.document import cancelled_by
+from shared.tasks.errors import DeadlineExceeded, RunCancelled, RunLost, StoreError, WriteRejected
 from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskOutcome
 from shared.tasks.performer import Performer
 from shared.tasks.publish import Publication, move_to_storage, prepare, prepare_stream, spread
-from shared.tasks.run import TaskRun
+from shared.tasks.run import Progress, TaskRun
 from shared.tasks.stream import Records
 from shared.tasks.work import Work, is_ordinary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from shared.tasks.document import TaskDocument
     from shared.tasks.parts import Parts
@@ -66,7 +67,7 @@ class Execution:
         self._began = parts.clock.monotonic()
         self._deadline = self._began + options.deadline_seconds
         self._attempt = Attempt(run, options, parts.store, parts.clock)
-        self._seen = TaskRun(run, self._deadline, parts.clock, self._attempt.record_progress)
+        self._seen = TaskRun(run, self._deadline, parts.clock, self._record_progress)
         self._work: Work[Publication] = Work(task, self._seen, self._prepared, parts.clock, parts.workers)
 
     def carry_out(self, remembered: TaskDocument | None) -> TaskOutcome:
@@ -102,6 +103,17 @@ class Execution:
     def remembered(self) -> TaskDocument | None:
         """Return S as this run left it, for the next run on this instance."""
         return self._attempt.remembered()
+
+    def _record_progress(self, progress: Progress) -> None:
+        self._attempt.record_progress(progress)
+        self._meet_cancel()
+
+    def _meet_cancel(self) -> None:
+        """Tell the task that a person cancelled its run, once the attempt has found out."""
+        cancel = self._attempt.cancel
+        if cancel is not None and not self._seen.cancelled:
+            logger.warning("run cancelled", **self._names(), by=cancel.get("by"), reason=cancel.get("reason"))
+            self._seen.mark_cancelled(cancelled_by(cancel))
 
     def _prepared(self, value: Any) -> Publication:
         """Make the task's result ready, on its thread: an upload may take as long as a task."""
@@ -148,6 +160,7 @@ class Execution:
                 logger.warning("lease not extended", **self._names(), error=error)
                 again = random.uniform(EXTEND_AGAIN_SECONDS / 2, EXTEND_AGAIN_SECONDS)  # noqa: S311  (no secret)
                 interval = min(self._options.lease_seconds / 3, again)
+            self._meet_cancel()
         if lost is not None:
             raise lost
 
@@ -207,6 +220,9 @@ class Execution:
 
     def _failed(self, error: BaseException) -> TaskOutcome:
         failure = Failure.of(error)
+        cancel = self._attempt.cancel
+        if cancel is not None and is_ordinary(error):
+            failure = _cancelled(cancel, failure)
         logger.error(
             "task failed",
             **self._names(),
@@ -222,7 +238,7 @@ class Execution:
             return self._not_recorded("failed", unwritten)
         if stands is Standing.superseded:
             return self._superseded(None)
-        return self._outcome("failed", failure.text)
+        return self._outcome("failed" if cancel is None else "cancelled", failure.text)
 
     def _superseded(self, path: str | None) -> TaskOutcome:
         """Give way: nothing of this attempt is published, and its object goes if it surely may."""
@@ -275,3 +291,11 @@ class Execution:
 
     def _outcome(self, status: OutcomeStatus, error: str | None = None) -> TaskOutcome:
         return TaskOutcome(self._run.run_id, status, self._work.task_seconds, error)
+
+
+def _cancelled(cancel: Mapping[str, Any], failure: Failure) -> Failure:
+    """Return the failure of a run that a person cancelled: whatever its task made of it, that is why."""
+    kind, message = RunCancelled.__name__, cancelled_by(cancel)
+    if failure.kind != kind:
+        message = f"{message} ({failure.text})"
+    return Failure.told(kind, message, failure.trace)

@@ -37,6 +37,11 @@ class Failure:
         """Put an exception in words; never raises, whatever the exception does."""
         return cls(_clean(type(error).__name__, 200), _clean(_said(error), MAX_MESSAGE), _trace(error))
 
+    @classmethod
+    def told(cls, kind: str, message: str, trace: str) -> Failure:
+        """Put in words what is known of a failure already."""
+        return cls(kind, _clean(message, MAX_MESSAGE), trace)
+
     @property
     def text(self) -> str:
         """Type and message, as the contract's field `error` has them: at most 1,500 characters."""

@@ -86,7 +86,7 @@ class ExecuteTaskOptions:
 
 
 OutcomeStatus: TypeAlias = Literal[
-    "completed", "failed", "duplicate", "skipped", "busy", "lost", "superseded"
+    "completed", "failed", "cancelled", "duplicate", "skipped", "busy", "lost", "superseded"
 ]
 """What can become of a call of `execute_task`; `TaskOutcome` says what each means."""
 
@@ -97,7 +97,8 @@ class TaskOutcome:
 
     Attributes:
         run_id: the run.
-        status: "completed"; "failed"; "duplicate" (this run has completed before); "skipped"
+        status: "completed"; "failed"; "cancelled" (failed, as a person wanted it to end); "duplicate"
+            (this run has completed before, or was cancelled); "skipped"
             (recorded: suspended, or another run holds the task); "busy" (an attempt of this
             very run may be alive, or a thread of the task on this instance is); "lost" (another
             attempt took the task while this one worked); "superseded" (the same, found at the

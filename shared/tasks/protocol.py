@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from shared import logger
 from shared.tasks import writes
 from shared.tasks.decisions import Skip, Standing, StartDecision, Take, decide_start, is_own, standing
-from shared.tasks.document import TaskDocument
+from shared.tasks.document import TaskDocument, cancelled_by
 from shared.tasks.errors import (
+    RunCancelled,
     RunLost,
     StoreError,
     StoreUnavailable,
@@ -28,7 +29,7 @@ from shared.tasks.steps import Commit, Pause, Read, Steps
 from shared.tasks.writes import RunEnd, RunIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 CLOCK_SKEW = timedelta(seconds=5)
 #: Tries of one extension; then the lease runs on as it was, until the next.
 EXTENSION_TRIES = 2
+#: Tries of one record of progress; then it is dropped.
+PROGRESS_TRIES = 2
 
 
 class RunProtocol:
@@ -72,6 +75,13 @@ class RunProtocol:
         self._clock = clock
         #: S as this attempt last wrote or read it while it was its own.
         self._task = TaskDocument()
+        #: H's version as this attempt last wrote it; None where it is not known.
+        self._run_version: Timestamp | None = None
+
+    @property
+    def cancel(self) -> Mapping[str, Any] | None:
+        """Who wants the run to end, when and why, as far as this attempt knows; None where nobody does."""
+        return self._task.cancel
 
     def start(self, remembered: TaskDocument | None, *, until: float) -> Steps[StartDecision]:
         """Take the task, or find out why not ("Start").
@@ -107,6 +117,7 @@ class RunProtocol:
             tries += 1
             if is_own(task, self.identity.token):  # only the answer was lost
                 self._task = task
+                self._run_version = run.update_time if run else None
                 self.number = task.attempt
                 self.started = task.started or self.started
                 return Take(task.attempt)
@@ -138,11 +149,26 @@ class RunProtocol:
         raise StoreUnavailable("the lease could not be extended: answers lost, or other writers")
 
     def record_progress(self, *, done: int, total: int | None, message: str) -> Steps[None]:
-        """Write progress to the history, unless the attempt has ended."""
-        if not self.ended:
-            now = self._clock.now()
-            record = writes.progress(self.identity, done=done, total=total, message=message, now=now)
-            yield Commit(record, self._seconds)
+        """Write progress to the history, unless the attempt has ended.
+
+        Where somebody else wrote there, S is read, and a cancel met. The next extension finds out
+        whether the run is lost.
+        """
+        for _ in range(PROGRESS_TRIES):
+            if self.ended:
+                return
+            now, on = self._clock.now(), self._run_version
+            record = writes.progress(self.identity, on, done=done, total=total, message=message, now=now)
+            try:
+                self._run_version = yield Commit(record, self._seconds)
+            except WriteRefused:
+                task, run = yield Read(self.identity.run_id, self._seconds)
+                if run is None or not is_own(task, self.identity.token):
+                    return
+                self._task = task
+                self._run_version = run.update_time
+            else:
+                return
 
     def complete(
         self,
@@ -166,6 +192,7 @@ class RunProtocol:
             done where it is published, superseded where another attempt holds the task.
 
         Raises:
+            RunCancelled: a person cancelled the run: nothing is published.
             WriteRejected: Firestore can't hold this result.
             StoreError: Firestore did not answer until then.
         """
@@ -222,6 +249,8 @@ class RunProtocol:
             return False
         self.number = take.attempt
         self.started = now
+        # What one commit writes gets one time. Where it did not, the first progress is refused, and reads.
+        self._run_version = version
         self._task = replace(
             task,
             update_time=version,
@@ -231,6 +260,7 @@ class RunProtocol:
             token=self.identity.token,
             state=TaskStatus.running.value,
             lease_until=until,
+            cancel=None,
             result=task.result if keep else None,
         )
         return True
@@ -261,6 +291,8 @@ class RunProtocol:
         """Commit the attempt's end, deciding again whenever it is not known to be applied."""
         tries = 0
         while True:
+            if goal is TaskStatus.completed and self.cancel is not None:
+                raise RunCancelled(cancelled_by(self.cancel))
             try:
                 version = yield Commit(build(self._version(), self._task.is_suspended), self._seconds)
             except (WriteRejected, WriteDenied):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared import logger
-from shared.tasks.errors import DeadlineExceeded, ResultNotStorable, RunLost
+from shared.tasks.errors import DeadlineExceeded, ResultNotStorable, RunCancelled, RunLost
 from shared.tasks.results import kind_of, normalise
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class TaskRun:
         self._clock = clock
         self._record = record
         self._lost = threading.Event()
+        self._cancelled: str | None = None
         self._recorded_at: float | None = None
         self._tells = False
 
@@ -65,15 +66,26 @@ class TaskRun:
         """Whether another attempt holds the task: whatever this one returns is not published."""
         return self._lost.is_set()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether a person cancelled the run: whatever it returns is not published.
+
+        It is known here within a second of a call of `progress`, else within a third of the lease.
+        """
+        return self._cancelled is not None
+
     def check(self) -> None:
         """Do nothing while it makes sense to go on. Call it between two steps of a long task.
 
         Raises:
             RunLost: another attempt holds the task.
+            RunCancelled: a person cancelled the run.
             DeadlineExceeded: the deadline has passed.
         """
         if self.lost:
             raise RunLost(f"{self.run_id} lost its lease: stop, nothing it returns is published")
+        if self._cancelled is not None:
+            raise RunCancelled(self._cancelled)
         if self.remaining() <= 0:
             raise DeadlineExceeded(f"{self.run_id} is past its deadline: stop")
 
@@ -90,12 +102,13 @@ class TaskRun:
 
         Raises:
             RunLost: another attempt holds the task.
+            RunCancelled: a person cancelled the run.
             DeadlineExceeded: the deadline has passed.
         """
         self.check()
         self._tells = True
         if self._is_due():
-            self._record(Progress(done, total, message))
+            self._tell(Progress(done, total, message))
 
     def stream_progress(self, records: int, size: int) -> None:
         """Tell how much of a result was yielded, unless the task itself tells how far it is.
@@ -106,13 +119,19 @@ class TaskRun:
 
         Raises:
             RunLost: another attempt holds the task.
+            RunCancelled: a person cancelled the run.
             DeadlineExceeded: the deadline has passed.
         """
         self.check()
         if self._recorded_at is None:
             self._recorded_at = self._clock.monotonic()  # a short stream has nothing to tell
         elif not self._tells and self._is_due():
-            self._record(Progress(records, None, f"{size} bytes"))
+            self._tell(Progress(records, None, f"{size} bytes"))
+
+    def _tell(self, progress: Progress) -> None:
+        self._record(progress)
+        if self.cancelled:  # as the record found out
+            self.check()
 
     def _is_due(self) -> bool:
         now = self._clock.monotonic()
@@ -140,6 +159,14 @@ class TaskRun:
             reason = said.misfit or f"{len(said.encoded)} bytes"
             raise ResultNotStorable(f"summary: {reason}; {MAX_SUMMARY_BYTES} bytes at most, as in a document")
         self.summary = said.value["result"]["summary"]
+
+    def mark_cancelled(self, by: str) -> None:
+        """Tell the task, at its next look, that a person wants it to end.
+
+        Args:
+            by: who, and why, in words.
+        """
+        self._cancelled = by
 
     def mark_lost(self) -> None:
         """Tell the task, at its next look, that it works in vain."""

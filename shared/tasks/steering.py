@@ -1,4 +1,4 @@
-"""Suspending and resuming a task: a person's hand on the schedule.
+"""Suspending and resuming a task, cancelling a run: a person's hand on what tasks do.
 
 A suspended task's ticks are skipped, and say so. A run at work finishes and publishes; its
 status goes on saying suspended until somebody resumes the task.
@@ -6,14 +6,16 @@ status goes on saying suspended until somebody resumes the task.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from shared.tasks import writes
 from shared.tasks.errors import InvalidOptions, StoreUnavailable, WriteRefused, WriteUnknown
+from shared.tasks.names import TaskStatus
 from shared.tasks.steps import Commit, Pause, Read, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from shared.tasks.document import TaskDocument
@@ -23,6 +25,17 @@ if TYPE_CHECKING:
 STEERING_TRIES = 8
 #: Characters of who, and of why.
 MAX_TEXT = 500
+
+
+class Cancelled(Enum):
+    """What became of the wish that a run ends."""
+
+    cancelling = "cancelling"
+    """It is at work, and will meet it."""
+    ended = "ended"
+    """It had ended before."""
+    unknown = "unknown"
+    """There is no such run."""
 
 
 def suspend(documents: str, name: TaskName, *, by: str, reason: str, now: datetime) -> Steps[bool]:
@@ -48,8 +61,7 @@ def suspend(documents: str, name: TaskName, *, by: str, reason: str, now: dateti
         return writes.suspend(documents, name, task, by=by, reason=reason, now=now)
 
     def is_this(task: TaskDocument) -> bool:
-        found = task.suspended
-        return isinstance(found, dict) and (found.get("by"), found.get("at")) == (by, now)
+        return task.suspended is not None and _is_by(task.suspended, by, now)
 
     return (yield from _change(name, write, is_this, suspended=True))
 
@@ -66,6 +78,49 @@ def resume(documents: str, name: TaskName, *, by: str, reason: str, now: datetim
         return writes.resume(documents, name, task, by=by, reason=reason, now=now)
 
     return (yield from _change(name, write, lambda _: True, suspended=False))
+
+
+def cancel(
+    documents: str, name: TaskName, run_id: str, *, by: str, reason: str, now: datetime
+) -> Steps[Cancelled]:
+    """Ask a run to end; its task meets that at its next progress, or extension of its lease.
+
+    What it returns then is not published. A run that has published is not touched, and no other
+    run than this one: the write is conditional on the status that it was read in.
+
+    Args:
+        documents: the database's root.
+        name: the task.
+        run_id: the run.
+        by: who cancels it.
+        reason: why.
+        now: UTC.
+
+    Returns:
+        `cancelling` where it is asked to end, by this or before; `ended` where it had; `unknown`.
+
+    Raises:
+        InvalidOptions: nobody, or no reason, is named.
+        StoreError: Firestore did not answer, or others wrote each time.
+    """
+    _check(by, reason)
+    for tries in range(STEERING_TRIES):
+        task, run = yield Read(run_id)
+        if run is None and task.run_id != run_id:
+            return Cancelled.unknown
+        if run is not None and run.cancel is not None and _is_by(run.cancel, by, now):
+            return Cancelled.cancelling  # this, whose answer was lost
+        if task.run_id != run_id or task.state != TaskStatus.running:
+            return Cancelled.ended
+        if task.cancel is not None:
+            return Cancelled.cancelling
+        try:
+            yield Commit(writes.cancel(documents, name, task, by=by, reason=reason, now=now))
+        except (WriteRefused, WriteUnknown):
+            yield Pause(tries)
+        else:
+            return Cancelled.cancelling
+    raise StoreUnavailable(f"{run_id} could not be cancelled: others wrote each time, try again")
 
 
 def _change(
@@ -97,6 +152,11 @@ def _change(
             return True
     wanted = "suspended" if suspended else "resumed"
     raise StoreUnavailable(f"{name.value} could not be {wanted}: others wrote each time, try again")
+
+
+def _is_by(said: Mapping[str, Any], by: str, now: datetime) -> bool:
+    """Tell whether it was this change that was recorded."""
+    return (said.get("by"), said.get("at")) == (by, now)
 
 
 def _check(by: str, reason: str) -> None:

@@ -36,6 +36,7 @@ RECORD_MASK = (
     "detail",
     "by",
     "holder",
+    "cancel",
     "progress",
     "result.version",
     "result.saved_in",
@@ -150,6 +151,11 @@ class TaskView:
         return Said.parse(self.document.suspended) or Said("", "", self.document.timestamp)
 
     @property
+    def cancel(self) -> Said | None:
+        """Who wants the run at work to end."""
+        return Said.parse(self.document.cancel)
+
+    @property
     def is_at_work(self) -> bool:
         """Whether a run of this engine says running."""
         return self.document.run_id is not None and self.state == TaskStatus.running
@@ -177,8 +183,8 @@ class RunRecord:
         duration_seconds: of the task's own work.
         attempt: its last one's number.
         error: type and message, and traceback where that was asked for.
-        reason: of a skip or a change; of an incident, what is known.
-        by: who made the change.
+        reason: of a skip or a change, or why the run was cancelled; of an incident, what is known.
+        by: who made the change, or cancelled the run.
         holder: the run that is meant: who held the task, for a skip; of an incident, the run concerned.
         progress: how far it was.
         result: what it published.
@@ -210,6 +216,7 @@ class RunRecord:
         def moment(name: str) -> datetime | None:
             return value if isinstance(value := values.get(name), datetime) else None
 
+        cancel = Said.parse(values.get("cancel"))
         attempt, duration = values.get("attempt"), values.get("duration_ms")
         holder = text("holder") or (text("run_id") if text("detail") is not None else None)
         return cls(
@@ -223,8 +230,8 @@ class RunRecord:
             duration_seconds=duration / 1000 if isinstance(duration, int | float) else None,
             attempt=attempt if isinstance(attempt, int) else None,
             error=_texts(values.get("error")),
-            reason=text("reason") or text("detail"),
-            by=text("by"),
+            reason=text("reason") or text("detail") or (cancel.reason if cancel else None),
+            by=text("by") or (cancel.by if cancel else None),
             holder=holder,
             progress=RunProgress.parse(values.get("progress")),
             result=ResultPointer.parse(values.get("result")),

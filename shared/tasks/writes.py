@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from google.cloud.firestore_v1.types import write as _write
 
 from shared.tasks.codec import encode_fields
-from shared.tasks.document import SAVED_BY_CONTRACT, ResultPointer, TaskDocument, original_version
+from shared.tasks.document import (
+    SAVED_BY_CONTRACT,
+    ResultPointer,
+    TaskDocument,
+    cancelled_by,
+    original_version,
+)
 from shared.tasks.names import TaskName, TaskStatus, history_name, status_name
 
 if TYPE_CHECKING:
@@ -131,7 +137,9 @@ def start(
     }
     mask = None
     if task.exists and keep_last_result:
-        mask = [*(name for name in status if name != "run"), "completed", *(f"run.{key}" for key in head)]
+        # A cancel was of the last run alone.
+        ended = ("completed", "run.cancel")
+        mask = [*(name for name in status if name != "run"), *ended, *(f"run.{key}" for key in head)]
     history = {
         **_history_identity(run),
         "state": TaskStatus.running.value,
@@ -256,12 +264,14 @@ def fail_dead(documents: str, name: TaskName, task: TaskDocument, *, now: dateti
         task: S as it was read: the dead run's.
         now: UTC.
     """
-    reason = "its process died: no sign of life since its lease expired"
+    kind, reason = "LeaseExpired", "its process died: no sign of life since its lease expired"
+    if task.cancel is not None:
+        kind, reason = "RunCancelled", f"{cancelled_by(task.cancel)} ({reason})"
     status = {
         "status": TaskStatus.failed.value,
         "completed": now,
         "timestamp": now,
-        "error": f"LeaseExpired: {reason}",
+        "error": f"{kind}: {reason}",
         "run": {"state": TaskStatus.failed.value},
     }
     mask = ["completed", "timestamp", "error", "run.state", "run.lease_until"]
@@ -269,7 +279,7 @@ def fail_dead(documents: str, name: TaskName, task: TaskDocument, *, now: dateti
         mask.append("status")
     writes = [_write_to(status_name(documents, name), status, mask=mask, on=task.update_time)]
     if task.run_id is not None:
-        writes.append(_close(history_name(documents, name, task.run_id), "LeaseExpired", reason, now))
+        writes.append(_close(history_name(documents, name, task.run_id), kind, reason, now))
     return writes
 
 
@@ -294,7 +304,7 @@ def suspend(
     named = status_name(documents, name)
     return [
         _write_to(named, status, mask=mask, on=task.update_time, create=not task.exists),
-        _change(documents, name, "suspended", by, reason, now),
+        change(documents, name, "suspended", by=by, reason=reason, now=now),
     ]
 
 
@@ -318,7 +328,7 @@ def resume(
     status = {"status": state, "timestamp": now}
     return [
         _write_to(status_name(documents, name), status, mask=mask, on=task.update_time),
-        _change(documents, name, "resumed", by, reason, now),
+        change(documents, name, "resumed", by=by, reason=reason, now=now),
     ]
 
 
@@ -331,14 +341,55 @@ def incident(
     return [_write_to(history_name(documents, name, incident_id), record, create=True)]
 
 
-def progress(run: RunIdentity, *, done: int, total: int | None, message: str, now: datetime) -> list[Any]:
-    """Record progress, in H alone: on S it would move the fence and wake every reader."""
+def cancel(
+    documents: str, name: TaskName, task: TaskDocument, *, by: str, reason: str, now: datetime
+) -> list[Any]:
+    """Ask the run at work to end, on the version read. Its history says so at once: nobody begins it anew.
+
+    Args:
+        documents: the database's root.
+        name: the task.
+        task: S as it was read: a run of this engine is at work.
+        by: who cancels it.
+        reason: why.
+        now: UTC.
+    """
+    run_id, said = task.run_id or "", {"cancel": {"by": by, "reason": reason, "at": now}}
+    return [
+        _write_to(status_name(documents, name), {"run": said}, mask=["run.cancel"], on=task.update_time),
+        _write_to(history_name(documents, name, run_id), said, mask=["cancel"]),
+        change(documents, name, "cancelling", by=by, reason=reason, now=now, holder=run_id),
+    ]
+
+
+def progress(
+    run: RunIdentity, on: Timestamp | None, *, done: int, total: int | None, message: str, now: datetime
+) -> list[Any]:
+    """Record progress, in H alone: on S it would move the fence and wake every reader.
+
+    Args:
+        run: the attempt.
+        on: H's version, as the attempt last wrote it: somebody else's write is noticed. None: whichever.
+        done: steps done.
+        total: steps in all.
+        message: what it does.
+        now: UTC.
+    """
     fields = {"progress": {"done": done, "total": total, "message": message, "at": now}}
-    return [_write_to(run.history_name, fields, mask=["progress"], must_exist=True)]
+    return [_write_to(run.history_name, fields, mask=["progress"], on=on, must_exist=True)]
 
 
-def _change(documents: str, name: TaskName, state: str, by: str, reason: str, now: datetime) -> Any:
-    """Record who changed what, when and why; the same change sent twice is one."""
+def change(
+    documents: str,
+    name: TaskName,
+    state: str,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    holder: str | None = None,
+) -> Any:
+    """Record who changed what, when and why, and which run is meant; the same change sent twice is one."""
     record = {
         "task": name.value,
         "state": state,
@@ -347,6 +398,7 @@ def _change(documents: str, name: TaskName, state: str, by: str, reason: str, no
         "started": now,
         "completed": now,
         "expire_at": now + HISTORY_RETENTION,
+        **({} if holder is None else {"holder": holder}),
     }
     return _write_to(history_name(documents, name, f"{run_id_of(now)}.{state}"), record)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from emulators.environment import Addresses
 from emulators.errors import StackError
 from emulators.storage import FAKE_GCS, OFFICIAL, choose_storage
-from shared.tasks import TaskOutcome
+from shared.tasks import TaskOutcome, TaskRun
 from tests.engine.world import TASK
 from tests.faults.faulty import Fault, Faulty, HastyClock, engine_behind
 
@@ -27,6 +27,7 @@ class Way:
         fails: whether its task raises.
         warm: whether its instance ran the task last, at a tick of its own.
         extends: whether its lease is extended, once.
+        tells: whether its task tells how far it is.
         streams: whether its task yields its records: one call begins the upload, another sends it.
     """
 
@@ -35,6 +36,7 @@ class Way:
     fails: bool = False
     warm: bool = False
     extends: bool = False
+    tells: bool = False
     streams: bool = False
 
 
@@ -55,6 +57,7 @@ WAYS = {
     "db, the task fails": Way(3, fails=True),
     "db, warm": Way(2, warm=True),
     "db, the lease is extended": Way(4, extends=True),
+    "db, with progress": Way(4, tells=True),
     "none": Way(3, save_in="none"),
     "storage": Way(STORED[storage_server()], save_in="storage"),
     "stream": Way(STORED[storage_server()] + 1, save_in="storage", streams=True),
@@ -99,7 +102,9 @@ def carry_out(
     faulty = Faulty(Fault(0))
     engine = engine_behind(faulty, clock, document_seconds=document_seconds, object_seconds=object_seconds)
 
-    def task() -> list[str] | Iterator[str]:
+    def task(run: TaskRun) -> list[str] | Iterator[str]:
+        if way.tells:
+            run.progress(1)
         if isinstance(clock, TellingClock):
             assert clock.again.wait(30), "the extension did not come to an end"
         if way.fails:

@@ -3,11 +3,22 @@
 from typing import TypeAlias
 
 from tests.model.explore import Bounds
-from tests.model.processes import contract_reader, delivery, instance, operator, original, reader, watchdog
+from tests.model.processes import (
+    canceller,
+    contract_reader,
+    delivery,
+    instance,
+    operator,
+    original,
+    reader,
+    watchdog,
+)
 from tests.model.standing import Script
 
 ALL = ("complete", "fail", "extend")
 END = ("complete", "fail")
+#: What the task of a run does that may be cancelled meanwhile.
+CANCELLED = ("complete", "fail", "extend", "progress")
 
 Configuration: TypeAlias = tuple[tuple[Script, ...], Bounds]
 
@@ -25,6 +36,22 @@ SMALL: dict[str, Configuration] = {
     ),
     "two ticks, watched": ((delivery("a", "t1"), delivery("b", "t2"), watchdog()), Bounds(1)),
     "suspended and resumed": ((delivery("a", "t1"), operator("suspend"), operator("resume")), Bounds(0, 1)),
+    "a run is cancelled": (
+        (delivery("a", "t1", "storage", CANCELLED), canceller("a"), reader(reads=2)),
+        Bounds(0, 1),
+    ),
+    "one of two ticks is cancelled": (
+        (delivery("a", "t1", may=CANCELLED), delivery("b", "t2"), canceller("a")),
+        Bounds(1),
+    ),
+    "a cancelled tick is delivered again": (
+        (delivery("a", "t1"), delivery("a", "t2"), canceller("a")),
+        Bounds(1, 0, 1),
+    ),
+    "a warm instance, cancelled": (
+        (instance(("a", "t1"), ("b", "t2")), canceller("a"), canceller("b")),
+        Bounds(0, 1),
+    ),
     "TTL": ((delivery("a", "t1", "storage"), delivery("b", "t2", "db", ("fail",))), Bounds(1, 1, 0, 1)),
     "a warm instance": (
         (instance(("a", "t1"), ("b", "t2"), may=END), delivery("b", "t3")),
@@ -97,6 +124,14 @@ LARGE: dict[str, Configuration] = {
     "two ticks, watched, a death": ((delivery("a", "t1"), delivery("b", "t2"), watchdog()), Bounds(2, 0, 1)),
     "one tick twice, watched, a fault": (
         (delivery("a", "t1"), delivery("a", "t2"), watchdog()),
+        Bounds(1, 1),
+    ),
+    "a cancelled run, watched": (
+        (delivery("a", "t1", "storage", CANCELLED), delivery("a", "t2"), canceller("a"), watchdog()),
+        Bounds(1),
+    ),
+    "cancelled and suspended": (
+        (delivery("a", "t1", may=CANCELLED), delivery("b", "t2"), canceller("a"), operator("suspend")),
         Bounds(1, 1),
     ),
     "suspended at work": (

@@ -12,6 +12,7 @@ from tests.model.invariants import (
     Objects,
     Violation,
     check_answer,
+    check_cancel_told,
     check_commit,
     check_got,
     check_mirror,
@@ -20,7 +21,7 @@ from tests.model.invariants import (
 )
 from tests.model.memory_store import Documents, Stored, documents_of, fields_of
 from tests.model.processes import watchdog
-from tests.model.requests import Again, Answer, Choose, Ended, Got, GotByContract
+from tests.model.requests import Again, Answer, CancelTold, Choose, Ended, Got, GotByContract
 from tests.model.servers import on_storage, read
 from tests.model.standing import Event, Place, Script, after, begun
 
@@ -232,7 +233,7 @@ class Model:
     def _moved(self, state: State, index: int, place: Place, answer: Event) -> State:
         """The process is answered, and goes on until it asks for something again."""
         following = after(place, answer, state.step)
-        while isinstance(following.request, Answer | Got | GotByContract):
+        while isinstance(following.request, Answer | CancelTold | Got | GotByContract):
             state = self._told(state, index, following)
             following = after(following, ("value", None), state.step)
         return self._put(state, index, OVER if isinstance(following.request, Ended) else following)
@@ -248,6 +249,9 @@ class Model:
                 if told.run_id in state.succeeded:
                     raise Violation(f"two attempts of {told.run_id} succeeded")
                 return state._replace(succeeded=tuple(sorted((*state.succeeded, told.run_id))))
+        elif isinstance(told, CancelTold):
+            if state.removals == self.bounds.removals:
+                check_cancel_told(told, state.documents)
         else:
             untroubled = state.faults == self.bounds.faults
             check_got(told, place.script, known, untroubled=untroubled)

@@ -9,10 +9,11 @@ from shared.tasks.decisions import living_holder
 from shared.tasks.document import SAVED_BY_CONTRACT
 from shared.tasks.names import contract_object, history_name, status_name
 from shared.tasks.protocol import CLOCK_SKEW
+from shared.tasks.steering import Cancelled
 from shared.tasks.writes import skip_id
 from tests.model.memory_store import Documents, fields_of, run_document, task_document
 from tests.model.processes import DEADLINE, DOCUMENTS, NOTHING, TASK
-from tests.model.requests import Answer, Got, GotByContract
+from tests.model.requests import Answer, CancelTold, Got, GotByContract
 from tests.model.standing import Script, at
 
 STATUS = status_name(DOCUMENTS, TASK)
@@ -108,12 +109,40 @@ def check_answer(answer: Answer, script: Script, documents: Documents, known: Fa
     run = run_document(documents.get(f"{HISTORY}{answer.run_id}"))
     if run is not None and run.state == "completed":
         return
+    if run is not None and run.cancel is not None and answer.outcome in {"cancelled", "duplicate"}:
+        return
     if answer.outcome != "skipped":
         raise Violation(f"{said}, and its run is not completed")
     if documents.get(f"{HISTORY}{skip_id(answer.run_id)}") is None:
         raise Violation(f"{said}, and no record says so")
     if not known - {("in its way", answer.run_id)}:  # its own attempt may be dead: that is no reason to skip
         raise Violation(f"{said}, and nothing was in its way")
+
+
+def check_cancel_told(told: CancelTold, documents: Documents) -> None:
+    """Whoever is told that a run will end can rely on that: it is written where nobody begins it anew."""
+    run = run_document(documents.get(f"{HISTORY}{told.run_id}"))
+    if told.became is Cancelled.cancelling and run is not None and run.cancel is None:
+        raise Violation(f"a person was told that {told.run_id} will end, and nothing says so")
+
+
+def _check_cancel(before: Documents, after: Documents, script: Script) -> None:
+    old, new = task_document(before.get(STATUS)), task_document(after.get(STATUS))
+    hit = {new.run_id} if new.cancel is not None and old.cancel is None else set()
+    for key, stored in after.stored:
+        was, run = run_document(before.get(key)), run_document(stored)
+        run_id = key.removeprefix(HISTORY)
+        if was is not None and was.cancel is not None:
+            if run is None or run.cancel is None or run.token != was.token:
+                raise Violation(f"{run_id} was begun anew, and a person had cancelled it")
+            if run.state == "completed":
+                raise Violation(f"{run_id} was published although a person was told that it will end")
+        elif run is not None and run.cancel is not None:
+            hit.add(run_id)
+    if hit and (hit, old.state) != ({script.name.removeprefix("cancel ")}, "running"):
+        raise Violation(f"{script.name} cancelled {hit}, which is not the run that it names")
+    if new.cancel is not None and old.token != new.token:
+        raise Violation(f"a cancel hits {new.run_id}, which nobody cancelled")
 
 
 def check_commit(before: Documents, after: Documents, objects: Objects, script: Script) -> None:
@@ -124,6 +153,7 @@ def check_commit(before: Documents, after: Documents, objects: Objects, script: 
         if old.suspended is not None and not suspended and script.name != "resume":
             raise Violation(f"{script.name} undid a suspension")
         _check_result(before, after, objects, script)
+        _check_cancel(before, after, script)
     for key, stored in before.stored:
         ended, run = run_document(stored), run_document(after.get(key))
         is_final = key.startswith(HISTORY) and ended is not None and ended.state == "completed"

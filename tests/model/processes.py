@@ -16,17 +16,17 @@ from shared.tasks import ExecuteTaskOptions, ResultUnavailable, TaskName, TaskSp
 from shared.tasks.codec import encode_fields
 from shared.tasks.decisions import Busy, Duplicate, Skip, Standing, Take
 from shared.tasks.document import ResultPointer, TaskDocument
-from shared.tasks.errors import RunLost, StoreError
+from shared.tasks.errors import RunCancelled, RunLost, StoreError
 from shared.tasks.failure import Failure
 from shared.tasks.mirror import mend_mirror
 from shared.tasks.names import NO_DATA, contract_object, run_object, status_name
 from shared.tasks.protocol import RunProtocol
 from shared.tasks.reading import FoundResult, is_present, read_result
-from shared.tasks.steering import resume, suspend
+from shared.tasks.steering import cancel, resume, suspend
 from shared.tasks.steps import Commit, ReadContent, ReadResult
 from shared.tasks.watch import Findings, watch
 from shared.tasks.writes import RunIdentity
-from tests.model.requests import Again, Answer, Choose, Got, GotByContract, Remove, Upload
+from tests.model.requests import Again, Answer, CancelTold, Choose, Got, GotByContract, Remove, Upload
 from tests.model.standing import STEP, ModelClock, Script, Steps
 
 TASK = TaskName.collect_charge_cdrs
@@ -36,6 +36,9 @@ OPTIONS = ExecuteTaskOptions(lease_seconds=60)
 DEADLINE = 2 * STEP
 #: What a reader has where there is no result.
 NOTHING = "[]"
+
+#: What a task does between its start and its end.
+BETWEEN = ("extend", "progress")
 
 _NOT_TAKEN = {Duplicate: "duplicate", Skip: "skipped", Busy: "busy"}
 
@@ -53,7 +56,7 @@ def delivery(
         tick: the run.
         token: the attempt's fence, and with the tick its name.
         save_in: where its result goes.
-        may: what its task may do: complete, fail, extend (the lease, before it does either).
+        may: what its task may do: complete, fail; extend (the lease) or progress, before it does either.
         after: whose end it waits for.
     """
     return instance((tick, token), save_in=save_in, may=may, after=after)
@@ -97,13 +100,26 @@ def _deliver(
 
 def _work(protocol: RunProtocol, save_in: str, may: tuple[str, ...]) -> Steps:
     chosen = yield Choose(may)
-    if chosen == "extend":
-        yield from protocol.extend()
-        chosen = yield Choose(tuple(each for each in may if each != "extend"))
+    if chosen in BETWEEN:
+        if chosen == "extend":
+            yield from protocol.extend()
+        else:
+            yield from protocol.record_progress(done=1, total=None, message="")
+        if protocol.cancel is not None:  # as the task is told at its next look
+            return (yield from _fail(protocol))
+        chosen = yield Choose(tuple(each for each in may if each not in BETWEEN))
     if chosen == "fail":
-        stands = yield from protocol.fail(Failure("E", "failed"), seconds=0, until=1)
-        return "failed" if stands is Standing.done else "superseded"
-    return (yield from _publish(protocol, save_in))
+        return (yield from _fail(protocol))
+    try:
+        return (yield from _publish(protocol, save_in))
+    except RunCancelled:
+        return (yield from _fail(protocol))
+
+
+def _fail(protocol: RunProtocol) -> Steps:
+    ended = "failed" if protocol.cancel is None else "cancelled"
+    stands = yield from protocol.fail(Failure("E", ended), seconds=0, until=1)
+    return ended if stands is Standing.done else "superseded"
 
 
 def _publish(protocol: RunProtocol, save_in: str) -> Steps:
@@ -149,6 +165,17 @@ def operator(does: str) -> Script:
             yield from change(DOCUMENTS, TASK, by="p", reason="r", now=clock.now())
 
     return Script(does, body, "operator")
+
+
+def canceller(run_id: str) -> Script:
+    """A person who cancels a run, and tells what became of that."""
+
+    def body(clock: ModelClock) -> Steps:
+        with suppress(StoreError):
+            became = yield from cancel(DOCUMENTS, TASK, run_id, by="p", reason="r", now=clock.now())
+            yield CancelTold(run_id, became)
+
+    return Script(f"cancel {run_id}", body, "operator")
 
 
 def reader(name: str = "reader", reads: int = 1) -> Script:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from shared.tasks.reading import FoundResult
+from shared.tasks.steering import Cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,14 @@ class GotByContract:
     """Tell what a reader got that knows only the contract."""
 
     content: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTold:
+    """Tell what a person was told who cancelled a run."""
+
+    run_id: str
+    became: Cancelled
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -286,6 +287,52 @@ def ending_without_a_look_at_the_suspension(patch: Patch) -> None:
         )
 
 
+def a_start_keeps_the_cancel(patch: Patch) -> None:
+    """The cancel of the last run is still there when the next one begins."""
+    start = writes.start
+
+    def starts(*what: Any, **how: Any) -> Any:
+        status, *others = start(*what, **how)
+        if "run.cancel" in status.update_mask.field_paths:
+            status.update_mask.field_paths.remove("run.cancel")
+        return [status, *others]
+
+    patch.setattr(writes, "start", starts)
+
+
+def publishing_what_is_cancelled(patch: Patch) -> None:
+    """A run that has done its work publishes, whoever was told that it will not."""
+    patch.setattr(RunProtocol, "cancel", None)
+
+
+def beginning_anew_what_is_cancelled(patch: Patch) -> None:
+    """A cancelled run has failed, and is tried again as any other."""
+    decide = decisions.decide_start
+
+    def decides(task: Any, run: Any, **how: Any) -> Any:
+        return decide(task, replace(run, cancel=None) if run else None, **how)
+
+    patch.setattr(protocol, "decide_start", decides)
+
+
+def cancelling_whatever_is_at_work(patch: Patch) -> None:
+    """A cancel is written whatever S says by then."""
+    cancel = writes.cancel
+
+    def unconditional(*what: Any, **how: Any) -> Any:
+        commit = cancel(*what, **how)
+        commit[0].ClearField("current_document")
+        return commit
+
+    patch.setattr(writes, "cancel", unconditional)
+
+
+def cancelling_in_the_status_alone(patch: Patch) -> None:
+    """The run's own history does not say that it was cancelled."""
+    cancel = writes.cancel
+    patch.setattr(writes, "cancel", lambda *what, **how: cancel(*what, **how)[::2])
+
+
 OWN = "a run is its own by token and state"
 MEMORY = "memory may lead only to a commit"
 ANSWERS = "2xx only for what is dealt with for good"
@@ -297,6 +344,8 @@ READING = "an object at the contract's path with a version is not the original's
 TOGETHER = "an answer and its version come from one read of S; a missing object is never no data"
 CONDITIONS = "every write is conditional, completed is final, a suspension stays"
 REPLACED = "a result is replaced, never taken away"
+
+CANCEL = "a cancel hits the run that it names; that publishes nothing, and is not begun anew"
 
 #: Rule, how it is left out, the configuration that finds it, and what breaks.
 LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
@@ -331,6 +380,11 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
     (CONDITIONS, without_conditions, "two ticks, watched", "was completed, and is not final"),
     (CONDITIONS, running_what_is_completed, "one tick delivered twice, a death", "and is not final"),
     (CONDITIONS, ending_without_a_look_at_the_suspension, "suspended and resumed", "undid a suspension"),
+    (CANCEL, a_start_keeps_the_cancel, "one of two ticks is cancelled", "a cancel hits b"),
+    (CANCEL, publishing_what_is_cancelled, "a run is cancelled", "a was published although"),
+    (CANCEL, beginning_anew_what_is_cancelled, "a cancelled tick is delivered again", "a was begun anew"),
+    (CANCEL, cancelling_whatever_is_at_work, "a warm instance, cancelled", "not the run that it names"),
+    (CANCEL, cancelling_in_the_status_alone, "a run is cancelled", "and nothing says so"),
     (REPLACED, as_the_contract_literally_says, "two ticks", "a result turned into nothing"),
 ]
 
