@@ -9,8 +9,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 import main
-from functions import REGION
 from functions.delivery import MIN_BACKOFF_SECONDS, RETRY_COUNT, TIMEOUT_MARGIN_SECONDS
+from shared.settings import REGION
 from shared.tasks.specs import registered
 
 if TYPE_CHECKING:

@@ -22,10 +22,14 @@ from functions.rate_limit import RateLimit
 from shared import firebase, logger, settings, tasks
 from shared.tasks import (
     InvalidOptions,
+    JobMissing,
+    NotScheduled,
     ResultTooLarge,
     ResultUnavailable,
+    SchedulerUnavailable,
     StoreUnavailable,
     TaskError,
+    TaskSuspended,
     UnknownTask,
 )
 
@@ -219,6 +223,14 @@ def _call(function: Callable[[CallableRequest[Any]], Any], request: CallableRequ
         raise _handed_off(error) from error
     except InvalidOptions as error:  # its text is for whoever chose them
         raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, str(error)) from error
+    except (TaskSuspended, NotScheduled, JobMissing) as error:
+        raise HttpsError(FunctionsErrorCode.FAILED_PRECONDITION, str(error)) from error
+    except SchedulerUnavailable as error:
+        logger.error("scheduler unavailable", function=function.__name__, error=error)
+        raise HttpsError(
+            FunctionsErrorCode.UNAVAILABLE,
+            "Cloud Scheduler did not answer: the change may be half done; call again to complete it",
+        ) from error
     except StoreUnavailable as error:
         logger.error("firestore unavailable", function=function.__name__, error=error, cause=error.__cause__)
         raise HttpsError(FunctionsErrorCode.UNAVAILABLE, "Firestore did not answer; try again") from error

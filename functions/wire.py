@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shared.tasks import Position, next_tick, spec_of
+from shared.tasks import spec_of
+from shared.tasks.desk import Position, next_tick, problem_of, view_tasks
 
 if TYPE_CHECKING:
     from functions.callers import Caller
-    from shared.tasks import RunProgress, RunRecord, Said, TaskView
+    from shared.tasks import TaskName
+    from shared.tasks.desk import RunProgress, RunRecord, Said, TaskView
 
 
 def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, Any]:
@@ -49,17 +51,27 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "run": _run_at_work(task),
         "suspended": _said(task.suspended),
         "result": _last_good(task, readable=readable),
-        "problem": None,
+        "problem": _problem(task),
     }
 
 
-def run_fields(record: RunRecord, *, summary: bool = False) -> dict[str, Any]:
+def task_now(name: TaskName, caller: Caller) -> dict[str, Any]:
+    """Return a task as it stands now, read anew."""
+    (task,) = view_tasks((name,))
+    return task_fields(task, caller, now=datetime.now(UTC))
+
+
+def run_fields(record: RunRecord, *, trace: bool = False, summary: bool = False) -> dict[str, Any]:
     """Return a document of the history.
 
     Args:
         record: what was seen.
+        trace: whether an error is told with its traceback.
         summary: whether what it says beside its result is told, too.
     """
+    error = record.error
+    if error is not None and not trace:
+        error = {name: text for name, text in error.items() if name != "traceback"}
     result = record.result
     published = None
     if result is not None:
@@ -75,7 +87,7 @@ def run_fields(record: RunRecord, *, summary: bool = False) -> dict[str, Any]:
         "completed": time_text(record.completed),
         "duration_seconds": record.duration_seconds,
         "attempt": record.attempt,
-        "error": record.error,
+        "error": error,
         "reason": record.reason,
         "by": record.by,
         "holder": record.holder,
@@ -115,6 +127,11 @@ def position_of(cursor: str) -> Position | None:
 def is_record_id(text: str) -> bool:
     """Tell whether a document of the history can have this id."""
     return 0 < len(text) <= 200 and text.isprintable() and "/" not in text and text.strip(".") != ""
+
+
+def _problem(task: TaskView) -> str | None:
+    job = task.problem
+    return None if job is None else problem_of(found_job=job.get("found"), wanted=job.get("wanted"))
 
 
 def _run_at_work(task: TaskView) -> dict[str, Any] | None:

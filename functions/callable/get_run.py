@@ -8,8 +8,6 @@ from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 
 from functions.callables import callable_function, fields_of
 from functions.callers import caller_of
-from functions.wire import is_record_id, run_fields
-from shared import tasks
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
@@ -26,12 +24,15 @@ def get_run(request: CallableRequest[Any]) -> Any:
         HttpsError: unauthenticated; permission-denied; invalid-argument; not-found, for a run that
             never was, or that is older than the history; resource-exhausted; unavailable.
     """
+    from functions import wire  # noqa: PLC0415  (every function imports main.py)
+    from shared.tasks import desk  # noqa: PLC0415
+
     caller = caller_of(request)
     fields = fields_of(request, ("task_name", "id"), task_name=(str,), id=(str,))
     name = caller.task_to_look_at(fields["task_name"])
-    record = tasks.view_record(name, fields["id"]) if is_record_id(fields["id"]) else None
+    record = desk.view_record(name, fields["id"]) if wire.is_record_id(fields["id"]) else None
     if record is None:
         raise HttpsError(
             FunctionsErrorCode.NOT_FOUND, "no such run is in the history; list_runs tells which are"
         )
-    return run_fields(record, summary=caller.may_read(name))
+    return wire.run_fields(record, trace=True, summary=caller.may_read(name))

@@ -10,17 +10,16 @@ from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 
 from functions.callables import callable_function, fields_of
 from functions.callers import caller_of
-from functions.wire import cursor_of, position_of, run_fields, version_of
-from shared import tasks
-from shared.tasks import MOST_RECORDS
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
 
-    from shared.tasks import Newest, Position
+    from shared.tasks.desk import Newest, Position
 
 #: Runs of a page where the caller does not say how many.
 DEFAULT_LIMIT = 50
+#: The most.
+MOST_RUNS = 200
 #: States that can be asked for at once.
 MOST_STATES = 10
 #: Seconds after which an answer counts as changed though nothing tells so: a history that is closed
@@ -44,6 +43,9 @@ def list_runs(request: CallableRequest[Any]) -> Any:
         HttpsError: unauthenticated; permission-denied; invalid-argument; resource-exhausted, for a
             caller who calls too often; unavailable.
     """
+    from functions import wire  # noqa: PLC0415  (every function imports main.py)
+    from shared.tasks import desk  # noqa: PLC0415
+
     caller = caller_of(request)
     optional = (str, type(None))
     fields = fields_of(
@@ -52,15 +54,17 @@ def list_runs(request: CallableRequest[Any]) -> Any:
     name = caller.task_to_look_at(fields["task_name"])
     limit, states = _limit(fields.get("limit", DEFAULT_LIMIT)), _states(fields.get("states", []))
     after = _position(fields.get("cursor"))
-    version = _version(tasks.view_newest(name), [limit, states])
+    version = _version(desk.view_newest(name), [limit, states])
     if after is None and fields.get("if_version") == version:
         return {"version": version, "not_modified": True}
-    page = tasks.view_history(name, most=limit, states=states, after=after)
-    runs = [run_fields(record) for record in page.records]
-    return {"version": version, "runs": runs, "next_cursor": cursor_of(page.next)}
+    page = desk.view_history(name, most=limit, states=states, after=after)
+    runs = [wire.run_fields(record) for record in page.records]
+    return {"version": version, "runs": runs, "next_cursor": wire.cursor_of(page.next)}
 
 
 def _version(newest: Newest, asked: list[Any]) -> str:
+    from functions.wire import version_of  # noqa: PLC0415
+
     task, record = newest.task, newest.record
     seen = [version and [version.seconds, version.nanos] for version in task.seen]
     last = record and [record.id, record.update_time.seconds, record.update_time.nanos]
@@ -68,8 +72,8 @@ def _version(newest: Newest, asked: list[Any]) -> str:
 
 
 def _limit(said: Any) -> int:
-    if isinstance(said, bool) or not 1 <= said <= MOST_RECORDS:
-        raise _mistake(f"limit is a whole number from 1 to {MOST_RECORDS}")
+    if isinstance(said, bool) or not 1 <= said <= MOST_RUNS:
+        raise _mistake(f"limit is a whole number from 1 to {MOST_RUNS}")
     return int(said)
 
 
@@ -81,6 +85,8 @@ def _states(said: list[Any]) -> tuple[str, ...]:
 
 
 def _position(cursor: str | None) -> Position | None:
+    from functions.wire import position_of  # noqa: PLC0415
+
     if cursor is None:
         return None
     position = position_of(cursor)

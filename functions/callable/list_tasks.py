@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from functions.callables import callable_function, fields_of
 from functions.callers import caller_of
-from functions.wire import task_fields, time_text, version_of
-from shared import tasks
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
@@ -30,12 +28,15 @@ def list_tasks(request: CallableRequest[Any]) -> Any:
         HttpsError: unauthenticated; permission-denied, where no task is the caller's to see;
             invalid-argument; resource-exhausted, for a caller who calls too often; unavailable.
     """
+    from functions import wire  # noqa: PLC0415  (every function imports main.py)
+    from shared.tasks import desk  # noqa: PLC0415
+
     caller = caller_of(request)
     names = caller.tasks_to_look_at()
     fields = fields_of(request, (), if_version=(str, type(None)))
     now = datetime.now(UTC)
-    told = [task_fields(task, caller, now=now) for task in tasks.view_tasks(names)]
-    answer: dict[str, Any] = {"version": version_of(told), "now": time_text(now)}
+    told = [wire.task_fields(task, caller, now=now) for task in desk.view_tasks(names)]
+    answer: dict[str, Any] = {"version": wire.version_of(told), "now": wire.time_text(now)}
     if fields.get("if_version") == answer["version"]:
         return {**answer, "not_modified": True}
     return {**answer, "tasks": told}

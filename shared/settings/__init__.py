@@ -14,11 +14,13 @@ from shared.settings.charging import CDR_MONTHS, OCPI_OPERATORS, cdr_months
 from shared.settings.declared import Setting, SettingInvalid, SettingMissing
 from shared.settings.platform import (
     BUCKET,
+    REGION,
     bucket_name,
     check_auth_emulator,
     in_cloud,
     memory_bytes,
     project_id,
+    scheduler_url,
     storage_emulator,
 )
 from shared.settings.serving import (
@@ -101,6 +103,7 @@ __all__ = [
     "CORS_ORIGINS",
     "OCPI_OPERATORS",
     "READER_ACCOUNT",
+    "REGION",
     "SERVICE_ACCOUNT",
     "SETTINGS",
     "SMS_DRY_RUN",
@@ -133,6 +136,7 @@ __all__ = [
     "memory_bytes",
     "project_id",
     "reader_account",
+    "scheduler_url",
     "service_account",
     "sms_dry_run",
     "sms_limits",

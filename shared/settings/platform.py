@@ -7,6 +7,10 @@ import os
 
 from shared.settings.declared import Setting, SettingInvalid, SettingMissing
 
+#: Where all functions and their jobs are. A literal: discovery and the local stack know it without any
+#: setting.
+REGION = "us-central1"
+
 BUCKET = Setting(
     name="NX_TASKS_BUCKET",
     meaning="bucket of large results",
@@ -47,6 +51,14 @@ def storage_emulator() -> str | None:
     if not host or in_cloud():
         return None
     return host if "://" in host else f"http://{host}"
+
+
+def scheduler_url() -> str:
+    """Return the base URL of Cloud Scheduler: of CLOUD_SCHEDULER_EMULATOR_HOST, except in the cloud."""
+    host = os.environ.get("CLOUD_SCHEDULER_EMULATOR_HOST")
+    if not host or in_cloud():
+        return "https://cloudscheduler.googleapis.com"
+    return f"http://{host}"
 
 
 def in_cloud() -> bool:

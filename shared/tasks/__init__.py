@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shared.tasks import viewing as _viewing
 from shared.tasks.engine import TaskEngine
 from shared.tasks.errors import (
     DeadlineExceeded,
     InvalidOptions,
+    JobMissing,
     NoRecords,
+    NotScheduled,
     ResultNotKept,
     ResultNotStorable,
     ResultTooLarge,
     ResultUnavailable,
     RunCancelled,
     RunLost,
+    SchedulerUnavailable,
     StoreUnavailable,
     TaskError,
+    TaskSuspended,
     UnknownTask,
 )
 from shared.tasks.names import TaskName, TaskSaveOptions, TaskStatus
@@ -30,34 +33,25 @@ from shared.tasks.payload import Payload
 from shared.tasks.reader import TaskResult
 from shared.tasks.run import TaskRun
 from shared.tasks.specs import TaskSpec, register, registered, spec_of
-from shared.tasks.ticks import next_tick
-from shared.tasks.viewing import MOST_RECORDS, HistoryPage, Newest, Position
-from shared.tasks.views import RunProgress, RunRecord, Said, TaskView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from shared.tasks.steering import Cancelled
-
 __all__ = [
-    "MOST_RECORDS",
     "DeadlineExceeded",
     "ExecuteTaskOptions",
-    "HistoryPage",
     "InvalidOptions",
-    "Newest",
+    "JobMissing",
     "NoRecords",
+    "NotScheduled",
     "Payload",
-    "Position",
     "ResultNotKept",
     "ResultNotStorable",
     "ResultTooLarge",
     "ResultUnavailable",
     "RunCancelled",
     "RunLost",
-    "RunProgress",
-    "RunRecord",
-    "Said",
+    "SchedulerUnavailable",
     "StoreUnavailable",
     "TaskEngine",
     "TaskError",
@@ -68,17 +62,15 @@ __all__ = [
     "TaskSaveOptions",
     "TaskSpec",
     "TaskStatus",
-    "TaskView",
+    "TaskSuspended",
     "UnknownTask",
     "cache_manager",
-    "cancel_run",
     "execute_task",
     "get_task_data",
     "get_task_data_from_storage",
     "get_task_result",
     "iter_task_data",
     "keep_task_data_in_storage",
-    "next_tick",
     "register",
     "registered",
     "resume_task",
@@ -86,10 +78,6 @@ __all__ = [
     "sign_result_url",
     "spec_of",
     "suspend_task",
-    "view_history",
-    "view_newest",
-    "view_record",
-    "view_tasks",
     "watch_tasks",
 ]
 
@@ -271,42 +259,6 @@ def save_task_data_in_cache(task_name: TaskName | str, data: list[Any] | dict[st
     _engine.save_task_data_in_cache(task_name, data)
 
 
-def view_tasks(names: tuple[TaskName, ...]) -> tuple[TaskView, ...]:
-    """Look at tasks as they stand, in this order, without their results. Costs one read a task at rest.
-
-    Args:
-        names: the tasks.
-
-    Raises:
-        TaskError: Firestore did not answer.
-    """
-    return _engine.look(_viewing.view_tasks(names))
-
-
-def view_newest(name: TaskName) -> Newest:
-    """Look at what tells whether a task's history has changed. Two reads; errors as `view_tasks`."""
-    return _engine.look(_viewing.view_newest(name))
-
-
-def view_history(
-    name: TaskName, *, most: int, states: tuple[str, ...] = (), after: Position | None = None
-) -> HistoryPage:
-    """Look at a page of a task's history, newest first; errors as `view_tasks`.
-
-    Args:
-        name: the task.
-        most: records of the page, `MOST_RECORDS` at most.
-        states: only those in one of these states, ten at most; all where there are none.
-        after: the last page's `next`.
-    """
-    return _engine.look(_viewing.view_history(name, most=most, states=states, after=after))
-
-
-def view_record(name: TaskName, record_id: str) -> RunRecord | None:
-    """Look at one document of a task's history, None where there is none; errors as `view_tasks`."""
-    return _engine.look(_viewing.view_record(name, record_id))
-
-
 def watch_tasks() -> bool:
     """Look after every task: fail runs whose process died, close lost histories, mend mirrors.
 
@@ -320,7 +272,7 @@ def watch_tasks() -> bool:
 
 
 def suspend_task(task_name: TaskName | str, *, by: str, reason: str) -> bool:
-    """Suspend a task: its ticks are skipped, and say so, until somebody resumes it.
+    """Suspend a task: its job is paused, its ticks are skipped, and say so, until somebody resumes it.
 
     A run at work finishes and publishes. Who, when and why is in the status and the history.
 
@@ -335,6 +287,8 @@ def suspend_task(task_name: TaskName | str, *, by: str, reason: str) -> bool:
     Raises:
         UnknownTask: no task has that name.
         InvalidOptions: nobody, or no reason, is named.
+        SchedulerUnavailable: the task is suspended, and its Cloud Scheduler job not paused for all that
+            is known: try again, or leave it to the watchdog.
         TaskError: Firestore did not answer; nothing, or all of it, is done: try again.
     """
     return _engine.suspend_task(task_name, by=by, reason=reason)
@@ -347,15 +301,3 @@ def resume_task(task_name: TaskName | str, *, by: str, reason: str) -> bool:
         Whether it was suspended.
     """
     return _engine.resume_task(task_name, by=by, reason=reason)
-
-
-def cancel_run(task_name: TaskName | str, run_id: str, *, by: str, reason: str) -> Cancelled:
-    """Ask a run to end: its task is told at its next look, and nothing it returns is published.
-
-    It ends failed, "cancelled by …", and is not begun anew. No other run is touched, nor what was
-    published. Who, when and why is in the status and the history. Arguments and errors as `suspend_task`.
-
-    Returns:
-        Whether it will end, had ended before, or never was.
-    """
-    return _engine.cancel_run(task_name, run_id, by=by, reason=reason)

@@ -97,6 +97,8 @@ class TaskDocument:
         lease_until: until when the run at work may not be taken over.
         suspended: who suspended the task, when and why, while it is suspended.
         cancel: who wants the run to end, when and why; until the next run begins.
+        job: what of Cloud Scheduler's job is not as it should be: `wanted`, until it is made so, or
+            `found`, which nobody here made so.
         result: describes `data`; None where the original wrote it, or where there is none.
     """
 
@@ -112,6 +114,7 @@ class TaskDocument:
     lease_until: datetime | None = None
     suspended: Mapping[str, Any] | None = None
     cancel: Mapping[str, Any] | None = None
+    job: Mapping[str, Any] | None = None
     result: ResultPointer | None = None
     created: datetime | None = None
 
@@ -122,7 +125,7 @@ class TaskDocument:
         """Return the document that these decoded fields are."""
         run = values.get("run")
         run = run if isinstance(run, dict) else {}
-        suspended, cancel = run.get("suspended"), run.get("cancel")
+        suspended, cancel, job = run.get("suspended"), run.get("cancel"), run.get("job")
         return cls(
             update_time=update_time,
             status=_text(values.get("status")),
@@ -136,6 +139,7 @@ class TaskDocument:
             lease_until=_moment(run.get("lease_until")),
             suspended=suspended if isinstance(suspended, dict) else None,
             cancel=cancel if isinstance(cancel, dict) else None,
+            job=job if isinstance(job, dict) else None,
             result=ResultPointer.parse(run.get("result")),
             created=created,
         )

@@ -20,6 +20,7 @@ from shared import firebase, logger
 from shared.tasks.cache import CacheManager
 from shared.tasks.clock import Clock, SystemClock
 from shared.tasks.errors import InvalidOptions, ResultNotKept, ResultNotStorable, ResultUnavailable
+from shared.tasks.jobs import Jobs
 from shared.tasks.names import TaskName, contract_object, parse_task_name
 from shared.tasks.objects import Objects
 from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
     from shared.tasks.document import TaskDocument
     from shared.tasks.publish import Publication
-    from shared.tasks.steering import Cancelled
+    from shared.tasks.steering import Cancelled, Requested
+    from shared.tasks.steps import Steps
     from shared.tasks.viewing import Looks
     from shared.tasks.watch import Findings
     from shared.tasks.work import Work
@@ -59,6 +61,7 @@ class TaskEngine:
         objects: the large results; by default the project's bucket.
         clock: the time; by default the machine's.
         new_token: draws an attempt's fence.
+        jobs: what starts the tasks; by default the project's Cloud Scheduler.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class TaskEngine:
         objects: Objects | None = None,
         clock: Clock | None = None,
         new_token: Callable[[], str] = lambda: secrets.token_hex(8),
+        jobs: Jobs | None = None,
     ) -> None:
         clock = clock or SystemClock()
         self.cache = CacheManager(clock)
@@ -79,6 +83,7 @@ class TaskEngine:
         )
         self._reader = ResultReader(self._parts.store, self._parts.objects, self.cache, clock)
         self._new_token = new_token
+        self._jobs = jobs or Jobs(firebase.scheduler_wire)
         self._lock = threading.Lock()
         self._remembered: dict[TaskName, TaskDocument] = {}
         self._left_behind: dict[TaskName, list[Work[Publication]]] = {name: [] for name in TaskName}
@@ -178,31 +183,45 @@ class TaskEngine:
 
     def suspend_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
         """Suspend a task; `shared.tasks.suspend_task` tells the rest."""
-        from shared.tasks import steering  # noqa: PLC0415  (readers steer nothing)
+        from shared.tasks.steering import suspend  # noqa: PLC0415  (readers steer nothing)
 
-        name = parse_task_name(task_name)
-        steps = steering.suspend(self._parts.store.documents, name, by=by, reason=reason, now=self._now())
-        return perform(steps, self._performer(name))
+        return self._steer(suspend, task_name, by=by, reason=reason)
 
     def resume_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
         """Resume a task; `shared.tasks.resume_task` tells the rest."""
-        from shared.tasks import steering  # noqa: PLC0415  (readers steer nothing)
+        from shared.tasks.steering import resume  # noqa: PLC0415  (readers steer nothing)
 
+        return self._steer(resume, task_name, by=by, reason=reason)
+
+    def _steer(
+        self, change: Callable[..., Steps[bool]], task_name: TaskName | str, *, by: str, reason: str
+    ) -> bool:
         name = parse_task_name(task_name)
-        steps = steering.resume(self._parts.store.documents, name, by=by, reason=reason, now=self._now())
+        has_job = spec_of(name).schedule is not None
+        documents, now = self._parts.store.documents, self._now()
+        steps = change(documents, name, by=by, reason=reason, now=now, has_job=has_job)
         return perform(steps, self._performer(name))
 
     def cancel_run(self, task_name: TaskName | str, run_id: str, *, by: str, reason: str) -> Cancelled:
-        """Cancel a run; `shared.tasks.cancel_run` tells the rest."""
-        from shared.tasks import steering  # noqa: PLC0415  (readers steer nothing)
+        """Cancel a run; `shared.tasks.desk.cancel_run` tells the rest."""
+        from shared.tasks.steering import cancel  # noqa: PLC0415  (readers steer nothing)
 
         name = parse_task_name(task_name)
         documents, now = self._parts.store.documents, self._now()
-        steps = steering.cancel(documents, name, run_id, by=by, reason=reason, now=now)
+        steps = cancel(documents, name, run_id, by=by, reason=reason, now=now)
+        return perform(steps, self._performer(name))
+
+    def request_run(self, task_name: TaskName | str, *, by: str, reason: str, seconds: float) -> Requested:
+        """Have a task run now; `shared.tasks.desk.request_run` tells the rest."""
+        from shared.tasks.steering import request_run  # noqa: PLC0415  (readers steer nothing)
+
+        name, clock = parse_task_name(task_name), self._parts.clock
+        documents, until = self._parts.store.documents, clock.monotonic() + seconds
+        steps = request_run(documents, spec_of(name), clock, by=by, reason=reason, until=until)
         return perform(steps, self._performer(name))
 
     def look(self, looks: Looks[Value]) -> Value:
-        """Look at tasks and their history, as `viewing` tells; `shared.tasks` tells the rest."""
+        """Look at tasks and their history, as `viewing` tells; `shared.tasks.desk` tells the rest."""
         from shared.tasks.viewer import Viewer  # noqa: PLC0415  (most readers look at nothing)
 
         return perform(looks, Viewer(self._parts.store))
@@ -221,7 +240,7 @@ class TaskEngine:
 
     def _performer(self, name: TaskName, *, until: float = float("inf")) -> Performer:
         parts = self._parts
-        return Performer(name, parts.clock, parts.store, parts.objects, until=until)
+        return Performer(name, parts.clock, parts.store, parts.objects, self._jobs, until=until)
 
     def _now(self) -> datetime:
         return self._parts.clock.now()
@@ -255,12 +274,13 @@ def _tell(name: TaskName, found: Findings) -> None:
     """Log what a pass of the watchdog found: incidents at ERROR, with the fields that an alert matches."""
     for incident in found.incidents:
         logger.error(incident.detail, incident=incident.kind, task=name.value, run_id=incident.run_id)
-    if found.superseded_runs or found.mirror_mended:
+    if found.superseded_runs or found.mirror_mended or found.job_mended:
         logger.warning(
             "watchdog mended",
             task=name.value,
             superseded_runs=found.superseded_runs,
             mirror=found.mirror_mended,
+            job=found.job_mended,
         )
     if found.removed_objects:
         logger.info("old results removed", task=name.value, count=len(found.removed_objects))

@@ -88,5 +88,21 @@ class ResultNotKept(TaskError):
     """A result could not be stored; the text says why. The run that made it has failed."""
 
 
+class SchedulerUnavailable(TaskError):
+    """Cloud Scheduler did not do what it was asked; the text says why."""
+
+
+class JobMissing(SchedulerUnavailable):
+    """Cloud Scheduler has no job for the task: its function was never deployed, or the job was deleted."""
+
+
+class TaskSuspended(TaskError):
+    """The task is suspended, and would skip the run that was asked for."""
+
+
+class NotScheduled(TaskError):
+    """No schedule starts the task, and so no job of Cloud Scheduler does."""
+
+
 class ObjectGone(TaskError):
     """An object is not there any more; its path."""

@@ -11,12 +11,14 @@ from shared.tasks.errors import ObjectGone
 from shared.tasks.steps import (
     Commit,
     CopyObject,
+    JobRequest,
     ListObjects,
     ObjectRequest,
     OpenContent,
     Pause,
     Read,
     ReadContent,
+    ReadJob,
     ReadNextResult,
     ReadObject,
     ReadRequest,
@@ -26,10 +28,13 @@ from shared.tasks.steps import (
     ReadVersion,
     RemoveObject,
     Request,
+    RunJob,
+    SetJob,
 )
 
 if TYPE_CHECKING:
     from shared.tasks.clock import Clock
+    from shared.tasks.jobs import Jobs
     from shared.tasks.names import TaskName
     from shared.tasks.objects import Objects
     from shared.tasks.store import Store
@@ -49,6 +54,7 @@ class Performer:
         clock: pauses are taken on it.
         store: the documents.
         objects: the bucket; a procedure that asks for no objects needs none.
+        jobs: of Cloud Scheduler, the same.
         until: when everything that is asked for must have ended, on the clock's monotonic scale.
     """
 
@@ -58,6 +64,7 @@ class Performer:
         clock: Clock,
         store: Store,
         objects: Objects | None = None,
+        jobs: Jobs | None = None,
         *,
         until: float = float("inf"),
     ) -> None:
@@ -65,6 +72,7 @@ class Performer:
         self._clock = clock
         self._store = store
         self._objects = objects
+        self._jobs = jobs
         self._until = until
 
     def __call__(self, request: Request) -> Any:
@@ -75,6 +83,7 @@ class Performer:
             GoogleAPIError: Storage did not.
             ObjectGone: the object to be copied is not there.
             ResultUnavailable: an object's content could not be read.
+            SchedulerUnavailable: Cloud Scheduler did not do what was asked.
             TimeoutError: no time is left for it.
         """
         match request:
@@ -86,6 +95,8 @@ class Performer:
                 return None
             case Read() | ReadResult() | ReadVersion() | ReadRunning() | ReadStarted() | ReadNextResult():
                 return self._read(request)
+            case ReadJob() | SetJob() | RunJob():
+                return self._on_job(request)
             case _:
                 return self._on_object(request)
 
@@ -113,6 +124,21 @@ class Performer:
         if left <= 0:
             raise TimeoutError(f"no time left for {type(request).__name__}")
         return left if seconds is None else min(seconds, left)
+
+    def _on_job(self, request: JobRequest) -> Any:
+        jobs = self._jobs
+        if jobs is None:
+            raise TypeError(f"{request} asked of a performer without jobs")
+        seconds = self._bound(request)
+        match request:
+            case ReadJob():
+                return jobs.state(self._task, seconds=seconds)
+            case SetJob(wanted):
+                return jobs.set_state(self._task, wanted, seconds=seconds)
+            case RunJob():
+                return jobs.run(self._task, seconds=seconds)
+            case _:
+                assert_never(request)
 
     def _on_object(self, request: ObjectRequest) -> Any:
         objects = self._objects

@@ -1,25 +1,41 @@
 """Suspending and resuming a task, cancelling a run: a person's hand on what tasks do.
 
 A suspended task's ticks are skipped, and say so. A run at work finishes and publishes; its
-status goes on saying suspended until somebody resumes the task.
+status goes on saying suspended until somebody resumes the task. The document is the truth; Cloud
+Scheduler's job is made to follow it (`job_keeping`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from shared.tasks import writes
-from shared.tasks.errors import InvalidOptions, StoreUnavailable, WriteRefused, WriteUnknown
+from shared.tasks.decisions import ORIGINAL, living_holder
+from shared.tasks.errors import (
+    InvalidOptions,
+    NotScheduled,
+    StoreUnavailable,
+    TaskSuspended,
+    WriteRefused,
+    WriteUnknown,
+)
+from shared.tasks.job_keeping import have_job_follow
+from shared.tasks.jobs import JobState
 from shared.tasks.names import TaskStatus
-from shared.tasks.steps import Commit, Pause, Read, Steps
+from shared.tasks.protocol import CLOCK_SKEW
+from shared.tasks.steps import Commit, Pause, Read, RunJob, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from shared.tasks.clock import Clock
     from shared.tasks.document import TaskDocument
     from shared.tasks.names import TaskName
+    from shared.tasks.specs import TaskSpec
 
 #: Tries before a change gives up that meets another writer each time.
 STEERING_TRIES = 8
@@ -38,7 +54,9 @@ class Cancelled(Enum):
     """There is no such run."""
 
 
-def suspend(documents: str, name: TaskName, *, by: str, reason: str, now: datetime) -> Steps[bool]:
+def suspend(
+    documents: str, name: TaskName, *, by: str, reason: str, now: datetime, has_job: bool = False
+) -> Steps[bool]:
     """Suspend a task (protocol, "Watchdog, suspend, resume").
 
     Args:
@@ -47,6 +65,8 @@ def suspend(documents: str, name: TaskName, *, by: str, reason: str, now: dateti
         by: who suspends it.
         reason: why.
         now: UTC.
+        has_job: whether Cloud Scheduler starts the task: its job is made to follow, also where
+            the document was as wanted already and a change before was left half done.
 
     Returns:
         Whether it is this that suspended it; False where it was suspended already.
@@ -54,30 +74,111 @@ def suspend(documents: str, name: TaskName, *, by: str, reason: str, now: dateti
     Raises:
         InvalidOptions: nobody, or no reason, is named.
         StoreError: Firestore did not answer, or others wrote each time.
+        SchedulerUnavailable: the document is as wanted, and its job is not for all that is known.
     """
     _check(by, reason)
+    wanted = JobState.paused if has_job else None
 
     def write(task: TaskDocument) -> list[Any]:
-        return writes.suspend(documents, name, task, by=by, reason=reason, now=now)
+        return writes.suspend(documents, name, task, by=by, reason=reason, now=now, wanted=wanted)
 
     def is_this(task: TaskDocument) -> bool:
         return task.suspended is not None and _is_by(task.suspended, by, now)
 
-    return (yield from _change(name, write, is_this, suspended=True))
+    changed = yield from _change(name, write, is_this, suspended=True)
+    if has_job:
+        yield from have_job_follow(documents, name)
+    return changed
 
 
-def resume(documents: str, name: TaskName, *, by: str, reason: str, now: datetime) -> Steps[bool]:
+def resume(
+    documents: str, name: TaskName, *, by: str, reason: str, now: datetime, has_job: bool = False
+) -> Steps[bool]:
     """Resume a task; arguments and errors as `suspend`.
 
     Returns:
         Whether it was suspended.
     """
     _check(by, reason)
+    wanted = JobState.enabled if has_job else None
 
     def write(task: TaskDocument) -> list[Any]:
-        return writes.resume(documents, name, task, by=by, reason=reason, now=now)
+        return writes.resume(documents, name, task, by=by, reason=reason, now=now, wanted=wanted)
 
-    return (yield from _change(name, write, lambda _: True, suspended=False))
+    changed = yield from _change(name, write, lambda _: True, suspended=False)
+    if has_job:
+        yield from have_job_follow(documents, name)
+    return changed
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """What became of the wish that a task runs now.
+
+    Attributes:
+        outcome: "started", "busy" where another run holds the task, or "requested" where Cloud
+            Scheduler took it and no run began within the wait.
+        run_id: the run that began, or that holds the task; None where it is not known.
+    """
+
+    outcome: Literal["started", "busy", "requested"]
+    run_id: str | None = None
+
+
+def request_run(
+    documents: str, spec: TaskSpec, clock: Clock, *, by: str, reason: str, until: float
+) -> Steps[Requested]:
+    """Have Cloud Scheduler run a task now, and wait for the run that begins.
+
+    Args:
+        documents: the database's root.
+        spec: the task.
+        clock: the time.
+        by: who wants it.
+        reason: why.
+        until: how long is waited, on the clock's monotonic scale.
+
+    Raises:
+        InvalidOptions: nobody, or no reason, is named.
+        NotScheduled: Cloud Scheduler knows nothing of the task.
+        TaskSuspended: it would be skipped.
+        StoreError: Firestore did not answer.
+        SchedulerUnavailable: Cloud Scheduler did not take it, for all that is known.
+    """
+    _check(by, reason)
+    if spec.schedule is None:
+        raise NotScheduled(f"nothing schedules {spec.name.value}: it has no job to run")
+    task, _ = yield Read()
+    if task.is_suspended:
+        raise TaskSuspended(f"{spec.name.value} is suspended, and would skip the run: resume it first")
+    deadline = timedelta(seconds=spec.deadline_seconds)
+    holder = living_holder(task, now=clock.now(), skew=CLOCK_SKEW, deadline=deadline)
+    if holder is not None:
+        return Requested("busy", None if holder == ORIGINAL else holder)
+    before = task.token
+    yield from _recorded(writes.request(documents, spec.name, by=by, reason=reason, now=clock.now()))
+    yield RunJob()
+    tries = 0
+    while clock.monotonic() < until:
+        task, _ = yield Read()
+        if task.token != before and task.run_id is not None:
+            return Requested("started", task.run_id)
+        yield Pause(tries)
+        tries += 1
+    return Requested("requested")
+
+
+def _recorded(record: list[Any]) -> Steps[None]:
+    """Write a record that does no harm twice."""
+    for tries in range(STEERING_TRIES):
+        try:
+            yield Commit(record)
+        except (WriteRefused, WriteUnknown):
+            if tries == STEERING_TRIES - 1:
+                raise
+            yield Pause(tries)
+        else:
+            return
 
 
 def cancel(

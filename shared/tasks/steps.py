@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from shared.tasks.jobs import JobState
+
 Value = TypeVar("Value")
 
 
@@ -121,9 +123,27 @@ class ReadNextResult:
     after: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ReadJob:
+    """Ask Cloud Scheduler for the state of the task's job; answered with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetJob:
+    """Pause or resume the task's job, if it is not that."""
+
+    wanted: JobState
+
+
+@dataclass(frozen=True, slots=True)
+class RunJob:
+    """Have the task's job run now."""
+
+
+JobRequest: TypeAlias = ReadJob | SetJob | RunJob
 ObjectRequest: TypeAlias = ReadObject | ReadContent | OpenContent | CopyObject | ListObjects | RemoveObject
 ReadRequest: TypeAlias = Read | ReadResult | ReadVersion | ReadRunning | ReadStarted | ReadNextResult
-Request: TypeAlias = ReadRequest | Commit | Pause | ObjectRequest
+Request: TypeAlias = ReadRequest | Commit | Pause | ObjectRequest | JobRequest
 Steps: TypeAlias = Generator[Request, Any, Value]
 
 

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from shared.tasks.names import TaskName
     from shared.tasks.views import RunRecord, TaskView
 
-#: Records of a page at most.
-MOST_RECORDS = 200
-
 
 @dataclass(frozen=True, slots=True)
 class ReadViews:

@@ -156,6 +156,11 @@ class TaskView:
         return Said.parse(self.document.cancel)
 
     @property
+    def problem(self) -> Mapping[str, Any] | None:
+        """What of Cloud Scheduler's job is not as it should be, as the document has it."""
+        return self.document.job
+
+    @property
     def is_at_work(self) -> bool:
         """Whether a run of this engine says running."""
         return self.document.run_id is not None and self.state == TaskStatus.running

@@ -13,6 +13,7 @@ from shared.tasks import writes
 from shared.tasks.decisions import is_dead, is_overdue_original, is_superseded
 from shared.tasks.errors import WriteRefused, WriteUnknown
 from shared.tasks.incidents import Incident, missed_ticks, record_once
+from shared.tasks.job_keeping import keep_job
 from shared.tasks.mirror import mend_mirror
 from shared.tasks.names import history_name
 from shared.tasks.protocol import CLOCK_SKEW
@@ -35,12 +36,14 @@ class Findings:
         superseded_runs: runs whose history was closed.
         mirror_mended: whether the mirror was behind.
         removed_objects: objects that nobody can want any more.
+        job_mended: whether Cloud Scheduler's job was made to follow the document.
     """
 
     incidents: list[Incident] = field(default_factory=list)
     superseded_runs: list[str] = field(default_factory=list)
     mirror_mended: bool = False
     removed_objects: list[str] = field(default_factory=list)
+    job_mended: bool = False
 
 
 def watch(
@@ -59,6 +62,7 @@ def watch(
     Raises:
         StoreError: Firestore did not answer.
         GoogleAPIError: Storage did not.
+        SchedulerUnavailable: Cloud Scheduler did not.
         TimeoutError: no time is left for it.
     """
     running = yield ReadRunning()
@@ -80,6 +84,8 @@ def watch(
     yield from missed_ticks(documents, spec, found.incidents, now=now)
     found.mirror_mended = yield from mend_mirror(spec.name)
     yield from remove_old_objects(spec.name, found.removed_objects, now=now)
+    if spec.schedule is not None:  # last: whether Cloud Scheduler answers is not for the rest to wait for
+        found.job_mended = yield from keep_job(documents, spec.name, found.incidents, now=now)
 
 
 def _applied(commit: list[Any]) -> Steps[bool]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from shared.tasks.decisions import Skip, Take
+    from shared.tasks.jobs import JobState
 
 WritePb = _write.Write.pb()
 
@@ -284,7 +285,14 @@ def fail_dead(documents: str, name: TaskName, task: TaskDocument, *, now: dateti
 
 
 def suspend(
-    documents: str, name: TaskName, task: TaskDocument, *, by: str, reason: str, now: datetime
+    documents: str,
+    name: TaskName,
+    task: TaskDocument,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    wanted: JobState | None = None,
 ) -> list[Any]:
     """Suspend a task, on the version read; a run at work finishes all the same.
 
@@ -295,8 +303,11 @@ def suspend(
         by: who suspends it.
         reason: why.
         now: UTC.
+        wanted: of its job, until that is so; None where it has none.
     """
     run: dict[str, Any] = {"suspended": {"by": by, "reason": reason, "at": now}}
+    if wanted is not None:
+        run["job"] = {"wanted": wanted.value, "at": now}
     if task.run_id is None and task.status is not None and not task.is_suspended:
         run["state"] = task.status  # the original's document: resume gives it back
     status = {"status": TaskStatus.suspended.value, "timestamp": now, "run": run}
@@ -309,7 +320,14 @@ def suspend(
 
 
 def resume(
-    documents: str, name: TaskName, task: TaskDocument, *, by: str, reason: str, now: datetime
+    documents: str,
+    name: TaskName,
+    task: TaskDocument,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    wanted: JobState | None = None,
 ) -> list[Any]:
     """Resume a task, on the version read: its status is that of its last run again.
 
@@ -320,12 +338,16 @@ def resume(
         by: who resumes it.
         reason: why.
         now: UTC.
+        wanted: of its job, until that is so; None where it has none.
     """
     state = task.state or (TaskStatus.completed if task.completed else TaskStatus.failed).value
     mask = ["status", "timestamp", "run.suspended"]
     if task.run_id is None:
         mask.append("run.state")  # the original's document has no such field
-    status = {"status": state, "timestamp": now}
+    status: dict[str, Any] = {"status": state, "timestamp": now}
+    if wanted is not None:
+        mask.append("run.job")
+        status["run"] = {"job": {"wanted": wanted.value, "at": now}}
     return [
         _write_to(status_name(documents, name), status, mask=mask, on=task.update_time),
         change(documents, name, "resumed", by=by, reason=reason, now=now),
@@ -339,6 +361,22 @@ def incident(
     record = {**fields, "task": name.value, "started": now, "completed": now}
     record["expire_at"] = now + HISTORY_RETENTION
     return [_write_to(history_name(documents, name, incident_id), record, create=True)]
+
+
+def job_is_as_wanted(documents: str, name: TaskName, task: TaskDocument) -> list[Any]:
+    """Say no more that the job is to become something, on the version that it was read from."""
+    return [_write_to(status_name(documents, name), {}, mask=["run.job"], on=task.update_time)]
+
+
+def job_found(documents: str, name: TaskName, task: TaskDocument, *, found: str, now: datetime) -> list[Any]:
+    """Say that the job is something that nobody here made it, on the version read."""
+    head = {"run": {"job": {"found": found, "at": now}}}
+    return [_write_to(status_name(documents, name), head, mask=["run.job"], on=task.update_time)]
+
+
+def request(documents: str, name: TaskName, *, by: str, reason: str, now: datetime) -> list[Any]:
+    """Record who asked for a run, and why."""
+    return [change(documents, name, "requested", by=by, reason=reason, now=now)]
 
 
 def cancel(

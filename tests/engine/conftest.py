@@ -11,11 +11,12 @@ from emulators.environment import Addresses
 from shared import firebase
 from shared.firebase import FirestoreWire, StorageWire
 from shared.tasks import TaskEngine
+from shared.tasks.jobs import Jobs, JobState
 from shared.tasks.objects import Objects
 from shared.tasks.store import Store
 from tests.engine.counting import Counter
 from tests.engine.line import Line
-from tests.engine.world import HandClock, World
+from tests.engine.world import TASK, HandClock, World
 
 
 @pytest.fixture
@@ -36,6 +37,14 @@ def clock() -> HandClock:
 def engine(world: World, clock: HandClock) -> TaskEngine:
     """A warm instance's engine."""
     return TaskEngine(clock=clock)
+
+
+@pytest.fixture
+def jobs(stack: Addresses) -> Iterator[Jobs]:
+    """The jobs of the local Cloud Scheduler; the task's fires again afterwards."""
+    jobs = Jobs(firebase.scheduler_wire)
+    yield jobs
+    jobs.set_state(TASK, JobState.enabled)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from shared.tasks import TaskEngine, TaskSpec
 from shared.tasks.errors import WriteUnknown
 from shared.tasks.incidents import TICK_GRACE, due_ticks
+from shared.tasks.jobs import Jobs, JobState
 from shared.tasks.ticks import ticks_before
 from tests.engine.world import TASK, HandClock, World
 
@@ -279,14 +280,16 @@ def test_a_run_by_hand_within_the_grace_stands_for_the_tick(
 
 
 def test_a_tick_that_is_not_to_run_is_not_missed(
-    punctual: TaskEngine, world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
+    punctual: TaskEngine, world: World, day: DayClock, jobs: Jobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Suspended, skipped, or suspended then and resumed since: nothing was to start."""
     hourly = every("0 * * * *")
     day.at(8, 30)
     punctual.suspend_task(TASK, by="me", reason="r")
+    jobs.set_state(TASK, JobState.paused)
     day.at(9, 6)
     assert watched(punctual, capsys, hourly) == ""
+    jobs.set_state(TASK, JobState.enabled)
     punctual.resume_task(TASK, by="me", reason="r")
     assert watched(punctual, capsys, hourly) == ""
     day.at(9, 50)

@@ -93,3 +93,8 @@ def sign_up(stack: Addresses) -> str:
     status, answer = ask(address, method="POST", body={"returnSecureToken": True})
     assert status == 200, answer
     return str(answer["idToken"])
+
+
+def refused(answer: Answer) -> tuple[int, str]:
+    """How a call was refused: the status, and what the caller is told."""
+    return answer.status, answer.json["error"]["message"]

@@ -3,19 +3,30 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from emulators import demo_data
 from emulators.environment import PROJECT, Addresses
 from emulators.loopback import request as ask
 from shared.tasks import TaskName, execute_task
+from tests.functions.callable_protocol import sign_in, sign_up
 from tests.functions.issuer import Issuer, published
 from tests.functions.production import served
 
 #: Serves a callable (get_task_data, where none is named) with these settings, to the end of the module;
 #: returns its host and port.
 Serve = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def people(stack: Addresses) -> dict[str, str]:
+    """ID tokens of the demo's operator and viewer, and of somebody who may nothing."""
+    demo_data.seed(datetime.now(UTC))
+    tokens = {role: sign_in(stack, f"{role}@example.com") for role in ("operator", "viewer")}
+    return {**tokens, "stranger": sign_up(stack)}
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared import firebase
 from shared.tasks import TaskName
 from tests.functions.callable_protocol import PRIVATE
 from tests.functions.conftest import Serve
@@ -172,3 +173,49 @@ def test_who_may_see_which_history(looked_at: dict[str, str], issuer: Issuer, ca
         assert looked == NOT_FOUND
     else:
         assert listed == looked == expected(caller, UNKNOWN, {})
+
+
+# Changing what tasks do
+
+CHANGES = {"run_task": {}, "suspend_task": {}, "resume_task": {}, "cancel_run": {"id": RUN}}
+ONLY_OPERATORS = refusal(
+    403,
+    "PERMISSION_DENIED",
+    "only operators change what tasks do; whoever administers users can make you one",
+)
+UNTOLD = refusal(503, "UNAVAILABLE", "whether your token is still good can't be told now; try again")
+
+
+@pytest.fixture(scope="module")
+def changing(results: dict[TaskName, list[str]], serve: Serve) -> dict[str, str]:
+    """Where each function is served that changes something; nobody there can say whose tokens are good."""
+    return {function: serve(function) for function in CHANGES}
+
+
+@pytest.mark.parametrize("function", CHANGES)
+@pytest.mark.parametrize("caller", TOKENS)
+def test_who_may_change_anything(
+    changing: dict[str, str], issuer: Issuer, world_before: dict[str, Any], caller: str, function: str
+) -> None:
+    """Operators alone, and not even they while it can't be told whether their token was revoked."""
+    told = call(changing[function], LISTED, TOKENS[caller](issuer), reason="why", **CHANGES[function])
+    if caller == "operator":
+        assert told == UNTOLD
+    elif caller in CALLERS:
+        assert told == ONLY_OPERATORS
+    else:
+        assert told == expected(caller, LISTED, {})
+    assert documents() == world_before
+
+
+@pytest.fixture
+def world_before(results: dict[TaskName, list[str]]) -> dict[str, Any]:
+    return documents()
+
+
+def documents() -> dict[str, Any]:
+    """Every status document and every document of a history, by path."""
+    client = firebase.firestore_client()
+    statuses = list(client.collection("nx-tasks").stream())
+    runs = [run for status in statuses for run in status.reference.collection("nx-runs").stream()]
+    return {found.reference.path: found.to_dict() for found in (*statuses, *runs)}

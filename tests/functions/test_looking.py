@@ -6,25 +6,16 @@ from typing import Any
 
 import pytest
 
-from emulators import demo_data
 from emulators.environment import Addresses
 from shared.tasks import TaskName, TaskRun, execute_task, resume_task, suspend_task
 from tests.engine.world import in_thread
-from tests.functions.callable_protocol import PRIVATE, Answer, call, sign_in, sign_up
+from tests.functions.callable_protocol import PRIVATE, call, refused
 from tests.waiting import wait_for
 
 TASK = TaskName.collect_charge_cdrs
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
 #: Traces name files; an answer to whoever may see them does, too.
 BUT_TRACES = tuple(word for word in PRIVATE if word not in {".py", "/functions", "/shared", "/venv"})
-
-
-@pytest.fixture(scope="module")
-def people(stack: Addresses) -> dict[str, str]:
-    """ID tokens of the demo's operator and viewer, and of somebody who may nothing."""
-    demo_data.seed(datetime.now(UTC))
-    tokens = {role: sign_in(stack, f"{role}@example.com") for role in ("operator", "viewer")}
-    return {**tokens, "stranger": sign_up(stack)}
 
 
 @pytest.fixture
@@ -37,11 +28,6 @@ def ask(clean_firestore: Addresses, people: dict[str, str]) -> Any:
         return answer.json["result"]
 
     return asked
-
-
-def refused(answer: Answer) -> tuple[int, str]:
-    """How a call was refused: the status, and what the caller is told."""
-    return answer.status, answer.json["error"]["message"]
 
 
 def fails() -> None:

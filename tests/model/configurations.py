@@ -8,9 +8,11 @@ from tests.model.processes import (
     contract_reader,
     delivery,
     instance,
+    job_keeper,
     operator,
     original,
     reader,
+    steerer,
     watchdog,
 )
 from tests.model.standing import Script
@@ -36,6 +38,15 @@ SMALL: dict[str, Configuration] = {
     ),
     "two ticks, watched": ((delivery("a", "t1"), delivery("b", "t2"), watchdog()), Bounds(1)),
     "suspended and resumed": ((delivery("a", "t1"), operator("suspend"), operator("resume")), Bounds(0, 1)),
+    "suspended and resumed, job and all": (
+        (delivery("a", "t1"), steerer("suspend"), steerer("resume")),
+        Bounds(0),
+    ),
+    "suspended and resumed, a fault": ((steerer("suspend"), steerer("resume"), job_keeper()), Bounds(0, 1)),
+    "suspended and resumed, a death": (
+        (steerer("suspend"), steerer("resume"), job_keeper()),
+        Bounds(0, 0, 1),
+    ),
     "a run is cancelled": (
         (delivery("a", "t1", "storage", CANCELLED), canceller("a"), reader(reads=2)),
         Bounds(0, 1),
@@ -125,6 +136,10 @@ LARGE: dict[str, Configuration] = {
     "one tick twice, watched, a fault": (
         (delivery("a", "t1"), delivery("a", "t2"), watchdog()),
         Bounds(1, 1),
+    ),
+    "suspended and resumed again": (
+        (steerer("suspend"), steerer("resume"), steerer("suspend again"), job_keeper()),
+        Bounds(0, 1, 1),
     ),
     "a cancelled run, watched": (
         (delivery("a", "t1", "storage", CANCELLED), delivery("a", "t2"), canceller("a"), watchdog()),

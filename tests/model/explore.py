@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from shared.tasks.steps import Commit, Read
+from shared.tasks.jobs import JobState
+from shared.tasks.steps import Commit, Read, ReadJob, SetJob
 from tests.model.invariants import (
     HISTORY,
     STATUS,
@@ -15,12 +16,13 @@ from tests.model.invariants import (
     check_cancel_told,
     check_commit,
     check_got,
+    check_job,
     check_mirror,
     check_order,
     facts,
 )
 from tests.model.memory_store import Documents, Stored, documents_of, fields_of
-from tests.model.processes import watchdog
+from tests.model.processes import job_keeper, watchdog
 from tests.model.requests import Again, Answer, CancelTold, Choose, Ended, Got, GotByContract
 from tests.model.servers import on_storage, read
 from tests.model.standing import Event, Place, Script, after, begun
@@ -38,6 +40,7 @@ class State(NamedTuple):
         known: what was true at some moment since each process began.
         in_flight: commits that were sent by processes that don't wait for them any more.
         succeeded: runs that an attempt says it has completed.
+        job: the state of Cloud Scheduler's job; None where no process knows of it.
         step: the time.
         faults, deaths, removals, torn: how many may still come.
     """
@@ -48,6 +51,7 @@ class State(NamedTuple):
     known: tuple[Facts, ...]
     in_flight: tuple[Place, ...]
     succeeded: tuple[str, ...]
+    job: str | None
     step: int
     faults: int
     deaths: int
@@ -102,7 +106,7 @@ class Model:
         self.bounds = bounds
         self._names = {script.name: index for index, script in enumerate(scripts)}
         self._committed: dict[tuple[Documents, Place], Documents | None] = {}
-        self._left: dict[tuple[Documents, Objects, int], tuple[Documents, Objects]] = {}
+        self._left: dict[tuple[Documents, Objects, str | None, int], State] = {}
 
     def explore(self, most: int = 20_000_000) -> int:
         """Visit every state that can be reached; return how many there are.
@@ -140,6 +144,7 @@ class Model:
             (NOTHING_YET,) * nobody,
             (),
             (),
+            JobState.enabled if any(script.kind == "steerer" for script in self.scripts) else None,
             step,
             bounds.faults,
             bounds.deaths,
@@ -189,6 +194,13 @@ class Model:
         if state.faults and isinstance(place.request, Read):
             faulty = state._replace(faults=state.faults - 1)
             yield f"{name}'s read fails", self._moved(faulty, index, place, ("down",))
+        if state.faults and isinstance(place.request, SetJob):
+            for done in (state, state._replace(job=place.request.wanted)):
+                faulty = done._replace(faults=state.faults - 1)
+                yield (
+                    f"{name}'s call to Cloud Scheduler fails",
+                    self._moved(faulty, index, place, ("no answer",)),
+                )
         if state.torn and isinstance(place.request, Read) and place.request.run_id:
             torn, run_id = state._replace(torn=state.torn - 1), place.request.run_id
             half = Half(place, run_first=False, stored=state.documents.get(STATUS))
@@ -218,6 +230,10 @@ class Model:
         """Carry out what a process asks for."""
         if isinstance(place.request, Again):
             return state, ("value", None)
+        if isinstance(place.request, ReadJob):
+            return state, ("value", state.job)
+        if isinstance(place.request, SetJob):
+            return state._replace(job=place.request.wanted), ("value", None)
         if isinstance(place.request, Commit):
             written = self._commit(state, place)
             if written is None:
@@ -285,20 +301,26 @@ class Model:
 
     def _check_quiet(self, state: State) -> None:
         """Nobody moves any more: after a pass of the watchdog, everything is in order."""
-        if (state.faults, state.deaths) == (self.bounds.faults, self.bounds.deaths):
+        untroubled = (state.faults, state.deaths) == (self.bounds.faults, self.bounds.deaths)
+        if untroubled:
             check_mirror(state.documents, state.objects, when="nobody died, nothing failed")
-        key = (state.documents, state.objects, state.step)
+            check_job(state.documents, state.job, when="nobody died, nothing failed", told=False)
+        key = (state.documents, state.objects, state.job, state.step)
         if key not in self._left:
             self._left[key] = _after_watchdog(*key)
-            check_order(*self._left[key])
+            check_order(self._left[key].documents, self._left[key].objects)
+        left = self._left[key]
+        # A call to Cloud Scheduler that nobody waits for any more may be the last of all.
+        check_job(left.documents, left.job, when="the watchdog has passed", told=not untroubled)
 
 
-def _after_watchdog(documents: Documents, objects: Objects, step: int) -> tuple[Documents, Objects]:
-    alone = Model((watchdog("last watchdog"),), Bounds(0))
-    state = alone._first(documents, objects, step + 10)
+def _after_watchdog(documents: Documents, objects: Objects, job: str | None, step: int) -> State:
+    passes = [watchdog("last watchdog"), *([job_keeper("last job keeper")] if job else [])]
+    alone = Model(tuple(passes), Bounds(0))
+    state = alone._first(documents, objects, step + 10)._replace(job=job)
     while following := list(alone._following(state)):
         (_, state), *_ = following
-    return state.documents, state.objects
+    return state
 
 
 def _story(came_from: dict[State, tuple[State, str] | None], state: State) -> str:

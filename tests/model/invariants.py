@@ -7,6 +7,7 @@ import orjson
 
 from shared.tasks.decisions import living_holder
 from shared.tasks.document import SAVED_BY_CONTRACT
+from shared.tasks.jobs import JobState
 from shared.tasks.names import contract_object, history_name, status_name
 from shared.tasks.protocol import CLOCK_SKEW
 from shared.tasks.steering import Cancelled
@@ -150,7 +151,7 @@ def check_commit(before: Documents, after: Documents, objects: Objects, script: 
     old, new = task_document(before.get(STATUS)), task_document(after.get(STATUS))
     if script.kind != "original":
         suspended = new.suspended is not None and new.status == "suspeneded"
-        if old.suspended is not None and not suspended and script.name != "resume":
+        if old.suspended is not None and not suspended and not script.name.startswith("resume"):
             raise Violation(f"{script.name} undid a suspension")
         _check_result(before, after, objects, script)
         _check_cancel(before, after, script)
@@ -209,6 +210,24 @@ def check_mirror(documents: Documents, objects: Objects, *, when: str) -> None:
     """Readers of the contract have what ours have."""
     if seen_by_contract(documents, objects) != last_good(documents)[1]:
         raise Violation(f"{when}, and the mirror is not the last good result")
+
+
+def check_job(documents: Documents, job: str | None, *, when: str, told: bool) -> None:
+    """The job is what the document says, and nothing says that it is to become so.
+
+    Args:
+        documents: Firestore.
+        job: its state; None where no process knows of it.
+        when: in words.
+        told: whether it may be something else, if the document tells.
+    """
+    task = task_document(documents.get(STATUS))
+    if job is None or not task.exists:
+        return
+    said = task.job or {}
+    agrees = task.is_suspended == (job == JobState.paused)
+    if "wanted" in said or not (agrees or (told and said.get("found") == job)):
+        raise Violation(f"{when}, the job is {job}, suspended: {task.is_suspended}, and it is told: {said}")
 
 
 def check_order(documents: Documents, objects: Objects) -> None:

@@ -16,8 +16,9 @@ from shared.tasks import ExecuteTaskOptions, ResultUnavailable, TaskName, TaskSp
 from shared.tasks.codec import encode_fields
 from shared.tasks.decisions import Busy, Duplicate, Skip, Standing, Take
 from shared.tasks.document import ResultPointer, TaskDocument
-from shared.tasks.errors import RunCancelled, RunLost, StoreError
+from shared.tasks.errors import RunCancelled, RunLost, SchedulerUnavailable, StoreError
 from shared.tasks.failure import Failure
+from shared.tasks.job_keeping import keep_job
 from shared.tasks.mirror import mend_mirror
 from shared.tasks.names import NO_DATA, contract_object, run_object, status_name
 from shared.tasks.protocol import RunProtocol
@@ -165,6 +166,27 @@ def operator(does: str) -> Script:
             yield from change(DOCUMENTS, TASK, by="p", reason="r", now=clock.now())
 
     return Script(does, body, "operator")
+
+
+def steerer(name: str) -> Script:
+    """A person who suspends or resumes the task, job and all; the name begins with what they do."""
+
+    def body(clock: ModelClock) -> Steps:
+        change = suspend if name.startswith("suspend") else resume
+        with suppress(StoreError, SchedulerUnavailable):
+            yield from change(DOCUMENTS, TASK, by="p", reason="r", now=clock.now(), has_job=True)
+
+    return Script(name, body, "steerer")
+
+
+def job_keeper(name: str = "job keeper") -> Script:
+    """What a pass of the watchdog does about the task's job."""
+
+    def body(clock: ModelClock) -> Steps:
+        with suppress(StoreError, SchedulerUnavailable):
+            yield from keep_job(DOCUMENTS, TASK, [], now=clock.now())
+
+    return Script(name, body, "steerer")
 
 
 def canceller(run_id: str) -> Script:

@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks.clock import SystemClock
-from shared.tasks.errors import ObjectGone, StoreUnavailable, WriteRefused, WriteUnknown
+from shared.tasks.errors import ObjectGone, SchedulerUnavailable, StoreUnavailable, WriteRefused, WriteUnknown
 from shared.tasks.protocol import RunProtocol
 from shared.tasks.steps import Commit, Pause
 from tests.model.memory_store import fields_of, run_document, task_document
@@ -53,7 +53,7 @@ class Script:
     Attributes:
         name: tells it apart.
         body: the process.
-        kind: "delivery", "watchdog", "operator", "original" or "reader".
+        kind: "delivery", "watchdog", "operator", "steerer", "original" or "reader".
         after: processes that must be over when it begins: a hand-over at a quiet moment.
         gives: where its results are kept.
     """
@@ -150,6 +150,7 @@ _ERRORS: dict[str, Callable[[], Exception]] = {
     "refused": lambda: WriteRefused("model"),
     "unknown": lambda: WriteUnknown("model"),
     "down": lambda: StoreUnavailable("model"),
+    "no answer": lambda: SchedulerUnavailable("model"),
     "gone": lambda: ObjectGone("model"),
 }
 

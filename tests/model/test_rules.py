@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from functions import delivery as answering
-from shared.tasks import ExecuteTaskOptions, decisions, mirror, protocol, reading, retention, writes
+from shared.tasks import (
+    ExecuteTaskOptions,
+    decisions,
+    job_keeping,
+    mirror,
+    protocol,
+    reading,
+    retention,
+    steering,
+    writes,
+)
 from shared.tasks.decisions import Busy, Duplicate, Skip, Standing, Take, is_dead, is_superseded
 from shared.tasks.errors import StoreError
 from shared.tasks.mirror import mend_mirror
@@ -25,6 +35,7 @@ from shared.tasks.steps import (
     ReadObject,
     ReadRunning,
     ReadVersion,
+    SetJob,
 )
 from tests.model import processes
 from tests.model.configurations import SMALL
@@ -333,6 +344,19 @@ def cancelling_in_the_status_alone(patch: Patch) -> None:
     patch.setattr(writes, "cancel", lambda *what, **how: cancel(*what, **how)[::2])
 
 
+def following_without_a_second_look(patch: Patch) -> None:
+    """Whoever changed the document changes the job, whatever others did meanwhile."""
+
+    def follows(documents: str, name: Any) -> Any:
+        task, _ = yield Read()
+        yield SetJob(job_keeping._wanted(task))
+        done = writes.job_is_as_wanted(documents, name, task)
+        done[0].ClearField("current_document")
+        yield Commit(done)
+
+    patch.setattr(steering, "have_job_follow", follows)
+
+
 OWN = "a run is its own by token and state"
 MEMORY = "memory may lead only to a commit"
 ANSWERS = "2xx only for what is dealt with for good"
@@ -346,6 +370,8 @@ CONDITIONS = "every write is conditional, completed is final, a suspension stays
 REPLACED = "a result is replaced, never taken away"
 
 CANCEL = "a cancel hits the run that it names; that publishes nothing, and is not begun anew"
+
+FOLLOWS = "Cloud Scheduler's job follows the document"
 
 #: Rule, how it is left out, the configuration that finds it, and what breaks.
 LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
@@ -385,6 +411,12 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
     (CANCEL, beginning_anew_what_is_cancelled, "a cancelled tick is delivered again", "a was begun anew"),
     (CANCEL, cancelling_whatever_is_at_work, "a warm instance, cancelled", "not the run that it names"),
     (CANCEL, cancelling_in_the_status_alone, "a run is cancelled", "and nothing says so"),
+    (
+        FOLLOWS,
+        following_without_a_second_look,
+        "suspended and resumed, job and all",
+        "nothing failed, the job is",
+    ),
     (REPLACED, as_the_contract_literally_says, "two ticks", "a result turned into nothing"),
 ]
 

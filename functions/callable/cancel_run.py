@@ -1,0 +1,42 @@
+"""Asks a run at work to end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
+
+from functions.callables import callable_function
+from functions.changes import change_of
+
+if TYPE_CHECKING:
+    from firebase_functions.https_fn import CallableRequest
+
+
+@callable_function(memory=512)
+def cancel_run(request: CallableRequest[Any]) -> Any:
+    """Cancel a run: its task is told at its next look, and nothing it returns is published.
+
+    Args:
+        request: `{task_name, id, reason}`, from an operator.
+
+    Returns:
+        `{outcome, run}`: "cancelling", or "ended" for a run that had ended before; and the run.
+
+    Raises:
+        HttpsError: unauthenticated, also for a token that was revoked; permission-denied;
+            invalid-argument; resource-exhausted, for a caller who calls too often; unavailable; not-found,
+            for a run that never was, or is no run.
+    """
+    from functions import wire  # noqa: PLC0415  (every function imports main.py)
+    from shared.tasks import desk  # noqa: PLC0415
+
+    change = change_of(request, "id")
+    became, record = desk.Cancelled.unknown, None
+    if wire.is_record_id(change.sent["id"]):
+        run_id = change.sent["id"]
+        became = desk.cancel_run(change.task, run_id, by=change.by, reason=change.reason)
+        record = desk.view_record(change.task, run_id)
+    if became is desk.Cancelled.unknown or record is None:
+        raise HttpsError(FunctionsErrorCode.NOT_FOUND, "no such run; list_tasks tells which are at work")
+    return {"outcome": became.value, "run": wire.run_fields(record)}

@@ -1,0 +1,35 @@
+"""Resumes a task that was suspended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from functions.callables import callable_function
+from functions.changes import change_of
+
+if TYPE_CHECKING:
+    from firebase_functions.https_fn import CallableRequest
+
+
+@callable_function(memory=512)
+def resume_task(request: CallableRequest[Any]) -> Any:
+    """Resume a task: document and Cloud Scheduler job together.
+
+    Args:
+        request: `{task_name, reason}`, from an operator.
+
+    Returns:
+        `{changed, task}`: whether this made it so, and the task as it stands then.
+
+    Raises:
+        HttpsError: unauthenticated, also for a token that was revoked; permission-denied;
+            invalid-argument; resource-exhausted, for a caller who calls too often; unavailable,
+            where the document is changed and its job may not be: the next call, or the watchdog,
+            makes it follow; failed-precondition, where there is no job.
+    """
+    from functions import wire  # noqa: PLC0415  (every function imports main.py)
+    from shared.tasks import desk  # noqa: PLC0415
+
+    change = change_of(request)
+    changed = desk.resume_task(change.task, by=change.by, reason=change.reason)
+    return {"changed": changed, "task": wire.task_now(change.task, change.caller)}

@@ -1,0 +1,36 @@
+"""Has a task run now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from functions.callables import callable_function
+from functions.changes import change_of
+
+if TYPE_CHECKING:
+    from firebase_functions.https_fn import CallableRequest
+
+
+@callable_function(memory=512)
+def run_task(request: CallableRequest[Any]) -> Any:
+    """Have Cloud Scheduler run a task now.
+
+    Args:
+        request: `{task_name, reason}`, from an operator.
+
+    Returns:
+        `{outcome, run}`: "started" and the run that began; "busy" and the run that holds the task;
+        or "requested", where no run began within the wait.
+
+    Raises:
+        HttpsError: unauthenticated, also for a token that was revoked; permission-denied;
+            invalid-argument; resource-exhausted, for a caller who calls too often; unavailable;
+            failed-precondition, for a task that is suspended or that no job starts.
+    """
+    from functions import wire  # noqa: PLC0415  (every function imports main.py)
+    from shared.tasks import desk  # noqa: PLC0415
+
+    change = change_of(request)
+    became = desk.request_run(change.task, by=change.by, reason=change.reason)
+    record = None if became.run_id is None else desk.view_record(change.task, became.run_id)
+    return {"outcome": became.outcome, "run": record and wire.run_fields(record)}

@@ -1,0 +1,132 @@
+"""The jobs of the local Cloud Scheduler follow the documents: whatever dies, hangs or is done by hand."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import requests
+
+from shared import firebase
+from shared.firebase import SchedulerWire
+from shared.tasks import JobMissing, SchedulerUnavailable, TaskEngine, TaskSpec
+from shared.tasks.jobs import Jobs, JobState
+from shared.tasks.steering import resume, suspend
+from shared.tasks.steps import perform
+from tests.engine.test_watchdog import watched
+from tests.engine.world import TASK, World
+
+WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
+#: "every …" has no ticks that anybody could miss.
+SPEC = TaskSpec(TASK, schedule="every 5 minutes")
+MISSES = "nobody suspended the task: resume it, or suspend it to say why"
+
+
+def nowhere(_: object = None) -> SchedulerWire:
+    """A Cloud Scheduler that can't be reached."""
+    return SchedulerWire(requests.Session(), "http://127.0.0.1:1/v1/projects/p/locations/l/jobs/")
+
+
+def without_jobs() -> SchedulerWire:
+    """The local one, asked for jobs that it has not."""
+    wire = firebase.scheduler_wire()
+    return SchedulerWire(wire.session, f"{wire.jobs}no-such-")
+
+
+def change(engine: TaskEngine, how: Any) -> bool:
+    """Suspend or resume, document and job."""
+    documents, now = engine._parts.store.documents, datetime.now(UTC)
+    return perform(how(documents, TASK, **WHO, now=now, has_job=True), engine._performer(TASK))
+
+
+def said(world: World) -> Any:
+    """What the document says of the job."""
+    return world.status()["run"].get("job")
+
+
+def test_a_change_makes_the_job_follow(engine: TaskEngine, world: World, jobs: Jobs) -> None:
+    """And leaves nothing behind that says so."""
+    engine.execute_task("s", TASK, lambda: [1])
+    assert change(engine, suspend)
+    assert (jobs.state(TASK), said(world)) == (JobState.paused, None)
+    assert change(engine, resume)
+    assert (jobs.state(TASK), said(world), world.status()["status"]) == (JobState.enabled, None, "completed")
+
+
+@pytest.mark.parametrize(("how", "wanted"), [(suspend, JobState.paused), (resume, JobState.enabled)])
+def test_what_cloud_scheduler_did_not_hear_is_told_and_done_later(
+    engine: TaskEngine,
+    world: World,
+    jobs: Jobs,
+    capsys: pytest.CaptureFixture[str],
+    how: Any,
+    wanted: JobState,
+) -> None:
+    """The document says what is wanted; the next change does it, and so does the watchdog, once."""
+    engine.execute_task("s", TASK, lambda: [1])
+    if how is resume:
+        change(engine, suspend)
+    for repair in (lambda: change(engine, how), lambda: watched(engine, capsys, SPEC)):
+        other = suspend if how is resume else resume
+        change(engine, other)
+        with pytest.raises(SchedulerUnavailable):
+            change(TaskEngine(jobs=Jobs(nowhere)), how)
+        assert ("suspended" in world.status()["run"]) == (how is suspend)
+        assert (said(world)["wanted"], jobs.state(TASK) == wanted) == (wanted, False)
+        repair()
+        assert (jobs.state(TASK), said(world)) == (wanted, None)
+    assert watched(engine, capsys, SPEC) == ""
+
+
+def test_a_job_that_was_paused_by_hand_is_told_and_left_alone(
+    engine: TaskEngine, world: World, jobs: Jobs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody here knows why, and it is told once. A resume makes it fire, and so may whoever paused it."""
+    engine.execute_task("s", TASK, lambda: [1])
+    jobs.set_state(TASK, JobState.paused)
+    assert MISSES in watched(engine, capsys, SPEC)
+    assert watched(engine, capsys, SPEC) == ""
+    assert (jobs.state(TASK), said(world)["found"]) == (JobState.paused, "PAUSED")
+    jobs.set_state(TASK, JobState.enabled)
+    watched(engine, capsys, SPEC)
+    assert said(world) is None
+    jobs.set_state(TASK, JobState.paused)
+    watched(engine, capsys, SPEC)
+    assert change(engine, resume) is False
+    assert (jobs.state(TASK), said(world)) == (JobState.enabled, None)
+
+
+def test_a_task_that_was_suspended_in_the_document_alone_has_its_job_paused(
+    engine: TaskEngine, world: World, jobs: Jobs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As another implementation of the contract suspends: its ticks are skipped in any case."""
+    world.write({"status": "suspeneded", "timestamp": datetime.now(UTC)})
+    assert "job=True" in watched(engine, capsys, SPEC)
+    assert jobs.state(TASK) == JobState.paused
+
+
+def test_a_job_that_is_missing_is_told(world: World, jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the watchdog once, and to whoever changes something."""
+    engine = TaskEngine(jobs=Jobs(without_jobs))
+    engine.execute_task("s", TASK, lambda: [1])
+    assert "no Cloud Scheduler job, and no tick starts it: deploy" in watched(engine, capsys, SPEC)
+    assert watched(engine, capsys, SPEC) == ""
+    with pytest.raises(JobMissing, match="deploy the function collect_charge_cdrs"):
+        change(engine, suspend)
+
+
+def test_the_watchdog_does_the_rest_without_cloud_scheduler(world: World) -> None:
+    """And says that it could not look after all."""
+    engine = TaskEngine(jobs=Jobs(nowhere))
+    engine.execute_task("s", TASK, lambda: [1])
+    dead = {"run.state": "running", "run.lease_until": datetime(2026, 1, 1, tzinfo=UTC)}
+    world.database.document(f"nx-tasks/{TASK.value}").update(dead)
+    with pytest.raises(SchedulerUnavailable):
+        engine._watch(SPEC)
+    assert world.status()["run"]["state"] == "failed"
+
+
+def test_a_job_that_is_as_wanted_stays_so(jobs: Jobs, world: World) -> None:
+    """The service itself refuses to pause one that is paused."""
+    for wanted in (JobState.enabled, JobState.paused, JobState.paused, JobState.enabled):
+        jobs.set_state(TASK, wanted)
+        assert jobs.state(TASK) == wanted

@@ -1,0 +1,259 @@
+"""Changes, `suspend_task` and its kin, on the real Functions emulator and the local Cloud Scheduler."""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from emulators import demo_data
+from emulators.environment import PROJECT, Addresses
+from emulators.loopback import request as http
+from shared import firebase
+from shared.tasks import TaskName, TaskRun, execute_task
+from tests.engine.world import in_thread
+from tests.functions.callable_protocol import call, refused, sign_in
+from tests.waiting import wait_for
+
+TASK = TaskName.collect_devices_health
+WHY = {"task_name": TASK, "reason": "the API is down"}
+OPERATOR = "operator@example.com"
+CHANGES = {
+    "run_task": WHY,
+    "suspend_task": WHY,
+    "resume_task": WHY,
+    "cancel_run": {**WHY, "id": "some-run"},
+}
+
+
+@pytest.fixture
+def job(clean_firestore: Addresses) -> Iterator[str]:
+    """The address of the task's job at the local Cloud Scheduler, which fires again afterwards."""
+    address = f"{clean_firestore.jobs_url}/firebase-schedule-{TASK}-us-central1"
+    yield address
+    http(f"{address}:resume", method="POST", body={})
+
+
+@pytest.fixture
+def ask(job: str, stack: Addresses, people: dict[str, str]) -> Any:
+    """Calls a function as the operator; its result."""
+
+    def asked(function: str, **data: Any) -> Any:
+        answer = call(stack, {**WHY, **data}, people["operator"], function=function)
+        assert answer.status == 200, answer
+        return answer.json["result"]
+
+    return asked
+
+
+def state(job: str) -> Any:
+    """What Cloud Scheduler says of a job."""
+    return http(job)[1]["state"]  # type: ignore[index]
+
+
+def records(kind: str) -> list[dict[str, Any]]:
+    """What the task's history has of a kind."""
+    runs = firebase.firestore_client().collection(f"nx-tasks/{TASK.value}/nx-runs").stream()
+    return [found for run in runs if (found := run.to_dict() or {})["state"] == kind]
+
+
+# Suspending and resuming
+
+
+def test_document_and_job_are_suspended_and_resumed_together(ask: Any, job: str) -> None:
+    """Each is told with the task as it stands then; who and why is taken from the token and recorded."""
+    told = ask("suspend_task")
+    assert (told["changed"], told["task"]["status"], told["task"]["problem"]) == (True, "suspended", None)
+    assert told["task"]["suspended"].items() >= {"by": OPERATOR, "reason": WHY["reason"]}.items()
+    assert state(job) == "PAUSED"
+    again = ask("suspend_task", reason="again")
+    assert (again["changed"], again["task"]["suspended"]["reason"]) == (False, WHY["reason"])
+    told = ask("resume_task", reason="it is back")
+    assert (told["changed"], told["task"]["suspended"], told["task"]["problem"]) == (True, None, None)
+    assert state(job) == "ENABLED"
+    assert [(record["by"], record["reason"]) for record in records("resumed")] == [(OPERATOR, "it is back")]
+
+
+def test_a_half_done_change_is_told_and_the_next_call_repairs_it(
+    ask: Any, job: str, stack: Addresses, people: dict[str, str]
+) -> None:
+    """The document says suspended, and the job fires: as a call leaves them that died in between."""
+    ask("suspend_task")
+    http(f"{job}:resume", method="POST", body={})
+    status = firebase.firestore_client().document(f"nx-tasks/{TASK.value}")
+    status.update({"run.job": {"wanted": "PAUSED", "at": datetime.now(UTC)}})
+    tasks = call(stack, {}, people["viewer"], function="list_tasks").json["result"]["tasks"]
+    assert [task["problem"] for task in tasks if task["problem"]] == [
+        "suspended, but its Cloud Scheduler job is not yet: suspend it again, or wait for the watchdog"
+    ]
+    told = ask("suspend_task")
+    assert (told["changed"], told["task"]["problem"], state(job)) == (False, None, "PAUSED")
+
+
+def test_a_job_that_was_paused_by_hand_is_made_to_fire_by_resuming(ask: Any, job: str) -> None:
+    """Nothing has to be suspended for that."""
+    ask("suspend_task")
+    ask("resume_task")
+    http(f"{job}:pause", method="POST", body={})
+    told = ask("resume_task")
+    assert (told["changed"], state(job)) == (False, "ENABLED")
+
+
+# Running
+
+
+def test_a_run_is_started_through_cloud_scheduler(ask: Any, job: str) -> None:
+    """It is told with the run that began; who asked for it is in the history."""
+    told = ask("run_task")
+    assert told["outcome"] == "started"
+    run_id = told["run"]["id"]
+    history = firebase.firestore_client().document(f"nx-tasks/{TASK.value}/nx-runs/{run_id}")
+    wait_for("the run's end", lambda: (history.get().to_dict() or {}).get("state") == "completed")
+    assert [(record["by"], record["reason"]) for record in records("requested")] == [
+        (OPERATOR, WHY["reason"])
+    ]
+
+
+def test_where_another_run_holds_the_task_that_is_told(ask: Any, job: str) -> None:
+    """And nothing is started, or recorded."""
+    goes_on = threading.Event()
+
+    def task(run: TaskRun) -> None:
+        run.progress(1)
+        assert goes_on.wait(60)
+
+    thread, outcomes = in_thread(lambda: execute_task("test", TASK, task))
+    try:
+        wait_for("the run", lambda: records("running"))
+        told = ask("run_task")
+        assert (told["outcome"], told["run"]["state"]) == ("busy", "running")
+        assert records("requested") == []
+    finally:
+        goes_on.set()
+        thread.join()
+    assert outcomes[0].run_id == told["run"]["id"]
+
+
+def test_a_suspended_task_is_not_run(ask: Any, stack: Addresses, people: dict[str, str]) -> None:
+    """It would be skipped; the text says what to do."""
+    ask("suspend_task")
+    answer = call(stack, WHY, people["operator"], function="run_task")
+    assert refused(answer) == (
+        400,
+        "collect_devices_health is suspended, and would skip the run: resume it first",
+    )
+    assert answer.json["error"]["status"] == "FAILED_PRECONDITION"
+
+
+# Cancelling
+
+
+def test_a_run_is_cancelled(ask: Any, job: str) -> None:
+    """It is told at its next progress; a second call is told that it ended."""
+    goes_on = threading.Event()
+
+    def task(run: TaskRun) -> None:
+        run.progress(1)
+        assert goes_on.wait(60)
+        run._recorded_at = None  # a second later
+        run.progress(2)
+
+    thread, outcomes = in_thread(lambda: execute_task("test", TASK, task))
+    try:
+        wait_for("the run", lambda: records("running"))
+        (run,) = records("running")
+        told = ask("cancel_run", id=run["run_id"])
+        assert (told["outcome"], told["run"]["by"]) == ("cancelling", OPERATOR)
+    finally:
+        goes_on.set()
+        thread.join()
+    assert outcomes[0].status == "cancelled"
+    told = ask("cancel_run", id=run["run_id"])
+    assert (told["outcome"], told["run"]["state"]) == ("ended", "failed")
+    assert told["run"]["error"]["message"] == f"cancelled by {OPERATOR}: {WHY['reason']}"
+
+
+@pytest.mark.parametrize("run_id", ["never-was", "a/b", ""])
+def test_a_run_that_never_was_is_not_found(
+    job: str, stack: Addresses, people: dict[str, str], run_id: str
+) -> None:
+    """Whatever was asked for."""
+    answer = call(stack, {**WHY, "id": run_id}, people["operator"], function="cancel_run")
+    assert refused(answer) == (404, "no such run; list_tasks tells which are at work")
+
+
+# Who may
+
+
+@pytest.mark.parametrize("function", CHANGES)
+def test_only_operators_change_anything(
+    job: str, stack: Addresses, people: dict[str, str], function: str
+) -> None:
+    """Whoever else asks changes nothing, whatever is sent."""
+    assert refused(call(stack, CHANGES[function], function=function)) == (401, "sign in first")
+    for who in ("viewer", "stranger"):
+        for data in (CHANGES[function], {}, {**CHANGES[function], "by": OPERATOR}):
+            status, says = refused(call(stack, data, people[who], function=function))
+            assert (status, says[:30]) == (403, "only operators change what tas")
+    assert list(firebase.firestore_client().collection("nx-tasks").stream()) == []
+    assert state(job) == "ENABLED"
+
+
+@pytest.mark.parametrize("function", CHANGES)
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"reason": ""}, "say why, in 1 to 500 characters"),
+        ({"reason": "x" * 501}, "say why, in 1 to 500 characters"),
+        ({"reason": None}, "reason is text"),
+        ({"task_name": "no_such_task"}, "unknown task_name; task_name is one of"),
+        ({"by": "somebody@example.com"}, "send exactly {task_name, "),
+    ],
+)
+def test_a_change_without_a_reason_is_refused(
+    job: str, stack: Addresses, people: dict[str, str], function: str, wrong: dict[str, Any], says: str
+) -> None:
+    """And so is one that says who it is by."""
+    status, message = refused(
+        call(stack, {**CHANGES[function], **wrong}, people["operator"], function=function)
+    )
+    assert (status, message[: len(says)]) == (400, says)
+    assert list(firebase.firestore_client().collection("nx-tasks").stream()) == []
+
+
+@pytest.mark.parametrize("how", ["revoked", "disabled", "deleted"])
+def test_whose_token_is_good_no_more_changes_nothing(job: str, stack: Addresses, how: str) -> None:
+    """A token lives an hour; who was signed out, disabled or removed meanwhile is asked to sign in again."""
+    from firebase_admin import auth, delete_app, initialize_app  # noqa: PLC0415
+
+    app = initialize_app(options={"projectId": PROJECT}, name=f"test-{how}")
+    email = f"{how}@example.com"
+    user = auth.create_user(email=email, password=demo_data.PASSWORD, app=app)
+    try:
+        auth.set_custom_user_claims(user.uid, {"role": "operator"}, app=app)
+        token = sign_in(stack, email)
+        assert call(stack, WHY, token, function="resume_task").status == 200
+        if how == "revoked":
+            wait_for("a later second", lambda: _revoked(auth, user.uid, token, app))
+        elif how == "disabled":
+            auth.update_user(user.uid, disabled=True, app=app)
+        else:
+            auth.delete_user(user.uid, app=app)
+        assert refused(call(stack, WHY, token, function="suspend_task")) == (401, "sign in again")
+        assert call(stack, {}, token, function="list_tasks").status == 200
+    finally:
+        if how != "deleted":
+            auth.delete_user(user.uid, app=app)
+        delete_app(app)
+    assert state(job) == "ENABLED"
+
+
+def _revoked(auth: Any, uid: str, token: str, app: Any) -> bool:
+    """Revoke a user's tokens; whether that is later than this one, as far as whole seconds tell."""
+    payload = token.split(".")[1]
+    issued = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["iat"]
+    auth.revoke_refresh_tokens(uid, app=app)
+    return bool(auth.get_user(uid, app=app).tokens_valid_after_timestamp > issued * 1_000)
