@@ -1,0 +1,170 @@
+// What an operator can have done: each asks for a reason, says what will happen, and tells what came of it.
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { CallError, call } from "./firebase";
+import type { Run, Task } from "./wire";
+
+export type Kind = "run" | "suspend" | "resume" | "cancel";
+
+export interface Asked {
+  kind: Kind;
+  task: Task;
+}
+
+interface Wording {
+  button: string;
+  title: (task: string) => string;
+  consequence: (task: Task) => string;
+}
+
+const WORDING: Record<Kind, Wording> = {
+  run: {
+    button: "Run now",
+    title: (task) => `Run ${task} now?`,
+    consequence: (task) =>
+      `Cloud Scheduler delivers it once, beside its schedule. The last result stays until the run has a new one.${task.status === "suspended" ? " While the task is suspended, the delivery is skipped." : ""}`,
+  },
+  suspend: {
+    button: "Suspend",
+    title: (task) => `Suspend ${task}?`,
+    consequence: (task) =>
+      `Its ticks are skipped until somebody resumes it; readers keep the last result.${task.state === "running" ? " The run that is at work finishes." : ""}`,
+  },
+  resume: {
+    button: "Resume",
+    title: (task) => `Resume ${task}?`,
+    consequence: () => "It runs on its schedule again, from the next tick on.",
+  },
+  cancel: {
+    button: "Cancel run",
+    title: (task) => `Cancel the run of ${task}?`,
+    consequence: () => "The run is asked to stop where it next tells its progress, and ends as failed. The last result stays.",
+  },
+};
+
+/** What can be done with a task as it stands; each place holds a thing and its opposite, so that the focus stays there. */
+export function possible(task: Task): Kind[] {
+  const kinds: Kind[] = [];
+  if (task.state === "running") kinds.push("cancel");
+  else kinds.push("run");
+  kinds.push(task.status === "suspended" ? "resume" : "suspend");
+  return kinds;
+}
+
+interface ButtonProps {
+  kind: Kind;
+  task: Task;
+  mayChange: boolean;
+  ask: (asked: Asked) => void;
+}
+
+export function ActionButton({ kind, task, mayChange, ask }: ButtonProps) {
+  const cancelling = kind === "cancel" && task.run?.cancel != null;
+  const off = !mayChange || cancelling;
+  const why = !mayChange ? "Only operators can do this; your role lets you look." : cancelling ? "It was asked to stop." : undefined;
+  return (
+    <button
+      class={kind}
+      aria-disabled={off}
+      aria-describedby={mayChange ? undefined : "viewer-note"}
+      aria-label={`${WORDING[kind].button}: ${task.name}`}
+      title={why}
+      onClick={() => !off && ask({ kind, task })}
+    >
+      {cancelling ? "Cancelling …" : WORDING[kind].button}
+    </button>
+  );
+}
+
+const MOST_REASON = 500;
+
+interface DialogProps {
+  asked: Asked;
+  done: (said: string | null) => void;
+}
+
+export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [reason, setReason] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState("");
+  useLayoutEffect(() => dialog.current?.showModal(), []);
+  const leave = (said: string | null): void => {
+    dialog.current?.close(); // gives the focus back to the button
+    done(said);
+  };
+
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    if (reason.trim() === "") return setError("Say why: it is kept in the task’s history, for whoever asks later.");
+    setBusy(true);
+    setError("");
+    try {
+      leave(await carryOut(kind, task, reason.trim()));
+    } catch (refused) {
+      const said = refused as CallError;
+      setError(said.unreachable ? `${said.message} Whether it was done shows in the task’s state once the service is back.` : said.message);
+      setBusy(false);
+    }
+  };
+
+  const { title, consequence, button } = WORDING[kind];
+  return (
+    <dialog
+      ref={dialog}
+      aria-labelledby="ask-title"
+      onClose={() => done(null)}
+    >
+      <form onSubmit={submit}>
+        <h2 id="ask-title">{title(task.name)}</h2>
+        <p id="ask-consequence">{consequence(task)}</p>
+        <label>
+          Reason
+          <textarea
+            rows={3}
+            maxLength={MOST_REASON}
+            aria-describedby="ask-consequence"
+            value={reason}
+            onInput={(event) => setReason(event.currentTarget.value)}
+          />
+        </label>
+        {error !== "" && (
+          <p class="notice bad" role="alert">
+            {error}
+          </p>
+        )}
+        <div class="choices">
+          <button type="button" onClick={() => leave(null)}>
+            Leave it
+          </button>
+          <button class={kind === "cancel" ? "primary danger" : "primary"} disabled={busy}>
+            {busy ? "Asking …" : button}
+          </button>
+        </div>
+      </form>
+    </dialog>
+  );
+}
+
+async function carryOut(kind: Kind, task: Task, reason: string): Promise<string> {
+  const task_name = task.name;
+  switch (kind) {
+    case "run": {
+      const { outcome } = await call<{ outcome: string; run: Run | null }>("run_task", { task_name, reason }, 60);
+      if (outcome === "started") return `${task_name} runs.`;
+      if (outcome === "busy") return `${task_name} was at work already: no second run was started.`;
+      return `Cloud Scheduler took it; no run of ${task_name} has begun yet. It shows here as soon as one does.`;
+    }
+    case "suspend": {
+      const { changed } = await call<{ changed: boolean }>("suspend_task", { task_name, reason }, 30);
+      return changed ? `${task_name} is suspended.` : `${task_name} was suspended before.`;
+    }
+    case "resume": {
+      const { changed } = await call<{ changed: boolean }>("resume_task", { task_name, reason }, 30);
+      return changed ? `${task_name} is on its schedule again.` : `${task_name} was not suspended.`;
+    }
+    case "cancel": {
+      const { outcome } = await call<{ outcome: string }>("cancel_run", { task_name, id: task.run?.id, reason }, 30);
+      return outcome === "ended" ? `That run of ${task_name} had ended before.` : `The run of ${task_name} is asked to stop.`;
+    }
+  }
+}

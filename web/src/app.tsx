@@ -1,0 +1,170 @@
+// The frame around all views: who looks, whether what is shown is live, and the dialogs that change something.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ActionDialog, type Asked } from "./actions";
+import { type Person, type Project, call, leave } from "./firebase";
+import { age, clock } from "./format";
+import { type Live, useLive, useNow } from "./live";
+import { Overview } from "./overview";
+import { Link, usePlace } from "./router";
+import { TaskView } from "./task";
+import { type Theme, applyTheme, theme } from "./theme";
+import type { TaskList } from "./wire";
+import { Notice } from "./words";
+
+const WORKING_SECONDS = 1.5;
+const IDLE_SECONDS = 5;
+
+const isWorking = (list: TaskList | null): boolean => list?.tasks.some((task) => task.state === "running") ?? false;
+
+export function App({ project, person }: { project: Project; person: Person }) {
+  const list = useLive<TaskList>(
+    "tasks",
+    (version) => call("list_tasks", { if_version: version }),
+    (value) => (isWorking(value) ? WORKING_SECONDS : IDLE_SECONDS),
+  );
+  const place = usePlace();
+  const [asked, ask] = useState<Asked | null>(null);
+  const [said, say] = useState("");
+  const tasks = list.value?.tasks ?? null;
+  const task = tasks?.find(({ name }) => name === place.task);
+
+  useArrival(place.task, place.part, tasks !== null);
+
+  const open = (wanted: Asked): void => {
+    say("");
+    ask(wanted);
+  };
+  const done = (outcome: string | null): void => {
+    ask(null);
+    if (outcome !== null) {
+      say(outcome);
+      list.refresh();
+    }
+  };
+
+  return (
+    <>
+      <a class="skip" href="#main">
+        Skip to the content
+      </a>
+      <header class="top">
+        <Link to="/" class="brand" current={place.task === null}>
+          nx-tasks
+        </Link>
+        <span class="quiet project">{project.id}</span>
+        <Connection live={list} />
+        <ThemeChoice />
+        <Who person={person} />
+      </header>
+      <Outage live={list} />
+      <div class="said" role="status">
+        {said !== "" && (
+          <p>
+            {said}{" "}
+            <button class="plain" onClick={() => say("")}>
+              Dismiss
+            </button>
+          </p>
+        )}
+      </div>
+      <div class={list.error && tasks ? "stale" : ""}>
+        {tasks === null ? (
+          <main id="main" aria-busy={list.error === null}>
+            <p class="quiet">{list.error ? "Nothing to show yet." : "Looking at the tasks …"}</p>
+          </main>
+        ) : place.task === null ? (
+          <Overview tasks={tasks} mayChange={person.mayChange} ask={open} />
+        ) : task ? (
+          <TaskView key={task.name} task={task} place={place} mayChange={person.mayChange} ask={open} />
+        ) : (
+          <main id="main">
+            <h1 tabIndex={-1}>No such task</h1>
+            <p>
+              There is no task {place.task}, or it is not yours to see. <Link to="/">All tasks</Link>
+            </p>
+          </main>
+        )}
+      </div>
+      {asked && <ActionDialog asked={asked} done={done} />}
+    </>
+  );
+}
+
+/** A new view is announced: its heading gets the focus, the tab its name. */
+function useArrival(task: string | null, part: string, shown: boolean): void {
+  const arrived = useRef(false);
+  useEffect(() => {
+    document.title = task ? `${task} · nx-tasks` : "nx-tasks";
+    if (!shown) return;
+    if (arrived.current) document.querySelector<HTMLElement>("h1")?.focus();
+    arrived.current = true;
+  }, [task, part, shown]);
+}
+
+function Connection({ live }: { live: Live<TaskList> }) {
+  const now = useNow();
+  if (live.at === null) return <span class="connection quiet">{live.error ? "Not connected" : "Connecting …"}</span>;
+  if (live.error) {
+    return <span class="connection bad">Stale, {age((Date.now() - live.at) / 1000)} old</span>;
+  }
+  return (
+    <span class="connection ok" title={`The service confirmed this at ${clock(live.at, now, true)}`}>
+      Live
+    </span>
+  );
+}
+
+/** What went wrong with asking, since when, and what happens next. */
+function Outage({ live }: { live: Live<TaskList> }) {
+  useNow();
+  const { error } = live;
+  if (!error) return null;
+  const wait = Math.ceil(((live.again ?? 0) - Date.now()) / 1000);
+  return (
+    <div class="outage">
+      <Notice tone="bad">
+        <b>{error.message}</b>{" "}
+        {live.at !== null && `What you see is stale: it is of ${clock(live.at, Date.now(), true)}. `}
+        {error.code === "permission-denied" && "After that, sign out and in again. "}
+        <span aria-hidden="true">{wait > 0 ? `Trying again in ${wait} s. ` : "Trying again … "}</span>
+        <button onClick={live.refresh}>Try now</button>
+      </Notice>
+    </div>
+  );
+}
+
+const THEMES: Theme[] = ["system", "light", "dark"];
+
+function ThemeChoice() {
+  const [chosen, choose] = useState(theme);
+  const pick = (event: { currentTarget: HTMLSelectElement }): void => {
+    const wanted = event.currentTarget.value as Theme;
+    applyTheme(wanted);
+    choose(wanted);
+  };
+  return (
+    <label class="theme">
+      <span class="hidden">Colours</span>
+      <select value={chosen} onChange={pick}>
+        {THEMES.map((each) => (
+          <option key={each} value={each}>
+            {each === "system" ? "As the system" : each === "light" ? "Light" : "Dark"}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function Who({ person }: { person: Person }) {
+  return (
+    <span class="who">
+      <span>
+        {person.email} <span class="quiet">{person.role ?? "no role"}</span>
+      </span>
+      <button class="plain" onClick={() => void leave()}>
+        Sign out
+      </button>
+    </span>
+  );
+}

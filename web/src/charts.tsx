@@ -1,0 +1,121 @@
+// Duration and size of a task's runs over time. Loaded when a task is first shown: uPlot is not needed before.
+import "uplot/dist/uPlot.min.css";
+import { useEffect, useRef, useState } from "preact/hooks";
+import uPlot from "uplot";
+import { duration, size } from "./format";
+import { median } from "./stats";
+import { colour, onColours } from "./theme";
+import type { Run } from "./wire";
+
+type Points = (number | null)[];
+
+interface Line {
+  label: string;
+  colour: string;
+  values: Points;
+  /** Points alone, for what has no line through it. */
+  marks?: boolean;
+}
+
+/** @param runs Newest first, completed and failed ones. */
+export function Charts({ runs }: { runs: Run[] }) {
+  const timed = runs.filter((run) => run.started !== null).toReversed();
+  if (timed.length < 2) return <p class="charts quiet">Charts of duration and size begin with the second run.</p>;
+  const times = timed.map((run) => Date.parse(run.started as string) / 1000);
+  const took = (state: string): Points => timed.map((run) => (run.state === state ? run.duration_seconds : null));
+  const sizes = timed.map((run) => run.result?.size_bytes ?? null);
+  return (
+    <div class="charts">
+      <Figure
+        title="Duration"
+        told={range(timed.map((run) => run.duration_seconds), duration)}
+        times={times}
+        lines={[
+          { label: "completed", colour: "ok", values: took("completed") },
+          { label: "failed", colour: "bad", values: took("failed"), marks: true },
+        ]}
+        unit={duration}
+      />
+      {sizes.some((bytes) => bytes !== null) && (
+        <Figure title="Size of the result" told={range(sizes, size)} times={times} lines={[{ label: "size", colour: "run", values: sizes }]} unit={size} />
+      )}
+    </div>
+  );
+}
+
+function range(values: Points, unit: (value: number) => string): string {
+  const known = values.filter((value) => value !== null);
+  if (known.length === 0) return "";
+  return `${known.length} runs, from ${unit(Math.min(...known))} to ${unit(Math.max(...known))}, usually ${unit(median(known) as number)}`;
+}
+
+interface FigureProps {
+  title: string;
+  told: string;
+  times: number[];
+  lines: Line[];
+  unit: (value: number) => string;
+}
+
+const HEIGHT_REM = 9;
+/** From so many seconds between two marks on, what each says, and what is added where the day changes. */
+const TIME_MARKS = [
+  [86400, "{D} {MMM}", null, null, null, null, null, null, 1],
+  [60, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
+  [1, "{HH}:{mm}:{ss}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
+] as unknown as uPlot.Axis.Values;
+
+function Figure({ title, told, times, lines, unit }: FigureProps) {
+  const box = useRef<HTMLDivElement>(null);
+  const [colours, recoloured] = useState(0);
+  useEffect(() => onColours(() => recoloured((count) => count + 1)), []);
+  useEffect(() => {
+    const element = box.current as HTMLDivElement;
+    const plot = new uPlot(options(element, lines, unit), [times, ...lines.map(({ values }) => values)] as uPlot.AlignedData, element);
+    const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: height() }));
+    observer.observe(element);
+    return () => {
+      observer.disconnect();
+      plot.destroy();
+    };
+  }, [colours, times.join()]);
+  return (
+    <figure>
+      <figcaption>
+        <b>{title}</b> <span class="quiet">{told}</span>
+      </figcaption>
+      <div ref={box} class="plot" aria-hidden="true" />
+    </figure>
+  );
+}
+
+const rem = (): number => Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+const height = (): number => Math.round(HEIGHT_REM * rem());
+
+function options(element: HTMLElement, lines: Line[], unit: (value: number) => string): uPlot.Options {
+  const font = `${Math.round(rem() * 0.78)}px ${getComputedStyle(element).fontFamily}`;
+  const axis = { stroke: colour("ink-2"), font, grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
+  return {
+    width: element.clientWidth,
+    height: height(),
+    legend: { live: true },
+    cursor: { y: false, points: { size: 7 } },
+    scales: { y: { range: (_plot, _low, high) => [0, (high || 1) * 1.1] } },
+    axes: [
+      { ...axis, space: rem() * 5, values: TIME_MARKS },
+      { ...axis, size: Math.round(rem() * 4.4), space: rem() * 2, values: (_plot, ticks) => ticks.map(unit) },
+    ],
+    series: [
+      { value: "{DD} {MMM}, {HH}:{mm}:{ss}" },
+      ...lines.map(({ label, colour: name, marks }) => ({
+        label,
+        stroke: colour(name),
+        width: marks ? 0 : 1.5,
+        spanGaps: true,
+        paths: marks ? () => null : undefined,
+        points: marks ? { show: true, size: 7, fill: colour(name) } : { show: false },
+        value: (_plot: uPlot, value: number | null) => (value === null ? "–" : unit(value)),
+      })),
+    ] as uPlot.Series[],
+  };
+}

@@ -1,0 +1,163 @@
+// What the page knows, kept up to date: it asks with the version it has, seldom while nobody looks, ever more
+// seldom while the service fails, and keeps what it had meanwhile, with its age.
+import { useEffect, useReducer, useRef, useState } from "preact/hooks";
+import { CallError } from "./firebase";
+import type { Unmodified } from "./wire";
+
+const HIDDEN_SECONDS = 60;
+const MOST_BACK_OFF_SECONDS = 60;
+
+interface Versioned {
+  version: string;
+  now?: string;
+}
+
+export interface Live<Value> {
+  value: Value | null;
+  /** When the service last confirmed the value; milliseconds of this machine. */
+  at: number | null;
+  error: CallError | null;
+  /** When it is asked again; milliseconds of this machine. */
+  again: number | null;
+  refresh: () => void;
+}
+
+/** Milliseconds that the server's clock is ahead of this machine's. */
+let ahead = 0;
+
+/** The server's time, as well as it is known: ages and remaining times are counted by it. */
+export const serverNow = (): number => Date.now() + ahead;
+
+class Poller<Value extends Versioned> {
+  value: Value | null = null;
+  at: number | null = null;
+  error: CallError | null = null;
+  again: number | null = null;
+  private failures = 0;
+  private timer = 0;
+  private asking = false;
+  private stopped = false;
+  private askAgain = false;
+
+  constructor(
+    private readonly load: (version: string | null) => Promise<Value | Unmodified>,
+    private readonly seconds: (value: Value | null) => number,
+    private readonly changed: () => void,
+  ) {
+    document.addEventListener("visibilitychange", this.seen);
+    addEventListener("online", this.refresh);
+    this.refresh();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    document.removeEventListener("visibilitychange", this.seen);
+    removeEventListener("online", this.refresh);
+  }
+
+  private readonly seen = (): void => {
+    if (document.visibilityState === "visible") this.refresh();
+  };
+
+  readonly refresh = (): void => {
+    clearTimeout(this.timer);
+    if (this.asking) this.askAgain = true;
+    else void this.ask();
+  };
+
+  private async ask(): Promise<void> {
+    this.asking = true;
+    this.askAgain = false;
+    const began = Date.now();
+    try {
+      const answer = await this.load(this.value?.version ?? null);
+      if (answer.now !== undefined) ahead = Date.parse(answer.now) - (began + Date.now()) / 2;
+      if (!("not_modified" in answer)) this.value = answer;
+      this.at = Date.now();
+      this.error = null;
+      this.failures = 0;
+    } catch (error) {
+      this.error = error instanceof CallError ? error : new CallError("unknown", String(error));
+      this.failures += 1;
+    }
+    this.asking = false;
+    if (this.stopped) return;
+    const pause = this.askAgain ? 0 : this.pause();
+    this.again = Date.now() + pause * 1000;
+    this.timer = window.setTimeout(this.refresh, pause * 1000);
+    this.changed();
+  }
+
+  private pause(): number {
+    if (this.error) {
+      const wanted = Number(this.error.details["retry_after_seconds"] ?? 0);
+      const backOff = Math.min(MOST_BACK_OFF_SECONDS, 2 ** this.failures) * (0.75 + Math.random() / 2);
+      return Math.max(wanted, backOff);
+    }
+    const seconds = this.seconds(this.value);
+    return document.visibilityState === "visible" ? seconds : Math.max(HIDDEN_SECONDS, seconds);
+  }
+}
+
+/**
+ * Keep a value of the service's up to date while a component is shown.
+ *
+ * @param key What is asked for; another key starts anew.
+ * @param load Asks, with the version at hand.
+ * @param seconds From one answer to the next question.
+ * @param nudge Asks at once whenever it changes.
+ */
+export function useLive<Value extends Versioned>(
+  key: string,
+  load: (version: string | null) => Promise<Value | Unmodified>,
+  seconds: (value: Value | null) => number,
+  nudge = "",
+): Live<Value> {
+  const [, changed] = useReducer((count: number, _: void) => count + 1, 0);
+  const poller = useRef<{ key: string; poller: Poller<Value> } | null>(null);
+  useEffect(() => {
+    const started = new Poller(load, seconds, () => changed());
+    poller.current = { key, poller: started };
+    return () => started.stop();
+  }, [key]);
+  const first = useRef(true);
+  useEffect(() => {
+    if (!first.current) poller.current?.poller.refresh();
+    first.current = false;
+  }, [nudge]);
+  const current = poller.current?.key === key ? poller.current.poller : null;
+  return {
+    value: current?.value ?? null,
+    at: current?.at ?? null,
+    error: current?.error ?? null,
+    again: current?.again ?? null,
+    refresh: () => poller.current?.poller.refresh(),
+  };
+}
+
+const ticking = new Set<() => void>();
+setInterval(() => document.visibilityState === "visible" && ticking.forEach((tick) => tick()), 1000);
+
+/** The server's time, anew each second. */
+export function useNow(): number {
+  const [now, set] = useState(serverNow);
+  useEffect(() => {
+    const tick = (): void => set(serverNow());
+    ticking.add(tick);
+    return () => void ticking.delete(tick);
+  }, []);
+  return now;
+}
+
+/** A module that is loaded when it is first shown; undefined until then, null where it can't be loaded. */
+export function useModule<Module>(load: () => Promise<Module>): Module | undefined | null {
+  const [module, set] = useState<Module | undefined | null>(undefined);
+  useEffect(() => {
+    load().then(
+      (loaded) => set(() => loaded),
+      () => set(null),
+    );
+  }, []);
+  return module;
+}

@@ -1,0 +1,45 @@
+// From the address to the page: the project's configuration, who is signed in, then what there is to see.
+import "./styles.css";
+import { render } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { App } from "./app";
+import { CallError, type Person, type Project, connect, onPerson } from "./firebase";
+import { SignIn } from "./sign-in";
+import { applyTheme } from "./theme";
+import { Notice } from "./words";
+
+applyTheme();
+
+function Page() {
+  const [project, setProject] = useState<Project | CallError | null>(null);
+  const [person, setPerson] = useState<Person | null | undefined>(undefined);
+  useEffect(() => {
+    connect().then(
+      (connected) => {
+        setProject(connected);
+        onPerson(setPerson);
+      },
+      (error: unknown) => setProject(new CallError("unreachable", String(error))),
+    );
+  }, []);
+  if (project instanceof CallError) {
+    return (
+      <main class="alone">
+        <h1>The page can’t start</h1>
+        <Notice tone="bad">
+          Its project’s configuration was not to be had ({project.message}). <button onClick={() => location.reload()}>Try again</button>
+        </Notice>
+      </main>
+    );
+  }
+  if (project === null || person === undefined) {
+    return (
+      <main class="alone" aria-busy="true">
+        <p class="quiet">Opening nx-tasks …</p>
+      </main>
+    );
+  }
+  return person === null ? <SignIn project={project} /> : <App key={person.email} project={project} person={person} />;
+}
+
+render(<Page />, document.getElementById("page") as HTMLElement);

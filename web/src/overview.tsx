@@ -1,0 +1,232 @@
+// All tasks at a glance: one row each, what wants attention said first.
+import { ActionButton, type Asked, possible } from "./actions";
+import { call } from "./firebase";
+import { age, ago, clock, duration, number, percent, plural, size, until } from "./format";
+import { useLive, useNow } from "./live";
+import { Link, taskPath } from "./router";
+import { cadence, freshness } from "./schedule";
+import { recordOf, secondsLeft, trendWords } from "./stats";
+import { STRIP_RUNS, Strip } from "./strip";
+import type { Run, RunPage, Task } from "./wire";
+import { Name, Notice, StateWord, Time } from "./words";
+
+interface Props {
+  tasks: Task[];
+  mayChange: boolean;
+  ask: (asked: Asked) => void;
+}
+
+export function Overview({ tasks, mayChange, ask }: Props) {
+  const now = useNow();
+  return (
+    <main id="main">
+      <h1 tabIndex={-1}>Tasks</h1>
+      <p class="lead">{inShort(tasks, now)}</p>
+      {!mayChange && <ViewerNote />}
+      <div class="tasks">
+        <div class="row heads" aria-hidden="true">
+          <span>Task</span>
+          <span>Now</span>
+          <span>Last good result</span>
+          <span>Last {STRIP_RUNS} runs</span>
+          <span>Success, duration</span>
+          <span>Next run</span>
+        </div>
+        <ul>
+          {tasks.map((task) => (
+            <Row key={task.name} task={task} now={now} mayChange={mayChange} ask={ask} />
+          ))}
+        </ul>
+      </div>
+    </main>
+  );
+}
+
+export function ViewerNote() {
+  return (
+    <p class="quiet" id="viewer-note">
+      You may look. Changes are for operators; whoever administers users can make you one.
+    </p>
+  );
+}
+
+/** The state of everything in one sentence. */
+function inShort(tasks: Task[], now: number): string {
+  const having = (status: string): Task[] => tasks.filter((task) => task.status === status);
+  const failed = having("failed");
+  const late = tasks.filter((task) => task.status !== "failed" && isLate(task, now));
+  const said = [
+    failed.length > 0 && `${failed.map((task) => task.name).join(", ")} failed`,
+    late.length > 0 && `${late.map((task) => task.name).join(", ")} ${late.length === 1 ? "is" : "are"} behind schedule`,
+    having("running").length > 0 && `${plural(having("running").length, "task")} at work`,
+    having("suspended").length > 0 && `${number(having("suspended").length)} suspended`,
+  ].filter((part) => part !== false);
+  const next = tasks
+    .filter((task) => task.next_run !== null && task.status !== "suspended")
+    .toSorted((one, other) => Date.parse(one.next_run as string) - Date.parse(other.next_run as string))[0];
+  if (failed.length === 0 && late.length === 0) said.unshift(`Nothing failed`);
+  if (next) said.push(`next is ${next.name} ${until(next.next_run as string, now)}`);
+  return `${said.join("; ")}.`;
+}
+
+function isLate(task: Task, now: number): boolean {
+  const completed = task.result?.completed;
+  if (!completed) return false;
+  const fresh = freshness((now - Date.parse(completed)) / 1000, cadence(task.schedule).seconds, task.suspended !== null);
+  return fresh.tone === "warn" || fresh.tone === "bad";
+}
+
+const STRIP_SECONDS = 60;
+
+/** A task's last runs, asked for again when the task has changed, and now and then for what leaves it unchanged. */
+export function useLastRuns(task: Task): Run[] | null {
+  const changes = [task.state, task.run?.id, task.completed, task.started, task.suspended?.at, task.run?.cancel?.at].join();
+  const load = (version: string | null) =>
+    call<RunPage>("list_runs", { task_name: task.name, limit: STRIP_RUNS, if_version: version });
+  return useLive(`strip ${task.name}`, load, () => STRIP_SECONDS, changes).value?.runs ?? null;
+}
+
+interface RowProps {
+  task: Task;
+  now: number;
+  mayChange: boolean;
+  ask: (asked: Asked) => void;
+}
+
+function Row({ task, now, mayChange, ask }: RowProps) {
+  const runs = useLastRuns(task);
+  const every = cadence(task.schedule);
+  return (
+    <li class="row" data-task={task.name}>
+      <div class="name">
+        <h2>
+          <Link to={taskPath(task.name)}>
+            <Name of={task.name} />
+          </Link>
+        </h2>
+        <p class="quiet">
+          {every.words}
+          {task.time_zone !== "Etc/UTC" && ` (${task.time_zone})`}
+        </p>
+      </div>
+      <div class="now">
+        <Status task={task} runs={runs ?? []} now={now} />
+      </div>
+      <div class="result">
+        <Freshness task={task} now={now} />
+      </div>
+      <div class="history">{runs ? <Strip task={task.name} runs={runs} now={now} /> : <p class="strip empty quiet">…</p>}</div>
+      <div class="record">{runs && <RecordWords runs={runs} />}</div>
+      <div class="next">
+        <p>
+          <Next task={task} now={now} />
+        </p>
+        <div class="acts">
+          {possible(task).map((kind, place) => (
+            <ActionButton key={place} kind={kind} task={task} mayChange={mayChange} ask={ask} />
+          ))}
+        </div>
+      </div>
+    </li>
+  );
+}
+
+export function Next({ task, now }: { task: Task; now: number }) {
+  if (task.status === "suspended") return <span class="quiet">none while suspended</span>;
+  if (!task.next_run) return <span class="quiet">none</span>;
+  return (
+    <>
+      <Time at={task.next_run} now={now} /> <span class="quiet">{until(task.next_run, now)}</span>
+    </>
+  );
+}
+
+export function Status({ task, runs, now }: { task: Task; runs: Run[]; now: number }) {
+  return (
+    <>
+      <p>
+        <StateWord state={task.status} /> <span class="quiet">{since(task, now)}</span>
+      </p>
+      {task.suspended && (
+        <p class="detail">
+          by {task.suspended.by}: {task.suspended.reason}
+        </p>
+      )}
+      {task.state === "running" && <Working task={task} runs={runs} now={now} />}
+      {task.state === "failed" && task.error && <p class="detail error">{firstLine(task.error)}</p>}
+      {task.problem && <Notice tone="warn">{task.problem}</Notice>}
+    </>
+  );
+}
+
+const firstLine = (text: string): string => text.split("\n", 1)[0] as string;
+
+function since(task: Task, now: number): string {
+  if (task.suspended) return ago(task.suspended.at, now);
+  if (task.status === "running" && task.started) return `for ${age((now - Date.parse(task.started)) / 1000)}`;
+  return task.completed ? ago(task.completed, now) : "";
+}
+
+/** The present run: how far it is, and how long it still takes. */
+function Working({ task, runs, now }: { task: Task; runs: Run[]; now: number }) {
+  const progress = task.run?.progress ?? null;
+  const left = secondsLeft(task, runs, now);
+  const total = progress?.total ?? null;
+  const counted = progress && (total === null ? number(progress.done) : `${number(progress.done)} of ${number(total)}`);
+  const remaining = left === null ? null : left > 0 ? `about ${age(Math.max(1, left))} left` : "longer than usual";
+  const said = [counted, progress?.message, remaining, (task.run?.attempt ?? 1) > 1 && `attempt ${task.run?.attempt}`];
+  return (
+    <div class="working">
+      <progress aria-label={`Progress of ${task.name}`} {...(total ? { value: Math.min(progress?.done ?? 0, total), max: total } : {})} />
+      <p class="detail">{said.filter(Boolean).join(" · ") || "no progress told yet"}</p>
+      {task.run?.cancel && (
+        <p class="detail">
+          Asked to stop by {task.run.cancel.by}: {task.run.cancel.reason}
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** Ticks of the schedule that the gauge shows. */
+const GAUGE_TICKS = 3;
+
+/** How old the last good result is, as words and as a gauge whose marks are the schedule's ticks. */
+export function Freshness({ task, now }: { task: Task; now: number }) {
+  const { result } = task;
+  if (task.save_in === "none") return <p class="quiet">keeps none</p>;
+  if (!result?.completed) return <p class="quiet">none yet</p>;
+  const seconds = (now - Date.parse(result.completed)) / 1000;
+  const fresh = freshness(seconds, cadence(task.schedule).seconds, task.suspended !== null);
+  const facts = [result.size_bytes !== null && size(result.size_bytes), result.count !== null && plural(result.count, "record")];
+  return (
+    <>
+      <p>
+        <span class="figure">{age(seconds)}</span> old{fresh.words && <span class={`verdict ${fresh.tone}`}> · {fresh.words}</span>}
+      </p>
+      {fresh.ticks !== null && (
+        <div class={`gauge ${fresh.tone}`} aria-hidden="true" title={`Of ${clock(result.completed, now, true)}; each mark is a tick of the schedule`}>
+          <b style={{ width: `${Math.min(100, (100 * fresh.ticks) / GAUGE_TICKS)}%` }} />
+        </div>
+      )}
+      <p class="quiet">{facts.filter(Boolean).join(" · ")}</p>
+    </>
+  );
+}
+
+function RecordWords({ runs }: { runs: Run[] }) {
+  const { ended, completed, usual, trend } = recordOf(runs);
+  if (ended === 0) return <p class="quiet">no run has ended</p>;
+  return (
+    <>
+      <p>
+        <span class="figure">{percent(completed / ended)}</span> <span class="quiet">of {plural(ended, "run")}</span>
+      </p>
+      {usual !== null && (
+        <p>
+          <span class="figure">{duration(usual)}</span> <span class="quiet">usually{trendWords(trend) && `, ${trendWords(trend)}`}</span>
+        </p>
+      )}
+    </>
+  );
+}

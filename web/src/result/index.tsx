@@ -1,0 +1,216 @@
+// A task's result: fetched when it is asked for, searched, sorted, opened record by record, downloaded.
+import "./result.css";
+import type { ComponentChildren } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { CallError, call } from "../firebase";
+import { number, percent, plural } from "../format";
+import type { Json, Task, TaskData } from "../wire";
+import { Notice } from "../words";
+import { Grid, type Order } from "./grid";
+import { TextIndex, breakdownOf, columnsOf, inOrder, ordered, spotsOf, valueOf } from "./records";
+import { Scatter } from "./scatter";
+import { Tree } from "./tree";
+
+const FETCH_SECONDS = 120;
+
+interface Props {
+  task: Task;
+  /** What the run said beside its result. */
+  summary: ComponentChildren;
+}
+
+export function ResultView({ task, summary }: Props) {
+  const [result, setResult] = useState<TaskData | null>(null);
+  const [error, setError] = useState<CallError | null>(null);
+  const [asked, askAgain] = useState(0);
+  useEffect(() => {
+    let gone = false;
+    setError(null);
+    call<TaskData>("get_task_data", { task_name: task.name, if_version: null }, FETCH_SECONDS).then(
+      (fetched) => !gone && setResult(fetched),
+      (refused: CallError) => !gone && setError(refused),
+    );
+    return () => void (gone = true);
+  }, [asked]);
+  const newer = result !== null && task.result !== null && task.result.version !== result.version;
+  return (
+    <section class="records" aria-labelledby="result-title">
+      {error && <Unread error={error} again={() => askAgain(asked + 1)} />}
+      {result === null && !error && <p class="quiet">Fetching the result …</p>}
+      {result?.stale && <Notice tone="warn">The service could not ask for the newest result: this may be an earlier one.</Notice>}
+      {newer && (
+        <p role="status">
+          A newer result is there. <button onClick={() => askAgain(asked + 1)}>Show it</button>
+        </p>
+      )}
+      {result && Array.isArray(result.data) ? (
+        <Records key={result.version} task={task.name} records={result.data} summary={summary} />
+      ) : (
+        <>
+          {summary}
+          {result && <Whole task={task.name} value={result.data} />}
+        </>
+      )}
+    </section>
+  );
+}
+
+function Unread({ error, again }: { error: CallError; again: () => void }) {
+  const url = error.details["url"];
+  if (typeof url === "string") {
+    return (
+      <Notice tone="info">
+        This result is larger than an answer may be. <a href={url}>Download it from Storage</a>; the link is good for a quarter of an hour.
+      </Notice>
+    );
+  }
+  return (
+    <Notice tone="bad">
+      The result was not to be had: {error.message} <button onClick={again}>Try again</button>
+    </Notice>
+  );
+}
+
+interface BarProps {
+  task: string;
+  value: Json;
+  search: string;
+  onSearch: (text: string) => void;
+  said: string;
+}
+
+function Bar({ task, value, search, onSearch, said }: BarProps) {
+  return (
+    <div class="bar">
+      <h2 id="result-title">Result</h2>
+      <label class="search">
+        <span class="hidden">Search the result</span>
+        <input type="search" placeholder="Search all fields" value={search} onInput={(event) => onSearch(event.currentTarget.value)} />
+      </label>
+      <p role="status" class="quiet">
+        {said}
+      </p>
+      <button onClick={() => download(`${task}.json`, value)}>Download JSON</button>
+    </div>
+  );
+}
+
+function download(name: string, value: Json): void {
+  const url = URL.createObjectURL(new Blob([JSON.stringify(value)], { type: "application/json" }));
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+function Whole({ task, value }: { task: string; value: Json }) {
+  const [search, setSearch] = useState("");
+  return (
+    <>
+      <Bar task={task} value={value} search={search} onSearch={setSearch} said="" />
+      <Tree id="whole" label={`Result of ${task}`} value={value} search={search} />
+    </>
+  );
+}
+
+interface RecordsProps {
+  task: string;
+  records: Json[];
+  summary: ComponentChildren;
+}
+
+function Records({ task, records, summary }: RecordsProps) {
+  const [search, setSearch] = useState("");
+  const [kind, setKind] = useState<string | null>(null);
+  const [order, setOrder] = useState<Order | null>(null);
+  const [opened, setOpened] = useState<number | null>(null);
+  const found = useSearch(records, search);
+  const columns = useMemo(() => columnsOf(records), [records]);
+  const spots = useMemo(() => spotsOf(records), [records]);
+  const breakdown = useMemo(() => breakdownOf(records), [records]);
+  const indices = useMemo(() => {
+    let chosen = found ?? records.map((_, index) => index);
+    if (kind !== null && breakdown) chosen = chosen.filter((index) => valueOf(records[index], breakdown.field) === kind);
+    return order ? ordered(records, chosen, order.field, order.descending) : chosen;
+  }, [records, found, kind, order]);
+  const chosen = useMemo(() => (indices.length === records.length ? null : new Set(indices)), [indices]);
+  if (records.length === 0) return <p class="quiet">The result is empty: no records.</p>;
+  const said = chosen === null ? plural(records.length, "record") : `${number(indices.length)} of ${plural(records.length, "record")}`;
+  return (
+    <>
+      <div class={spots.length > 0 ? "over both" : "over"}>
+        {summary}
+        {spots.length > 0 && <Scatter records={records} spots={spots} chosen={chosen} onOpen={setOpened} />}
+      </div>
+      {breakdown && <Breakdown {...breakdown} total={records.length} chosen={kind} choose={setKind} />}
+      <Bar task={task} value={records} search={search} onSearch={setSearch} said={said} />
+      <div class={opened === null ? "beside" : "beside both"}>
+        <div>
+          <Grid
+            label={`Records of ${task}`}
+            records={records}
+            columns={columns}
+            indices={indices}
+            order={order}
+            onOrder={setOrder}
+            opened={opened}
+            onOpen={setOpened}
+          />
+        </div>
+        {opened !== null && (
+          <aside aria-label={`Record ${opened + 1}`}>
+            <div class="bar">
+              <h3>Record {number(opened + 1)}</h3>
+              <button class="plain" onClick={() => setOpened(null)}>
+                Close
+              </button>
+            </div>
+            <Tree key={opened} id="record-tree" label={`Fields of record ${opened + 1}`} value={inOrder(records[opened] as Json, columns)} />
+          </aside>
+        )}
+      </div>
+    </>
+  );
+}
+
+/** The records that contain the words; null while nothing is searched for. */
+function useSearch(records: Json[], words: string): number[] | null {
+  const index = useMemo(() => new TextIndex(records), [records]);
+  const [found, setFound] = useState<number[] | null>(null);
+  const wanted = useRef(words);
+  wanted.current = words;
+  useEffect(() => {
+    if (words.trim() === "") return setFound(null);
+    void index.find(words, () => wanted.current !== words).then((indices) => indices && setFound(indices));
+  }, [index, words]);
+  return found;
+}
+
+const KIND_TONES: Record<string, string> = { good: "ok", degraded: "warn", unhealthy: "bad", offline: "idle" };
+
+interface BreakdownProps {
+  field: string;
+  counts: [kind: string, count: number][];
+  total: number;
+  chosen: string | null;
+  choose: (kind: string | null) => void;
+}
+
+/** How many records are how; a click leaves those alone in the table. */
+function Breakdown({ field, counts, total, chosen, choose }: BreakdownProps) {
+  return (
+    <section class="breakdown" aria-label={`By ${field}`}>
+      <div class="share" aria-hidden="true">
+        {counts.map(([kind, count]) => (
+          <b key={kind} class={KIND_TONES[kind] ?? "run"} style={{ flexGrow: String(count) }} />
+        ))}
+      </div>
+      <div class="filters" role="group" aria-label={`Only records whose ${field} is`}>
+        {counts.map(([kind, count]) => (
+          <button key={kind} class={KIND_TONES[kind] ?? "run"} aria-pressed={chosen === kind} onClick={() => choose(chosen === kind ? null : kind)}>
+            <span class="mark" aria-hidden="true" />
+            {kind} <b>{number(count)}</b> <span class="quiet">{percent(count / total)}</span>
+          </button>
+        ))}
+      </div>
+    </section>
+  );
+}

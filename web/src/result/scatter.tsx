@@ -1,0 +1,138 @@
+// Where records are, as points on a grid of degrees: no map, hence no request to anybody's map server.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { plural } from "../format";
+import { colour, onColours } from "../theme";
+import type { Json } from "../wire";
+import { type Spot, cellText, valueOf } from "./records";
+
+/** What points are coloured by, where records have it. */
+const KIND_FIELD = "nx_operator";
+const COLOURS = ["run", "warn", "ok", "off", "bad"];
+/** Pixels within which a point counts as pointed at. */
+const REACH = 14;
+const PADDING = 28;
+
+interface Props {
+  records: Json[];
+  spots: Spot[];
+  /** Those that the search left; null: all. */
+  chosen: Set<number> | null;
+  onOpen: (index: number) => void;
+}
+
+interface Placed extends Spot {
+  x: number;
+  y: number;
+}
+
+export function Scatter({ records, spots, chosen, onOpen }: Props) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const placed = useRef<Placed[]>([]);
+  const [near, setNear] = useState<Placed | null>(null);
+  const kinds = [...new Set(spots.map(({ index }) => cellText(valueOf(records[index], KIND_FIELD))))].slice(0, COLOURS.length);
+  useEffect(() => {
+    const draw = (): void => {
+      placed.current = paint(canvas.current as HTMLCanvasElement, spots, chosen, (index) =>
+        Math.max(0, kinds.indexOf(cellText(valueOf(records[index], KIND_FIELD)))),
+      );
+    };
+    const observer = new ResizeObserver(draw);
+    observer.observe(canvas.current as HTMLCanvasElement);
+    const forget = onColours(draw);
+    return () => {
+      observer.disconnect();
+      forget();
+    };
+  }, [spots, chosen]);
+  const look = ({ offsetX, offsetY }: MouseEvent): void => {
+    const distance = (one: Placed): number => Math.hypot(one.x - offsetX, one.y - offsetY);
+    const nearest = placed.current.reduce<Placed | null>((best, one) => (best === null || distance(one) < distance(best) ? one : best), null);
+    setNear(nearest && distance(nearest) <= REACH ? nearest : null);
+  };
+  const record = near && records[near.index];
+  return (
+    <figure class="scatter">
+      <figcaption>
+        <b>Where they are</b> <span class="quiet">{plural(spots.length, "record")} with coordinates, on a grid of degrees</span>
+        {kinds.length > 1 &&
+          kinds.map((kind, index) => (
+            <span key={kind} class={`kind ${COLOURS[index]}`}>
+              {kind || "no operator"}
+            </span>
+          ))}
+      </figcaption>
+      <div class="canvas">
+        <canvas ref={canvas} role="img" aria-label={extent(spots)} onMouseMove={look} onMouseLeave={() => setNear(null)} onClick={() => near && onOpen(near.index)} />
+        {near && record && (
+          <p class="hint" aria-hidden="true" style={{ left: `${near.x}px`, top: `${near.y}px` }}>
+            {cellText(valueOf(record, "name")) || cellText(valueOf(record, "id"))}
+            <span class="remark">
+              {[cellText(valueOf(record, "city")), `${near.latitude}, ${near.longitude}`].filter(Boolean).join(" · ")}
+            </span>
+          </p>
+        )}
+      </div>
+    </figure>
+  );
+}
+
+function bounds(values: number[]): [low: number, high: number] {
+  return values.reduce<[number, number]>(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
+}
+
+function extent(spots: Spot[]): string {
+  const [south, north] = bounds(spots.map(({ latitude }) => latitude));
+  const [west, east] = bounds(spots.map(({ longitude }) => longitude));
+  return `${plural(spots.length, "point")} between latitudes ${south.toFixed(2)} and ${north.toFixed(2)}, longitudes ${west.toFixed(2)} and ${east.toFixed(2)}; the table below has each`;
+}
+
+function paint(canvas: HTMLCanvasElement, spots: Spot[], chosen: Set<number> | null, kind: (index: number) => number): Placed[] {
+  const { clientWidth: width, clientHeight: height } = canvas;
+  const ratio = devicePixelRatio;
+  canvas.width = width * ratio;
+  canvas.height = height * ratio;
+  const pen = canvas.getContext("2d") as CanvasRenderingContext2D;
+  pen.scale(ratio, ratio);
+  const [south, north] = bounds(spots.map(({ latitude }) => latitude));
+  const [west, east] = bounds(spots.map(({ longitude }) => longitude));
+  const squeeze = Math.cos((((south + north) / 2) * Math.PI) / 180); // a degree of longitude is shorter, up north
+  const scale = Math.min((width - 2 * PADDING) / Math.max((east - west) * squeeze, 0.02), (height - 2 * PADDING) / Math.max(north - south, 0.02));
+  const x = (longitude: number): number => width / 2 + (longitude - (west + east) / 2) * squeeze * scale;
+  const y = (latitude: number): number => height / 2 - (latitude - (south + north) / 2) * scale;
+
+  const step = [0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30].find((degrees) => degrees * scale > 60) ?? 60;
+  pen.strokeStyle = colour("line");
+  pen.fillStyle = colour("ink-2");
+  pen.font = `11px ${getComputedStyle(canvas).fontFamily}`;
+  const digits = step < 0.1 ? 2 : step < 1 ? 1 : 0;
+  const left = (west + east) / 2 - width / 2 / squeeze / scale;
+  const right = (west + east) / 2 + width / 2 / squeeze / scale;
+  for (let at = Math.ceil(left / step) * step; at < right; at += step) {
+    line(pen, x(at), 0, x(at), height);
+    pen.fillText(`${at.toFixed(digits)}°`, x(at) + 3, height - 5);
+  }
+  const bottom = (south + north) / 2 - height / 2 / scale;
+  const top = (south + north) / 2 + height / 2 / scale;
+  for (let at = Math.ceil(bottom / step) * step; at < top; at += step) {
+    line(pen, 0, y(at), width, y(at));
+    pen.fillText(`${at.toFixed(digits)}°`, 3, y(at) - 3);
+  }
+
+  const colours = COLOURS.map(colour);
+  const placed = spots.map((spot) => ({ ...spot, x: x(spot.longitude), y: y(spot.latitude) }));
+  for (const spot of placed) {
+    pen.globalAlpha = chosen === null || chosen.has(spot.index) ? 0.55 : 0.06;
+    pen.fillStyle = colours[kind(spot.index)] as string;
+    pen.beginPath();
+    pen.arc(spot.x, spot.y, 3.5, 0, 2 * Math.PI);
+    pen.fill();
+  }
+  return placed;
+}
+
+function line(pen: CanvasRenderingContext2D, ...[fromX, fromY, toX, toY]: [number, number, number, number]): void {
+  pen.beginPath();
+  pen.moveTo(fromX, fromY);
+  pen.lineTo(toX, toY);
+  pen.stroke();
+}

@@ -1,0 +1,90 @@
+// Rows of which only those in view exist: a hundred thousand scroll like a hundred.
+import type { ComponentChildren } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+
+/** Rows that exist beyond each edge, so that fast scrolling shows no gaps. */
+const BEYOND = 10;
+const ROW_REM = 1.9;
+/** Browsers don't lay out anything taller than some 17 million pixels. */
+const MOST_PIXELS = 15_000_000;
+
+interface Props {
+  count: number;
+  /** Renders a row; its style puts it into its place. */
+  row: (index: number, style: Record<string, string>) => ComponentChildren;
+  /** The row that is to be in view. */
+  active: number;
+  /** Goes to another row, or acts on this one; returns whether it knew the key. */
+  onKey: (event: KeyboardEvent, page: number) => boolean;
+  role: "grid" | "tree";
+  label: string;
+  activeId: string | undefined;
+  columns?: number;
+  head?: ComponentChildren;
+  style?: Record<string, string>;
+}
+
+export function Rows({ count, row, active, onKey, role, label, activeId, columns, head, style }: Props) {
+  const box = useRef<HTMLDivElement>(null);
+  const [height] = useState(() => Math.round(ROW_REM * Number.parseFloat(getComputedStyle(document.documentElement).fontSize)));
+  const [[first, last], setRange] = useState<[number, number]>([0, 40]);
+  const most = Math.floor(MOST_PIXELS / height);
+  const shown = Math.min(count, most);
+  const headHeight = head ? height : 0;
+
+  const measure = (): void => {
+    const { scrollTop, clientHeight } = box.current as HTMLDivElement;
+    const from = Math.max(0, Math.floor(scrollTop / height) - BEYOND);
+    const to = Math.min(shown, Math.ceil((scrollTop + clientHeight) / height) + BEYOND);
+    setRange((range) => (range[0] === from && range[1] === to ? range : [from, to]));
+  };
+  useLayoutEffect(measure, [count]);
+  useEffect(() => {
+    const observer = new ResizeObserver(measure);
+    observer.observe(box.current as HTMLDivElement);
+    return () => observer.disconnect();
+  }, [count]);
+  useLayoutEffect(() => {
+    const element = box.current as HTMLDivElement;
+    const top = active * height;
+    const inner = element.clientHeight - headHeight;
+    if (top < element.scrollTop) element.scrollTop = top;
+    else if (top + height > element.scrollTop + inner) element.scrollTop = top + height - inner;
+  }, [active]);
+
+  const keys = (event: KeyboardEvent): void => {
+    const page = Math.max(1, Math.floor((box.current as HTMLDivElement).clientHeight / height) - 2);
+    if (onKey(event, page)) event.preventDefault();
+  };
+  return (
+    <>
+      <div
+        ref={box}
+        class="rows"
+        role={role}
+        tabIndex={0}
+        aria-label={label}
+        aria-activedescendant={activeId}
+        {...(role === "grid" ? { "aria-rowcount": count + 1, "aria-colcount": columns } : {})}
+        onScroll={measure}
+        onKeyDown={keys}
+        style={style}
+      >
+        {head}
+        <div class="space" role="presentation" style={{ height: `${shown * height}px` }}>
+          {Array.from({ length: Math.max(0, Math.min(last, shown) - first) }, (_, offset) =>
+            row(first + offset, { transform: `translateY(${(first + offset) * height}px)`, height: `${height}px` }),
+          )}
+        </div>
+      </div>
+      {count > most && <p class="quiet">The first {most.toLocaleString("en-GB")} are shown: search, or download all.</p>}
+    </>
+  );
+}
+
+/** Where a key moves to among `count` rows; null if it is no such key. */
+export function moved(key: string, at: number, count: number, page: number): number | null {
+  const moves: Record<string, number> = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: count - 1 };
+  const to = moves[key];
+  return to === undefined ? null : Math.max(0, Math.min(count - 1, to));
+}

@@ -1,0 +1,187 @@
+// A task's history: filtered by outcome, page by page; each entry opens to what is known of it.
+import { useEffect, useState } from "preact/hooks";
+import { CallError, call } from "./firebase";
+import { ago, duration, plural, size, starter, word } from "./format";
+import { useLive, useNow } from "./live";
+import { go, taskPath } from "./router";
+import { remark } from "./strip";
+import type { Run, RunPage, Task } from "./wire";
+import { Facts, Notice, StateWord, Time } from "./words";
+
+/** What one looks for, and the states that it means. */
+const FILTERS: [name: string, states: string[]][] = [
+  ["All", []],
+  ["Completed", ["completed"]],
+  ["Failed", ["failed"]],
+  ["Skipped or missed", ["skipped", "missed_tick", "overdue_original"]],
+  ["By people", ["suspended", "resumed", "cancelling", "requested"]],
+];
+const PAGE_RUNS = 50;
+const SECONDS = 10;
+
+interface Older {
+  runs: Run[];
+  cursor: string | null;
+}
+
+export function History({ task }: { task: Task }) {
+  const now = useNow();
+  const [filter, setFilter] = useState(0);
+  const [older, setOlder] = useState<Older | null>(null);
+  const [error, setError] = useState("");
+  const states = (FILTERS[filter] as (typeof FILTERS)[number])[1];
+  const wanted = { task_name: task.name, limit: PAGE_RUNS, ...(states.length > 0 ? { states } : {}) };
+  const page = useLive<RunPage>(
+    `history ${task.name} ${filter}`,
+    (version) => call("list_runs", { ...wanted, if_version: version }),
+    () => SECONDS,
+    [task.state, task.completed, task.started, task.suspended?.at, task.run?.cancel?.at].join(),
+  );
+  const choose = (index: number): void => {
+    setFilter(index);
+    setOlder(null);
+    setError("");
+  };
+  const cursor = older ? older.cursor : (page.value?.next_cursor ?? null);
+  const more = async (): Promise<void> => {
+    try {
+      const next = await call<RunPage>("list_runs", { ...wanted, cursor });
+      setOlder({ runs: [...(older?.runs ?? []), ...next.runs], cursor: next.next_cursor });
+      setError("");
+    } catch (refused) {
+      setError((refused as CallError).message);
+    }
+  };
+  const runs = distinct([...(page.value?.runs ?? []), ...(older?.runs ?? [])]);
+  return (
+    <section aria-labelledby="history-title" class="runs">
+      <div class="bar">
+        <h2 id="history-title">History</h2>
+        <div class="filters" role="group" aria-label="Which entries">
+          {FILTERS.map(([name], index) => (
+            <button key={name} aria-pressed={index === filter} onClick={() => choose(index)}>
+              {name}
+            </button>
+          ))}
+        </div>
+      </div>
+      {page.error && <Notice tone="warn">The history is not up to date: {page.error.message}</Notice>}
+      {page.value && runs.length === 0 && <p class="quiet">No entry of this kind.</p>}
+      <ol>
+        {runs.map((run) => (
+          <Entry key={run.id} task={task.name} run={run} now={now} />
+        ))}
+      </ol>
+      {cursor !== null && runs.length > 0 && <button onClick={() => void more()}>Show older entries</button>}
+      {error !== "" && <Notice tone="bad">{error} Try again.</Notice>}
+    </section>
+  );
+}
+
+const distinct = (runs: Run[]): Run[] => [...new Map(runs.map((run) => [run.id, run])).values()];
+
+function Entry({ task, run, now }: { task: string; run: Run; now: number }) {
+  const [open, setOpen] = useState(false);
+  const at = run.started ?? run.completed ?? run.scheduled_for;
+  return (
+    <li data-run={run.id} data-state={run.state}>
+      <button class="entry" aria-expanded={open} onClick={() => setOpen(!open)}>
+        <StateWord state={run.state} />
+        <span class="when">{at && <Time at={at} now={now} seconds />}</span>
+        <span class="took figure">{run.duration_seconds === null ? "" : duration(run.duration_seconds)}</span>
+        <span class="what">
+          {(run.attempt ?? 1) > 1 && <span class="badge">attempt {run.attempt}</span>} {remark(run) || produced(run)}
+        </span>
+        <span class="ago quiet">{at && ago(at, now)}</span>
+      </button>
+      {open && <Detail task={task} id={run.id} version={`${run.state} ${run.attempt} ${run.completed}`} />}
+    </li>
+  );
+}
+
+function produced({ result, progress, state }: Run): string {
+  if (result) {
+    const facts = [result.count !== null && plural(result.count, "record"), result.size_bytes !== null && size(result.size_bytes)];
+    return facts.filter(Boolean).join(", ");
+  }
+  return state === "running" && progress ? `${progress.done}${progress.total ? ` of ${progress.total}` : ""} ${progress.message ?? ""}` : "";
+}
+
+/** A run that an address leads to, whatever the history shows. */
+export function RunPanel({ task, id }: { task: string; id: string }) {
+  return (
+    <section class="panel" aria-labelledby="run-title">
+      <div class="bar">
+        <h2 id="run-title">One run</h2>
+        <button class="plain" onClick={() => go(taskPath(task))}>
+          Close
+        </button>
+      </div>
+      <Detail task={task} id={id} version="" />
+    </section>
+  );
+}
+
+function Detail({ task, id, version }: { task: string; id: string; version: string }) {
+  const now = useNow();
+  const [run, setRun] = useState<Run | null>(null);
+  const [error, setError] = useState("");
+  useEffect(() => {
+    let gone = false;
+    call<Run>("get_run", { task_name: task, id }).then(
+      (found) => !gone && (setRun(found), setError("")),
+      (refused: CallError) => !gone && setError(refused.message),
+    );
+    return () => void (gone = true);
+  }, [task, id, version]);
+  if (error !== "") return <Notice tone="bad">{error}</Notice>;
+  if (run === null) return <p class="quiet">Looking …</p>;
+  const facts: [string, preact.ComponentChildren][] = [
+    ["Outcome", word(run.state)],
+    ["Scheduled for", run.scheduled_for && <Time at={run.scheduled_for} now={now} seconds />],
+    ["Started", run.started && <Time at={run.started} now={now} seconds />],
+    ["Ended", run.completed && <Time at={run.completed} now={now} seconds />],
+    ["Took", run.duration_seconds !== null && duration(run.duration_seconds)],
+    ["Attempt", run.attempt],
+    ["Started by", run.source && starter(run.source)],
+    ["Who", run.by],
+    ["Reason", run.reason],
+    ["Held by", run.holder],
+    ["Result", produced(run)],
+    ["Id", <code key="id">{run.id}</code>],
+  ];
+  return (
+    <div class="run">
+      <dl class="facts">
+        {facts.map(
+          ([name, value]) =>
+            value && (
+              <div key={name}>
+                <dt>{name}</dt>
+                <dd>{value}</dd>
+              </div>
+            ),
+        )}
+      </dl>
+      {run.error && (
+        <>
+          <p class="error">
+            {run.error.type && <b>{run.error.type}: </b>}
+            {run.error.message}
+          </p>
+          {run.error.traceback && (
+            <pre class="trace" tabIndex={0} aria-label="Traceback">
+              {run.error.traceback}
+            </pre>
+          )}
+        </>
+      )}
+      {run.result?.summary != null && (
+        <>
+          <h3>Summary</h3>
+          <Facts value={run.result.summary} />
+        </>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,142 @@
+// One task: what it does now, its history with charts, and its result.
+import { ActionButton, type Asked, possible } from "./actions";
+import { call } from "./firebase";
+import { PLACES, duration, size, starter } from "./format";
+import { useLive, useModule, useNow } from "./live";
+import { Freshness, Next, Status, ViewerNote, useLastRuns } from "./overview";
+import { Link, type Place, taskPath } from "./router";
+import { History, RunPanel } from "./runs";
+import { cadence } from "./schedule";
+import { Strip } from "./strip";
+import type { RunPage, Task } from "./wire";
+import { Facts, Name, Time } from "./words";
+
+interface Props {
+  task: Task;
+  place: Place;
+  mayChange: boolean;
+  ask: (asked: Asked) => void;
+}
+
+export function TaskView({ task, place, mayChange, ask }: Props) {
+  return (
+    <main id="main" class="task" data-task={task.name}>
+      <p class="back">
+        <Link to="/">All tasks</Link>
+      </p>
+      <div class="title">
+        <h1 tabIndex={-1}>
+          <Name of={task.name} />
+        </h1>
+        <div class="acts">
+          {possible(task).map((kind, place) => (
+            <ActionButton key={place} kind={kind} task={task} mayChange={mayChange} ask={ask} />
+          ))}
+        </div>
+      </div>
+      {!mayChange && <ViewerNote />}
+      <Glance task={task} />
+      <nav class="tabs" aria-label={`Parts of ${task.name}`}>
+        <Link to={taskPath(task.name)} current={place.part === "runs"}>
+          History
+        </Link>
+        <Link to={taskPath(task.name, "result")} current={place.part === "result"}>
+          Result{task.result?.size_bytes ? ` (${size(task.result.size_bytes)})` : ""}
+        </Link>
+      </nav>
+      {place.part === "result" ? <ResultPart task={task} /> : <RunsPart task={task} run={place.run} />}
+    </main>
+  );
+}
+
+/** What is known of it now; told anew each second. */
+function Glance({ task }: { task: Task }) {
+  const now = useNow();
+  const runs = useLastRuns(task);
+  return (
+    <div class="glance">
+      <section aria-label="Now">
+        <h2>Now</h2>
+        <Status task={task} runs={runs ?? []} now={now} />
+        {task.started && (
+          <p class="quiet">
+            Started <Time at={task.started} now={now} seconds /> by {starter(task.source)}
+          </p>
+        )}
+      </section>
+      <section aria-label="Last good result">
+        <h2>Last good result</h2>
+        <Freshness task={task} now={now} />
+        {task.result?.completed && (
+          <p class="quiet">
+            Of <Time at={task.result.completed} now={now} seconds />, kept {PLACES[task.result.saved_in ?? ""] ?? task.result.saved_in}
+          </p>
+        )}
+      </section>
+      <section aria-label="Schedule">
+        <h2>Schedule</h2>
+        <p>
+          {cadence(task.schedule).words}, <span class="quiet">at most {duration(task.deadline_seconds)}</span>
+        </p>
+        <p>
+          <span class="quiet">next</span> <Next task={task} now={now} />
+        </p>
+        <p class="quiet">
+          <code>{task.schedule ?? "none"}</code> in {task.time_zone}
+        </p>
+      </section>
+      <section aria-label="Last runs">
+        <h2>Last 50 runs</h2>
+        {runs && <Strip task={task.name} runs={runs} now={now} />}
+      </section>
+    </div>
+  );
+}
+
+function RunsPart({ task, run }: { task: Task; run: string | null }) {
+  return (
+    <>
+      {run !== null && <RunPanel key={run} task={task.name} id={run} />}
+      <Charts task={task} />
+      <History task={task} />
+    </>
+  );
+}
+
+const CHARTED_RUNS = 200;
+
+function Charts({ task }: { task: Task }) {
+  const module = useModule(() => import("./charts"));
+  const load = (version: string | null) =>
+    call<RunPage>("list_runs", { task_name: task.name, limit: CHARTED_RUNS, states: ["completed", "failed"], if_version: version });
+  const { value } = useLive(`charts ${task.name}`, load, () => 120, `${task.completed} ${task.state}`);
+  if (module === null) return <p class="quiet">The charts could not be loaded. Reload the page once the connection is back.</p>;
+  return module && value ? <module.Charts runs={value.runs} /> : <div class="charts empty" />;
+}
+
+function ResultPart({ task }: { task: Task }) {
+  const module = useModule(() => import("./result"));
+  const summary = task.result?.summary ?? null;
+  const told = summary !== null && (
+    <section class="summary" aria-labelledby="summary-title">
+      <h2 id="summary-title">Summary</h2>
+      <Facts value={summary} />
+    </section>
+  );
+  return (
+    <>
+      {!task.readable ? (
+        <p class="quiet">The records of this result are not for your role. Whoever administers users can allow you to read them.</p>
+      ) : task.save_in === "none" ? (
+        <>
+          {told}
+          <p class="quiet">This task keeps no result: what it did is in its history.</p>
+        </>
+      ) : module === null ? (
+        <p class="quiet">The view of results could not be loaded. Reload the page once the connection is back.</p>
+      ) : (
+        module && <module.ResultView task={task} summary={told} />
+      )}
+    </>
+  );
+}

@@ -1,0 +1,99 @@
+// What the callables answer, field by field. Times are RFC 3339 in UTC.
+
+export type State = "running" | "completed" | "failed";
+
+export interface Progress {
+  done: number;
+  total: number | null;
+  message: string | null;
+  at: string;
+}
+
+/** Who changed something, why, and when. */
+export interface Said {
+  by: string;
+  reason: string;
+  at: string;
+}
+
+export interface Result {
+  version: string;
+  run_id?: string | null;
+  completed?: string | null;
+  saved_in: string | null;
+  size_bytes: number | null;
+  count: number | null;
+  summary?: Json;
+}
+
+export interface Task {
+  name: string;
+  schedule: string | null;
+  time_zone: string;
+  next_run: string | null;
+  deadline_seconds: number;
+  save_in: string | null;
+  max_age_seconds: number;
+  /** Whether this caller may read the result. */
+  readable: boolean;
+  status: State | "suspended" | null;
+  /** Of the last run, whether the task is suspended or not. */
+  state: State | null;
+  source: string | null;
+  started: string | null;
+  completed: string | null;
+  error: string | null;
+  run: {
+    id: string;
+    attempt: number;
+    started: string | null;
+    lease_until: string | null;
+    progress: Progress | null;
+    cancel: Said | null;
+  } | null;
+  suspended: Said | null;
+  result: Result | null;
+  /** A change that was left half-done, in words. */
+  problem: string | null;
+}
+
+export interface Run {
+  id: string;
+  state: string;
+  source: string | null;
+  scheduled_for: string | null;
+  started: string | null;
+  completed: string | null;
+  duration_seconds: number | null;
+  attempt: number | null;
+  error: { type: string | null; message: string | null; traceback?: string | null } | null;
+  reason: string | null;
+  by: string | null;
+  /** The run that held the task, of a skip. */
+  holder: string | null;
+  progress: Progress | null;
+  result: Result | null;
+}
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+export interface TaskList {
+  version: string;
+  now: string;
+  tasks: Task[];
+}
+
+export interface RunPage {
+  version: string;
+  runs: Run[];
+  next_cursor: string | null;
+}
+
+export type Unmodified = { version: string; now?: string; not_modified: true };
+
+export interface TaskData {
+  version: string | null;
+  completed: string | null;
+  stale: boolean;
+  data: Json;
+}

@@ -1,0 +1,132 @@
+// Small pieces that several views say things with.
+import { type ComponentChildren, Fragment } from "preact";
+import { clock, fullTime, number, tone, word } from "./format";
+import type { Json } from "./wire";
+
+/** A state: its word, its colour and its shape, so that none of the three is needed. */
+export function StateWord({ state, children }: { state: string | null; children?: ComponentChildren }) {
+  return (
+    <span class={`state ${tone(state)}`} data-state={state ?? "never"}>
+      <span class="mark" aria-hidden="true" />
+      {children ?? word(state)}
+    </span>
+  );
+}
+
+export function Time({ at, now, seconds }: { at: string; now: number; seconds?: boolean }) {
+  return (
+    <time dateTime={at} title={fullTime(at)}>
+      {clock(at, now, seconds)}
+    </time>
+  );
+}
+
+export function Notice({ tone: kind, children }: { tone: "bad" | "warn" | "info"; children: ComponentChildren }) {
+  return (
+    <div class={`notice ${kind}`} role={kind === "bad" ? "alert" : undefined}>
+      {children}
+    </div>
+  );
+}
+
+/** A task's name, which may break after its underscores and nowhere else. */
+export function Name({ of: name }: { of: string }) {
+  return (
+    <>
+      {name.split(/(?<=_)/).map((part, index) => (
+        <Fragment key={index}>
+          {part}
+          <wbr />
+        </Fragment>
+      ))}
+    </>
+  );
+}
+
+type Fields = { [name: string]: Json };
+
+const isMap = (value: Json): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
+const isScalar = (value: Json): boolean => typeof value !== "object" || value === null;
+const said = (name: string): string => name.replaceAll("_", " ");
+
+/** A summary: what is counted in one line, maps below their names, lists of alike maps as tables. */
+export function Facts({ value }: { value: Json }) {
+  if (isScalar(value)) return <Scalar value={value} />;
+  if (Array.isArray(value)) return <List items={value} />;
+  const fields = Object.entries(value as Fields);
+  const flat = fields.filter(([, inner]) => isScalar(inner));
+  const deep = fields.filter(([, inner]) => !isScalar(inner));
+  return (
+    <>
+      {flat.length > 0 && (
+        <dl class="facts">
+          {flat.map(([name, inner]) => (
+            <div key={name}>
+              <dt>{said(name)}</dt>
+              <dd>
+                <Scalar value={inner} />
+              </dd>
+            </div>
+          ))}
+        </dl>
+      )}
+      {deep.length > 0 && (
+        <dl class="deep">
+          {deep.map(([name, inner]) => (
+            <div key={name}>
+              <dt>{said(name)}</dt>
+              <dd>
+                <Facts value={inner} />
+              </dd>
+            </div>
+          ))}
+        </dl>
+      )}
+    </>
+  );
+}
+
+function Scalar({ value }: { value: Json }) {
+  if (value === null) return <span class="quiet">none</span>;
+  return <>{typeof value === "number" ? number(value) : String(value)}</>;
+}
+
+function List({ items }: { items: Json[] }) {
+  if (items.length === 0) return <span class="quiet">none</span>;
+  if (!items.every(isMap)) {
+    return (
+      <ol>
+        {items.map((item, index) => (
+          <li key={index}>
+            <Facts value={item} />
+          </li>
+        ))}
+      </ol>
+    );
+  }
+  const names = [...new Set(items.flatMap((item) => Object.keys(item as Fields)))];
+  return (
+    <table>
+      <thead>
+        <tr>
+          {names.map((name) => (
+            <th key={name} scope="col">
+              {said(name)}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {(items as Fields[]).map((item, index) => (
+          <tr key={index}>
+            {names.map((name) => (
+              <td key={name}>
+                <Facts value={item[name] ?? null} />
+              </td>
+            ))}
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
