@@ -3,12 +3,13 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-full deploy-check docs soak bench scale lint format requirements clean
+.PHONY: help run demo test test-full deploy-check docs soak bench scale page screenshots lint format requirements clean
 
 T ?= tests
 PIP := venv/bin/python -m pip --disable-pip-version-check
 COMPILE := venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-header
-DEPENDENCIES := venv/.installed emulators/node_modules/.installed
+DEPENDENCIES := venv/.installed emulators/node_modules/.installed web/dist/.built
+PAGE := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print)
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -40,6 +41,11 @@ bench: $(DEPENDENCIES) ## measures, as ratios within one run; takes some minutes
 scale: $(DEPENDENCIES) ## how far the design reaches, on paper and simulated: docs/scale.md
 	@venv/bin/python -m bench.scale
 
+page: web/dist/.built ## build the operators' page, web/dist
+
+screenshots: $(DEPENDENCIES) ## the page as it looks, desktop and phone, light and dark: docs/screenshots
+	@venv/bin/python -m emulators exec -- venv/bin/python -m tests.web.screenshots
+
 lint: $(DEPENDENCIES) ## format, lint, types, import directions
 	@venv/bin/ruff format --check .
 	@venv/bin/ruff check .
@@ -55,7 +61,7 @@ requirements: venv/.installed ## pin the requirements anew from requirements.in 
 	@$(COMPILE) --upgrade requirements-dev.in -o requirements-dev.txt
 
 clean: ## remove all that was set up or made
-	@rm -rf venv emulators/node_modules .stack firebase.local.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf venv emulators/node_modules web/node_modules web/dist .stack firebase.local.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv/.installed: requirements.txt requirements-dev.txt
@@ -63,3 +69,9 @@ venv/.installed: requirements.txt requirements-dev.txt
 
 emulators/node_modules/.installed: emulators/package-lock.json
 	@.ci/set-up node
+
+web/node_modules/.installed: web/package-lock.json
+	@.ci/set-up page
+
+web/dist/.built: web/node_modules/.installed $(PAGE)
+	@.ci/set-up build

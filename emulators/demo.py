@@ -17,7 +17,7 @@ from typing import Any
 
 from google.cloud import firestore
 
-from emulators import demo_data, functions
+from emulators import demo_data, functions, page
 from emulators.environment import LOCATION, PROJECT, Addresses
 from emulators.history import History, Run
 from emulators.loopback import request
@@ -149,9 +149,10 @@ def main(arguments: list[str]) -> int:
     show_messages(addresses.twilio)
     if "--stay" not in arguments:
         return 0 if succeeded else 1
+    shown = f"The page:                http://{addresses.hosting}\n" if page.is_built(ROOT) else ""
     print(
-        f"\nRead a result yourself:  node emulators/read_task.mjs {demo.tasks[0]}\n"
-        f"(as {', '.join(demo_data.USERS)}; password {demo_data.PASSWORD})\n"
+        f"\n{shown}Read a result yourself:  node emulators/read_task.mjs {demo.tasks[0]}\n"
+        f"(as {' or '.join(demo_data.USERS)}; password {demo_data.PASSWORD})\n"
         "Tasks run on schedule from here on, a line per run. Ctrl-C ends everything.\n",
         flush=True,
     )

@@ -11,8 +11,6 @@ from emulators.twilio.messages import ACCOUNT_SID, AUTH_TOKEN, MESSAGING_SERVICE
 PROJECT = "demo-nx-tasks"
 BUCKET = f"{PROJECT}.appspot.com"
 LOCATION = "us-central1"
-#: Where a page is served on this machine, as a browser may be sent there.
-PAGE_ORIGINS = "http://127.0.0.1:5000,http://localhost:5000"
 
 
 #: What resets which firmware of the demo's devices.
@@ -28,6 +26,7 @@ class Addresses:
     functions: str
     scheduler: str
     storage: str
+    hosting: str
     #: Which server plays Storage: `official` or `fake-gcs`.
     storage_server: str
     ocpi: str
@@ -37,6 +36,11 @@ class Addresses:
     def callables_url(self) -> str:
         """What precedes a callable's name in its address."""
         return f"http://{self.functions}/{PROJECT}/{LOCATION}"
+
+    @property
+    def page_origins(self) -> str:
+        """Where the page is, as a browser may be sent there; callables answer pages of these origins."""
+        return f"http://{self.hosting},http://localhost:{self.hosting.rpartition(':')[2]}"
 
     @property
     def jobs_url(self) -> str:
@@ -57,7 +61,7 @@ class Addresses:
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "NX_TASKS_BUCKET": BUCKET,
             "NX_TASKS_APP_CHECK": "off",
-            "NX_TASKS_CORS_ORIGINS": PAGE_ORIGINS,
+            "NX_TASKS_CORS_ORIGINS": self.page_origins,
             "NX_TASKS_CALLS_PER_MINUTE": "0",
             "NX_FUNCTIONS_URL": self.callables_url,
             "FIRESTORE_EMULATOR_HOST": self.firestore,
@@ -92,6 +96,7 @@ class Addresses:
             functions=environment["NX_FUNCTIONS_URL"].split("/")[2],
             scheduler=environment["CLOUD_SCHEDULER_EMULATOR_HOST"],
             storage=environment["STORAGE_EMULATOR_HOST"].removeprefix("http://"),
+            hosting=environment["NX_TASKS_CORS_ORIGINS"].split(",")[0].removeprefix("http://"),
             storage_server="official" if "FIREBASE_STORAGE_EMULATOR_HOST" in environment else "fake-gcs",
             ocpi=environment["NX_OCPI_PEER"],
             twilio=environment["NX_TWILIO_URL"].removeprefix("http://"),

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+from emulators import page
 from emulators.environment import LOCATION, PROJECT
 from emulators.errors import StackError
 from emulators.loopback import request
@@ -26,7 +27,7 @@ with open(sys.argv[1], "w", encoding="utf-8") as file:
 
 
 def write_config(root: Path, *, with_storage: bool) -> Path:
-    """Write firebase.local.json: firebase.json with the runtime of the Python that runs here.
+    """Write firebase.local.json: firebase.json for this machine, with its Python and a page that calls here.
 
     Args:
         root: The project's folder.
@@ -45,6 +46,7 @@ def write_config(root: Path, *, with_storage: bool) -> Path:
         codebase["runtime"] = f"python{sys.version_info.major}{sys.version_info.minor}"
     if not with_storage:
         del config["emulators"]["storage"]
+    page.let_call(config, "auth", "functions")
     written = root / "firebase.local.json"
     written.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     return written

@@ -18,11 +18,11 @@ OWN_PORTS = {
     "ocpi": ("NX_OCPI_PORT", 8125),
 }
 
-_PARTS = ("auth", "functions", "firestore", "storage", "hub", "logging", "eventarc", "tasks")
+_PARTS = ("auth", "functions", "firestore", "storage", "hosting", "hub", "logging", "eventarc", "tasks")
 
 
 def read_ports(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, int]:
-    """Port by part: auth, functions, firestore, storage, hub, logging and their kin, and those of OWN_PORTS.
+    """Port by part: each emulator's, those of hub, logging and their kin, and OWN_PORTS.
 
     Args:
         root: The project's folder, with firebase.json.

@@ -1,6 +1,7 @@
-// Loaded into firebase-tools before its own code, to mend three things that a person would meet here. Where another
+// Loaded into firebase-tools before its own code, to mend four things that a person would meet here. Where another
 // version has no place for a mend, it is left out, and said.
 
+const http = require("node:http");
 const path = require("node:path");
 
 // The Auth emulator, when it starts, compiles a validator for each request of Google's Identity API: most of the time
@@ -38,6 +39,10 @@ mend("Secrets will be looked for in Google's Secret Manager", (from) => {
     return process.env[name];
   };
 });
+
+// Node keeps a connection to a Python worker for the next request, and the worker ends it after two seconds of silence:
+// a request that comes just then is lost. Each request has a connection of its own here.
+http.globalAgent = new http.Agent();
 
 function mend(otherwise, how) {
   try {

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from emulators import firestore, functions, ports, processes, storage
+from emulators import firestore, functions, page, ports, processes, storage
 from emulators.downloads import Downloads
 from emulators.environment import BUCKET, PROJECT, Addresses
 from emulators.errors import StackError
@@ -41,6 +41,10 @@ class Stack:
         self._root = root
         self._work = root / ".stack"
         self._ports = ports.read_ports(root)
+        self._hosting = f"{ports.HOST}:{self._ports['hosting']}"
+        self._has_page = page.is_built(root)
+        if not self._has_page:
+            del self._ports["hosting"]
         self._parts: list[processes.Part] = []
         #: What is started with it uses the stack, and is ended with it.
         self.environment = processes.mark(os.environ, stack_id)
@@ -68,7 +72,7 @@ class Stack:
             tell("Storage: no download possible here; using fake-gcs-server.")
         parts = ("auth", "firestore", "functions", "ocpi", "scheduler", "storage", "twilio")
         at = {part: f"{ports.HOST}:{self._ports[part]}" for part in parts}
-        self.addresses = Addresses(**at, storage_server=server)
+        self.addresses = Addresses(**at, hosting=self._hosting, storage_server=server)
         self.environment = self.addresses.to_environment(self.environment)
 
         tell(f"Starting the local stack (project {PROJECT}; {java_origin}) …")
@@ -143,7 +147,7 @@ class Stack:
 
     def _start_emulators(self, java: Path, jar: Path | None, *, with_storage: bool) -> None:
         config = functions.write_config(self._root, with_storage=with_storage)
-        only = "auth,functions,firestore" + (",storage" if with_storage else "")
+        only = "auth,functions,firestore" + ",storage" * with_storage + ",hosting" * self._has_page
         options = ("--config", config, "--project", PROJECT, "--only", only)
         added = {} if jar is None else {"FIRESTORE_EMULATOR_BINARY_PATH": str(jar)}
         self._start(
@@ -170,6 +174,8 @@ class Stack:
         self._wait("Storage", lambda: storage.create_bucket(at.storage_server, at.storage, PROJECT, BUCKET))
         self._wait("OCPI", lambda: request(f"http://{at.ocpi}{OCPI_READY_AT}")[0] == 200)
         self._wait("Twilio", lambda: request(f"http://{at.twilio}{TWILIO_MESSAGES}")[0] == 200)
+        if self._has_page:
+            self._wait("Hosting", lambda: request(f"http://{at.hosting}/config.json")[0] == 200)
         self._wait("Functions", lambda: functions.are_loaded(at.functions, names, emulators))
 
     def _start_ocpi(self) -> None:
@@ -209,6 +215,8 @@ class Stack:
         tell(f"  Firestore        {at.firestore:<16} {official}, {jar_origin}")
         server = official if at.storage_server == storage.OFFICIAL else "fake-gcs-server"
         tell(f"  Storage          {at.storage:<16} {server}")
+        served = official if self._has_page else "not served: make page builds it"
+        tell(f"  Page             {at.hosting if self._has_page else '-':<16} {served}")
         tell(f"  Cloud Scheduler  {at.scheduler:<16} this project's own")
         tell(f"  OCPI             {at.ocpi:<16} this project's own; two charge point operators")
         tell(f"  Twilio           {at.twilio:<16} this project's own; sends to nobody")

@@ -1,6 +1,7 @@
 """What the demo's operators know: charging locations and charge detail records. The same on every machine."""
 
 import datetime as dt
+import math
 from typing import Any
 
 from emulators.ocpi.operators import DemoOperator
@@ -11,6 +12,10 @@ _CITIES = (
     ("Bernau", "52.67982", "13.58709"),
     ("Lindau", "47.54612", "9.68431"),
     ("Celle", "52.62412", "10.08107"),
+    ("Marburg", "50.80904", "8.77069"),
+    ("Jena", "50.92878", "11.5899"),
+    ("Landshut", "48.54295", "12.14634"),
+    ("Lahr", "48.34042", "7.86886"),
 )
 #: Standard, format, power type, volts, amperes, watts where they are less than these make.
 _PLUGS: tuple[tuple[str, str, str, int, int, int | None], ...] = (
@@ -71,7 +76,7 @@ def _make_location(operator: DemoOperator, number: int, now: dt.datetime) -> dic
         "city": city,
         "postal_code": f"{10000 + number}",
         "country": operator.country,
-        "coordinates": {"latitude": latitude, "longitude": longitude},
+        "coordinates": _around(operator, latitude, longitude, number),
         "parking_type": "PARKING_LOT" if number % 2 else "ON_STREET",
         "evses": [_make_evse(operator, number, place, updated) for place in range(1, 2 + number % 4)],
         "operator": {"name": f"{operator.name.title()} Charging"},
@@ -82,6 +87,16 @@ def _make_location(operator: DemoOperator, number: int, now: dt.datetime) -> dic
     if number % 60 == 30:
         del location["time_zone"]
     return location
+
+
+def _around(operator: DemoOperator, latitude: str, longitude: str, number: int) -> dict[str, str]:
+    """Somewhere around a city, no two at one place: seeds in a sunflower lie like that."""
+    seed = number // len(_CITIES) + 0.5
+    angle, degrees = seed * 2.4 + operator.locations, 0.07 * math.sqrt(seed)
+    return {
+        "latitude": f"{float(latitude) + degrees * math.sin(angle):.6f}",
+        "longitude": f"{float(longitude) + degrees * 1.5 * math.cos(angle):.6f}",
+    }
 
 
 def _make_evse(operator: DemoOperator, number: int, place: int, updated: str) -> dict[str, Any]:
@@ -136,7 +151,7 @@ def _make_cdr(operator: DemoOperator, number: int, count: int, now: dt.datetime)
             "city": city,
             "postal_code": f"{10000 + place}",
             "country": operator.country,
-            "coordinates": {"latitude": latitude, "longitude": longitude},
+            "coordinates": _around(operator, latitude, longitude, place),
             "evse_uid": f"E{place:04}-1",
             "evse_id": f"{operator.country_code}*{operator.party_id}*E{place:04}1",
             "connector_id": "1",

@@ -163,7 +163,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A small project in a folder with a space and a letter beyond ASCII."""
     # Below the range from which the system gives ports to anybody's outgoing connections.
     first = 20000 + os.getpid() % 10000
-    free = islice(filter(ports.is_free, count(first)), 8 + len(ports.OWN_PORTS))
+    free = islice(filter(ports.is_free, count(first)), 9 + len(ports.OWN_PORTS))
     project = Project(tmp_path_factory.mktemp("stack") / "ein Ordner für nx", list(free))
     yield project
     project.end()
@@ -171,4 +171,4 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @pytest.fixture
 def addresses() -> Addresses:
-    return Addresses("h:1", "h:2", "h:3", "h:4", "h:5", storage_server="fake-gcs", ocpi="h:6", twilio="h:7")
+    return Addresses("h:1", "h:2", "h:3", "h:4", "h:5", "h:8", "fake-gcs", ocpi="h:6", twilio="h:7")

@@ -8,7 +8,7 @@ from emulators.environment import Addresses
 @pytest.mark.parametrize("server", ["official", "fake-gcs"])
 def test_addresses_survive_the_environment(server: str) -> None:
     """What a command reads from its environment is what the stack wrote there."""
-    addresses = Addresses("h:1", "h:2", "h:3", "h:4", "h:5", storage_server=server, ocpi="h:6", twilio="h:7")
+    addresses = Addresses("h:1", "h:2", "h:3", "h:4", "h:5", "h:8", server, ocpi="h:6", twilio="h:7")
     assert Addresses.from_environment(addresses.to_environment({"HOME": "/h"})) == addresses
 
 

@@ -139,3 +139,27 @@ def test_the_deployed_runtime_and_rules_are_named(functions: dict[str, Any]) -> 
     assert config["firestore"] == {"rules": "firestore.rules", "indexes": "firestore.indexes.json"}
     assert config["storage"] == {"rules": "storage.rules"}
     assert all((ROOT / name).is_file() for name in ("firestore.rules", "storage.rules"))
+
+
+def test_the_page_is_deployed_with_a_strict_policy() -> None:
+    """Its own code and style, no emulator, no frame; of others' scripts App Check's, and that is all."""
+    (policy,) = [
+        header["value"]
+        for rule in configured("firebase.json")["hosting"]["headers"]
+        for header in rule["headers"]
+        if header["key"] == "Content-Security-Policy"
+    ]
+    said = {name: rest for name, *rest in map(str.split, policy.split(";"))}
+    assert said["default-src"] == said["frame-ancestors"] == said["form-action"] == ["'none'"]
+    recaptcha = ["https://www.google.com/recaptcha/", "https://www.gstatic.com/recaptcha/"]
+    assert said["script-src"] == ["'self'", *recaptcha]
+    assert said["style-src"] == said["font-src"] == said["img-src"] == ["'self'"]
+    assert "unsafe" not in policy
+    assert "http:" not in policy
+
+
+def test_the_pages_packages_come_from_whichever_registry_there_is() -> None:
+    """Its lock names versions and hashes, and no host."""
+    packages = json.loads((ROOT / "web/package-lock.json").read_text("utf-8"))["packages"]
+    assert len(packages) > 50
+    assert not [name for name, package in packages.items() if "resolved" in package]

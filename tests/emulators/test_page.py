@@ -1,0 +1,28 @@
+"""The page on the local stack."""
+
+import json
+from pathlib import Path
+
+from emulators import page
+from emulators.stack import ROOT
+
+
+def test_the_local_page_may_call_the_emulators_and_nothing_more() -> None:
+    """Its policy is the deployed one with two more places to call."""
+    config = json.loads((ROOT / "firebase.json").read_text("utf-8"))
+    deployed = json.dumps(config["hosting"])
+    page.let_call(config, "auth", "functions")
+    origins = " ".join(
+        f"http://127.0.0.1:{config['emulators'][name]['port']}" for name in ("auth", "functions")
+    )
+    local = json.dumps(config["hosting"])
+    assert local.count(origins) == 1
+    assert local.replace(f" {origins}", "") == deployed
+
+
+def test_a_stack_without_a_built_page_knows_it(tmp_path: Path) -> None:
+    """What the build ends with is there, or there is no page to serve."""
+    assert not page.is_built(tmp_path)
+    (tmp_path / "web/dist").mkdir(parents=True)
+    (tmp_path / "web/dist/index.html").touch()
+    assert page.is_built(tmp_path)
