@@ -1,0 +1,122 @@
+"""Chromium, a page in it, and what must never happen there: errors, requests to elsewhere."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request
+
+from emulators.demo_data import PASSWORD
+
+ROOT = Path(__file__).resolve().parents[2]
+AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
+NEEDED = (
+    "The page's tests need Chromium, and none was found.\n"
+    "Debian, Ubuntu: apt-get install chromium; another one: CHROMIUM=/path/of/chrome make test"
+)
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+#: Milliseconds until what is awaited must be there: a function's first process takes seconds to start.
+PATIENCE = 60_000
+
+
+def executable() -> str | None:
+    """Return where Chromium is; None where it is not."""
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def launch(playwright: Playwright) -> Browser:
+    found = executable()
+    assert found is not None, NEEDED
+    return playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+
+
+class Visit:
+    """Somebody at the page.
+
+    Args:
+        context: their browser.
+        base: where the page is.
+    """
+
+    def __init__(self, context: BrowserContext, base: str) -> None:
+        self.context = context
+        self.base = base
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        #: What no visit may meet.
+        self.problems: list[str] = []
+        #: Requests that the page made.
+        self.requests: list[Request] = []
+        self.page.on("request", self._requested)
+        self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        self.page.on("console", lambda said: self._said(said.type, said.text))
+
+    def _requested(self, request: Request) -> None:
+        self.requests.append(request)
+        parts = urlsplit(request.url)
+        if parts.scheme != "blob" and parts.hostname not in {"127.0.0.1", "localhost"}:
+            self.problems.append(f"a request to elsewhere: {request.url}")
+
+    def _said(self, kind: str, text: str) -> None:
+        # What the browser says of answers that are errors, and of none, is what tests are about.
+        if kind in {"error", "warning"} and "Failed to load resource" not in text:
+            self.problems.append(f"console: {text}")
+
+    def sign_in(self, who: str) -> "Visit":
+        """Sign in as the viewer or the operator of the demo, as a person does."""
+        self.page.goto(self.base)
+        self.page.get_by_label("E-mail address").fill(f"{who}@example.com")
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_selector("[data-task]")
+        return self
+
+    def open(self, path: str) -> "Visit":
+        """Go to an address of the page."""
+        self.page.goto(f"{self.base}{path}")
+        self.page.wait_for_selector("[data-task]")
+        return self
+
+    def row(self, task: str) -> Any:
+        """The row of a task among all tasks, or all of its own view."""
+        return self.page.locator(f"[data-task={task}]")
+
+    def state(self, task: str) -> Any:
+        """What is said of a task's state."""
+        return self.row(task).locator("[data-state]").first
+
+    def token(self) -> str:
+        """What the page shows the server of who is signed in."""
+        sent = [request.all_headers().get("authorization") for request in self.requests]
+        return next(header for header in reversed(sent) if header)
+
+    def axe(self) -> dict[str, Any]:
+        """All that axe finds on the page as it is, by outcome."""
+        self.page.evaluate(AXE.read_text("utf-8"))
+        found: dict[str, Any] = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        return found
+
+
+@contextmanager
+def visiting(browser: Browser, base: str, **options: Any) -> Iterator[Visit]:
+    """Have a browser of one's own for the time of a with block; what may not happen there has not."""
+    settings: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}, "timezone_id": "Europe/Zurich"}
+    context = browser.new_context(**{**settings, **options})
+    try:
+        visit = Visit(context, base)
+        yield visit
+        assert visit.problems == []
+    finally:
+        context.close()

@@ -1,0 +1,81 @@
+"""The page in real Chromium, on the running stack."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from emulators import demo_data, page
+from emulators.environment import Addresses
+from tests.web.browsing import NEEDED, PATIENCE, ROOT, Visit, executable, launch, visiting
+from tests.web.held import HeldRun, held_run
+from tests.web.past import Past
+
+#: Opens the page for somebody: the viewer, the operator, or nobody yet.
+Open = Callable[..., Visit]
+#: Starts a run that does what the test says.
+Hold = Callable[..., HeldRun]
+
+_FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.hookimpl(trylast=True)  # once marks and names have chosen
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say at once what is missing, and not after all other tests."""
+    if not any("browser" in getattr(item, "fixturenames", ()) for item in items):
+        return
+    if executable() is None:
+        pytest.exit(NEEDED, returncode=1)
+    if not page.is_built(ROOT):
+        pytest.exit("The page is not built. `make page` does it, before the stack starts.", returncode=1)
+
+
+@pytest.fixture(scope="session")
+def browser(stack: Addresses) -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def past(clean_firestore: Addresses) -> Past:
+    """Nothing but the demo's devices and users: a past is the test's to make."""
+    now = dt.datetime.now(dt.UTC)
+    demo_data.seed(now)
+    return Past(now)
+
+
+@pytest.fixture
+def visit(browser: Browser, stack: Addresses, past: Past) -> Iterator[Open]:
+    with ExitStack() as visits:
+
+        def open_page(who: str | None = None, **options: Any) -> Visit:
+            visit = visits.enter_context(visiting(browser, f"http://{stack.hosting}", **options))
+            return visit.sign_in(who) if who else visit
+
+        yield open_page
+
+
+@pytest.fixture
+def hold(past: Past) -> Iterator[Hold]:
+    with ExitStack() as runs:
+        yield lambda task, **options: runs.enter_context(held_run(task, **options))
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Shows a figure after the session."""
+    return request.config.stash.setdefault(_FIGURES, []).append
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    figures = config.stash.get(_FIGURES, [])
+    if figures:
+        terminalreporter.section("the page")
+        for figure in figures:
+            terminalreporter.write_line(figure)

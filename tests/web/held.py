@@ -1,0 +1,61 @@
+"""A real run of a task that goes no further than a test says."""
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from shared.tasks import TaskName, TaskOutcome, TaskRun, execute_task
+from tests.engine.world import in_thread
+from tests.waiting import PAUSE_SECONDS
+
+#: Seconds after which a run that nobody leads any more ends.
+ABANDONED_SECONDS = 120
+
+
+class HeldRun:
+    """A run at work in a thread of this process."""
+
+    def __init__(self, task: TaskName, result: Any, source: str) -> None:
+        self._steps: queue.Queue[Callable[[TaskRun], None] | None] = queue.Queue()
+        self._result = result
+        self._thread, self._outcomes = in_thread(lambda: execute_task(source, task, self._work))
+
+    def _work(self, run: TaskRun) -> Any:
+        while (step := self._steps.get(timeout=ABANDONED_SECONDS)) is not None:
+            step(run)
+        return self._result
+
+    def progress(self, done: int, total: int | None = None, message: str = "") -> None:
+        """Have it tell how far it is."""
+        self._steps.put(lambda run: run.progress(done, total, message))
+
+    def go_on_until(self, error: type[Exception]) -> None:
+        """Have it tell its progress, over and over, until that raises."""
+
+        def work_on(run: TaskRun) -> None:
+            done = 1
+            while not run.lost:
+                run.progress(done := done + 1)
+                time.sleep(PAUSE_SECONDS)
+
+        self._steps.put(work_on)
+        self._thread.join(ABANDONED_SECONDS)
+        assert error.__name__ in str(self._outcomes[0].error)
+
+    def end(self) -> TaskOutcome:
+        """Have it come to its end, if it has not, and return what it came to."""
+        self._steps.put(None)
+        self._thread.join(ABANDONED_SECONDS)
+        outcome: TaskOutcome = self._outcomes[0]
+        return outcome
+
+
+@contextmanager
+def held_run(task: TaskName, result: Any = None, source: str = "a test") -> Iterator[HeldRun]:
+    run = HeldRun(task, [{"n": 1}] if result is None else result, source)
+    try:
+        yield run
+    finally:
+        run.end()

@@ -1,0 +1,155 @@
+"""What people change from the page, each time with a reason; what the server refuses all the same."""
+
+import datetime as dt
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.cloud import firestore
+from playwright.sync_api import expect
+
+from shared.tasks import RunCancelled, TaskName
+from tests.waiting import wait_for
+
+if TYPE_CHECKING:
+    from emulators.environment import Addresses
+    from tests.web.browsing import Visit
+    from tests.web.conftest import Hold, Open
+    from tests.web.past import Past
+
+HEALTH = TaskName.collect_devices_health
+REASON = "because the tests want to see it"
+
+
+def history() -> list[dict[str, Any]]:
+    found = firestore.Client().collection(f"nx-tasks/{HEALTH.value}/nx-runs").stream()
+    return [run.to_dict() or {} for run in found]
+
+
+def act(page: "Visit", button: str, reason: str = REASON) -> None:
+    """Press a button of the task's, give the reason, and go through with it."""
+    page.row(HEALTH.value).get_by_role("button", name=button).first.click()
+    dialog = page.page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill(reason)
+    dialog.get_by_role("button", name=button).click()
+
+
+def test_an_operator_runs_a_task(visit: "Open") -> None:
+    """Cloud Scheduler delivers it and the page shows the result; who asked, and why, is in the history."""
+    page = visit("operator")
+    expect(page.state(HEALTH.value)).to_have_text("Never ran")
+    act(page, "Run now")
+    expect(page.page.locator(".said")).to_contain_text(HEALTH.value)
+    expect(page.state(HEALTH.value)).to_have_text("Completed")
+    expect(page.row(HEALTH.value)).to_contain_text("200 records")
+    page.open(f"/tasks/{HEALTH.value}")
+    page.page.get_by_role("button", name="By people").click()
+    expect(page.page.locator(".runs li")).to_contain_text([f"by operator@example.com: {REASON}"])
+
+
+def test_a_task_at_work_is_not_run_twice(visit: "Open", hold: "Hold") -> None:
+    """A run that began meanwhile is told instead of a second one."""
+    page = visit("operator")
+    page.row(HEALTH.value).get_by_role("button", name="Run now").click()
+    hold(HEALTH)
+    wait_for("the run", lambda: any(run["state"] == "running" for run in history()))
+    dialog = page.page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill(REASON)
+    dialog.get_by_role("button", name="Run now").click()
+    expect(page.page.locator(".said")).to_contain_text("was at work already: no second run was started")
+
+
+def test_an_operator_suspends_and_resumes_a_task(visit: "Open", past: "Past") -> None:
+    """Suspended, everybody sees by whom and why, and no next run; then it is on its schedule again."""
+    past.of(HEALTH, every=dt.timedelta(minutes=5), result=lambda: [1], seconds=lambda _: 1, count=2)
+    page, looking = visit("operator"), visit("viewer")
+    act(page, "Suspend")
+    for each in (page, looking):
+        expect(each.state(HEALTH.value)).to_have_text("Suspended")
+        expect(each.row(HEALTH.value)).to_contain_text(f"by operator@example.com: {REASON}")
+        expect(each.row(HEALTH.value)).to_contain_text("none while suspended")
+    act(page, "Resume", "it is well again")
+    expect(page.state(HEALTH.value)).to_have_text("Completed")
+    expect(page.row(HEALTH.value)).to_contain_text(re.compile(r"in \d+ (s|min)"))
+    assert {(run["state"], run["reason"]) for run in history() if "by" in run} == {
+        ("suspended", REASON),
+        ("resumed", "it is well again"),
+    }
+
+
+def test_an_operator_cancels_a_run(visit: "Open", hold: "Hold") -> None:
+    """The run meets it at its next progress and ends failed, and the page says by whom and why."""
+    page = visit("operator")
+    run = hold(HEALTH)
+    run.progress(1, 10)
+    expect(page.state(HEALTH.value)).to_have_text("Running")
+    act(page, "Cancel run")
+    expect(page.row(HEALTH.value)).to_contain_text(f"Asked to stop by operator@example.com: {REASON}")
+    run.go_on_until(RunCancelled)
+    expect(page.state(HEALTH.value)).to_have_text("Failed")
+    expect(page.row(HEALTH.value)).to_contain_text("operator@example.com")
+
+
+def test_a_change_wants_a_reason(visit: "Open") -> None:
+    """Without one nothing is sent, and the dialog says why one is wanted; Escape leaves all as it is."""
+    page = visit("operator")
+    button = page.row(HEALTH.value).get_by_role("button", name="Suspend")
+    button.focus()
+    button.press("Enter")
+    dialog = page.page.get_by_role("dialog", name=f"Suspend {HEALTH.value}?")
+    expect(dialog.get_by_label("Reason")).to_be_focused()
+    dialog.get_by_role("button", name="Suspend").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Say why")
+    page.page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(button).to_be_focused()
+    assert not [request for request in page.requests if request.url.endswith("/suspend_task")]
+
+
+def test_a_viewer_is_told_why_buttons_do_nothing(visit: "Open") -> None:
+    """They are there, disabled for everybody's tools, with the reason; pressing one does nothing."""
+    page = visit("viewer")
+    for name in ("Run now", "Suspend"):
+        button = page.row(HEALTH.value).get_by_role("button", name=name)
+        expect(button).to_be_disabled()
+        expect(button).to_have_accessible_description(re.compile("Changes are for operators"))
+        button.dispatch_event("click")
+    expect(page.page.get_by_role("dialog")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", ["run_task", "suspend_task", "resume_task", "cancel_run"])
+def test_the_server_refuses_a_viewers_change(visit: "Open", stack: "Addresses", name: str) -> None:
+    """Sent from the viewer's own page with the viewer's own token, past all buttons."""
+    page = visit("viewer")
+    data = {"task_name": HEALTH.value, "reason": REASON, **({"id": "x"} if name == "cancel_run" else {})}
+    answer = page.page.evaluate(
+        """async ([url, token, data]) => {
+          const headers = { "Content-Type": "application/json", Authorization: token };
+          const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify({ data }) });
+          return [answer.status, await answer.text()];
+        }""",
+        [f"{stack.callables_url}/{name}", page.token(), data],
+    )
+    assert answer[0] == 403
+    assert json.loads(answer[1])["error"]["status"] == "PERMISSION_DENIED"
+    assert history() == []
+
+
+def test_a_revoked_sign_in_changes_nothing(visit: "Open") -> None:
+    """An operator whose tokens were revoked is told what to do next, and nothing is done."""
+    import firebase_admin  # noqa: PLC0415
+    from firebase_admin import auth  # noqa: PLC0415
+
+    page = visit("operator")
+    app = firebase_admin.initialize_app(options={"projectId": "demo-nx-tasks"}, name="revoking")
+    # Revocation counts in whole seconds, and a token of the same second stands.
+    issued = dt.datetime.now(dt.UTC)
+    wait_for("the next second", lambda: dt.datetime.now(dt.UTC) - issued > dt.timedelta(seconds=1.1))
+    auth.revoke_refresh_tokens("demo-operator", app=app)
+    firebase_admin.delete_app(app)
+    act(page, "Suspend")
+    expect(page.page.get_by_role("dialog").get_by_role("alert")).to_contain_text(
+        re.compile("[Ss]ign out and in again")
+    )
+    assert history() == []

@@ -1,0 +1,237 @@
+"""What people see: all tasks, one of them, its history, its result."""
+
+import datetime as dt
+import json
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from playwright.sync_api import expect
+
+from shared.tasks import TaskName, execute_task, suspend_task
+from tests.waiting import wait_for
+from tests.web import past as pasts
+
+if TYPE_CHECKING:
+    from tests.web.conftest import Hold, Open
+    from tests.web.past import Past
+
+HEALTH, LOCATIONS = TaskName.collect_devices_health, TaskName.collect_charge_locations
+FIVE_MINUTES = dt.timedelta(minutes=5)
+
+
+def fill(past: "Past", task: TaskName = HEALTH, **options: object) -> None:
+    """A past of fifty runs, the twentieth of which failed."""
+    chosen = {
+        "every": FIVE_MINUTES,
+        "seconds": lambda number: 2 + number % 5,
+        "fails": lambda number: number == 20,
+    }
+    past.of(task, result=lambda: list(pasts.devices(40)), **{**chosen, **options})  # type: ignore[arg-type]
+
+
+def test_all_tasks_are_seen_at_a_glance(visit: "Open", past: "Past") -> None:
+    """Status in words, age against the schedule, next run in the viewer's zone, fifty runs, record, size."""
+    fill(past)
+    page = visit("viewer")
+    row = page.row(HEALTH.value)
+    expect(page.row("send_reset_sms")).to_contain_text("Never ran")
+    expect(page.state(HEALTH.value)).to_have_text("Completed")
+    expect(row).to_contain_text(re.compile(r"[45] min old · on time"))
+    expect(row).to_contain_text("40 records")
+    expect(row.get_by_role("option")).to_have_count(50)
+    expect(row.locator(".bar.bad")).to_have_count(1)
+    expect(row).to_contain_text("98 % of 50 runs")
+    expect(row).to_contain_text("4.0 s usually, steady")
+    tick = page.page.evaluate(
+        "document.querySelector('[data-task=collect_devices_health] .next time').dateTime"
+    )
+    local = dt.datetime.fromisoformat(tick).astimezone(ZoneInfo("Europe/Zurich"))
+    expect(row.locator(".next time")).to_have_text(f"{local:%H:%M}")
+
+
+def test_a_bar_tells_its_run_to_pointer_and_keys(visit: "Open", past: "Past") -> None:
+    """Hover shows a run's details, arrow keys walk along the bars and tell each, Enter opens it."""
+    fill(past)
+    page = visit("viewer")
+    row = page.row(HEALTH.value)
+    row.locator(".bar.bad").hover()
+    expect(row.locator(".hint")).to_contain_text("OperatorUnreachable: north")
+    page.page.mouse.move(0, 0)
+    expect(row.locator(".hint")).to_have_count(0)
+    bars = row.get_by_role("listbox")
+    bars.focus()
+    bars.press("End")
+    for _ in range(29):
+        bars.press("ArrowLeft")
+    expect(row.get_by_role("option", selected=True)).to_have_accessible_name(
+        re.compile("^Failed, .*Unreachable")
+    )
+    bars.press("Enter")
+    expect(page.page.locator(".panel .trace")).to_contain_text("in _ask_an_operator")
+
+
+def test_a_run_is_watched_as_it_goes(visit: "Open", past: "Past", hold: "Hold") -> None:
+    """Progress and the time that is left move without a reload, and the end shows as it comes."""
+    fill(past)
+    page = visit("viewer")
+    run = hold(HEALTH)
+    expect(page.state(HEALTH.value)).to_have_text("Running")
+    run.progress(30, 120, "judging devices")
+    row = page.row(HEALTH.value)
+    expect(row).to_contain_text("30 of 120 · judging devices")
+    expect(row).to_contain_text(re.compile(r"about \d+ (s|min|h) left"))
+    expect(row.get_by_role("progressbar")).to_have_attribute("value", "30")
+    run.progress(90, 120, "judging devices")
+    expect(row).to_contain_text("90 of 120")
+    run.end()
+    expect(page.state(HEALTH.value)).to_have_text("Completed")
+    expect(row).to_contain_text("1 record")
+
+
+def test_a_failure_tells_all_that_is_known(visit: "Open", past: "Past") -> None:
+    """The history is filtered by outcome; a failed run opens to error and traceback, and closes again."""
+    fill(past, count=60)
+    page = visit("viewer").open(f"/tasks/{HEALTH.value}")
+    entries = page.page.locator(".runs li")
+    expect(entries).to_have_count(50)
+    page.page.get_by_role("button", name="Show older entries").click()
+    expect(entries).to_have_count(60)
+    page.page.get_by_role("button", name="Failed", exact=True).click()
+    expect(entries).to_have_count(1)
+    entries.get_by_role("button").click()
+    expect(entries.locator(".trace")).to_contain_text("raise OperatorUnreachable")
+    expect(entries.locator(".error")).to_contain_text("answered 503, three times")
+    entries.get_by_role("button").click()
+    expect(entries.locator(".trace")).to_have_count(0)
+    expect(page.page.locator(".u-wrap canvas")).to_have_count(2)
+
+
+def test_attempts_and_skips_tell_why(visit: "Open", past: "Past") -> None:
+    """A tick that ran twice says so; one that was skipped says for what reason, and under its own filter."""
+    ticks = [dt.datetime.now(dt.UTC) - dt.timedelta(minutes=minutes) for minutes in (5, 1)]
+
+    def run(tick: dt.datetime, work: Callable[[], object]) -> str:
+        return execute_task("a test", HEALTH, work, {"scheduled_for": tick}).status
+
+    assert [run(ticks[0], lambda: 1 / 0), run(ticks[0], lambda: [1])] == ["failed", "completed"]
+    suspend_task(HEALTH, by="operator@example.com", reason="devices are moved")
+    assert run(ticks[1], lambda: [2]) == "skipped"
+    page = visit("viewer").open(f"/tasks/{HEALTH.value}").page
+    entries = page.locator(".runs li")
+    expect(entries.and_(page.locator("[data-state=completed]"))).to_contain_text("attempt 2")
+    page.get_by_role("button", name="Skipped or missed").click()
+    expect(entries).to_have_count(1)
+    expect(entries).to_contain_text("suspended")
+    page.get_by_role("button", name="By people").click()
+    expect(entries).to_contain_text("by operator@example.com: devices are moved")
+
+
+def test_a_hundred_thousand_records_are_opened(
+    visit: "Open", past: "Past", tell: Callable[[str], None]
+) -> None:
+    """A few dozen rows exist at a time; search, order, one record and the download cover them all."""
+    outcome = execute_task("test", HEALTH, lambda: list(pasts.devices(100_000)), {"save_in": "storage"})
+    assert outcome.status == "completed"
+    page = visit("viewer").open(f"/tasks/{HEALTH.value}/result").page
+    grid = page.get_by_role("grid")
+    expect(grid).to_have_attribute("aria-rowcount", "100001")
+    expect(page.get_by_role("button", name=re.compile("^offline 10,000"))).to_be_visible()
+    frames = page.evaluate(SCROLL)
+    tell(
+        f"100,000 rows scrolled from end to end: {frames['count']} frames, median {frames['median']:.0f} ms, "
+        f"longest {frames['longest']:.0f} ms; {frames['rows']} rows at a time at most"
+    )
+    assert frames["rows"] < 120
+    grid.press("End")
+    expect(grid.get_by_role("row", name=re.compile("tracker-099999"))).to_be_visible()
+    grid.press("Enter")
+    record = page.get_by_role("tree", name="Fields of record 100000")
+    expect(record).to_contain_text("tracker-099999")
+    page.get_by_label("Search the result").fill("tracker-0420 unhealthy")
+    wanted = [
+        each
+        for each in pasts.devices(100_000)
+        if "tracker-0420" in each["id"] and each["health"] == "unhealthy"
+    ]
+    expect(page.get_by_text(f"{len(wanted)} of 100,000 records")).to_be_visible()
+    page.get_by_role("columnheader", name="battery_voltage").get_by_role("button").click()
+    expect(grid.get_by_role("row").nth(1)).to_contain_text(
+        str(min(each["battery_voltage"] for each in wanted))
+    )
+    page.get_by_label("Search the result").fill("")
+    page.get_by_role("button", name=re.compile("^degraded")).click()
+    expect(page.get_by_text("10,000 of 100,000 records")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download JSON").click()
+    assert json.loads(download.value.path().read_text("utf-8")) == list(pasts.devices(100_000))
+
+
+#: Scrolls a grid to its end and tells what the frames meanwhile were like.
+SCROLL = """async () => {
+  const grid = document.querySelector("[role=grid]");
+  const times = [];
+  let rows = 0;
+  let last = performance.now();
+  for (let step = 0; step < 120; step++) {
+    grid.scrollTop += grid.scrollHeight / 120;
+    const now = await new Promise(requestAnimationFrame);
+    times.push(now - last);
+    last = now;
+    rows = Math.max(rows, grid.querySelectorAll("[role=row]").length);
+  }
+  times.sort((one, other) => one - other);
+  return { count: times.length, median: times[60], longest: times[119], rows };
+}"""
+
+
+def test_locations_are_points_and_objects_are_trees(visit: "Open", past: "Past") -> None:
+    """Records with coordinates are drawn without a map; a result that is no list is a tree."""
+    locations = [
+        {"id": f"L{number}", "name": f"Place {number}", "nx_operator": "north",
+         "coordinates": {"latitude": str(47 + number / 10), "longitude": str(8 + number % 7 / 10)}}
+        for number in range(30)
+    ]  # fmt: skip
+    assert execute_task("test", LOCATIONS, lambda: locations).status == "completed"
+    assert execute_task("test", HEALTH, lambda: {"sums": {"DE": {"kWh": "12.5"}}}).status == "completed"
+    page = visit("viewer").open(f"/tasks/{LOCATIONS.value}/result")
+    drawing = page.page.get_by_role("img", name=re.compile("^30 points between latitudes 47.00 and 49.90"))
+    expect(drawing).to_be_visible()
+    page.open(f"/tasks/{HEALTH.value}/result")
+    tree = page.page.get_by_role("tree")
+    tree.press("ArrowDown")
+    tree.press("ArrowRight")
+    expect(tree).to_contain_text("12.5")
+    page.page.get_by_label("Search the result").fill("kwh")
+    expect(tree).to_contain_text("sums \u203a DE \u203a kWh")
+
+
+def test_what_is_shown_while_the_network_is_away_is_said_to_be_stale(visit: "Open", past: "Past") -> None:
+    """It stays, with its age; the page says what it does, and is live again once the network is."""
+    fill(past)
+    page = visit("viewer")
+    expect(page.page.get_by_text("Live", exact=True)).to_be_visible()
+    page.context.set_offline(True)
+    alert = page.page.get_by_role("alert")
+    expect(alert).to_contain_text("The service can't be reached. What you see is stale: it is of")
+    expect(page.page.get_by_text(re.compile(r"^Stale, \d+ s old$"))).to_be_visible()
+    expect(page.state(HEALTH.value)).to_have_text("Completed")
+    assert execute_task("test", HEALTH, lambda: 1 / 0).status == "failed"
+    asked = len(page.requests)
+    wait_for("another try", lambda: page.page.wait_for_timeout(200) or len(page.requests) > asked)
+    page.context.set_offline(False)
+    expect(page.page.get_by_text("Live", exact=True)).to_be_visible()
+    expect(alert).to_have_count(0)
+    expect(page.state(HEALTH.value)).to_have_text("Failed")
+
+
+def test_an_unchanged_system_costs_a_few_bytes(visit: "Open", past: "Past") -> None:
+    """Polls carry the version at hand, and their answers say no more than that it stands."""
+    fill(past)
+    page = visit("viewer")
+    with page.page.expect_response(
+        lambda answer: answer.url.endswith("/list_tasks") and "not_modified" in answer.text(), timeout=60_000
+    ) as polled:
+        pass
+    assert len(polled.value.body()) < 150
