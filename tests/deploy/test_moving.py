@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.jobs import paused
-from functions import REGION
+from shared.settings import REGION
 from tests.deploy import wanted
 from tests.deploy.deploying import ACCOUNT, Deployment, deploy
 from tests.deploy.findings import findings

@@ -14,9 +14,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions import REGION
 from functions.callables import CONCURRENCY
 from functions.delivery import TIMEOUT_MARGIN_SECONDS
+from shared.settings import REGION
 from tests.deploy.deploying import ACCOUNT, READER_ACCOUNT, ROOT, SETTINGS
 from tests.deploy.google import PROJECT
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulators.scheduler.schedule import parse_schedule
-from shared.tasks import TaskName, TaskSpec, next_tick
+from shared.tasks import TaskName, TaskSpec
+from shared.tasks.desk import next_tick
 
 SCHEDULES = ["*/5 * * * *", "37 * * * *", "30 2 * * *", "0 0 1 * *", "15,45 1-3 * * 0", "0 3 29 2 *"]
 ZONES = ["Etc/UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]

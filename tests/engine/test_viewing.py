@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.tasks import TaskEngine, TaskName, TaskRun, TaskView
+from shared.tasks import TaskEngine, TaskName, TaskRun
+from shared.tasks.desk import TaskView
 from shared.tasks.viewing import view_history, view_newest, view_record, view_tasks
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, World, in_thread
