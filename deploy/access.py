@@ -93,7 +93,7 @@ GRANTS = (
         SCHEDULER_ROLE,
         "project",
         f"runs, pauses and resumes jobs: {', '.join(SCHEDULER_PERMISSIONS)}",
-        needed_by=("run_task", "suspend_task", "resume_task"),
+        needed_by=("run_task", "suspend_task", "resume_task", "watchdog"),
     ),
     Grant(
         TASKS,

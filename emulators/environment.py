@@ -1,6 +1,7 @@
 """The addresses of a running stack, and the environment that leads every client to it and to nothing else."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -86,6 +87,11 @@ class Addresses:
             added["FIREBASE_STORAGE_EMULATOR_HOST"] = self.storage
         left_out = {"GOOGLE_APPLICATION_CREDENTIALS", "FIREBASE_STORAGE_EMULATOR_HOST"}
         return {name: value for name, value in base.items() if name not in left_out} | added
+
+    def exports(self) -> str:
+        """What a shell reads, so that what it starts uses this stack."""
+        added = self.to_environment({}).items()
+        return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in added)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Addresses":

@@ -85,6 +85,7 @@ class Stack:
         self._wait_for_emulators(functions.names_in(manifest))
         self._start_scheduler(manifest, paused=paused)
         self._ready = True
+        (self._work / "env").write_text(self.addresses.exports(), "utf-8")
         tell(f"Ready after {time.monotonic() - began:.1f} s:")
         self._tell_addresses(jar_origin)
 

@@ -8,12 +8,13 @@ from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 
 from functions.callables import callable_function, fields_of
 from functions.callers import caller_of
+from shared import settings
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
 
 
-@callable_function(memory=512)
+@callable_function(memory=512, service_account=settings.reader_account())
 def get_run(request: CallableRequest[Any]) -> Any:
     """Return a document of a task's history, with its traceback and what it says beside its result.
 

@@ -10,6 +10,7 @@ from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 
 from functions.callables import callable_function, fields_of
 from functions.callers import caller_of
+from shared import settings
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
@@ -27,7 +28,7 @@ MOST_STATES = 10
 SETTLED_SECONDS = 300
 
 
-@callable_function(memory=512)
+@callable_function(memory=512, service_account=settings.reader_account())
 def list_runs(request: CallableRequest[Any]) -> Any:
     """Return a page of a task's history, newest first.
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from functions.callables import callable_function, fields_of
 from functions.callers import caller_of
+from shared import settings
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
 
 
-@callable_function(memory=512)
+@callable_function(memory=512, service_account=settings.reader_account())
 def list_tasks(request: CallableRequest[Any]) -> Any:
     """Return how each task stands that the caller may see, in the order of their names.
 

@@ -48,6 +48,7 @@ class Google:
         releases: the ruleset that is in force, by full name of the release.
         rulesets: rules that were made, by name.
         fields: settings of Firestore's fields, by full name.
+        indexes: Firestore's composite indexes, by full name.
         database: whether the project has its Firestore database.
         files: what Hosting holds, by hash.
         unknown: requests that nothing here answers.
@@ -62,6 +63,7 @@ class Google:
         self.releases: dict[str, Any] = {}
         self.rulesets: dict[str, Any] = {}
         self.fields: dict[str, Any] = {}
+        self.indexes: dict[str, Any] = {}
         self.database = False
         self.files: dict[str, bytes] = {}
         self.unknown: list[str] = []
@@ -278,8 +280,18 @@ def _firestore_operation(_google: Google, _request: Request, name: str) -> Answe
 
 
 @_answers("GET", r"firestore\.googleapis\.com/v1/(.*)/collectionGroups/-/indexes")
-def _indexes(_google: Google, _request: Request, _name: str) -> Answer:
-    return Answer({})
+def _indexes(google: Google, _request: Request, _name: str) -> Answer:
+    return Answer({"indexes": list(google.indexes.values())})
+
+
+@_answers("POST", r"firestore\.googleapis\.com/v1/(.*/collectionGroups/[^/]+)/indexes")
+def _create_index(google: Google, request: Request, group: str) -> Answer:
+    name = f"{group}/indexes/{len(google.indexes)}"
+    # As the service does: the document's own name comes last.
+    by_name = {"fieldPath": "__name__", "order": request.body["fields"][-1]["order"]}
+    fields = [*request.body["fields"], by_name]
+    google.indexes[name] = {**request.body, "name": name, "fields": fields, "state": "READY"}
+    return Answer({"name": f"{name}/operations/create"})
 
 
 @_answers("GET", r"firestore\.googleapis\.com/v1/(.*)/collectionGroups/-/fields")

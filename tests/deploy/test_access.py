@@ -5,7 +5,17 @@ import subprocess
 from pathlib import Path
 
 import main
-from deploy.access import ACCOUNTS, GRANTS, READER, SCHEDULER_PERMISSIONS, STEERING, TASKS, Grant, commands
+from deploy.access import (
+    ACCOUNTS,
+    GRANTS,
+    READER,
+    SCHEDULER_PERMISSIONS,
+    SCHEDULER_ROLE,
+    STEERING,
+    TASKS,
+    Grant,
+    commands,
+)
 from tests.deploy import wanted
 from tests.deploy.deploying import Deployment
 from tests.deploy.google import BUCKET, PROJECT
@@ -60,7 +70,7 @@ def test_the_commands_grant_the_rest(tmp_path: Path) -> None:
         said = dict(word.partition("=")[::2] for word in call if word.startswith("--"))
         given.append((said["--member"].removeprefix("serviceAccount:"), said["--role"], on))
     assert sorted(given) == sorted(
-        (address(grant), grant.role, resource(grant))
+        (address(grant), role(grant), resource(grant))
         for grant in GRANTS
         if not grant.by_deploy and grant.is_needed(main.__all__)
     )
@@ -70,6 +80,10 @@ def address(grant: Grant) -> str:
     if grant.account not in ACCOUNTS:
         return "123456789012-compute@developer.gserviceaccount.com"
     return f"{grant.account}@{PROJECT}.iam.gserviceaccount.com"
+
+
+def role(grant: Grant) -> str:
+    return f"projects/{PROJECT}/roles/{grant.role}" if grant.role == SCHEDULER_ROLE else grant.role
 
 
 def resource(grant: Grant) -> str:

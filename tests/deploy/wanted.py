@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Callables that change nothing, and run as an account that can't.
-READERS = frozenset({"get_task_data"})
+READERS = frozenset({"get_run", "get_task_data", "list_runs", "list_tasks"})
 #: Cores that firebase-tools gives an instance that serves one request at a time, by its memory in MiB.
 PARTS_OF_A_CORE = {128: "0.0833", 256: "0.1666", 512: "0.3333", 1024: "0.5833", 2048: "1"}
 

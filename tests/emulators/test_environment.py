@@ -1,5 +1,7 @@
 """The environment that leads clients to the stack."""
 
+import subprocess
+
 import pytest
 
 from emulators.environment import Addresses
@@ -29,3 +31,14 @@ def test_this_machine_is_reached_without_a_proxy(addresses: Addresses) -> None:
     """Loopback is added to what goes without a proxy already, in both spellings."""
     environment = addresses.to_environment({"HTTP_PROXY": "http://proxy", "NO_PROXY": "intranet"})
     assert environment["NO_PROXY"] == environment["no_proxy"] == "intranet,127.0.0.1,localhost,::1"
+
+
+def test_a_shell_reads_what_leads_to_the_stack(addresses: Addresses) -> None:
+    """All that a client needs, quoted; nothing of what marks the stack's own processes, which end with it."""
+    written = addresses.exports()
+    told = subprocess.run(
+        ["bash", "-c", f"{written}\nenv -0"], check=True, capture_output=True, text=True, env={}
+    )
+    read = dict(line.split("=", 1) for line in told.stdout.split("\0") if "=" in line)
+    wanted = addresses.to_environment({})
+    assert {name: read.get(name) for name in wanted} == wanted
