@@ -11,7 +11,7 @@ from pathlib import Path
 
 import main as deployed  # what an instance loads
 from functions.answers import MAX_ANSWER_BYTES
-from shared import settings
+from shared.settings import platform
 from shared.tasks import ResultTooLarge, TaskName, get_task_result
 
 
@@ -29,7 +29,7 @@ def read(task: TaskName) -> str | None:
 def main(limit: str) -> None:
     """Read, and tell."""
     assert deployed.get_task_data
-    settings._MEMORY_LIMITS = (limit,)
+    platform._MEMORY_LIMITS = (limit,)
     with ThreadPoolExecutor(len(TaskName)) as readers:
         told = list(readers.map(read, TaskName))
     status = Path("/proc/self/status").read_text("ascii")  # getrusage knows of the parent's memory, too

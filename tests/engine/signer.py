@@ -1,23 +1,28 @@
 """A process as Cloud Run has it: credentials from the metadata server, no key. Prints a signed URL.
 
-`python -m tests.engine.signer IAM PATH [SECONDS]`: IAM is where the IAM API is answered here, http://HOST:PORT.
+`python -m tests.engine.signer IAM PATH [answer]`: IAM is where the IAM API is answered here, http://HOST:PORT;
+`answer` prints what a callable tells in place of an answer that is too large.
 The one thing that is turned aside is the way to that host; libraries and product do what they do there.
 """
 
+import json
 import sys
-from datetime import timedelta
+from dataclasses import replace
 from typing import Any
 
 import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
-from shared.tasks.objects import SIGNED_URL_LIFE, Objects
+from functions.callables import _handed_off
+from shared import tasks
+from shared.tasks import ResultTooLarge
+from shared.tasks.objects import Objects
 
 IAM_HOST = "https://iamcredentials.googleapis.com"
 
 
-def main(iam: str, path: str, seconds: str | None = None) -> None:
+def main(iam: str, path: str, answer: str | None = None) -> None:
     """Sign a URL."""
     send = requests.adapters.HTTPAdapter.send
 
@@ -27,8 +32,12 @@ def main(iam: str, path: str, seconds: str | None = None) -> None:
 
     requests.adapters.HTTPAdapter.send = to_here  # type: ignore[method-assign]
     bucket = Client("p", AnonymousCredentials()).bucket("results")  # type: ignore[no-untyped-call]
-    life = SIGNED_URL_LIFE if seconds is None else timedelta(seconds=int(seconds))
-    print(Objects(lambda: bucket, call_seconds=3.0).signed_url(path, life))  # noqa: T201
+    objects = Objects(lambda: bucket, call_seconds=3.0)
+    if answer is None:
+        print(objects.signed_url(path))  # noqa: T201
+        return
+    tasks._engine._parts = replace(tasks._engine._parts, objects=objects)
+    print(json.dumps(_handed_off(ResultTooLarge(path)).details))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def google() -> Iterator[str]:
     server.server_close()
 
 
-def sign(google: str, home: Path, *life: str) -> subprocess.CompletedProcess[str]:
+def sign(google: str, home: Path, *what: str) -> subprocess.CompletedProcess[str]:
     environment = {
         "HOME": str(home),  # where no credentials of the developer's are
         "PATH": "/usr/bin:/bin",
@@ -91,7 +91,7 @@ def sign(google: str, home: Path, *life: str) -> subprocess.CompletedProcess[str
         "tests.engine.signer",
         f"http://{google}",
         "tasks_data/x/r.t.json",
-        *life,
+        *what,
     ]
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
@@ -116,9 +116,12 @@ def test_iam_signs_a_v4_url_for_seven_days(google: str, tmp_path: Path) -> None:
 
 
 def test_a_url_given_in_place_of_an_answer_lives_as_long_as_it_says(google: str, tmp_path: Path) -> None:
-    """Minutes, not days."""
-    signed = sign(google, tmp_path, "900")
-    assert parse_qs(urlsplit(signed.stdout.strip()).query)["X-Goog-Expires"] == ["900"]
+    """A quarter of an hour, not days."""
+    answered = sign(google, tmp_path, "answer")
+    assert answered.returncode == 0, answered.stderr
+    details = json.loads(answered.stdout.splitlines()[-1])
+    assert parse_qs(urlsplit(details["url"]).query)["X-Goog-Expires"] == ["900"]
+    assert details["expires_in_seconds"] == 900
 
 
 def test_an_account_that_may_not_sign_is_told_which_role_it_needs(google: str, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def results(stack: Addresses) -> dict[TaskName, list[str]]:
     documents = f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/(default)/documents"
     assert ask(documents, method="DELETE", timeout_seconds=30)[0] == 200
     results = {task: [f"the result of {task.value}"] for task in TaskName}
+    results[TaskName.collect_devices_health] *= 200  # one that is worth compressing
     for task, result in results.items():
         assert execute_task("test", task, lambda result=result: result).status == "completed"
     return results

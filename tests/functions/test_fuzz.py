@@ -1,5 +1,6 @@
 """Requests of every kind to `get_task_data` as it is deployed: none fails it, none learns a thing."""
 
+import gzip
 import http.client
 import json
 from collections import Counter
@@ -26,6 +27,8 @@ REFUSALS = {
     (400, "the request has more than 32 levels"),
     (400, "send an object {task_name, if_version?, describe?}"),
     (400, "send exactly {task_name, if_version?, describe?}"),
+    (400, "if_version is text or null"),
+    (400, "describe is true or false"),
     (400, "Bad Request"),
     (400, f"unknown task_name; task_name is one of {', '.join(sorted(NAMES))}"),
     (401, "Unauthenticated"),
@@ -41,10 +44,15 @@ values = st.recursive(
 names = (
     st.sampled_from(NAMES) | st.text() | st.sampled_from(["..", "../x", "a/b", "__x__", "%s", "{0}", "\0"])
 )
-good_calls = st.fixed_dictionaries({"task_name": st.sampled_from(NAMES)})
+good_calls = st.fixed_dictionaries(
+    {"task_name": st.sampled_from(NAMES)},
+    optional={"if_version": st.none() | st.text(max_size=8), "describe": st.booleans()},
+)
 calls = st.one_of(
     st.fixed_dictionaries({"task_name": names}),
-    st.fixed_dictionaries({"task_name": names | values}, optional={"version": values, "": values}),
+    st.fixed_dictionaries(
+        {"task_name": names | values}, optional={"if_version": values, "describe": values, "": values}
+    ),
     values,
 )
 bodies = st.one_of(
@@ -196,16 +204,29 @@ def check(sent: Sent, status: int, headers: http.client.HTTPMessage, body: bytes
         assert (status, body) == (400, b"")
         return
     assert not [word for word in PRIVATE if word.encode() in body]
-    told = json.loads(body)
+    told = json.loads(gzip.decompress(body) if headers["Content-Encoding"] == "gzip" else body)
     if status == 200:
         name = sent.reads()
         assert name is not None
-        assert told == {"result": results[name]}
+        check_result(json.loads(sent.body)["data"], told, results[name])
         return
     assert (status, told["error"]["message"]) in REFUSALS
     assert told["error"].keys() == {"status", "message"}
     if "one of" in told["error"]["message"]:
         assert sent.claims.get("role") == "operator"
+
+
+def check_result(call: dict[str, Any], told: Any, result: Any) -> None:
+    """See that it is told in the form that was asked for, and no other task's."""
+    if call.get("describe"):
+        described = told["result"]
+        assert (described["count"], "data" in described) == (len(result), False)
+    elif "if_version" in call:
+        versioned = told["result"]
+        assert versioned.keys() == {"version", "completed", "stale", "data"}
+        assert versioned["data"] == result
+    else:
+        assert told == {"result": result}
 
 
 @pytest.mark.parametrize(
