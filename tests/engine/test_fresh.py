@@ -10,7 +10,7 @@ import pytest
 
 from shared import firebase
 from shared.firebase import FirestoreWire, StorageWire
-from shared.tasks import ResultUnavailable, TaskEngine, TaskResult, TaskSpec, specs
+from shared.tasks import ResultUnavailable, TaskEngine, TaskName, TaskResult, TaskSpec, specs
 from shared.tasks import reader as reader_module
 from shared.tasks.cache import CachedResult
 from shared.tasks.document import VERSION_MASK
@@ -476,3 +476,20 @@ def test_a_result_that_is_too_large_for_a_reader_is_not_read(instance: Instance,
     assert instance.get() == ["x" * 5000, "y"]
     assert instance.asked() == ([VERSION], 1)
     assert instance.result(most_bytes=10).path == told.value.path
+
+
+@pytest.mark.parametrize("read", ["get_task_data", "get_task_result"])
+def test_what_was_not_read_for_longest_makes_room(instance: Instance, read: str) -> None:
+    """A result that is read again and again stays, however it is read; another is fetched anew."""
+    tasks = [TaskName.collect_devices_health, TaskName.collect_charge_locations, TaskName.send_reset_sms]
+    for task in tasks:
+        assert TaskEngine().execute_task("s", task, lambda: ["x" * 1000]).status == "completed"
+    instance.engine.cache._find_bound = lambda: 2500
+    often, once, last = (lambda task=task: getattr(instance.engine, read)(task) for task in tasks)  # type: ignore[misc]
+    for call in (often, once, often, last):
+        call()
+    instance.asked()
+    often()
+    assert instance.asked() == ([], 0)
+    once()
+    assert instance.asked()[0] != []

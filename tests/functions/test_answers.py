@@ -489,3 +489,13 @@ def test_the_limit_is_to_the_byte(instance: Instance, monkeypatch: pytest.Monkey
         assert instance.ask(headers).status_code == 200
         monkeypatch.setattr(answers, "MAX_ANSWER_BYTES", size - 1)
         assert instance.ask(headers).status_code == 429
+
+
+@pytest.mark.usefixtures("_small_limit")
+def test_what_no_answer_holds_is_not_unpacked_to_find_out(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client without gzip is refused by the size that is known: many of them would fill the memory."""
+    publish(["x" * 10 * LIMIT], "storage")
+    monkeypatch.setattr(gzipped, "decompress", lambda _: pytest.fail("unpacked"))
+    assert instance.ask().status_code == 429
