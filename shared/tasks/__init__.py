@@ -245,7 +245,8 @@ def keep_task_data_in_storage(task_name: TaskName | str, data: list[Any] | dict[
 def save_task_data_in_cache(task_name: TaskName | str, data: list[Any] | dict[str, Any]) -> None:
     """Remember data as a task's result in this instance (contract: "`save_task_data_in_cache`").
 
-    It is served until max-age has passed; then what Firestore has is.
+    It is served until max-age has passed, or somebody here asks for the result's version, which it
+    lacks; then what Firestore has is.
 
     Args:
         task_name: the task.
