@@ -54,9 +54,14 @@ class Caller:
         """Tell whether the role is one of the task's, or the claim `tasks` names it."""
         return self.role in spec_of(task).roles or task.value in self.tasks
 
+    @property
+    def is_onlooker(self) -> bool:
+        """Whether it is a person who looks after tasks, by role, and no app that was given some."""
+        return self.role in ONLOOKERS
+
     def may_look(self, task: TaskName) -> bool:
         """Tell whether this caller may see how the task does: its status and its history."""
-        return self.role in ONLOOKERS or task.value in self.tasks
+        return self.is_onlooker or task.value in self.tasks
 
     def tasks_to_look_at(self) -> tuple[TaskName, ...]:
         """Return the tasks that this caller may see, in the order of their names.

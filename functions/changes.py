@@ -54,7 +54,7 @@ def change_of(request: CallableRequest[Any], *more: str) -> Change:
     names = ("task_name", *more, "reason")
     sent = fields_of(request, names, **dict.fromkeys(names, (str,)))
     task = caller.task_to_look_at(sent["task_name"])
-    _check_revoked(request)
+    _check_revoked(request, caller.uid)
     claims = request.auth.token if request.auth else {}
     email = claims.get("email")
     return Change(
@@ -62,13 +62,18 @@ def change_of(request: CallableRequest[Any], *more: str) -> Change:
     )
 
 
-def _check_revoked(request: CallableRequest[Any]) -> None:
-    """See that the token is still good: that of a user who was disabled, or signed out everywhere, is not."""
+def _check_revoked(request: CallableRequest[Any], uid: str) -> None:
+    """See that the token is still good, and its user still an operator.
+
+    The token of a user who was disabled, or signed out everywhere, is good no more. A role that was
+    taken away stays in it for an hour.
+    """
     from firebase_admin import auth  # noqa: PLC0415  (who only looks is not asked for)
 
     token = request.raw_request.headers.get("Authorization", "").partition(" ")[2]
     try:
         auth.verify_id_token(token, firebase.app(), check_revoked=True)
+        claims = auth.get_user(uid, firebase.app()).custom_claims or {}
     except (auth.InvalidIdTokenError, auth.UserDisabledError, auth.UserNotFoundError) as error:
         raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, "sign in again") from error
     except Exception as error:
@@ -76,3 +81,5 @@ def _check_revoked(request: CallableRequest[Any]) -> None:
         raise HttpsError(
             FunctionsErrorCode.UNAVAILABLE, "whether your token is still good can't be told now; try again"
         ) from error
+    if claims.get("role") != OPERATOR:
+        raise HttpsError(FunctionsErrorCode.PERMISSION_DENIED, "you are no operator any more: sign in again")

@@ -116,7 +116,7 @@ def cursor_of(position: Position | None) -> str | None:
 
 def position_of(cursor: str) -> Position | None:
     """Return the place that `cursor_of` told of; None where it did not."""
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         started, _, record_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
         moment = datetime.fromisoformat(started)
         if moment.utcoffset() is not None and is_record_id(record_id):

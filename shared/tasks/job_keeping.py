@@ -72,7 +72,7 @@ def keep_job(documents: str, name: TaskName, found: list[Incident], *, now: date
         SchedulerUnavailable: Cloud Scheduler did not.
     """
     task, _ = yield Read()
-    if not task.exists:
+    if not task.exists or _is_the_originals(task):
         return False
     try:
         state = yield ReadJob()
@@ -81,14 +81,20 @@ def keep_job(documents: str, name: TaskName, found: list[Incident], *, now: date
     if state == _wanted(task) and task.job is None:
         return False
     half_done = task.job is not None and "wanted" in task.job
-    if state == _wanted(task) or (state != MISSING and (half_done or task.is_suspended)):
+    if state == _wanted(task) or (state != MISSING and (half_done or task.suspended is not None)):
         yield from have_job_follow(documents, name)  # a suspended task's ticks are skipped in any case
         return True
+    if task.is_suspended and not half_done:
+        return (
+            False  # by a hand that wrote `status` alone, and takes it back so: nobody would unpause the job
+        )
     if task.job is None or task.job.get("found") != state:
         try:
             yield Commit(writes.job_found(documents, name, task, found=state, now=now))
-        except (WriteRefused, WriteUnknown):  # the next pass looks again
+        except WriteRefused:  # the next pass looks again
             return False
+        except WriteUnknown:
+            pass  # told twice rather than never
         found.append(Incident("job_disagrees", task.run_id or "", problem_of(found_job=state)))
     return False
 
@@ -104,6 +110,12 @@ def problem_of(*, found_job: object = None, wanted: object = None) -> str:
         f"its Cloud Scheduler job is {found_job}, and nobody suspended the task: "
         f"resume it, or suspend it to say why"
     )
+
+
+def _is_the_originals(task: TaskDocument) -> bool:
+    """Tell whether another implementation runs the task: the job here is paused on purpose, then."""
+    ours = task.run_id is not None or task.suspended is not None or task.job is not None
+    return task.started is not None and not ours
 
 
 def _wanted(task: TaskDocument) -> JobState:

@@ -263,5 +263,10 @@ def _is_by(said: Mapping[str, Any], by: str, now: datetime) -> bool:
 def _check(by: str, reason: str) -> None:
     said: tuple[tuple[str, object], ...] = (("who", by), ("why", reason))
     for what, text in said:
-        if not isinstance(text, str) or not text.strip() or len(text) > MAX_TEXT:
+        if not isinstance(text, str) or not text.strip() or len(text) > MAX_TEXT or _is_broken(text):
             raise InvalidOptions(f"say {what}, in 1 to {MAX_TEXT} characters: it is recorded with the change")
+
+
+def _is_broken(text: str) -> bool:
+    """Tell whether it holds half a letter, which no document can."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -41,8 +41,9 @@ def engine(world: World, clock: HandClock) -> TaskEngine:
 
 @pytest.fixture
 def jobs(stack: Addresses) -> Iterator[Jobs]:
-    """The jobs of the local Cloud Scheduler; the task's fires again afterwards."""
+    """The jobs of the local Cloud Scheduler; the task's fires, whoever paused it, and again afterwards."""
     jobs = Jobs(firebase.scheduler_wire)
+    jobs.set_state(TASK, JobState.enabled)
     yield jobs
     jobs.set_state(TASK, JobState.enabled)
 

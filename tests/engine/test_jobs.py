@@ -95,13 +95,15 @@ def test_a_job_that_was_paused_by_hand_is_told_and_left_alone(
     assert (jobs.state(TASK), said(world)) == (JobState.enabled, None)
 
 
-def test_a_task_that_was_suspended_in_the_document_alone_has_its_job_paused(
+def test_a_task_that_was_suspended_in_the_document_alone_keeps_its_job(
     engine: TaskEngine, world: World, jobs: Jobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As another implementation of the contract suspends: its ticks are skipped in any case."""
-    world.write({"status": "suspeneded", "timestamp": datetime.now(UTC)})
-    assert "job=True" in watched(engine, capsys, SPEC)
-    assert jobs.state(TASK) == JobState.paused
+    """By hand: its ticks are skipped in any case, and whoever takes it back would leave the job paused."""
+    for fields in ({"timestamp": datetime.now(UTC)}, {"run": {"id": "r", "state": "completed"}}):
+        world.write({"status": "suspeneded", **fields})
+        assert "job" not in watched(engine, capsys, SPEC)
+        assert jobs.state(TASK) == JobState.enabled
+        assert "job" not in world.status().get("run", {})
 
 
 def test_a_job_that_is_missing_is_told(world: World, jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,8 @@ from tests.engine.world import TASK, HandClock, World
 
 MIRROR = "tasks_data/collect_charge_cdrs.json"
 
+pytestmark = pytest.mark.usefixtures("jobs")
+
 
 def dies(options: dict[str, Any] | None = None) -> None:
     """Leave a run as a killed process leaves it: running, its lease alive for now."""
@@ -416,3 +418,15 @@ def test_a_superseded_object_stays_for_seven_days(
     before = world.objects()
     watched(engine, capsys)
     assert world.objects() == before
+
+
+@pytest.mark.parametrize("status", ["running", "completed", "suspeneded"])
+def test_a_job_that_is_paused_for_the_original_is_left_alone(
+    world: World, engine: TaskEngine, jobs: Jobs, capsys: pytest.CaptureFixture[str], status: str
+) -> None:
+    """While another implementation runs the task, nothing is written into its document, and nothing told."""
+    jobs.set_state(TASK, JobState.paused)
+    world.write({"source": "ts", "status": status, "started": datetime.now(UTC), "data": [1]})
+    before = world.status()
+    assert "job_disagrees" not in watched(engine, capsys, every("0 0 1 1 *"))
+    assert (world.status(), jobs.state(TASK, seconds=5)) == (before, JobState.paused)
