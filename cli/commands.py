@@ -1,0 +1,377 @@
+"""The commands, each with what it takes and how its outcome is told."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from cli import completion, exports, identity, shown
+from cli.calls import Caller
+from cli.errors import CliError, Exit
+from cli.following import changes, follow, watch
+from cli.target import Target, target_of
+
+#: Records of a result that are shown where nobody says how many.
+SHOWN_RECORDS = 20
+#: Seconds that a followed run may take: longer than any task's deadline.
+FOLLOW_SECONDS = 1800.0
+
+HELP = """What tasks do, and changes to that: from the shell, for people and scripts.
+
+Speaks to the local stack (`make run`), as operator@example.com or --user; with --project to a project, once
+you have signed in there: `--project P login` sends a link to your e-mail address. Scripts set NX_API_KEY and
+NX_REFRESH_TOKEN, or NX_ID_TOKEN; where App Check is on, NX_APP_CHECK_DEBUG_TOKEN and NX_APP_ID.
+
+Exit codes: 0 done; 1 the followed run did not complete; 2 the command means nothing; 3 not signed in;
+4 not allowed; 5 no such task or run; 6 not in this state (suspended, held, ended); 7 no answer, try again;
+8 the wait is over; 130 Ctrl-C. What was asked for goes to standard output, all else to standard error.
+With --json it is JSON, as the callables have it.
+"""
+
+app = typer.Typer(
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+class _Session:
+    """Where and as whom this call of the program speaks."""
+
+    target: Target = target_of(None)
+    user: str | None = None
+
+    @classmethod
+    def caller(cls) -> Caller:
+        return Caller(cls.target, cls.user)
+
+
+def _complete_task(incomplete: str) -> list[str]:
+    """Complete a task's name; a shell shows nothing where nobody answers."""
+    with suppress(Exception):
+        tasks = _Session.caller()("list_tasks")["tasks"]
+        return [task["name"] for task in tasks if task["name"].startswith(incomplete)]
+    return []
+
+
+def _complete_state(incomplete: str) -> list[str]:
+    states = (
+        "running",
+        "completed",
+        "failed",
+        "skipped",
+        "missed_tick",
+        "suspended",
+        "resumed",
+        "cancelling",
+        "requested",
+    )
+    return [state for state in states if state.startswith(incomplete)]
+
+
+Task = Annotated[str, typer.Argument(help="name of the task", autocompletion=_complete_task)]
+Json = Annotated[bool, typer.Option("--json", help="answer with JSON")]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="why; it is recorded with the change")]
+Follow = Annotated[
+    bool, typer.Option("--follow", "-f", help="wait for the run to end, and show how far it is")
+]
+Timeout = Annotated[float, typer.Option(help="seconds to follow", min=1)]
+
+
+@app.callback()
+def options(
+    project: Annotated[
+        str | None, typer.Option(help="a project's id; without it, the local stack", envvar="NX_PROJECT")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="who, on the local stack (password: NX_PASSWORD)")] = None,
+) -> None:
+    """Take where and as whom to speak."""
+    _Session.target, _Session.user = target_of(project), user
+
+
+@app.command()
+def tasks(as_json: Json = False) -> None:
+    """Show all tasks at a glance."""
+    answer = _Session.caller()("list_tasks")
+    if as_json:
+        _print_json(answer)
+    else:
+        _out().print(shown.tasks_table(answer["tasks"], shown.now_of(answer)))
+
+
+@app.command()
+def runs(
+    task: Task,
+    run_id: Annotated[str | None, typer.Option("--id", help="one run, with all there is to know")] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="only these; may be given again", autocompletion=_complete_state),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="how many, the newest", min=1)] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show a task's history: runs, skips, incidents, and what people changed."""
+    caller = _Session.caller()
+    if run_id is not None:
+        run = caller("get_run", task_name=task, id=run_id)
+        if as_json:
+            _print_json(run)
+        else:
+            _out().print(*shown.run_lines(run), sep="\n")
+        return
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while len(found) < limit:
+        page = caller(
+            "list_runs", task_name=task, limit=min(limit - len(found), 200), states=state or [], cursor=cursor
+        )
+        found += page["runs"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    if as_json:
+        _print_json({"runs": found})
+    else:
+        _out().print(shown.runs_table(found))
+
+
+@app.command()
+def data(
+    task: Task,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="write it to this file")] = None,
+    form: Annotated[
+        Literal["pretty", "json", "csv"], typer.Option("--format", help="how; a file is never pretty")
+    ] = "pretty",
+    limit: Annotated[int, typer.Option(help="records that pretty shows", min=1)] = SHOWN_RECORDS,
+    as_json: Json = False,
+) -> None:
+    """Read a task's last good result."""
+    if as_json or (out is not None and form == "pretty"):
+        form = "csv" if out is not None and out.suffix == ".csv" and not as_json else "json"
+    with _download() as picture:
+        line = picture.add_task(task, total=None)
+
+        def tell(done: int, total: int | None) -> None:
+            picture.update(line, completed=done, total=total)
+
+        with _Session.caller().open_data(task, tell) as read:
+            picture.stop()
+            _show_data(read, form, out, limit)
+
+
+@app.command()
+def run(
+    task: Task, reason: Reason, wait: Follow = False, timeout: Timeout = FOLLOW_SECONDS, as_json: Json = False
+) -> None:
+    """Run a task now, through Cloud Scheduler."""
+    caller = _Session.caller()
+    answer = caller("run_task", task_name=task, reason=reason)
+    outcome = answer["outcome"]
+    if outcome == "started" and wait:
+        answer["run"] = follow(caller, task, answer["run"]["id"], console=_err(), seconds=timeout)
+    if as_json:
+        _print_json(answer)
+    else:
+        _out().print(_run_line(task, outcome, answer["run"]))
+    if outcome == "busy":
+        raise CliError(Exit.refused, f"another run holds {task}: nothing was started")
+    if outcome == "requested":
+        raise CliError(
+            Exit.waiting, f"Cloud Scheduler took it, and no run of {task} began yet: see `runs {task}`"
+        )
+    if wait:
+        _check_completed(answer["run"])
+
+
+@app.command()
+def suspend(task: Task, reason: Reason, as_json: Json = False) -> None:
+    """Suspend a task: its ticks are skipped until somebody resumes it. A run at work finishes."""
+    _steer("suspend", task, reason, as_json=as_json)
+
+
+@app.command()
+def resume(task: Task, reason: Reason, as_json: Json = False) -> None:
+    """Resume a task that was suspended."""
+    _steer("resume", task, reason, as_json=as_json)
+
+
+@app.command()
+def cancel(
+    task: Task,
+    reason: Reason,
+    run_id: Annotated[str | None, typer.Option("--id", help="the run; without it, the one at work")] = None,
+    wait: Follow = False,
+    timeout: Timeout = FOLLOW_SECONDS,
+    as_json: Json = False,
+) -> None:
+    """Cancel a run: its task is told at its next look, and nothing it returns is published."""
+    caller = _Session.caller()
+    run_id = run_id or _at_work(caller, task)
+    answer = caller("cancel_run", task_name=task, id=run_id, reason=reason)
+    outcome = answer["outcome"]
+    if outcome == "cancelling" and wait:
+        answer["run"] = follow(caller, task, run_id, console=_err(), seconds=timeout)
+    if as_json:
+        _print_json(answer)
+    else:
+        _out().print(_run_line(task, outcome, answer["run"]))
+    if outcome == "ended":
+        raise CliError(Exit.refused, f"run {run_id} of {task} had ended before")
+
+
+@app.command("watch")
+def watch_tasks(
+    every: Annotated[float, typer.Option(help="seconds between two looks", min=0.5)] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Show all tasks, live, until Ctrl-C. With --json a line whenever something changed."""
+    caller = _Session.caller()
+    if not as_json:
+        watch(caller, console=_out(), every=every)
+        return
+    version = None
+    for answer in changes(caller, every=every):
+        if answer["version"] != version:
+            version = answer["version"]
+            sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+
+
+@app.command()
+def login(
+    email: Annotated[str, typer.Option(prompt=True, help="your e-mail address")],
+    api_key: Annotated[
+        str,
+        typer.Option(
+            prompt="Web API key (no secret: the page has it)", envvar="NX_API_KEY", help="of the project"
+        ),
+    ],
+) -> None:
+    """Sign in to a project with a link that is sent to your e-mail address."""
+    _check_project()
+    identity.send_link(_Session.target, email, api_key)
+    _err().print(f"A link was sent to {email}. Copy its address; do not open it.")
+    link = typer.prompt("Link", err=True)
+    identity.sign_in_with_link(_Session.target, email, api_key, link)
+    _err().print(f"Signed in to {_Session.target.project}.")
+
+
+@app.command()
+def logout() -> None:
+    """Forget who is signed in to a project."""
+    _check_project()
+    _err().print("Signed out." if identity.sign_out(_Session.target) else "Nobody was signed in.")
+
+
+@app.command("completion")
+def shell_completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="your shell")],
+) -> None:
+    """Print what makes it `nx-tasks`, completed by Tab: eval "$(python -m cli completion bash)"."""
+    sys.stdout.write(completion.script_for(shell))
+
+
+def main() -> int:
+    """Run a command; return its exit code."""
+    try:
+        code = app(prog_name=completion.PROGRAM, standalone_mode=False)
+    except CliError as error:
+        _err().print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        return error.code
+    except typer.Abort:
+        return Exit.interrupted
+    except KeyboardInterrupt:
+        return Exit.interrupted
+    except BrokenPipeError:  # `| head`: nobody reads any more
+        sys.stdout = io.StringIO()
+        return Exit.done
+    except Exception as error:
+        shows = getattr(error, "show", None)  # click's, which knows how the command should have been
+        if shows is None:
+            raise
+        shows()
+        return int(getattr(error, "exit_code", Exit.usage))
+    return int(code or 0)
+
+
+def _steer(verb: str, task: str, reason: str, *, as_json: bool) -> None:
+    answer = _Session.caller()(f"{verb}_task", task_name=task, reason=reason)
+    if as_json:
+        _print_json(answer)
+        return
+    past = {"suspend": "suspended", "resume": "resumed"}[verb]
+    before = "" if answer["changed"] else "already " if verb == "suspend" else "not suspended before; "
+    _out().print(f"{task}: {before}{past if answer['changed'] or verb == 'suspend' else 'its job fires'}")
+
+
+def _at_work(caller: Caller, name: str) -> str:
+    for task in caller("list_tasks")["tasks"]:
+        if task["name"] == name and task["run"] is not None:
+            return str(task["run"]["id"])
+    raise CliError(Exit.refused, f"no run of {name} is at work")
+
+
+def _check_completed(run: dict[str, Any]) -> None:
+    if run["state"] != "completed":
+        said = run["error"] or {"type": run["state"], "message": ""}
+        raise CliError(Exit.failed, f"the run {run['state']}: {said.get('type')}: {said.get('message')}")
+
+
+def _check_project() -> None:
+    if _Session.target.local:
+        raise CliError(Exit.usage, "name a project: `--project P login`; the local stack needs no login")
+
+
+def _run_line(task: str, outcome: str, run: dict[str, Any] | None) -> str:
+    if run is None:
+        return f"{task}: {outcome}"
+    return f"{task}: {outcome}, run {run['id']} {run['state']} ({shown.duration(run['duration_seconds'])})"
+
+
+def _show_data(read: Any, form: str, out: Path | None, limit: int) -> None:
+    if form == "json" and out is None:
+        exports.copy_json(read, sys.stdout.buffer)
+    elif form == "json" and out is not None:
+        with exports.written(out) as file:
+            exports.copy_json(read, file)
+    elif form == "csv" and out is not None:
+        with exports.written(out) as file:
+            text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+            exports.write_csv(json.load(read), text)
+            text.detach()
+    elif form == "csv":
+        exports.write_csv(json.load(read), sys.stdout)
+    else:
+        _out().print(shown.records_table(json.load(read), limit))
+    if out is not None:
+        _err().print(f"{out}: {shown.size(out.stat().st_size)}")
+
+
+def _download() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    return Progress(*columns, console=_err(), transient=True)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def _out() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a file or a pipe has no width
+        console.width = 200
+    return console
+
+
+def _err() -> Console:
+    return Console(stderr=True, highlight=False)

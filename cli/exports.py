@@ -1,0 +1,73 @@
+"""Results as files: JSON as it came, or CSV; written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli.errors import CliError, Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO, TextIO
+
+
+@contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that takes its name only once it is whole: what was there before stays until then.
+
+    Raises:
+        CliError: it can't be written.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            try:
+                yield file  # type: ignore[misc]
+                file.flush()
+                umask = os.umask(0)
+                os.umask(umask)
+                Path(file.name).chmod(0o666 & ~umask)
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise CliError(Exit.usage, f"{path} can't be written: {error.strerror}") from error
+
+
+def copy_json(source: BinaryIO, target: BinaryIO) -> None:
+    """Write the result's JSON as it is, with a line's end."""
+    shutil.copyfileobj(source, target)
+    target.write(b"\n")
+
+
+def write_csv(result: Any, target: TextIO) -> int:
+    """Write a result as CSV, a line a record; return how many there are.
+
+    Records' fields are the columns, in the order in which they first come; what is nested is JSON in
+    its cell. An object is a line an entry, a bare value a line of its own.
+    """
+    if isinstance(result, dict):
+        records: list[Any] = [{"key": key, "value": value} for key, value in result.items()]
+    else:
+        records = result if isinstance(result, list) else [result]
+    rows = [record if isinstance(record, dict) else {"value": record} for record in records]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    return len(rows)
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

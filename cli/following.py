@@ -1,0 +1,103 @@
+"""Waiting for what runs do, with live pictures where somebody looks and lines where nobody does."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cli.errors import CliError, Exit
+from cli.shown import now_of, progress_text, tasks_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console
+
+    from cli.calls import Caller
+
+#: Seconds between two looks at a run.
+LOOK_SECONDS = 1.0
+
+
+def follow(caller: Caller, task: str, run_id: str, *, console: Console, seconds: float) -> dict[str, Any]:
+    """Wait for a run to end; return it.
+
+    Args:
+        caller: asks.
+        task: the task.
+        run_id: the run.
+        console: shows how far it is, if somebody looks.
+        seconds: how long to wait.
+
+    Raises:
+        CliError: it goes on; or nobody could be asked for so long.
+    """
+    until = time.monotonic() + seconds
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
+    with Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True
+    ) as picture:
+        line = picture.add_task(task, total=None, said="")
+        while True:
+            run = _patiently(lambda: caller("get_run", task_name=task, id=run_id), until)
+            if run["state"] != "running":
+                return run
+            progress = run["progress"] or {}
+            picture.update(
+                line,
+                total=progress.get("total"),
+                completed=progress.get("done", 0),
+                said=progress_text(run["progress"]),
+            )
+            if time.monotonic() >= until:
+                raise CliError(Exit.waiting, f"run {run_id} of {task} goes on after {seconds:g} s")
+            time.sleep(LOOK_SECONDS)
+
+
+def changes(caller: Caller, *, every: float) -> Iterator[dict[str, Any]]:
+    """Yield how all tasks stand, now and whenever that is another; the old picture, marked, in an outage.
+
+    Args:
+        caller: asks.
+        every: seconds between two looks.
+    """
+    last: dict[str, Any] | None = None
+    while True:
+        try:
+            answer = caller("list_tasks", if_version=last and last["version"])
+        except CliError as error:
+            if last is None or error.code is not Exit.unavailable:
+                raise
+            yield {**last, "stale": str(error)}
+        else:
+            if "not_modified" not in answer:
+                last = answer
+            elif last is not None:
+                last = {**last, "now": answer["now"]}
+            if last is not None:
+                yield last
+        time.sleep(every)
+
+
+def watch(caller: Caller, *, console: Console, every: float) -> None:
+    """Show a live table of all tasks, until somebody ends it."""
+    with Live(console=console, auto_refresh=False) as picture:
+        for answer in changes(caller, every=every):
+            table = tasks_table(answer["tasks"], now_of(answer))
+            if "stale" in answer:
+                table.caption = f"stale, as of {answer['now']}: {answer['stale']}"
+            picture.update(table, refresh=True)
+
+
+def _patiently(ask: Callable[[], dict[str, Any]], until: float) -> dict[str, Any]:
+    """Ask until there is an answer: a short outage ends no wait."""
+    while True:
+        try:
+            return ask()
+        except CliError as error:
+            if error.code is not Exit.unavailable or time.monotonic() >= until:
+                raise
+            time.sleep(LOOK_SECONDS)

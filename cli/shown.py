@@ -1,0 +1,195 @@
+"""What people see: tables and lines, with states in words and in colour."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_STYLES = {
+    "completed": "green",
+    "running": "cyan",
+    "failed": "bold red",
+    "suspended": "yellow",
+    "missed_tick": "bold red",
+    "skipped": "yellow",
+    "cancelling": "magenta",
+}
+#: Columns that a table of records has at most.
+_MOST_COLUMNS = 8
+_MOST_CELL = 60
+
+
+def tasks_table(tasks: Iterable[dict[str, Any]], now: datetime) -> Table:
+    """Return all tasks at a glance."""
+    table = _table("TASK", "STATUS", "DOING", "RESULT", "AGE", "NEXT RUN", "PROBLEM")
+    for task in tasks:
+        result = task["result"] or {}
+        table.add_row(
+            task["name"],
+            state_text(task["status"]),
+            _doing(task),
+            _result(result),
+            age(result.get("completed"), now),
+            _clock(task["next_run"]),
+            Text(task["problem"] or "", style="bold red"),
+        )
+    return table
+
+
+def runs_table(runs: Iterable[dict[str, Any]]) -> Table:
+    """Return a history, newest first."""
+    table = _table("STARTED", "STATE", "DURATION", "RESULT", "REMARK", "ID")
+    for run in runs:
+        table.add_row(
+            _clock(run["started"]),
+            state_text(run["state"]),
+            duration(run["duration_seconds"]),
+            _result(run["result"] or {}),
+            remark(run),
+            Text(run["id"], style="dim", no_wrap=True),
+        )
+    return table
+
+
+def run_lines(run: dict[str, Any]) -> list[Text]:
+    """Return all there is to know of a run."""
+    lines = [
+        Text.assemble((f"{name}: ", "bold"), _value(value))
+        for name, value in run.items()
+        if value is not None and name != "error"
+    ]
+    error = run["error"]
+    if error:
+        lines.append(
+            Text.assemble(("error: ", "bold"), (f"{error.get('type')}: {error.get('message')}", "red"))
+        )
+        lines.append(Text(error.get("traceback") or "", style="dim"))
+    return lines
+
+
+def records_table(result: Any, most: int) -> Table:
+    """Return the first records of a result."""
+    if isinstance(result, dict):
+        result = [{"key": key, "value": value} for key, value in result.items()]
+    records = result if isinstance(result, list) else [result]
+    rows = [record if isinstance(record, dict) else {"value": record} for record in records[:most]]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = _table(*columns[:_MOST_COLUMNS])
+    for row in rows:
+        table.add_row(*(_short(row.get(name)) for name in columns[:_MOST_COLUMNS]))
+    left = [f"{len(records) - len(rows)} more records"] * (len(records) > len(rows))
+    left += [f"{len(columns) - _MOST_COLUMNS} more fields"] * (len(columns) > _MOST_COLUMNS)
+    if left:
+        table.caption = f"and {', '.join(left)}: --format json or csv has all"
+    return table
+
+
+def state_text(state: str | None) -> Text:
+    """Return a state in words and in colour."""
+    return Text(state or "never ran", style=_STYLES.get(state or "", "dim"))
+
+
+def remark(run: dict[str, Any]) -> Text:
+    """Return why a run is what it is."""
+    if run["error"]:
+        return Text(_line(f"{run['error'].get('type')}: {run['error'].get('message')}"), style="red")
+    said = [run["reason"] or "", f"by {run['by']}" if run["by"] else "", run["holder"] or ""]
+    return Text(_line(", ".join(filter(None, said))))
+
+
+def progress_text(progress: dict[str, Any] | None) -> str:
+    """Return how far a run is."""
+    if not progress:
+        return ""
+    done, total = progress["done"], progress["total"]
+    share = f"{done} of {total} ({done * 100 // total} %)" if total else str(done)
+    return f"{share} {progress['message']}".strip()
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration as people say it."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, left = divmod(round(seconds), 60)
+    return f"{minutes} min {left:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def age(moment: str | None, now: datetime) -> str:
+    """Return how long ago that was."""
+    if moment is None:
+        return "-"
+    seconds = max((now - datetime.fromisoformat(moment)).total_seconds(), 0)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def size(size_bytes: int | None) -> str:
+    """Return a size as people say it."""
+    if size_bytes is None:
+        return "-"
+    for unit in ("B", "kB", "MB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000  # type: ignore[assignment]
+    return f"{size_bytes:.1f} GB"
+
+
+def now_of(answer: dict[str, Any]) -> datetime:
+    """Return the server's time, by which ages are told."""
+    return datetime.fromisoformat(answer["now"]) if "now" in answer else datetime.now(UTC)
+
+
+def _doing(task: dict[str, Any]) -> str:
+    run = task["run"]
+    if run is None:
+        return escape(_line(task["error"])) if task["state"] == "failed" and task["error"] else ""
+    cancelled = f"cancelled by {run['cancel']['by']}" if run["cancel"] else ""
+    return escape(" ".join(filter(None, [cancelled, progress_text(run["progress"]) or "at work"])))
+
+
+def _result(result: dict[str, Any]) -> str:
+    if not result:
+        return "-"
+    count = result.get("count")
+    return size(result.get("size_bytes")) if count is None else f"{count} in {size(result.get('size_bytes'))}"
+
+
+def _clock(moment: str | None) -> str:
+    if moment is None:
+        return "-"
+    local = datetime.fromisoformat(moment).astimezone()
+    today = datetime.now().astimezone().date()
+    return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_short(item)}" for name, item in value.items() if item is not None)
+    return str(value)
+
+
+def _short(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return escape(text if len(text) <= _MOST_CELL else f"{text[: _MOST_CELL - 1]}…")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
