@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import typer
 from rich.console import Console
@@ -45,38 +44,16 @@ app = typer.Typer(
 )
 
 
-class _Session:
-    """Where and as whom this call of the program speaks."""
-
-    target: Target = target_of(None)
-    user: str | None = None
-
-    @classmethod
-    def caller(cls) -> Caller:
-        return Caller(cls.target, cls.user)
-
-
-def _complete_task(incomplete: str) -> list[str]:
+def _complete_task(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete a task's name; a shell shows nothing where nobody answers."""
     with suppress(Exception):
-        tasks = _Session.caller()("list_tasks")["tasks"]
+        tasks = _caller(ctx)("list_tasks")["tasks"]
         return [task["name"] for task in tasks if task["name"].startswith(incomplete)]
     return []
 
 
 def _complete_state(incomplete: str) -> list[str]:
-    states = (
-        "running",
-        "completed",
-        "failed",
-        "skipped",
-        "missed_tick",
-        "suspended",
-        "resumed",
-        "cancelling",
-        "requested",
-    )
-    return [state for state in states if state.startswith(incomplete)]
+    return [state for state in shown.STATES if state.startswith(incomplete)]
 
 
 Task = Annotated[str, typer.Argument(help="name of the task", autocompletion=_complete_task)]
@@ -95,14 +72,13 @@ def options(
     ] = None,
     user: Annotated[str | None, typer.Option(help="who, on the local stack (password: NX_PASSWORD)")] = None,
 ) -> None:
-    """Take where and as whom to speak."""
-    _Session.target, _Session.user = target_of(project), user
+    """Take where and as whom to speak; _caller reads it."""
 
 
 @app.command()
-def tasks(as_json: Json = False) -> None:
+def tasks(ctx: typer.Context, as_json: Json = False) -> None:
     """Show all tasks at a glance."""
-    answer = _Session.caller()("list_tasks")
+    answer = _caller(ctx)("list_tasks")
     if as_json:
         _print_json(answer)
     else:
@@ -111,6 +87,7 @@ def tasks(as_json: Json = False) -> None:
 
 @app.command()
 def runs(
+    ctx: typer.Context,
     task: Task,
     run_id: Annotated[str | None, typer.Option("--id", help="one run, with all there is to know")] = None,
     state: Annotated[
@@ -121,7 +98,7 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """Show a task's history: runs, skips, incidents, and what people changed."""
-    caller = _Session.caller()
+    caller = _caller(ctx)
     if run_id is not None:
         run = caller("get_run", task_name=task, id=run_id)
         if as_json:
@@ -147,6 +124,7 @@ def runs(
 
 @app.command()
 def data(
+    ctx: typer.Context,
     task: Task,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="write it to this file")] = None,
     form: Annotated[
@@ -164,17 +142,22 @@ def data(
         def tell(done: int, total: int | None) -> None:
             picture.update(line, completed=done, total=total)
 
-        with _Session.caller().open_data(task, tell) as read:
+        with _caller(ctx).open_data(task, tell) as read:
             picture.stop()
             _show_data(read, form, out, limit)
 
 
 @app.command()
 def run(
-    task: Task, reason: Reason, wait: Follow = False, timeout: Timeout = FOLLOW_SECONDS, as_json: Json = False
+    ctx: typer.Context,
+    task: Task,
+    reason: Reason,
+    wait: Follow = False,
+    timeout: Timeout = FOLLOW_SECONDS,
+    as_json: Json = False,
 ) -> None:
     """Run a task now, through Cloud Scheduler."""
-    caller = _Session.caller()
+    caller = _caller(ctx)
     answer = caller("run_task", task_name=task, reason=reason)
     outcome = answer["outcome"]
     if outcome == "started" and wait:
@@ -194,19 +177,20 @@ def run(
 
 
 @app.command()
-def suspend(task: Task, reason: Reason, as_json: Json = False) -> None:
+def suspend(ctx: typer.Context, task: Task, reason: Reason, as_json: Json = False) -> None:
     """Suspend a task: its ticks are skipped until somebody resumes it. A run at work finishes."""
-    _steer("suspend", task, reason, as_json=as_json)
+    _steer(_caller(ctx), "suspend_task", task, reason, as_json=as_json)
 
 
 @app.command()
-def resume(task: Task, reason: Reason, as_json: Json = False) -> None:
+def resume(ctx: typer.Context, task: Task, reason: Reason, as_json: Json = False) -> None:
     """Resume a task that was suspended."""
-    _steer("resume", task, reason, as_json=as_json)
+    _steer(_caller(ctx), "resume_task", task, reason, as_json=as_json)
 
 
 @app.command()
 def cancel(
+    ctx: typer.Context,
     task: Task,
     reason: Reason,
     run_id: Annotated[str | None, typer.Option("--id", help="the run; without it, the one at work")] = None,
@@ -215,7 +199,7 @@ def cancel(
     as_json: Json = False,
 ) -> None:
     """Cancel a run: its task is told at its next look, and nothing it returns is published."""
-    caller = _Session.caller()
+    caller = _caller(ctx)
     run_id = run_id or _at_work(caller, task)
     answer = caller("cancel_run", task_name=task, id=run_id, reason=reason)
     outcome = answer["outcome"]
@@ -231,11 +215,12 @@ def cancel(
 
 @app.command("watch")
 def watch_tasks(
+    ctx: typer.Context,
     every: Annotated[float, typer.Option(help="seconds between two looks", min=0.5)] = 2.0,
     as_json: Json = False,
 ) -> None:
     """Show all tasks, live, until Ctrl-C. With --json a line whenever something changed."""
-    caller = _Session.caller()
+    caller = _caller(ctx)
     if not as_json:
         watch(caller, console=_out(), every=every)
         return
@@ -249,6 +234,7 @@ def watch_tasks(
 
 @app.command()
 def login(
+    ctx: typer.Context,
     email: Annotated[str, typer.Option(prompt=True, help="your e-mail address")],
     api_key: Annotated[
         str,
@@ -258,19 +244,18 @@ def login(
     ],
 ) -> None:
     """Sign in to a project with a link that is sent to your e-mail address."""
-    _check_project()
-    identity.send_link(_Session.target, email, api_key)
+    target = _project(ctx)
+    identity.send_link(target, email, api_key)
     _err().print(f"A link was sent to {email}. Copy its address; do not open it.")
     link = typer.prompt("Link", err=True)
-    identity.sign_in_with_link(_Session.target, email, api_key, link)
-    _err().print(f"Signed in to {_Session.target.project}.")
+    identity.sign_in_with_link(target, email, api_key, link)
+    _err().print(f"Signed in to {target.project}.")
 
 
 @app.command()
-def logout() -> None:
+def logout(ctx: typer.Context) -> None:
     """Forget who is signed in to a project."""
-    _check_project()
-    _err().print("Signed out." if identity.sign_out(_Session.target) else "Nobody was signed in.")
+    _err().print("Signed out." if identity.sign_out(_project(ctx)) else "Nobody was signed in.")
 
 
 @app.command("completion")
@@ -281,37 +266,29 @@ def shell_completion(
     sys.stdout.write(completion.script_for(shell))
 
 
-def main() -> int:
-    """Run a command; return its exit code."""
+def main() -> None:
+    """Run a command, and exit with its code."""
+    completion.enable()
     try:
-        code = app(prog_name=completion.PROGRAM, standalone_mode=False)
+        app(prog_name=completion.PROGRAM)
     except CliError as error:
-        _err().print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        return error.code
-    except typer.Abort:
-        return Exit.interrupted
-    except KeyboardInterrupt:
-        return Exit.interrupted
-    except BrokenPipeError:  # `| head`: nobody reads any more
-        sys.stdout = io.StringIO()
-        return Exit.done
-    except Exception as error:
-        shows = getattr(error, "show", None)  # click's, which knows how the command should have been
-        if shows is None:
-            raise
-        shows()
-        return int(getattr(error, "exit_code", Exit.usage))
-    return int(code or 0)
+        _err().print(str(error), style="red", soft_wrap=True)
+        sys.exit(error.code)
 
 
-def _steer(verb: str, task: str, reason: str, *, as_json: bool) -> None:
-    answer = _Session.caller()(f"{verb}_task", task_name=task, reason=reason)
+def _caller(ctx: typer.Context) -> Caller:
+    """Return who calls what, by the program's own options: where a shell completes, they are all there is."""
+    said = ctx.find_root().params
+    return Caller(target_of(said["project"]), said["user"])
+
+
+def _steer(caller: Caller, function: str, task: str, reason: str, *, as_json: bool) -> None:
+    answer = caller(function, task_name=task, reason=reason)
     if as_json:
         _print_json(answer)
         return
-    past = {"suspend": "suspended", "resume": "resumed"}[verb]
-    before = "" if answer["changed"] else "already " if verb == "suspend" else "not suspended before; "
-    _out().print(f"{task}: {before}{past if answer['changed'] or verb == 'suspend' else 'its job fires'}")
+    stands = "suspended" if answer["task"]["suspended"] else "not suspended"
+    _out().print(f"{task}: {stands}{'' if answer['changed'] else ', as before'}")
 
 
 def _at_work(caller: Caller, name: str) -> str:
@@ -327,9 +304,11 @@ def _check_completed(run: dict[str, Any]) -> None:
         raise CliError(Exit.failed, f"the run {run['state']}: {said.get('type')}: {said.get('message')}")
 
 
-def _check_project() -> None:
-    if _Session.target.local:
+def _project(ctx: typer.Context) -> Target:
+    target = target_of(ctx.find_root().params["project"])
+    if target.local:
         raise CliError(Exit.usage, "name a project: `--project P login`; the local stack needs no login")
+    return target
 
 
 def _run_line(task: str, outcome: str, run: dict[str, Any] | None) -> str:
@@ -338,28 +317,28 @@ def _run_line(task: str, outcome: str, run: dict[str, Any] | None) -> str:
     return f"{task}: {outcome}, run {run['id']} {run['state']} ({shown.duration(run['duration_seconds'])})"
 
 
-def _show_data(read: Any, form: str, out: Path | None, limit: int) -> None:
-    if form == "json" and out is None:
-        exports.copy_json(read, sys.stdout.buffer)
-    elif form == "json" and out is not None:
-        with exports.written(out) as file:
-            exports.copy_json(read, file)
-    elif form == "csv" and out is not None:
-        with exports.written(out) as file:
-            text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
-            exports.write_csv(json.load(read), text)
-            text.detach()
-    elif form == "csv":
-        exports.write_csv(json.load(read), sys.stdout)
-    else:
+def _show_data(read: BinaryIO, form: str, out: Path | None, limit: int) -> None:
+    if form == "pretty":
         _out().print(shown.records_table(json.load(read), limit))
-    if out is not None:
-        _err().print(f"{out}: {shown.size(out.stat().st_size)}")
+        return
+    write = exports.write_csv if form == "csv" else exports.copy_json
+    if out is None:
+        write(read, sys.stdout.buffer)
+        return
+    with exports.written(out) as file:
+        write(read, file)
+    _err().print(f"{out}: {shown.size(out.stat().st_size)}")
 
 
 def _download() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, console=_err(), transient=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    console = _err()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _print_json(value: Any) -> None:
@@ -367,11 +346,11 @@ def _print_json(value: Any) -> None:
 
 
 def _out() -> Console:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:  # a file or a pipe has no width
         console.width = 200
     return console
 
 
 def _err() -> Console:
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False)

@@ -5,27 +5,46 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from pathlib import Path
 
-from typer._completion_shared import get_completion_script
+from typer._completion_classes import completion_init
 
 PROGRAM = "nx-tasks"
-VARIABLE = "_NX_TASKS_COMPLETE"
-SHELLS = ("bash", "zsh", "fish")
+_BASH = """\
+nx-tasks() { env RUN "$@"; }
+_nx_tasks() {
+  local IFS=$'\\n'
+  COMPREPLY=( $(env _NX_TASKS_COMPLETE=complete_bash \\
+    COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD RUN) )
+}
+complete -o default -F _nx_tasks nx-tasks
+"""
+_ZSH = """\
+nx-tasks() { env RUN "$@"; }
+_nx_tasks() {
+  eval $(env _TYPER_COMPLETE_ARGS="${words[1,$CURRENT]}" _NX_TASKS_COMPLETE=complete_zsh RUN)
+}
+compdef _nx_tasks nx-tasks
+"""
+_FISH = """\
+function nx-tasks; env RUN $argv; end
+function _nx_tasks
+  env _NX_TASKS_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=$argv[1] \\
+    _TYPER_COMPLETE_ARGS=(commandline -cp | string collect) RUN
+end
+complete --command nx-tasks --no-files --arguments "(_nx_tasks get-args)" --condition "_nx_tasks is-args"
+"""
+_SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 def script_for(shell: str) -> str:
-    """Return the script for one of SHELLS, to be evaluated in its start file."""
-    root = shlex.quote(str(Path(__file__).resolve().parents[1]))
-    run = f"PYTHONPATH={root} {shlex.quote(sys.executable)} -m cli"
-    script = get_completion_script(prog_name=PROGRAM, complete_var=VARIABLE, shell=shell)
-    if shell == "bash":
-        script = script.replace("complete_bash $1", f"complete_bash {run}")
-        return f'{PROGRAM}() {{ {run} "$@"; }}\n{script}\n'
-    called = re.sub(rf"(complete_(?:zsh|fish)\b[^\n\")]*) {PROGRAM}(?=[)\"])", rf"\1 {run}", script)
-    if shell == "zsh":
-        return f'{PROGRAM}() {{ {run} "$@"; }}\n{called}\n'
-    return f"function {PROGRAM}; env {run} $argv; end\n{called}\n"
+    """Return the script for a shell's start file: bash, zsh or fish."""
+    root = Path(__file__).resolve().parents[1]
+    return _SCRIPTS[shell].replace("RUN", shlex.join([f"PYTHONPATH={root}", sys.executable, "-m", "cli"]))
+
+
+def enable() -> None:
+    """Have typer answer shells that complete; by itself it does so only with options of its own."""
+    completion_init()

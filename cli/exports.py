@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from cli.errors import CliError, Exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO, TextIO
+    from typing import BinaryIO
 
 
 @contextmanager
@@ -47,22 +48,27 @@ def copy_json(source: BinaryIO, target: BinaryIO) -> None:
     target.write(b"\n")
 
 
-def write_csv(result: Any, target: TextIO) -> int:
-    """Write a result as CSV, a line a record; return how many there are.
+def write_csv(source: BinaryIO, target: BinaryIO) -> None:
+    """Write a result as CSV in UTF-8, a line a record.
 
     Records' fields are the columns, in the order in which they first come; what is nested is JSON in
-    its cell. An object is a line an entry, a bare value a line of its own.
+    its cell.
     """
-    if isinstance(result, dict):
-        records: list[Any] = [{"key": key, "value": value} for key, value in result.items()]
-    else:
-        records = result if isinstance(result, list) else [result]
-    rows = [record if isinstance(record, dict) else {"value": record} for record in records]
+    rows = rows_of(json.load(source))
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.writer(target, lineterminator="\n")
+    text = io.TextIOWrapper(target, "utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
-    return len(rows)
+    text.detach()  # flushes, and leaves the file open
+
+
+def rows_of(result: Any) -> list[dict[str, Any]]:
+    """Return a result as records: an object is one an entry, a bare value one of its own."""
+    if isinstance(result, dict):
+        return [{"key": key, "value": value} for key, value in result.items()]
+    records = result if isinstance(result, list) else [result]
+    return [record if isinstance(record, dict) else {"value": record} for record in records]
 
 
 def _cell(value: Any) -> Any:

@@ -36,9 +36,14 @@ def follow(caller: Caller, task: str, run_id: str, *, console: Console, seconds:
         CliError: it goes on; or nobody could be asked for so long.
     """
     until = time.monotonic() + seconds
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[said]}", markup=False),
+    )
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True
+        *columns, *times, console=console, transient=True, disable=not console.is_terminal
     ) as picture:
         line = picture.add_task(task, total=None, said="")
         while True:

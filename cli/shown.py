@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from cli.exports import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +22,13 @@ _STYLES = {
     "missed_tick": "bold red",
     "skipped": "yellow",
     "cancelling": "magenta",
+    "resumed": "green",
+    "requested": "dim",
 }
+#: States that a history's records have.
+STATES = tuple(_STYLES)
+#: What a terminal would obey; texts of others are shown and not obeyed.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: Columns that a table of records has at most.
 _MOST_COLUMNS = 8
 _MOST_CELL = 60
@@ -67,19 +75,16 @@ def run_lines(run: dict[str, Any]) -> list[Text]:
     ]
     error = run["error"]
     if error:
-        lines.append(
-            Text.assemble(("error: ", "bold"), (f"{error.get('type')}: {error.get('message')}", "red"))
-        )
-        lines.append(Text(error.get("traceback") or "", style="dim"))
+        said = plain(f"{error.get('type')}: {error.get('message')}")
+        lines.append(Text.assemble(("error: ", "bold"), (said, "red")))
+        lines.append(Text(plain(error.get("traceback") or ""), style="dim"))
     return lines
 
 
 def records_table(result: Any, most: int) -> Table:
     """Return the first records of a result."""
-    if isinstance(result, dict):
-        result = [{"key": key, "value": value} for key, value in result.items()]
-    records = result if isinstance(result, list) else [result]
-    rows = [record if isinstance(record, dict) else {"value": record} for record in records[:most]]
+    records = rows_of(result)
+    rows = records[:most]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     table = _table(*columns[:_MOST_COLUMNS])
     for row in rows:
@@ -110,7 +115,12 @@ def progress_text(progress: dict[str, Any] | None) -> str:
         return ""
     done, total = progress["done"], progress["total"]
     share = f"{done} of {total} ({done * 100 // total} %)" if total else str(done)
-    return f"{share} {progress['message']}".strip()
+    return _line(f"{share} {progress['message'] or ''}")
+
+
+def plain(text: str) -> str:
+    """Return a text without what a terminal would obey."""
+    return _CONTROL.sub("�", text)
 
 
 def duration(seconds: float | None) -> str:
@@ -138,11 +148,10 @@ def size(size_bytes: int | None) -> str:
     """Return a size as people say it."""
     if size_bytes is None:
         return "-"
-    for unit in ("B", "kB", "MB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1000  # type: ignore[assignment]
-    return f"{size_bytes:.1f} GB"
+    for least, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size_bytes >= least:
+            return f"{size_bytes / least:.1f} {unit}"
+    return f"{size_bytes} B"
 
 
 def now_of(answer: dict[str, Any]) -> datetime:
@@ -153,9 +162,9 @@ def now_of(answer: dict[str, Any]) -> datetime:
 def _doing(task: dict[str, Any]) -> str:
     run = task["run"]
     if run is None:
-        return escape(_line(task["error"])) if task["state"] == "failed" and task["error"] else ""
+        return _line(task["error"]) if task["state"] == "failed" and task["error"] else ""
     cancelled = f"cancelled by {run['cancel']['by']}" if run["cancel"] else ""
-    return escape(" ".join(filter(None, [cancelled, progress_text(run["progress"]) or "at work"])))
+    return " ".join(filter(None, [cancelled, progress_text(run["progress"]) or "at work"]))
 
 
 def _result(result: dict[str, Any]) -> str:
@@ -176,16 +185,16 @@ def _clock(moment: str | None) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_short(item)}" for name, item in value.items() if item is not None)
-    return str(value)
+    return plain(str(value))
 
 
 def _short(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return escape(text if len(text) <= _MOST_CELL else f"{text[: _MOST_CELL - 1]}…")
+    text = "" if value is None else _line(str(value))
+    return text if len(text) <= _MOST_CELL else f"{text[: _MOST_CELL - 1]}…"
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return plain(" ".join(text.split()))
 
 
 def _table(*columns: str) -> Table:

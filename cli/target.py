@@ -11,7 +11,6 @@ LOCAL_PROJECT = "demo-nx-tasks"
 #: Where the local stack's parts answer, where its environment says nothing.
 LOCAL_FUNCTIONS = f"http://127.0.0.1:5001/{LOCAL_PROJECT}/{REGION}"
 LOCAL_AUTH = "127.0.0.1:9099"
-_GOOGLE = "https://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def target_of(project: str | None) -> Target:
         functions = os.environ.get("NX_FUNCTIONS_URL", LOCAL_FUNCTIONS)
         auth = f"http://{os.environ.get('FIREBASE_AUTH_EMULATOR_HOST', LOCAL_AUTH)}/"
         return Target(LOCAL_PROJECT, functions, *_auth(auth), local=True)
-    return Target(project, f"https://{REGION}-{project}.cloudfunctions.net", *_auth(_GOOGLE))
+    return Target(project, f"https://{REGION}-{project}.cloudfunctions.net", *_auth("https://"))
 
 
 def _auth(before: str) -> tuple[str, str]:

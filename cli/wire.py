@@ -25,22 +25,14 @@ def post(url: str, body: Any, headers: dict[str, str] | None = None, **how: Any)
         CliError: nobody answered.
     """
     try:
-        return _session().post(url, json=body, headers=headers, timeout=TIMEOUT, **how)
+        return requests.post(url, json=body, headers=headers, timeout=TIMEOUT, **how)
     except requests.RequestException as error:
         host = "/".join(url.split("/")[:3])
         started = "is the local stack running (make run)?" if _is_local(url) else "try again"
-        raise CliError(Exit.unavailable, f"{host} does not answer: {started} ({_cause(error)})") from error
-
-
-def _session() -> requests.Session:
-    session = requests.Session()
-    session.trust_env = True
-    return session
+        raise CliError(
+            Exit.unavailable, f"{host} does not answer: {started} ({type(error).__name__})"
+        ) from error
 
 
 def _is_local(url: str) -> bool:
     return url.startswith(("http://127.0.0.1", "http://localhost"))
-
-
-def _cause(error: Exception) -> str:
-    return type(error).__name__

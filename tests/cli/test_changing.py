@@ -1,0 +1,139 @@
+"""What `run`, `suspend`, `resume` and `cancel` do, with the codes that scripts go by."""
+
+import json
+import re
+
+import pytest
+
+from emulators.environment import Addresses
+from emulators.loopback import request
+from shared import firebase
+from shared.tasks import TaskName, execute_task
+from shared.tasks.errors import RunCancelled
+from tests.cli.conftest import Hold, Open, Run
+from tests.waiting import wait_for
+
+TASK = TaskName.collect_devices_health
+WHY = ("--reason", "a test")
+
+
+def history(kind: str) -> list[tuple[str, str]]:
+    """Who did that, and why."""
+    found = firebase.firestore_client().collection(f"nx-tasks/{TASK.value}/nx-runs").stream()
+    records = [run.to_dict() or {} for run in found]
+    return [(record["by"], record["reason"]) for record in records if record["state"] == kind]
+
+
+def job_state(stack: Addresses) -> str:
+    job = request(f"{stack.jobs_url}/firebase-schedule-{TASK}-us-central1")[1]
+    return str(job["state"])  # type: ignore[index]
+
+
+def test_a_run_is_followed_to_its_end(nx: Run) -> None:
+    """Through Cloud Scheduler: code 0 once it completed, and who asked is in the history."""
+    ran = nx("run", TASK, *WHY, "--follow")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert re.fullmatch(rf"{TASK}: started, run \S+ completed \([\d.]+ s\)\n", ran.stdout)
+    assert history("requested") == [("operator@example.com", "a test")]
+    told = json.loads(nx("run", TASK, *WHY, "--follow", "--json").stdout)
+    assert (told["outcome"], told["run"]["state"]) == ("started", "completed")
+
+
+def test_a_followed_run_that_fails_is_code_1(nx: Run) -> None:
+    """A result to merge with is lost: what was wrong goes to standard error."""
+    cdrs = TaskName.collect_charge_cdrs
+    execute_task("test", cdrs, list, {"save_in": "storage"})
+    for lost in firebase.bucket().list_blobs(prefix=f"tasks_data/{cdrs}"):
+        lost.delete()
+    ran = nx("run", cdrs, *WHY, "--follow")
+    assert ran.returncode == 1, ran
+    assert "the run failed: " in ran.stderr
+
+
+def test_where_another_run_holds_the_task_nothing_starts(nx: Run, hold: Hold) -> None:
+    """Code 6, and which run that is."""
+    hold(TASK)
+    wait_for("the run", lambda: "running" in nx("tasks").stdout)
+    ran = nx("run", TASK, *WHY)
+    assert (ran.returncode, ran.stdout[: len(TASK) + 6]) == (6, f"{TASK}: busy")
+    assert "another run holds" in ran.stderr
+
+
+def test_a_task_is_suspended_and_resumed(nx: Run, clean_firestore: Addresses) -> None:
+    """Document and job; a second time changes nothing and is no error; suspended, it is not run."""
+    assert nx("suspend", TASK, *WHY).stdout == f"{TASK}: suspended\n"
+    assert job_state(clean_firestore) == "PAUSED"
+    assert nx("suspend", TASK, *WHY).stdout == f"{TASK}: suspended, as before\n"
+    refused = nx("run", TASK, *WHY)
+    assert (refused.returncode, refused.stdout) == (6, "")
+    assert "suspended" in refused.stderr
+    told = json.loads(nx("resume", TASK, *WHY, "--json").stdout)
+    assert (told["changed"], told["task"]["suspended"]) == (True, None)
+    assert job_state(clean_firestore) == "ENABLED"
+    again = nx("resume", TASK, *WHY)
+    assert (again.returncode, again.stdout) == (0, f"{TASK}: not suspended, as before\n")
+    assert history("suspended") == history("resumed") == [("operator@example.com", "a test")]
+
+
+def test_the_run_at_work_is_cancelled_and_followed(terminal: Open, nx: Run, hold: Hold) -> None:
+    """Its end is waited for, with its progress; then there is none to cancel: code 6."""
+    held = hold(TASK)
+    held.progress(1, 2, "half")
+    wait_for("its progress", lambda: "1 of 2" in nx("tasks").stdout)
+    seen = terminal("cancel", TASK, *WHY, "--follow")
+    seen.shows(r"1 of 2 \(50 %\) half")
+    held.go_on_until(RunCancelled)
+    seen.shows(rf"{TASK}: cancelling, run \S+ failed")
+    assert seen.ends() == 0
+    run_id = json.loads(nx("runs", TASK, "--state", "failed", "--json").stdout)["runs"][0]["id"]
+    none = nx("cancel", TASK, *WHY)
+    assert (none.returncode, none.stderr) == (6, f"no run of {TASK} is at work\n")
+    ended = nx("cancel", TASK, *WHY, "--id", run_id, "--json")
+    assert (ended.returncode, json.loads(ended.stdout)["outcome"]) == (6, "ended")
+
+
+def test_who_follows_for_too_short_is_told_that_the_run_goes_on(nx: Run, hold: Hold) -> None:
+    """Code 8."""
+    held = hold(TASK)
+    held.progress(1)
+    wait_for("its progress", lambda: "1" in json.dumps(nx("tasks", "--json").stdout))
+    waited = nx("cancel", TASK, *WHY, "--follow", "--timeout", "1")
+    assert (waited.returncode, waited.stderr[-len("goes on after 1 s\n") :]) == (8, "goes on after 1 s\n")
+
+
+@pytest.mark.parametrize("command", ["run", "suspend", "resume"])
+def test_viewers_change_nothing(nx: Run, clean_firestore: Addresses, command: str) -> None:
+    """The server refuses: code 4."""
+    refused = nx("--user", "viewer@example.com", command, TASK, *WHY)
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert "only operators change what tasks do" in refused.stderr
+    assert job_state(clean_firestore) == "ENABLED"
+    assert list(firebase.firestore_client().collection("nx-tasks").stream()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (2, ("suspend", TASK)),
+        (2, ("suspend", TASK, "--reason", "")),
+        (2, ("suspend", "no_such_task", *WHY)),
+        (2, ("no-such-command",)),
+        (3, ("--user", "nobody@example.com", "tasks")),
+        (3, ("--project", "some-project", "tasks")),
+        (5, ("cancel", TASK, *WHY, "--id", "never-was")),
+        (2, ("login", "--email", "a@b.c", "--api-key", "k")),
+    ],
+)
+def test_each_way_to_fail_has_its_code(nx: Run, code: int, words: tuple[str, ...]) -> None:
+    """And says what to do, on standard error alone."""
+    failed = nx(*words)
+    assert (failed.returncode, failed.stdout) == (code, "")
+    assert failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_where_nobody_answers_that_is_told(nx: Run) -> None:
+    """Code 7, with what to start."""
+    failed = nx("tasks", NX_FUNCTIONS_URL="http://127.0.0.1:1")
+    assert failed.returncode == 7
+    assert "is the local stack running (make run)?" in failed.stderr

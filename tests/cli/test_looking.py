@@ -1,0 +1,154 @@
+"""What `tasks`, `runs` and `data` tell, of real runs on the real stack."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+from shared.tasks import TaskName, TaskRun, execute_task, suspend_task
+from tests.cli.conftest import Hold, Open, Run
+from tests.web.past import devices
+
+TASK = TaskName.collect_devices_health
+CDRS = TaskName.collect_charge_cdrs
+LOCATIONS = TaskName.collect_charge_locations
+
+
+def fails() -> None:
+    raise ValueError("no [/such] place\x1b[2J")
+
+
+def line_of(text: str, word: str) -> str:
+    (line,) = [line for line in text.splitlines() if word in line]
+    return line
+
+
+def test_all_tasks_are_shown_with_how_they_stand(nx: Run, hold: Hold) -> None:
+    """In words, each on a line: result, progress, failure and suspension."""
+    execute_task("test", TASK, lambda: [1, 2])
+    execute_task("test", CDRS, fails)
+    suspend_task(TaskName.send_reset_sms, by="ops@example.com", reason="texts are wrong")
+    held = hold(LOCATIONS)
+    held.progress(30, 120, "north [/b]")
+    shown = nx("tasks")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert re.search(r"completed +2 in 5 B +\d+ s ", line_of(shown.stdout, TASK))
+    assert "failed     ValueError: no [/such] place\ufffd[2J" in line_of(shown.stdout, CDRS)
+    assert "suspended" in line_of(shown.stdout, "send_reset_sms")
+    assert "\x1b" not in shown.stdout
+    running = line_of(shown.stdout, LOCATIONS)
+    assert "running" in running
+    assert "30 of 120 (25 %) north [/b]" in running
+
+
+def test_json_is_what_the_callable_tells(nx: Run) -> None:
+    """For scripts: nothing but JSON on standard output."""
+    execute_task("test", TASK, lambda: [1, 2])
+    told = json.loads(nx("tasks", "--json").stdout)
+    assert [task["name"] for task in told["tasks"]] == sorted(TaskName)
+    (task,) = [task for task in told["tasks"] if task["name"] == TASK]
+    assert (task["status"], task["result"]["count"]) == ("completed", 2)
+
+
+def test_a_history_is_shown_newest_first_and_by_state(nx: Run) -> None:
+    """As many as are asked for, however many pages that takes."""
+    ids = [execute_task(f"test {n}", TASK, fails if n == 1 else list).run_id for n in range(3)]
+    told = json.loads(nx("runs", TASK, "--json").stdout)["runs"]
+    assert [run["id"] for run in told] == ids[::-1]
+    assert len(json.loads(nx("runs", TASK, "--limit", "2", "--json").stdout)["runs"]) == 2
+    shown = nx("runs", TASK, "--state", "failed").stdout
+    assert f"ValueError: no [/such] place\ufffd[2J  {ids[1]}" in re.sub(r" +(?=\d|\w{8}-)", "  ", shown)
+    assert ids[0] not in shown
+
+
+def test_one_run_is_shown_with_its_trace(nx: Run) -> None:
+    """All there is to know."""
+    run_id = execute_task("test", TASK, fails).run_id
+    shown = nx("runs", TASK, "--id", run_id).stdout
+    assert "state: failed" in shown
+    assert "error: ValueError: no [/such] place" in shown
+    assert " in fails: raise ValueError(" in shown
+    assert "\x1b" not in shown
+    assert json.loads(nx("runs", TASK, "--id", run_id, "--json").stdout)["id"] == run_id
+    assert nx("runs", TASK, "--id", "never-was").returncode == 5
+
+
+def test_a_result_is_shown_and_exported(nx: Run, tmp_path: Path) -> None:
+    """As a table, as JSON, as CSV; to standard output or a file, by its name."""
+    records = list(devices(30))
+    execute_task("test", TASK, lambda: records)
+    shown = nx("data", TASK)
+    assert set(shown.stdout.splitlines()[0].split()) == set(records[0])
+    assert "tracker-000019" in shown.stdout
+    assert "tracker-000020" not in shown.stdout
+    assert "and 10 more records: --format json or csv has all" in shown.stdout
+    assert json.loads(nx("data", TASK, "--json").stdout) == records
+    rows = list(csv.DictReader(io.StringIO(nx("data", TASK, "--format", "csv").stdout)))
+    assert [row["id"] for row in rows] == [record["id"] for record in records]
+    assert [json.loads(row["reasons"]) for row in rows] == [record["reasons"] for record in records]
+    assert float(rows[3]["battery_voltage"]) == records[3]["battery_voltage"]
+    for name in ("there.csv", "there.json"):
+        written = nx("data", TASK, "--out", str(tmp_path / name))
+        assert (written.returncode, written.stdout) == (0, ""), written
+        assert written.stderr.startswith(f"{tmp_path / name}: ")
+    assert list(csv.DictReader(io.StringIO((tmp_path / "there.csv").read_text("utf-8")))) == rows
+    assert json.loads((tmp_path / "there.json").read_text("utf-8")) == records
+
+
+def test_a_large_result_comes_with_a_progress_bar(terminal: Open, nx: Run, tmp_path: Path) -> None:
+    """Somebody at a terminal sees how much came; the file is whole."""
+    records = list(devices(100_000))
+    execute_task("test", LOCATIONS, lambda: records, {"save_in": "storage"})
+    there = tmp_path / "large.json"
+    seen = terminal("data", LOCATIONS, "--out", str(there))
+    seen.shows(rf"{LOCATIONS} \S+ +[\d.]+/[\d.]+ [kM]B")
+    seen.shows(r"large\.json: \d\d\.\d MB")
+    assert seen.ends() == 0
+    assert json.loads(there.read_text("utf-8")) == records
+
+
+def test_a_file_that_was_there_stays_where_the_result_does_not_come(nx: Run, tmp_path: Path) -> None:
+    """Who may not read gets code 4, and no half of a file."""
+    execute_task("test", CDRS, lambda: [1])
+    there = tmp_path / "cdrs.json"
+    there.write_text("older", "utf-8")
+    refused = nx("--user", "viewer@example.com", "data", CDRS, "--out", str(there))
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert there.read_text("utf-8") == "older"
+    assert nx("data", CDRS, "--out", str(tmp_path / "no/such/folder.json")).returncode == 2
+    assert list(tmp_path.iterdir()) == [there]
+
+
+def test_watch_is_a_live_table(terminal: Open, hold: Hold) -> None:
+    """In colour, kept up to date, until Ctrl-C."""
+    seen = terminal("watch", "--every", "0.5")
+    at = seen.shows(rf"{TASK} +never ran")
+    held = hold(TASK)
+    at = seen.shows(rf"{TASK} +running", after=at)
+    held.progress(1, 4, "a quarter")
+    at = seen.shows(r"1 of 4 \(25 %\) a quarter", after=at)
+    held.end()
+    seen.shows(rf"{TASK} +completed", after=at)
+    assert "\x1b[32mcompleted" in seen.raw
+    seen.interrupt()
+    assert seen.ends() == 130
+    assert "Traceback" not in seen.text
+
+
+def test_watch_tells_scripts_a_line_a_change(terminal: Open, nx: Run) -> None:
+    """JSON, and none while nothing changes."""
+    seen = terminal("watch", "--every", "0.5", "--json")
+    at = seen.shows(r'"tasks": .*\n')
+
+    def work(run: TaskRun) -> list[int]:
+        run.progress(1)
+        return [1, 2, 3]
+
+    execute_task("test", TASK, work)
+    seen.shows(r'"count": 3.*\n', after=at)
+    seen.interrupt()
+    assert seen.ends() == 130
+    told = [json.loads(line) for line in seen.text.splitlines() if line.startswith("{")]
+    versions = [answer["version"] for answer in told]
+    assert len(versions) == len(set(versions)) > 1
