@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from cli.calls import Caller
+from cli.target import Target
 from shared import firebase
 from shared.tasks import TaskName, execute_task
 from tests.functions.conftest import Serve
@@ -87,6 +89,21 @@ def test_a_result_above_cloud_run_s_limit_is_handed_to_storage(address: str, tok
     assert firebase.firestore_client().document(f"nx-tasks/{task}").get().to_dict() == before
     assert told["details"]["url"] not in log.read_text("utf-8")
     assert "X-Goog-" not in log.read_text("utf-8")
+
+
+def test_the_command_line_follows_to_storage(
+    address: str, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And gives the result as any other, without its credentials going there."""
+    task = TaskName.send_reset_sms
+    result = [noise(44 * MiB)]
+    publish(task, result)
+    monkeypatch.setenv("NX_ID_TOKEN", token)
+    came: list[int] = []
+    caller = Caller(Target("some-project", f"http://{address}", "", ""))
+    with caller.open_data(task, lambda done, _total: came.append(done)) as read:
+        assert json.load(read) == result
+    assert came[-1] > LIMIT
 
 
 def test_40_mib_that_compress_well_are_an_answer_for_those_who_take_that(address: str, token: str) -> None:
