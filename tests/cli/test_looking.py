@@ -4,8 +4,12 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+from cli.calls import Caller
+from cli.following import changes
+from cli.target import target_of
 from shared.tasks import TaskName, TaskRun, execute_task, suspend_task
 from tests.cli.conftest import Hold, Open, Run
 from tests.web.past import devices
@@ -134,6 +138,20 @@ def test_watch_is_a_live_table(terminal: Open, hold: Hold) -> None:
     seen.interrupt()
     assert seen.ends() == 130
     assert "Traceback" not in seen.text
+
+
+def test_an_outage_leaves_the_last_picture_and_says_so(nx: Run) -> None:
+    """Until the service answers again."""
+    execute_task("test", TASK, lambda: [1, 2])
+    there = target_of(None)
+    caller = Caller(there)
+    pictures = changes(caller, every=0.01)
+    before = next(pictures)
+    caller._target = replace(there, functions="http://127.0.0.1:1")
+    during = next(pictures)
+    assert (during["tasks"], "does not answer" in during["stale"]) == (before["tasks"], True)
+    caller._target = there
+    assert "stale" not in next(pictures)
 
 
 def test_watch_tells_scripts_a_line_a_change(terminal: Open, nx: Run) -> None:
