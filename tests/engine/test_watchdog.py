@@ -299,6 +299,7 @@ def test_a_tick_that_is_not_to_run_is_not_missed(
     day.at(10, 0)
     punctual.execute_task("s", TASK, lambda: [1], {"scheduled_for": day.time})  # skipped, and recorded
     world.database.document(f"nx-tasks/{TASK.value}").update({"status": "completed", "run.suspended": None})
+    jobs.set_state(TASK, JobState.enabled)  # paused with the task, where its schedule is known
     day.at(10, 6)
     assert watched(punctual, capsys, hourly) == ""
 
