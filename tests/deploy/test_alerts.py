@@ -127,7 +127,8 @@ def test_a_policy_is_one_that_monitoring_takes(name: str) -> None:
 
 
 def test_the_watchdog_is_watched() -> None:
-    """Where it does not run at all, nothing that it logs can tell: its requests are counted."""
+    """Where it does not run, or can't be loaded, it logs nothing: what it answers well is counted."""
     absent = POLICIES["watchdog-silent.json"]["conditions"][0]["conditionAbsent"]
     assert 'resource.labels.service_name = "watchdog"' in absent["filter"]
+    assert 'metric.labels.response_code_class = "2xx"' in absent["filter"]
     assert (ROOT / "functions" / "scheduled" / "watchdog.py").is_file()
