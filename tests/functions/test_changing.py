@@ -224,13 +224,13 @@ def test_a_change_without_a_reason_is_refused(
     assert list(firebase.firestore_client().collection("nx-tasks").stream()) == []
 
 
-@pytest.mark.parametrize("how", ["revoked", "disabled", "deleted"])
+@pytest.mark.parametrize("how", ["revoked", "disabled", "deleted", "made a viewer"])
 def test_whose_token_is_good_no_more_changes_nothing(job: str, stack: Addresses, how: str) -> None:
-    """A token lives an hour; who was signed out, disabled or removed meanwhile is asked to sign in again."""
+    """A token lives an hour; who was signed out, disabled, removed or demoted meanwhile changes nothing."""
     from firebase_admin import auth, delete_app, initialize_app  # noqa: PLC0415
 
     app = initialize_app(options={"projectId": PROJECT}, name=f"test-{how}")
-    email = f"{how}@example.com"
+    email = f"{how.replace(' ', '-')}@example.com"
     user = auth.create_user(email=email, password=demo_data.PASSWORD, app=app)
     try:
         auth.set_custom_user_claims(user.uid, {"role": "operator"}, app=app)
@@ -240,9 +240,14 @@ def test_whose_token_is_good_no_more_changes_nothing(job: str, stack: Addresses,
             wait_for("a later second", lambda: _revoked(auth, user.uid, token, app))
         elif how == "disabled":
             auth.update_user(user.uid, disabled=True, app=app)
-        else:
+        elif how == "deleted":
             auth.delete_user(user.uid, app=app)
-        assert refused(call(stack, WHY, token, function="suspend_task")) == (401, "sign in again")
+        else:
+            auth.set_custom_user_claims(user.uid, {"role": "viewer"}, app=app)
+        told = (401, "sign in again")
+        if how == "made a viewer":
+            told = (403, "you are no operator any more: sign in again")
+        assert refused(call(stack, WHY, token, function="suspend_task")) == told
         assert call(stack, {}, token, function="list_tasks").status == 200
     finally:
         if how != "deleted":
