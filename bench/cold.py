@@ -20,7 +20,7 @@ import requests
 from bench.first_download import download
 from bench.report import Measure
 from bench.results import ASK_LARGE, ASK_OTHER, ASK_TINY, LARGE, OTHER, publish_large, publish_tiny
-from bench.serving import COMPILED, PRODUCT, ROOT, TARGETS, Client, Crowd, Refused, instance
+from bench.serving import COMPILED, PRODUCT, ROOT, SERVED, TARGETS, Client, Crowd, Refused, instance
 from shared import firebase
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _first_read(path: str) -> Iterator[Measure]:
         for _ in range(3):
             taken["document"].append(_seconds(status.get))
             taken["download"].append(_seconds(lambda: download(session, url)))
-        taken["first download"].append(_first_download(url))
+        taken["first download"].append(_told_by("bench.first_download", url))
     medians = {name: statistics.median(each) * 1000 for name, each in taken.items()}
     for name, limit in (("after a read", 1.5), (NEXT, None), ("after a refusal", 1.5)):
         parts = {"read": medians[name]}
@@ -94,10 +94,12 @@ def _url(path: str) -> str:
     return f"{origin}/download/storage/v1/b/{bucket}/o/{quote(path, safe='')}?alt=media"
 
 
-def _first_download(url: str) -> float:
-    """Return the seconds of a download in a process that has made none."""
-    command = [sys.executable, "-m", "bench.first_download", url]
-    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)  # noqa: S603
+def _told_by(module: str, *arguments: str) -> float:
+    """Return the seconds that a program of the bench says something took in a process of its own."""
+    command, environment = [sys.executable, "-m", module, *arguments], {**os.environ, **SERVED}
+    told = subprocess.run(  # noqa: S603
+        command, check=True, capture_output=True, text=True, cwd=ROOT, env=environment
+    )
     return float(told.stdout)
 
 
@@ -150,21 +152,27 @@ def _start() -> Iterator[Measure]:
     """Start a process and have its first answer, beside the least that a callable of use does.
 
     The build of a function compiles its source. Whether what it compiled still counts in the
-    image, whose files have other times, is not documented: shown without as well.
+    image, whose files have other times, is not documented: shown without as well. What importing
+    `main.py` takes of it, where hello-world's packages are loaded, is shown beside it.
     """
     ways = {"get_task_data": (PRODUCT, ASK_TINY), "hello": (TARGETS, None)}
     for compiled in (True, False):
-        taken: dict[str, list[float]] = {name: [] for name in ways}
+        taken: dict[str, list[float]] = {name: [] for name in (*ways, "importing")}
         for number in range(STARTS + 1):
+            if not compiled:
+                _forget_compiled()
+            importing = _told_by("bench.importing")
             for name, (source, data) in ways.items():
                 if not compiled:
                     _forget_compiled()
                 seconds = _first_answer(name, source, data)
                 if number:  # the first compiles
                     taken[name].append(seconds)
-        get, hello = (statistics.median(each) * 1000 for each in taken.values())
+            if number:
+                taken["importing"].append(importing)
+        get, hello, own = (statistics.median(each) * 1000 for each in taken.values())
         what = "start of process to first answer" + ("" if compiled else ", source not compiled")
-        parts = {"get_task_data": get, "hello-world": hello}
+        parts = {"get_task_data": get, "hello-world": hello, "importing main.py": own}
         yield Measure(f"{what} : hello-world with Firestore", get / hello, 1.15 if compiled else None, parts)
 
 

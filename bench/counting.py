@@ -6,11 +6,11 @@ functions-framework serves it from here. A GET tells the counts and asks for not
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from flask import Request, Response, jsonify
+from msgspec.structs import replace
 
 import main
 from shared import firebase

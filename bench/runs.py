@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from bench.report import Measure, interleaved
 from shared import firebase

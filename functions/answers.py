@@ -7,9 +7,9 @@ instead, whose bytes lie in the instance's cache, and this puts them into the re
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from werkzeug.http import parse_accept_header
 
 from shared.tasks import ResultTooLarge
@@ -28,16 +28,14 @@ MAX_JOINED_BYTES = 256 * 1024
 _HEAD, _TAIL = b'{"result":', b"}"
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True):
     """A response's body, in pieces that nobody changes."""
 
     pieces: tuple[bytes, ...]
     compressed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What a callable answers: a payload, and JSON around it.
 
     Attributes:

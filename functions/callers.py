@@ -6,10 +6,10 @@ project, so that a claim of an unexpected shape is a mistake of theirs: it allow
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, HttpsError
+from msgspec import Struct
 
 from shared.tasks import TaskName, spec_of
 
@@ -24,8 +24,7 @@ ONLOOKERS = frozenset({OPERATOR, "viewer"})
 _NAMES = frozenset(TaskName)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """Somebody who is signed in.
 
     Attributes:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, HttpsError
+from msgspec import Struct
 
 from functions.callables import fields_of
 from functions.callers import OPERATOR, Caller, caller_of
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from shared.tasks import TaskName
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A change that may be made.
 
     Attributes:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from firebase_functions.options import Timezone
 from firebase_functions.scheduler_fn import ScheduledEvent, on_schedule
 from flask import Request, Response, g
+from msgspec import Struct
 
 from shared import logger
 from shared.tasks import ExecuteTaskOptions, TaskSpec, execute_task, register
@@ -45,8 +45,7 @@ _ANSWERS = {"completed": 200, "cancelled": 200, "duplicate": 200, "skipped": 200
 _TRACE = re.compile(r"(?:00-)?([0-9a-f]{32})\b")
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """One delivery of Cloud Scheduler.
 
     Attributes:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from shared import settings
 
@@ -38,8 +39,7 @@ def app() -> firebase_admin.App:
     return _once("app", make)
 
 
-@dataclass(frozen=True, slots=True)
-class FirestoreWire:
+class FirestoreWire(Struct, frozen=True):
     """What a caller needs to speak to Firestore over gRPC itself.
 
     Attributes:
@@ -84,8 +84,7 @@ def firestore_client() -> Client:
     return client
 
 
-@dataclass(frozen=True, slots=True)
-class StorageWire:
+class StorageWire(Struct, frozen=True):
     """What a caller needs to read objects over HTTP itself.
 
     Attributes:
@@ -121,8 +120,7 @@ def storage_wire() -> StorageWire:
     return wire
 
 
-@dataclass(frozen=True, slots=True)
-class SchedulerWire:
+class SchedulerWire(Struct, frozen=True):
     """What a caller needs to speak to Cloud Scheduler over HTTP itself: its client takes longer to load.
 
     Attributes:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +25,7 @@ class SettingInvalid(RuntimeError):
     """A setting has a value that means nothing; the text names the variable and what it may be."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting(Generic[Value]):
+class Setting(Struct, Generic[Value], frozen=True, kw_only=True):
     """A setting.
 
     Attributes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.settings.declared import Setting, switch, whole
 
@@ -86,8 +87,7 @@ SMS_PER_DEVICE_PER_DAY = Setting(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SmsLimits:
+class SmsLimits(Struct, frozen=True):
     """Who may get a reset SMS, and how many.
 
     Attributes:

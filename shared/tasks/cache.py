@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from shared import settings
 from shared.tasks.names import TaskName
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 _TASKS = frozenset(TaskName)
 
 
-@dataclass(frozen=True, slots=True)
-class CachedResult:
+class CachedResult(Struct, frozen=True):
     """A result as it is remembered.
 
     Attributes:

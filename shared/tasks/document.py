@@ -7,9 +7,10 @@ or holds in a type of its own, is None here. `writes` is where documents are wri
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from shared.tasks.names import SUSPENDED_SPELLINGS
 
@@ -28,8 +29,7 @@ VERSION_MASK = ("status", "completed", "timestamp", "run.result")
 SAVED_BY_CONTRACT = "contract"
 
 
-@dataclass(frozen=True, slots=True)
-class ResultPointer:
+class ResultPointer(Struct, frozen=True):
     """What `run.result` says of the last good result, whose value `data` or an object holds.
 
     Attributes:
@@ -77,13 +77,12 @@ class ResultPointer:
 
     def to_fields(self) -> dict[str, Any]:
         """Return the fields as they are written, without those that are None."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        named = {name: getattr(self, name) for name in self.__struct_fields__}
         named["object"] = named.pop("path")
         return {name: value for name, value in named.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class TaskDocument:
+class TaskDocument(Struct, frozen=True):
     """The status document S, without its result.
 
     Attributes:
@@ -162,8 +161,7 @@ class TaskDocument:
         return f"original:{_iso(self.completed)}:{_iso(self.timestamp)}:{self.status}"
 
 
-@dataclass(frozen=True, slots=True)
-class RunDocument:
+class RunDocument(Struct, frozen=True):
     """One run of the history, H, as far as decisions need it.
 
     Attributes:

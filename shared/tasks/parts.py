@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from shared.tasks.cache import CacheManager
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from shared.tasks.workers import Workers
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """Documents, objects, this instance's cache and threads, and time."""
 
     store: Store

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
 
 from shared import settings
 from shared.tasks.document import SAVED_BY_CONTRACT
@@ -29,8 +29,7 @@ READ_TRIES = 4
 NO_RESULT = b"[]"
 
 
-@dataclass(frozen=True, slots=True)
-class FoundResult:
+class FoundResult(Struct, frozen=True):
     """A result as it was read.
 
     Attributes:
@@ -49,8 +48,7 @@ class FoundResult:
         return self.document.result_version
 
 
-@dataclass(frozen=True, slots=True)
-class OpenResult:
+class OpenResult(Struct, frozen=True):
     """A result that is about to be read.
 
     Attributes:

@@ -10,13 +10,13 @@ import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any, NoReturn
 from uuid import UUID
 
 import orjson
+from msgspec import Struct
 
 from shared.tasks.errors import ResultNotStorable
 
@@ -36,8 +36,7 @@ _NATIVE = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | o
 _RESERVED_KEY = re.compile(r"__.*__", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """A result that can be stored and served.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from shared import logger
 from shared.tasks.errors import DeadlineExceeded, ResultNotStorable, RunCancelled, RunLost
@@ -173,8 +174,7 @@ class TaskRun:
         self._lost.set()
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """How far a run is: steps done, steps in all where known, and what it does in words."""
 
     done: int

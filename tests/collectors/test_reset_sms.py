@@ -2,12 +2,12 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from emulators.twilio.server import Trouble
 from shared.collectors.reset_sms import KINDS

@@ -7,12 +7,12 @@ The one thing that is turned aside is the way to that host; libraries and produc
 
 import json
 import sys
-from dataclasses import replace
 from typing import Any
 
 import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
+from msgspec.structs import replace
 
 from functions.callables import _handed_off
 from shared import tasks

@@ -1,11 +1,11 @@
 """What a delivery leads to: the protocol's decisions, each on what was read and nothing else."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from msgspec.structs import replace
 
 from shared.tasks.decisions import (
     ORIGINAL,

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -17,6 +17,7 @@ from google.cloud.firestore import Client as Firestore
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 from google.cloud.storage import Client as Storage
+from msgspec.structs import replace
 
 from shared import firebase
 from shared.firebase import FirestoreWire

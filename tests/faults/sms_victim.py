@@ -1,7 +1,8 @@
 """A process that sends reset SMS and is killed on the way: `-m tests.faults.sms_victim AT KIND URL`."""
 
 import sys
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from shared.collectors.twilio_messages import TwilioMessages
 from tests.collectors.fleet import LIMITS, Ran, account_at, run_task

@@ -28,7 +28,7 @@ UNWANTED = (
     "yaml",
 )
 #: What the SDK and the Firestore client load; the product adds itself, and these.
-ADDED = {"google_crc32c", "main", "orjson"}
+ADDED = {"google_crc32c", "main", "msgspec", "orjson"}
 
 SDK = "from firebase_functions import https_fn, scheduler_fn; from google.cloud.firestore import Client"
 
