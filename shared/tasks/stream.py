@@ -7,6 +7,7 @@ apart without a parser of its own; compressed as every stored result is. The upl
 from __future__ import annotations
 
 import base64
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,8 @@ class ResultStream:
         self._crc32c = 0
         self._lines: list[bytes] = []
         self._waiting = 0  # bytes of these lines
-        self._stored = bytearray(gzipped.HEAD)
+        self._stored = deque([gzipped.HEAD])
+        self._at_hand = len(gzipped.HEAD)  # bytes of these
         self._read = 0
         self._wanted = 0
 
@@ -126,9 +128,7 @@ class ResultStream:
         except BaseException as error:
             self.failure = error
             raise
-        with memoryview(self._stored) as stored:
-            piece = bytes(stored[:size])
-        del self._stored[:size]
+        piece = self._next(size)
         self._crc32c = google_crc32c.extend(self._crc32c, piece)
         self._read += len(piece)
         return piece
@@ -143,12 +143,12 @@ class ResultStream:
         if self._waiting < _BATCH_BYTES:
             return False
         self._write_lines()
-        return len(self._stored) >= self._wanted
+        return self._at_hand >= self._wanted
 
     def _end(self) -> None:
         self._write_lines()
         self._write(CLOSING if self.size else OPENING + CLOSING[1:])
-        self._stored += self._compressor.finish() + gzipped.tail(self._compressor)
+        self._put(self._compressor.finish() + gzipped.tail(self._compressor))
         self.ended = True
 
     def _write_lines(self) -> None:
@@ -158,5 +158,22 @@ class ResultStream:
             self._waiting = 0
 
     def _write(self, plain: bytes) -> None:
-        self._stored += self._compressor.add(plain)
+        self._put(self._compressor.add(plain))
         self.size += len(plain)
+
+    def _put(self, stored: bytes) -> None:
+        self._stored.append(stored)
+        self._at_hand += len(stored)
+
+    def _next(self, size: int) -> bytes:
+        """Take the next bytes from what is at hand."""
+        pieces, left = [], size
+        while left and self._stored:
+            piece = self._stored.popleft()
+            if len(piece) > left:
+                self._stored.appendleft(piece[left:])
+                piece = piece[:left]
+            pieces.append(piece)
+            left -= len(piece)
+        self._at_hand -= size - left
+        return b"".join(pieces)
