@@ -270,4 +270,7 @@ def test_an_operator_that_fails_in_a_new_way_fails_alone(
         failed, good = crawl([server.operator(), north], "locations", read, run, tmp_path, limits=FAST)
     assert (failed.error, good.error) == ("could not be read: ZeroDivisionError", "")
     assert good.read > 200
-    assert "ZeroDivisionError('[token]')" in capsys.readouterr().out
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "operator failed" in line]
+    assert "ERROR operator failed in a way that nobody thought of" in told
+    assert "ZeroDivisionError('[token]')" in told
+    assert f"task={TaskName.collect_charge_locations.value}" in told

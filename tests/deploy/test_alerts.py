@@ -29,27 +29,46 @@ class Entry:
     event: str | None
     fields: frozenset[str]
 
+    def is_matched(self, matched: dict[str, Any]) -> bool:
+        """Whether a policy's filter matches it, whatever is in its fields."""
+        wanted = set(re.findall(r"jsonPayload\.(\w+)", matched["filter"]))
+        events = said_in(matched, "message")
+        said = not events if "message" not in wanted else self.event in events
+        return said and LEVELS[self.level] >= loudness(matched) and wanted - {"message"} <= self.fields
+
+
+PRODUCT = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
+
 
 def entries() -> Iterator[Entry]:
     """Every call of the logger in the product."""
-    for path in (*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").rglob("*.py")):
+    for path in PRODUCT:
         tree = ast.parse(path.read_text("utf-8"))
-        spread = fields_of_names(tree)
+        spread, passed_on = fields_of_names(tree), set(passing_on(tree))
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
             function = call.func
             if not isinstance(function, ast.Attribute) or function.attr not in LEVELS:
                 continue
             owner = ast.unparse(function.value)
-            if owner != "logger" and not owner.endswith("run.log"):
+            if call in passed_on or owner.rpartition(".")[2] not in {"logger", "log"}:
                 continue
             fields = {keyword.arg for keyword in call.keywords if keyword.arg}
             if any(keyword.arg is None for keyword in call.keywords):
                 fields |= spread
-            if owner.endswith("run.log"):
+            if owner.endswith("log"):
                 fields |= {"task", "run_id"}  # shared/tasks/run.py, RunLogger
             event = call.args[0]
             said = event.value if isinstance(event, ast.Constant) else None
             yield Entry(function.attr, said, frozenset(fields))
+
+
+def passing_on(tree: ast.AST) -> Iterator[ast.Call]:
+    """Calls whose event is an argument of the function that they are in: entries of its callers."""
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        arguments = {argument.arg for argument in function.args.args}
+        for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+            if call.args and isinstance(call.args[0], ast.Name) and call.args[0].id in arguments:
+                yield call
 
 
 def fields_of_names(tree: ast.AST) -> set[str]:
@@ -64,6 +83,12 @@ def fields_of_names(tree: ast.AST) -> set[str]:
 
 
 ENTRIES = list(entries())
+ERRORS = [entry for entry in ENTRIES if entry.level == "error"]
+
+
+def loudness(matched: dict[str, Any]) -> int:
+    """The level from which on a filter matches."""
+    return LEVELS["error" if "severity>=ERROR" in matched["filter"] else "warning"]
 
 
 def said_in(matched: dict[str, Any], field: str) -> list[str]:
@@ -82,7 +107,7 @@ def test_the_calls_are_seen() -> None:
 def test_a_policy_matches_entries_that_the_code_logs(name: str) -> None:
     """Each event in its filter is logged, loud enough, with every field that it matches or tells."""
     matched = OWN[name]
-    loud = 3 if "severity>=ERROR" in matched["filter"] else 2
+    loud = loudness(matched)
     wanted = set(re.findall(r"jsonPayload\.(\w+)", matched["filter"])) - {"message"}
     wanted |= {re.fullmatch(r"EXTRACT\(jsonPayload\.(\w+)\)", said)[1] for said in labels(matched).values()}
     events = said_in(matched, "message")
@@ -92,6 +117,18 @@ def test_a_policy_matches_entries_that_the_code_logs(name: str) -> None:
         assert [entry for entry in calls if LEVELS[entry.level] < loud or not wanted <= entry.fields] == []
     if not events:
         assert [one for one in ENTRIES if wanted <= one.fields and LEVELS[one.level] >= loud]
+
+
+@pytest.mark.parametrize("entry", ERRORS, ids=lambda entry: entry.event or "in words of its own")
+def test_an_entry_that_a_person_must_know_of_is_told(entry: Entry) -> None:
+    """Each entry at ERROR has a policy that matches it, and one alone: it is told once."""
+    assert len([name for name, matched in OWN.items() if entry.is_matched(matched)]) == 1
+
+
+def test_no_entry_is_overlooked() -> None:
+    """As many lines of the product log at ERROR as are looked at, and the one that passes events on."""
+    lines = [line for path in PRODUCT for line in path.read_text("utf-8").splitlines()]
+    assert len([line for line in lines if re.match(r"\s*[\w.]+\.error\(", line)]) == len(ERRORS) + 1
 
 
 def labels(matched: dict[str, Any]) -> dict[str, str]:
@@ -124,6 +161,18 @@ def test_a_policy_is_one_that_monitoring_takes(name: str) -> None:
         assert int(policy["alertStrategy"]["notificationRateLimit"]["period"].removesuffix("s")) >= 300
     assert int(policy["alertStrategy"]["autoClose"].removesuffix("s")) >= 1800
     assert "name" not in policy
+
+
+def test_a_function_that_answers_nothing_itself_is_told() -> None:
+    """It logs nothing: Cloud Run says so in the request's entry, in words that its own answers lack."""
+    matched = POLICIES["function-broken.json"]["conditions"][0]["conditionMatchedLog"]
+    assert matched["filter"].split(" AND ") == [
+        'resource.type="cloud_run_revision"',
+        "severity>=ERROR",
+        'logName:"run.googleapis.com%2Frequests"',
+        "httpRequest.status>=500",
+        "textPayload:*",
+    ]
 
 
 def test_the_watchdog_is_watched() -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from shared import logger
 from shared.collectors.ocpi.client import OcpiClient
 from shared.collectors.ocpi.errors import NoOperatorAnswered, OcpiError, SetAside
 from shared.collectors.ocpi.spool import Spool
@@ -56,6 +55,7 @@ class Crawl:
         set_aside: records that were not as OCPI wants them.
         reasons: for the first of these, id and reason.
         error: why it failed; empty where it did not.
+        unforeseen: what it was, where nobody thought of that; for the log alone.
         total: what X-Total-Count said last; None where it said nothing.
     """
 
@@ -64,6 +64,7 @@ class Crawl:
     set_aside: int = 0
     reasons: list[dict[str, str]] = field(default_factory=list)
     error: str = ""
+    unforeseen: str = ""
     total: int | None = None
 
     @property
@@ -150,7 +151,11 @@ def _attend(at_work: set[Future[None]], crawls: list[Crawl], run: TaskRun) -> No
 
 def _log(crawls: list[Crawl], run: TaskRun) -> None:
     for one in crawls:
-        if one.error:
+        if one.unforeseen:
+            run.log.error(
+                "operator failed in a way that nobody thought of", operator=one.operator, error=one.unforeseen
+            )
+        elif one.error:
             run.log.warning(
                 "operator failed, its last good records stay", operator=one.operator, error=one.error
             )
@@ -220,8 +225,7 @@ def _crawl_one(
         one.error = str(error)
     except Exception as error:  # noqa: BLE001  (whatever it is, the others' records are worth having)
         one.error = f"could not be read: {type(error).__name__}"
-        told = transport.redacted(repr(error))
-        logger.error("operator failed in a way that nobody thought of", operator=one.operator, error=told)
+        one.unforeseen = transport.redacted(repr(error))
     finally:
         transport.close()
         if one.error:
