@@ -108,7 +108,7 @@ def problem_of(*, found_job: object = None, wanted: object = None) -> str:
         return "it has no Cloud Scheduler job, and no tick starts it: deploy its function"
     return (
         f"its Cloud Scheduler job is {found_job}, and nobody suspended the task: "
-        f"resume it, or suspend it to say why"
+        f"resume it, or suspend it to say why; leave it if another implementation has the task back"
     )
 
 

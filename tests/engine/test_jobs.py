@@ -95,6 +95,22 @@ def test_a_job_that_was_paused_by_hand_is_told_and_left_alone(
     assert (jobs.state(TASK), said(world)) == (JobState.enabled, None)
 
 
+def test_a_task_that_went_back_to_the_original_is_told_once_at_most(
+    engine: TaskEngine, world: World, jobs: Jobs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its job is paused on purpose, which nobody here knows before a run of the original's."""
+    engine.execute_task("s", TASK, lambda: [1])
+    jobs.set_state(TASK, JobState.paused)
+    assert "leave it if another implementation has the task back" in watched(engine, capsys, SPEC)
+    now = datetime.now(UTC)
+    world.write(
+        {"source": "original", "status": "completed", "started": now, "completed": now, "timestamp": now}
+    )
+    assert watched(engine, capsys, SPEC) == ""
+    assert jobs.state(TASK) == JobState.paused
+    assert "run" not in world.status()
+
+
 def test_a_task_that_was_suspended_in_the_document_alone_keeps_its_job(
     engine: TaskEngine, world: World, jobs: Jobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
