@@ -7,16 +7,22 @@ import argparse
 import main as product
 from deploy import access, costs, jobs, page
 
+#: Commands that print what becomes of the jobs, of a project and an account.
+PRINTED = {"paused-jobs": jobs.paused, "job-account": jobs.called_as}
+
 
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m deploy", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     granting = commands.add_parser("access", help="print the commands that make the accounts and grant roles")
-    granting.add_argument("project", help="the project's id")
     granting.add_argument("--bucket", help="that of large results; PROJECT.firebasestorage.app")
+    granting.add_argument("--reader", help=f"NX_TASKS_READER_ACCOUNT; {access.READER}@…")
     pausing = commands.add_parser("paused-jobs", help="print the commands that make each task's job, paused")
-    pausing.add_argument("project", help="the project's id")
+    calling = commands.add_parser("job-account", help="print the commands that have jobs call as the account")
+    for one in (granting, pausing, calling):
+        one.add_argument("project", help="the project's id")
+        one.add_argument("--account", help=f"NX_TASKS_SERVICE_ACCOUNT; {access.TASKS}@…")
     costing = commands.add_parser("costs", help="print what a deployment costs")
     costing.add_argument(
         "--run-seconds", type=float, default=costs.RUN_SECONDS.value, help="how long a run takes"
@@ -25,10 +31,11 @@ def main() -> None:
     said = parser.parse_args()
     if said.command == "access":
         bucket = said.bucket or f"{said.project}.firebasestorage.app"
-        print("\n".join(access.commands(said.project, bucket, product.__all__)))
-    elif said.command == "paused-jobs":
-        account = f"{access.TASKS}@{said.project}.iam.gserviceaccount.com"
-        print("\n".join(jobs.paused(said.project, account)))
+        accounts = access.addresses(said.project, tasks=said.account, reader=said.reader)
+        print("\n".join(access.commands(said.project, bucket, product.__all__, accounts)))
+    elif said.command in PRINTED:
+        account = said.account or access.addresses(said.project)[access.TASKS]
+        print("\n".join(PRINTED[said.command](said.project, account)))
     elif said.command == "costs":
         print(costs.tables(said.run_seconds))
     else:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
 #: Accounts of the functions, by the first part of their addresses.
 TASKS = "nx-tasks"
 READER = "nx-tasks-reader"
 #: The project's default compute account, which builds functions.
 BUILDER = "PROJECT_NUMBER-compute"
+BUILDER_ADDRESS = "$PROJECT_NUMBER-compute@developer.gserviceaccount.com"
 
 ACCOUNTS = {
     TASKS: "scheduled functions, and callables that change something",
@@ -119,7 +120,21 @@ GRANTS = (
 )
 
 
-def commands(project: str, bucket: str, deployed: Collection[str]) -> Iterator[str]:
+def addresses(project: str, *, tasks: str | None = None, reader: str | None = None) -> dict[str, str]:
+    """Return the addresses of the functions' accounts, by their names above.
+
+    Args:
+        project: the project's id.
+        tasks: the address of TASKS, where it is called otherwise.
+        reader: that of READER.
+    """
+    said = {TASKS: tasks, READER: reader}
+    return {name: one or f"{name}@{project}.iam.gserviceaccount.com" for name, one in said.items()}
+
+
+def commands(
+    project: str, bucket: str, deployed: Collection[str], accounts: Mapping[str, str]
+) -> Iterator[str]:
     """Return the commands of gcloud that make the accounts and grant what `firebase deploy` does not.
 
     They may be run again: what is there stays.
@@ -128,12 +143,17 @@ def commands(project: str, bucket: str, deployed: Collection[str]) -> Iterator[s
         project: the project's id.
         bucket: that of large results.
         deployed: names of the functions that are.
+        accounts: as `addresses` has them. Those that the project can't make must be there.
     """
-    for name, what in ACCOUNTS.items():
-        address = _address(name, project)
-        make = _gcloud("iam", "service-accounts", "create", name, f"--display-name={what}", project=project)
-        there = _gcloud("iam", "service-accounts", "describe", address, project=project)
-        yield f"{there} >/dev/null 2>&1 || {make}"
+    for account, what in ACCOUNTS.items():
+        name, _, place = accounts[account].partition("@")
+        there = _gcloud("iam", "service-accounts", "describe", accounts[account], project=project)
+        if place == f"{project}.iam.gserviceaccount.com":
+            shown = f"--display-name={what}"
+            make = _gcloud("iam", "service-accounts", "create", name, shown, project=project)
+            yield f"{there} >/dev/null 2>&1 || {make}"
+        else:
+            yield f"{there} >/dev/null"
     grants = [grant for grant in GRANTS if grant.is_needed(deployed) and not grant.by_deploy]
     if any(grant.role == SCHEDULER_ROLE for grant in grants):
         said = (
@@ -147,26 +167,20 @@ def commands(project: str, bucket: str, deployed: Collection[str]) -> Iterator[s
         yield f"if {there} >/dev/null 2>&1; then {update}; else {make}; fi"
     yield f"PROJECT_NUMBER=$({_gcloud('projects', 'describe', project, '--format=value(projectNumber)')})"
     for grant in grants:
-        yield _grant(grant, project, bucket)
+        yield _grant(grant, project, bucket, accounts.get(grant.account, BUILDER_ADDRESS))
 
 
-def _grant(grant: Grant, project: str, bucket: str) -> str:
+def _grant(grant: Grant, project: str, bucket: str, address: str) -> str:
     role = f"projects/{project}/roles/{grant.role}" if grant.role == SCHEDULER_ROLE else grant.role
-    member = f'--member="serviceAccount:{_address(grant.account, project)}"'
+    member = f'--member="serviceAccount:{address}"'
     resource = {
         "project": ("projects", "add-iam-policy-binding", project),
         "bucket": ("storage", "buckets", "add-iam-policy-binding", f"gs://{bucket}"),
-        "itself": ("iam", "service-accounts", "add-iam-policy-binding", _address(grant.account, project)),
+        "itself": ("iam", "service-accounts", "add-iam-policy-binding", address),
     }[grant.on]
     more = () if grant.on == "bucket" else ("--condition=None",)
     command = _gcloud(*resource, f"--role={role}", *more, project=None if grant.on == "project" else project)
     return f"{command} {member} >/dev/null"
-
-
-def _address(account: str, project: str) -> str:
-    if account == BUILDER:
-        return "$PROJECT_NUMBER-compute@developer.gserviceaccount.com"
-    return f"{account}@{project}.iam.gserviceaccount.com"
 
 
 def _gcloud(*words: str, project: str | None = None) -> str:

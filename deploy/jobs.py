@@ -1,6 +1,7 @@
-"""Jobs that are there, and paused, before their functions are: a task moves over without a gap.
+"""What `firebase deploy` does not do to the jobs of Cloud Scheduler: make them paused, change their account.
 
-`firebase deploy` finds such a job, sees that it is as it would make it, and leaves it paused.
+A task moves over without a gap where its job is there, and paused, before its function is: a
+deployment finds it as it would make it, and leaves it paused. A function's new account is the job's, too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 import main
+from deploy.costs import scheduled
 from functions.delivery import MIN_BACKOFF_SECONDS, RETRY_COUNT, TIMEOUT_MARGIN_SECONDS
 from shared.settings import REGION
 from shared.tasks.specs import registered
@@ -25,7 +27,9 @@ def job_name(task: str) -> str:
 
 
 def paused(project: str, account: str) -> Iterator[str]:
-    """Return commands of gcloud that make each task's job and pause it at once.
+    """Return commands of gcloud that make each task's job where it is not there, and pause it.
+
+    They may be run again: what is there stays, and what is paused.
 
     Args:
         project: the project's id.
@@ -34,10 +38,29 @@ def paused(project: str, account: str) -> Iterator[str]:
     for spec in registered():
         if spec.name.value in main.__all__ and spec.schedule is not None:
             name = job_name(spec.name.value)
-            where = (f"--location={REGION}", f"--project={project}")
-            create = ("gcloud", "scheduler", "jobs", "create", "http", name, *where)
-            yield shlex.join((*create, *_said(spec, project, account)))
-            yield shlex.join(("gcloud", "scheduler", "jobs", "pause", name, *where))
+            create = _command(project, "create", "http", name, *_said(spec, project, account))
+            state = _command(project, "describe", name, "--format=value(state)")
+            yield f"{state} >/dev/null 2>&1 || {create}"
+            yield f'[ "$({state})" = PAUSED ] || {_command(project, "pause", name)}'
+
+
+def called_as(project: str, account: str) -> Iterator[str]:
+    """Return commands of gcloud that have the jobs of this codebase call their functions as an account.
+
+    All else of a job stays as it is, paused or not, and so do the jobs of others.
+
+    Args:
+        project: the project's id.
+        account: address of the service account that functions run as.
+    """
+    for function in scheduled():
+        what = f"--oidc-service-account-email={account}"
+        yield _command(project, "update", "http", job_name(function.name), what)
+
+
+def _command(project: str, *words: str) -> str:
+    where = (f"--location={REGION}", f"--project={project}")
+    return shlex.join(("gcloud", "scheduler", "jobs", *words, *where))
 
 
 def _said(spec: TaskSpec, project: str, account: str) -> list[str]:

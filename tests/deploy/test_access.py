@@ -14,6 +14,7 @@ from deploy.access import (
     STEERING,
     TASKS,
     Grant,
+    addresses,
     commands,
 )
 from tests.deploy import wanted
@@ -21,18 +22,19 @@ from tests.deploy.deploying import Deployment
 from tests.deploy.google import BUCKET, PROJECT
 
 
-def granted_by_commands(tmp_path: Path, deployed: list[str]) -> list[list[str]]:
+def granted_by_commands(tmp_path: Path, deployed: list[str], **accounts: str) -> list[list[str]]:
     """What gcloud would be called with, word by word: the commands are run with one that writes that down."""
     tools, calls = tmp_path / "bin", tmp_path / "calls"
     tools.mkdir()
     (tools / "gcloud").write_text(
         '#!/bin/sh\nprintf "%s\\t" "$@" >>"$CALLS"; echo >>"$CALLS"\n'
         '[ "$1 $2" = "projects describe" ] && echo 123456789012\n'
-        '[ "$3" != describe ]\n'
+        '[ "$3" != describe ] || [ "$4" = "$THERE" ]\n'
     )
     (tools / "gcloud").chmod(0o755)
-    script = "\n".join(commands(PROJECT, BUCKET, deployed))
-    environment = {"PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls)}
+    script = "\n".join(commands(PROJECT, BUCKET, deployed, addresses(PROJECT, **accounts)))
+    there = "123456789012-compute@developer.gserviceaccount.com"
+    environment = {"PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), "THERE": there}
     subprocess.run(["bash", "-e", "-c", script], env=environment, check=True)
     return [line.rstrip("\t").split("\t") for line in calls.read_text("utf-8").splitlines()]
 
@@ -74,6 +76,18 @@ def test_the_commands_grant_the_rest(tmp_path: Path) -> None:
         for grant in GRANTS
         if not grant.by_deploy and grant.is_needed(main.__all__)
     )
+
+
+def test_accounts_may_be_called_otherwise(tmp_path: Path) -> None:
+    """The settings' own addresses are granted the same; one that Google made is not made anew."""
+    named = {
+        "tasks": "123456789012-compute@developer.gserviceaccount.com",
+        "reader": f"looks@{PROJECT}.iam.gserviceaccount.com",
+    }
+    calls = granted_by_commands(tmp_path, list(main.__all__), **named)
+    assert [call[3] for call in calls if call[:3] == ["iam", "service-accounts", "create"]] == ["looks"]
+    members = {word for call in calls for word in call if word.startswith("--member=")}
+    assert members == {f"--member=serviceAccount:{address}" for address in named.values()}
 
 
 def address(grant: Grant) -> str:
