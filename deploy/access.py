@@ -25,14 +25,36 @@ ACCOUNTS = {
     READER: "callables that only read: what they are sent comes from outside",
 }
 
-#: A role of this project's own: Google's has no narrower one than Cloud Scheduler's administrator.
+
+@dataclass(frozen=True, slots=True)
+class OwnRole:
+    """A role of this project's own, where Google's narrowest is too wide.
+
+    Attributes:
+        title: what it is for.
+        permissions: all that it has.
+    """
+
+    title: str
+    permissions: tuple[str, ...]
+
+
 SCHEDULER_ROLE = "nxTasksScheduler"
-SCHEDULER_PERMISSIONS = (
-    "cloudscheduler.jobs.enable",
-    "cloudscheduler.jobs.get",
-    "cloudscheduler.jobs.pause",
-    "cloudscheduler.jobs.run",
-)
+SIGNER_ROLE = "nxTasksSigner"
+OWN_ROLES = {
+    # Google's is Cloud Scheduler's administrator.
+    SCHEDULER_ROLE: OwnRole(
+        "nx-tasks: run, pause and resume jobs",
+        (
+            "cloudscheduler.jobs.enable",
+            "cloudscheduler.jobs.get",
+            "cloudscheduler.jobs.pause",
+            "cloudscheduler.jobs.run",
+        ),
+    ),
+    # Google's makes tokens of the account, too, which outlive the request that they were stolen in.
+    SIGNER_ROLE: OwnRole("nx-tasks: sign URLs", ("iam.serviceAccounts.signBlob",)),
+}
 
 #: Callables that change what a task does, where they are deployed.
 STEERING = ("run_task", "suspend_task", "resume_task", "cancel_run")
@@ -44,7 +66,7 @@ class Grant:
 
     Attributes:
         account: one of the names above.
-        role: as IAM calls it; SCHEDULER_ROLE is the project's own.
+        role: as IAM calls it, or one of OWN_ROLES.
         on: "project", "bucket", "itself" (the account), "secret NAME", or "scheduled functions".
         why: what needs it.
         by_deploy: `firebase deploy` grants it.
@@ -65,10 +87,12 @@ class Grant:
 
 GRANTS = (
     Grant(TASKS, "roles/datastore.user", "project", "reads and writes status, history, outbox and devices"),
+    # On the whole bucket: listing is judged on it, and so is whether a missing object is "not found" or
+    # "forbidden"; a condition on objects' names denies both.
     Grant(TASKS, "roles/storage.objectUser", "bucket", "reads, writes, lists and removes stored results"),
     Grant(
         TASKS,
-        "roles/iam.serviceAccountTokenCreator",
+        SIGNER_ROLE,
         "itself",
         "`signBlob`: the URL in `data` is signed by IAM, there is no key",
     ),
@@ -93,7 +117,7 @@ GRANTS = (
         TASKS,
         SCHEDULER_ROLE,
         "project",
-        f"runs, pauses and resumes jobs: {', '.join(SCHEDULER_PERMISSIONS)}",
+        "runs, pauses and resumes jobs",
         needed_by=("run_task", "suspend_task", "resume_task", "watchdog"),
     ),
     Grant(
@@ -107,7 +131,7 @@ GRANTS = (
     Grant(READER, "roles/storage.objectViewer", "bucket", "reads stored results"),
     Grant(
         READER,
-        "roles/iam.serviceAccountTokenCreator",
+        SIGNER_ROLE,
         "itself",
         "`signBlob`: an answer too large is handed over as a URL for 15 minutes",
     ),
@@ -155,23 +179,24 @@ def commands(
         else:
             yield f"{there} >/dev/null"
     grants = [grant for grant in GRANTS if grant.is_needed(deployed) and not grant.by_deploy]
-    if any(grant.role == SCHEDULER_ROLE for grant in grants):
-        said = (
-            "--title=nx-tasks: run, pause and resume jobs",
-            f"--permissions={','.join(SCHEDULER_PERMISSIONS)}",
-        )
-        role = ("iam", "roles")
-        make = _gcloud(*role, "create", SCHEDULER_ROLE, *said, project=project)
-        update = _gcloud(*role, "update", SCHEDULER_ROLE, *said, "--quiet", project=project)
-        there = _gcloud(*role, "describe", SCHEDULER_ROLE, project=project)
-        yield f"if {there} >/dev/null 2>&1; then {update}; else {make}; fi"
+    needed = {grant.role for grant in grants}
+    yield from (_role(name, own, project) for name, own in OWN_ROLES.items() if name in needed)
     yield f"PROJECT_NUMBER=$({_gcloud('projects', 'describe', project, '--format=value(projectNumber)')})"
     for grant in grants:
         yield _grant(grant, project, bucket, accounts.get(grant.account, BUILDER_ADDRESS))
 
 
+def _role(name: str, own: OwnRole, project: str) -> str:
+    said = (f"--title={own.title}", f"--permissions={','.join(own.permissions)}")
+    role = ("iam", "roles")
+    make = _gcloud(*role, "create", name, *said, project=project)
+    update = _gcloud(*role, "update", name, *said, "--quiet", project=project)
+    there = _gcloud(*role, "describe", name, project=project)
+    return f"if {there} >/dev/null 2>&1; then {update}; else {make}; fi"
+
+
 def _grant(grant: Grant, project: str, bucket: str, address: str) -> str:
-    role = f"projects/{project}/roles/{grant.role}" if grant.role == SCHEDULER_ROLE else grant.role
+    role = f"projects/{project}/roles/{grant.role}" if grant.role in OWN_ROLES else grant.role
     member = f'--member="serviceAccount:{address}"'
     resource = {
         "project": ("projects", "add-iam-policy-binding", project),

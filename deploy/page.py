@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.scale.markdown import table
 from deploy import costs
-from deploy.access import ACCOUNTS, BUILDER, GRANTS, SCHEDULER_ROLE
+from deploy.access import ACCOUNTS, BUILDER, GRANTS, OWN_ROLES
 from deploy.policies import policies
 from shared.settings import SETTINGS
 
@@ -29,7 +29,7 @@ def roles() -> str:
     rows = [
         (
             "the builds' account" if grant.account == BUILDER else f"`{grant.account}`",
-            f"`{grant.role}`" + (", made by the command" if grant.role == SCHEDULER_ROLE else ""),
+            _role(grant.role),
             grant.on,
             grant.why + (f"; where {_or(grant.needed_by)} is deployed" if grant.needed_by else ""),
             "`firebase deploy`" if grant.by_deploy else "the command",
@@ -37,6 +37,13 @@ def roles() -> str:
         for grant in GRANTS
     ]
     return "\n".join(who) + "\n\n" + table(("account", "role", "on", "because it", "granted by"), rows)
+
+
+def _role(name: str) -> str:
+    if name not in OWN_ROLES:
+        return f"`{name}`"
+    permissions = ", ".join(f"`{permission}`" for permission in OWN_ROLES[name].permissions)
+    return f"`{name}`, made by the command: {permissions}"
 
 
 def _or(names: tuple[str, ...]) -> str:

@@ -90,7 +90,7 @@ class Jobs:
         if response.status_code not in {200, 400} or not isinstance(answer, dict):
             raise SchedulerUnavailable(
                 f"Cloud Scheduler answered {response.status_code} for {name}{verb}: has the service "
-                f"account roles/cloudscheduler.admin?"
+                f"account the role nxTasksScheduler? docs/deploy.md has the command that grants it"
             )
         return response.status_code, answer
 

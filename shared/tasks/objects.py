@@ -178,7 +178,7 @@ class Objects:
         except Exception as error:
             raise ResultNotKept(
                 f"no URL could be signed ({type(error).__name__}): the function's service account needs "
-                "roles/iam.serviceAccountTokenCreator on itself"
+                "the role nxTasksSigner on itself; docs/deploy.md has the command that grants it"
             ) from error
 
     def _sign(self, path: str, life: timedelta) -> str:

@@ -1,6 +1,7 @@
 """Roles are stated once: what arrives, what functions run as and what the commands grant agree."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -8,17 +9,19 @@ import main
 from deploy.access import (
     ACCOUNTS,
     GRANTS,
+    OWN_ROLES,
     READER,
-    SCHEDULER_PERMISSIONS,
     SCHEDULER_ROLE,
+    SIGNER_ROLE,
     STEERING,
     TASKS,
     Grant,
     addresses,
     commands,
 )
+from deploy.policies import FOLDER
 from tests.deploy import wanted
-from tests.deploy.deploying import Deployment
+from tests.deploy.deploying import ROOT, Deployment
 from tests.deploy.google import BUCKET, PROJECT
 
 
@@ -97,7 +100,7 @@ def address(grant: Grant) -> str:
 
 
 def role(grant: Grant) -> str:
-    return f"projects/{PROJECT}/roles/{grant.role}" if grant.role == SCHEDULER_ROLE else grant.role
+    return f"projects/{PROJECT}/roles/{grant.role}" if grant.role in OWN_ROLES else grant.role
 
 
 def resource(grant: Grant) -> str:
@@ -107,11 +110,10 @@ def resource(grant: Grant) -> str:
 def test_steering_brings_its_own_role(tmp_path: Path) -> None:
     """Who may run, pause and resume jobs may not make, change or delete them."""
     calls = granted_by_commands(tmp_path, [*main.__all__, *STEERING])
-    (made,) = (call for call in calls if call[:3] == ["iam", "roles", "create"])
-    assert f"--permissions={','.join(SCHEDULER_PERMISSIONS)}" in made
-    assert set(SCHEDULER_PERMISSIONS) == {
-        f"cloudscheduler.jobs.{verb}" for verb in ("enable", "get", "pause", "run")
-    }
+    made = {call[3]: call for call in calls if call[:3] == ["iam", "roles", "create"]}
+    wanted = ",".join(f"cloudscheduler.jobs.{verb}" for verb in ("enable", "get", "pause", "run"))
+    assert f"--permissions={wanted}" in made[SCHEDULER_ROLE]
+    assert made.keys() == OWN_ROLES.keys()
     role = f"--role=projects/{PROJECT}/roles/nxTasksScheduler"
     assert [call for call in calls if role in call and f"--member=serviceAccount:{TASKS}@" in " ".join(call)]
 
@@ -122,7 +124,7 @@ def test_who_only_reads_may_only_read() -> None:
     assert roles == {
         ("roles/datastore.viewer", "project"),
         ("roles/storage.objectViewer", "bucket"),
-        ("roles/iam.serviceAccountTokenCreator", "itself"),
+        (SIGNER_ROLE, "itself"),
     }
     assert {
         name for name, one in wanted.functions().items() if one.account.startswith(f"{READER}@")
@@ -134,4 +136,15 @@ def test_nobody_has_a_role_on_everything() -> None:
     for grant in GRANTS:
         assert "admin" not in grant.role.lower()
         assert grant.role not in {"roles/owner", "roles/editor", "roles/viewer"}
-        assert grant.on == "itself" or "TokenCreator" not in grant.role
+        assert "TokenCreator" not in grant.role
+        assert (grant.on == "itself") == (grant.role == SIGNER_ROLE)
+    assert OWN_ROLES[SIGNER_ROLE].permissions == ("iam.serviceAccounts.signBlob",)
+
+
+def test_whoever_is_told_to_grant_a_role_is_told_one_that_is_granted() -> None:
+    """Errors of the product and texts of the alert policies name the roles that are stated here."""
+    files = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").rglob("*.py"), *FOLDER.glob("*.json")]
+    named = {
+        role for path in files for role in re.findall(r"roles/\w+\.\w+|\bnxTasks\w+", path.read_text("utf-8"))
+    }
+    assert {SCHEDULER_ROLE, SIGNER_ROLE} <= named <= {grant.role for grant in GRANTS}

@@ -130,7 +130,7 @@ def test_an_account_that_may_not_sign_is_told_which_role_it_needs(google: str, t
     refused = sign(google, tmp_path)
     assert refused.returncode != 0
     assert "ResultNotKept: no URL could be signed" in refused.stderr
-    assert "roles/iam.serviceAccountTokenCreator" in refused.stderr
+    assert "the role nxTasksSigner on itself" in refused.stderr
 
 
 def test_iam_that_is_busy_is_asked_again(google: str, tmp_path: Path) -> None:
