@@ -24,7 +24,7 @@ READER_ACCOUNT = Setting(
     wanted=_WANTED,
     parse=str,
     pattern=_ADDRESS,
-    counts_in="get_task_data",
+    counts_in="get_run, get_task_data, list_runs, list_tasks",
     default_told="that of the others",
 )
 

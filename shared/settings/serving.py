@@ -31,7 +31,7 @@ APP_CHECK = Setting(
     meaning="whether callers must show an App Check token",
     wanted="on or off",
     parse=switch,
-    counts_in="get_task_data",
+    counts_in="every callable",
     default="on",
 )
 CORS_ORIGINS = Setting(
@@ -40,7 +40,7 @@ CORS_ORIGINS = Setting(
     wanted="origins as browsers send them, scheme and host[:port] in small letters, with commas between: "
     "`https://app.example.com`",
     parse=_origins,
-    counts_in="get_task_data",
+    counts_in="every callable",
     default_told="the project's own hosting, `https://YOUR-PROJECT.web.app` and `….firebaseapp.com`",
 )
 CALLS_PER_MINUTE = Setting(
@@ -48,7 +48,7 @@ CALLS_PER_MINUTE = Setting(
     meaning="calls that each user has in a minute on each instance, then `resource-exhausted`; 0: no limit",
     wanted="a whole number below a million, 0 for no limit",
     parse=whole(0, 999_999),
-    counts_in="get_task_data",
+    counts_in="every callable",
     default="300",  # five a second: a page with many readers on it, or a service that asks again and again
 )
 CACHE_MB = Setting(

@@ -20,6 +20,7 @@ from deploy.access import (
     commands,
 )
 from deploy.policies import FOLDER
+from shared import settings
 from tests.deploy import wanted
 from tests.deploy.deploying import ROOT, Deployment
 from tests.deploy.google import BUCKET, PROJECT
@@ -129,6 +130,7 @@ def test_who_only_reads_may_only_read() -> None:
     assert {
         name for name, one in wanted.functions().items() if one.account.startswith(f"{READER}@")
     } == wanted.READERS
+    assert set(settings.READER_ACCOUNT.counts_in.split(", ")) == wanted.READERS
 
 
 def test_nobody_has_a_role_on_everything() -> None:

@@ -1,14 +1,20 @@
 """docs/deploy.md says what the code says, and its commands are there."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import main
 from deploy import costs
+from deploy.access import addresses, commands
 from deploy.page import PAGE, written
 from tests.deploy.deploying import ROOT, Deployment
+from tests.deploy.google import BUCKET, PROJECT
 
 TEXT = PAGE.read_text("utf-8")
 SCRIPTS = [
@@ -29,6 +35,52 @@ def test_it_enables_what_a_deployment_asks_for(deployment: Deployment) -> None:
     }
     assert asked
     assert asked - set(re.findall(r"[a-z]+\.googleapis\.com", SCRIPTS[0])) == set()
+
+
+def test_it_enables_what_its_own_commands_ask_for() -> None:
+    """Each service that gcloud or curl is sent to; what IAM and projects themselves need is always there."""
+    enabled = set(re.findall(r"([a-z]+)\.googleapis\.com", SCRIPTS[0]))
+    text = "\n".join([*SCRIPTS, *commands(PROJECT, BUCKET, main.__all__, addresses(PROJECT))])
+    services = {"scheduler": "cloudscheduler", "recaptcha": "recaptchaenterprise"}
+    groups = set(re.findall(r"\bgcloud (?:alpha |beta )?([a-z]+)", text)) - {
+        "auth",
+        "billing",
+        "projects",
+        "services",
+    }
+    asked = {services.get(group, group) for group in groups} - {"components"}
+    asked |= set(re.findall(r"https://([a-z]+)\.googleapis\.com", text))
+    assert {"recaptchaenterprise", "iam", "firebaseappcheck"} <= asked <= enabled
+
+
+def test_what_it_has_people_write_is_ignored_by_git(tmp_path: Path) -> None:
+    """Settings, secrets and keys of one deployment leave no checkout dirty, and get into no commit."""
+    script = "\n".join(SCRIPTS)
+    written = re.findall(r"(?<![0-9&>])>\s*(?!/dev/)([\w./$-]+)", script)
+    written += re.findall(r"--(?:data-file|cors-file)=(\S+)", script)
+    files = sorted({name.replace("$PROJECT", PROJECT) for name in written})
+    assert {"operators.json", "web/config.json", f".env.{PROJECT}"} <= set(files)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    told = subprocess.run([*git, "check-ignore", *files], capture_output=True, text=True, check=False)
+    assert told.stdout.split() == files
+
+
+def test_the_build_takes_what_a_deployment_has_of_its_own(tmp_path: Path) -> None:
+    """App Check's key is written into no file that git knows; without it the page has none."""
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    shutil.copytree(
+        ROOT / "web", tmp_path / "web", ignore=shutil.ignore_patterns("node_modules", "dist", "config.json")
+    )
+    shutil.copy(ROOT / "web" / "public" / "config.json", tmp_path / "web" / "public")
+    (tmp_path / "web" / "node_modules").symlink_to(ROOT / "web" / "node_modules")
+    for key in ("", "a key"):
+        if key:
+            (tmp_path / "web" / "config.json").write_text(json.dumps({"appCheckSiteKey": key}), "utf-8")
+        subprocess.run([tmp_path / ".ci" / "set-up", "build"], check=True, stdout=subprocess.DEVNULL)
+        built = tmp_path / "web" / "dist" / "config.json"
+        assert json.loads(built.read_text("utf-8")) == {"appCheckSiteKey": key}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=range(len(SCRIPTS)))

@@ -54,6 +54,7 @@ STRAY = [
     "firestore.rules",
     "firebase-debug.log",
     "service-account.json",
+    "operators.json",
 ]
 
 Lister = Callable[[Path], set[str]]
