@@ -126,7 +126,9 @@ def position_of(cursor: str) -> Position | None:
 
 def is_record_id(text: str) -> bool:
     """Tell whether a document of the history can have this id."""
-    return 0 < len(text) <= 200 and text.isprintable() and "/" not in text and text.strip(".") != ""
+    reserved = text.startswith("__") and text.endswith("__")  # Firestore's own
+    fits = 0 < len(text) <= 200 and text.isprintable() and "/" not in text
+    return fits and not reserved and text.strip(".") != ""
 
 
 def _problem(task: TaskView) -> str | None:

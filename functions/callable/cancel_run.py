@@ -1,4 +1,4 @@
-"""Asks a run at work to end."""
+"""Asks a run to end, or not to be tried again."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 def cancel_run(request: CallableRequest[Any]) -> Any:
     """Cancel a run: its task is told at its next look, and nothing it returns is published.
 
+    One that failed, and that Cloud Scheduler might deliver again, is not begun anew.
+
     Args:
         request: `{task_name, id, reason}`, from an operator.
 
     Returns:
-        `{outcome, run}`: "cancelling", or "ended" for a run that had ended before; and the run.
+        `{outcome, run}`: "cancelling"; "cancelled" for a run that had failed and is not tried again now;
+        or "ended" for one that had ended before, for good; and the run.
 
     Raises:
         HttpsError: unauthenticated, also for a token that was revoked; permission-denied;

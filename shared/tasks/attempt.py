@@ -102,6 +102,10 @@ class Attempt:
         """Record a failure: `RunProtocol.fail`."""
         return self._perform(self._protocol.fail(failure, seconds=seconds, until=until))
 
+    def told(self, failure: Failure) -> Failure:
+        """Return how a failure is told: `RunProtocol.told`."""
+        return self._protocol.told(failure)
+
     def remembered(self) -> TaskDocument | None:
         """Return S as this attempt left it, or None where it can't be known."""
         return self._protocol.remembered()

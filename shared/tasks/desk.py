@@ -109,6 +109,6 @@ def cancel_run(task_name: TaskName | str, run_id: str, *, by: str, reason: str) 
     `suspend_task`.
 
     Returns:
-        Whether it will end, had ended before, or never was.
+        Whether it will end, had failed and is not tried again now, had ended before, or never was.
     """
     return _engine.cancel_run(task_name, run_id, by=by, reason=reason)

@@ -14,7 +14,7 @@ from shared import logger
 from shared.tasks.attempt import Attempt
 from shared.tasks.decisions import Busy, Skip, Standing, StartDecision, Take
 from shared.tasks.document import cancelled_by
-from shared.tasks.errors import DeadlineExceeded, RunCancelled, RunLost, StoreError, WriteRejected
+from shared.tasks.errors import DeadlineExceeded, RunLost, StoreError, WriteRejected
 from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskOutcome
 from shared.tasks.performer import Performer
@@ -24,7 +24,7 @@ from shared.tasks.stream import Records
 from shared.tasks.work import Work, is_ordinary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from shared.tasks.document import TaskDocument
     from shared.tasks.parts import Parts
@@ -174,9 +174,9 @@ class Execution:
         except StoreError as error:
             if not isinstance(error, WriteRejected):
                 return self._not_recorded("completed", error, publication)
-            return self._failed(error)
+            return self._failed(error, publication.path)
         except Exception as error:  # noqa: BLE001  (whatever it is, the run must not stay running)
-            return self._failed(error)
+            return self._failed(error, publication.path)
         if stands is Standing.superseded:
             return self._superseded(publication.path)
         self._spread(publication)
@@ -218,17 +218,22 @@ class Execution:
         )
         spread(publication, parts.cache, on_servers, is_present=self._attempt.holds_result)
 
-    def _failed(self, error: BaseException) -> TaskOutcome:
+    def _failed(self, error: BaseException, path: str | None = None) -> TaskOutcome:
+        """Record a failure.
+
+        Args:
+            error: it.
+            path: of what was uploaded to be published. It goes once the failure is recorded: S has a
+                newer version then, on which no publication that is still under way can be written.
+        """
         failure = Failure.of(error)
-        cancel = self._attempt.cancel
-        if cancel is not None and is_ordinary(error):
-            failure = _cancelled(cancel, failure)
+        told = self._attempt.told(failure)
         logger.error(
             "task failed",
             **self._names(),
             duration_seconds=round(self._work.task_seconds, 3),
-            error=failure.text,
-            traceback=failure.trace,
+            error=told.text,
+            traceback=told.trace,
         )
         try:
             stands = self._attempt.fail(
@@ -237,19 +242,28 @@ class Execution:
         except Exception as unwritten:  # noqa: BLE001  (whatever it is, it must be told)
             return self._not_recorded("failed", unwritten)
         if stands is Standing.superseded:
-            return self._superseded(None)
-        return self._outcome("failed" if cancel is None else "cancelled", failure.text)
+            return self._superseded(path)
+        self._meet_cancel()
+        self._remove(path)
+        cancelled = self._attempt.cancel is not None
+        return self._outcome("cancelled" if cancelled else "failed", self._attempt.told(failure).text)
 
     def _superseded(self, path: str | None) -> TaskOutcome:
         """Give way: nothing of this attempt is published, and its object goes if it surely may."""
         logger.warning("run superseded", **self._names())
-        if path is not None and self._attempt.object_may_go:
-            left = self._deadline + MIRROR_SECONDS - self._parts.clock.monotonic()
-            try:
-                self._parts.objects.remove(path, seconds=max(left, 1.0))
-            except Exception as error:  # noqa: BLE001  (the watchdog removes what stays)
-                logger.warning("superseded object not removed", **self._names(), error=error)
+        if self._attempt.object_may_go:
+            self._remove(path)
         return self._outcome("superseded", "another attempt took the task")
+
+    def _remove(self, path: str | None) -> None:
+        """Remove what was uploaded, if anything was, and will never be published."""
+        if path is None:
+            return
+        left = self._deadline + MIRROR_SECONDS - self._parts.clock.monotonic()
+        try:
+            self._parts.objects.remove(path, seconds=max(left, 1.0))
+        except Exception as error:  # noqa: BLE001  (the watchdog removes what stays)
+            logger.warning("unpublished object not removed", **self._names(), error=error)
 
     def _not_recorded(
         self, end: str, error: Exception, publication: Publication | None = None
@@ -291,11 +305,3 @@ class Execution:
 
     def _outcome(self, status: OutcomeStatus, error: str | None = None) -> TaskOutcome:
         return TaskOutcome(self._run.run_id, status, self._work.task_seconds, error)
-
-
-def _cancelled(cancel: Mapping[str, Any], failure: Failure) -> Failure:
-    """Return the failure of a run that a person cancelled: whatever its task made of it, that is why."""
-    kind, message = RunCancelled.__name__, cancelled_by(cancel)
-    if failure.kind != kind:
-        message = f"{message} ({failure.text})"
-    return Failure.told(kind, message, failure.trace)

@@ -7,6 +7,8 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
+from shared.tasks.errors import RunCancelled
+
 #: Characters that an error may take in a document.
 MAX_MESSAGE = 1_500
 #: Characters of a traceback in the history; its end says most.
@@ -37,10 +39,15 @@ class Failure:
         """Put an exception in words; never raises, whatever the exception does."""
         return cls(_clean(type(error).__name__, 200), _clean(_said(error), MAX_MESSAGE), _trace(error))
 
-    @classmethod
-    def told(cls, kind: str, message: str, trace: str) -> Failure:
-        """Put in words what is known of a failure already."""
-        return cls(kind, _clean(message, MAX_MESSAGE), trace)
+    def cancelled(self, why: str) -> Failure:
+        """Return the failure of a run that a person cancelled: whatever its task made of it, that is why.
+
+        Args:
+            why: who cancelled it, and why.
+        """
+        kind = RunCancelled.__name__
+        message = why if self.kind == kind else f"{why} ({self.text})"
+        return Failure(kind, _clean(message, MAX_MESSAGE), self.trace)
 
     @property
     def text(self) -> str:

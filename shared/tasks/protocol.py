@@ -84,6 +84,10 @@ class RunProtocol:
         """Who wants the run to end, when and why, as far as this attempt knows; None where nobody does."""
         return self._task.cancel
 
+    def told(self, failure: Failure) -> Failure:
+        """Return how a failure is told: that of a run which is cancelled as such."""
+        return failure if self.cancel is None else failure.cancelled(cancelled_by(self.cancel))
+
     def start(self, remembered: TaskDocument | None, *, until: float) -> Steps[StartDecision]:
         """Take the task, or find out why not ("Start").
 
@@ -212,8 +216,9 @@ class RunProtocol:
         end = self._end(seconds)
 
         def build(on: Timestamp, suspended: bool) -> list[Any]:
+            told = self.told(failure)  # anew with each try: a cancel may be what was in its way
             return writes.fail(
-                self.identity, on, end, message=failure.text, error=failure.to_fields(), suspended=suspended
+                self.identity, on, end, message=told.text, error=told.to_fields(), suspended=suspended
             )
 
         return (yield from self._write_end(TaskStatus.failed, build, until, self._task.result))

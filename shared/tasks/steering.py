@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Tries before a change gives up that meets another writer each time.
 STEERING_TRIES = 8
+#: States of a run; the history has records of other things, too.
+_OF_RUNS = frozenset({TaskStatus.running, TaskStatus.completed, TaskStatus.failed})
 #: Characters of who, and of why.
 MAX_TEXT = 500
 
@@ -48,8 +50,10 @@ class Cancelled(Enum):
 
     cancelling = "cancelling"
     """It is at work, and will meet it."""
+    cancelled = "cancelled"
+    """It had failed, and is not tried again."""
     ended = "ended"
-    """It had ended before."""
+    """It had ended before, for good."""
     unknown = "unknown"
     """There is no such run."""
 
@@ -186,8 +190,9 @@ def cancel(
 ) -> Steps[Cancelled]:
     """Ask a run to end; its task meets that at its next progress, or extension of its lease.
 
-    What it returns then is not published. A run that has published is not touched, and no other
-    run than this one: the write is conditional on the status that it was read in.
+    What it returns then is not published. One that failed, and that Cloud Scheduler may deliver
+    again, is not begun anew. A run that has published is not touched, and no other run than this
+    one: the write is conditional on what was read.
 
     Args:
         documents: the database's root.
@@ -198,7 +203,8 @@ def cancel(
         now: UTC.
 
     Returns:
-        `cancelling` where it is asked to end, by this or before; `ended` where it had; `unknown`.
+        `cancelling` where it is asked to end, by this or before; `cancelled` where this keeps it from
+        being tried again; `ended` where it had, for good; `unknown` where there is no such run.
 
     Raises:
         InvalidOptions: nobody, or no reason, is named.
@@ -207,20 +213,27 @@ def cancel(
     _check(by, reason)
     for tries in range(STEERING_TRIES):
         task, run = yield Read(run_id)
-        if run is None and task.run_id != run_id:
+        at_work = task.run_id == run_id and task.state == TaskStatus.running
+        if (run is None and not at_work) or (run is not None and run.state not in _OF_RUNS):
             return Cancelled.unknown
+        became = Cancelled.cancelling if at_work else Cancelled.cancelled
         if run is not None and run.cancel is not None and _is_by(run.cancel, by, now):
-            return Cancelled.cancelling  # this, whose answer was lost
-        if task.run_id != run_id or task.state != TaskStatus.running:
+            return became  # by this, whose answer was lost
+        if at_work:
+            if task.cancel is not None:
+                return became
+            commit = writes.cancel(documents, name, task, by=by, reason=reason, now=now)
+        elif run is None or run.state != TaskStatus.failed or run.cancel is not None:
             return Cancelled.ended
-        if task.cancel is not None:
-            return Cancelled.cancelling
+        else:
+            on = run.update_time
+            commit = writes.cancel_failed(documents, name, run_id, on, by=by, reason=reason, now=now)
         try:
-            yield Commit(writes.cancel(documents, name, task, by=by, reason=reason, now=now))
+            yield Commit(commit)
         except (WriteRefused, WriteUnknown):
             yield Pause(tries)
         else:
-            return Cancelled.cancelling
+            return became
     raise StoreUnavailable(f"{run_id} could not be cancelled: others wrote each time, try again")
 
 

@@ -153,7 +153,7 @@ def start(
     ]
     if take.closes is not None:
         dead = history_name(run.documents, run.task, take.closes)
-        writes.append(_close(dead, "LeaseExpired", f"its lease expired; {run.run_id} took over", now))
+        writes.append(_close(dead, *_death(task, f"its lease expired; {run.run_id} took over"), now))
     return writes
 
 
@@ -265,9 +265,7 @@ def fail_dead(documents: str, name: TaskName, task: TaskDocument, *, now: dateti
         task: S as it was read: the dead run's.
         now: UTC.
     """
-    kind, reason = "LeaseExpired", "its process died: no sign of life since its lease expired"
-    if task.cancel is not None:
-        kind, reason = "RunCancelled", f"{cancelled_by(task.cancel)} ({reason})"
+    kind, reason = _death(task, "its process died: no sign of life since its lease expired")
     status = {
         "status": TaskStatus.failed.value,
         "completed": now,
@@ -392,10 +390,30 @@ def cancel(
         reason: why.
         now: UTC.
     """
-    run_id, said = task.run_id or "", {"cancel": {"by": by, "reason": reason, "at": now}}
+    said = {"run": {"cancel": {"by": by, "reason": reason, "at": now}}}
     return [
-        _write_to(status_name(documents, name), {"run": said}, mask=["run.cancel"], on=task.update_time),
-        _write_to(history_name(documents, name, run_id), said, mask=["cancel"]),
+        _write_to(status_name(documents, name), said, mask=["run.cancel"], on=task.update_time),
+        *cancel_failed(documents, name, task.run_id or "", None, by=by, reason=reason, now=now),
+    ]
+
+
+def cancel_failed(
+    documents: str, name: TaskName, run_id: str, on: Timestamp | None, *, by: str, reason: str, now: datetime
+) -> list[Any]:
+    """Have a run that failed not begun anew: its history alone says so, as its status may be another's.
+
+    Args:
+        documents: the database's root.
+        name: the task.
+        run_id: the run.
+        on: the version of its history that was read; None where the status is written with it.
+        by: who cancels it.
+        reason: why.
+        now: UTC.
+    """
+    said = {"cancel": {"by": by, "reason": reason, "at": now}}
+    return [
+        _write_to(history_name(documents, name, run_id), said, mask=["cancel"], on=on),
         change(documents, name, "cancelling", by=by, reason=reason, now=now, holder=run_id),
     ]
 
@@ -462,6 +480,13 @@ def _end_history(run: RunIdentity, end: RunEnd, fields: dict[str, Any]) -> Any:
         **fields,
     }
     return _write_to(run.history_name, values, mask=list(values))
+
+
+def _death(task: TaskDocument, reason: str) -> tuple[str, str]:
+    """Return what kind of error a dead run ends with, and why: a cancel that nobody was there to meet."""
+    if task.cancel is not None:
+        return "RunCancelled", f"{cancelled_by(task.cancel)} ({reason})"
+    return "LeaseExpired", reason
 
 
 def _close(name: str, kind: str, message: str, now: datetime, *, on: Timestamp | None = None) -> Any:

@@ -159,6 +159,99 @@ def test_a_cancelled_tick_is_not_run_again_and_the_next_one_is(engine: TaskEngin
     assert TaskEngine().execute_task("s", TASK, lambda: [4]).status == "completed"
 
 
+def test_a_failed_tick_that_is_cancelled_is_not_tried_again(engine: TaskEngine, world: World) -> None:
+    """Cloud Scheduler delivers it again, to a warm instance and to another: neither begins it anew."""
+
+    def fails() -> None:
+        raise ValueError("no")
+
+    outcome = engine.execute_task("s", TASK, fails, {"scheduled_for": TICK})
+    before = world.status()
+    assert engine.cancel_run(TASK, outcome.run_id, **WHO) is Cancelled.cancelled
+    for instance in (engine, TaskEngine()):
+        again = instance.execute_task("s", TASK, lambda: [2], {"scheduled_for": TICK})
+        assert again.status == "duplicate"
+    run = world.history()[outcome.run_id]
+    assert (run["error"]["message"], run["attempt"]) == ("no", 1)  # what it failed with is not hidden
+    assert run["cancel"].items() >= WHO.items()
+    assert world.status() == before
+    changes = [one for one in world.history().values() if one["state"] == "cancelling"]
+    assert [(one["by"], one["reason"], one["holder"]) for one in changes] == [(*WHO.values(), outcome.run_id)]
+    assert TaskEngine().cancel_run(TASK, outcome.run_id, by="late", reason="too") is Cancelled.ended
+
+
+def test_a_failed_tick_that_others_followed_is_cancelled_as_well(engine: TaskEngine, world: World) -> None:
+    """The status is another run's by then, and is not touched."""
+
+    def fails() -> None:
+        raise ValueError("no")
+
+    failed = engine.execute_task("s", TASK, fails, {"scheduled_for": TICK}).run_id
+
+    def task() -> list[int]:
+        assert TaskEngine().cancel_run(TASK, failed, **WHO) is Cancelled.cancelled
+        return [1]
+
+    assert engine.execute_task("s", TASK, task).status == "completed"
+    again = TaskEngine().execute_task("s", TASK, lambda: [2], {"scheduled_for": TICK})
+    assert (again.status, TaskEngine().get_task_data(TASK)) == ("duplicate", [1])
+
+
+def test_what_is_no_run_is_not_cancelled(engine: TaskEngine, world: World) -> None:
+    """The history has records of other things: a skip, a change."""
+    engine.suspend_task(TASK, **WHO)
+    engine.execute_task("s", TASK, lambda: [1], {"scheduled_for": TICK})
+    records = world.history()
+    assert {one["state"] for one in records.values()} == {"suspended", "skipped"}
+    for record in records:
+        assert engine.cancel_run(TASK, record, **WHO) is Cancelled.unknown
+    assert world.history() == records
+
+
+def test_a_cancel_that_is_met_with_the_end_alone_is_told(engine: TaskEngine, world: World) -> None:
+    """The task failed by itself, and never looked: who wanted the end is told, and its error beside."""
+
+    def task(run: TaskRun) -> None:
+        cancels(run)
+        raise ValueError("no")
+
+    outcome = engine.execute_task("s", TASK, task, {"scheduled_for": TICK})
+    said = f"RunCancelled: {SAID} (ValueError: no)"
+    assert (outcome.status, outcome.error, world.status()["error"]) == ("cancelled", said, said)
+    assert "ValueError" in world.history()[outcome.run_id]["error"]["message"]
+
+
+def test_what_was_uploaded_before_the_cancel_is_removed(engine: TaskEngine, world: World) -> None:
+    """Nothing can point to it any more: a late publication is refused."""
+    engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
+    before = world.objects()
+
+    def task(run: TaskRun) -> list[int]:
+        cancels(run)
+        return [2]
+
+    assert engine.execute_task("s", TASK, task, {"save_in": "storage"}).status == "cancelled"
+    assert world.objects() == before
+
+
+def test_a_dead_run_that_was_cancelled_is_told_so_by_who_takes_over(engine: TaskEngine, world: World) -> None:
+    """The next tick closes it, before the watchdog comes."""
+
+    def task(run: TaskRun) -> None:
+        cancels(run)
+        dead = {"run.lease_until": datetime.now(UTC) - timedelta(minutes=1)}
+        world.database.document(f"nx-tasks/{TASK.value}").update(dead)
+        assert TaskEngine().execute_task("s", TASK, lambda: [2]).status == "completed"
+
+    died = engine.execute_task("s", TASK, task)
+    assert died.status == "superseded"
+    error = world.history()[died.run_id]["error"]
+    assert (error["type"], error["message"].startswith(f"{SAID} (its lease expired")) == (
+        "RunCancelled",
+        True,
+    )
+
+
 def test_a_run_that_ended_is_not_cancelled(engine: TaskEngine, world: World) -> None:
     """Whoever tries is told so, and nothing is written: what was published stays."""
     outcome = engine.execute_task("s", TASK, lambda: [1])

@@ -59,6 +59,10 @@ SMALL: dict[str, Configuration] = {
         (delivery("a", "t1"), delivery("a", "t2"), canceller("a")),
         Bounds(1, 0, 1),
     ),
+    "a failed tick is cancelled": (
+        (delivery("a", "t1", may=("fail",)), delivery("a", "t2"), canceller("a")),
+        Bounds(0, 1),
+    ),
     "a warm instance, cancelled": (
         (instance(("a", "t1"), ("b", "t2")), canceller("a"), canceller("b")),
         Bounds(0, 1),
@@ -144,6 +148,10 @@ LARGE: dict[str, Configuration] = {
     "a cancelled run, watched": (
         (delivery("a", "t1", "storage", CANCELLED), delivery("a", "t2"), canceller("a"), watchdog()),
         Bounds(1),
+    ),
+    "a failed tick is cancelled, beside another": (
+        (delivery("a", "t1", may=END), delivery("a", "t2"), delivery("b", "t3"), canceller("a")),
+        Bounds(1, 0, 1),
     ),
     "cancelled and suspended": (
         (delivery("a", "t1", may=CANCELLED), delivery("b", "t2"), canceller("a"), operator("suspend")),

@@ -123,13 +123,14 @@ def check_answer(answer: Answer, script: Script, documents: Documents, known: Fa
 def check_cancel_told(told: CancelTold, documents: Documents) -> None:
     """Whoever is told that a run will end can rely on that: it is written where nobody begins it anew."""
     run = run_document(documents.get(f"{HISTORY}{told.run_id}"))
-    if told.became is Cancelled.cancelling and run is not None and run.cancel is None:
+    if told.became in {Cancelled.cancelling, Cancelled.cancelled} and run is not None and run.cancel is None:
         raise Violation(f"a person was told that {told.run_id} will end, and nothing says so")
 
 
 def _check_cancel(before: Documents, after: Documents, script: Script) -> None:
     old, new = task_document(before.get(STATUS)), task_document(after.get(STATUS))
-    hit = {new.run_id} if new.cancel is not None and old.cancel is None else set()
+    at_work = new.cancel is not None and old.cancel is None
+    hit = {new.run_id} if at_work else set()
     for key, stored in after.stored:
         was, run = run_document(before.get(key)), run_document(stored)
         run_id = key.removeprefix(HISTORY)
@@ -140,7 +141,9 @@ def _check_cancel(before: Documents, after: Documents, script: Script) -> None:
                 raise Violation(f"{run_id} was published although a person was told that it will end")
         elif run is not None and run.cancel is not None:
             hit.add(run_id)
-    if hit and (hit, old.state) != ({script.name.removeprefix("cancel ")}, "running"):
+            if not at_work and (was is None or was.state != "failed"):
+                raise Violation(f"{script.name} hit {run_id}, which had not failed, and not its status")
+    if (hit and hit != {script.name.removeprefix("cancel ")}) or (at_work and old.state != "running"):
         raise Violation(f"{script.name} cancelled {hit}, which is not the run that it names")
     if new.cancel is not None and old.token != new.token:
         raise Violation(f"a cancel hits {new.run_id}, which nobody cancelled")

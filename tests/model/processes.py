@@ -114,12 +114,15 @@ def _work(protocol: RunProtocol, save_in: str, may: tuple[str, ...]) -> Steps:
     try:
         return (yield from _publish(protocol, save_in))
     except RunCancelled:
-        return (yield from _fail(protocol))
+        ended = yield from _fail(protocol)
+        if ended == "cancelled" and save_in == "storage":
+            yield Remove(run_object(TASK, protocol.identity.run_id, protocol.identity.token))
+        return ended
 
 
 def _fail(protocol: RunProtocol) -> Steps:
+    stands = yield from protocol.fail(Failure("E", "failed"), seconds=0, until=1)
     ended = "failed" if protocol.cancel is None else "cancelled"
-    stands = yield from protocol.fail(Failure("E", ended), seconds=0, until=1)
     return ended if stands is Standing.done else "superseded"
 
 

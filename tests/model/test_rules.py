@@ -338,6 +338,12 @@ def cancelling_whatever_is_at_work(patch: Patch) -> None:
     patch.setattr(writes, "cancel", unconditional)
 
 
+def cancelling_whatever_has_failed(patch: Patch) -> None:
+    """A cancel of a failed run is written whatever its history says by then."""
+    cancel = writes.cancel_failed
+    patch.setattr(writes, "cancel_failed", lambda *what, **how: cancel(*what[:3], None, **how))
+
+
 def cancelling_in_the_status_alone(patch: Patch) -> None:
     """The run's own history does not say that it was cancelled."""
     cancel = writes.cancel
@@ -410,6 +416,18 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
     (CANCEL, publishing_what_is_cancelled, "a run is cancelled", "a was published although"),
     (CANCEL, beginning_anew_what_is_cancelled, "a cancelled tick is delivered again", "a was begun anew"),
     (CANCEL, cancelling_whatever_is_at_work, "a warm instance, cancelled", "not the run that it names"),
+    (
+        CANCEL,
+        beginning_anew_what_is_cancelled,
+        "a failed tick is cancelled",
+        "a was begun",
+    ),
+    (
+        CANCEL,
+        cancelling_whatever_has_failed,
+        "a failed tick is cancelled",
+        "had not failed",
+    ),
     (CANCEL, cancelling_in_the_status_alone, "a run is cancelled", "and nothing says so"),
     (
         FOLLOWS,
