@@ -37,9 +37,9 @@ def publish_large(size: int, task: TaskName = LARGE) -> Published:
     result = _published(task, charge_locations(size), "storage")
     if result.payload is None or result.path is None:
         raise RuntimeError("the result is not in Storage")
-    head, blocks, tail = result.payload.gzip_around(b"", b"") or (b"", b"", b"")
+    stored = b"".join(result.payload.gzip_around(b"", b"") or ())
     answer = b"".join(result.payload.around(b'{"result":', b"}"))
-    return Published(result.payload.size, len(head) + len(blocks) + len(tail), result.path, answer)
+    return Published(result.payload.size, len(stored), result.path, answer)
 
 
 def publish_tiny() -> None:

@@ -80,7 +80,7 @@ def _takes_gzip(accept_encoding: str) -> bool:
 def put_into(response: Response, body: Body) -> None:
     """Put a body in the place of the one that a JSON response has."""
     size = sum(map(len, body.pieces))
-    # Small pieces are sent faster as one; large ones are not copied.
+    # Small pieces are sent faster as one; large ones are not copied, nor is one that is whole.
     sent: Any = [b"".join(body.pieces)] if size < MAX_JOINED_BYTES else body.pieces
     response.response = sent
     response.headers["Content-Length"] = str(size)

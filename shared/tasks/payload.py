@@ -22,8 +22,11 @@ MAX_RESULT_BYTES = 1 << 30
 #: Bytes of JSON below which compressing saves no packet.
 MIN_COMPRESSED = 1_000
 _TOO_MUCH = f"a stored result has more than {MAX_RESULT_BYTES} bytes: read it with iter_task_data"
-#: Answers' surroundings whose checksums are remembered.
-_FRAMES = 8
+#: Answers of a result, each with its own surroundings, that are remembered.
+_ANSWERS = 4
+#: Compressed bytes up to which such an answer is kept whole: to join its pieces for each request, or to
+#: send each by itself, takes longer than all else that a warm answer is made of.
+_WHOLE_BYTES = 256 * 1024
 
 
 class Payload:
@@ -38,7 +41,7 @@ class Payload:
         self._plain = plain
         self._blocks = blocks
         self._lock = threading.Lock()
-        self._frames: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = {}
+        self._answers: dict[tuple[bytes, bytes], tuple[bytes, ...]] = {}
         #: Called when another form of it has been made, and it takes more memory than before.
         self.grew: Callable[[], None] | None = None
         #: Bytes of the JSON.
@@ -82,7 +85,8 @@ class Payload:
     def held(self) -> int:
         """Bytes of memory that it takes now."""
         blocks = self._blocks
-        return len(self._plain or b"") + (0 if blocks is None else len(blocks.blocks))
+        answers = sum(len(pieces[0]) for pieces in list(self._answers.values()))  # all of one that is whole
+        return len(self._plain or b"") + (0 if blocks is None else len(blocks.blocks)) + answers
 
     @property
     def json(self) -> bytes:
@@ -107,12 +111,22 @@ class Payload:
         if self.size < MIN_COMPRESSED:
             return None
         blocks = self._compressed()
-        frame = self._frames.get((head, tail))
-        if frame is None:
-            if len(self._frames) >= _FRAMES:
-                self._frames.clear()
-            frame = self._frames[head, tail] = blocks.around(head, tail)
-        return frame[0], blocks.blocks, frame[1]
+        pieces = self._answers.get((head, tail))
+        if pieces is None:
+            with self._lock:
+                pieces = self._answers.get((head, tail)) or self._made(blocks, head, tail)
+            self._tell_growth()
+        return pieces
+
+    def _made(self, blocks: Blocks, head: bytes, tail: bytes) -> tuple[bytes, ...]:
+        before, after = blocks.around(head, tail)
+        pieces: tuple[bytes, ...] = before, blocks.blocks, after
+        if len(blocks.blocks) <= _WHOLE_BYTES:
+            pieces = (b"".join(pieces),)
+        if len(self._answers) >= _ANSWERS:
+            self._answers.clear()
+        self._answers[head, tail] = pieces
+        return pieces
 
     def _compressed(self) -> Blocks:
         if self._blocks is None:

@@ -1,6 +1,7 @@
 """A result's bytes as an instance keeps them: made once, in each form that is asked for."""
 
 import gzip
+import random
 import threading
 import zlib
 from typing import Any
@@ -30,14 +31,28 @@ def test_whoever_stored_it_every_form_is_the_same_result(stored: bytes) -> None:
     assert gzip.decompress(b"".join(compressed)) == b"<" + PLAIN + b">"
 
 
+def test_a_small_answer_is_made_once_and_weighed() -> None:
+    """The same bytes are sent to everybody, and count; a large result is in memory once all the same."""
+    grown: list[int] = []
+    small = Payload.of_stored(STORED)
+    small.grew = lambda: grown.append(small.held)
+    held = small.held
+    (answer,) = small.gzip_around(b"<", b">") or ()
+    assert small.gzip_around(b"<", b">") == (answer,)
+    assert (small.gzip_around(b"<", b">") or ())[0] is answer
+    assert grown == [small.held] == [held + len(answer)]
+    large = Payload(random.Random(1).randbytes(payload._WHOLE_BYTES * 2))
+    held = len(large.json) + len((large.gzip_around(b"<", b">") or ())[1])
+    assert held <= large.held < held + 100
+
+
 def test_what_is_stored_compressed_is_served_so_without_being_decompressed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nobody who takes gzip waits for JSON that nobody asked for."""
     payload = Payload.of_stored(STORED)
-    held = payload.held
     assert payload.gzip_around(b"", b"") is not None
-    assert payload.held == held < len(PLAIN)
+    assert payload.held < len(PLAIN)
     with monkeypatch.context() as patch:
         patch.setattr(gzipped, "decompress", lambda _: pytest.fail("decompressed"))
         payload.gzip_around(b"<", b">")
@@ -54,7 +69,7 @@ def test_each_form_is_made_once_and_shared_by_all() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({id(form[1]) for form in forms}) == 1
+    assert len({id(form[0]) for form in forms}) == 1
     unpacked = Payload.of_stored(STORED)
     assert unpacked.json is unpacked.json
 
@@ -67,11 +82,11 @@ def test_a_small_result_is_not_compressed() -> None:
 
 def test_any_number_of_surroundings_takes_bounded_memory() -> None:
     """A version in the surroundings differs with each run: the old ones are forgotten."""
-    payload = Payload(PLAIN)
+    result = Payload(PLAIN)
     for number in range(100):
-        made = payload.gzip_around(b"%d" % number, b"")
+        made = result.gzip_around(b"%d" % number, b"")
         assert gzip.decompress(b"".join(made or ())) == b"%d" % number + PLAIN
-    assert len(payload._frames) <= 8
+    assert len(result._answers) <= payload._ANSWERS
 
 
 @pytest.mark.parametrize(
