@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from shared.tasks import spec_of
-from shared.tasks.desk import Position, next_tick, problem_of, view_tasks
+from shared.tasks.desk import Position, next_tick, view_tasks
 
 if TYPE_CHECKING:
     from functions.callers import Caller
@@ -32,12 +32,12 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
     """
     spec, document = spec_of(task.name), task.document
     readable = caller.may_read(task.name)
-    due = None if document.is_suspended else next_tick(spec, now)
+    fires = not document.is_suspended and task.problem is None  # as far as anybody has looked
     return {
         "name": task.name.value,
         "schedule": spec.schedule,
         "time_zone": spec.time_zone,
-        "next_run": time_text(due),
+        "next_run": time_text(next_tick(spec, now)) if fires else None,
         "deadline_seconds": spec.deadline_seconds,
         "save_in": spec.save_in or "db",
         "max_age_seconds": spec.max_age_seconds,
@@ -51,7 +51,7 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "run": _run_at_work(task),
         "suspended": _said(task.suspended),
         "result": _last_good(task, readable=readable),
-        "problem": _problem(task),
+        "problem": task.problem,
     }
 
 
@@ -129,11 +129,6 @@ def is_record_id(text: str) -> bool:
     reserved = text.startswith("__") and text.endswith("__")  # Firestore's own
     fits = 0 < len(text) <= 200 and text.isprintable() and "/" not in text
     return fits and not reserved and text.strip(".") != ""
-
-
-def _problem(task: TaskView) -> str | None:
-    job = task.problem
-    return None if job is None else problem_of(found_job=job.get("found"), wanted=job.get("wanted"))
 
 
 def _run_at_work(task: TaskView) -> dict[str, Any] | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.tasks import _engine, resume_task, suspend_task, viewing
-from shared.tasks.job_keeping import problem_of
 from shared.tasks.steering import Cancelled, Requested
 from shared.tasks.ticks import next_tick
 from shared.tasks.viewing import HistoryPage, Newest, Position
@@ -29,7 +28,6 @@ __all__ = [
     "TaskView",
     "cancel_run",
     "next_tick",
-    "problem_of",
     "request_run",
     "resume_task",
     "suspend_task",

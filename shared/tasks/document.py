@@ -82,6 +82,46 @@ class ResultPointer(Struct, frozen=True):
         return {name: value for name, value in named.items() if value is not None}
 
 
+class JobNote(Struct, frozen=True):
+    """What `run.job` says of the task's job in Cloud Scheduler, while there is something to say.
+
+    Attributes:
+        wanted: what it is to become: somebody is making it so, or died at it.
+        at: when whoever wants that began, UTC.
+        shared: whether others were at it too, whose calls may still arrive.
+        done: whether it was made so; the note stays until no other call can arrive.
+        found: what it was when nobody here made it so, or when it could not be changed.
+    """
+
+    wanted: str | None = None
+    at: datetime | None = None
+    shared: bool = False
+    done: bool = False
+    found: str | None = None
+
+    @classmethod
+    def parse(cls, value: object) -> JobNote | None:
+        """Return the note that `run.job` holds, None where there is none."""
+        if not isinstance(value, dict):
+            return None
+        return cls(
+            wanted=_text(value.get("wanted")),
+            at=_moment(value.get("at")),
+            shared=value.get("shared") is True,
+            done=value.get("done") is True,
+            found=_text(value.get("found")),
+        )
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the fields as they are written, without those that say nothing."""
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name))}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the job is to become something, and nobody said yet that it is."""
+        return self.wanted is not None and not self.done
+
+
 class TaskDocument(Struct, frozen=True):
     """The status document S, without its result.
 
@@ -96,8 +136,7 @@ class TaskDocument(Struct, frozen=True):
         lease_until: until when the run at work may not be taken over.
         suspended: who suspended the task, when and why, while it is suspended.
         cancel: who wants the run to end, when and why; until the next run begins.
-        job: what of Cloud Scheduler's job is not as it should be: `wanted`, until it is made so, or
-            `found`, which nobody here made so.
+        job: what is noted of Cloud Scheduler's job.
         result: describes `data`; None where the original wrote it, or where there is none.
     """
 
@@ -113,7 +152,7 @@ class TaskDocument(Struct, frozen=True):
     lease_until: datetime | None = None
     suspended: Mapping[str, Any] | None = None
     cancel: Mapping[str, Any] | None = None
-    job: Mapping[str, Any] | None = None
+    job: JobNote | None = None
     result: ResultPointer | None = None
     created: datetime | None = None
 
@@ -124,7 +163,7 @@ class TaskDocument(Struct, frozen=True):
         """Return the document that these decoded fields are."""
         run = values.get("run")
         run = run if isinstance(run, dict) else {}
-        suspended, cancel, job = run.get("suspended"), run.get("cancel"), run.get("job")
+        suspended, cancel = run.get("suspended"), run.get("cancel")
         return cls(
             update_time=update_time,
             status=_text(values.get("status")),
@@ -138,7 +177,7 @@ class TaskDocument(Struct, frozen=True):
             lease_until=_moment(run.get("lease_until")),
             suspended=suspended if isinstance(suspended, dict) else None,
             cancel=cancel if isinstance(cancel, dict) else None,
-            job=job if isinstance(job, dict) else None,
+            job=JobNote.parse(run.get("job")),
             result=ResultPointer.parse(run.get("result")),
             created=created,
         )

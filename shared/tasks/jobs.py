@@ -5,6 +5,8 @@ Over REST, as its API has it. Jobs are made and deleted by deployments alone.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,19 @@ class JobState(StrEnum):
     paused = "PAUSED"
 
 
+@dataclass(frozen=True, slots=True)
+class JobSeen:
+    """A job as it is.
+
+    Attributes:
+        state: as Cloud Scheduler says it.
+        changed: when somebody changed it last, UTC; None where that is not known.
+    """
+
+    state: str
+    changed: datetime | None = None
+
+
 _VERBS = {JobState.enabled: "resume", JobState.paused: "pause"}
 
 
@@ -47,7 +62,11 @@ class Jobs:
         self._call_seconds = call_seconds
 
     def state(self, task: TaskName, *, seconds: float | None = None) -> str:
-        """Return the state of a task's job.
+        """Return the state of a task's job; arguments and errors as `look`."""
+        return self.look(task, seconds=seconds).state
+
+    def look(self, task: TaskName, *, seconds: float | None = None) -> JobSeen:
+        """Return a task's job as it is.
 
         Args:
             task: the task.
@@ -58,10 +77,10 @@ class Jobs:
             SchedulerUnavailable: Cloud Scheduler did not say.
         """
         _, answer = self._call("GET", task, "", seconds)
-        return str(answer.get("state"))
+        return JobSeen(str(answer.get("state")), _moment(answer.get("userUpdateTime")))
 
     def set_state(self, task: TaskName, wanted: JobState, *, seconds: float | None = None) -> None:
-        """Pause or resume a task's job; one that is as wanted stays so. Arguments and errors as `state`."""
+        """Pause or resume a task's job; one that is as wanted stays so. Arguments and errors as `look`."""
         if self.state(task, seconds=seconds) == wanted:
             return
         status, _ = self._call("POST", task, f":{_VERBS[wanted]}", seconds)
@@ -70,7 +89,7 @@ class Jobs:
             raise SchedulerUnavailable(f"the job of {task.value} is {now}, and can't become {wanted.value}")
 
     def run(self, task: TaskName, *, seconds: float | None = None) -> None:
-        """Have a task's job run now; arguments and errors as `state`."""
+        """Have a task's job run now; arguments and errors as `look`."""
         status, answer = self._call("POST", task, ":run", seconds)
         if status == 400:
             raise SchedulerUnavailable(f"the job of {task.value} was not run: {answer}")
@@ -98,3 +117,11 @@ class Jobs:
 def job_name(task: TaskName) -> str:
     """Return the name of a task's job: firebase-tools names it after the function and its region."""
     return f"firebase-schedule-{task.value}-{settings.REGION}"
+
+
+def _moment(said: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(said))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

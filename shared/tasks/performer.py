@@ -132,7 +132,7 @@ class Performer:
         seconds = self._bound(request)
         match request:
             case ReadJob():
-                return jobs.state(self._task, seconds=seconds)
+                return jobs.look(self._task, seconds=seconds)
             case SetJob(wanted):
                 return jobs.set_state(self._task, wanted, seconds=seconds)
             case RunJob():

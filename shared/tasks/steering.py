@@ -22,7 +22,7 @@ from shared.tasks.errors import (
     WriteRefused,
     WriteUnknown,
 )
-from shared.tasks.job_keeping import have_job_follow
+from shared.tasks.job_keeping import have_job_agree, have_job_follow, wish
 from shared.tasks.jobs import JobState
 from shared.tasks.names import TaskStatus
 from shared.tasks.protocol import CLOCK_SKEW
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.tasks.clock import Clock
-    from shared.tasks.document import TaskDocument
+    from shared.tasks.document import JobNote, TaskDocument
     from shared.tasks.names import TaskName
     from shared.tasks.specs import TaskSpec
 
@@ -70,7 +70,7 @@ def suspend(
         reason: why.
         now: UTC.
         has_job: whether Cloud Scheduler starts the task: its job is made to follow, also where
-            the document was as wanted already and a change before was left half done.
+            the document was as wanted already; who changed the job alone is recorded as well.
 
     Returns:
         Whether it is this that suspended it; False where it was suspended already.
@@ -81,17 +81,22 @@ def suspend(
         SchedulerUnavailable: the document is as wanted, and its job is not for all that is known.
     """
     _check(by, reason)
-    wanted = JobState.paused if has_job else None
+    mine: JobNote | None = None
 
     def write(task: TaskDocument) -> list[Any]:
-        return writes.suspend(documents, name, task, by=by, reason=reason, now=now, wanted=wanted)
+        nonlocal mine
+        mine = wish(task, JobState.paused, now=now) if has_job else None
+        return writes.suspend(documents, name, task, by=by, reason=reason, now=now, job=mine)
 
     def is_this(task: TaskDocument) -> bool:
         return task.suspended is not None and _is_by(task.suspended, by, now)
 
     changed = yield from _change(name, write, is_this, suspended=True)
-    if has_job:
-        yield from have_job_follow(documents, name)
+    if changed and has_job:
+        yield from have_job_follow(documents, name, now=now, mine=mine)
+    elif has_job:
+        record = writes.change(documents, name, "suspended", by=by, reason=reason, now=now)
+        yield from have_job_agree(documents, name, record, now=now)
     return changed
 
 
@@ -104,14 +109,19 @@ def resume(
         Whether it was suspended.
     """
     _check(by, reason)
-    wanted = JobState.enabled if has_job else None
+    mine: JobNote | None = None
 
     def write(task: TaskDocument) -> list[Any]:
-        return writes.resume(documents, name, task, by=by, reason=reason, now=now, wanted=wanted)
+        nonlocal mine
+        mine = wish(task, JobState.enabled, now=now) if has_job else None
+        return writes.resume(documents, name, task, by=by, reason=reason, now=now, job=mine)
 
     changed = yield from _change(name, write, lambda _: True, suspended=False)
-    if has_job:
-        yield from have_job_follow(documents, name)
+    if changed and has_job:
+        yield from have_job_follow(documents, name, now=now, mine=mine)
+    elif has_job:
+        record = writes.change(documents, name, "resumed", by=by, reason=reason, now=now)
+        yield from have_job_agree(documents, name, record, now=now)
     return changed
 
 

@@ -114,7 +114,7 @@ class ReadNextResult(Struct, frozen=True):
 
 
 class ReadJob(Struct, frozen=True):
-    """Ask Cloud Scheduler for the state of the task's job; answered with it."""
+    """Ask Cloud Scheduler for the task's job; answered with a `JobSeen`."""
 
 
 class SetJob(Struct, frozen=True):

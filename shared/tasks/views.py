@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shared.tasks.document import SAVED_BY_CONTRACT, ResultPointer, TaskDocument
+from shared.tasks.job_keeping import problem_of
 from shared.tasks.names import SUSPENDED_SPELLINGS, TaskName, TaskStatus
 
 if TYPE_CHECKING:
@@ -156,9 +157,9 @@ class TaskView:
         return Said.parse(self.document.cancel)
 
     @property
-    def problem(self) -> Mapping[str, Any] | None:
-        """What of Cloud Scheduler's job is not as it should be, as the document has it."""
-        return self.document.job
+    def problem(self) -> str | None:
+        """What of Cloud Scheduler's job is not as it should be, in words; None where nothing is known."""
+        return problem_of(self.document.job)
 
     @property
     def is_at_work(self) -> bool:

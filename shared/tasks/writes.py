@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from shared.tasks.decisions import Skip, Take
-    from shared.tasks.jobs import JobState
+    from shared.tasks.document import JobNote
 
 WritePb = _write.Write.pb()
 
@@ -125,6 +125,8 @@ def start(
         "state": TaskStatus.running.value,
         "lease_until": lease_until,
     }
+    if task.job is not None and not keep_last_result:
+        head["job"] = task.job.to_fields()  # no part of the last result: somebody is still at it
     if take.adopts and keep_last_result:
         adopted = ResultPointer(version=original_version(task), saved_in=SAVED_BY_CONTRACT)
         head["result"] = adopted.to_fields()
@@ -290,7 +292,7 @@ def suspend(
     by: str,
     reason: str,
     now: datetime,
-    wanted: JobState | None = None,
+    job: JobNote | None = None,
 ) -> list[Any]:
     """Suspend a task, on the version read; a run at work finishes all the same.
 
@@ -301,11 +303,11 @@ def suspend(
         by: who suspends it.
         reason: why.
         now: UTC.
-        wanted: of its job, until that is so; None where it has none.
+        job: what is noted of its job until that is so; None where it has none.
     """
     run: dict[str, Any] = {"suspended": {"by": by, "reason": reason, "at": now}}
-    if wanted is not None:
-        run["job"] = {"wanted": wanted.value, "at": now}
+    if job is not None:
+        run["job"] = job.to_fields()
     if task.run_id is None and task.status is not None and not task.is_suspended:
         run["state"] = task.status  # the original's document: resume gives it back
     status = {"status": TaskStatus.suspended.value, "timestamp": now, "run": run}
@@ -325,9 +327,9 @@ def resume(
     by: str,
     reason: str,
     now: datetime,
-    wanted: JobState | None = None,
+    job: JobNote | None = None,
 ) -> list[Any]:
-    """Resume a task, on the version read: its status is that of its last run again.
+    """Resume a task, on the version read: its status is that of its last run again, none where there is none.
 
     Args:
         documents: the database's root.
@@ -336,16 +338,18 @@ def resume(
         by: who resumes it.
         reason: why.
         now: UTC.
-        wanted: of its job, until that is so; None where it has none.
+        job: what is noted of its job until that is so; None where it has none.
     """
-    state = task.state or (TaskStatus.completed if task.completed else TaskStatus.failed).value
+    state = task.state
+    if state is None and (task.completed or task.started):
+        state = (TaskStatus.completed if task.completed else TaskStatus.failed).value
     mask = ["status", "timestamp", "run.suspended"]
     if task.run_id is None:
         mask.append("run.state")  # the original's document has no such field
-    status: dict[str, Any] = {"status": state, "timestamp": now}
-    if wanted is not None:
+    status: dict[str, Any] = {"timestamp": now} if state is None else {"status": state, "timestamp": now}
+    if job is not None:
         mask.append("run.job")
-        status["run"] = {"job": {"wanted": wanted.value, "at": now}}
+        status["run"] = {"job": job.to_fields()}
     return [
         _write_to(status_name(documents, name), status, mask=mask, on=task.update_time),
         change(documents, name, "resumed", by=by, reason=reason, now=now),
@@ -361,15 +365,13 @@ def incident(
     return [_write_to(history_name(documents, name, incident_id), record, create=True)]
 
 
-def job_is_as_wanted(documents: str, name: TaskName, task: TaskDocument) -> list[Any]:
-    """Say no more that the job is to become something, on the version that it was read from."""
-    return [_write_to(status_name(documents, name), {}, mask=["run.job"], on=task.update_time)]
-
-
-def job_found(documents: str, name: TaskName, task: TaskDocument, *, found: str, now: datetime) -> list[Any]:
-    """Say that the job is something that nobody here made it, on the version read."""
-    head = {"run": {"job": {"found": found, "at": now}}}
-    return [_write_to(status_name(documents, name), head, mask=["run.job"], on=task.update_time)]
+def note_job(
+    documents: str, name: TaskName, task: TaskDocument, note: JobNote | None, *records: Any
+) -> list[Any]:
+    """Note something of the job, on the version read, or nothing any more; and what the history is to have."""
+    head = {} if note is None else {"run": {"job": note.to_fields()}}
+    named, create = status_name(documents, name), not task.exists
+    return [_write_to(named, head, mask=["run.job"], on=task.update_time, create=create), *records]
 
 
 def request(documents: str, name: TaskName, *, by: str, reason: str, now: datetime) -> list[Any]:

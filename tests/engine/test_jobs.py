@@ -9,6 +9,8 @@ import requests
 from shared import firebase
 from shared.firebase import SchedulerWire
 from shared.tasks import JobMissing, SchedulerUnavailable, TaskEngine, TaskSpec
+from shared.tasks.document import JobNote
+from shared.tasks.job_keeping import problem_of
 from shared.tasks.jobs import Jobs, JobState
 from shared.tasks.steering import resume, suspend
 from shared.tasks.steps import perform
@@ -73,7 +75,7 @@ def test_what_cloud_scheduler_did_not_hear_is_told_and_done_later(
         assert ("suspended" in world.status()["run"]) == (how is suspend)
         assert (said(world)["wanted"], jobs.state(TASK) == wanted) == (wanted, False)
         repair()
-        assert (jobs.state(TASK), said(world)) == (wanted, None)
+        assert (jobs.state(TASK), problem_of(JobNote.parse(said(world)))) == (wanted, None)
     assert watched(engine, capsys, SPEC) == ""
 
 
@@ -120,6 +122,18 @@ def test_a_task_that_was_suspended_in_the_document_alone_keeps_its_job(
         assert "job" not in watched(engine, capsys, SPEC)
         assert jobs.state(TASK) == JobState.enabled
         assert "job" not in world.status().get("run", {})
+
+
+def test_a_wish_outlives_a_start_that_keeps_nothing(engine: TaskEngine, world: World, jobs: Jobs) -> None:
+    """The start overwrites the document whole, and the job is still to become what somebody wished."""
+    engine.execute_task("s", TASK, lambda: [1])
+    change(engine, suspend)
+    with pytest.raises(SchedulerUnavailable):
+        change(TaskEngine(jobs=Jobs(nowhere)), resume)
+    wished = said(world)
+    assert wished["wanted"] == "ENABLED"
+    engine.execute_task("s", TASK, lambda: [2], {"keep_last_result": False})
+    assert said(world) == wished
 
 
 def test_a_job_that_is_missing_is_told(world: World, jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:

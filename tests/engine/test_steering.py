@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from shared.tasks import InvalidOptions, TaskEngine
+from shared.tasks.viewing import view_tasks
 from tests.engine.world import TASK, World
 
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
@@ -56,6 +57,18 @@ def test_a_document_of_the_originals_is_given_back_as_it_was(
     assert after.pop("run") == {}
     after.pop("timestamp")
     assert after == before
+
+
+def test_a_task_that_never_ran_says_nothing_of_a_run_once_it_is_resumed(
+    engine: TaskEngine, world: World
+) -> None:
+    """It has neither failed nor completed."""
+    engine.suspend_task(TASK, **WHO)
+    engine.resume_task(TASK, **WHO)
+    assert "status" not in world.status()
+    (task,) = engine.look(view_tasks((TASK,)))
+    assert (task.status, task.state, task.suspended) == (None, None, None)
+    assert engine.execute_task("s", TASK, lambda: [1]).status == "completed"
 
 
 def test_a_task_that_the_original_suspended_can_be_resumed(engine: TaskEngine, world: World) -> None:

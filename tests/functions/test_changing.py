@@ -94,12 +94,14 @@ def test_a_half_done_change_is_told_and_the_next_call_repairs_it(
 
 
 def test_a_job_that_was_paused_by_hand_is_made_to_fire_by_resuming(ask: Any, job: str) -> None:
-    """Nothing has to be suspended for that."""
+    """Nothing has to be suspended for that; who did it, and why, is recorded, and once."""
     ask("suspend_task")
     ask("resume_task")
     http(f"{job}:pause", method="POST", body={})
-    told = ask("resume_task")
-    assert (told["changed"], state(job)) == (False, "ENABLED")
+    for _ in range(2):
+        told = ask("resume_task", reason="it may fire")
+        assert (told["changed"], told["task"]["problem"], state(job)) == (False, None, "ENABLED")
+    assert [record["reason"] for record in records("resumed")] == [WHY["reason"], "it may fire"]
 
 
 # Running

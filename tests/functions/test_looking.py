@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from emulators.environment import Addresses
+from shared import firebase
 from shared.tasks import TaskName, TaskRun, execute_task, resume_task, suspend_task
 from tests.engine.world import in_thread
 from tests.functions.callable_protocol import PRIVATE, call, refused
@@ -64,6 +65,19 @@ def test_a_task_is_told_as_it_stands(ask: Any) -> None:
     assert told["next_run"] is None
     expected = {"run_id": run_id, "saved_in": "db", "size_bytes": 5, "count": 2, "summary": {"sum": 3}}
     assert told["result"].items() >= expected.items()
+
+
+def test_a_task_whose_job_fires_none_has_no_next_run(ask: Any) -> None:
+    """As far as the watchdog, or a change, has found out; nobody suspended it."""
+    execute_task("test", TASK, lambda: [1])
+    status = firebase.firestore_client().document(f"nx-tasks/{TASK.value}")
+    for note in ({"found": "PAUSED"}, {"found": "MISSING"}, {"wanted": "ENABLED", "at": datetime.now(UTC)}):
+        status.update({"run.job": note})
+        told = ask("list_tasks", {})["tasks"][0]
+        assert (told["next_run"], told["suspended"], bool(told["problem"])) == (None, None, True)
+    status.update({"run.job": {"wanted": "ENABLED", "at": datetime.now(UTC), "shared": True, "done": True}})
+    told = ask("list_tasks", {})["tasks"][0]
+    assert (bool(told["next_run"]), told["problem"]) == (True, None)
 
 
 def test_a_viewer_sees_how_a_task_does_and_not_what_it_says(ask: Any) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from shared.tasks.jobs import JobState
+from shared.tasks.jobs import JobSeen, JobState
 from shared.tasks.steps import Commit, Read, ReadJob, SetJob
 from tests.model.invariants import (
     HISTORY,
@@ -157,12 +157,7 @@ class Model:
             yield "time passes", state._replace(step=state.step + 1)
         if state.removals:
             yield from self._removals(state)
-        for number, place in enumerate(state.in_flight):
-            documents = self._commit(state, place)
-            if documents is not None:
-                left = state.in_flight[:number] + state.in_flight[number + 1 :]
-                arrived = state._replace(documents=documents, in_flight=left)
-                yield f"{place.script.name}: its lost commit arrives", arrived
+        yield from self._arrivals(state)
         for index, place in enumerate(state.at):
             if place is None:
                 if all(state.at[self._names[name]] == OVER for name in self.scripts[index].after):
@@ -172,6 +167,17 @@ class Model:
                 yield self._other_half(state, index, place)
             elif place is not OVER:
                 yield from self._moves(state, index, place)
+
+    def _arrivals(self, state: State) -> Iterator[tuple[str, State]]:
+        for number, place in enumerate(state.in_flight):
+            left = state._replace(in_flight=state.in_flight[:number] + state.in_flight[number + 1 :])
+            if isinstance(place.request, SetJob):
+                called = left._replace(job=place.request.wanted)
+                yield f"{place.script.name}: its lost call to Cloud Scheduler arrives", called
+                continue
+            documents = self._commit(state, place)
+            if documents is not None:
+                yield f"{place.script.name}: its lost commit arrives", left._replace(documents=documents)
 
     @staticmethod
     def _removals(state: State) -> Iterator[tuple[str, State]]:
@@ -186,8 +192,8 @@ class Model:
         if state.deaths and kind != "reader":
             died = self._put(state._replace(deaths=state.deaths - 1), index, OVER)
             yield f"{name} dies", died
-            if sends:
-                yield f"{name} dies, its commit sent", self._flying(died, place)
+            if sends or isinstance(place.request, SetJob):
+                yield f"{name} dies, its {type(place.request).__name__} sent", self._flying(died, place)
         if state.faults and sends:
             faulty = self._flying(state._replace(faults=state.faults - 1), place)
             yield f"{name}'s commit loses its answer", self._moved(faulty, index, place, ("unknown",))
@@ -231,7 +237,7 @@ class Model:
         if isinstance(place.request, Again):
             return state, ("value", None)
         if isinstance(place.request, ReadJob):
-            return state, ("value", state.job)
+            return state, ("value", JobSeen(str(state.job)))
         if isinstance(place.request, SetJob):
             return state._replace(job=place.request.wanted), ("value", None)
         if isinstance(place.request, Commit):
@@ -304,14 +310,13 @@ class Model:
         untroubled = (state.faults, state.deaths) == (self.bounds.faults, self.bounds.deaths)
         if untroubled:
             check_mirror(state.documents, state.objects, when="nobody died, nothing failed")
-            check_job(state.documents, state.job, when="nobody died, nothing failed", told=False)
+            check_job(state.documents, state.job, when="nobody died, nothing failed")
         key = (state.documents, state.objects, state.job, state.step)
         if key not in self._left:
             self._left[key] = _after_watchdog(*key)
             check_order(self._left[key].documents, self._left[key].objects)
         left = self._left[key]
-        # A call to Cloud Scheduler that nobody waits for any more may be the last of all.
-        check_job(left.documents, left.job, when="the watchdog has passed", told=not untroubled)
+        check_job(left.documents, left.job, when="the watchdog has passed")
 
 
 def _after_watchdog(documents: Documents, objects: Objects, job: str | None, step: int) -> State:

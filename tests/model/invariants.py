@@ -7,6 +7,7 @@ import orjson
 
 from shared.tasks.decisions import living_holder
 from shared.tasks.document import SAVED_BY_CONTRACT
+from shared.tasks.job_keeping import problem_of
 from shared.tasks.jobs import JobState
 from shared.tasks.names import contract_object, history_name, status_name
 from shared.tasks.protocol import CLOCK_SKEW
@@ -215,22 +216,19 @@ def check_mirror(documents: Documents, objects: Objects, *, when: str) -> None:
         raise Violation(f"{when}, and the mirror is not the last good result")
 
 
-def check_job(documents: Documents, job: str | None, *, when: str, told: bool) -> None:
-    """The job is what the document says, and nothing says that it is to become so.
+def check_job(documents: Documents, job: str | None, *, when: str) -> None:
+    """The job is what the document says, and nobody is told that it is not.
 
     Args:
         documents: Firestore.
         job: its state; None where no process knows of it.
         when: in words.
-        told: whether it may be something else, if the document tells.
     """
     task = task_document(documents.get(STATUS))
     if job is None or not task.exists:
         return
-    said = task.job or {}
-    agrees = task.is_suspended == (job == JobState.paused)
-    if "wanted" in said or not (agrees or (told and said.get("found") == job)):
-        raise Violation(f"{when}, the job is {job}, suspended: {task.is_suspended}, and it is told: {said}")
+    if task.is_suspended != (job == JobState.paused) or problem_of(task.job) is not None:
+        raise Violation(f"{when}, the job is {job}, suspended: {task.is_suspended}, noted: {task.job}")
 
 
 def check_order(documents: Documents, objects: Objects) -> None:

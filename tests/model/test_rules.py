@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -353,14 +354,26 @@ def cancelling_in_the_status_alone(patch: Patch) -> None:
 def following_without_a_second_look(patch: Patch) -> None:
     """Whoever changed the document changes the job, whatever others did meanwhile."""
 
-    def follows(documents: str, name: Any) -> Any:
+    def follows(documents: str, name: Any, **_: Any) -> Any:
         task, _ = yield Read()
         yield SetJob(job_keeping._wanted(task))
-        done = writes.job_is_as_wanted(documents, name, task)
+        done = writes.note_job(documents, name, task, None)
         done[0].ClearField("current_document")
         yield Commit(done)
 
     patch.setattr(steering, "have_job_follow", follows)
+
+
+def forgetting_whoever_else_is_at_it(patch: Patch) -> None:
+    """Whoever is done takes the wish back, though others' calls may still arrive."""
+    patch.setattr(job_keeping, "CALLS_OVER", timedelta(0))
+
+
+def following_without_a_wish(patch: Patch) -> None:
+    """The document alone is changed; that its job is to follow is not noted there."""
+    for name in ("suspend", "resume"):
+        write = getattr(writes, name)
+        patch.setattr(writes, name, lambda *what, write=write, **how: write(*what, **{**how, "job": None}))
 
 
 OWN = "a run is its own by token and state"
@@ -435,6 +448,8 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
         "suspended and resumed, job and all",
         "nothing failed, the job is",
     ),
+    (FOLLOWS, forgetting_whoever_else_is_at_it, "suspended and resumed, a death", "the watchdog has passed"),
+    (FOLLOWS, following_without_a_wish, "suspended and resumed, a death", "the watchdog has passed"),
     (REPLACED, as_the_contract_literally_says, "two ticks", "a result turned into nothing"),
 ]
 

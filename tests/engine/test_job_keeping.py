@@ -1,0 +1,254 @@
+"""Every state that document, job and wish can be in, and a death at every call that leads there. No stack."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from shared.tasks.document import JobNote, TaskDocument
+from shared.tasks.errors import JobMissing, WriteRefused, WriteUnknown
+from shared.tasks.incidents import Incident
+from shared.tasks.job_keeping import CALLS_OVER, MISSING, Does, decide, keep_job, problem_of
+from shared.tasks.jobs import JobSeen, JobState
+from shared.tasks.names import status_name
+from shared.tasks.steering import resume, suspend
+from shared.tasks.steps import Commit, Pause, Read, ReadJob, SetJob, Steps, perform
+from tests.engine.world import TASK
+from tests.model.memory_store import Documents, documents_of, fields_of, task_document
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + CALLS_OVER
+WHO: dict[str, Any] = {"by": "ops", "reason": "why"}
+ENABLED, PAUSED = JobState.enabled.value, JobState.paused.value
+VERSION = Timestamp(seconds=1)
+
+RUNS = TaskDocument(update_time=VERSION, status="completed")
+OURS = TaskDocument(update_time=VERSION, status="suspeneded", suspended=WHO)
+BY_HAND = TaskDocument(update_time=VERSION, status="suspeneded")
+
+
+def note(wanted: str | None = None, **more: Any) -> JobNote:
+    """What is noted of the job; whoever wants it that began now."""
+    return JobNote(wanted, None if wanted is None else NOW, **more)
+
+
+#: Document, job, what is noted, when it is looked at: what is done.
+TABLE: list[tuple[TaskDocument, str, JobNote | None, datetime, Does]] = [
+    (RUNS, ENABLED, None, NOW, Does.nothing),
+    (RUNS, ENABLED, note(found=PAUSED), NOW, Does.forget),
+    (RUNS, ENABLED, note(ENABLED), NOW, Does.settle),
+    (RUNS, ENABLED, note(ENABLED, shared=True, done=True), NOW, Does.nothing),
+    (RUNS, ENABLED, note(ENABLED, shared=True, done=True), LATER, Does.forget),
+    (RUNS, ENABLED, note(ENABLED), LATER, Does.forget),
+    (RUNS, PAUSED, None, NOW, Does.tell),
+    (RUNS, PAUSED, note(found=PAUSED), NOW, Does.tell),
+    (RUNS, PAUSED, note(ENABLED), NOW, Does.follow),
+    (RUNS, PAUSED, note(ENABLED), LATER, Does.follow),
+    (RUNS, PAUSED, note(ENABLED, found=MISSING), LATER, Does.follow),
+    (RUNS, PAUSED, note(ENABLED, shared=True, done=True), LATER, Does.follow),
+    (RUNS, MISSING, None, NOW, Does.tell),
+    (RUNS, MISSING, note(ENABLED), NOW, Does.tell),
+    (RUNS, "DISABLED", note(ENABLED), NOW, Does.tell),
+    (OURS, PAUSED, None, NOW, Does.nothing),
+    (OURS, PAUSED, note(found=MISSING), NOW, Does.forget),
+    (OURS, PAUSED, note(PAUSED), NOW, Does.settle),
+    (OURS, PAUSED, note(PAUSED), LATER, Does.forget),
+    (OURS, ENABLED, None, NOW, Does.follow),
+    (OURS, ENABLED, note(PAUSED), NOW, Does.follow),
+    (OURS, ENABLED, note(PAUSED, shared=True, done=True), NOW, Does.follow),
+    (OURS, MISSING, note(PAUSED), NOW, Does.tell),
+    (BY_HAND, ENABLED, None, NOW, Does.nothing),
+    (BY_HAND, PAUSED, None, NOW, Does.nothing),
+    (BY_HAND, PAUSED, note(ENABLED), NOW, Does.nothing),
+    (BY_HAND, ENABLED, note(PAUSED), NOW, Does.follow),
+]
+
+
+@pytest.mark.parametrize(("document", "job", "noted", "now", "does"), TABLE)
+def test_each_state_leads_to_one_thing(
+    document: TaskDocument, job: str, noted: JobNote | None, now: datetime, does: Does
+) -> None:
+    """What a change left half done is done; what a person did by hand is told, and left alone."""
+    task = TaskDocument(document.update_time, document.status, suspended=document.suspended, job=noted)
+    assert decide(task, JobSeen(job), now=now) is does
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_job_that_was_paused_after_the_wish_was_paused_by_hand(shared: bool) -> None:
+    """As far as Cloud Scheduler says when it was changed: no call of ours did it then."""
+    task = TaskDocument(VERSION, "completed", job=note(ENABLED, shared=shared))
+    last = CALLS_OVER if shared else timedelta(seconds=5)
+    ours, theirs = NOW + last, NOW + last + timedelta(seconds=1)
+    assert decide(task, JobSeen(PAUSED, ours), now=LATER) is Does.follow
+    assert decide(task, JobSeen(PAUSED, theirs), now=LATER) is Does.tell
+
+
+class Died(BaseException):
+    """The process is gone."""
+
+
+class Servers:
+    """Firestore and Cloud Scheduler as far as a change needs them; the process may die at a call."""
+
+    def __init__(self, documents: Documents, job: str) -> None:
+        self.documents, self.job = documents, job
+        self.calls = 0
+        self.dies_at = 0
+        self.arrives = False
+        self.unknown = False
+
+    def __call__(self, request: Any) -> Any:
+        self.calls += 1
+        if self.calls == self.dies_at:
+            if self.arrives:
+                self._answer(request)
+            raise Died
+        return self._answer(request)
+
+    def _answer(self, request: Any) -> Any:
+        match request:
+            case Read():
+                return task_document(self.documents.get(STATUS)), None
+            case ReadJob() if self.job == MISSING:
+                raise JobMissing("test")
+            case ReadJob():
+                return JobSeen(self.job)
+            case SetJob() if self.job == MISSING:
+                raise JobMissing("test")
+            case SetJob(wanted):
+                self.job = wanted.value
+            case Commit(writes):
+                return self._commit(writes)
+            case Pause():
+                pass
+            case _:
+                raise AssertionError(request)
+        return None
+
+    def _commit(self, writes: list[Any]) -> Any:
+        written = self.documents.commit(writes)
+        if written is None:
+            raise WriteRefused("test")
+        self.documents = written
+        if self.unknown:
+            raise WriteUnknown("test")
+        first = written.get(STATUS)
+        assert first is not None
+        return Timestamp(seconds=first.version)
+
+    @property
+    def task(self) -> TaskDocument:
+        """S as it is now."""
+        return task_document(self.documents.get(STATUS))
+
+    def changed(self, how: Callable[..., Steps[bool]], now: datetime) -> bool:
+        """Suspend or resume; whether that made it so."""
+        return perform(how("d", TASK, **WHO, now=now, has_job=True), self)
+
+    def kept(self, now: datetime) -> list[Incident]:
+        """A pass of the watchdog; what it tells."""
+        found: list[Incident] = []
+        perform(keep_job("d", TASK, found, now=now), self)
+        return found
+
+    def records(self) -> list[str]:
+        """What the history tells, in its order."""
+        stored = [fields_of(each) for name, each in self.documents.stored if name != STATUS]
+        return [f"{record['state']} by {record['by']}" for record in stored]
+
+
+STATUS = status_name("d", TASK)
+
+
+def standing(how: Any) -> Servers:
+    """A task that a change may change: one that is suspended, to be resumed."""
+    servers = Servers(documents_of(), ENABLED)
+    servers.changed(suspend, NOW - timedelta(hours=2))
+    if how is suspend:
+        servers.changed(resume, NOW - timedelta(hours=1))
+    servers.calls = 0
+    return servers
+
+
+def deaths(how: Any) -> Iterator[tuple[int, bool]]:
+    """Every call that the change makes, and whether it arrives though its process died."""
+    whole = standing(how)
+    whole.changed(how, NOW)
+    for call in range(1, whole.calls + 1):
+        yield from ((call, False), (call, True))
+
+
+EVERY_DEATH = [(how, *death) for how in (suspend, resume) for death in deaths(how)]
+
+
+@pytest.mark.parametrize("repair", ["next call", "watchdog"])
+@pytest.mark.parametrize(("how", "dies_at", "arrives"), EVERY_DEATH)
+def test_what_died_at_any_call_is_repaired(how: Any, dies_at: int, arrives: bool, repair: str) -> None:
+    """By the next call and by the watchdog alike: document and job agree then, and nothing says otherwise."""
+    servers = standing(how)
+    servers.dies_at, servers.arrives = dies_at, arrives
+    with pytest.raises(Died):
+        servers.changed(how, NOW)
+    if repair == "next call":
+        servers.changed(how, NOW + timedelta(minutes=1))
+        assert servers.task.is_suspended is (how is suspend)
+    else:
+        assert servers.kept(NOW + timedelta(minutes=1)) == []
+    assert (servers.job == PAUSED) is servers.task.is_suspended
+    assert problem_of(servers.task.job) is None
+    servers.kept(NOW + timedelta(minutes=1) + CALLS_OVER)
+    assert servers.task.job is None
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+def test_a_suspension_that_dies_just_after_a_resumption_leaves_no_job_paused(arrives: bool) -> None:
+    """Its call comes when the resumption is over already; the watchdog makes the job fire again."""
+    servers = standing(suspend)
+    late = suspend("d", TASK, **WHO, now=NOW, has_job=True)
+    request = next(late)
+    while not isinstance(request, SetJob):
+        request = late.send(servers(request))
+    assert servers.changed(resume, NOW + timedelta(seconds=1))
+    assert problem_of(servers.task.job) is None
+    if arrives:
+        servers(request)
+    late.close()
+    assert servers.kept(NOW + timedelta(minutes=2)) == []
+    assert servers.job == ENABLED
+    servers.kept(NOW + timedelta(minutes=2) + CALLS_OVER)
+    assert servers.task.job is None
+
+
+@pytest.mark.parametrize("how", [suspend, resume])
+def test_a_wish_outlives_a_job_that_is_missing(how: Any) -> None:
+    """That it is missing is told; once it is there again, it becomes what was wished."""
+    servers = standing(how)
+    before, servers.job = servers.job, MISSING
+    with pytest.raises(JobMissing):
+        servers.changed(how, NOW)
+    assert [told.kind for told in servers.kept(LATER)] == ["job_disagrees"]
+    assert servers.kept(LATER) == []
+    servers.job = before
+    assert servers.kept(LATER + CALLS_OVER) == []
+    assert (servers.job == PAUSED) is servers.task.is_suspended
+
+
+def test_a_change_of_the_job_alone_is_recorded() -> None:
+    """Who resumes a job that was paused by hand is in the history; who finds it as it should be is not."""
+    servers = standing(suspend)
+    servers.job = PAUSED
+    before = servers.records()
+    assert [servers.changed(resume, NOW), servers.changed(resume, LATER)] == [False, False]
+    assert (servers.job, servers.task.job) == (ENABLED, None)
+    assert sorted(servers.records()) == sorted([*before, "resumed by ops"])
+
+
+def test_a_job_is_told_though_nobody_knows_whether_that_was_noted() -> None:
+    """Told twice is better than never."""
+    servers = standing(suspend)
+    servers.job, servers.unknown = PAUSED, True
+    (told,) = servers.kept(NOW)
+    assert told.kind == "job_disagrees"
+    assert "its Cloud Scheduler job is PAUSED, and nobody suspended the task" in told.detail
