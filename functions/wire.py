@@ -1,6 +1,7 @@
 """What callables tell people of tasks and their history: views of the engine as the protocol's JSON.
 
-Times are RFC 3339 in UTC. What a caller may not read of a result, its summary, is left out here.
+Times are RFC 3339 in UTC. Of a task that a caller may not read, all that it says itself is left out
+here: what it told of its progress, why it failed, what it says beside its result.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "source": task.source,
         "started": time_text(document.started),
         "completed": time_text(document.completed),
-        "error": task.error,
-        "run": _run_at_work(task),
+        "error": task.error if readable else None,
+        "run": _run_at_work(task, readable=readable),
         "suspended": _said(task.suspended),
         "result": _last_good(task, readable=readable),
         "problem": task.problem,
@@ -61,22 +62,23 @@ def task_now(name: TaskName, caller: Caller) -> dict[str, Any]:
     return task_fields(task, caller, now=datetime.now(UTC))
 
 
-def run_fields(record: RunRecord, *, trace: bool = False, summary: bool = False) -> dict[str, Any]:
+def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool = False) -> dict[str, Any]:
     """Return a document of the history.
 
     Args:
         record: what was seen.
-        trace: whether an error is told with its traceback.
-        summary: whether what it says beside its result is told, too.
+        name: the task.
+        caller: who is told. A traceback is for people who look after tasks.
+        whole: whether the traceback, and what it says beside its result, are told, too.
     """
-    error = record.error
-    if error is not None and not trace:
-        error = {name: text for name, text in error.items() if name != "traceback"}
-    result = record.result
+    readable = caller.may_read(name)
+    result, error = record.result, record.error
+    if error is not None and not (whole and readable and caller.is_onlooker):
+        error = {"type": error.get("type", ""), "message": error.get("message", "") if readable else ""}
     published = None
     if result is not None:
         published = {name: getattr(result, name) for name in ("version", "saved_in", "size_bytes", "count")}
-        if summary:
+        if whole and readable:
             published["summary"] = result.summary
     return {
         "id": record.id,
@@ -91,7 +93,7 @@ def run_fields(record: RunRecord, *, trace: bool = False, summary: bool = False)
         "reason": record.reason,
         "by": record.by,
         "holder": record.holder,
-        "progress": _progress(record.progress),
+        "progress": _progress(record.progress) if readable else None,
         "result": published,
     }
 
@@ -131,7 +133,7 @@ def is_record_id(text: str) -> bool:
     return fits and not reserved and text.strip(".") != ""
 
 
-def _run_at_work(task: TaskView) -> dict[str, Any] | None:
+def _run_at_work(task: TaskView, *, readable: bool) -> dict[str, Any] | None:
     document = task.document
     if not task.is_at_work:
         return None
@@ -140,7 +142,7 @@ def _run_at_work(task: TaskView) -> dict[str, Any] | None:
         "attempt": document.attempt,
         "started": time_text(document.started),
         "lease_until": time_text(document.lease_until),
-        "progress": _progress(task.progress),
+        "progress": _progress(task.progress) if readable else None,
         "cancel": _said(task.cancel),
     }
 

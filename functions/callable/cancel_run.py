@@ -42,4 +42,4 @@ def cancel_run(request: CallableRequest[Any]) -> Any:
         record = desk.view_record(change.task, run_id)
     if became is desk.Cancelled.unknown or record is None:
         raise HttpsError(FunctionsErrorCode.NOT_FOUND, "no such run; list_tasks tells which are at work")
-    return {"outcome": became.value, "run": wire.run_fields(record)}
+    return {"outcome": became.value, "run": wire.run_fields(record, change.task, change.caller)}

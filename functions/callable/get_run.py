@@ -36,5 +36,4 @@ def get_run(request: CallableRequest[Any]) -> Any:
         raise HttpsError(
             FunctionsErrorCode.NOT_FOUND, "no such run is in the history; list_runs tells which are"
         )
-    readable = caller.may_read(name)
-    return wire.run_fields(record, trace=readable and caller.is_onlooker, summary=readable)
+    return wire.run_fields(record, name, caller, whole=True)

@@ -59,7 +59,7 @@ def list_runs(request: CallableRequest[Any]) -> Any:
     if after is None and fields.get("if_version") == version:
         return {"version": version, "not_modified": True}
     page = desk.view_history(name, most=limit, states=states, after=after)
-    runs = [wire.run_fields(record) for record in page.records]
+    runs = [wire.run_fields(record, name, caller) for record in page.records]
     return {"version": version, "runs": runs, "next_cursor": wire.cursor_of(page.next)}
 
 

@@ -33,4 +33,4 @@ def run_task(request: CallableRequest[Any]) -> Any:
     change = change_of(request)
     became = desk.request_run(change.task, by=change.by, reason=change.reason)
     record = None if became.run_id is None else desk.view_record(change.task, became.run_id)
-    return {"outcome": became.outcome, "run": record and wire.run_fields(record)}
+    return {"outcome": became.outcome, "run": record and wire.run_fields(record, change.task, change.caller)}

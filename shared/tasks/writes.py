@@ -368,7 +368,7 @@ def incident(
 def note_job(
     documents: str, name: TaskName, task: TaskDocument, note: JobNote | None, *records: Any
 ) -> list[Any]:
-    """Note something of the job, on the version read, or nothing any more; and what the history is to have."""
+    """Note something of the job, on the version read, or nothing any more; with records for the history."""
     head = {} if note is None else {"run": {"job": note.to_fields()}}
     named, create = status_name(documents, name), not task.exists
     return [_write_to(named, head, mask=["run.job"], on=task.update_time, create=create), *records]

@@ -90,6 +90,28 @@ def test_a_viewer_sees_how_a_task_does_and_not_what_it_says(ask: Any) -> None:
     assert "summary" not in ask("get_run", asked, "viewer")["result"]
 
 
+def test_a_viewer_is_told_nothing_that_an_operators_task_says(ask: Any) -> None:
+    """Neither why it failed, nor where, nor how far it was: what it says there is its data, too."""
+
+    def task(run: TaskRun) -> None:
+        run.progress(1, 3, "card 4711")
+        raise ValueError("card 4711")
+
+    run_id = execute_task("test", TASK, task).run_id
+    (listed,) = ask("list_runs", {"task_name": TASK}, "viewer")["runs"]
+    for run in (listed, ask("get_run", {"task_name": TASK, "id": run_id}, "viewer")):
+        assert (run["state"], run["error"], run["progress"]) == (
+            "failed",
+            {"type": "ValueError", "message": ""},
+            None,
+        )
+    told = ask("list_tasks", {}, "viewer")["tasks"][0]
+    assert (told["state"], told["error"]) == ("failed", None)
+    run = ask("get_run", {"task_name": TASK, "id": run_id})
+    assert (run["error"]["message"], run["progress"]["message"]) == ("card 4711", "card 4711")
+    assert "ValueError: card 4711" in run["error"]["traceback"]
+
+
 def test_a_run_at_work_is_told_with_its_progress(ask: Any) -> None:
     """How far it is comes from its history, beside what the status tells; once it ended there is none."""
     goes_on = threading.Event()

@@ -1,0 +1,67 @@
+"""What is told to whom of a run, whatever it has to say. No stack is needed for it."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from functions.callers import Caller
+from functions.wire import run_fields
+from shared.tasks import TaskName, TaskSpec, specs
+from shared.tasks.desk import RunRecord
+
+#: For operators alone, and for viewers too.
+CDRS, HEALTH = TaskName.collect_charge_cdrs, TaskName.collect_devices_health
+OPERATOR, VIEWER = {"role": "operator"}, {"role": "viewer"}
+APP = {"tasks": [CDRS.value]}
+RUN = {
+    "state": "failed",
+    "by": "ops",
+    "error": {"type": "E", "message": "says", "traceback": "where"},
+    "progress": {"done": 1, "message": "how far"},
+    "result": {"version": "v", "saved_in": "db", "summary": {"sum": 3}},
+}
+ALL = {"message": "says", "traceback": "where", "progress": "how far", "summary": {"sum": 3}}
+NOT_WHERE = {name: ALL[name] for name in ("message", "progress", "summary")}
+
+
+@pytest.fixture(autouse=True)
+def _operators_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One task is for operators."""
+    monkeypatch.setitem(specs._specs, CDRS, TaskSpec(CDRS, roles=("operator",)))
+
+
+@pytest.mark.parametrize(
+    ("claims", "task", "told"),
+    [
+        (OPERATOR, CDRS, ALL),
+        (VIEWER, HEALTH, ALL),
+        (VIEWER, CDRS, {}),
+        (APP, CDRS, NOT_WHERE),
+        ({**APP, **VIEWER}, CDRS, ALL),
+    ],
+)
+def test_who_may_not_read_a_task_is_told_nothing_that_it_says(
+    claims: dict[str, Any], task: TaskName, told: dict[str, Any]
+) -> None:
+    """Nor is an app that was given a task told of its code; a list tells neither traces nor summaries."""
+    record, caller = RunRecord.parse("r", RUN, Timestamp()), Caller.of("u", claims)
+    for whole in (True, False):
+        fields = run_fields(record, task, caller, whole=whole)
+        error, result = fields["error"], fields["result"]
+        says = {
+            "message": error["message"] or None,
+            "traceback": error.get("traceback"),
+            "progress": fields["progress"] and fields["progress"]["message"],
+            "summary": result.get("summary"),
+        }
+        listed = ("message", "progress") if not whole else tuple(ALL)
+        assert {name: text for name, text in says.items() if text is not None} == {
+            name: text for name, text in told.items() if name in listed
+        }
+        assert (fields["state"], fields["by"], error["type"], result["version"]) == (
+            "failed",
+            "ops",
+            "E",
+            "v",
+        )
