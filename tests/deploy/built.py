@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -13,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.waiting import wait_for
+from tests.serving import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,28 +70,15 @@ class Built:
         Returns:
             Its host and port.
         """
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        command = [self.environment / "bin" / "functions-framework", f"--target={function}"]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command,
-                env={**said, **self.variables, "FUNCTION_TARGET": function, "PORT": str(port)},
-                cwd=self.source,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        with process:
-            try:
-                wait_for(f"{function} to be served", lambda: _listens(process, port, log))
-                yield f"127.0.0.1:{port}"
-            finally:
-                os.killpg(process.pid, signal.SIGTERM)
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
+        framework = self.environment / "bin" / "functions-framework"
+        with served(
+            function,
+            lambda port: [framework, f"--target={function}", f"--port={port}"],
+            cwd=self.source,
+            env={**said, **self.variables, "FUNCTION_TARGET": function},
+            log=log,
+        ) as address:
+            yield address
 
 
 def build(archive: Mapping[str, bytes], folder: Path) -> Built:
@@ -132,9 +116,3 @@ def _install(built: Built) -> None:
     pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--require-hashes"]
     subprocess.run([sys.executable, "-m", "venv", built.environment], check=True)
     subprocess.run([*pip, "-r", requirements], check=True)
-
-
-def _listens(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
-    assert process.poll() is None, log.read_text("utf-8")
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,8 +1,10 @@
 """The uploaded archive works with what its requirements.txt names: installed, started and asked."""
 
 import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -12,11 +14,16 @@ from emulators import demo_data
 from emulators.environment import PROJECT, Addresses
 from emulators.loopback import request as ask
 from shared import firebase
-from shared.tasks import TaskName
+from shared.tasks import TaskName, execute_task, resume_task
+from shared.tasks.writes import run_id_of
 from tests.deploy import wanted
 from tests.deploy.built import Built, build
 from tests.deploy.deploying import Deployment
 from tests.functions.callable_protocol import sign_in
+
+CDRS, HEALTH = TaskName.collect_charge_cdrs, TaskName.collect_devices_health
+RUN = datetime(2026, 11, 24, 12, tzinfo=UTC)
+RUN_ID = run_id_of(RUN)
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +49,45 @@ def test_a_missing_requirement_is_missed(deployment: Deployment, tmp_path: Path)
 
 
 @pytest.fixture(scope="module")
-def filled(stack: Addresses) -> Addresses:
-    """The local stack with the demo's devices and users, and nothing else."""
+def filled(stack: Addresses) -> Iterator[Addresses]:
+    """The local stack with the demo's devices and users, one run of a task, and nothing else."""
     documents = f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/(default)/documents"
     assert ask(documents, method="DELETE", timeout_seconds=30)[0] == 200
     demo_data.seed(datetime.now(UTC))
-    return stack
+    assert execute_task("test", CDRS, list, {"scheduled_for": RUN}).status == "completed"
+    yield stack
+    resume_task(CDRS, by="this test", reason="it is over")
+
+
+#: What each callable is asked, and what its answer has.
+ASKED: dict[str, tuple[dict[str, Any], Callable[[Any], object]]] = {
+    "cancel_run": (
+        {"task_name": CDRS, "id": RUN_ID, "reason": "to see"},
+        lambda answer: (answer["outcome"], answer["run"]["id"]) == ("ended", RUN_ID),
+    ),
+    "get_run": (
+        {"task_name": CDRS, "id": RUN_ID},
+        lambda answer: (answer["id"], answer["state"]) == (RUN_ID, "completed"),
+    ),
+    "get_task_data": ({"task_name": CDRS}, lambda answer: answer == []),
+    "list_runs": (
+        {"task_name": CDRS, "states": ["completed"]},
+        lambda answer: RUN_ID in {run["id"] for run in answer["runs"]},
+    ),
+    "list_tasks": ({}, lambda answer: {task["name"] for task in answer["tasks"]} == set(TaskName)),
+    "resume_task": (
+        {"task_name": CDRS, "reason": "to see"},
+        lambda answer: answer["task"]["suspended"] is None,
+    ),
+    "run_task": (
+        {"task_name": HEALTH, "reason": "to see"},
+        lambda answer: answer["outcome"] in {"started", "busy", "requested"},
+    ),
+    "suspend_task": (
+        {"task_name": CDRS, "reason": "to see"},
+        lambda answer: answer["task"]["suspended"]["reason"] == "to see",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", sorted(main.__all__))
@@ -62,10 +102,10 @@ def test_each_function_answers(
     log = tmp_path / "log"
     with built.serving(name, {**deployed, **leads_here}, log) as address:
         if function.schedule is None:
-            answer = called(f"http://{address}", sign_in(filled, "operator@example.com"))
-            assert answer.status_code in {200, 400}, (answer.text, log.read_text("utf-8"))
-            if name == "get_task_data":
-                assert isinstance(answer.json()["result"], list)
+            asked, is_told = ASKED[name]
+            answer = called(f"http://{address}", asked, sign_in(filled, "operator@example.com"))
+            assert answer.status_code == 200, (answer.text, log.read_text("utf-8"))
+            assert is_told(answer.json()["result"]), answer.text
         else:
             answer = delivered(f"http://{address}")
             assert (answer.status_code, answer.text) == (200, "ok"), log.read_text("utf-8")
@@ -74,10 +114,9 @@ def test_each_function_answers(
         assert status["status"] == "completed"
 
 
-def called(url: str, token: str) -> requests.Response:
-    """Call a callable as a client SDK does, with what `get_task_data` wants to know."""
-    data = {"data": {"task_name": "collect_devices_health"}}
-    return requests.post(url, json=data, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+def called(url: str, data: dict[str, Any], token: str) -> requests.Response:
+    """Call a callable as a client SDK does."""
+    return requests.post(url, json={"data": data}, headers={"Authorization": f"Bearer {token}"}, timeout=60)
 
 
 def delivered(url: str) -> requests.Response:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy import wanted
-from tests.deploy.deploying import Deployment, deploy, hosting
+from tests.deploy import findings, wanted
+from tests.deploy.deploying import ACCOUNT, READER_ACCOUNT, ROOT, Deployment, copy_project, deploy, hosting
 from tests.deploy.findings import CHECKS
+from tests.deploy.google import PROJECT, Google
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -66,14 +67,62 @@ def test_a_removed_task_removes_its_job(project: Path, deployment: Deployment, t
     assert removed.requests[gone].path.endswith(function.full_name)
 
 
+def test_the_first_deployment_of_the_page_is_one(tmp_path: Path) -> None:
+    """With the settings that docs/deploy.md writes and no others: accounts are as it says, no SMS is sent."""
+    checkout = copy_project(tmp_path / "checkout")
+    page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    said = page.partition("cat >.env.$PROJECT <<END\n")[2].partition("END\n")[0].replace("$PROJECT", PROJECT)
+    (checkout / f".env.{PROJECT}").write_text(said, "utf-8")
+    settings = dict(line.split("=", 1) for line in said.splitlines())
+    assert settings == {"NX_TASKS_SERVICE_ACCOUNT": ACCOUNT, "NX_TASKS_READER_ACCOUNT": READER_ACCOUNT}
+    first = deploy(checkout, Google(), "--force")
+    assert (first.code, first.google.unknown) == (0, []), first.output
+    assert first.google.functions.keys() == {one.full_name for one in wanted.functions().values()}
+    for function in wanted.functions().values():
+        service = first.google.functions[function.full_name]["serviceConfig"]
+        own = {name: value for name, value in service["environmentVariables"].items() if name[:3] == "NX_"}
+        bound = {secret["key"] for secret in service["secretEnvironmentVariables"]}
+        assert (own, service["serviceAccountEmail"]) == (settings, function.account), function.name
+        assert bound == function.secrets - {"NX_TWILIO_AUTH_TOKEN"}, function.name
+    callers = {job["httpTarget"]["oidcToken"]["serviceAccountEmail"] for job in first.google.jobs.values()}
+    assert callers == {ACCOUNT}
+    assert [*findings.only_callables_are_public(first), *findings.clients_are_denied(first)] == []
+
+
 def test_pages_are_released(project: Path, deployment: Deployment) -> None:
-    """Each file of Hosting is uploaded, and one version is finished as firebase.json says, and released."""
-    sites = hosting(project)
-    if not sites:
-        pytest.skip("firebase.json has no hosting")
-    pages = [file for site in sites for file in (project / site["public"]).rglob("*") if file.is_file()]
+    """Each file of Hosting is uploaded and no other, and one version is finished and released."""
+    (site,) = hosting(project)
+    folder = project / site["public"]
+    pages = {file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")}
+    listed = [request.body["files"] for request in deployment.asked("POST", ":populateFiles")]
+    names = {name for files in listed for name in files}
+    assert names == {f"/{page.relative_to(folder)}" for page in pages} >= {"/index.html"}
+    assert not {name for name in names if name.endswith((".map", ".ts", ".tsx"))}
     contents = {gzip.decompress(content) for content in deployment.google.files.values()}
-    assert contents >= {page.read_bytes() for page in pages if not page.name.startswith(".")}
-    finished = deployment.asked("PATCH", "firebasehosting", "/versions/")
-    assert [request.body["status"] for request in finished] == ["FINALIZED"] * len(sites)
-    assert len(deployment.asked("POST", "firebasehosting", "/releases")) == len(sites)
+    assert contents == {page.read_bytes() for page in pages}
+    (finished,) = deployment.asked("PATCH", "firebasehosting", "/versions/")
+    assert finished.body["status"] == "FINALIZED"
+    assert len(deployment.asked("POST", "firebasehosting", "/releases")) == 1
+
+
+def test_pages_are_served_strictly(deployment: Deployment) -> None:
+    """What Hosting was told of headers: scripts are the page's own, and it is in nobody's frame."""
+    (finished,) = deployment.asked("PATCH", "firebasehosting", "/versions/")
+    config = finished.body["config"]
+    headers = {each.get("glob", "without a hash"): each["headers"] for each in config["headers"]}
+    policy = dict(
+        part.strip().partition(" ")[::2] for part in headers["**"]["Content-Security-Policy"].split(";")
+    )
+    assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+    google = "https://www.google.com/recaptcha/", "https://www.gstatic.com/recaptcha/"
+    assert set(policy["script-src"].split()) == {"'self'", *google}
+    assert policy["style-src"] == policy["img-src"] == policy["font-src"] == "'self'"
+    assert not {word for said in policy.values() for word in said.split()} & {
+        "*",
+        "'unsafe-inline'",
+        "https:",
+    }
+    assert headers["**"]["X-Content-Type-Options"] == "nosniff"
+    assert headers["/assets/**"]["Cache-Control"].endswith("immutable")
+    assert headers["without a hash"] == {"Cache-Control": "no-cache"}
+    assert config["rewrites"] == [{"glob": "/tasks/**", "path": "/index.html"}]

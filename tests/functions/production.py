@@ -5,15 +5,12 @@ here. The one thing that is turned aside is the way to those; libraries and prod
 """
 
 import os
-import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.waiting import wait_for
+from tests import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What leads to the Auth emulator, and what a test sets itself.
@@ -33,34 +30,16 @@ def served(function: str, keys: str, log: Path, environment: Mapping[str, str]) 
     Returns:
         Its host and port.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     inherited = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.functions.production", keys, function, str(port)],
-            env={**inherited, **environment},
-            cwd=ROOT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    with process:
-        try:
-            wait_for(f"{function} to be served", lambda: _listens(process, port, log))
-            yield f"127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def _listens(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
-    assert process.poll() is None, log.read_text("utf-8")
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    module = "tests.functions.production"
+    with serving.served(
+        function,
+        lambda port: [sys.executable, "-m", module, keys, function, str(port)],
+        cwd=ROOT,
+        env={**inherited, **environment},
+        log=log,
+    ) as address:
+        yield address
 
 
 def main(keys: str, function: str, port: str) -> None:
