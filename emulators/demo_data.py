@@ -105,8 +105,8 @@ def _seed_users() -> None:
     for email, role in USERS.items():
         uid = f"demo-{role}"
         try:
-            auth.create_user(uid=uid, email=email, password=PASSWORD, app=app)
+            auth.create_user(uid=uid, email=email, email_verified=True, password=PASSWORD, app=app)
         except (auth.UidAlreadyExistsError, auth.EmailAlreadyExistsError):
-            auth.update_user(uid, email=email, password=PASSWORD, app=app)
+            auth.update_user(uid, email=email, email_verified=True, password=PASSWORD, app=app)
         auth.set_custom_user_claims(uid, {"role": role}, app=app)
     firebase_admin.delete_app(app)

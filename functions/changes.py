@@ -12,6 +12,8 @@ from functions.callers import OPERATOR, Caller, caller_of
 from shared import firebase, logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from shared.tasks import TaskName
 
 
@@ -21,7 +23,7 @@ class Change(Struct, frozen=True):
     Attributes:
         caller: who makes it.
         task: of which task.
-        by: who is recorded: the e-mail address, where the token has one.
+        by: who is recorded: the user's id, and the e-mail address where that is known to be theirs.
         reason: why.
         sent: all that was sent.
     """
@@ -53,32 +55,54 @@ def change_of(request: CallableRequest[Any], *more: str) -> Change:
     names = ("task_name", *more, "reason")
     sent = fields_of(request, names, **dict.fromkeys(names, (str,)))
     task = caller.task_to_look_at(sent["task_name"])
-    _check_revoked(request, caller.uid)
-    claims = request.auth.token if request.auth else {}
+    claims: dict[str, Any] = (request.auth.token if request.auth else None) or {}
+    _check_revoked(caller.uid, claims)
+    return Change(caller, task, _who(caller.uid, claims), sent["reason"], sent)
+
+
+def change_suspension(request: CallableRequest[Any], carry_out: Callable[..., bool]) -> dict[str, Any]:
+    """Suspend or resume a task; return whether that made it so, and the task as it stands then.
+
+    Args:
+        request: as `change_of` takes it.
+        carry_out: `suspend_task` or `resume_task`.
+
+    Raises:
+        HttpsError: as `change_of`.
+        TaskError: as `carry_out`.
+    """
+    from functions import wire  # noqa: PLC0415  (every function imports main.py)
+
+    change = change_of(request)
+    changed = carry_out(change.task, by=change.by, reason=change.reason)
+    return {"changed": changed, "task": wire.task_now(change.task, change.caller)}
+
+
+def _who(uid: str, claims: Mapping[str, Any]) -> str:
+    """Name a user: anybody may sign up with an address, until it was verified that it is theirs."""
     email = claims.get("email")
-    return Change(
-        caller, task, email if isinstance(email, str) and email else caller.uid, sent["reason"], sent
-    )
+    return f"{email} ({uid})" if claims.get("email_verified") is True and isinstance(email, str) else uid
 
 
-def _check_revoked(request: CallableRequest[Any], uid: str) -> None:
-    """See that the token is still good, and its user still an operator.
+def _check_revoked(uid: str, claims: Mapping[str, Any]) -> None:
+    """See that the token, checked otherwise, is still good, and its user still an operator.
 
     The token of a user who was disabled, or signed out everywhere, is good no more. A role that was
-    taken away stays in it for an hour.
+    taken away stays in it for an hour. One look at the user tells all three.
     """
     from firebase_admin import auth  # noqa: PLC0415  (who only looks is not asked for)
 
-    token = request.raw_request.headers.get("Authorization", "").partition(" ")[2]
     try:
-        auth.verify_id_token(token, firebase.app(), check_revoked=True)
-        claims = auth.get_user(uid, firebase.app()).custom_claims or {}
-    except (auth.InvalidIdTokenError, auth.UserDisabledError, auth.UserNotFoundError) as error:
+        user = auth.get_user(uid, firebase.app())
+    except auth.UserNotFoundError as error:
         raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, "sign in again") from error
     except Exception as error:
         logger.error("token not checked for revocation", error=repr(error))
         raise HttpsError(
             FunctionsErrorCode.UNAVAILABLE, "whether your token is still good can't be told now; try again"
         ) from error
-    if claims.get("role") != OPERATOR:
+    issued = claims.get("iat")
+    if user.disabled or not isinstance(issued, int) or issued * 1000 < user.tokens_valid_after_timestamp:
+        raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, "sign in again")
+    if (user.custom_claims or {}).get("role") != OPERATOR:
         raise HttpsError(FunctionsErrorCode.PERMISSION_DENIED, "you are no operator any more: sign in again")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.callables import callable_function
-from functions.changes import change_of
+from functions.changes import change_suspension
+from shared import tasks
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
@@ -27,9 +28,4 @@ def resume_task(request: CallableRequest[Any]) -> Any:
             where the document is changed and its job may not be: the next call, or the watchdog,
             makes it follow; failed-precondition, where there is no job.
     """
-    from functions import wire  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks import desk  # noqa: PLC0415
-
-    change = change_of(request)
-    changed = desk.resume_task(change.task, by=change.by, reason=change.reason)
-    return {"changed": changed, "task": wire.task_now(change.task, change.caller)}
+    return change_suspension(request, tasks.resume_task)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.tasks import _engine, resume_task, suspend_task, viewing
+from shared.tasks import _engine, viewing
 from shared.tasks.steering import Cancelled, Requested
 from shared.tasks.ticks import next_tick
 from shared.tasks.viewing import HistoryPage, Newest, Position
@@ -29,8 +29,6 @@ __all__ = [
     "cancel_run",
     "next_tick",
     "request_run",
-    "resume_task",
-    "suspend_task",
     "view_history",
     "view_newest",
     "view_record",

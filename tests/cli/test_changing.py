@@ -34,7 +34,7 @@ def test_a_run_is_followed_to_its_end(nx: Run) -> None:
     ran = nx("run", TASK, *WHY, "--follow")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert re.fullmatch(rf"{TASK}: started, run \S+ completed \([\d.]+ s\)\n", ran.stdout)
-    assert history("requested") == [("operator@example.com", "a test")]
+    assert history("requested") == [("operator@example.com (demo-operator)", "a test")]
     told = json.loads(nx("run", TASK, *WHY, "--follow", "--json").stdout)
     assert (told["outcome"], told["run"]["state"]) == ("started", "completed")
 
@@ -72,7 +72,7 @@ def test_a_task_is_suspended_and_resumed(nx: Run, clean_firestore: Addresses) ->
     assert job_state(clean_firestore) == "ENABLED"
     again = nx("resume", TASK, *WHY)
     assert (again.returncode, again.stdout) == (0, f"{TASK}: not suspended, as before\n")
-    assert history("suspended") == history("resumed") == [("operator@example.com", "a test")]
+    assert history("suspended") == history("resumed") == [("operator@example.com (demo-operator)", "a test")]
 
 
 def test_the_run_at_work_is_cancelled_and_followed(terminal: Open, nx: Run, hold: Hold) -> None:

@@ -8,10 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import requests
+from firebase_functions.https_fn import AuthData, CallableRequest
+from flask import Request
 
 from emulators import demo_data
 from emulators.environment import PROJECT, Addresses
 from emulators.loopback import request as http
+from functions.changes import change_of
 from shared import firebase
 from shared.tasks import TaskName, TaskRun, execute_task
 from tests.engine.world import in_thread
@@ -20,7 +24,7 @@ from tests.waiting import wait_for
 
 TASK = TaskName.collect_devices_health
 WHY = {"task_name": TASK, "reason": "the API is down"}
-OPERATOR = "operator@example.com"
+OPERATOR = "operator@example.com (demo-operator)"
 CHANGES = {
     "run_task": WHY,
     "suspend_task": WHY,
@@ -224,6 +228,42 @@ def test_a_change_without_a_reason_is_refused(
     )
     assert (status, message[: len(says)]) == (400, says)
     assert list(firebase.firestore_client().collection("nx-tasks").stream()) == []
+
+
+def test_an_address_that_nobody_verified_is_not_recorded(job: str, stack: Addresses) -> None:
+    """Whoever signed up with it may be anybody; the id is theirs."""
+    from firebase_admin import auth, delete_app, initialize_app  # noqa: PLC0415
+
+    app = initialize_app(options={"projectId": PROJECT}, name="test-unverified")
+    user = auth.create_user(email="boss@example.com", password=demo_data.PASSWORD, app=app)
+    try:
+        auth.set_custom_user_claims(user.uid, {"role": "operator"}, app=app)
+        token = sign_in(stack, "boss@example.com")
+        told = call(stack, WHY, token, function="suspend_task").json["result"]
+        assert told["task"]["suspended"]["by"] == user.uid
+        assert [record["by"] for record in records("suspended")] == [user.uid]
+    finally:
+        auth.delete_user(user.uid, app=app)
+        delete_app(app)
+
+
+def test_a_change_looks_its_user_up_once(
+    stack: Addresses, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One answer tells whether they are disabled, signed out everywhere, or no operator any more."""
+    payload = people["operator"].split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    request: Any = CallableRequest(
+        data={"task_name": TASK.value, "reason": "why"},
+        raw_request=Request({}),
+        auth=AuthData(claims["sub"], claims),
+    )
+    asked, send = [], requests.Session.send
+    monkeypatch.setattr(
+        requests.Session, "send", lambda *what, **how: asked.append(what[1].url) or send(*what, **how)
+    )
+    assert change_of(request).by == OPERATOR
+    assert [url.rpartition("/")[2] for url in asked] == ["accounts:lookup"]
 
 
 @pytest.mark.parametrize("how", ["revoked", "disabled", "deleted", "made a viewer"])
