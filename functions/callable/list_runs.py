@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
@@ -15,7 +14,7 @@ from shared import settings
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
 
-    from shared.tasks.desk import Newest, Position
+    from shared.tasks.desk import Position, RunRecord
 
 #: Runs of a page where the caller does not say how many.
 DEFAULT_LIMIT = 50
@@ -23,9 +22,6 @@ DEFAULT_LIMIT = 50
 MOST_RUNS = 200
 #: States that can be asked for at once.
 MOST_STATES = 10
-#: Seconds after which an answer counts as changed though nothing tells so: a history that is closed
-#: after its run was superseded changes no other document.
-SETTLED_SECONDS = 300
 
 
 @callable_function(memory=512, service_account=settings.reader_account())
@@ -55,7 +51,7 @@ def list_runs(request: CallableRequest[Any]) -> Any:
     name = caller.task_to_look_at(fields["task_name"])
     limit, states = _limit(fields.get("limit", DEFAULT_LIMIT)), _states(fields.get("states", []))
     after = _position(fields.get("cursor"))
-    version = _version(desk.view_newest(name), [limit, states])
+    version = _version(desk.view_last_changed(name), [limit, states])
     if after is None and fields.get("if_version") == version:
         return {"version": version, "not_modified": True}
     page = desk.view_history(name, most=limit, states=states, after=after)
@@ -63,13 +59,11 @@ def list_runs(request: CallableRequest[Any]) -> Any:
     return {"version": version, "runs": runs, "next_cursor": wire.cursor_of(page.next)}
 
 
-def _version(newest: Newest, asked: list[Any]) -> str:
+def _version(changed: tuple[RunRecord, ...], asked: list[Any]) -> str:
     from functions.wire import version_of  # noqa: PLC0415
 
-    task, record = newest.task, newest.record
-    seen = [version and [version.seconds, version.nanos] for version in task.seen]
-    last = record and [record.id, record.update_time.seconds, record.update_time.nanos]
-    return version_of([asked, seen, last, datetime.now(UTC).timestamp() // SETTLED_SECONDS])
+    seen = [[each.id, each.update_time.seconds, each.update_time.nanos] for each in changed]
+    return version_of([asked, seen])
 
 
 def _limit(said: Any) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shared.tasks import _engine, viewing
 from shared.tasks.steering import Cancelled, Requested
 from shared.tasks.ticks import next_tick
-from shared.tasks.viewing import HistoryPage, Newest, Position
+from shared.tasks.viewing import HistoryPage, Position
 from shared.tasks.views import RunProgress, RunRecord, Said, TaskView
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Cancelled",
     "HistoryPage",
-    "Newest",
     "Position",
     "Requested",
     "RunProgress",
@@ -30,7 +29,7 @@ __all__ = [
     "next_tick",
     "request_run",
     "view_history",
-    "view_newest",
+    "view_last_changed",
     "view_record",
     "view_tasks",
 ]
@@ -51,9 +50,9 @@ def view_tasks(names: tuple[TaskName, ...]) -> tuple[TaskView, ...]:
     return _engine.look(viewing.view_tasks(names))
 
 
-def view_newest(name: TaskName) -> Newest:
-    """Look at what tells whether a task's history has changed. Two reads; errors as `view_tasks`."""
-    return _engine.look(viewing.view_newest(name))
+def view_last_changed(name: TaskName) -> tuple[RunRecord, ...]:
+    """Look at what changed last in a task's history: another after each write. Three small reads at most."""
+    return _engine.look(viewing.view_last_changed(name))
 
 
 def view_history(

@@ -25,6 +25,8 @@ DECISION_MASK = ("status", "started", "completed", "timestamp", "run", "state", 
 #: What tells whether a result is another than the one at hand.
 VERSION_MASK = ("status", "completed", "timestamp", "run.result")
 
+#: The field of the history that says when Firestore took its last write, in H alone.
+CHANGED = "changed"
 #: `saved_in` of a result that the original wrote: `data` is read as the contract says.
 SAVED_BY_CONTRACT = "contract"
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, assert_never
 from google.cloud.firestore_v1.types import query as _query
 
 from shared.tasks.codec import decode_fields, to_datetime, to_timestamp
-from shared.tasks.document import TaskDocument
+from shared.tasks.document import CHANGED, TaskDocument
 from shared.tasks.names import history_name, status_name
-from shared.tasks.viewing import ReadHistory, ReadRecord, ReadViews, ReadWorking
+from shared.tasks.viewing import ReadHistory, ReadLastChanged, ReadRecord, ReadViews, ReadWorking
 from shared.tasks.views import (
     PROGRESS_MASK,
     RECORD_MASK,
@@ -55,6 +55,8 @@ class Viewer:
                 return self._records(runs, PROGRESS_MASK)
             case ReadRecord(name, record_id):
                 return self._records([(name, record_id)], WHOLE_RECORD_MASK).get((name, record_id))
+            case ReadLastChanged(name, most):
+                return self._last_changed(name, most)
             case ReadHistory():
                 return self._history(look)
             case _:
@@ -73,6 +75,15 @@ class Viewer:
         by_name = {history_name(store.documents, *run): run for run in runs}
         found = store.read_fields(list(by_name), mask)
         return {run: _record(found[full]) for full, run in by_name.items() if found[full] is not None}
+
+    def _last_changed(self, name: TaskName, most: int) -> list[RunRecord]:
+        def fill(query: Any) -> None:
+            query.select.fields.add(field_path=CHANGED)
+            order = query.order_by.add(direction=_DESCENDING)
+            order.field.field_path = CHANGED
+            query.limit.value = most
+
+        return [_record(found) for found in self._store.query_history(name, fill)]
 
     def _history(self, look: ReadHistory) -> list[RunRecord]:
         def fill(query: Any) -> None:

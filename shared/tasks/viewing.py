@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from shared.tasks.views import RunRecord, TaskView
 
 
+#: Documents that tell whether a history has changed.
+MOST_AT_ONCE = 3
+
+
 @dataclass(frozen=True, slots=True)
 class ReadViews:
     """Read S of each of these tasks, without its result, in one call; answered with a `TaskView` each."""
@@ -59,6 +63,14 @@ class ReadHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadLastChanged:
+    """Read what changed last in a task's history; answered with a list of `RunRecord` that tell no more."""
+
+    name: TaskName
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReadRecord:
     """Read one document of the history with all that it tells; answered with it, None where there is none."""
 
@@ -66,7 +78,7 @@ class ReadRecord:
     id: str
 
 
-Look: TypeAlias = ReadViews | ReadWorking | ReadHistory | ReadRecord
+Look: TypeAlias = ReadViews | ReadWorking | ReadHistory | ReadLastChanged | ReadRecord
 Looks: TypeAlias = Generator[Look, Any, Value]
 
 
@@ -81,14 +93,6 @@ class HistoryPage:
 
     records: tuple[RunRecord, ...]
     next: Position | None
-
-
-@dataclass(frozen=True, slots=True)
-class Newest:
-    """What tells whether a task's history has changed: how the task stands, and what is newest there."""
-
-    task: TaskView
-    record: RunRecord | None
 
 
 def view_tasks(names: tuple[TaskName, ...]) -> Looks[tuple[TaskView, ...]]:
@@ -108,15 +112,14 @@ def view_tasks(names: tuple[TaskName, ...]) -> Looks[tuple[TaskView, ...]]:
     return tuple(views[name] for name in names)
 
 
-def view_newest(name: TaskName) -> Looks[Newest]:
-    """Look at what tells whether a task's history has changed; errors as `view_tasks`.
+def view_last_changed(name: TaskName) -> Looks[tuple[RunRecord, ...]]:
+    """Look at what changed last in a task's history, in whatever it has; errors as `view_tasks`.
 
-    Whatever is added to it is the newest then. Whatever else changes in it does so with S, or is
-    the progress of the run at work; but for a history that is closed after its run was superseded.
+    It is another after each write there, whatever that is to: a run at work, an old one that is closed.
+    More than one, as of two writes at once the later one may be seen first. What TTL removes is no write.
     """
-    (task,) = yield from view_tasks((name,))
-    newest = yield ReadHistory(name, 1)
-    return Newest(task, newest[0] if newest else None)
+    found: list[RunRecord] = yield ReadLastChanged(name, MOST_AT_ONCE)
+    return tuple(found)
 
 
 def view_history(

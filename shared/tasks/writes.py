@@ -15,6 +15,7 @@ from google.cloud.firestore_v1.types import write as _write
 
 from shared.tasks.codec import encode_fields
 from shared.tasks.document import (
+    CHANGED,
     SAVED_BY_CONTRACT,
     ResultPointer,
     TaskDocument,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from shared.tasks.document import JobNote
 
 WritePb = _write.Write.pb()
+_REQUEST_TIME = _write.DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME
 
 #: How long a run stays in the history; Firestore's TTL policy on `expire_at` removes it then.
 HISTORY_RETENTION = timedelta(days=30)
@@ -151,7 +153,7 @@ def start(
     }
     writes = [
         _write_to(run.status_name, status, mask=mask, on=task.update_time, create=not task.exists),
-        _write_to(run.history_name, history, on=take.reopens, create=take.reopens is None),
+        _record_to(run.history_name, history, on=take.reopens, create=take.reopens is None),
     ]
     if take.closes is not None:
         dead = history_name(run.documents, run.task, take.closes)
@@ -244,7 +246,7 @@ def skip(run: RunIdentity, decision: Skip, *, now: datetime) -> list[Any]:
     }
     if decision.holder is not None:
         fields["holder"] = decision.holder
-    return [_write_to(history_name(run.documents, run.task, skip_id(run.run_id)), fields)]
+    return [_record_to(history_name(run.documents, run.task, skip_id(run.run_id)), fields)]
 
 
 def close_superseded(history: str, on: Timestamp | None, *, now: datetime) -> list[Any]:
@@ -362,7 +364,7 @@ def incident(
     """Record an incident in the history, once: refused where it is recorded already."""
     record = {**fields, "task": name.value, "started": now, "completed": now}
     record["expire_at"] = now + HISTORY_RETENTION
-    return [_write_to(history_name(documents, name, incident_id), record, create=True)]
+    return [_record_to(history_name(documents, name, incident_id), record, create=True)]
 
 
 def note_job(
@@ -415,7 +417,7 @@ def cancel_failed(
     """
     said = {"cancel": {"by": by, "reason": reason, "at": now}}
     return [
-        _write_to(history_name(documents, name, run_id), said, mask=["cancel"], on=on),
+        _record_to(history_name(documents, name, run_id), said, mask=["cancel"], on=on),
         change(documents, name, "cancelling", by=by, reason=reason, now=now, holder=run_id),
     ]
 
@@ -434,7 +436,7 @@ def progress(
         now: UTC.
     """
     fields = {"progress": {"done": done, "total": total, "message": message, "at": now}}
-    return [_write_to(run.history_name, fields, mask=["progress"], on=on, must_exist=True)]
+    return [_record_to(run.history_name, fields, mask=["progress"], on=on, must_exist=True)]
 
 
 def change(
@@ -458,7 +460,7 @@ def change(
         "expire_at": now + HISTORY_RETENTION,
         **({} if holder is None else {"holder": holder}),
     }
-    return _write_to(history_name(documents, name, f"{run_id_of(now)}.{state}"), record)
+    return _record_to(history_name(documents, name, f"{run_id_of(now)}.{state}"), record)
 
 
 def _end_status(
@@ -481,7 +483,7 @@ def _end_history(run: RunIdentity, end: RunEnd, fields: dict[str, Any]) -> Any:
         "expire_at": end.expire_at,
         **fields,
     }
-    return _write_to(run.history_name, values, mask=list(values))
+    return _record_to(run.history_name, values, mask=list(values))
 
 
 def _death(task: TaskDocument, reason: str) -> tuple[str, str]:
@@ -498,7 +500,7 @@ def _close(name: str, kind: str, message: str, now: datetime, *, on: Timestamp |
         "error": {"type": kind, "message": message},
         "expire_at": now + HISTORY_RETENTION,
     }
-    return _write_to(name, fields, mask=list(fields), on=on)
+    return _record_to(name, fields, mask=list(fields), on=on)
 
 
 def _history_identity(run: RunIdentity) -> dict[str, Any]:
@@ -509,6 +511,13 @@ def _history_identity(run: RunIdentity) -> dict[str, Any]:
         "source": run.source,
         "scheduled_for": run.scheduled_for,
     }
+
+
+def _record_to(name: str, fields: Mapping[str, Any], **how: Any) -> Any:
+    """Build a write to the history; Firestore says when it took it: what changed last is found by that."""
+    write = _write_to(name, fields, **how)
+    write.update_transforms.add(field_path=CHANGED, set_to_server_value=_REQUEST_TIME)
+    return write
 
 
 def _write_to(

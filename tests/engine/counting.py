@@ -15,6 +15,8 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.masks: list[list[str]] = []
+        #: What came, asked for or not: documents, and bytes on the wire.
+        self.documents = self.bytes = 0
         self._held: threading.Event | None = None
         self._has_come = threading.Semaphore(0)
 
@@ -28,7 +30,7 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
             self.masks.append([field.field_path for field in request.structured_query.select.fields])
         else:
             self.masks.append(list(request.mask.field_paths))
-        answers = call(details, request)
+        answers = self._counted(call(details, request))
         held = self._held
         if held is None:
             return answers
@@ -36,6 +38,14 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
         self._has_come.release()
         assert held.wait(60)
         return iter(come)
+
+    def _counted(self, answers: Iterator[Any]) -> Iterator[Any]:
+        for answer in answers:
+            self.bytes += answer.ByteSize()
+            self.documents += any(
+                answer.HasField(name) for name in ("found", "document") if name in _fields(answer)
+            )
+            yield answer
 
     @contextmanager
     def held_back(self) -> Iterator[Callable[[], None]]:
@@ -50,6 +60,10 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
         finally:
             self._held = None
             held.set()
+
+
+def _fields(message: Any) -> Any:
+    return message.DESCRIPTOR.fields_by_name
 
 
 class CountedSession(requests.Session):

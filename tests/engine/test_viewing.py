@@ -1,14 +1,17 @@
 """Looking at tasks and their history, on the real Firestore: what it tells, and what it costs."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from shared.tasks import TaskEngine, TaskName, TaskRun
+from shared.tasks import TaskEngine, TaskName, TaskRun, writes
+from shared.tasks.decisions import Skip
 from shared.tasks.desk import TaskView
-from shared.tasks.viewing import view_history, view_newest, view_record, view_tasks
+from shared.tasks.viewing import view_history, view_last_changed, view_record, view_tasks
+from shared.tasks.writes import RunIdentity
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, World, in_thread
 from tests.waiting import wait_for
@@ -16,6 +19,8 @@ from tests.waiting import wait_for
 ALL = tuple(sorted(TaskName))
 #: A result that is noticed where it is fetched.
 LARGE = ["x" * 100_000]
+#: Bytes of a small document at most.
+SMALL = 1_000
 
 
 def see(engine: TaskEngine, name: TaskName = TASK) -> TaskView:
@@ -31,7 +36,8 @@ def test_all_tasks_at_rest_cost_one_call_that_fetches_no_result(
     for name in ALL:
         engine.execute_task("s", name, lambda: LARGE)
     assert [task.state for task in counted.look(view_tasks(ALL))] == ["completed"] * len(ALL)
-    assert counter.calls == ["BatchGetDocuments"]
+    assert (counter.calls, counter.documents) == (["BatchGetDocuments"], len(ALL))
+    assert counter.bytes < len(ALL) * SMALL
     (mask,) = counter.masks
     assert mask
     assert "data" not in mask
@@ -56,17 +62,42 @@ def test_a_task_at_work_costs_one_more(engine: TaskEngine, counted: TaskEngine, 
         thread.join()
 
 
-def test_whether_a_history_changed_costs_two_calls(
+def test_whether_a_history_changed_costs_one_call(
     engine: TaskEngine, counted: TaskEngine, counter: Counter
 ) -> None:
-    """However long it is."""
-    run_ids = [engine.execute_task("s", TASK, lambda: LARGE).run_id for _ in range(3)]
-    newest = counted.look(view_newest(TASK))
-    assert newest.record is not None
-    assert newest.record.id == run_ids[-1]
-    assert counter.calls == ["BatchGetDocuments", "RunQuery"]
-    assert all("data" not in mask and "result" not in mask for mask in counter.masks if mask)
-    assert all(counter.masks)
+    """Three small documents, however long it is, and of each no more than when it changed."""
+    run_ids = [engine.execute_task("s", TASK, lambda: LARGE).run_id for _ in range(5)]
+    assert [record.id for record in counted.look(view_last_changed(TASK))] == run_ids[:1:-1]
+    assert (counter.calls, counter.masks, counter.documents) == (["RunQuery"], [["changed"]], 3)
+    assert counter.bytes < 3 * SMALL
+
+
+@pytest.mark.parametrize("what", ["close", "incident", "cancel", "progress", "skip", "change"])
+def test_whatever_changes_in_a_history_is_seen(engine: TaskEngine, world: World, what: str) -> None:
+    """Also in a run that began before others, and what is recorded as of earlier than those."""
+    early = datetime(2026, 1, 1, tzinfo=UTC)
+    documents = engine._parts.store.documents
+    run = RunIdentity(documents, TASK, "old", "t", "s")
+    history = world.database.document(f"nx-tasks/{TASK.value}/nx-runs/old")
+    history.set({"state": "running", "started": early, "token": "t"})
+    for _ in range(4):
+        engine.execute_task("s", TASK, lambda: [1])
+    before = engine.look(view_last_changed(TASK))
+    (status, _) = engine._parts.store.read_for_decision(TASK)
+    who: dict[str, Any] = {"by": "ops", "reason": "why", "now": early}
+    commits: dict[str, list[Any]] = {
+        "close": writes.close_superseded(run.history_name, None, now=early),
+        "incident": writes.incident(documents, TASK, "i", now=early, fields={"state": "missed_tick"}),
+        "cancel": writes.cancel(documents, TASK, replace(status, run_id="old"), **who),
+        "progress": writes.progress(run, None, done=1, total=2, message="", now=early),
+        "skip": writes.skip(run, Skip("suspended"), now=early),
+        "change": writes.request(documents, TASK, **who),
+    }
+    engine._parts.store.commit(commits[what])
+    after = engine.look(view_last_changed(TASK))
+    assert after[0].id.startswith(("old", "i", "2026-01-01"))
+    assert after != before
+    assert after[-1] in before
 
 
 def test_records_of_one_moment_are_each_on_one_page(engine: TaskEngine, world: World) -> None:

@@ -1,5 +1,6 @@
 """`list_tasks`, `list_runs` and `get_run` on the real Functions emulator, with the demo's people."""
 
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -142,6 +143,7 @@ def test_an_unchanged_system_costs_a_few_bytes(ask: Any) -> None:
     first = ask("list_tasks", {"if_version": None})
     again = ask("list_tasks", {"if_version": first["version"]})
     assert again == {"version": first["version"], "now": again["now"], "not_modified": True}
+    assert len(json.dumps(again)) < 120
     execute_task("test", TASK, lambda: [1])
     assert ask("list_tasks", {"if_version": first["version"]})["tasks"]
 
