@@ -2,13 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, Response
 
 from emulators.demo_data import PASSWORD
 
@@ -48,11 +48,13 @@ class Visit:
     Args:
         context: their browser.
         base: where the page is.
+        hosts: others that this page may ask, beside the stack's.
     """
 
-    def __init__(self, context: BrowserContext, base: str) -> None:
+    def __init__(self, context: BrowserContext, base: str, hosts: Collection[str] = ()) -> None:
         self.context = context
         self.base = base
+        self._hosts = {"127.0.0.1", "localhost", *hosts}
         self.page: Page = context.new_page()
         self.page.set_default_timeout(PATIENCE)
         #: What no visit may meet.
@@ -66,7 +68,7 @@ class Visit:
     def _requested(self, request: Request) -> None:
         self.requests.append(request)
         parts = urlsplit(request.url)
-        if parts.scheme != "blob" and parts.hostname not in {"127.0.0.1", "localhost"}:
+        if parts.scheme != "blob" and parts.hostname not in self._hosts:
             self.problems.append(f"a request to elsewhere: {request.url}")
 
     def _said(self, kind: str, text: str) -> None:
@@ -102,6 +104,20 @@ class Visit:
         sent = [request.all_headers().get("authorization") for request in self.requests]
         return next(header for header in reversed(sent) if header)
 
+    def answered(self, function: str) -> list[Response]:
+        """A list that holds the answers of a function as they come, from now on."""
+        answers: list[Response] = []
+        post = f"/{function}"
+        self.page.on(
+            "response",
+            lambda answer: (
+                answers.append(answer)
+                if answer.url.endswith(post) and answer.request.method == "POST"
+                else None
+            ),
+        )
+        return answers
+
     def axe(self) -> dict[str, Any]:
         """All that axe finds on the page as it is, by outcome."""
         self.page.evaluate(AXE.read_text("utf-8"))
@@ -110,12 +126,12 @@ class Visit:
 
 
 @contextmanager
-def visiting(browser: Browser, base: str, **options: Any) -> Iterator[Visit]:
+def visiting(browser: Browser, base: str, *, hosts: Collection[str] = (), **options: Any) -> Iterator[Visit]:
     """Have a browser of one's own for the time of a with block; what may not happen there has not."""
     settings: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}, "timezone_id": "Europe/Zurich"}
     context = browser.new_context(**{**settings, **options})
     try:
-        visit = Visit(context, base)
+        visit = Visit(context, base, hosts)
         yield visit
         assert visit.problems == []
     finally:

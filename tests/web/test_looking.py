@@ -1,7 +1,9 @@
 """What people see: all tasks, one of them, its history, its result."""
 
+import base64
 import datetime as dt
 import json
+import os
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -73,16 +75,24 @@ def test_a_bar_tells_its_run_to_pointer_and_keys(visit: "Open", past: "Past") ->
 
 
 def test_a_run_is_watched_as_it_goes(visit: "Open", past: "Past", hold: "Hold") -> None:
-    """Progress and the time that is left move without a reload, and the end shows as it comes."""
+    """Progress shows without a reload, the time that is left counts down, and the end shows as it comes."""
     fill(past)
     page = visit("viewer")
     run = hold(HEALTH)
     expect(page.state(HEALTH.value)).to_have_text("Running")
-    run.progress(30, 120, "judging devices")
+    run.progress(10, 120, "judging devices")
     row = page.row(HEALTH.value)
-    expect(row).to_contain_text("30 of 120 · judging devices")
-    expect(row).to_contain_text(re.compile(r"about \d+ (s|min|h) left"))
-    expect(row.get_by_role("progressbar")).to_have_attribute("value", "30")
+    expect(row).to_contain_text("10 of 120 · judging devices")
+
+    def left() -> int:
+        found = re.search(r"about (\d+) (s|min) left", row.inner_text())
+        assert found is not None
+        return int(found[1]) * (60 if found[2] == "min" else 1)
+
+    first = left()
+    wait_for("another estimate", lambda: left() != first, seconds=70)
+    assert left() < first
+    expect(row.get_by_role("progressbar")).to_have_attribute("value", "10")
     run.progress(90, 120, "judging devices")
     expect(row).to_contain_text("90 of 120")
     run.end()
@@ -207,6 +217,23 @@ def test_locations_are_points_and_objects_are_trees(visit: "Open", past: "Past")
     expect(tree).to_contain_text("sums \u203a DE \u203a kWh")
 
 
+def test_a_result_that_no_answer_holds_is_read_from_storage(visit: "Open", past: "Past") -> None:
+    """Beyond 32 MiB, compressed, there is a link to its object instead, and a new one for the asking."""
+    noise = {"noise": [base64.b64encode(os.urandom(1 << 20)).decode() for _ in range(34)]}
+    assert execute_task("test", HEALTH, lambda: noise, {"save_in": "storage"}).status == "completed"
+    page = visit("viewer").open(f"/tasks/{HEALTH.value}/result")
+    link = page.page.get_by_role("link", name="Download it from Storage")
+    expect(page.page.locator(".notice")).to_contain_text("larger than an answer may be")
+    expect(page.page.locator(".notice")).to_contain_text("within 15 min")
+    address = link.get_attribute("href")
+    assert address is not None
+    assert page.context.request.get(address).json() == noise
+    asked = page.answered("get_task_data")
+    page.page.get_by_role("button", name="get a new link").click()
+    wait_for("another answer", lambda: page.page.wait_for_timeout(50) or asked)
+    expect(link).to_be_visible()
+
+
 def test_what_is_shown_while_the_network_is_away_is_said_to_be_stale(visit: "Open", past: "Past") -> None:
     """It stays, with its age; the page says what it does, and is live again once the network is."""
     fill(past)
@@ -224,6 +251,43 @@ def test_what_is_shown_while_the_network_is_away_is_said_to_be_stale(visit: "Ope
     expect(page.page.get_by_text("Live", exact=True)).to_be_visible()
     expect(alert).to_have_count(0)
     expect(page.state(HEALTH.value)).to_have_text("Failed")
+
+
+def test_a_page_that_nobody_sees_asks_seldom(visit: "Open") -> None:
+    """Once a minute, where it asks every few seconds else; seen again, at once."""
+    page = visit()
+    page.page.clock.install()
+    # A browser without windows has no page that is hidden.
+    page.page.add_init_script(
+        "Object.defineProperty(document, 'visibilityState', { get: () => window.seen ?? 'visible' })"
+    )
+    page.sign_in("viewer")
+    expect(page.page.get_by_text("Live", exact=True)).to_be_visible()
+    asked = len(polls := page.answered("list_tasks"))
+
+    def passes(seconds: int, count: int) -> None:
+        """So many are answered once that time has gone by."""
+        nonlocal asked
+        page.page.clock.run_for(seconds * 1000)
+        asked += count
+        wait_for("polls", lambda: page.page.wait_for_timeout(50) or len(polls) >= asked)
+        assert len(polls) == asked
+
+    def turn(state: str) -> None:
+        page.page.evaluate(
+            "(state) => { window.seen = state; document.dispatchEvent(new Event('visibilitychange')); }",
+            state,
+        )
+
+    passes(6, 1)
+    turn("hidden")
+    passes(6, 1)
+    passes(50, 0)
+    passes(11, 1)
+    passes(50, 0)
+    turn("visible")
+    passes(0, 1)
+    passes(6, 1)
 
 
 def test_an_unchanged_system_costs_a_few_bytes(visit: "Open", past: "Past") -> None:

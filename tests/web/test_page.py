@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from emulators.environment import PROJECT
 from emulators.loopback import request as ask
-from shared.tasks import TaskName
+from shared.tasks import TaskName, execute_task
+from tests.waiting import wait_for
 from tests.web import past as pasts
 from tests.web.browsing import ROOT
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.web.past import Past
 
 HEALTH, LOCATIONS = TaskName.collect_devices_health, TaskName.collect_charge_locations
+CDRS = TaskName.collect_charge_cdrs
 #: Bytes of script, compressed, before anything is seen (issue 8).
 SCRIPT_BUDGET = 150_000
 Tell = Callable[[str], None]
@@ -39,13 +40,15 @@ def busy(past: "Past", hold: "Hold") -> None:
         fails=lambda number: number in {20, 49},
         summary={
             "count": 200,
-            "by_health": {"good": 140, "offline": 60},
-            "kinds": [{"kind": "a", "count": 1}],
+            "connectors": {"by_health": {"good": 140, "offline": 60}, "by_power": {"up_to_350_kw": 1}},
+            "reasons": [{"operator": "north", "reason": "Expected `float` - at `$.total`", "record": "DE/1"}],
+            "devices": ["tracker-1", "tracker-2"],
         },
     )
     spots = [{"id": str(n), "coordinates": {"latitude": 47 + n / 10, "longitude": 8}} for n in range(20)]
     past.of(LOCATIONS, every=dt.timedelta(hours=2), result=lambda: spots, seconds=lambda _: 4, count=3)
-    hold(TaskName.collect_charge_cdrs).progress(30, 120, "reading")
+    execute_task("test", CDRS, lambda: {"sums": {"DE": {"kWh": "12.5"}}})
+    hold(CDRS).progress(30, 120, "reading")
 
 
 def views(page: "Visit") -> dict[str, Callable[[], object]]:
@@ -56,6 +59,12 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
         page.open(f"/tasks/{HEALTH.value}/result")
         one.get_by_role("grid").press("Enter")
         expect(one.get_by_role("tree")).to_be_visible()
+        one.get_by_text("connectors, devices, reasons").click()
+        expect(one.get_by_text("tracker-1, tracker-2")).to_be_visible()
+
+    def run() -> None:
+        page.open("/").row(HEALTH.value).locator(".bar.bad").last.click()
+        expect(one.locator(".panel .trace")).to_be_visible()
 
     def trace() -> None:
         page.open(f"/tasks/{HEALTH.value}")
@@ -69,13 +78,30 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
 
     def dialog() -> None:
         page.open("/").row(HEALTH.value).get_by_role("button", name="Suspend").click()
-        expect(one.get_by_role("dialog")).to_be_visible()
+        one.get_by_role("dialog").get_by_role("button", name="Suspend").click()
+        expect(one.get_by_role("dialog").get_by_role("alert")).to_be_visible()
 
     def strips() -> None:
         page.open("/")
         expect(page.row(HEALTH.value).get_by_role("option").first).to_be_visible()
 
-    return {"all tasks": strips, "history": trace, "result": record, "drawing": drawing, "dialog": dialog}
+    def tree() -> None:
+        page.open(f"/tasks/{CDRS.value}/result")
+        expect(one.get_by_role("tree")).to_be_visible()
+
+    def nothing() -> None:
+        one.goto(f"{page.base}/tasks/none")
+        expect(one.get_by_role("heading", name="No such task")).to_be_visible()
+
+    def outage() -> None:
+        strips()
+        page.context.set_offline(True)
+        expect(one.get_by_role("alert")).to_contain_text("What you see is stale")
+
+    return {
+        "all tasks": strips, "one run": run, "history": trace, "result": record, "tree": tree,
+        "drawing": drawing, "dialog": dialog, "no task": nothing, "outage": outage,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -126,21 +152,33 @@ def test_little_is_loaded_before_something_is_seen(visit: "Open", tell: Tell) ->
     assert len(loaded()) == len(first) + 1
 
 
+#: What hides a part of its text, except where an ellipsis or a scroll bar says so, or nobody is to see it.
+CUT = """() => [...document.querySelectorAll("body *")]
+  .filter((each) => each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0)
+  .filter((each) => {
+    const { overflowX, textOverflow } = getComputedStyle(each);
+    return (overflowX === "hidden" || overflowX === "clip") && textOverflow !== "ellipsis";
+  })
+  .filter((each) => !each.matches(".hidden, .skip"))
+  .map((each) => each.outerHTML.slice(0, 200))"""
+
+
 @pytest.mark.parametrize("width", [360, 1280, 3840])
 @pytest.mark.usefixtures("busy")
 def test_every_screen_will_do(visit: "Open", width: int) -> None:
-    """No view is wider than the window, from 360 pixels to 4K; with 4K letters grow."""
+    """No view is wider than the window or has anything cut, from 360 pixels to 4K; with 4K letters grow."""
     page = visit("operator", viewport={"width": width, "height": 900})
     for name, show in views(page).items():
         show()
         assert page.page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert page.page.evaluate(CUT) == [], name
     letters = page.page.evaluate("parseFloat(getComputedStyle(document.documentElement).fontSize)")
     assert letters >= (20 if width == 3840 else 15)
 
 
 @pytest.mark.usefixtures("busy")
 def test_the_keyboard_is_enough(visit: "Open") -> None:
-    """From the address to a traceback and a dialog without a pointer, the focus always to be seen."""
+    """From the address to a traceback and through a change without a pointer, the focus always to be seen."""
     page = visit()
     one = page.page
     one.goto(page.base)
@@ -161,10 +199,75 @@ def test_the_keyboard_is_enough(visit: "Open") -> None:
     press_until(page, "Shift+Tab", lambda: "Suspend" in focused(page))
     one.keyboard.press("Enter")
     expect(one.get_by_label("Reason")).to_be_focused()
-    one.keyboard.type("because")
     one.keyboard.press("Escape")
     expect(one.get_by_role("dialog")).to_have_count(0)
     expect(page.row(HEALTH.value).get_by_role("button", name="Suspend")).to_be_focused()
+    one.keyboard.press("Enter")
+    one.keyboard.type("by hand, without a hand on the mouse")
+    press_until(page, "Tab", lambda: focused(page).endswith("Suspend"))
+    one.keyboard.press("Enter")
+    expect(page.state(HEALTH.value)).to_have_text("Suspended")
+    expect(page.row(HEALTH.value)).to_contain_text("by operator@example.com: by hand, without")
+    expect(page.row(HEALTH.value).get_by_role("button", name="Resume")).to_be_focused()
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_table_is_sorted_and_opened_by_keys(visit: "Open") -> None:
+    """Its headings have their place in the order of the keyboard, then its rows."""
+    page = visit("viewer").open(f"/tasks/{HEALTH.value}/result")
+    grid = page.page.get_by_role("grid")
+    expect(grid).to_contain_text("tracker-000000")
+    page.page.get_by_label("Search the result").focus()
+    press_until(page, "Tab", lambda: focused(page).endswith("battery_voltage"))
+    page.page.keyboard.press("Enter")
+    heading = page.page.get_by_role("columnheader", name="battery_voltage")
+    expect(heading).to_have_attribute("aria-sort", "ascending")
+    page.page.keyboard.press("Enter")
+    expect(heading).to_have_attribute("aria-sort", "descending")
+    press_until(page, "Shift+Tab", lambda: focused(page).startswith("rows"))
+    page.page.keyboard.press("Enter")
+    highest = max(pasts.devices(200), key=lambda device: device["battery_voltage"])
+    expect(page.page.get_by_role("tree")).to_contain_text(highest["id"])
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_whole_session_asks_the_stack_alone(visit: "Open", stack: "Addresses", tell: Tell) -> None:
+    """Fonts, scripts, charts, points: all are the page's own; nothing that it does breaks its policy."""
+    page = visit("operator")
+    hosts = {urlsplit(url).netloc for url in (f"http://{stack.auth}", stack.callables_url, page.base)}
+    for show in views(page).values():
+        show()
+    page.context.set_offline(False)
+    page.open(f"/tasks/{HEALTH.value}/result")
+    with page.page.expect_download():
+        page.page.get_by_role("button", name="Download JSON").click()
+    asked = [urlsplit(request.url) for request in page.requests]
+    assert {parts.netloc for parts in asked if parts.scheme != "blob"} == hosts
+    tell(f"a session through all views: {len(asked)} requests, all of them to the stack")
+
+
+def test_a_browser_keeps_to_the_policy(visit: "Open") -> None:
+    """What a script from elsewhere could bring in is refused, and would be a problem of any other test."""
+    page = visit("viewer")
+    page.page.evaluate(
+        """async () => {
+          window.refused = [];
+          document.addEventListener("securitypolicyviolation", (e) => refused.push(e.effectiveDirective));
+          const add = (tag, fields) =>
+            document.body.append(Object.assign(document.createElement(tag), fields));
+          add("script", { textContent: "window.refused = 'it ran'" });
+          add("style", { textContent: "body { display: none }" });
+          add("img", { src: "https://example.com/image.png" });
+          add("iframe", { src: "https://example.com/" });
+          await fetch("https://example.com/").catch(() => refused.push("fetch failed"));
+        }"""
+    )
+    expected = {"script-src-elem", "style-src-elem", "img-src", "frame-src", "connect-src", "fetch failed"}
+    wait_for("refusals", lambda: set(page.page.evaluate("window.refused")) == expected)
+    wait_for("their problems", lambda: page.page.wait_for_timeout(50) or len(page.problems) >= 5)
+    said = ("Content Security Policy", "a request to elsewhere: https://example.com/")
+    assert all(any(each in problem for each in said) for problem in page.problems), page.problems
+    page.problems.clear()
 
 
 def press_until(page: "Visit", key: str, there: Callable[[], bool]) -> list[bool]:
@@ -224,39 +327,3 @@ def test_the_page_is_served_strictly(stack: "Addresses") -> None:
     assert script is not None
     assert headers(script[1])["cache-control"] == "public, max-age=31536000, immutable"
     assert ask(f"http://{stack.hosting}/assets/none.js")[0] == 404
-
-
-def test_a_wrong_password_is_told(visit: "Open") -> None:
-    """The sign-in says what to check, and no more than that."""
-    page = visit()
-    page.page.goto(page.base)
-    page.page.get_by_label("E-mail address").fill("operator@example.com")
-    page.page.get_by_label("Password").fill("guess")
-    page.page.get_by_role("button", name="Sign in").click()
-    expect(page.page.get_by_role("alert")).to_have_text(
-        "E-mail address and password don't match. Check both."
-    )
-
-
-def test_a_link_signs_in_whom_it_was_sent_to(visit: "Open", stack: "Addresses") -> None:
-    """In a browser that did not ask for it, the page wants the address, too; a link is good once."""
-    auth = f"http://{stack.auth}"
-    wish = {
-        "requestType": "EMAIL_SIGNIN",
-        "email": "viewer@example.com",
-        "continueUrl": f"http://{stack.hosting}",
-    }
-    sent = ask(
-        f"{auth}/identitytoolkit.googleapis.com/v1/accounts:sendOobCode?key=any", method="POST", body=wish
-    )
-    assert sent[0] == 200
-    codes = ask(f"{auth}/emulator/v1/projects/{PROJECT}/oobCodes")[1]["oobCodes"]
-    path = f"/?mode=signIn&apiKey=any&oobCode={codes[-1]['oobCode']}"
-    page, again = visit(), visit()
-    for each in (page, again):
-        each.page.goto(f"{each.base}{path}")
-        each.page.get_by_label("E-mail address").fill("viewer@example.com")
-        each.page.get_by_role("button", name="Sign in").click()
-        if each is page:
-            expect(each.row(HEALTH.value)).to_be_visible()
-    expect(again.page.get_by_role("alert")).to_contain_text("Ask for a new one")

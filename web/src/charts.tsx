@@ -46,7 +46,9 @@ export function Charts({ runs }: { runs: Run[] }) {
 function range(values: Points, unit: (value: number) => string): string {
   const known = values.filter((value) => value !== null);
   if (known.length === 0) return "";
-  return `${known.length} runs, from ${unit(Math.min(...known))} to ${unit(Math.max(...known))}, usually ${unit(median(known) as number)}`;
+  const [least, most] = [unit(Math.min(...known)), unit(Math.max(...known))];
+  if (least === most) return `${known.length} runs, each ${most}`;
+  return `${known.length} runs, from ${least} to ${most}, usually ${unit(median(known) as number)}`;
 }
 
 interface FigureProps {

@@ -173,7 +173,7 @@ function Working({ task, runs, now }: { task: Task; runs: Run[]; now: number }) 
   const left = secondsLeft(task, runs, now);
   const total = progress?.total ?? null;
   const counted = progress && (total === null ? number(progress.done) : `${number(progress.done)} of ${number(total)}`);
-  const remaining = left === null ? null : left > 0 ? `about ${age(Math.max(1, left))} left` : "longer than usual";
+  const remaining = left === null ? null : left > 0 ? `about ${age(Math.max(1, left))} left` : "longer than expected";
   const said = [counted, progress?.message, remaining, (task.run?.attempt ?? 1) > 1 && `attempt ${task.run?.attempt}`];
   return (
     <div class="working">

@@ -179,7 +179,7 @@ function Detail({ task, id, version }: { task: string; id: string; version: stri
       {run.result?.summary != null && (
         <>
           <h3>Summary</h3>
-          <Facts value={run.result.summary} />
+          <Facts value={run.result.summary} folded />
         </>
       )}
     </div>

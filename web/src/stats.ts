@@ -49,7 +49,9 @@ export function secondsLeft(task: Task, runs: Run[], now: number): number | null
   const elapsed = (now - Date.parse(started)) / 1000;
   const progress = task.run?.progress;
   if (progress?.total && progress.done > 0) {
-    return (elapsed * Math.max(0, progress.total - progress.done)) / progress.done;
+    // As told at its last progress, counted down since: between two of them it comes nearer, not further away.
+    const since = (now - Date.parse(progress.at)) / 1000;
+    return ((elapsed - since) * Math.max(0, progress.total - progress.done)) / progress.done - since;
   }
   const usual = median(durations(runs));
   return usual === null ? null : usual - elapsed;

@@ -67,7 +67,7 @@ function Glance({ task }: { task: Task }) {
       <section aria-label="Last good result">
         <h2>Last good result</h2>
         <Freshness task={task} now={now} />
-        {task.result?.completed && (
+        {task.result?.completed && task.save_in !== "none" && (
           <p class="quiet">
             Of <Time at={task.result.completed} now={now} seconds />, kept {PLACES[task.result.saved_in ?? ""] ?? task.result.saved_in}
           </p>
@@ -79,7 +79,7 @@ function Glance({ task }: { task: Task }) {
           {cadence(task.schedule).words}, <span class="quiet">at most {duration(task.deadline_seconds)}</span>
         </p>
         <p>
-          <span class="quiet">next</span> <Next task={task} now={now} />
+          <span class="quiet">Next:</span> <Next task={task} now={now} />
         </p>
         <p class="quiet">
           <code>{task.schedule ?? "none"}</code> in {task.time_zone}
@@ -120,7 +120,7 @@ function ResultPart({ task }: { task: Task }) {
   const told = summary !== null && (
     <section class="summary" aria-labelledby="summary-title">
       <h2 id="summary-title">Summary</h2>
-      <Facts value={summary} />
+      <Facts value={summary} folded={task.save_in !== "none"} />
     </section>
   );
   return (

@@ -49,39 +49,41 @@ const isMap = (value: Json): value is Fields => typeof value === "object" && val
 const isScalar = (value: Json): boolean => typeof value !== "object" || value === null;
 const said = (name: string): string => name.replaceAll("_", " ");
 
-/** A summary: what is counted in one line, maps below their names, lists of alike maps as tables. */
-export function Facts({ value }: { value: Json }) {
+/**
+ * A summary: what is counted in one line, maps below their names, lists of alike maps as tables.
+ *
+ * @param folded Whether all but that one line is to be opened first: it may be long.
+ */
+export function Facts({ value, folded }: { value: Json; folded?: boolean }) {
   if (isScalar(value)) return <Scalar value={value} />;
   if (Array.isArray(value)) return <List items={value} />;
   const fields = Object.entries(value as Fields);
   const flat = fields.filter(([, inner]) => isScalar(inner));
   const deep = fields.filter(([, inner]) => !isScalar(inner));
+  const listed = (kind: string, some: [string, Json][]) => (
+    <dl class={kind}>
+      {some.map(([name, inner]) => (
+        <div key={name}>
+          <dt>{said(name)}</dt>
+          <dd>
+            <Facts value={inner} />
+          </dd>
+        </div>
+      ))}
+    </dl>
+  );
   return (
     <>
-      {flat.length > 0 && (
-        <dl class="facts">
-          {flat.map(([name, inner]) => (
-            <div key={name}>
-              <dt>{said(name)}</dt>
-              <dd>
-                <Scalar value={inner} />
-              </dd>
-            </div>
-          ))}
-        </dl>
-      )}
-      {deep.length > 0 && (
-        <dl class="deep">
-          {deep.map(([name, inner]) => (
-            <div key={name}>
-              <dt>{said(name)}</dt>
-              <dd>
-                <Facts value={inner} />
-              </dd>
-            </div>
-          ))}
-        </dl>
-      )}
+      {flat.length > 0 && listed("facts", flat)}
+      {deep.length > 0 &&
+        (folded ? (
+          <details>
+            <summary>{deep.map(([name]) => said(name)).join(", ")}</summary>
+            {listed("deep", deep)}
+          </details>
+        ) : (
+          listed("deep", deep)
+        ))}
     </>
   );
 }
@@ -93,6 +95,7 @@ function Scalar({ value }: { value: Json }) {
 
 function List({ items }: { items: Json[] }) {
   if (items.length === 0) return <span class="quiet">none</span>;
+  if (items.every(isScalar)) return <>{items.map(String).join(", ")}</>;
   if (!items.every(isMap)) {
     return (
       <ol>
@@ -106,27 +109,29 @@ function List({ items }: { items: Json[] }) {
   }
   const names = [...new Set(items.flatMap((item) => Object.keys(item as Fields)))];
   return (
-    <table>
-      <thead>
-        <tr>
-          {names.map((name) => (
-            <th key={name} scope="col">
-              {said(name)}
-            </th>
-          ))}
-        </tr>
-      </thead>
-      <tbody>
-        {(items as Fields[]).map((item, index) => (
-          <tr key={index}>
+    <div class="wide" tabIndex={0} role="group" aria-label="Table">
+      <table>
+        <thead>
+          <tr>
             {names.map((name) => (
-              <td key={name}>
-                <Facts value={item[name] ?? null} />
-              </td>
+              <th key={name} scope="col">
+                {said(name)}
+              </th>
             ))}
           </tr>
-        ))}
-      </tbody>
-    </table>
+        </thead>
+        <tbody>
+          {(items as Fields[]).map((item, index) => (
+            <tr key={index}>
+              {names.map((name) => (
+                <td key={name}>
+                  <Facts value={item[name] ?? null} />
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }

@@ -54,7 +54,7 @@ export function Grid({ label, records, columns, indices, order, onOrder, opened,
             const sorted = order !== null && order.field === field;
             return (
               <span key={field} role="columnheader" class={numeric ? "numeric" : ""} aria-sort={!sorted ? "none" : order.descending ? "descending" : "ascending"}>
-                <button class="plain" tabIndex={-1} onClick={() => sort(field)}>
+                <button class="plain" onClick={() => sort(field)}>
                   {field ?? "value"}
                   {sorted && <i aria-hidden="true">{order.descending ? " ↓" : " ↑"}</i>}
                 </button>

@@ -3,7 +3,7 @@ import "./result.css";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { CallError, call } from "../firebase";
-import { number, percent, plural } from "../format";
+import { duration, number, percent, plural } from "../format";
 import type { Json, Task, TaskData } from "../wire";
 import { Notice } from "../words";
 import { Grid, type Order } from "./grid";
@@ -60,7 +60,11 @@ function Unread({ error, again }: { error: CallError; again: () => void }) {
   if (typeof url === "string") {
     return (
       <Notice tone="info">
-        This result is larger than an answer may be. <a href={url}>Download it from Storage</a>; the link is good for a quarter of an hour.
+        This result is larger than an answer may be.{" "}
+        <a href={url} target="_blank" rel="noreferrer">
+          Download it from Storage
+        </a>{" "}
+        within {duration(Number(error.details["expires_in_seconds"]))}, or <button onClick={again}>get a new link</button>
       </Notice>
     );
   }
@@ -136,10 +140,8 @@ function Records({ task, records, summary }: RecordsProps) {
   const said = chosen === null ? plural(records.length, "record") : `${number(indices.length)} of ${plural(records.length, "record")}`;
   return (
     <>
-      <div class={spots.length > 0 ? "over both" : "over"}>
-        {summary}
-        {spots.length > 0 && <Scatter records={records} spots={spots} chosen={chosen} onOpen={setOpened} />}
-      </div>
+      {summary}
+      {spots.length > 0 && <Scatter records={records} spots={spots} chosen={chosen} onOpen={setOpened} />}
       {breakdown && <Breakdown {...breakdown} total={records.length} chosen={kind} choose={setKind} />}
       <Bar task={task} value={records} search={search} onSearch={setSearch} said={said} />
       <div class={opened === null ? "beside" : "beside both"}>

@@ -115,7 +115,7 @@ function paint(canvas: HTMLCanvasElement, spots: Spot[], chosen: Set<number> | n
   const top = (south + north) / 2 + height / 2 / scale;
   for (let at = Math.ceil(bottom / step) * step; at < top; at += step) {
     line(pen, 0, y(at), width, y(at));
-    pen.fillText(`${at.toFixed(digits)}°`, 3, y(at) - 3);
+    if (y(at) > PADDING / 2) pen.fillText(`${at.toFixed(digits)}°`, 3, y(at) - 3);
   }
 
   const colours = COLOURS.map(colour);

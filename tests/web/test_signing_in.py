@@ -1,0 +1,141 @@
+"""Signing in: by password on the local stack, by link in a project, and App Check beside it."""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from emulators.loopback import request as ask
+from shared.tasks import TaskName
+from tests.cli.conftest import emulated_codes
+
+if TYPE_CHECKING:
+    from emulators.environment import Addresses
+    from tests.web.browsing import Visit
+    from tests.web.conftest import Open
+
+HEALTH = TaskName.collect_devices_health
+VIEWER = "viewer@example.com"
+#: What the page of a project asks, beside its own Hosting.
+GOOGLE = {
+    "identitytoolkit.googleapis.com",
+    "securetoken.googleapis.com",
+    "us-central1-some-project.cloudfunctions.net",
+    "www.google.com",
+    "content-firebaseappcheck.googleapis.com",
+}
+#: App Check has no emulator, and reCAPTCHA none: as much of them as the SDK asks for.
+RECAPTCHA = """window.grecaptcha = { enterprise: {
+  ready: (go) => go(), render: (_, { callback }) => callback(), execute: async () => "not a robot",
+} };"""
+APP_CHECK_TOKEN = "the token that App Check gave"
+
+
+@pytest.fixture
+def project(visit: "Open", stack: "Addresses") -> Iterator["Visit"]:
+    """The page as a project's Hosting serves it; behind Google's addresses are the stack's emulators."""
+    there = visit(hosts=GOOGLE)
+
+    def emulated(pattern: str, base: str) -> None:
+        def forward(route: Route) -> None:
+            path = route.request.url.removeprefix(pattern.rstrip("*"))
+            route.fulfill(response=route.fetch(url=f"{base}/{path}"))
+
+        there.page.route(pattern, forward)
+
+    def configured(route: Route) -> None:
+        told = {**route.fetch().json(), "projectId": "some-project", "appId": "1:2:web:3", "apiKey": "key"}
+        route.fulfill(json=told)
+
+    there.page.route("**/__/firebase/init.json", configured)
+    there.page.route("**/config.json", lambda route: route.fulfill(json={"appCheckSiteKey": "site-key"}))
+    there.page.route(
+        "https://www.google.com/recaptcha/**",
+        lambda route: route.fulfill(body=RECAPTCHA, content_type="text/javascript"),
+    )
+    there.page.route(
+        "https://content-firebaseappcheck.googleapis.com/**",
+        lambda route: route.fulfill(
+            json={"token": APP_CHECK_TOKEN, "ttl": "3600s"}, headers={"Access-Control-Allow-Origin": "*"}
+        ),
+    )
+    for host in ("identitytoolkit.googleapis.com", "securetoken.googleapis.com"):
+        emulated(f"https://{host}/**", f"http://{stack.auth}/{host}")
+    emulated("https://us-central1-some-project.cloudfunctions.net/**", stack.callables_url)
+    yield there
+    there.page.unroute_all(behavior="ignoreErrors")
+
+
+def sign_in_by_link(project: "Visit", stack: "Addresses") -> None:
+    """Ask for a link, open it in the same browser, and confirm the address that the page remembers."""
+    page = project.page
+    page.goto(project.base)
+    expect(page.get_by_text("Sign in with the e-mail address that your administrator")).to_be_visible()
+    expect(page.get_by_label("Password")).to_have_count(0)
+    page.get_by_label("E-mail address").fill(VIEWER)
+    page.get_by_role("button", name="Send me a link").click()
+    expect(page.get_by_role("status")).to_contain_text(f"A link is on its way to {VIEWER}")
+    page.goto(emulated_codes(stack)[-1]["oobLink"])
+    expect(page.get_by_label("E-mail address")).to_have_value(VIEWER)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_a_project_sends_a_link_and_shows_app_checks_token(project: "Visit", stack: "Addresses") -> None:
+    """Asked for and opened in one browser, it is enough; calls carry the token; the policy allows them."""
+    sign_in_by_link(project, stack)
+    expect(project.row(HEALTH.value)).to_be_visible()
+    assert project.page.url == f"{project.base}/"
+    calls = [request for request in project.requests if request.url.endswith("/list_tasks")]
+    assert {call.all_headers().get("x-firebase-appcheck") for call in calls} == {APP_CHECK_TOKEN}
+
+
+def test_a_server_that_knows_neither_says_what_to_check(project: "Visit", stack: "Addresses") -> None:
+    """A refused sign-in may be App Check's: both are named."""
+    refused = {"error": {"status": "UNAUTHENTICATED", "message": "Unauthenticated"}}
+    project.page.route(
+        "https://us-central1-some-project.cloudfunctions.net/list_tasks",
+        lambda route: route.fulfill(
+            status=401, body=json.dumps(refused), headers={"Access-Control-Allow-Origin": "*"}
+        ),
+    )
+    sign_in_by_link(project, stack)
+    expect(project.page.get_by_role("alert")).to_contain_text("Sign out and in again")
+    expect(project.page.get_by_role("alert")).to_contain_text("check the site key in config.json")
+
+
+def test_a_wrong_password_is_told(visit: "Open") -> None:
+    """The sign-in says what to check, and no more than that."""
+    page = visit()
+    page.page.goto(page.base)
+    page.page.get_by_label("E-mail address").fill("operator@example.com")
+    page.page.get_by_label("Password").fill("guess")
+    page.page.get_by_role("button", name="Sign in").click()
+    expect(page.page.get_by_role("alert")).to_have_text(
+        "E-mail address and password don't match. Check both."
+    )
+
+
+def test_a_link_signs_in_whom_it_was_sent_to(visit: "Open", stack: "Addresses") -> None:
+    """In a browser that did not ask for it, the page wants the address, too; a link is good once."""
+    auth = f"http://{stack.auth}"
+    wish = {
+        "requestType": "EMAIL_SIGNIN",
+        "email": VIEWER,
+        "continueUrl": f"http://{stack.hosting}",
+    }
+    sent = ask(
+        f"{auth}/identitytoolkit.googleapis.com/v1/accounts:sendOobCode?key=any", method="POST", body=wish
+    )
+    assert sent[0] == 200
+    address = emulated_codes(stack)[-1]["oobLink"]
+    page, again = visit(), visit()
+    for each in (page, again):
+        each.page.goto(address)
+        address = each.page.url
+        each.page.get_by_label("E-mail address").fill(VIEWER)
+        each.page.get_by_role("button", name="Sign in").click()
+        if each is page:
+            expect(each.row(HEALTH.value)).to_be_visible()
+    expect(again.page.get_by_role("alert")).to_contain_text("Ask for a new one")
