@@ -91,8 +91,7 @@ def busy_day(results: dict[TaskName, Any]) -> Iterator[None]:
 
 def show_desktop(visit: Visit, scheme: str) -> None:
     page = visit.page
-    page.wait_for_selector(f"[data-task={CDRS.value}] .working progress[value]")
-    page.wait_for_selector(f"[data-task={SMS.value}] .bar")
+    wait_for_tasks(page)
     keep(page, f"tasks-{scheme}", height=620)
     visit.open(f"/tasks/{LOCATIONS.value}")
     page.locator(".runs li[data-state=failed] button").first.click()
@@ -102,13 +101,19 @@ def show_desktop(visit: Visit, scheme: str) -> None:
     keep(page, f"history-{scheme}", height=860)
     visit.open(f"/tasks/{LOCATIONS.value}/result")
     page.wait_for_selector(".rows .cells")
-    keep(page, f"result-{scheme}", height=1000)
+    keep(page, f"result-{scheme}", height=1080)
 
 
 def show_phone(visit: Visit, scheme: str) -> None:
-    visit.page.wait_for_selector(f"[data-task={CDRS.value}] .working progress[value]")
-    visit.page.wait_for_selector(f"[data-task={SMS.value}] .bar")
+    wait_for_tasks(visit.page)
     keep(visit.page, f"phone-{scheme}")
+
+
+def wait_for_tasks(page: Page) -> None:
+    """Wait for all that the page has of each task."""
+    page.wait_for_selector(f"[data-task={CDRS.value}] .working progress[value]")
+    for task in TaskName:
+        page.wait_for_selector(f"[data-task={task.value}] .bar")
 
 
 def keep(page: Page, name: str, height: int | None = None) -> None:
