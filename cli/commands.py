@@ -29,10 +29,10 @@ Speaks to the local stack (`make run`), as operator@example.com or --user; with 
 you have signed in there: `--project P login` sends a link to your e-mail address. Scripts set NX_API_KEY and
 NX_REFRESH_TOKEN, or NX_ID_TOKEN; where App Check is on, NX_APP_CHECK_DEBUG_TOKEN and NX_APP_ID.
 
-Exit codes: 0 done; 1 the followed run did not complete; 2 the command means nothing; 3 not signed in;
-4 not allowed; 5 no such task or run; 6 not in this state (suspended, held, ended); 7 no answer, try again;
-8 the wait is over; 130 Ctrl-C. What was asked for goes to standard output, all else to standard error.
-With --json it is JSON, as the callables have it.
+Exit codes: 0 done; 1 the followed run did not complete, or a pipe or a prompt was closed; 2 the command
+means nothing (no such task, say); 3 not signed in; 4 not allowed; 5 no such run; 6 not in this state
+(suspended, held, ended); 7 no answer, try again; 8 the wait is over; 130 Ctrl-C. What was asked for goes to
+standard output, all else to standard error. With --json it is JSON, as the callables have it.
 """
 
 app = typer.Typer(
@@ -98,13 +98,18 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """Show a task's history: runs, skips, incidents, and what people changed."""
+    unknown = [each for each in state or [] if each not in shown.STATES]
+    if unknown:
+        raise CliError(
+            Exit.usage, f"there is no state {unknown[0]}; a state is one of {', '.join(shown.STATES)}"
+        )
     caller = _caller(ctx)
     if run_id is not None:
         run = caller("get_run", task_name=task, id=run_id)
         if as_json:
             _print_json(run)
         else:
-            _out().print(*shown.run_lines(run), sep="\n")
+            _out().print(*shown.run_lines(run), sep="\n", soft_wrap=True)
         return
     found: list[dict[str, Any]] = []
     cursor = None
@@ -228,8 +233,7 @@ def watch_tasks(
     for answer in changes(caller, every=every):
         if answer["version"] != version:
             version = answer["version"]
-            sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
-            sys.stdout.flush()
+            _write(json.dumps(answer, ensure_ascii=False) + "\n")
 
 
 @app.command()
@@ -263,7 +267,7 @@ def shell_completion(
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="your shell")],
 ) -> None:
     """Print what makes it `nx-tasks`, completed by Tab: eval "$(python -m cli completion bash)"."""
-    sys.stdout.write(completion.script_for(shell))
+    _write(completion.script_for(shell))
 
 
 def main() -> None:
@@ -292,10 +296,12 @@ def _steer(caller: Caller, function: str, task: str, reason: str, *, as_json: bo
 
 
 def _at_work(caller: Caller, name: str) -> str:
-    for task in caller("list_tasks")["tasks"]:
-        if task["name"] == name and task["run"] is not None:
-            return str(task["run"]["id"])
-    raise CliError(Exit.refused, f"no run of {name} is at work")
+    at_work = {task["name"]: task["run"] for task in caller("list_tasks")["tasks"]}
+    if name not in at_work:
+        raise CliError(Exit.usage, f"there is no task {name}; a task is one of {', '.join(at_work)}")
+    if at_work[name] is None:
+        raise CliError(Exit.refused, f"no run of {name} is at work")
+    return str(at_work[name]["id"])
 
 
 def _check_completed(run: dict[str, Any]) -> None:
@@ -319,11 +325,13 @@ def _run_line(task: str, outcome: str, run: dict[str, Any] | None) -> str:
 
 def _show_data(read: BinaryIO, form: str, out: Path | None, limit: int) -> None:
     if form == "pretty":
-        _out().print(shown.records_table(json.load(read), limit))
+        result = json.load(read)
+        _out().print("no records" if result in ([], {}) else shown.records_table(result, limit))
         return
     write = exports.write_csv if form == "csv" else exports.copy_json
     if out is None:
         write(read, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
         return
     with exports.written(out) as file:
         write(read, file)
@@ -342,7 +350,13 @@ def _download() -> Progress:
 
 
 def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    _write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def _write(text: str) -> None:
+    """Write to standard output, and notice at once if nobody reads it any more."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _out() -> Console:

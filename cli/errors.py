@@ -10,15 +10,16 @@ class Exit(IntEnum):
 
     #: Done.
     done = 0
-    #: The run that was followed did not complete: it failed, or was cancelled.
+    #: The run that was followed did not complete: it failed, or was cancelled. Also typer's own, where a pipe
+    #: was closed, or a prompt.
     failed = 1
-    #: The command was not understood, or means nothing to the server.
+    #: The command was not understood, or means nothing to the server: there is no such task, say.
     usage = 2
     #: Nobody is signed in, or their sign-in is over.
     signed_out = 3
     #: Whoever is signed in may not do this.
     denied = 4
-    #: No such task or run.
+    #: No such run.
     missing = 5
     #: Not in this state: the task is suspended, held by another run, or the run has ended.
     refused = 6

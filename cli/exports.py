@@ -59,7 +59,7 @@ def write_csv(source: BinaryIO, target: BinaryIO) -> None:
     text = io.TextIOWrapper(target, "utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    writer.writerows([cell(row.get(name)) for name in columns] for row in rows)
     text.detach()  # flushes, and leaves the file open
 
 
@@ -71,7 +71,8 @@ def rows_of(result: Any) -> list[dict[str, Any]]:
     return [record if isinstance(record, dict) else {"value": record} for record in records]
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """Return a value as a cell has it: nothing, text and numbers as they are, all else as JSON."""
     if value is None:
         return ""
     if isinstance(value, str | int | float) and not isinstance(value, bool):

@@ -6,13 +6,16 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cli.exports import rows_of
+from cli.exports import cell, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 _STYLES = {
     "completed": "green",
@@ -24,19 +27,57 @@ _STYLES = {
     "cancelling": "magenta",
     "resumed": "green",
     "requested": "dim",
+    "overdue_original": "yellow",
 }
 #: States that a history's records have.
 STATES = tuple(_STYLES)
 #: What a terminal would obey; texts of others are shown and not obeyed.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-#: Columns that a table of records has at most.
-_MOST_COLUMNS = 8
+#: Fields that tell which record it is; databases give fields in no order.
+_FIRST = ("id", "name")
 _MOST_CELL = 60
+
+
+class FittingTable(Table):
+    """A table without columns that have nothing to say, or that a narrow terminal has no place for.
+
+    Args:
+        columns: headings.
+        long: those whose texts go on in a next line, and that are never left out.
+        spare: those that are left out where it is narrow, the first first.
+    """
+
+    def __init__(self, *columns: str, long: Iterable[str] = (), spare: Iterable[str] = ()) -> None:
+        super().__init__(box=None, header_style="bold", pad_edge=False)
+        self._spare = tuple(spare)
+        for column in columns:
+            folded = column in long
+            self.add_column(
+                column, overflow="fold" if folded else "ellipsis", no_wrap=not folded, min_width=folded * 16
+            )
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw what there is place for."""
+        if self.rows:
+            self.columns = [column for column in self.columns if any(map(str, column.cells))]
+        left_out = 0
+        for name in self._spare:
+            if Measurement.get(console, options.update(max_width=10_000), self).minimum <= options.max_width:
+                break
+            self.columns, before = [each for each in self.columns if each.header != name], self.columns
+            left_out += len(before) - len(self.columns)
+        if left_out:
+            told = f"no place for {left_out} more columns"
+            self.caption = f"{self.caption}; {told}" if self.caption else told
+        yield from super().__rich_console__(console, options)
 
 
 def tasks_table(tasks: Iterable[dict[str, Any]], now: datetime) -> Table:
     """Return all tasks at a glance."""
-    table = _table("TASK", "STATUS", "DOING", "RESULT", "AGE", "NEXT RUN", "PROBLEM")
+    table = FittingTable(
+        "TASK", "STATUS", "DOING", "RESULT", "AGE", "NEXT RUN", "PROBLEM",
+        long=("DOING", "PROBLEM"), spare=("RESULT", "NEXT RUN", "AGE"),
+    )  # fmt: skip
     for task in tasks:
         result = task["result"] or {}
         table.add_row(
@@ -53,7 +94,10 @@ def tasks_table(tasks: Iterable[dict[str, Any]], now: datetime) -> Table:
 
 def runs_table(runs: Iterable[dict[str, Any]]) -> Table:
     """Return a history, newest first."""
-    table = _table("STARTED", "STATE", "DURATION", "RESULT", "REMARK", "ID")
+    table = FittingTable(
+        "STARTED", "STATE", "DURATION", "RESULT", "REMARK", "ID",
+        long=("REMARK",), spare=("RESULT", "DURATION", "REMARK"),
+    )  # fmt: skip
     for run in runs:
         table.add_row(
             _clock(run["started"]),
@@ -86,13 +130,12 @@ def records_table(result: Any, most: int) -> Table:
     records = rows_of(result)
     rows = records[:most]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = _table(*columns[:_MOST_COLUMNS])
+    columns.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+    table = FittingTable(*columns, spare=columns[:0:-1])
     for row in rows:
-        table.add_row(*(_short(row.get(name)) for name in columns[:_MOST_COLUMNS]))
-    left = [f"{len(records) - len(rows)} more records"] * (len(records) > len(rows))
-    left += [f"{len(columns) - _MOST_COLUMNS} more fields"] * (len(columns) > _MOST_COLUMNS)
-    if left:
-        table.caption = f"and {', '.join(left)}: --format json or csv has all"
+        table.add_row(*(_short(row.get(name)) for name in columns))
+    if len(records) > len(rows):
+        table.caption = f"and {len(records) - len(rows)} more records: --format json or csv has all"
     return table
 
 
@@ -189,16 +232,9 @@ def _value(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = "" if value is None else _line(str(value))
+    text = _line(str(cell(value)))
     return text if len(text) <= _MOST_CELL else f"{text[: _MOST_CELL - 1]}…"
 
 
 def _line(text: str) -> str:
     return plain(" ".join(text.split()))
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

@@ -35,7 +35,14 @@ def nx(people: None, clean_firestore: Addresses, tmp_path: Path) -> Iterator[Run
     def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "TZ": "UTC", **environment}
         return subprocess.run(
-            [*COMMAND, *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False
+            [*COMMAND, *words],
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
 
     yield run

@@ -116,6 +116,9 @@ def test_viewers_change_nothing(nx: Run, clean_firestore: Addresses, words: tupl
         (2, ("suspend", TASK)),
         (2, ("suspend", TASK, "--reason", "")),
         (2, ("suspend", "no_such_task", *WHY)),
+        (2, ("cancel", "no_such_task", *WHY)),
+        (2, ("runs", TASK, "--state", "no-such-state")),
+        (1, ("--project", "some-project", "login")),
         (2, ("no-such-command",)),
         (3, ("--user", "nobody@example.com", "tasks")),
         (3, ("--project", "some-project", "tasks")),
@@ -126,7 +129,8 @@ def test_viewers_change_nothing(nx: Run, clean_firestore: Addresses, words: tupl
 def test_each_way_to_fail_has_its_code(nx: Run, code: int, words: tuple[str, ...]) -> None:
     """And says what to do, on standard error alone."""
     failed = nx(*words)
-    assert (failed.returncode, failed.stdout) == (code, "")
+    prompted = "Email: " if words[-1] == "login" else ""
+    assert (failed.returncode, failed.stdout) == (code, prompted)
     assert failed.stderr
     assert "Traceback" not in failed.stderr
 

@@ -3,15 +3,20 @@
 import csv
 import io
 import json
+import os
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from cli.calls import Caller
 from cli.following import changes
 from cli.target import target_of
 from shared.tasks import TaskName, TaskRun, execute_task, suspend_task
 from tests.cli.conftest import Hold, Open, Run
+from tests.cli.terminal import COMMAND, ROOT
 from tests.web.past import devices
 
 TASK = TaskName.collect_devices_health
@@ -98,6 +103,28 @@ def test_a_result_is_shown_and_exported(nx: Run, tmp_path: Path) -> None:
         assert written.stderr.startswith(f"{tmp_path / name}: ")
     assert list(csv.DictReader(io.StringIO((tmp_path / "there.csv").read_text("utf-8")))) == rows
     assert json.loads((tmp_path / "there.json").read_text("utf-8")) == records
+
+
+def test_nothing_is_told_in_words(nx: Run) -> None:
+    """A result without records is no empty line."""
+    execute_task("test", CDRS, list)
+    assert nx("data", CDRS).stdout == "no records\n"
+
+
+@pytest.mark.parametrize(
+    "words", [("tasks",), ("tasks", "--json"), ("data", TASK, "--json"), ("completion", "bash")]
+)
+def test_a_reader_that_leaves_ends_it_quietly(people: None, words: tuple[str, ...]) -> None:
+    """As `head` does: code 1, and not a word of Python."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        left = subprocess.run(
+            [*COMMAND, *words], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    finally:
+        os.close(write)
+    assert (left.returncode, left.stderr) == (1, b"")
 
 
 def test_a_large_result_comes_with_a_progress_bar(terminal: Open, nx: Run, tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""Tables as a terminal of any width shows them; no stack is needed."""
+
+import datetime as dt
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from cli import shown
+from shared.tasks import TaskName
+
+NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
+RUN_ID = "2026-11-25T16:38:55.815554Z"
+WORDS = "OperatorUnreachable: north: GET https://ocpi.example.com/locations answered 503, three times"
+
+
+def task(name: str) -> dict[str, Any]:
+    return {
+        "name": name, "status": "failed", "state": "failed", "run": None, "error": WORDS, "problem": None,
+        "next_run": NOW.isoformat(), "result": {"count": 3996, "size_bytes": 4_100_000, "completed": None},
+    }  # fmt: skip
+
+
+def run() -> dict[str, Any]:
+    error = {"type": "OperatorUnreachable", "message": WORDS}
+    return {
+        "id": RUN_ID, "started": NOW.isoformat(), "state": "failed", "duration_seconds": 18.0, "error": error,
+        "result": {"count": 3996, "size_bytes": 4_100_000},
+    }  # fmt: skip
+
+
+def drawn(table: shown.FittingTable, width: int) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None).print(table)
+    assert max(map(len, out.getvalue().splitlines())) <= width
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_a_narrow_terminal_gets_fewer_columns_whole(width: int) -> None:
+    """Names, states and ids are never cut or broken; what has no place is counted."""
+    tasks = drawn(shown.tasks_table(map(task, TaskName), NOW), width)
+    runs = drawn(shown.runs_table([run()]), width)
+    assert all(name in tasks for name in TaskName)
+    assert "failed" in runs
+    assert RUN_ID in runs
+    assert ("no place for" in tasks) == ("no place for" in runs) == (width < 100)
+    assert "PROBLEM" not in tasks
+
+
+def test_records_begin_with_what_tells_them_apart() -> None:
+    """Whatever the order of their fields; what is nested is JSON, as an export has it."""
+    record = {"battery": 12.5, "fix": True, "reasons": ["low", "weak"], "name": "Tracker", "id": "t-1"}
+    lines = drawn(shown.records_table([record] * 3, 2), 100).splitlines()
+    assert lines[0].split() == ["id", "name", "battery", "fix", "reasons"]
+    assert lines[1].split() == ["t-1", "Tracker", "12.5", "true", '["low","weak"]']
+    assert "and 1 more records" in lines[3]
+    narrow = drawn(shown.records_table([record], 2), 20)
+    assert narrow.split()[:2] == ["id", "name"]
+    assert "3 more" in narrow
