@@ -164,6 +164,7 @@ async function carryOut(kind: Kind, task: Task, reason: string): Promise<string>
     }
     case "cancel": {
       const { outcome } = await call<{ outcome: string }>("cancel_run", { task_name, id: task.run?.id, reason }, 30);
+      if (outcome === "cancelled") return `That run of ${task_name} had failed, and is not tried again.`;
       return outcome === "ended" ? `That run of ${task_name} had ended before.` : `The run of ${task_name} is asked to stop.`;
     }
   }
