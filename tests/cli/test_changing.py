@@ -92,6 +92,18 @@ def test_the_run_at_work_is_cancelled_and_followed(terminal: Open, nx: Run, hold
     assert (ended.returncode, json.loads(ended.stdout)["outcome"]) == (6, "ended")
 
 
+@pytest.mark.usefixtures("clean_firestore")
+def test_a_failed_run_is_kept_from_being_tried_again(nx: Run) -> None:
+    """What was asked for is done: code 0."""
+
+    def fails() -> None:
+        raise ValueError("no")
+
+    run_id = execute_task("test", TASK, fails).run_id
+    kept = nx("cancel", TASK, *WHY, "--id", run_id)
+    assert (kept.returncode, kept.stdout) == (0, f"{TASK}: cancelled, run {run_id} failed\n")
+
+
 def test_who_follows_for_too_short_is_told_that_the_run_goes_on(nx: Run, hold: Hold) -> None:
     """Code 8."""
     hold(TASK)

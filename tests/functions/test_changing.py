@@ -182,7 +182,21 @@ def test_a_run_is_cancelled(ask: Any, job: str) -> None:
     assert told["run"]["error"]["message"] == f"cancelled by {OPERATOR}: {WHY['reason']}"
 
 
-@pytest.mark.parametrize("run_id", ["never-was", "a/b", ""])
+def test_a_failed_run_is_kept_from_being_tried_again(ask: Any, job: str) -> None:
+    """What it failed with stays; Cloud Scheduler's next delivery of it does not run."""
+    tick = {"scheduled_for": datetime(2026, 11, 24, 12, tzinfo=UTC)}
+
+    def fails() -> None:
+        raise ValueError("no")
+
+    run_id = execute_task("test", TASK, fails, tick).run_id
+    told = ask("cancel_run", id=run_id)
+    assert (told["outcome"], told["run"]["state"], told["run"]["by"]) == ("cancelled", "failed", OPERATOR)
+    assert told["run"]["error"]["message"] == "no"
+    assert execute_task("test", TASK, list, tick).status == "duplicate"
+
+
+@pytest.mark.parametrize("run_id", ["never-was", "a/b", "", "__x__"])
 def test_a_run_that_never_was_is_not_found(
     job: str, stack: Addresses, people: dict[str, str], run_id: str
 ) -> None:

@@ -45,7 +45,9 @@ def test_an_operator_runs_a_task(visit: "Open") -> None:
     expect(page.row(HEALTH.value)).to_contain_text("200 records")
     page.open(f"/tasks/{HEALTH.value}")
     page.page.get_by_role("button", name="By people").click()
-    expect(page.page.locator(".runs li")).to_contain_text([f"by operator@example.com: {REASON}"])
+    expect(page.page.locator(".runs li")).to_contain_text(
+        [f"by operator@example.com (demo-operator): {REASON}"]
+    )
 
 
 def test_a_task_at_work_is_not_run_twice(visit: "Open", hold: "Hold") -> None:
@@ -67,7 +69,7 @@ def test_an_operator_suspends_and_resumes_a_task(visit: "Open", past: "Past") ->
     act(page, "Suspend")
     for each in (page, looking):
         expect(each.state(HEALTH.value)).to_have_text("Suspended")
-        expect(each.row(HEALTH.value)).to_contain_text(f"by operator@example.com: {REASON}")
+        expect(each.row(HEALTH.value)).to_contain_text(f"by operator@example.com (demo-operator): {REASON}")
         expect(each.row(HEALTH.value)).to_contain_text("none while suspended")
     act(page, "Resume", "it is well again")
     expect(page.state(HEALTH.value)).to_have_text("Completed")
@@ -85,7 +87,9 @@ def test_an_operator_cancels_a_run(visit: "Open", hold: "Hold") -> None:
     run.progress(1, 10)
     expect(page.state(HEALTH.value)).to_have_text("Running")
     act(page, "Cancel run")
-    expect(page.row(HEALTH.value)).to_contain_text(f"Asked to stop by operator@example.com: {REASON}")
+    expect(page.row(HEALTH.value)).to_contain_text(
+        f"Asked to stop by operator@example.com (demo-operator): {REASON}"
+    )
     run.go_on_until(RunCancelled)
     expect(page.state(HEALTH.value)).to_have_text("Failed")
     expect(page.row(HEALTH.value)).to_contain_text("operator@example.com")

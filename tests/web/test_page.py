@@ -207,7 +207,9 @@ def test_the_keyboard_is_enough(visit: "Open") -> None:
     press_until(page, "Tab", lambda: focused(page).endswith("Suspend"))
     one.keyboard.press("Enter")
     expect(page.state(HEALTH.value)).to_have_text("Suspended")
-    expect(page.row(HEALTH.value)).to_contain_text("by operator@example.com: by hand, without")
+    expect(page.row(HEALTH.value)).to_contain_text(
+        "by operator@example.com (demo-operator): by hand, without"
+    )
     expect(page.row(HEALTH.value).get_by_role("button", name="Resume")).to_be_focused()
 
 
