@@ -101,7 +101,8 @@ def test_a_failed_run_is_kept_from_being_tried_again(nx: Run) -> None:
 
     run_id = execute_task("test", TASK, fails).run_id
     kept = nx("cancel", TASK, *WHY, "--id", run_id)
-    assert (kept.returncode, kept.stdout) == (0, f"{TASK}: cancelled, run {run_id} failed\n")
+    assert kept.returncode == 0
+    assert kept.stdout.startswith(f"{TASK}: cancelled, run {run_id} failed")
 
 
 def test_who_follows_for_too_short_is_told_that_the_run_goes_on(nx: Run, hold: Hold) -> None:

@@ -69,7 +69,7 @@ ASKED: dict[str, tuple[dict[str, Any], Callable[[Any], object]]] = {
         {"task_name": CDRS, "id": RUN_ID},
         lambda answer: (answer["id"], answer["state"]) == (RUN_ID, "completed"),
     ),
-    "get_task_data": ({"task_name": CDRS}, lambda answer: answer == []),
+    "get_task_data": ({"task_name": CDRS}, lambda answer: isinstance(answer, list)),
     "list_runs": (
         {"task_name": CDRS, "states": ["completed"]},
         lambda answer: RUN_ID in {run["id"] for run in answer["runs"]},
