@@ -41,7 +41,13 @@ def busy(past: "Past", hold: "Hold") -> None:
         summary={
             "count": 200,
             "connectors": {"by_health": {"good": 140, "offline": 60}, "by_power": {"up_to_350_kw": 1}},
-            "reasons": [{"operator": "north", "reason": "Expected `float` - at `$.total`", "record": "DE/1"}],
+            "reasons": [
+                {
+                    "operator": "north",
+                    "reason": "Expected `int | float`, got `str` - at `$.total_energy`",
+                    "record": "DE/NXN/CDR000177",
+                }
+            ],
             "devices": ["tracker-1", "tracker-2"],
         },
     )
@@ -207,9 +213,8 @@ def test_the_keyboard_is_enough(visit: "Open") -> None:
     press_until(page, "Tab", lambda: focused(page).endswith("Suspend"))
     one.keyboard.press("Enter")
     expect(page.state(HEALTH.value)).to_have_text("Suspended")
-    expect(page.row(HEALTH.value)).to_contain_text(
-        "by operator@example.com (demo-operator): by hand, without"
-    )
+    told = "by operator@example.com (demo-operator): by hand, without"
+    expect(page.row(HEALTH.value)).to_contain_text(told)
     expect(page.row(HEALTH.value).get_by_role("button", name="Resume")).to_be_focused()
 
 

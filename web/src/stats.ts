@@ -51,7 +51,8 @@ export function secondsLeft(task: Task, runs: Run[], now: number): number | null
   if (progress?.total && progress.done > 0) {
     // As told at its last progress, counted down since: between two of them it comes nearer, not further away.
     const since = (now - Date.parse(progress.at)) / 1000;
-    return ((elapsed - since) * Math.max(0, progress.total - progress.done)) / progress.done - since;
+    const left = ((elapsed - since) * Math.max(0, progress.total - progress.done)) / progress.done - since;
+    if (left > 0) return left;
   }
   const usual = median(durations(runs));
   return usual === null ? null : usual - elapsed;

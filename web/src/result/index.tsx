@@ -140,8 +140,10 @@ function Records({ task, records, summary }: RecordsProps) {
   const said = chosen === null ? plural(records.length, "record") : `${number(indices.length)} of ${plural(records.length, "record")}`;
   return (
     <>
-      {summary}
-      {spots.length > 0 && <Scatter records={records} spots={spots} chosen={chosen} onOpen={setOpened} />}
+      <div class={spots.length > 0 ? "over both" : "over"}>
+        {summary}
+        {spots.length > 0 && <Scatter records={records} spots={spots} chosen={chosen} onOpen={setOpened} />}
+      </div>
       {breakdown && <Breakdown {...breakdown} total={records.length} chosen={kind} choose={setKind} />}
       <Bar task={task} value={records} search={search} onSearch={setSearch} said={said} />
       <div class={opened === null ? "beside" : "beside both"}>
