@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.web.past import Past
 
 HEALTH, LOCATIONS = TaskName.collect_devices_health, TaskName.collect_charge_locations
+CDRS = TaskName.collect_charge_cdrs
 FIVE_MINUTES = dt.timedelta(minutes=5)
 
 
@@ -220,8 +221,8 @@ def test_locations_are_points_and_objects_are_trees(visit: "Open", past: "Past")
 def test_a_result_that_no_answer_holds_is_read_from_storage(visit: "Open", past: "Past") -> None:
     """Beyond 32 MiB, compressed, there is a link to its object instead, and a new one for the asking."""
     noise = {"noise": [base64.b64encode(os.urandom(1 << 20)).decode() for _ in range(34)]}
-    assert execute_task("test", HEALTH, lambda: noise, {"save_in": "storage"}).status == "completed"
-    page = visit("viewer").open(f"/tasks/{HEALTH.value}/result")
+    assert execute_task("test", CDRS, lambda: noise, {"save_in": "storage"}).status == "completed"
+    page = visit("operator").open(f"/tasks/{CDRS.value}/result")
     link = page.page.get_by_role("link", name="Download it from Storage")
     expect(page.page.locator(".notice")).to_contain_text("larger than an answer may be")
     expect(page.page.locator(".notice")).to_contain_text("within 15 min")
