@@ -1,11 +1,11 @@
 """Looking at tasks and their history, on the real Firestore: what it tells, and what it costs."""
 
 import threading
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from shared.tasks import TaskEngine, TaskName, TaskRun, writes
 from shared.tasks.decisions import Skip
