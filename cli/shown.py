@@ -66,6 +66,8 @@ class FittingTable(Table):
                 break
             self.columns, before = [each for each in self.columns if each.header != name], self.columns
             left_out += len(before) - len(self.columns)
+        for index, column in enumerate(self.columns):
+            column._index = index  # noqa: SLF001  (the table pads by it, and takes the last for another else)
         if left_out:
             told = f"no place for {left_out} more columns"
             self.caption = f"{self.caption}; {told}" if self.caption else told

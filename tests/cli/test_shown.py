@@ -11,6 +11,7 @@ from cli import shown
 from shared.tasks import TaskName
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
+AGO = (NOW - dt.timedelta(seconds=6)).isoformat()
 RUN_ID = "2026-11-25T16:38:55.815554Z"
 WORDS = "OperatorUnreachable: north: GET https://ocpi.example.com/locations answered 503, three times"
 
@@ -18,7 +19,7 @@ WORDS = "OperatorUnreachable: north: GET https://ocpi.example.com/locations answ
 def task(name: str) -> dict[str, Any]:
     return {
         "name": name, "status": "failed", "state": "failed", "run": None, "error": WORDS, "problem": None,
-        "next_run": NOW.isoformat(), "result": {"count": 3996, "size_bytes": 4_100_000, "completed": None},
+        "next_run": NOW.isoformat(), "result": {"count": 3996, "size_bytes": 4_100_000, "completed": AGO},
     }  # fmt: skip
 
 
@@ -47,6 +48,7 @@ def test_a_narrow_terminal_gets_fewer_columns_whole(width: int) -> None:
     assert RUN_ID in runs
     assert ("no place for" in tasks) == ("no place for" in runs) == (width < 100)
     assert "PROBLEM" not in tasks
+    assert width < 100 or ("6 s" in tasks and "AGE" in tasks)
 
 
 def test_records_begin_with_what_tells_them_apart() -> None:
@@ -59,3 +61,11 @@ def test_records_begin_with_what_tells_them_apart() -> None:
     narrow = drawn(shown.records_table([record], 2), 20)
     assert narrow.split()[:2] == ["id", "name"]
     assert "3 more" in narrow
+
+
+def test_a_column_is_as_wide_as_it_was_measured_whatever_was_left_out_before_it() -> None:
+    """Where nothing is wrong there is nothing to say of it, and each age is whole."""
+    well = {**task("collect_devices_health"), "error": None}
+    header, line, *_ = drawn(shown.tasks_table([well], NOW), 120).splitlines()
+    assert header.split() == ["TASK", "STATUS", "RESULT", "AGE", "NEXT", "RUN"]
+    assert "…" not in header + line
