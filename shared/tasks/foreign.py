@@ -8,6 +8,7 @@ are made of it. It is served as it is, but for what no reader could make text of
 from __future__ import annotations
 
 import codecs
+import io
 import re
 import threading
 import zlib
@@ -76,16 +77,19 @@ def _json_of(stored: bytes, most: int) -> bytes:
 
 
 def _unpacked(stored: bytes, most: int) -> bytes:
-    pieces, size = [], 0
+    """Return the bytes, with no copy of those that are not compressed."""
+    is_plain = not stored.startswith(gzipped.MAGIC)
+    plain, size = io.BytesIO(stored if is_plain else b""), 0
     check = codecs.getincrementaldecoder("utf-8")()
     for piece in gzipped.plain_pieces(_cut(stored)):
         size += len(piece)
         if size > most:
             raise TooMuch
         check.decode(piece)
-        pieces.append(piece)
+        if not is_plain:
+            plain.write(piece)
     check.decode(b"", final=True)
-    return b"".join(pieces).removeprefix(codecs.BOM_UTF8)
+    return plain.getvalue().removeprefix(codecs.BOM_UTF8)
 
 
 def _cut(stored: bytes) -> Iterator[bytes]:
@@ -94,8 +98,9 @@ def _cut(stored: bytes) -> Iterator[bytes]:
 
 def _whole_letters(plain: bytes) -> bytes:
     """Return JSON without halves of letters, which are found by looking at each escape in its turn."""
-    mended = bytearray(plain)
+    mended = io.BytesIO(plain)  # one copy, made at the first write
     for escape in _ESCAPE.finditer(plain):
         if escape[1]:
-            mended[escape.start(1) : escape.end(1)] = _NO_LETTER
-    return bytes(mended)
+            mended.seek(escape.start(1))
+            mended.write(_NO_LETTER)
+    return mended.getvalue()
