@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from google.api_core.exceptions import GoogleAPIError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emulators import demo_data
@@ -32,8 +32,6 @@ WELL = {
     "gps_fix": True,
     "firmware": "4.1.0",
 }
-#: How fast a machine is that others use too is no property of a judgement.
-UNHURRIED = settings(deadline=None)
 BREATH = timedelta(microseconds=1)
 
 #: What a Firestore document can hold in a field, right or wrong for a device.
@@ -156,7 +154,6 @@ def test_the_worst_health_wins_and_every_reason_is_listed() -> None:
     assert judged(**ill | {"last_seen": NOW - timedelta(hours=30)})[0] == "offline"
 
 
-@UNHURRIED
 @given(ANY_REPORT)
 def test_no_report_fails_the_judgement(report: dict[str, Any]) -> None:
     """Any mixture of values gives one of four healths, with reasons unless it is good, each time the same."""
@@ -169,7 +166,6 @@ def test_no_report_fails_the_judgement(report: dict[str, Any]) -> None:
     assert all(number is None or math.isfinite(number) for number in numbers)
 
 
-@UNHURRIED
 @given(ANY_REPORT)
 def test_no_value_makes_up_for_another(report: dict[str, Any]) -> None:
     """A device is as bad as its worst field alone, and has each field's reasons."""
@@ -180,7 +176,6 @@ def test_no_value_makes_up_for_another(report: dict[str, Any]) -> None:
     assert sorted(whole["reasons"]) == sorted(reason for device in alone for reason in device["reasons"])
 
 
-@UNHURRIED
 @given(ANY_REPORT, ANY_VALUE)
 def test_the_telephone_number_is_in_no_judgement(report: dict[str, Any], phone: object) -> None:
     """Nor is anything else that a judgement does not need."""
@@ -188,7 +183,6 @@ def test_the_telephone_number_is_in_no_judgement(report: dict[str, Any], phone: 
     assert judge("d", report | private, NOW) == judge("d", report, NOW)
 
 
-@UNHURRIED
 @given(st.lists(ANY_REPORT, max_size=8))
 def test_every_health_is_counted(reports: list[dict[str, Any]]) -> None:
     """The four counts, zeros too, from best to worst, make up all devices."""

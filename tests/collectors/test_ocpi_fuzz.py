@@ -25,8 +25,10 @@ from tests.collectors.runs import FAST, new_run
 
 LIMITS = replace(FAST, attempts=2, silence_seconds=1, call_seconds=2)
 NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
-UNHURRIED = settings(
-    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+FUZZED = settings(
+    max_examples=80,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    database=None,
 )
 #: What URLs and Link headers are made of, and what none should have.
 PARTS = st.sampled_from(
@@ -55,7 +57,7 @@ def server() -> Iterator[Hostile]:
         yield server
 
 
-@UNHURRIED
+@FUZZED
 @given(target=TARGETS, answer=ANSWERS)
 def test_no_header_does_more_than_fail_its_operator(
     server: Hostile, target: bytes, answer: tuple[int, bytes]
@@ -103,7 +105,7 @@ def mutated(records: list[Any], mutations: list[tuple[float, int, bytes]]) -> by
     return bytes(said)
 
 
-@UNHURRIED
+@FUZZED
 @given(mutations=MUTATIONS)
 @pytest.mark.parametrize("module", ["locations", "cdrs"])
 def test_what_comes_of_any_body_is_a_result(

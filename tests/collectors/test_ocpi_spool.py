@@ -16,7 +16,7 @@ KEYS = st.text(st.sampled_from("ab\x1f-"), min_size=1, max_size=3)
 RECORDS = st.lists(st.tuples(KEYS, st.integers(0, 3), st.text(max_size=4)), max_size=60)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(RECORDS, RECORDS)
 def test_of_each_key_the_newest_is_left(
     tmp_path_factory: pytest.TempPathFactory,

@@ -222,7 +222,7 @@ def fields(draw: st.DrawFn, low: int, high: int) -> tuple[str, set[int]]:
     return f"{first}-{last}" + (f"/{step}" if kind == "step" else ""), set(range(first, last + 1, step))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     zone=st.sampled_from(ZONES),
     start=moments(),

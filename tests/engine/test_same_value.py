@@ -22,7 +22,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(value=values.filter(lambda value: value is not None))
 def test_a_value_is_read_back_equal_on_every_path(world: World, value: Any) -> None:
     """What a task returned is what every reader gets, types included."""

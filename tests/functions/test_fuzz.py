@@ -238,7 +238,7 @@ def test_no_request_is_answered_with_more_than_its_due(
     """No INTERNAL, no trace, no path, no result but to those who may read it; every kind of answer is met."""
     met: Counter[int] = Counter()
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None)
     @given(requests())
     def fuzz(sent: Sent) -> None:
         status, headers, body = send(address, sent, issuer)
