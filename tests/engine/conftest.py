@@ -81,6 +81,7 @@ def far_engine(
 ) -> Iterator[TaskEngine]:
     """An engine whose Firestore and Storage are behind the lines; it gives up early."""
     near = firebase.firestore_wire()
+    firebase.storage_wire()  # other engines of this process stay near: it is made once, of the environment
     channel = grpc.insecure_channel(
         line.address,
         options=[
