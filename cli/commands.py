@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -198,14 +199,16 @@ def cancel(
     ctx: typer.Context,
     task: Task,
     reason: Reason,
-    run_id: Annotated[str | None, typer.Option("--id", help="the run; without it, the one at work")] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--id", help="the run; without it, the one at work or to be tried again")
+    ] = None,
     wait: Follow = False,
     timeout: Timeout = FOLLOW_SECONDS,
     as_json: Json = False,
 ) -> None:
     """Cancel a run: its task is told at its next look, and nothing it returns is published."""
     caller = _caller(ctx)
-    run_id = run_id or _at_work(caller, task)
+    run_id = run_id or _to_cancel(caller, task)
     answer = caller("cancel_run", task_name=task, id=run_id, reason=reason)
     outcome = answer["outcome"]
     if outcome == "cancelling" and wait:
@@ -295,13 +298,17 @@ def _steer(caller: Caller, function: str, task: str, reason: str, *, as_json: bo
     _out().print(f"{task}: {stands}{'' if answer['changed'] else ', as before'}")
 
 
-def _at_work(caller: Caller, name: str) -> str:
-    at_work = {task["name"]: task["run"] for task in caller("list_tasks")["tasks"]}
-    if name not in at_work:
-        raise CliError(Exit.usage, f"there is no task {name}; a task is one of {', '.join(at_work)}")
-    if at_work[name] is None:
-        raise CliError(Exit.refused, f"no run of {name} is at work")
-    return str(at_work[name]["id"])
+def _to_cancel(caller: Caller, name: str) -> str:
+    answer = caller("list_tasks")
+    tasks = {task["name"]: task for task in answer["tasks"]}
+    if name not in tasks:
+        raise CliError(Exit.usage, f"there is no task {name}; a task is one of {', '.join(tasks)}")
+    run, retries = tasks[name]["run"], tasks[name]["retries"]
+    if run is None and retries and shown.now_of(answer) < datetime.fromisoformat(retries["until"]):
+        run = retries
+    if run is None:
+        raise CliError(Exit.refused, f"no run of {name} is at work, and none that failed may be tried again")
+    return str(run["id"])
 
 
 def _check_completed(run: dict[str, Any]) -> None:

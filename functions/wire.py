@@ -50,6 +50,7 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "completed": time_text(document.completed),
         "error": task.error if readable else None,
         "run": _run_at_work(task, readable=readable),
+        "retries": _retries(task),
         "suspended": _said(task.suspended),
         "result": _last_good(task, readable=readable),
         "problem": task.problem,
@@ -143,6 +144,17 @@ def _run_at_work(task: TaskView, *, readable: bool) -> dict[str, Any] | None:
         "started": time_text(document.started),
         "lease_until": time_text(document.lease_until),
         "progress": _progress(task.progress) if readable else None,
+        "cancel": _said(task.cancel),
+    }
+
+
+def _retries(task: TaskView) -> dict[str, Any] | None:
+    """Return the failed run that may be delivered again, and who wants it not to be begun anew."""
+    if task.retries_over is None:
+        return None
+    return {
+        "id": task.document.run_id,
+        "until": time_text(task.retries_over),
         "cancel": _said(task.cancel),
     }
 

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
 #: What a decision needs of the status and of a run: all but the result, which may be a mebibyte.
-#: One mask serves both documents, as they are read in one call.
-DECISION_MASK = ("status", "started", "completed", "timestamp", "run", "state", "token", "attempt", "cancel")
+#: One mask serves both documents, as they are read in one call; in the status, `error` is a text and
+#: has no fields.
+DECISION_MASK = (
+    *("status", "started", "completed", "timestamp", "run"),
+    *("state", "token", "attempt", "cancel", "scheduled_for", "error.type", "error.message"),
+)
 #: What tells whether a result is another than the one at hand.
 VERSION_MASK = ("status", "completed", "timestamp", "run.result")
 
@@ -213,6 +217,7 @@ class RunDocument(Struct, frozen=True):
         scheduled_for: the tick that it is the run of, UTC; None for one that somebody asked for.
         started, completed: when its last attempt began, and ended, UTC.
         cancel: who wanted it to end, when and why: no attempt may follow.
+        error: the type and the message of what it failed with; empty texts where it says none.
     """
 
     update_time: Timestamp
@@ -223,11 +228,13 @@ class RunDocument(Struct, frozen=True):
     started: datetime | None = None
     completed: datetime | None = None
     cancel: Mapping[str, Any] | None = None
+    error: tuple[str, str] = ("", "")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], update_time: Timestamp) -> RunDocument:
         """Return the document that these decoded fields are."""
-        cancel = values.get("cancel")
+        cancel, error = values.get("cancel"), values.get("error")
+        error = error if isinstance(error, dict) else {}
         return cls(
             update_time=update_time,
             state=_text(values.get("state")),
@@ -237,6 +244,7 @@ class RunDocument(Struct, frozen=True):
             started=_moment(values.get("started")),
             completed=_moment(values.get("completed")),
             cancel=cancel if isinstance(cancel, dict) else None,
+            error=(_text(error.get("type")) or "", _text(error.get("message")) or ""),
         )
 
 

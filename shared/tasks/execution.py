@@ -242,7 +242,7 @@ class Execution:
         except Exception as unwritten:  # noqa: BLE001  (whatever it is, it must be told)
             return self._not_recorded("failed", unwritten)
         if stands is Standing.superseded:
-            return self._superseded(None)  # a publication of this one may have landed after all
+            return self._superseded(path)
         self._meet_cancel()
         self._remove(path)
         cancelled = self._attempt.cancel is not None

@@ -338,14 +338,20 @@ class RunProtocol:
     def _close_superseded(self, run: RunDocument | None) -> Steps[None]:
         """Close the history if it is still this attempt's; only then may its object go.
 
+        A failure is superseded, too, by a completion of the same attempt that landed after all:
+        its object is the result.
+
         Raises:
             StoreError: the history has changed, or Firestore did not answer: read again.
         """
         if run is None:  # nothing says whose it is now: the watchdog will find the object
             return
-        if run.token == self.identity.token and run.state == TaskStatus.running:
+        own = run.token == self.identity.token
+        if own and run.state == TaskStatus.completed:
+            return
+        if own and run.state == TaskStatus.running:
             history, now = self.identity.history_name, self._clock.now()
-            yield Commit(writes.close_superseded(history, run.update_time, now=now))
+            yield Commit(writes.close_superseded(history, run, now=now))
         self.object_may_go = True
 
     def _both(self, until: float) -> Read:

@@ -7,6 +7,7 @@ Scheduler's job is made to follow it (`job_keeping`).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -27,13 +28,16 @@ from shared.tasks.jobs import JobState
 from shared.tasks.names import TaskStatus
 from shared.tasks.protocol import CLOCK_SKEW
 from shared.tasks.steps import Commit, Pause, Read, RunJob, Steps
+from shared.tasks.ticks import RETRIES_OVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from google.protobuf.timestamp_pb2 import Timestamp
+
     from shared.tasks.clock import Clock
-    from shared.tasks.document import JobNote, TaskDocument
+    from shared.tasks.document import JobNote, RunDocument, TaskDocument
     from shared.tasks.names import TaskName
     from shared.tasks.specs import TaskSpec
 
@@ -51,7 +55,7 @@ class Cancelled(Enum):
     cancelling = "cancelling"
     """It is at work, and will meet it."""
     cancelled = "cancelled"
-    """It had failed, and is not tried again."""
+    """It had failed, and is not tried again for this."""
     ended = "ended"
     """It had ended before, for good."""
     unknown = "unknown"
@@ -201,8 +205,8 @@ def cancel(
     """Ask a run to end; its task meets that at its next progress, or extension of its lease.
 
     What it returns then is not published. One that failed, and that Cloud Scheduler may deliver
-    again, is not begun anew. A run that has published is not touched, and no other run than this
-    one: the write is conditional on what was read.
+    again, is not begun anew, and tells who wanted that beside what it failed with. A run that has
+    published is not touched, and no other run than this one: the write is conditional on what was read.
 
     Args:
         documents: the database's root.
@@ -221,30 +225,60 @@ def cancel(
         StoreError: Firestore did not answer, or others wrote each time.
     """
     _check(by, reason)
+    said = {"by": by, "reason": reason, "at": now}
+    before: RunDocument | None = None
     for tries in range(STEERING_TRIES):
         task, run = yield Read(run_id)
-        at_work = task.run_id == run_id and task.state == TaskStatus.running
-        if (run is None and not at_work) or (run is not None and run.state not in _OF_RUNS):
-            return Cancelled.unknown
-        became = Cancelled.cancelling if at_work else Cancelled.cancelled
+        settled = tries > 0 and _version(run) == _version(before)
+        before, found = run, _found(task, run, run_id, settled=settled, now=now)
         if run is not None and run.cancel is not None and _is_by(run.cancel, by, now):
-            return became  # by this, whose answer was lost
-        if at_work:
-            if task.cancel is not None:
-                return became
-            commit = writes.cancel(documents, name, task, by=by, reason=reason, now=now)
-        elif run is None or run.state != TaskStatus.failed or run.cancel is not None:
-            return Cancelled.ended
-        else:
-            on = run.update_time
-            commit = writes.cancel_failed(documents, name, run_id, on, by=by, reason=reason, now=now)
-        try:
-            yield Commit(commit)
-        except (WriteRefused, WriteUnknown):
-            yield Pause(tries)
-        else:
-            return became
+            return found if found is Cancelled.cancelling else Cancelled.cancelled  # its answer was lost
+        commit: list[Any] = []
+        if found is Cancelled.cancelling and task.cancel is None:
+            commit = writes.cancel(documents, name, task, said)
+        elif found is Cancelled.cancelled and run is not None:
+            commit = writes.cancel_ended(documents, name, run_id, task, run, said)
+        if found is not None:
+            with suppress(WriteRefused, WriteUnknown):
+                if commit:
+                    yield Commit(commit)
+                return found
+        yield Pause(tries)
     raise StoreUnavailable(f"{run_id} could not be cancelled: others wrote each time, try again")
+
+
+def _found(
+    task: TaskDocument, run: RunDocument | None, run_id: str, *, settled: bool, now: datetime
+) -> Cancelled | None:
+    """Tell what a cancel of a run comes to; None where S and H may be of different moments: read again.
+
+    Args:
+        task: S.
+        run: H of the run, read with it.
+        run_id: the run.
+        settled: whether H was the same when it was read before, in a request of its own.
+        now: UTC.
+    """
+    is_last = task.run_id == run_id
+    if is_last and task.state == TaskStatus.running:
+        return Cancelled.cancelling
+    if run is None:
+        if not is_last:
+            return Cancelled.unknown
+        return Cancelled.ended if settled else None  # its history is removed, or was not there yet
+    if run.state not in _OF_RUNS:
+        return Cancelled.unknown
+    may_come = run.state != TaskStatus.completed and run.cancel is None and run.scheduled_for is not None
+    if not may_come or (run.completed is not None and now >= run.completed + RETRIES_OVER):
+        return Cancelled.ended
+    # S may be older, and the run at work, or told of there. If it is not: whoever held a run that
+    # says running has lost it, and it may come again as one that failed.
+    is_told = is_last and run.state == TaskStatus.failed
+    return Cancelled.cancelled if is_told or settled else None
+
+
+def _version(run: RunDocument | None) -> Timestamp | None:
+    return None if run is None else run.update_time
 
 
 def _change(

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from shared.tasks.document import SAVED_BY_CONTRACT, ResultPointer, TaskDocument
 from shared.tasks.job_keeping import problem_of
 from shared.tasks.names import SUSPENDED_SPELLINGS, TaskName, TaskStatus
+from shared.tasks.ticks import RETRIES_OVER
+from shared.tasks.writes import is_of_tick
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,8 +155,16 @@ class TaskView:
 
     @property
     def cancel(self) -> Said | None:
-        """Who wants the run at work to end."""
+        """Who wants the run at work to end, or the last one not to be begun anew."""
         return Said.parse(self.document.cancel)
+
+    @property
+    def retries_over(self) -> datetime | None:
+        """Until when Cloud Scheduler may deliver the last run again, UTC; None where it has no reason to."""
+        ended, run_id = self.document.completed, self.document.run_id
+        if self.state != TaskStatus.failed or ended is None or run_id is None or not is_of_tick(run_id):
+            return None
+        return ended + RETRIES_OVER
 
     @property
     def problem(self) -> str | None:

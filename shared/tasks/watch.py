@@ -70,7 +70,7 @@ def watch(
     for run_id, run in running:
         if is_superseded(run, task):
             history = history_name(documents, spec.name, run_id)
-            if (yield from _applied(writes.close_superseded(history, run.update_time, now=now))):
+            if (yield from _applied(writes.close_superseded(history, run, now=now))):
                 found.superseded_runs.append(run_id)
     if is_dead(task, now=now, skew=CLOCK_SKEW):
         if (yield from _applied(writes.fail_dead(documents, spec.name, task, now=now))):

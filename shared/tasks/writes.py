@@ -22,6 +22,8 @@ from shared.tasks.document import (
     cancelled_by,
     original_version,
 )
+from shared.tasks.errors import RunCancelled
+from shared.tasks.failure import Failure
 from shared.tasks.names import TaskName, TaskStatus, history_name, status_name
 
 if TYPE_CHECKING:
@@ -30,10 +32,13 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from shared.tasks.decisions import Skip, Take
-    from shared.tasks.document import JobNote
+    from shared.tasks.document import JobNote, RunDocument
 
 WritePb = _write.Write.pb()
 _REQUEST_TIME = _write.DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME
+
+#: What kind of error a run is closed with that has lost the task, and why.
+_SUPERSEDED = ("RunSuperseded", "another attempt took the task")
 
 #: How long a run stays in the history; Firestore's TTL policy on `expire_at` removes it then.
 HISTORY_RETENTION = timedelta(days=30)
@@ -94,6 +99,14 @@ class RunEnd:
 def run_id_of(scheduled_for: datetime) -> str:
     """Return the id of the run of a tick: its time in UTC, with microseconds."""
     return scheduled_for.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def is_of_tick(run_id: str) -> bool:
+    """Tell whether a run is that of a tick, by its id."""
+    try:
+        return run_id_of(datetime.fromisoformat(run_id)) == run_id
+    except ValueError:
+        return False
 
 
 def skip_id(run_id: str) -> str:
@@ -249,15 +262,16 @@ def skip(run: RunIdentity, decision: Skip, *, now: datetime) -> list[Any]:
     return [_record_to(history_name(run.documents, run.task, skip_id(run.run_id)), fields)]
 
 
-def close_superseded(history: str, on: Timestamp | None, *, now: datetime) -> list[Any]:
+def close_superseded(history: str, run: RunDocument, *, now: datetime) -> list[Any]:
     """Close the history of an attempt that holds nothing any more.
 
     Args:
         history: the document's full name.
-        on: the version that was read.
+        run: what was read there.
         now: UTC.
     """
-    return [_close(history, "RunSuperseded", "another attempt took the task", now, on=on)]
+    kind, reason = _why(run.cancel, *_SUPERSEDED)
+    return [_close(history, kind, reason, now, on=run.update_time)]
 
 
 def fail_dead(documents: str, name: TaskName, task: TaskDocument, *, now: datetime) -> list[Any]:
@@ -381,45 +395,61 @@ def request(documents: str, name: TaskName, *, by: str, reason: str, now: dateti
     return [change(documents, name, "requested", by=by, reason=reason, now=now)]
 
 
-def cancel(
-    documents: str, name: TaskName, task: TaskDocument, *, by: str, reason: str, now: datetime
-) -> list[Any]:
+def cancel(documents: str, name: TaskName, task: TaskDocument, said: Mapping[str, Any]) -> list[Any]:
     """Ask the run at work to end, on the version read. Its history says so at once: nobody begins it anew.
 
     Args:
         documents: the database's root.
         name: the task.
         task: S as it was read: a run of this engine is at work.
-        by: who cancels it.
-        reason: why.
-        now: UTC.
+        said: who cancels it, why and when: `by`, `reason`, `at`.
     """
-    said = {"run": {"cancel": {"by": by, "reason": reason, "at": now}}}
+    run_id = task.run_id or ""
     return [
-        _write_to(status_name(documents, name), said, mask=["run.cancel"], on=task.update_time),
-        *cancel_failed(documents, name, task.run_id or "", None, by=by, reason=reason, now=now),
+        _write_to(
+            status_name(documents, name), {"run": {"cancel": said}}, mask=["run.cancel"], on=task.update_time
+        ),
+        _record_to(history_name(documents, name, run_id), {"cancel": said}, mask=["cancel"]),
+        _cancelling(documents, name, run_id, said),
     ]
 
 
-def cancel_failed(
-    documents: str, name: TaskName, run_id: str, on: Timestamp | None, *, by: str, reason: str, now: datetime
+def cancel_ended(
+    documents: str, name: TaskName, run_id: str, task: TaskDocument, run: RunDocument, said: Mapping[str, Any]
 ) -> list[Any]:
-    """Have a run that failed not begun anew: its history alone says so, as its status may be another's.
+    """Have a run not begun anew that nobody holds, on the versions read, and have it tell who wanted that.
+
+    The status says so as well where it still tells of that run; else it is another's.
 
     Args:
         documents: the database's root.
         name: the task.
         run_id: the run.
-        on: the version of its history that was read; None where the status is written with it.
-        by: who cancels it.
-        reason: why.
-        now: UTC.
+        task: S as it was read.
+        run: H as it was read: it failed, or says that it runs and has lost the task.
+        said: who cancels it, why and when: `by`, `reason`, `at`.
     """
-    said = {"cancel": {"by": by, "reason": reason, "at": now}}
-    return [
-        _record_to(history_name(documents, name, run_id), said, mask=["cancel"], on=on),
-        change(documents, name, "cancelling", by=by, reason=reason, now=now, holder=run_id),
-    ]
+    history, on = history_name(documents, name, run_id), run.update_time
+    if run.state == TaskStatus.running:
+        kind, reason = _why(said, *_SUPERSEDED)
+        record = _close(history, kind, reason, said["at"], on=on, cancel=said)
+    else:
+        told = Failure(*run.error).cancelled(cancelled_by(said))
+        kind, reason = told.kind, told.message
+        fields = {"cancel": said, "error": {"type": kind, "message": reason}}
+        record = _record_to(history, fields, mask=["cancel", "error.type", "error.message"], on=on)
+    writes = [record, _cancelling(documents, name, run_id, said)]
+    if task.run_id == run_id:
+        status = {"error": f"{kind}: {reason}", "run": {"cancel": said}}
+        named, mask = status_name(documents, name), ["error", "run.cancel"]
+        writes.insert(0, _write_to(named, status, mask=mask, on=task.update_time))
+    return writes
+
+
+def _cancelling(documents: str, name: TaskName, run_id: str, said: Mapping[str, Any]) -> Any:
+    return change(
+        documents, name, "cancelling", by=said["by"], reason=said["reason"], now=said["at"], holder=run_id
+    )
 
 
 def progress(
@@ -487,14 +517,22 @@ def _end_history(run: RunIdentity, end: RunEnd, fields: dict[str, Any]) -> Any:
 
 
 def _death(task: TaskDocument, reason: str) -> tuple[str, str]:
-    """Return what kind of error a dead run ends with, and why: a cancel that nobody was there to meet."""
-    if task.cancel is not None:
-        return "RunCancelled", f"{cancelled_by(task.cancel)} ({reason})"
-    return "LeaseExpired", reason
+    """Return what kind of error a dead run ends with, and why."""
+    return _why(task.cancel, "LeaseExpired", reason)
 
 
-def _close(name: str, kind: str, message: str, now: datetime, *, on: Timestamp | None = None) -> Any:
+def _why(cancel: Mapping[str, Any] | None, kind: str, reason: str) -> tuple[str, str]:
+    """Return what kind of error a run is closed with, and why: a cancel that nobody was there to meet."""
+    if cancel is None:
+        return kind, reason
+    return RunCancelled.__name__, f"{cancelled_by(cancel)} ({reason})"
+
+
+def _close(
+    name: str, kind: str, message: str, now: datetime, *, on: Timestamp | None = None, **more: Any
+) -> Any:
     fields = {
+        **more,
         "state": TaskStatus.failed.value,
         "completed": now,
         "error": {"type": kind, "message": message},

@@ -18,6 +18,7 @@ from shared.tasks import (
     writes,
 )
 from shared.tasks.steering import Cancelled
+from shared.tasks.ticks import RETRIES_OVER
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, HandClock, World, in_thread
 from tests.waiting import wait_for
@@ -166,15 +167,17 @@ def test_a_failed_tick_that_is_cancelled_is_not_tried_again(engine: TaskEngine, 
         raise ValueError("no")
 
     outcome = engine.execute_task("s", TASK, fails, {"scheduled_for": TICK})
-    before = world.status()
     assert engine.cancel_run(TASK, outcome.run_id, **WHO) is Cancelled.cancelled
     for instance in (engine, TaskEngine()):
         again = instance.execute_task("s", TASK, lambda: [2], {"scheduled_for": TICK})
         assert again.status == "duplicate"
-    run = world.history()[outcome.run_id]
-    assert (run["error"]["message"], run["attempt"]) == ("no", 1)  # what it failed with is not hidden
+    run, status = world.history()[outcome.run_id], world.status()
+    told = f"{SAID} (ValueError: no)"  # what it failed with is not hidden
+    assert (run["error"]["type"], run["error"]["message"], run["attempt"]) == ("RunCancelled", told, 1)
+    assert "fails" in run["error"]["traceback"]
+    assert (status["status"], status["error"]) == ("failed", f"RunCancelled: {told}")
     assert run["cancel"].items() >= WHO.items()
-    assert world.status() == before
+    assert status["run"]["cancel"] == run["cancel"]
     changes = [one for one in world.history().values() if one["state"] == "cancelling"]
     assert [(one["by"], one["reason"], one["holder"]) for one in changes] == [(*WHO.values(), outcome.run_id)]
     assert TaskEngine().cancel_run(TASK, outcome.run_id, by="late", reason="too") is Cancelled.ended
@@ -195,6 +198,44 @@ def test_a_failed_tick_that_others_followed_is_cancelled_as_well(engine: TaskEng
     assert engine.execute_task("s", TASK, task).status == "completed"
     again = TaskEngine().execute_task("s", TASK, lambda: [2], {"scheduled_for": TICK})
     assert (again.status, TaskEngine().get_task_data(TASK)) == ("duplicate", [1])
+
+
+def test_a_failed_run_that_nobody_delivers_again_has_ended(engine: TaskEngine, world: World) -> None:
+    """No tick asked for it, or its retries are over: it goes on telling what it failed with."""
+
+    def fails() -> None:
+        raise ValueError("no")
+
+    called = engine.execute_task("s", TASK, fails).run_id
+    old = engine.execute_task("s", TASK, fails, {"scheduled_for": TICK}).run_id
+    history = world.database.document(f"nx-tasks/{TASK.value}/nx-runs/{old}")
+    history.update({"completed": datetime.now(UTC) - RETRIES_OVER})
+    before = world.status(), world.history()
+    for run_id in (called, old):
+        assert engine.cancel_run(TASK, run_id, **WHO) is Cancelled.ended
+    assert (world.status(), world.history()) == before
+
+
+def test_a_run_that_nobody_holds_any_more_is_cancelled(engine: TaskEngine, world: World) -> None:
+    """Its process died, and the original wrote over its status: its tick may be delivered again."""
+
+    def task() -> list[int]:
+        world.write({"source": "ts", "status": "completed", "data": [1]})
+        assert TaskEngine().cancel_run(TASK, writes.run_id_of(TICK), **WHO) is Cancelled.cancelled
+        return [2]
+
+    assert engine.execute_task("s", TASK, task, {"scheduled_for": TICK}).status == "superseded"
+    error = world.history()[writes.run_id_of(TICK)]["error"]
+    assert (error["type"], error["message"]) == ("RunCancelled", f"{SAID} (another attempt took the task)")
+    again = TaskEngine().execute_task("s", TASK, lambda: [3], {"scheduled_for": TICK})
+    assert (again.status, world.status()["data"]) == ("duplicate", [1])
+
+
+def test_a_run_whose_history_was_removed_has_ended(engine: TaskEngine, world: World) -> None:
+    """TTL removes it after thirty days; the status still tells of it."""
+    last = engine.execute_task("s", TASK, lambda: [1], {"scheduled_for": TICK}).run_id
+    world.database.document(f"nx-tasks/{TASK.value}/nx-runs/{last}").delete()
+    assert engine.cancel_run(TASK, last, **WHO) is Cancelled.ended
 
 
 def test_what_is_no_run_is_not_cancelled(engine: TaskEngine, world: World) -> None:

@@ -263,3 +263,21 @@ def test_a_missing_setting_is_no_outage(world: World, monkeypatch: pytest.Monkey
     with pytest.raises(SettingMissing, match="NX_TASKS_BUCKET"):
         TaskEngine().get_task_data(TASK)
     assert world.status()["status"] == "completed"
+
+
+def test_a_completion_that_landed_unheard_keeps_its_object(engine: TaskEngine, world: World) -> None:
+    """Something unforeseen breaks as the answer comes: no failure is written over it, nothing removed."""
+    sent: list[int] = []
+    commit = engine._parts.store.commit
+
+    def breaks(written: Any, *, seconds: float | None = None) -> Any:
+        sent.append(1)
+        version = commit(written, seconds=seconds)
+        if len(sent) == 2:
+            raise RuntimeError("a library's own")
+        return version
+
+    engine._parts.store.commit = breaks  # type: ignore[method-assign]  # what no client of Firestore says
+    assert engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"}).status == "superseded"
+    assert (world.status()["status"], world.status()["error"]) == ("completed", "")
+    assert TaskEngine().get_task_data(TASK) == [1]

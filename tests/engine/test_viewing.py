@@ -83,12 +83,15 @@ def test_whatever_changes_in_a_history_is_seen(engine: TaskEngine, world: World,
     for _ in range(4):
         engine.execute_task("s", TASK, lambda: [1])
     before = engine.look(view_last_changed(TASK))
-    (status, _) = engine._parts.store.read_for_decision(TASK)
+    status, record = engine._parts.store.read_for_decision(TASK, "old")
+    assert record is not None
     who: dict[str, Any] = {"by": "ops", "reason": "why", "now": early}
     commits: dict[str, list[Any]] = {
-        "close": writes.close_superseded(run.history_name, None, now=early),
+        "close": writes.close_superseded(run.history_name, record, now=early),
         "incident": writes.incident(documents, TASK, "i", now=early, fields={"state": "missed_tick"}),
-        "cancel": writes.cancel(documents, TASK, replace(status, run_id="old"), **who),
+        "cancel": writes.cancel(
+            documents, TASK, replace(status, run_id="old"), {"by": "o", "reason": "r", "at": early}
+        ),
         "progress": writes.progress(run, None, done=1, total=2, message="", now=early),
         "skip": writes.skip(run, Skip("suspended"), now=early),
         "change": writes.request(documents, TASK, **who),

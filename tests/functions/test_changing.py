@@ -183,7 +183,7 @@ def test_a_run_is_cancelled(ask: Any, job: str) -> None:
 
 
 def test_a_failed_run_is_kept_from_being_tried_again(ask: Any, job: str) -> None:
-    """What it failed with stays; Cloud Scheduler's next delivery of it does not run."""
+    """It tells who wanted that, and what it failed with; Cloud Scheduler's next delivery does not run."""
     tick = {"scheduled_for": datetime(2026, 11, 24, 12, tzinfo=UTC)}
 
     def fails() -> None:
@@ -192,7 +192,8 @@ def test_a_failed_run_is_kept_from_being_tried_again(ask: Any, job: str) -> None
     run_id = execute_task("test", TASK, fails, tick).run_id
     told = ask("cancel_run", id=run_id)
     assert (told["outcome"], told["run"]["state"], told["run"]["by"]) == ("cancelled", "failed", OPERATOR)
-    assert told["run"]["error"]["message"] == "no"
+    said = f"cancelled by {OPERATOR}: {WHY['reason']} (ValueError: no)"
+    assert told["run"]["error"]["message"] == said
     assert execute_task("test", TASK, list, tick).status == "duplicate"
 
 

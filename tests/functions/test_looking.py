@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from emulators.environment import Addresses
+from functions.wire import time_text
 from shared import firebase
-from shared.tasks import TaskName, TaskRun, execute_task, resume_task, suspend_task
+from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task, resume_task, suspend_task
+from shared.tasks.ticks import RETRIES_OVER
 from tests.engine.world import in_thread
 from tests.functions.callable_protocol import PRIVATE, call, refused
 from tests.waiting import wait_for
@@ -45,8 +47,8 @@ def test_tasks_that_never_ran_are_told_with_their_schedules(ask: Any) -> None:
     due = datetime.fromisoformat(cdrs["next_run"])
     assert due.minute == 37
     assert timedelta() < due - datetime.now(UTC) <= timedelta(hours=1)
-    unknown = ("status", "state", "source", "started", "completed", "error", "run", "suspended", "result")
-    assert {cdrs[field] for field in (*unknown, "problem")} == {None}
+    known_later = ("status", "state", "source", "started", "completed", "error", "run", "retries")
+    assert {cdrs[field] for field in (*known_later, "suspended", "result", "problem")} == {None}
 
 
 def test_a_task_is_told_as_it_stands(ask: Any) -> None:
@@ -130,6 +132,19 @@ def test_a_run_at_work_is_told_with_its_progress(ask: Any) -> None:
         thread.join()
     ended = ask("list_tasks", {})["tasks"][0]
     assert (ended["run"], ended["state"]) == (None, "completed")
+
+
+def test_a_failed_tick_is_told_with_its_retries(ask: Any) -> None:
+    """Until when it may be delivered again; of one that no tick asked for there is nothing to tell."""
+    execute_task("test", TASK, fails)
+    assert ask("list_tasks", {})["tasks"][0]["retries"] is None
+    tick = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    run_id = execute_task("test", TASK, fails, {"scheduled_for": tick}).run_id
+    told = ask("list_tasks", {})["tasks"][0]
+    over = datetime.fromisoformat(told["completed"]) + RETRIES_OVER
+    assert told["retries"] == {"id": run_id, "until": time_text(over), "cancel": None}
+    TaskEngine().cancel_run(TASK, run_id, **WHO)
+    assert ask("list_tasks", {})["tasks"][0]["retries"]["cancel"].items() >= WHO.items()
 
 
 def _progress_of(answer: Any) -> Any:

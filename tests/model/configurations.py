@@ -42,7 +42,7 @@ SMALL: dict[str, Configuration] = {
         (delivery("a", "t1"), steerer("suspend"), steerer("resume")),
         Bounds(0),
     ),
-    "suspended and resumed, a fault": ((steerer("suspend"), steerer("resume"), job_keeper()), Bounds(0, 1)),
+    "suspended, a fault": ((steerer("suspend"), job_keeper()), Bounds(0, 1)),
     "suspended and resumed, a death": (
         (steerer("suspend"), steerer("resume"), job_keeper()),
         Bounds(0, 0, 1),
@@ -50,6 +50,14 @@ SMALL: dict[str, Configuration] = {
     "a run is cancelled": (
         (delivery("a", "t1", "storage", CANCELLED), canceller("a"), reader(reads=2)),
         Bounds(0, 1),
+    ),
+    "a run is cancelled, a torn read": (
+        (delivery("a", "t1", may=CANCELLED), canceller("a")),
+        Bounds(0, 0, 0, 0, 1),
+    ),
+    "a dead run is cancelled that the original followed": (
+        (delivery("a", "t1"), original("o1", after=("a/t1",)), canceller("a")),
+        Bounds(0, 0, 1),
     ),
     "one of two ticks is cancelled": (
         (delivery("a", "t1", may=CANCELLED), delivery("b", "t2"), canceller("a")),
@@ -141,6 +149,7 @@ LARGE: dict[str, Configuration] = {
         (delivery("a", "t1"), delivery("a", "t2"), watchdog()),
         Bounds(1, 1),
     ),
+    "suspended and resumed, a fault": ((steerer("suspend"), steerer("resume"), job_keeper()), Bounds(0, 1)),
     "suspended and resumed again": (
         (steerer("suspend"), steerer("resume"), steerer("suspend again"), job_keeper()),
         Bounds(0, 1, 1),

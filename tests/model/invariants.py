@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import orjson
 
@@ -122,16 +123,21 @@ def check_answer(answer: Answer, script: Script, documents: Documents, known: Fa
 
 
 def check_cancel_told(told: CancelTold, documents: Documents) -> None:
-    """Whoever is told that a run will end can rely on that: it is written where nobody begins it anew."""
+    """Whoever is told that a run will end, or has, can rely on that: nobody begins it anew."""
     run = run_document(documents.get(f"{HISTORY}{told.run_id}"))
-    if told.became in {Cancelled.cancelling, Cancelled.cancelled} and run is not None and run.cancel is None:
+    if told.became is Cancelled.unknown or run is None or run.cancel is not None:
+        return
+    if told.became is not Cancelled.ended:
         raise Violation(f"a person was told that {told.run_id} will end, and nothing says so")
+    if run.state != "completed":
+        raise Violation(f"a person was told that {told.run_id} has ended, and it may be begun anew")
 
 
 def _check_cancel(before: Documents, after: Documents, script: Script) -> None:
     old, new = task_document(before.get(STATUS)), task_document(after.get(STATUS))
-    at_work = new.cancel is not None and old.cancel is None
-    hit = {new.run_id} if at_work else set()
+    in_status = new.cancel is not None and old.cancel is None
+    at_work = in_status and old.state == "running"
+    hit = {new.run_id} if in_status else set()
     for key, stored in after.stored:
         was, run = run_document(before.get(key)), run_document(stored)
         run_id = key.removeprefix(HISTORY)
@@ -142,12 +148,24 @@ def _check_cancel(before: Documents, after: Documents, script: Script) -> None:
                 raise Violation(f"{run_id} was published although a person was told that it will end")
         elif run is not None and run.cancel is not None:
             hit.add(run_id)
-            if not at_work and (was is None or was.state != "failed"):
+            held = old.token is not None and (was is None or was.token == old.token)
+            if not at_work and (was is None or was.state == "completed" or (was.state == "running" and held)):
                 raise Violation(f"{script.name} hit {run_id}, which had not failed, and not its status")
-    if (hit and hit != {script.name.removeprefix("cancel ")}) or (at_work and old.state != "running"):
+    if (hit and hit != {script.name.removeprefix("cancel ")}) or (in_status and old.state == "completed"):
         raise Violation(f"{script.name} cancelled {hit}, which is not the run that it names")
     if new.cancel is not None and old.token != new.token:
         raise Violation(f"a cancel hits {new.run_id}, which nobody cancelled")
+
+
+def _check_told(run_id: str, run: dict[str, Any], status: dict[str, Any]) -> None:
+    """A run that a person cancelled says so wherever it says that it failed."""
+    if run.get("state") != "failed" or "cancel" not in run:
+        return
+    told = [run["error"]["type"]]
+    if status.get("run", {}).get("id") == run_id:
+        told.append(status["error"].partition(":")[0])
+    if set(told) != {"RunCancelled"}:
+        raise Violation(f"{run_id} was cancelled, and says {told}")
 
 
 def check_commit(before: Documents, after: Documents, objects: Objects, script: Script) -> None:
@@ -237,8 +255,11 @@ def check_order(documents: Documents, objects: Objects) -> None:
     if task.state == "running" and task.run_id is not None:
         raise Violation("the task is running for ever")
     for key, stored in documents.stored:
-        if key.startswith(HISTORY) and fields_of(stored).get("state") == "running":
+        if not key.startswith(HISTORY):
+            continue
+        if fields_of(stored).get("state") == "running":
             raise Violation(f"{key} is running for ever")
+        _check_told(key.removeprefix(HISTORY), fields_of(stored), fields_of(documents.get(STATUS)))
     if task.result is not None and task.result.path not in {None, *dict(objects)}:
         raise Violation("the last good result's object is gone")
     check_mirror(documents, objects, when="the watchdog has passed")

@@ -28,7 +28,7 @@ from shared.tasks.steps import Commit, ReadContent, ReadResult
 from shared.tasks.watch import Findings, watch
 from shared.tasks.writes import RunIdentity
 from tests.model.requests import Again, Answer, CancelTold, Choose, Got, GotByContract, Remove, Upload
-from tests.model.standing import STEP, ModelClock, Script, Steps
+from tests.model.standing import EPOCH, STEP, ModelClock, Script, Steps
 
 TASK = TaskName.collect_charge_cdrs
 DOCUMENTS = "d"
@@ -76,7 +76,7 @@ def instance(
         for number, (tick, token) in enumerate(deliveries):
             if number:
                 yield Again()
-            run = RunIdentity(DOCUMENTS, TASK, tick, token, "model")
+            run = RunIdentity(DOCUMENTS, TASK, tick, token, "model", EPOCH)
             remembered = yield from _deliver(RunProtocol(run, OPTIONS, clock), remembered, save_in, may)
 
     return Script(", then ".join(map("/".join, deliveries)), body, "delivery", after, save_in)

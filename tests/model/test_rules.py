@@ -114,8 +114,13 @@ def skips_unrecorded(patch: Patch) -> None:
 
 def without_history(patch: Patch) -> None:
     """Whether a write was applied is asked of S alone."""
-    standing = decisions.standing
+    standing, close = decisions.standing, RunProtocol._close_superseded
+
+    def closes(self: RunProtocol, run: Any) -> Any:
+        return (yield from close(self, replace(run, state="failed") if run is not None else None))
+
     patch.setattr(protocol, "standing", lambda task, _run, **how: standing(task, None, **how))
+    patch.setattr(RunProtocol, "_close_superseded", closes)
 
 
 def removing_unclosed(patch: Patch) -> None:
@@ -124,7 +129,7 @@ def removing_unclosed(patch: Patch) -> None:
     def closes(self: RunProtocol, run: Any) -> Any:
         if run is not None and run.token == self.identity.token and run.state == "running":
             now = self._clock.now()
-            yield Commit(writes.close_superseded(self.identity.history_name, run.update_time, now=now))
+            yield Commit(writes.close_superseded(self.identity.history_name, run, now=now))
         self.object_may_go = True
 
     patch.setattr(RunProtocol, "_close_superseded", closes)
@@ -183,7 +188,7 @@ def watchdog_reads_the_task_first(patch: Patch) -> None:
         for run_id, run in (yield ReadRunning()):
             if is_superseded(run, task):
                 history = history_name(documents, name, run_id)
-                yield Commit(writes.close_superseded(history, run.update_time, now=now))
+                yield Commit(writes.close_superseded(history, run, now=now))
         if is_dead(task, now=now, skew=CLOCK_SKEW):
             yield Commit(writes.fail_dead(documents, name, task, now=now))
         yield from mend_mirror(name)
@@ -314,7 +319,45 @@ def a_start_keeps_the_cancel(patch: Patch) -> None:
 
 def publishing_what_is_cancelled(patch: Patch) -> None:
     """A run that has done its work publishes, whoever was told that it will not."""
+    cancel, told = RunProtocol.cancel, RunProtocol.told
+
+    def tells(self: RunProtocol, failure: Any) -> Any:
+        with patch.context() as as_it_was:
+            as_it_was.setattr(RunProtocol, "cancel", cancel)
+            return told(self, failure)
+
+    patch.setattr(RunProtocol, "told", tells)
     patch.setattr(RunProtocol, "cancel", None)
+
+
+def telling_it_as_any_other_failure(patch: Patch) -> None:
+    """A cancelled run says what its task failed with."""
+    patch.setattr(RunProtocol, "told", lambda _self, failure: failure)
+
+
+def leaving_what_it_failed_with(patch: Patch) -> None:
+    """A run that is cancelled once it has failed goes on saying that it just failed."""
+    cancel = writes.cancel_ended
+
+    def cancels(*what: Any, **how: Any) -> Any:
+        commit = cancel(*what, **how)
+        for write in commit:
+            kept = [path for path in write.update_mask.field_paths if not path.startswith("error")]
+            write.update_mask.field_paths[:] = kept
+        return commit
+
+    patch.setattr(writes, "cancel_ended", cancels)
+
+
+def closing_it_as_any_other(patch: Patch) -> None:
+    """A dead run is closed, whoever cancelled it."""
+    patch.setattr(writes, "_why", lambda _cancel, kind, reason: (kind, reason))
+
+
+def believing_what_was_read_apart(patch: Patch) -> None:
+    """S and H are one moment's, always."""
+    found = steering._found
+    patch.setattr(steering, "_found", lambda *what, **how: found(*what, **{**how, "settled": True}))
 
 
 def beginning_anew_what_is_cancelled(patch: Patch) -> None:
@@ -341,8 +384,15 @@ def cancelling_whatever_is_at_work(patch: Patch) -> None:
 
 def cancelling_whatever_has_failed(patch: Patch) -> None:
     """A cancel of a failed run is written whatever its history says by then."""
-    cancel = writes.cancel_failed
-    patch.setattr(writes, "cancel_failed", lambda *what, **how: cancel(*what[:3], None, **how))
+    cancel = writes.cancel_ended
+
+    def unconditional(*what: Any, **how: Any) -> Any:
+        commit = cancel(*what, **how)
+        for write in commit:
+            write.ClearField("current_document")
+        return commit
+
+    patch.setattr(writes, "cancel_ended", unconditional)
 
 
 def cancelling_in_the_status_alone(patch: Patch) -> None:
@@ -389,6 +439,7 @@ CONDITIONS = "every write is conditional, completed is final, a suspension stays
 REPLACED = "a result is replaced, never taken away"
 
 CANCEL = "a cancel hits the run that it names; that publishes nothing, and is not begun anew"
+TOLD = "a cancelled run tells who wanted that"
 
 FOLLOWS = "Cloud Scheduler's job follows the document"
 
@@ -442,6 +493,10 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
         "had not failed",
     ),
     (CANCEL, cancelling_in_the_status_alone, "a run is cancelled", "and nothing says so"),
+    (CANCEL, believing_what_was_read_apart, "a run is cancelled, a torn read", "may be begun anew"),
+    (TOLD, telling_it_as_any_other_failure, "a run is cancelled", "a was cancelled, and says"),
+    (TOLD, leaving_what_it_failed_with, "a failed tick is cancelled", "a was cancelled, and says"),
+    (TOLD, closing_it_as_any_other, "a cancelled tick is delivered again", "a was cancelled, and says"),
     (
         FOLLOWS,
         following_without_a_second_look,

@@ -9,7 +9,7 @@ import pytest
 from google.cloud import firestore
 from playwright.sync_api import expect
 
-from shared.tasks import RunCancelled, TaskName
+from shared.tasks import RunCancelled, TaskName, execute_task
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -93,6 +93,41 @@ def test_an_operator_cancels_a_run(visit: "Open", hold: "Hold") -> None:
     run.go_on_until(RunCancelled)
     expect(page.state(HEALTH.value)).to_have_text("Failed")
     expect(page.row(HEALTH.value)).to_contain_text("operator@example.com")
+
+
+def test_an_operator_stops_the_retries_of_a_failed_run(visit: "Open") -> None:
+    """The row says who wanted that, beside what it failed with; the next delivery begins nothing."""
+
+    def fails() -> None:
+        raise ValueError("no answer")
+
+    tick = {"scheduled_for": dt.datetime.now(dt.UTC)}
+    assert execute_task("test", HEALTH, fails, tick).status == "failed"
+    page, looking = visit("operator"), visit("viewer")
+    expect(page.state(HEALTH.value)).to_have_text("Failed")
+    expect(looking.row(HEALTH.value).get_by_role("button", name="Stop retries")).to_be_disabled()
+    act(page, "Stop retries")
+    expect(page.page.locator(".said")).to_contain_text("is not tried again")
+    said = f"cancelled by operator@example.com (demo-operator): {REASON} (ValueError: no answer)"
+    expect(page.row(HEALTH.value)).to_contain_text(said)
+    button = page.row(HEALTH.value).get_by_role("button", name="Not retried")
+    expect(button).to_be_disabled()
+    expect(button).to_be_focused()
+    assert execute_task("test", HEALTH, fails, tick).status == "duplicate"
+    expect(looking.row(HEALTH.value).get_by_role("button", name="Not retried")).to_be_disabled()
+
+
+def test_a_failed_run_that_comes_again_by_nobody_has_no_retries(visit: "Open") -> None:
+    """No tick asked for it: nothing is to be stopped."""
+
+    def fails() -> None:
+        raise ValueError("no answer")
+
+    assert execute_task("test", HEALTH, fails).status == "failed"
+    page = visit("operator")
+    expect(page.state(HEALTH.value)).to_have_text("Failed")
+    expect(page.row(HEALTH.value).get_by_role("button", name="Run now")).to_be_enabled()
+    expect(page.row(HEALTH.value).get_by_role("button", name="Stop retries")).to_have_count(0)
 
 
 def test_a_change_wants_a_reason(visit: "Open") -> None:

@@ -3,7 +3,7 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { CallError, call } from "./firebase";
 import type { Run, Task } from "./wire";
 
-export type Kind = "run" | "suspend" | "resume" | "cancel";
+export type Kind = "run" | "suspend" | "resume" | "cancel" | "no-retry";
 
 export interface Asked {
   kind: Kind;
@@ -39,6 +39,11 @@ const WORDING: Record<Kind, Wording> = {
     title: (task) => `Cancel the run of ${task}?`,
     consequence: () => "The run is asked to stop where it next tells its progress, and ends as failed. The last result stays.",
   },
+  "no-retry": {
+    button: "Stop retries",
+    title: (task) => `Stop retries of the failed run of ${task}?`,
+    consequence: () => "Cloud Scheduler delivers a failed run again, each time later. This one is not begun anew; the next tick runs as ever.",
+  },
 };
 
 /** What can be done with a task as it stands; each place holds a thing and its opposite, so that the focus stays there. */
@@ -47,8 +52,15 @@ export function possible(task: Task): Kind[] {
   if (task.state === "running") kinds.push("cancel");
   else kinds.push("run");
   kinds.push(task.status === "suspended" ? "resume" : "suspend");
+  if (task.retries && Date.now() < Date.parse(task.retries.until)) kinds.push("no-retry");
   return kinds;
 }
+
+/** What buttons say once their run is cancelled: they stay, so that the focus does. */
+const OFF: Partial<Record<Kind, { button: string; why: string }>> = {
+  cancel: { button: "Cancelling …", why: "It was asked to stop." },
+  "no-retry": { button: "Not retried", why: "It was cancelled: no delivery begins it anew." },
+};
 
 interface ButtonProps {
   kind: Kind;
@@ -58,19 +70,20 @@ interface ButtonProps {
 }
 
 export function ActionButton({ kind, task, mayChange, ask }: ButtonProps) {
-  const cancelling = kind === "cancel" && task.run?.cancel != null;
-  const off = !mayChange || cancelling;
-  const why = !mayChange ? "Only operators can do this; your role lets you look." : cancelling ? "It was asked to stop." : undefined;
+  const cancelled = kind in OFF && (task.run ?? task.retries)?.cancel != null;
+  const off = !mayChange || cancelled;
+  const text = (cancelled && OFF[kind]?.button) || WORDING[kind].button;
+  const why = !mayChange ? "Only operators can do this; your role lets you look." : cancelled ? OFF[kind]?.why : undefined;
   return (
     <button
       class={kind}
       aria-disabled={off}
       aria-describedby={mayChange ? undefined : "viewer-note"}
-      aria-label={`${WORDING[kind].button}: ${task.name}`}
+      aria-label={`${text}: ${task.name}`}
       title={why}
       onClick={() => !off && ask({ kind, task })}
     >
-      {cancelling ? "Cancelling …" : WORDING[kind].button}
+      {text}
     </button>
   );
 }
@@ -162,8 +175,9 @@ async function carryOut(kind: Kind, task: Task, reason: string): Promise<string>
       const { changed } = await call<{ changed: boolean }>("resume_task", { task_name, reason }, 30);
       return changed ? `${task_name} is on its schedule again.` : `${task_name} was not suspended.`;
     }
-    case "cancel": {
-      const { outcome } = await call<{ outcome: string }>("cancel_run", { task_name, id: task.run?.id, reason }, 30);
+    case "cancel":
+    case "no-retry": {
+      const { outcome } = await call<{ outcome: string }>("cancel_run", { task_name, id: (task.run ?? task.retries)?.id, reason }, 30);
       if (outcome === "cancelled") return `That run of ${task_name} had failed, and is not tried again.`;
       return outcome === "ended" ? `That run of ${task_name} had ended before.` : `The run of ${task_name} is asked to stop.`;
     }

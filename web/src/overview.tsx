@@ -80,7 +80,7 @@ const STRIP_SECONDS = 60;
 
 /** A task's last runs, asked for again when the task has changed, and now and then for what leaves it unchanged. */
 export function useLastRuns(task: Task): Run[] | null {
-  const changes = [task.state, task.run?.id, task.completed, task.started, task.suspended?.at, task.run?.cancel?.at].join();
+  const changes = [task.state, task.run?.id, task.completed, task.started, task.suspended?.at, (task.run ?? task.retries)?.cancel?.at].join();
   const load = (version: string | null) =>
     call<RunPage>("list_runs", { task_name: task.name, limit: STRIP_RUNS, if_version: version });
   return useLive(`strip ${task.name}`, load, () => STRIP_SECONDS, changes).value?.runs ?? null;

@@ -35,7 +35,7 @@ export function History({ task }: { task: Task }) {
     `history ${task.name} ${filter}`,
     (version) => call("list_runs", { ...wanted, if_version: version }),
     () => SECONDS,
-    [task.state, task.completed, task.started, task.suspended?.at, task.run?.cancel?.at].join(),
+    [task.state, task.completed, task.started, task.suspended?.at, (task.run ?? task.retries)?.cancel?.at].join(),
   );
   const choose = (index: number): void => {
     setFilter(index);

@@ -51,6 +51,8 @@ export interface Task {
     progress: Progress | null;
     cancel: Said | null;
   } | null;
+  /** The failed run that may be delivered again, and who wants it not to be begun anew. */
+  retries: { id: string; until: string; cancel: Said | null } | null;
   suspended: Said | null;
   result: Result | null;
   /** A change that was left half-done, in words. */
