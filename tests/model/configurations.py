@@ -164,7 +164,11 @@ LARGE: dict[str, Configuration] = {
     ),
     "cancelled and suspended": (
         (delivery("a", "t1", may=CANCELLED), delivery("b", "t2"), canceller("a"), operator("suspend")),
-        Bounds(1, 1),
+        Bounds(1),
+    ),
+    "cancelled and suspended, a fault": (
+        (delivery("a", "t1", may=CANCELLED), delivery("b", "t2"), canceller("a"), operator("suspend")),
+        Bounds(0, 1),
     ),
     "suspended at work": (
         (delivery("a", "t1"), delivery("b", "t2"), operator("suspend"), watchdog()),
