@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import sys
 from contextlib import suppress
 from datetime import datetime
@@ -237,6 +238,7 @@ def watch_tasks(
         if answer["version"] != version:
             version = answer["version"]
             _write(json.dumps(answer, ensure_ascii=False) + "\n")
+        _check_reader()
 
 
 @app.command()
@@ -296,6 +298,18 @@ def _steer(caller: Caller, function: str, task: str, reason: str, *, as_json: bo
         return
     stands = "suspended" if answer["task"]["suspended"] else "not suspended"
     _out().print(f"{task}: {stands}{'' if answer['changed'] else ', as before'}")
+
+
+def _check_reader() -> None:
+    """See that somebody reads what is written: a write finds out, but the next one may be hours away.
+
+    Raises:
+        BrokenPipeError: nobody does.
+    """
+    pipe = select.poll()
+    pipe.register(sys.stdout, 0)
+    if any(events & select.POLLERR for _, events in pipe.poll(0)):
+        raise BrokenPipeError
 
 
 def _to_cancel(caller: Caller, name: str) -> str:

@@ -197,3 +197,14 @@ def test_watch_tells_scripts_a_line_a_change(terminal: Open, nx: Run) -> None:
     told = [json.loads(line) for line in seen.text.splitlines() if line.startswith("{")]
     versions = [answer["version"] for answer in told]
     assert len(versions) == len(set(versions)) > 1
+
+
+@pytest.mark.usefixtures("nx")
+def test_watch_ends_when_nobody_reads_it_any_more() -> None:
+    """Though nothing changes and nothing is to be written: `nx-tasks watch --json | head -1`, say."""
+    watched = [*COMMAND, "watch", "--every", "0.5", "--json"]
+    with subprocess.Popen(watched, cwd=ROOT, stdout=subprocess.PIPE) as watching:
+        assert watching.stdout is not None
+        watching.stdout.readline()
+        watching.stdout.close()
+        assert watching.wait(60) == 1
