@@ -110,7 +110,8 @@ def decide_start(
         attempt=max(run.attempt if run else 0, of_this_run) + 1,
         reopens=run.update_time if run else None,
         closes=dead,
-        adopts=task.exists and task.result is None and task.run_id is None,
+        # What a suspension made says nothing once it is resumed: no run has been, the original's neither.
+        adopts=task.status is not None and task.result is None and task.run_id is None,
     )
 
 

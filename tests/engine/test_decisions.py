@@ -94,7 +94,7 @@ def original(**fields: Any) -> TaskDocument:
     [
         (original(status="completed"), Take(1, adopts=True)),
         (original(status="failed"), Take(1, adopts=True)),
-        (original(), Take(1, adopts=True)),
+        (original(), Take(1)),  # suspended before it ever ran, and resumed
         (original(status="running", started=NOW - timedelta(seconds=500)), Skip("overlap", ORIGINAL)),
         (original(status="running", started=NOW - timedelta(seconds=546)), Take(1, adopts=True)),
         (original(status="running", timestamp=NOW), Skip("overlap", ORIGINAL)),

@@ -68,6 +68,13 @@ def test_a_task_that_never_ran_says_nothing_of_a_run_once_it_is_resumed(
     assert "status" not in world.status()
     (task,) = engine.look(view_tasks((TASK,)))
     assert (task.status, task.state, task.suspended) == (None, None, None)
+
+    def fails() -> None:
+        raise ValueError("no")
+
+    assert engine.execute_task("s", TASK, fails).status == "failed"
+    (task,) = engine.look(view_tasks((TASK,)))
+    assert (task.status, task.result) == ("failed", None)
     assert engine.execute_task("s", TASK, lambda: [1]).status == "completed"
 
 
