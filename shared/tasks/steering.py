@@ -268,13 +268,13 @@ def _found(
         return Cancelled.ended if settled else None  # its history is removed, or was not there yet
     if run.state not in _OF_RUNS:
         return Cancelled.unknown
-    may_come = run.state != TaskStatus.completed and run.cancel is None and run.scheduled_for is not None
-    if not may_come or (run.completed is not None and now >= run.completed + RETRIES_OVER):
+    if run.state == TaskStatus.running and not settled:
+        return None  # S may be older. If it is not, who held the run has lost it: it is as one that failed
+    retried = run.scheduled_for is not None and (run.completed is None or now < run.completed + RETRIES_OVER)
+    if run.state == TaskStatus.completed or run.cancel is not None or not retried:
         return Cancelled.ended
-    # S may be older, and the run at work, or told of there. If it is not: whoever held a run that
-    # says running has lost it, and it may come again as one that failed.
-    is_told = is_last and run.state == TaskStatus.failed
-    return Cancelled.cancelled if is_told or settled else None
+    is_told = is_last and task.state == TaskStatus.failed
+    return Cancelled.cancelled if is_told or settled else None  # S may be older, and not tell of it yet
 
 
 def _version(run: RunDocument | None) -> Timestamp | None:

@@ -430,17 +430,15 @@ def cancel_ended(
         said: who cancels it, why and when: `by`, `reason`, `at`.
     """
     history, on = history_name(documents, name, run_id), run.update_time
+    told = Failure(*run.error).cancelled(cancelled_by(said))
     if run.state == TaskStatus.running:
-        kind, reason = _why(said, *_SUPERSEDED)
-        record = _close(history, kind, reason, said["at"], on=on, cancel=said)
+        record = _close(history, *_why(said, *_SUPERSEDED), said["at"], on=on, cancel=said)
     else:
-        told = Failure(*run.error).cancelled(cancelled_by(said))
-        kind, reason = told.kind, told.message
-        fields = {"cancel": said, "error": {"type": kind, "message": reason}}
+        fields = {"cancel": said, "error": {"type": told.kind, "message": told.message}}
         record = _record_to(history, fields, mask=["cancel", "error.type", "error.message"], on=on)
     writes = [record, _cancelling(documents, name, run_id, said)]
-    if task.run_id == run_id:
-        status = {"error": f"{kind}: {reason}", "run": {"cancel": said}}
+    if task.run_id == run_id and task.state == TaskStatus.failed:
+        status = {"error": told.text, "run": {"cancel": said}}
         named, mask = status_name(documents, name), ["error", "run.cancel"]
         writes.insert(0, _write_to(named, status, mask=mask, on=task.update_time))
     return writes

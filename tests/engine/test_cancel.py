@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks import (
     InvalidOptions,
@@ -17,7 +18,9 @@ from shared.tasks import (
     TaskSpec,
     writes,
 )
-from shared.tasks.steering import Cancelled
+from shared.tasks.document import RunDocument, TaskDocument
+from shared.tasks.steering import Cancelled, cancel
+from shared.tasks.steps import Commit, Pause, Read
 from shared.tasks.ticks import RETRIES_OVER
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, HandClock, World, in_thread
@@ -229,6 +232,20 @@ def test_a_run_that_nobody_holds_any_more_is_cancelled(engine: TaskEngine, world
     assert (error["type"], error["message"]) == ("RunCancelled", f"{SAID} (another attempt took the task)")
     again = TaskEngine().execute_task("s", TASK, lambda: [3], {"scheduled_for": TICK})
     assert (again.status, world.status()["data"]) == ("duplicate", [1])
+
+
+def test_what_was_read_of_two_moments_is_read_again() -> None:
+    """The status of before the run began, its history of after: it is at work, though by no tick."""
+    steps = cancel("d", TASK, "r", **WHO, now=TICK)
+    assert isinstance(next(steps), Read)
+    version = Timestamp(seconds=1)
+    run = RunDocument(update_time=version, state="running")
+    assert isinstance(steps.send((TaskDocument(), run)), Pause)
+    assert isinstance(next(steps), Read)
+    assert isinstance(steps.send((TaskDocument(version, run_id="r", state="running"), run)), Commit)
+    with pytest.raises(StopIteration) as became:
+        steps.send(version)
+    assert became.value.value is Cancelled.cancelling
 
 
 def test_a_run_whose_history_was_removed_has_ended(engine: TaskEngine, world: World) -> None:
