@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import main
 from deploy.costs import scheduled
-from functions.delivery import MIN_BACKOFF_SECONDS, RETRY_COUNT, TIMEOUT_MARGIN_SECONDS
+from functions.delivery import TIMEOUT_MARGIN_SECONDS
 from shared.settings import REGION
-from shared.tasks.specs import registered
+from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRY_COUNT, registered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

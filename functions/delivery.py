@@ -19,19 +19,13 @@ from msgspec import Struct
 
 from shared import logger
 from shared.tasks import ExecuteTaskOptions, TaskSpec, execute_task, register
+from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS, MIN_BACKOFF_SECONDS, RETRY_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Seconds between a task's deadline and its function's time-out, to record how the run ended.
 TIMEOUT_MARGIN_SECONDS = 60
-#: Seconds that Cloud Scheduler waits for an HTTP target at most.
-LONGEST_TIMEOUT_SECONDS = 1_800
-#: Deliveries of a tick after the first has failed. With the back-off below they outlive the
-#: lease of an attempt that died, so that the tick runs all the same.
-RETRY_COUNT = 5
-#: Seconds before the first such delivery; doubled each time.
-MIN_BACKOFF_SECONDS = 10
 
 #: The SDK types its decorators by what they take, not by what they return.
 _on_schedule: Any = on_schedule

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 
 #: Seconds for which an instance serves a result unasked.
 MAX_AGE_SECONDS = 5.0
+#: Seconds that Cloud Scheduler waits for an HTTP target at most.
+LONGEST_TIMEOUT_SECONDS = 1_800
+#: Deliveries of a tick after the first has failed. With the back-off below they outlive the
+#: lease of an attempt that died, so that the tick runs all the same.
+RETRY_COUNT = 5
+#: Seconds before the first such delivery; doubled each time.
+MIN_BACKOFF_SECONDS = 10
+#: How long after a failure a tick may be delivered again: the longest back-off, which begins when an
+#: answer that never comes is waited for no more.
+RETRIES_OVER = timedelta(seconds=LONGEST_TIMEOUT_SECONDS + MIN_BACKOFF_SECONDS * 2 ** (RETRY_COUNT - 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ from shared.tasks.job_keeping import have_job_agree, have_job_follow, wish
 from shared.tasks.jobs import JobState
 from shared.tasks.names import TaskStatus
 from shared.tasks.protocol import CLOCK_SKEW
+from shared.tasks.specs import RETRIES_OVER
 from shared.tasks.steps import Commit, Pause, Read, RunJob, Steps
-from shared.tasks.ticks import RETRIES_OVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

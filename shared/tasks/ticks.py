@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from shared.tasks.specs import TaskSpec
 
-#: How long after a failure Cloud Scheduler may deliver a tick again: its longest back-off.
-RETRIES_OVER = timedelta(hours=1)
 #: More than a zone's clock is ever put back.
 _PUT_BACK = timedelta(hours=2)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shared.tasks.document import SAVED_BY_CONTRACT, ResultPointer, TaskDocument
 from shared.tasks.job_keeping import problem_of
 from shared.tasks.names import SUSPENDED_SPELLINGS, TaskName, TaskStatus
-from shared.tasks.ticks import RETRIES_OVER
+from shared.tasks.specs import RETRIES_OVER, RETRY_COUNT
 from shared.tasks.writes import is_of_tick
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class TaskView:
         ended, run_id = self.document.completed, self.document.run_id
         if self.state != TaskStatus.failed or ended is None or run_id is None or not is_of_tick(run_id):
             return None
-        return ended + RETRIES_OVER
+        return ended + RETRIES_OVER if self.document.attempt <= RETRY_COUNT else None
 
     @property
     def problem(self) -> str | None:

@@ -12,8 +12,8 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from functions.delivery import MIN_BACKOFF_SECONDS, RETRY_COUNT
 from shared.settings import REGION
+from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRY_COUNT
 from tests.deploy import wanted
 from tests.deploy.deploying import SETTINGS
 from tests.deploy.google import BUCKET, PROJECT, SECRET_VERSION

@@ -19,9 +19,9 @@ from shared.tasks import (
     writes,
 )
 from shared.tasks.document import RunDocument, TaskDocument
+from shared.tasks.specs import RETRIES_OVER
 from shared.tasks.steering import Cancelled, cancel
 from shared.tasks.steps import Commit, Pause, Read
-from shared.tasks.ticks import RETRIES_OVER
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, HandClock, World, in_thread
 from tests.waiting import wait_for

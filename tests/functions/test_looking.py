@@ -11,7 +11,7 @@ from emulators.environment import Addresses
 from functions.wire import time_text
 from shared import firebase
 from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task, resume_task, suspend_task
-from shared.tasks.ticks import RETRIES_OVER
+from shared.tasks.specs import RETRIES_OVER, RETRY_COUNT
 from tests.engine.world import in_thread
 from tests.functions.callable_protocol import PRIVATE, call, refused
 from tests.waiting import wait_for
@@ -145,6 +145,16 @@ def test_a_failed_tick_is_told_with_its_retries(ask: Any) -> None:
     assert told["retries"] == {"id": run_id, "until": time_text(over), "cancel": None}
     TaskEngine().cancel_run(TASK, run_id, **WHO)
     assert ask("list_tasks", {})["tasks"][0]["retries"]["cancel"].items() >= WHO.items()
+
+
+def test_a_tick_whose_retries_are_used_up_is_not_said_to_come_again(ask: Any) -> None:
+    """Cloud Scheduler has delivered it as often as it does."""
+    tick = {"scheduled_for": datetime(2026, 11, 24, 12, tzinfo=UTC)}
+    told = []
+    for _ in range(1 + RETRY_COUNT):
+        assert execute_task("test", TASK, fails, tick).status == "failed"
+        told.append(ask("list_tasks", {})["tasks"][0]["retries"])
+    assert [each is None for each in told] == [False] * RETRY_COUNT + [True]
 
 
 def _progress_of(answer: Any) -> Any:

@@ -73,7 +73,7 @@ def busy_day(results: dict[TaskName, Any]) -> Iterator[None]:
     lived(CDRS, 60, save_in="storage", seconds=lambda n: 41 + n * 7 % 13 + n / 2, fails=lambda n: n == 17,
           last=dt.timedelta(minutes=58))  # fmt: skip
     lived(LOCATIONS, 120, save_in="storage", seconds=lambda n: 18 + n * 5 % 7 + 30 * (n == 31),
-          fails=lambda n: n in {9, 10, 49}, last=dt.timedelta(minutes=21))  # fmt: skip
+          fails=lambda n: n in {9, 10, 49}, last=dt.timedelta(minutes=2))  # fmt: skip
     lived(HEALTH, 5, seconds=lambda n: 2.1 + n * 3 % 5 / 4, last=dt.timedelta(minutes=2))
     lived(
         SMS,
