@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 import typer
 from rich.console import Console
@@ -19,6 +19,9 @@ from cli.calls import Caller
 from cli.errors import CliError, Exit
 from cli.following import changes, follow, watch
 from cli.target import Target, target_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Records of a result that are shown where nobody says how many.
 SHOWN_RECORDS = 20
@@ -228,17 +231,16 @@ def watch_tasks(
     every: Annotated[float, typer.Option(help="seconds between two looks", min=0.5)] = 2.0,
     as_json: Json = False,
 ) -> None:
-    """Show all tasks, live, until Ctrl-C. With --json a line whenever something changed."""
-    caller = _caller(ctx)
+    """Show all tasks, live, until Ctrl-C. In a pipe, or with --json, a table or a line a change."""
+    answers = _while_read(changes(_caller(ctx), every=every))
     if not as_json:
-        watch(caller, console=_out(), every=every)
+        watch(answers, console=_out())
         return
     version = None
-    for answer in changes(caller, every=every):
+    for answer in answers:
         if answer["version"] != version:
             version = answer["version"]
             _write(json.dumps(answer, ensure_ascii=False) + "\n")
-        _check_reader()
 
 
 @app.command()
@@ -300,16 +302,18 @@ def _steer(caller: Caller, function: str, task: str, reason: str, *, as_json: bo
     _out().print(f"{task}: {stands}{'' if answer['changed'] else ', as before'}")
 
 
-def _check_reader() -> None:
-    """See that somebody reads what is written: a write finds out, but the next one may be hours away.
+def _while_read(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pass answers on while somebody reads what is made of them: the next write may be hours away.
 
     Raises:
         BrokenPipeError: nobody does.
     """
     pipe = select.poll()
     pipe.register(sys.stdout, 0)
-    if any(events & select.POLLERR for _, events in pipe.poll(0)):
-        raise BrokenPipeError
+    for answer in answers:
+        yield answer
+        if any(events & select.POLLERR for _, events in pipe.poll(0)):
+            raise BrokenPipeError
 
 
 def _to_cancel(caller: Caller, name: str) -> str:

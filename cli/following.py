@@ -12,7 +12,7 @@ from cli.errors import CliError, Exit
 from cli.shown import now_of, progress_text, tasks_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rich.console import Console
 
@@ -87,14 +87,29 @@ def changes(caller: Caller, *, every: float) -> Iterator[dict[str, Any]]:
         time.sleep(every)
 
 
-def watch(caller: Caller, *, console: Console, every: float) -> None:
-    """Show a live table of all tasks, until somebody ends it."""
+def watch(answers: Iterable[dict[str, Any]], *, console: Console) -> None:
+    """Show all tasks, until somebody ends it: a live table, or a new one a change where no terminal is.
+
+    Args:
+        answers: how they stand, as `changes` has it.
+        console: where.
+    """
+    if not console.is_terminal:
+        said: tuple[Any, ...] = ()
+        for answer in answers:
+            if said != (said := (answer["version"], answer.get("stale"))):
+                console.print(_picture(answer))
+        return
     with Live(console=console, auto_refresh=False) as picture:
-        for answer in changes(caller, every=every):
-            table = tasks_table(answer["tasks"], now_of(answer))
-            if "stale" in answer:
-                table.caption = f"stale, as of {answer['now']}: {answer['stale']}"
-            picture.update(table, refresh=True)
+        for answer in answers:
+            picture.update(_picture(answer), refresh=True)
+
+
+def _picture(answer: dict[str, Any]) -> Any:
+    table = tasks_table(answer["tasks"], now_of(answer))
+    if "stale" in answer:
+        table.caption = f"stale, as of {answer['now']}: {answer['stale']}"
+    return table
 
 
 def _patiently(ask: Callable[[], dict[str, Any]], until: float) -> dict[str, Any]:

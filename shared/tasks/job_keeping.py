@@ -98,8 +98,10 @@ def wish(task: TaskDocument, wanted: JobState, *, now: datetime) -> JobNote:
         wanted: what it is to become.
         now: when the call began, UTC.
     """
-    others = task.job is not None and task.job.wanted is not None and not _is_over(task.job, now)
-    return JobNote(wanted=wanted.value, at=now, shared=others)
+    note = task.job
+    if note is None or note.wanted is None or note.at is None or _is_over(note, now):
+        return JobNote(wanted=wanted.value, at=now)
+    return JobNote(wanted=wanted.value, at=max(now, note.at), shared=True)
 
 
 def have_job_follow(
@@ -120,16 +122,20 @@ def have_job_follow(
         JobMissing: there is none.
     """
     records = [] if record is None else [record]
+    taken_back = False  # whether a commit that takes the wish back may still arrive
     for tries in range(FOLLOW_TRIES):
         task, _ = yield Read()
         wanted, note = _wanted(task), task.job
         try:
-            if note is None or note != mine or note.wanted != wanted:
+            # A shared wish of others for the same, begun no earlier, stays as long as this call may take.
+            covers = note is not None and note.shared and note.at is not None and note.at >= now
+            own = note == mine and not taken_back
+            if note is None or note.wanted != wanted or not (own or (covers and not records)):
                 note = mine = wish(task, wanted, now=now)
                 version = yield Commit(writes.note_job(documents, name, task, note, *records))
-                task = replace(task, update_time=version)
+                task, taken_back, records = replace(task, update_time=version), False, []
             yield SetJob(wanted)
-            left = replace(note, done=True) if note.shared else None
+            left, taken_back = replace(note, done=True) if note.shared else None, True
             yield Commit(writes.note_job(documents, name, task, left))
         except (WriteRefused, WriteUnknown):
             yield Pause(tries)

@@ -200,11 +200,45 @@ def test_watch_tells_scripts_a_line_a_change(terminal: Open, nx: Run) -> None:
 
 
 @pytest.mark.usefixtures("nx")
-def test_watch_ends_when_nobody_reads_it_any_more() -> None:
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_watch_ends_when_nobody_reads_it_any_more(words: tuple[str, ...]) -> None:
     """Though nothing changes and nothing is to be written: `nx-tasks watch --json | head -1`, say."""
-    watched = [*COMMAND, "watch", "--every", "0.5", "--json"]
+    watched = [*COMMAND, "watch", "--every", "0.5", *words]
     with subprocess.Popen(watched, cwd=ROOT, stdout=subprocess.PIPE) as watching:
         assert watching.stdout is not None
         watching.stdout.readline()
         watching.stdout.close()
         assert watching.wait(60) == 1
+
+
+@pytest.mark.usefixtures("nx")
+def test_watch_in_a_pipe_is_a_table_a_change() -> None:
+    """Whoever reads it as it comes sees each as it happens."""
+    watched = [*COMMAND, "watch", "--every", "0.5"]
+    with subprocess.Popen(watched, cwd=ROOT, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        lines = iter(watching.stdout)
+        assert re.match(rf"{TASK} +never ran", next(line for line in lines if line.startswith(TASK)))
+        execute_task("test", TASK, lambda: [1])
+        while not re.match(rf"{TASK} +completed", next(line for line in lines if line.startswith(TASK))):
+            pass  # it may be seen at work
+        watching.terminate()
+
+
+def test_the_local_stack_is_where_firebase_json_has_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Moved to other ports, it is found there, and nobody else's in its place."""
+    for name in ("NX_FUNCTIONS_URL", "FIREBASE_AUTH_EMULATOR_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    moved = tmp_path / "firebase.json"
+    ports = {
+        part: {"host": "127.0.0.1", "port": port} for part, port in (("functions", 8001), ("auth", 8002))
+    }
+    moved.write_text(json.dumps({"emulators": ports}), "utf-8")
+    target = target_of(None, configured=moved)
+    assert target.functions.startswith("http://127.0.0.1:8001/demo-nx-tasks/")
+    assert target.tokens.startswith("http://127.0.0.1:8002/")
+    assert target_of(None).functions == "http://127.0.0.1:{port}/demo-nx-tasks/us-central1".format_map(
+        json.loads((ROOT / "firebase.json").read_text("utf-8"))["emulators"]["functions"]
+    )

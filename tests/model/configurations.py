@@ -42,11 +42,12 @@ SMALL: dict[str, Configuration] = {
         (delivery("a", "t1"), steerer("suspend"), steerer("resume")),
         Bounds(0),
     ),
-    "suspended, a fault": ((steerer("suspend"), job_keeper()), Bounds(0, 1)),
     "suspended and resumed, a death": (
         (steerer("suspend"), steerer("resume"), job_keeper()),
         Bounds(0, 0, 1),
     ),
+    "suspended, a fault and a death": ((steerer("suspend"), job_keeper()), Bounds(0, 1, 1)),
+    "suspended and resumed, a fault and a death": ((steerer("suspend"), steerer("resume")), Bounds(0, 1, 1)),
     "a run is cancelled": (
         (delivery("a", "t1", "storage", CANCELLED), canceller("a"), reader(reads=2)),
         Bounds(0, 1),
@@ -149,9 +150,8 @@ LARGE: dict[str, Configuration] = {
         (delivery("a", "t1"), delivery("a", "t2"), watchdog()),
         Bounds(1, 1),
     ),
-    "suspended and resumed, a fault": ((steerer("suspend"), steerer("resume"), job_keeper()), Bounds(0, 1)),
-    "suspended and resumed again": (
-        (steerer("suspend"), steerer("resume"), steerer("suspend again"), job_keeper()),
+    "suspended, resumed and kept, a fault and a death": (
+        (steerer("suspend"), steerer("resume"), job_keeper()),
         Bounds(0, 1, 1),
     ),
     "a cancelled run, watched": (
