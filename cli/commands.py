@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import select
 import sys
@@ -298,8 +299,11 @@ def _steer(caller: Caller, function: str, task: str, reason: str, *, as_json: bo
     if as_json:
         _print_json(answer)
         return
-    stands = "suspended" if answer["task"]["suspended"] else "not suspended"
-    _out().print(f"{task}: {stands}{'' if answer['changed'] else ', as before'}")
+    suspended = answer["task"]["suspended"] is not None
+    if answer["changed"]:
+        _out().print(f"{task}: {'suspended' if suspended else 'resumed'}")
+    else:
+        _out().print(f"{task}: {'suspended' if suspended else 'not suspended'}, as before")
 
 
 def _while_read(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -313,7 +317,7 @@ def _while_read(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for answer in answers:
         yield answer
         if any(events & select.POLLERR for _, events in pipe.poll(0)):
-            raise BrokenPipeError
+            raise BrokenPipeError(errno.EPIPE, "nobody reads it")
 
 
 def _to_cancel(caller: Caller, name: str) -> str:
@@ -338,7 +342,8 @@ def _check_completed(run: dict[str, Any]) -> None:
 def _project(ctx: typer.Context) -> Target:
     target = target_of(ctx.find_root().params["project"])
     if target.local:
-        raise CliError(Exit.usage, "name a project: `--project P login`; the local stack needs no login")
+        again = f"`--project P {ctx.info_name}`"
+        raise CliError(Exit.usage, f"name a project: {again}; nobody signs in to the local stack")
     return target
 
 

@@ -47,7 +47,7 @@ def follow(caller: Caller, task: str, run_id: str, *, console: Console, seconds:
     ) as picture:
         line = picture.add_task(task, total=None, said="")
         while True:
-            run = _patiently(lambda: caller("get_run", task_name=task, id=run_id), until)
+            run = _patiently(lambda: caller("get_run", task_name=task, id=run_id), until, console)
             if run["state"] != "running":
                 return run
             progress = run["progress"] or {}
@@ -112,12 +112,16 @@ def _picture(answer: dict[str, Any]) -> Any:
     return table
 
 
-def _patiently(ask: Callable[[], dict[str, Any]], until: float) -> dict[str, Any]:
-    """Ask until there is an answer: a short outage ends no wait."""
+def _patiently(ask: Callable[[], dict[str, Any]], until: float, console: Console) -> dict[str, Any]:
+    """Ask until there is an answer: a short outage ends no wait, and is told once."""
+    said = False
     while True:
         try:
             return ask()
         except CliError as error:
             if error.code is not Exit.unavailable or time.monotonic() >= until:
                 raise
+            if not said:
+                console.print(f"{error}; asking again", soft_wrap=True)
+            said = True
             time.sleep(LOOK_SECONDS)

@@ -99,7 +99,7 @@ def _with_password(target: Target, email: str) -> str:
     password = os.environ.get("NX_PASSWORD", LOCAL_PASSWORD)
     body = {"email": email, "password": password, "returnSecureToken": True}
     answer = post(f"{target.accounts}:signInWithPassword", body, params={"key": _LOCAL_KEY})
-    return str(_told(answer)["idToken"])
+    return str(_told(answer, f"{email} (--user; password: NX_PASSWORD or the demo's)")["idToken"])
 
 
 def _with_refresh_token(target: Target) -> str:
@@ -132,8 +132,8 @@ def _file(target: Target) -> Path:
     return Path(home) / "nx-tasks" / f"{target.project}.json"
 
 
-def _told(answer: requests.Response) -> dict[str, Any]:
-    """Return what Firebase Auth says, or why it won't."""
+def _told(answer: requests.Response, who: str = "") -> dict[str, Any]:
+    """Return what Firebase Auth says, or why it won't let somebody in."""
     told: Any = None
     with suppress(ValueError):
         told = answer.json()
@@ -142,4 +142,4 @@ def _told(answer: requests.Response) -> dict[str, Any]:
     error = told.get("error") if isinstance(told, dict) else None
     said = error.get("message") if isinstance(error, dict) else None
     code = Exit.unavailable if answer.status_code >= 500 else Exit.signed_out
-    raise CliError(code, f"Firebase Auth refused: {said or f'HTTP {answer.status_code}'}")
+    raise CliError(code, f"Firebase Auth refused{who and f' {who}'}: {said or f'HTTP {answer.status_code}'}")

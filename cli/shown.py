@@ -29,6 +29,8 @@ _STYLES = {
     "requested": "dim",
     "overdue_original": "yellow",
 }
+#: Characters of an error beside other tasks; `runs --id` has all of it.
+MOST_ERROR = 160
 #: States that a history's records have.
 STATES = tuple(_STYLES)
 #: What a terminal would obey; texts of others are shown and not obeyed.
@@ -61,11 +63,21 @@ class FittingTable(Table):
         if self.rows:
             self.columns = [column for column in self.columns if any(map(str, column.cells))]
         left_out = 0
+        wide = options.update(max_width=10_000)
+        folded = [column for column in self.columns if column.overflow == "fold"]
+        for column in self.columns:
+            if column in folded:
+                column.max_width = column.min_width  # no word of theirs, a URL say, is worth another column
+            else:
+                shown = (Measurement.get(console, wide, cell).maximum for cell in column.cells)
+                column.min_width = max(shown, default=0)
         for name in self._spare:
-            if Measurement.get(console, options.update(max_width=10_000), self).minimum <= options.max_width:
+            if Measurement.get(console, wide, self).minimum <= options.max_width:
                 break
             self.columns, before = [each for each in self.columns if each.header != name], self.columns
             left_out += len(before) - len(self.columns)
+        for column in folded:
+            column.max_width = None
         for index, column in enumerate(self.columns):
             column._index = index  # noqa: SLF001  (the table pads by it, and takes the last for another else)
         if left_out:
@@ -207,7 +219,7 @@ def now_of(answer: dict[str, Any]) -> datetime:
 def _doing(task: dict[str, Any]) -> str:
     run = task["run"]
     if run is None:
-        return _line(task["error"]) if task["state"] == "failed" and task["error"] else ""
+        return _line(task["error"], MOST_ERROR) if task["state"] == "failed" and task["error"] else ""
     cancelled = f"cancelled by {run['cancel']['by']}" if run["cancel"] else ""
     return " ".join(filter(None, [cancelled, progress_text(run["progress"]) or "at work"]))
 
@@ -238,5 +250,6 @@ def _short(value: Any) -> str:
     return text if len(text) <= _MOST_CELL else f"{text[: _MOST_CELL - 1]}…"
 
 
-def _line(text: str) -> str:
-    return plain(" ".join(text.split()))
+def _line(text: str, most: int | None = None) -> str:
+    line = plain(" ".join(text.split()))
+    return line if most is None or len(line) <= most else f"{line[: most - 1]}…"

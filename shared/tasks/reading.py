@@ -167,7 +167,8 @@ def _value(task: TaskName, document: TaskDocument, data: Any, most: int | None) 
             )
         fits = most is not None and result.size_bytes is not None and result.size_bytes <= most
         return (yield from _content(path, None if fits else most))
-    return Payload(orjson.dumps(data) if result.saved_in == "db" else NO_RESULT)
+    # Firestore gives maps in no order; one result is the same bytes wherever it is read.
+    return Payload(orjson.dumps(data, option=orjson.OPT_SORT_KEYS) if result.saved_in == "db" else NO_RESULT)
 
 
 def _by_contract(

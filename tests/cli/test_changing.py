@@ -81,7 +81,11 @@ def test_a_task_is_suspended_and_resumed(nx: Run, clean_firestore: Addresses) ->
     assert job_state(clean_firestore) == "ENABLED"
     again = nx("resume", TASK, *WHY)
     assert (again.returncode, again.stdout) == (0, f"{TASK}: not suspended, as before\n")
-    assert history("suspended") == history("resumed") == [("operator@example.com (demo-operator)", "a test")]
+    assert nx("suspend", TASK, *WHY).returncode == 0
+    assert nx("resume", TASK, *WHY).stdout == f"{TASK}: resumed\n"
+    assert (
+        history("suspended") == history("resumed") == [("operator@example.com (demo-operator)", "a test")] * 2
+    )
 
 
 def test_the_run_at_work_is_cancelled_and_followed(terminal: Open, nx: Run, hold: Hold) -> None:

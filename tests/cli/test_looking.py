@@ -204,11 +204,13 @@ def test_watch_tells_scripts_a_line_a_change(terminal: Open, nx: Run) -> None:
 def test_watch_ends_when_nobody_reads_it_any_more(words: tuple[str, ...]) -> None:
     """Though nothing changes and nothing is to be written: `nx-tasks watch --json | head -1`, say."""
     watched = [*COMMAND, "watch", "--every", "0.5", *words]
-    with subprocess.Popen(watched, cwd=ROOT, stdout=subprocess.PIPE) as watching:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(watched, cwd=ROOT, stdout=pipe, stderr=pipe) as watching:
         assert watching.stdout is not None
+        assert watching.stderr is not None
         watching.stdout.readline()
         watching.stdout.close()
-        assert watching.wait(60) == 1
+        assert (watching.wait(60), watching.stderr.read()) == (1, b"")
 
 
 @pytest.mark.usefixtures("nx")

@@ -51,6 +51,15 @@ def test_a_narrow_terminal_gets_fewer_columns_whole(width: int) -> None:
     assert width < 100 or ("6 s" in tasks and "AGE" in tasks)
 
 
+def test_a_long_error_takes_no_column_away() -> None:
+    """Of a task that fails, age and next run are what is wanted, and not all of a URL."""
+    long = f"OperatorUnreachable: GET https://ocpi.example.com/{'locations/' * 30}?limit=100 answered 503"
+    told = drawn(shown.tasks_table([{**task(name), "error": long} for name in TaskName], NOW), 100)
+    assert all(heading in told for heading in ("RESULT", "AGE", "NEXT RUN"))
+    assert told.count("OperatorUnreachable") == len(TaskName)
+    assert "answered 503" not in told
+
+
 def test_records_begin_with_what_tells_them_apart() -> None:
     """Whatever the order of their fields; what is nested is JSON, as an export has it."""
     record = {"battery": 12.5, "fix": True, "reasons": ["low", "weak"], "name": "Tracker", "id": "t-1"}

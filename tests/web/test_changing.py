@@ -44,6 +44,7 @@ def test_an_operator_runs_a_task(visit: "Open") -> None:
     expect(page.state(HEALTH.value)).to_have_text("Completed")
     expect(page.row(HEALTH.value)).to_contain_text("200 records")
     page.open(f"/tasks/{HEALTH.value}")
+    expect(page.row(HEALTH.value)).to_contain_text("by Cloud Scheduler, on request")
     page.page.get_by_role("button", name="By people").click()
     expect(page.page.locator(".runs li")).to_contain_text(
         [f"by operator@example.com (demo-operator): {REASON}"]

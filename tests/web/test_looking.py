@@ -171,6 +171,9 @@ def test_a_hundred_thousand_records_are_opened(
     expect(grid.get_by_role("row").nth(1)).to_contain_text(
         str(min(each["battery_voltage"] for each in wanted))
     )
+    page.get_by_label("Search the result").fill('"Tracker 420"')
+    named = sum("Tracker 420" in each["name"] for each in pasts.devices(100_000))
+    expect(page.get_by_text(f"{named} of 100,000 records")).to_be_visible()
     page.get_by_label("Search the result").fill("")
     page.get_by_role("button", name=re.compile("^degraded")).click()
     expect(page.get_by_text("10,000 of 100,000 records")).to_be_visible()

@@ -109,7 +109,9 @@ export const PLACES: Record<string, string> = {
 };
 
 /** Who had the last run begin. */
-export function starter(source: string | null): string {
+/** Who started a run; one that Cloud Scheduler delivered beside the schedule was asked for. */
+export function starter(source: string | null, tick: string | null | undefined): string {
   if (source === null) return "nobody known";
-  return source.startsWith("firebase-schedule-") ? "its schedule" : source;
+  if (!source.startsWith("firebase-schedule-")) return source;
+  return tick === null ? "Cloud Scheduler, on request" : "its schedule";
 }

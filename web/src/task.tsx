@@ -53,6 +53,7 @@ export function TaskView({ task, place, mayChange, ask }: Props) {
 function Glance({ task }: { task: Task }) {
   const now = useNow();
   const runs = useLastRuns(task);
+  const tick = runs?.find((run) => run.started === task.started)?.scheduled_for;
   return (
     <div class="glance">
       <section aria-label="Now">
@@ -60,7 +61,7 @@ function Glance({ task }: { task: Task }) {
         <Status task={task} runs={runs ?? []} now={now} />
         {task.started && (
           <p class="quiet">
-            Started <Time at={task.started} now={now} seconds /> by {starter(task.source)}
+            Started <Time at={task.started} now={now} seconds /> by {starter(task.source, tick)}
           </p>
         )}
       </section>

@@ -89,7 +89,7 @@ function Bar({ task, value, search, onSearch, said }: BarProps) {
       <h2 id="result-title">Result</h2>
       <label class="search">
         <span class="hidden">Search the result</span>
-        <input type="search" placeholder="Search all fields" value={search} onInput={(event) => onSearch(event.currentTarget.value)} />
+        <input type="search" placeholder={Array.isArray(value) ? 'Words, or "a phrase"' : "Search all fields"} value={search} onInput={(event) => onSearch(event.currentTarget.value)} />
       </label>
       <p role="status" class="quiet">
         {said}

@@ -62,9 +62,9 @@ export class TextIndex {
 
   constructor(private readonly records: Json[]) {}
 
-  /** The records that contain all words, by index, in order; null once somebody searches for something else. */
+  /** The records that contain all words and "phrases", by index, in order; null once somebody searches for something else. */
   async find(words: string, superseded: () => boolean): Promise<number[] | null> {
-    const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = [...words.toLowerCase().matchAll(/"([^"]+)"|[^\s"]+/g)].map(([word, phrase]) => phrase ?? word);
     const found: number[] = [];
     for (let index = 0; index < this.records.length; index++) {
       if (index % CHUNK === 0) {

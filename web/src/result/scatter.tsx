@@ -32,7 +32,8 @@ export function Scatter({ records, spots, chosen, onOpen }: Props) {
   const kinds = [...new Set(spots.map(({ index }) => cellText(valueOf(records[index], KIND_FIELD))))].slice(0, COLOURS.length);
   useEffect(() => {
     const draw = (): void => {
-      placed.current = paint(canvas.current as HTMLCanvasElement, spots, chosen, (index) =>
+      if (canvas.current === null) return; // its size is told once more as it goes
+      placed.current = paint(canvas.current, spots, chosen, (index) =>
         Math.max(0, kinds.indexOf(cellText(valueOf(records[index], KIND_FIELD)))),
       );
     };

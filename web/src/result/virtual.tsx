@@ -33,7 +33,8 @@ export function Rows({ count, row, active, onKey, role, label, activeId, columns
   const headHeight = head ? height : 0;
 
   const measure = (): void => {
-    const { scrollTop, clientHeight } = box.current as HTMLDivElement;
+    if (box.current === null) return; // measured once more as it goes
+    const { scrollTop, clientHeight } = box.current;
     const from = Math.max(0, Math.floor(scrollTop / height) - BEYOND);
     const to = Math.min(shown, Math.ceil((scrollTop + clientHeight) / height) + BEYOND);
     setRange((range) => (range[0] === from && range[1] === to ? range : [from, to]));
