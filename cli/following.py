@@ -95,10 +95,12 @@ def watch(answers: Iterable[dict[str, Any]], *, console: Console) -> None:
         console: where.
     """
     if not console.is_terminal:
-        said: tuple[Any, ...] = ()
+        shown = None
         for answer in answers:
-            if said != (said := (answer["version"], answer.get("stale"))):
+            present = answer["version"], answer.get("stale")
+            if present != shown:
                 console.print(_picture(answer))
+            shown = present
         return
     with Live(console=console, auto_refresh=False) as picture:
         for answer in answers:

@@ -64,9 +64,8 @@ class FittingTable(Table):
             self.columns = [column for column in self.columns if any(map(str, column.cells))]
         left_out = 0
         wide = options.update(max_width=10_000)
-        folded = [column for column in self.columns if column.overflow == "fold"]
         for column in self.columns:
-            if column in folded:
+            if column.overflow == "fold":
                 column.max_width = column.min_width  # no word of theirs, a URL say, is worth another column
             else:
                 shown = (Measurement.get(console, wide, cell).maximum for cell in column.cells)
@@ -76,9 +75,8 @@ class FittingTable(Table):
                 break
             self.columns, before = [each for each in self.columns if each.header != name], self.columns
             left_out += len(before) - len(self.columns)
-        for column in folded:
-            column.max_width = None
         for index, column in enumerate(self.columns):
+            column.max_width = None
             column._index = index  # noqa: SLF001  (the table pads by it, and takes the last for another else)
         if left_out:
             told = f"no place for {left_out} more columns"

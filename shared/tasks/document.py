@@ -93,7 +93,7 @@ class JobNote(Struct, frozen=True):
 
     Attributes:
         wanted: what it is to become: somebody is making it so, or died at it.
-        at: when whoever wants that began, UTC.
+        at: when the last who wants that began, UTC.
         shared: whether others were at it too, whose calls may still arrive.
         done: whether it was made so; the note stays until no other call can arrive.
         found: what it was when nobody here made it so, or when it could not be changed.

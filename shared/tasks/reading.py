@@ -167,7 +167,7 @@ def _value(task: TaskName, document: TaskDocument, data: Any, most: int | None) 
             )
         fits = most is not None and result.size_bytes is not None and result.size_bytes <= most
         return (yield from _content(path, None if fits else most))
-    # Firestore gives maps in no order; one result is the same bytes wherever it is read.
+    # Firestore gives maps in no order; from there a result is the same bytes for whoever reads it.
     return Payload(orjson.dumps(data, option=orjson.OPT_SORT_KEYS) if result.saved_in == "db" else NO_RESULT)
 
 

@@ -6,6 +6,9 @@ import json
 import os
 import re
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,32 +202,42 @@ def test_watch_tells_scripts_a_line_a_change(terminal: Open, nx: Run) -> None:
     assert len(versions) == len(set(versions)) > 1
 
 
+@contextmanager
+def watched(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """A watch whose output is a pipe; it is killed at the end, and where nothing comes any more."""
+    command, pipe = [*COMMAND, "watch", "--every", "0.5", *words], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as watching:
+        patience = threading.Timer(60, watching.kill)
+        patience.start()
+        try:
+            yield watching
+        finally:
+            patience.cancel()
+            watching.kill()
+
+
 @pytest.mark.usefixtures("nx")
 @pytest.mark.parametrize("words", [(), ("--json",)])
 def test_watch_ends_when_nobody_reads_it_any_more(words: tuple[str, ...]) -> None:
     """Though nothing changes and nothing is to be written: `nx-tasks watch --json | head -1`, say."""
-    watched = [*COMMAND, "watch", "--every", "0.5", *words]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(watched, cwd=ROOT, stdout=pipe, stderr=pipe) as watching:
+    with watched(*words) as watching:
         assert watching.stdout is not None
         assert watching.stderr is not None
         watching.stdout.readline()
         watching.stdout.close()
-        assert (watching.wait(60), watching.stderr.read()) == (1, b"")
+        assert (watching.wait(), watching.stderr.read()) == (1, "")
 
 
 @pytest.mark.usefixtures("nx")
 def test_watch_in_a_pipe_is_a_table_a_change() -> None:
     """Whoever reads it as it comes sees each as it happens."""
-    watched = [*COMMAND, "watch", "--every", "0.5"]
-    with subprocess.Popen(watched, cwd=ROOT, stdout=subprocess.PIPE, text=True) as watching:
+    with watched() as watching:
         assert watching.stdout is not None
         lines = iter(watching.stdout)
         assert re.match(rf"{TASK} +never ran", next(line for line in lines if line.startswith(TASK)))
         execute_task("test", TASK, lambda: [1])
         while not re.match(rf"{TASK} +completed", next(line for line in lines if line.startswith(TASK))):
             pass  # it may be seen at work
-        watching.terminate()
 
 
 def test_the_local_stack_is_where_firebase_json_has_it(

@@ -46,6 +46,9 @@ const WORDING: Record<Kind, Wording> = {
   },
 };
 
+/** The run that a cancel is for: the one at work, or the failed one that may be delivered again. */
+export const toCancel = (task: Task) => task.run ?? task.retries;
+
 /** What can be done with a task as it stands; each place holds a thing and its opposite, so that the focus stays there. */
 export function possible(task: Task): Kind[] {
   const kinds: Kind[] = [];
@@ -70,7 +73,7 @@ interface ButtonProps {
 }
 
 export function ActionButton({ kind, task, mayChange, ask }: ButtonProps) {
-  const cancelled = kind in OFF && (task.run ?? task.retries)?.cancel != null;
+  const cancelled = kind in OFF && toCancel(task)?.cancel != null;
   const off = !mayChange || cancelled;
   const text = (cancelled && OFF[kind]?.button) || WORDING[kind].button;
   const why = !mayChange ? "Only operators can do this; your role lets you look." : cancelled ? OFF[kind]?.why : undefined;
@@ -177,7 +180,7 @@ async function carryOut(kind: Kind, task: Task, reason: string): Promise<string>
     }
     case "cancel":
     case "no-retry": {
-      const { outcome } = await call<{ outcome: string }>("cancel_run", { task_name, id: (task.run ?? task.retries)?.id, reason }, 30);
+      const { outcome } = await call<{ outcome: string }>("cancel_run", { task_name, id: toCancel(task)?.id, reason }, 30);
       if (outcome === "cancelled") return `That run of ${task_name} had failed, and is not tried again.`;
       return outcome === "ended" ? `That run of ${task_name} had ended before.` : `The run of ${task_name} is asked to stop.`;
     }

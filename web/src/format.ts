@@ -108,7 +108,6 @@ export const PLACES: Record<string, string> = {
   contract: "by the contract's other writer",
 };
 
-/** Who had the last run begin. */
 /** Who started a run; one that Cloud Scheduler delivered beside the schedule was asked for. */
 export function starter(source: string | null, tick: string | null | undefined): string {
   if (source === null) return "nobody known";

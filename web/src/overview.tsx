@@ -1,5 +1,5 @@
 // All tasks at a glance: one row each, what wants attention said first.
-import { ActionButton, type Asked, possible } from "./actions";
+import { ActionButton, type Asked, possible, toCancel } from "./actions";
 import { call } from "./firebase";
 import { age, ago, clock, duration, number, percent, plural, size, until } from "./format";
 import { useLive, useNow } from "./live";
@@ -80,7 +80,7 @@ const STRIP_SECONDS = 60;
 
 /** A task's last runs, asked for again when the task has changed, and now and then for what leaves it unchanged. */
 export function useLastRuns(task: Task): Run[] | null {
-  const changes = [task.state, task.run?.id, task.completed, task.started, task.suspended?.at, (task.run ?? task.retries)?.cancel?.at].join();
+  const changes = [task.state, task.run?.id, task.completed, task.started, task.suspended?.at, toCancel(task)?.cancel?.at].join();
   const load = (version: string | null) =>
     call<RunPage>("list_runs", { task_name: task.name, limit: STRIP_RUNS, if_version: version });
   return useLive(`strip ${task.name}`, load, () => STRIP_SECONDS, changes).value?.runs ?? null;

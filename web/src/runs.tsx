@@ -1,6 +1,7 @@
 // A task's history: filtered by outcome, page by page; each entry opens to what is known of it.
 import { useEffect, useState } from "preact/hooks";
 import { CallError, call } from "./firebase";
+import { toCancel } from "./actions";
 import { ago, duration, plural, size, starter, word } from "./format";
 import { useLive, useNow } from "./live";
 import { go, taskPath } from "./router";
@@ -35,7 +36,7 @@ export function History({ task }: { task: Task }) {
     `history ${task.name} ${filter}`,
     (version) => call("list_runs", { ...wanted, if_version: version }),
     () => SECONDS,
-    [task.state, task.completed, task.started, task.suspended?.at, (task.run ?? task.retries)?.cancel?.at].join(),
+    [task.state, task.completed, task.started, task.suspended?.at, toCancel(task)?.cancel?.at].join(),
   );
   const choose = (index: number): void => {
     setFilter(index);
