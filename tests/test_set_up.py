@@ -1,0 +1,33 @@
+"""`.ci/set-up` on a machine whose programs the test chooses."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TOOLS = ("bash", "dirname", "id", "mkdir", "sh", "sleep", "tail")
+
+
+@pytest.mark.parametrize(
+    ("installed", "installs"), [("chromium", False), ("google-chrome", False), ("", True)]
+)
+def test_chromium_is_installed_only_where_no_browser_is_found(
+    tmp_path: Path, installed: str, installs: bool
+) -> None:
+    """The script looks for a program on the PATH, and its own function of that name does not count."""
+    root, programs = tmp_path / "root", tmp_path / "bin"
+    (root / ".ci").mkdir(parents=True)
+    shutil.copy(ROOT / ".ci/set-up", root / ".ci/set-up")
+    programs.mkdir()
+    for tool in TOOLS:
+        (programs / tool).symlink_to(shutil.which(tool) or pytest.fail(f"{tool} is missing"))
+    (programs / "id").unlink()
+    for name, lines in {"id": "echo 0", "apt-get": 'echo "$@" >>apt', installed or "other": ":"}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (programs / name).chmod(0o755)
+    subprocess.run([root / ".ci/set-up", "chromium"], env={"PATH": str(programs)}, check=True, timeout=60)
+    asked = root / "apt"
+    assert asked.exists() is installs
+    assert not installs or "chromium" in asked.read_text()
