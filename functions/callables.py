@@ -49,7 +49,8 @@ MAX_INSTANCES = 100
 #: Cores of an instance. The SDK's own default is a part of one, with which Cloud Run sends an
 #: instance a single request at a time.
 CPU = 1
-#: Seconds that a URL lives which an answer gives in place of a result that it can't hold.
+#: Seconds until the URL expires that an answer gives in place of a result that it can't hold. Far below
+#: the 12 hours for which URLs signed by IAM are guaranteed.
 URL_SECONDS = 15 * 60
 #: Where in its request's environment an answer's body waits until `on_call` is done.
 _BODY = "nx.body"

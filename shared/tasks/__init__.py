@@ -197,7 +197,8 @@ def sign_result_url(path: str, *, seconds: float) -> str:
 
     Args:
         path: the object's path, from `ResultTooLarge`.
-        seconds: for how long; seven days at most.
+        seconds: seconds until it expires, at most seven days. A URL that IAM signed (as on Cloud Run)
+            is guaranteed for 12 hours only, because Google rotates the keys.
 
     Raises:
         ResultNotKept: no credentials, or IAM refused to sign.
@@ -232,7 +233,8 @@ def keep_task_data_in_storage(task_name: TaskName | str, data: list[Any] | dict[
         data: a list or a dict of what JSON can hold.
 
     Returns:
-        A signed URL that reads it for seven days.
+        A signed URL that reads it. It expires after seven days; a URL that IAM signed (as on Cloud
+        Run) is guaranteed for 12 hours only, because Google rotates the keys.
 
     Raises:
         UnknownTask: no task has that name.

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from shared.firebase import StorageWire
     from shared.tasks.stream import ResultStream
 
-#: How long a signed URL lives (contract: "`keep_task_data_in_storage`"): V4's longest.
+#: How long until a signed URL expires (contract: "`keep_task_data_in_storage`"): V4's longest.
+#: A URL that IAM signed is guaranteed for 12 hours only, because Google rotates the keys.
 SIGNED_URL_LIFE = timedelta(days=7)
 #: What `version` is called in an object's own metadata.
 VERSION_KEY = "nx-version"
@@ -161,10 +162,11 @@ class Objects:
         return found is not None and found.crc32c == crc32c
 
     def signed_url(self, path: str, life: timedelta = SIGNED_URL_LIFE) -> str:
-        """Return a URL that reads the object without credentials, for seven days by default.
+        """Return a URL that reads the object without credentials; by default it expires after seven days.
 
-        On Cloud Run there is no private key: the IAM API signs. An emulator can't sign, and its
-        plain URL reads the object just so. This is the one place that knows the difference.
+        On Cloud Run there is no private key: the IAM API signs. Google rotates its keys and guarantees
+        such a URL for 12 hours only. An emulator can't sign; its plain URL reads the object without a
+        signature. This is the one place that knows the difference.
 
         Raises:
             ResultNotKept: no credentials, or IAM refused to sign.

@@ -13,6 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from functions.callables import URL_SECONDS
+from shared import tasks
+
 ROOT = Path(__file__).resolve().parents[2]
 EMAIL = "functions@p.iam.gserviceaccount.com"
 SIGNATURE = b"signed by IAM"
@@ -149,3 +152,12 @@ def test_iam_that_hangs_is_given_up(google: str, tmp_path: Path) -> None:
     assert refused.returncode != 0
     assert "ResultNotKept: no URL could be signed" in refused.stderr
     assert len(Google.asked) == 1
+
+
+def test_what_iam_guarantees_of_a_url_is_documented() -> None:
+    """IAM guarantees its signatures for 12 hours: wherever seven days are mentioned, and more than a callable uses."""
+    assert URL_SECONDS < 12 * 3600
+    for function in (tasks.sign_result_url, tasks.keep_task_data_in_storage):
+        assert "12 hours only" in str(function.__doc__)
+    for page in ("README.md", "docs/deploy.md"):
+        assert "12 hours" in (ROOT / page).read_text("utf-8")
