@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -15,3 +17,23 @@ def test_each_module_of_the_engine_is_shown() -> None:
     shown = sorted(name for row in rows for name in re.findall("`(.+?)`", row))
     modules = (ROOT / "shared/tasks").glob("*.py")
     assert shown == sorted(module.stem for module in modules if module.stem != "__init__")
+
+
+def test_every_lock_file_is_audited_and_kept_up_to_date() -> None:
+    """CI reports vulnerabilities in each of them without gating on it; Dependabot updates each, and the actions."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))
+    audit = workflow["jobs"]["audit"]
+    assert audit["continue-on-error"] is True
+    assert all("needs" not in job for job in workflow["jobs"].values())
+    runs = [(step.get("working-directory", "."), step["run"]) for step in audit["steps"] if "run" in step]
+    (pip_audit,) = (run for _, run in runs if "pip-audit" in run)
+    assert set(re.findall(r"-r (\S+)", pip_audit)) == {path.name for path in ROOT.glob("requirements*.txt")}
+    packages = {path.parent.name for path in ROOT.glob("*/package-lock.json")}
+    assert {folder for folder, run in runs if "npm audit" in run} == packages
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text("utf-8"))["updates"]
+    updated = {
+        (update["package-ecosystem"], folder.strip("/"))
+        for update in updates
+        for folder in update.get("directories", [update.get("directory")])
+    }
+    assert updated == {("pip", ""), ("github-actions", ""), *(("npm", name) for name in packages)}
