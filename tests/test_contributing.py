@@ -20,7 +20,7 @@ def test_each_module_of_the_engine_is_shown() -> None:
 
 
 def test_every_lock_file_is_audited_and_kept_up_to_date() -> None:
-    """CI reports vulnerabilities in each of them without gating on it; Dependabot updates each, and the actions."""
+    """CI reports vulnerabilities in each without gating on it; Dependabot updates each, and the actions."""
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))
     audit = workflow["jobs"]["audit"]
     assert audit["continue-on-error"] is True

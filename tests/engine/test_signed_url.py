@@ -155,7 +155,7 @@ def test_iam_that_hangs_is_given_up(google: str, tmp_path: Path) -> None:
 
 
 def test_what_iam_guarantees_of_a_url_is_documented() -> None:
-    """IAM guarantees its signatures for 12 hours: wherever seven days are mentioned, and more than a callable uses."""
+    """IAM guarantees a signature for 12 hours: the documentation says so, and callables use less."""
     assert URL_SECONDS < 12 * 3600
     for function in (tasks.sign_result_url, tasks.keep_task_data_in_storage):
         assert "12 hours only" in str(function.__doc__)
