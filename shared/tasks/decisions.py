@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 from shared.tasks.names import TaskStatus
 
@@ -163,6 +163,15 @@ def is_own(task: TaskDocument, token: str) -> bool:
     The token alone is not enough: takeover and watchdog leave it in a run they failed.
     """
     return task.token == token and task.state == TaskStatus.running
+
+
+def is_own_record(run: RunDocument | None, token: str) -> TypeGuard[RunDocument]:
+    """Tell whether a run record is an attempt's own: only then may the attempt adopt its version.
+
+    A status document that was read with it is no proof: the two can be read from different moments.
+    The record carries the token while the attempt holds its task, because both change in one commit.
+    """
+    return run is not None and run.token == token and run.state == TaskStatus.running
 
 
 def standing(task: TaskDocument, run: RunDocument | None, *, token: str, goal: TaskStatus) -> Standing:

@@ -13,7 +13,16 @@ from msgspec.structs import replace
 
 from shared import logger
 from shared.tasks import writes
-from shared.tasks.decisions import Skip, Standing, StartDecision, Take, decide_start, is_own, standing
+from shared.tasks.decisions import (
+    Skip,
+    Standing,
+    StartDecision,
+    Take,
+    decide_start,
+    is_own,
+    is_own_record,
+    standing,
+)
 from shared.tasks.document import TaskDocument, cancelled_by
 from shared.tasks.errors import (
     RunCancelled,
@@ -76,7 +85,7 @@ class RunProtocol:
         self._clock = clock
         #: S as this attempt last wrote or read it while it was its own.
         self._task = TaskDocument()
-        #: H's version as this attempt last wrote it; None where it is not known.
+        #: H's version as this attempt last wrote it; None if not known: then it is read before it is written.
         self._run_version: Timestamp | None = None
 
     @property
@@ -122,7 +131,7 @@ class RunProtocol:
             tries += 1
             if is_own(task, self.identity.token):  # only the answer was lost
                 self._task = task
-                self._run_version = run.update_time if run else None
+                self._adopt(run)
                 self.number = task.attempt
                 self.started = task.started or self.started
                 return Take(task.attempt)
@@ -154,25 +163,29 @@ class RunProtocol:
         raise StoreUnavailable("the lease could not be extended: answers lost, or other writers")
 
     def record_progress(self, *, done: int, total: int | None, message: str) -> Steps[None]:
-        """Write progress to the history, unless the attempt has ended.
+        """Write progress to the run record, unless the attempt has ended.
 
-        Where somebody else wrote there, S is read, and a cancel met. The next extension finds out
-        whether the run is lost.
+        If the record has another version than this attempt last wrote, both documents are read, which
+        also finds a cancel. Progress is dropped if the record is not this attempt's any more; the next
+        extension finds out whether the run is lost.
         """
         for _ in range(PROGRESS_TRIES):
             if self.ended:
                 return
             now, on = self._clock.now(), self._run_version
-            record = writes.progress(self.identity, on, done=done, total=total, message=message, now=now)
-            try:
-                self._run_version = yield Commit(record, self._seconds)
-            except WriteRefused:
-                task, run = yield Read(self.identity.run_id, self._seconds)
-                if run is None or not is_own(task, self.identity.token):
+            if on is not None:
+                record = writes.progress(self.identity, on, done=done, total=total, message=message, now=now)
+                try:
+                    self._run_version = yield Commit(record, self._seconds)
+                except WriteRefused:
+                    pass
+                else:
                     return
-                self._task = task
-                self._run_version = run.update_time
-            else:
+            task, run = yield Read(self.identity.run_id, self._seconds)
+            if not is_own(task, self.identity.token):
+                return
+            self._task = task
+            if not self._adopt(run):
                 return
 
     def complete(
@@ -269,6 +282,14 @@ class RunProtocol:
             cancel=None,
             result=task.result if keep else None,
         )
+        return True
+
+    def _adopt(self, run: RunDocument | None) -> bool:
+        """Take over the version of a run record that was read, if the record is this attempt's own."""
+        if not is_own_record(run, self.identity.token):
+            self._run_version = None
+            return False
+        self._run_version = run.update_time
         return True
 
     def _record_skip(self, decision: StartDecision, until: float) -> Steps[None]:

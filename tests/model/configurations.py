@@ -36,6 +36,14 @@ SMALL: dict[str, Configuration] = {
         (delivery("a", "t1", "storage"), delivery("b", "t2")),
         Bounds(1, 1, 0, 0, 1),
     ),
+    "one tick delivered twice, progress and a torn read": (
+        (delivery("a", "t1", may=("complete", "progress twice")), delivery("a", "t2")),
+        Bounds(1, 1, 0, 0, 1),
+    ),
+    "one run, watched, progress and a torn read": (
+        (delivery("a", "t1", may=("complete", "progress twice")), watchdog()),
+        Bounds(1, 1, 0, 0, 1),
+    ),
     "two ticks, watched": ((delivery("a", "t1"), delivery("b", "t2"), watchdog()), Bounds(1)),
     "suspended and resumed": ((delivery("a", "t1"), operator("suspend"), operator("resume")), Bounds(0, 1)),
     "suspended and resumed, job and all": (

@@ -177,6 +177,7 @@ def check_commit(before: Documents, after: Documents, objects: Objects, script: 
             raise Violation(f"{script.name} undid a suspension")
         _check_result(before, after, objects, script)
         _check_cancel(before, after, script)
+        _check_progress(before, after, script)
     for key, stored in before.stored:
         ended, run = run_document(stored), run_document(after.get(key))
         is_final = key.startswith(HISTORY) and ended is not None and ended.state == "completed"
@@ -186,6 +187,18 @@ def check_commit(before: Documents, after: Documents, objects: Objects, script: 
         run = run_document(after.get(f"{HISTORY}{new.run_id}"))
         if run is None or (run.state, run.token) != ("running", new.token):
             raise Violation(f"{script.name} closed the history of a run at work")
+
+
+def _check_progress(before: Documents, after: Documents, script: Script) -> None:
+    """An attempt writes progress only to the record of a run that it holds."""
+    tokens = {name.partition("/")[2] for name in script.name.split(", then ")}
+    for key, stored in after.stored:
+        progress = fields_of(stored).get("progress")
+        run = run_document(before.get(key))
+        if progress is None or progress == fields_of(before.get(key)).get("progress"):
+            continue
+        if run is None or run.state != "running" or run.token not in tokens:
+            raise Violation(f"{script.name} wrote progress into the record of another attempt")
 
 
 def _check_result(before: Documents, after: Documents, objects: Objects, script: Script) -> None:

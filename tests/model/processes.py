@@ -39,8 +39,12 @@ DEADLINE = 2 * STEP
 #: What a reader has where there is no result.
 NOTHING = "[]"
 
-#: What a task does between its start and its end.
-BETWEEN = ("extend", "progress")
+#: What a task does between its start and its end, in this order.
+BETWEEN = {
+    "extend": ("extend",),
+    "progress": ("progress",),
+    "progress twice": ("progress", "progress"),
+}
 
 _NOT_TAKEN = {Duplicate: "duplicate", Skip: "skipped", Busy: "busy"}
 
@@ -103,10 +107,12 @@ def _deliver(
 def _work(protocol: RunProtocol, save_in: str, may: tuple[str, ...]) -> Steps:
     chosen = yield Choose(may)
     if chosen in BETWEEN:
-        if chosen == "extend":
-            yield from protocol.extend()
-        else:
-            yield from protocol.record_progress(done=1, total=None, message="")
+        for step in BETWEEN[chosen]:
+            if step == "extend":
+                yield from protocol.extend()
+            else:
+                with suppress(StoreError):  # as `Attempt` does
+                    yield from protocol.record_progress(done=1, total=None, message=protocol.identity.token)
         if protocol.cancel is not None:  # as the task is told at its next look
             return (yield from _fail(protocol))
         chosen = yield Choose(tuple(each for each in may if each not in BETWEEN))

@@ -52,6 +52,16 @@ def by_token_alone(patch: Patch) -> None:
         patch.setattr(module, "is_own", lambda task, token: task.token == token)
 
 
+def adopting_any_record(patch: Patch) -> None:
+    """A run record that was read with a status document of one's own is one's own."""
+    patch.setattr(protocol, "is_own_record", lambda run, _token: run is not None)
+
+
+def adopting_an_ended_record(patch: Patch) -> None:
+    """A run record is one's own by the token, whatever its state is."""
+    patch.setattr(protocol, "is_own_record", lambda run, token: run is not None and run.token == token)
+
+
 def skipping_from_memory(patch: Patch) -> None:
     """What an instance remembers of S is enough to skip a tick."""
     start = RunProtocol.start
@@ -427,6 +437,7 @@ def following_without_a_wish(patch: Patch) -> None:
 
 
 OWN = "a run is its own by token and state"
+RECORD = "a run record's version is adopted by its own token and state"
 MEMORY = "memory may lead only to a commit"
 ANSWERS = "2xx only for what is dealt with for good"
 SETTLE = "S and H are read again, H closed first, the object removed last"
@@ -446,6 +457,18 @@ FOLLOWS = "Cloud Scheduler's job follows the document"
 #: Rule, how it is left out, the configuration that finds it, and what breaks.
 LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
     (OWN, by_token_alone, "one run, watched", "published without holding the task"),
+    (
+        RECORD,
+        adopting_any_record,
+        "one tick delivered twice, progress and a torn read",
+        "wrote progress into the record of another attempt",
+    ),
+    (
+        RECORD,
+        adopting_an_ended_record,
+        "one run, watched, progress and a torn read",
+        "wrote progress into the record of another attempt",
+    ),
     (MEMORY, skipping_from_memory, "a warm instance, suspended and resumed", "and nothing was in its way"),
     (MEMORY, giving_up_on_memory, "a warm instance", r"\(duplicate\), and its run is not completed"),
     (ANSWERS, success_for("superseded"), "two ticks, watched", "and its run is not completed"),
