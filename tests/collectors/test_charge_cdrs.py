@@ -17,7 +17,7 @@ from shared.collectors.ocpi.operators import Operator
 from shared.tasks import TaskName
 from tests.collectors.conftest import DEMO_NOW
 from tests.collectors.hostile import Asked, Hostile, hostile, serving
-from tests.collectors.ocpi_samples import cdr, credit
+from tests.collectors.ocpi_samples import CDR, cdr, credit
 from tests.collectors.runs import FAST, IMPATIENT, new_run
 
 NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
@@ -268,6 +268,34 @@ def test_a_cdr_of_wrong_types_is_set_aside(changes: dict[str, Any], reason: str)
     """The reason names the place."""
     with pytest.raises(SetAside, match=reason):
         read(cdr(**changes))
+
+
+def test_a_required_text_may_be_not_available() -> None:
+    """OCPI allows `#NA` for each required text that an operator cannot fill (4.1, "No data available")."""
+    token = dict.fromkeys(("country_code", "party_id", "uid", "type", "contract_id"), "#NA")
+    coordinates = {"latitude": "#NA", "longitude": "#NA"}
+    texts = dict.fromkeys(("id", "address", "city", "country", "evse_uid", "evse_id", "connector_id"), "#NA")
+    connector = dict.fromkeys(("connector_standard", "connector_format", "connector_power_type"), "#NA")
+    place = CDR["cdr_location"] | texts | connector | {"coordinates": coordinates}
+    sent = cdr(cdr_token=token, cdr_location=place, currency="#NA", auth_method="#NA")
+    assert read(sent) == sent
+
+
+def test_a_reservation_without_a_session_has_any_connector() -> None:
+    """Its EVSE and connector are `#NA`, and what else is sent of the connector is to be ignored (10.4.4)."""
+    for field in ("evse_uid", "evse_id", "connector_id"):
+        place = CDR["cdr_location"] | {field: "#NA", "connector_format": "", "connector_power_type": "NONE"}
+        assert read(cdr(cdr_location=place))["cdr_location"] == place
+    for field in ("connector_format", "connector_power_type"):
+        with pytest.raises(SetAside, match=field):
+            read(cdr(cdr_location=CDR["cdr_location"] | {field: "NONE"}))
+
+
+@pytest.mark.parametrize("field", ["party_id", "id"])
+def test_a_cdr_without_an_identity_is_set_aside(field: str) -> None:
+    """Records that are all called `#NA` would overwrite each other."""
+    with pytest.raises(SetAside, match=f"`{field}` is #NA"):
+        read(cdr(**{field: "#na"}))
 
 
 def test_a_token_of_ocpi_2_2_does_not_say_whose_it_is() -> None:

@@ -274,3 +274,12 @@ def test_an_operator_that_fails_in_a_new_way_fails_alone(
     assert "ERROR operator failed in a way that nobody thought of" in told
     assert "ZeroDivisionError('[token]')" in told
     assert f"task={TaskName.collect_charge_locations.value}" in told
+
+
+def test_a_required_text_of_a_location_may_be_not_available() -> None:
+    """OCPI allows `#NA` for each required text that an operator cannot fill; an identity it must fill."""
+    coordinates = {"latitude": "#NA", "longitude": "#NA"}
+    sent = location(address="#NA", city="#NA", country="#NA", time_zone="#NA", coordinates=coordinates)
+    assert read_location(raw(sent), "2.2.1").record == sent
+    with pytest.raises(SetAside, match="`id` is #NA"):
+        read_location(raw(location(id="#NA")), "2.2.1")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from shared.collectors.ocpi.errors import SetAside
+from shared.collectors.ocpi.records import NOT_AVAILABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +59,7 @@ def read(raw: msgspec.Raw, decoder: msgspec.json.Decoder[Kind]) -> Checked[Kind]
     try:
         plain = msgspec.json.decode(said)
         seen: Any = decoder.decode(said)
+        _check_identity(plain)
         _check_fits(said, plain)
         return Checked(key_of(plain), in_utc(seen.last_updated), plain, seen)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
@@ -80,6 +82,13 @@ def key_of(record: Mapping[str, Any]) -> str:
 def in_utc(moment: datetime) -> datetime:
     """Return a DateTime in UTC, which is what it means without a time zone (16.2)."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _check_identity(record: dict[str, Any]) -> None:
+    """Refuse a record whose operator has no identity for it: two of them would be one."""
+    for field in ("party_id", "id"):
+        if record[field].upper() == NOT_AVAILABLE:
+            raise msgspec.ValidationError(f"`{field}` is {NOT_AVAILABLE}: it identifies nothing")
 
 
 def _check_fits(said: bytes, plain: Any) -> None:

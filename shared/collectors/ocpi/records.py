@@ -5,23 +5,28 @@ an identity; a name that is too long is no reason to lose what it names. Plugs (
 dimensions are any text: new ones appear faster than versions of OCPI. (The package ocpi-types is
 not used: its licence is the AGPL, and it refuses by bare asserts, which name no place.)
 
+A required text may be `#NA` (4.1, "No data available"): the operator has no value for it. An
+identity (`country_code`, `party_id` and `id` of a record) may not: it would identify nothing.
+
 No pattern ends with `$`: it would let a line's end pass, which is what ends a record in a spool.
 """
 
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003  (msgspec reads the annotations)
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Struct
 
+#: What a required text contains if the operator cannot fill it.
+NOT_AVAILABLE = "#NA"
 #: CiString: printable ASCII, case-insensitive.
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=36, pattern=r"^[ -~]*\Z")]
 #: The id of a CDR may have something appended.
 CdrId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=39, pattern=r"^[ -~]*\Z")]
 CountryCode: TypeAlias = Annotated[str, Meta(min_length=2, max_length=2, pattern=r"^[A-Za-z]*\Z")]
 PartyId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=3, pattern=r"^[ -~]*\Z")]
-Currency: TypeAlias = Annotated[str, Meta(min_length=3, max_length=3, pattern=r"^[A-Z]*\Z")]
+Currency: TypeAlias = Annotated[str, Meta(pattern=r"^(?:[A-Z]{3}|#NA)\Z")]
 #: A JSON number. (A Decimal would take text as well.)
 Number: TypeAlias = int | float
 Text: TypeAlias = str
@@ -40,15 +45,15 @@ EvseStatus: TypeAlias = Literal[
 ]
 PowerType: TypeAlias = Literal["AC_1_PHASE", "AC_2_PHASE", "AC_2_PHASE_SPLIT", "AC_3_PHASE", "DC"]
 ConnectorFormat: TypeAlias = Literal["SOCKET", "CABLE"]
-TokenType: TypeAlias = Literal["AD_HOC_USER", "APP_USER", "OTHER", "RFID"]
-AuthMethod: TypeAlias = Literal["AUTH_REQUEST", "COMMAND", "WHITELIST"]
+TokenType: TypeAlias = Literal["AD_HOC_USER", "APP_USER", "OTHER", "RFID", "#NA"]
+AuthMethod: TypeAlias = Literal["AUTH_REQUEST", "COMMAND", "WHITELIST", "#NA"]
 
 
 class GeoLocation(Struct):
     """8.4.14; decimal degrees, as text."""
 
-    latitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,2}\.[0-9]{1,17}\Z")]
-    longitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,3}\.[0-9]{1,17}\Z")]
+    latitude: Annotated[str, Meta(pattern=r"^(?:-?[0-9]{1,2}\.[0-9]{1,17}|#NA)\Z")]
+    longitude: Annotated[str, Meta(pattern=r"^(?:-?[0-9]{1,3}\.[0-9]{1,17}|#NA)\Z")]
 
 
 class Connector(Struct, kw_only=True):
@@ -120,7 +125,7 @@ class Price(Struct):
 class CdrToken(Struct, kw_only=True):
     """10.4.5."""
 
-    country_code: CountryCode
+    country_code: Annotated[str, Meta(pattern=r"^(?:[A-Za-z]{2}|#NA)\Z")]
     party_id: PartyId
     uid: Id
     type: TokenType
@@ -130,20 +135,39 @@ class CdrToken(Struct, kw_only=True):
 class CdrToken22(CdrToken, kw_only=True):
     """The same in OCPI 2.2, which does not say whose it is."""
 
-    country_code: CountryCode | None = None  # type: ignore[assignment]
+    country_code: Text | None = None  # type: ignore[assignment]
     party_id: PartyId | None = None  # type: ignore[assignment]
 
 
 class CdrLocation(Place, kw_only=True):
-    """10.4.4."""
+    """10.4.4.
+
+    A reservation that never became a charging session has no EVSE and no connector: they are `#NA`, and
+    the other fields of the connector may have any value.
+    """
 
     id: Id
     evse_uid: Id
     evse_id: NotEmpty
     connector_id: Id
     connector_standard: NotEmpty
-    connector_format: ConnectorFormat
-    connector_power_type: PowerType
+    connector_format: Text
+    connector_power_type: Text
+
+    def __post_init__(self) -> None:
+        if NOT_AVAILABLE in (self.evse_uid, self.evse_id, self.connector_id):
+            return
+        for name, allowed in _OF_CONNECTORS.items():
+            value = getattr(self, name)
+            if value not in allowed and value != NOT_AVAILABLE:
+                raise ValueError(f"Invalid enum value {value[:40]!r} of `{name}`")
+
+
+#: The values of a connector that is known.
+_OF_CONNECTORS = {
+    "connector_format": get_args(ConnectorFormat),
+    "connector_power_type": get_args(PowerType),
+}
 
 
 class CdrDimension(Struct):
