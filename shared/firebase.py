@@ -33,7 +33,6 @@ def app() -> firebase_admin.App:
     def make() -> Any:
         import firebase_admin  # noqa: PLC0415  (a scheduled function checks no tokens)
 
-        settings.check_auth_emulator()
         return firebase_admin.initialize_app(options={"projectId": settings.project_id()})
 
     return _once("app", make)
@@ -171,5 +170,6 @@ def _once(name: str, make: Callable[[], Any]) -> Any:
         with _lock:
             made = _made.get(name)
             if made is None:
+                settings.check_emulators()
                 made = _made[name] = make()
     return made

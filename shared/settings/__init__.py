@@ -16,7 +16,7 @@ from shared.settings.platform import (
     BUCKET,
     REGION,
     bucket_name,
-    check_auth_emulator,
+    check_emulators,
     in_cloud,
     memory_bytes,
     project_id,
@@ -84,11 +84,14 @@ SETTINGS: tuple[Setting[Any], ...] = (
 
 
 def check() -> None:
-    """See that whatever is set means something, secrets aside: a run that reads one tells of it.
+    """Check every setting that is set, except secrets, and that no emulator is named in the cloud.
+
+    A secret is checked by the run that reads it.
 
     Raises:
-        SettingInvalid: a value means nothing; the variable is named.
+        SettingInvalid: a value means nothing, or must not be set here; the variable is named.
     """
+    check_emulators()
     for setting in SETTINGS:
         if not setting.secret:
             setting.value()
@@ -129,7 +132,7 @@ __all__ = [
     "calls_per_minute",
     "cdr_months",
     "check",
-    "check_auth_emulator",
+    "check_emulators",
     "cors_origins",
     "foreign_bytes",
     "in_cloud",

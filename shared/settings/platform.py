@@ -47,18 +47,21 @@ def bucket_name() -> str:
 
 def storage_emulator() -> str | None:
     """Return the base URL of a Storage emulator, as Google's own clients find it, or None in the cloud."""
-    host = os.environ.get("STORAGE_EMULATOR_HOST")
-    if not host or in_cloud():
+    host = _emulator("STORAGE_EMULATOR_HOST")
+    if host is None:
         return None
     return host if "://" in host else f"http://{host}"
 
 
 def scheduler_url() -> str:
-    """Return the base URL of Cloud Scheduler: of CLOUD_SCHEDULER_EMULATOR_HOST, except in the cloud."""
-    host = os.environ.get("CLOUD_SCHEDULER_EMULATOR_HOST")
-    if not host or in_cloud():
-        return "https://cloudscheduler.googleapis.com"
-    return f"http://{host}"
+    """Return the base URL of Cloud Scheduler, or of its emulator at CLOUD_SCHEDULER_EMULATOR_HOST."""
+    host = _emulator("CLOUD_SCHEDULER_EMULATOR_HOST")
+    return "https://cloudscheduler.googleapis.com" if host is None else f"http://{host}"
+
+
+def _emulator(variable: str) -> str | None:
+    check_emulators()
+    return os.environ.get(variable) or None
 
 
 def in_cloud() -> bool:
@@ -71,16 +74,31 @@ def in_cloud() -> bool:
     return os.environ.get("K_REVISION", "1") != "1"
 
 
-def check_auth_emulator() -> None:
-    """See that no Auth emulator is named in the cloud: firebase-admin would check no signature there.
+def check_emulators() -> None:
+    """Refuse a variable in the cloud that would send a client to an emulator.
+
+    With one, firebase-admin would accept unsigned tokens, the Firestore client would send every request
+    elsewhere without credentials, and the Storage client would send credentials elsewhere. An instance
+    checks at its start, so that Cloud Run keeps the revision before, and before it makes any client.
 
     Raises:
-        SettingInvalid: one is.
+        SettingInvalid: the text names every such variable.
     """
-    if in_cloud() and os.environ.get("FIREBASE_AUTH_EMULATOR_HOST"):
+    if not in_cloud():
+        return
+    found = [name for name, value in os.environ.items() if value and _is_emulators(name)]
+    if found:
         raise SettingInvalid(
-            "FIREBASE_AUTH_EMULATOR_HOST is set in the cloud: unset it, it lets everybody in"
+            f"{', '.join(sorted(found))} must not be set in the cloud: it sends requests to an emulator. "
+            "Remove it from the .env files and deploy again"
         )
+
+
+def _is_emulators(variable: str) -> bool:
+    """Tell whether a client goes elsewhere because of this variable, by the name that all emulators' have."""
+    return (
+        variable.endswith("_EMULATOR_HOST") or variable == "API_ENDPOINT_OVERRIDE"
+    )  # Storage reads that, too
 
 
 def memory_bytes() -> int:

@@ -1,10 +1,13 @@
 """Settings come from the environment; what is missing is named."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from shared import settings
+from shared import firebase, settings
 
 NAMES = (
     "GOOGLE_CLOUD_PROJECT",
@@ -130,14 +133,69 @@ def test_cdrs_are_kept_for_so_many_months(monkeypatch: pytest.MonkeyPatch) -> No
             settings.cdr_months()
 
 
-def test_the_cloud_has_no_auth_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Named there, it would have every token believed: an error instead."""
-    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
-    monkeypatch.delenv("K_REVISION", raising=False)
-    settings.check_auth_emulator()
-    monkeypatch.setenv("K_REVISION", "get-task-data-00001-abc")
-    with pytest.raises(settings.SettingInvalid, match="FIREBASE_AUTH_EMULATOR_HOST"):
-        settings.check_auth_emulator()
+EMULATORS = (
+    "API_ENDPOINT_OVERRIDE",
+    "CLOUD_SCHEDULER_EMULATOR_HOST",
+    "CLOUD_TASKS_EMULATOR_HOST",
+    "FIREBASE_AUTH_EMULATOR_HOST",
+    "FIREBASE_DATABASE_EMULATOR_HOST",
+    "FIREBASE_STORAGE_EMULATOR_HOST",
+    "FIRESTORE_EMULATOR_HOST",
+    "PUBSUB_EMULATOR_HOST",
+    "STORAGE_EMULATOR_HOST",
+)
+CLIENTS = ("app", "firestore_client", "firestore_wire", "storage_wire", "bucket", "scheduler_wire")
+
+
+@pytest.fixture
+def emulator_in_cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One emulator's variable on an instance of Cloud Run that has no client yet."""
+    for name in EMULATORS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {
+        "GOOGLE_CLOUD_PROJECT": "p",
+        "NX_TASKS_BUCKET": "b",
+        "K_REVISION": "f-00001-abc",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(request.param, "127.0.0.1:1")
+    monkeypatch.setattr(firebase, "_made", {})
+    return str(request.param)
+
+
+@pytest.mark.parametrize("emulator_in_cloud", EMULATORS, indirect=True)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_cloud_makes_no_client_of_an_emulator(emulator_in_cloud: str, client: str) -> None:
+    """Whichever emulator is named, no client is made: tokens and requests go to nobody else."""
+    with pytest.raises(settings.SettingInvalid, match=f"^{emulator_in_cloud} must not be set in the cloud"):
+        getattr(firebase, client)()
+    assert not firebase._made
+
+
+@pytest.mark.parametrize("emulator_in_cloud", EMULATORS, indirect=True)
+def test_an_instance_with_an_emulators_variable_does_not_start(
+    emulator_in_cloud: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check runs as functions are imported; outside the cloud, or empty, the variable is fine."""
+    with pytest.raises(settings.SettingInvalid, match=emulator_in_cloud):
+        settings.check()
+    monkeypatch.setenv(emulator_in_cloud, "")
+    settings.check()
+    monkeypatch.setenv(emulator_in_cloud, "127.0.0.1:1")
+    monkeypatch.setenv("K_REVISION", "1")
+    settings.check()
+
+
+@pytest.mark.parametrize("emulator_in_cloud", ["FIRESTORE_EMULATOR_HOST"], indirect=True)
+@pytest.mark.usefixtures("emulator_in_cloud")
+def test_functions_are_not_loaded_with_an_emulators_variable() -> None:
+    """Cloud Run then keeps the revision before; the log names the variable."""
+    root = Path(__file__).resolve().parents[2]
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import main"], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert loaded.returncode != 0
+    assert "SettingInvalid: FIRESTORE_EMULATOR_HOST must not be set in the cloud" in loaded.stderr
 
 
 @pytest.mark.parametrize(("revision", "cloud"), [(None, False), ("1", False), ("health-00003-xyz", True)])

@@ -177,7 +177,7 @@ def test_an_auth_emulator_in_the_cloud_lets_nobody_in(
     monkeypatch.setattr(firebase, "_made", {})
     answer = front(callable_function()(lambda _: "served")).post("/", json={"data": 1}, headers=bearer())
     assert (answer.status_code, answer.json) == (500, error("INTERNAL", "INTERNAL"))
-    assert "FIREBASE_AUTH_EMULATOR_HOST is set in the cloud: unset it" in capsys.readouterr().out
+    assert "FIREBASE_AUTH_EMULATOR_HOST must not be set in the cloud" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Firebase-AppCheck": "garbage"}])

@@ -320,6 +320,9 @@ def cloud_log(
     monkeypatch.setenv("K_REVISION", "send-reset-sms-00001")
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo-nx-tasks")
     monkeypatch.setattr(logging.getLogger("nx-tasks"), "handlers", [])
+    logger.info("the first line decides the format")
+    monkeypatch.delenv("K_REVISION")  # no client of an emulator is made in the cloud
+    capsys.readouterr()
     return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
