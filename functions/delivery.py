@@ -20,6 +20,7 @@ from msgspec import Struct
 from shared import logger
 from shared.tasks import ExecuteTaskOptions, TaskSpec, execute_task, register
 from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS, MIN_BACKOFF_SECONDS, RETRY_COUNT
+from shared.tasks.ticks import tick_at, unix_cron
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ TIMEOUT_MARGIN_SECONDS = 60
 #: The SDK types its decorators by what they take, not by what they return.
 _on_schedule: Any = on_schedule
 
-#: How far ahead of this instance's clock a tick may be that has really come.
+#: How far ahead of this instance's clock a delivered tick may be.
 EARLIEST = timedelta(seconds=5)
 
 #: What Cloud Scheduler is told. It retries on anything but 2xx.
@@ -44,7 +45,7 @@ class Delivery(Struct, frozen=True):
 
     Attributes:
         source: the job's name; "manual" where none is told.
-        tick: when it was due, UTC; None where it is no tick's.
+        tick: the tick that is delivered, UTC; None for a run of its own.
     """
 
     source: str
@@ -111,14 +112,18 @@ def scheduled_function(
     which functions-framework hands to the function like any other request.
 
     Args:
-        schedule: unix-cron, or "every N minutes".
+        schedule: unix-cron.
         time_zone: IANA name of the schedule's zone.
         timeout_seconds: after which the platform ends the function.
         options: further options of `on_schedule`.
 
     Returns:
         A decorator for what is to be done: it returns the HTTP status, and names the function.
+
+    Raises:
+        ValueError: the schedule is not unix-cron; the text says what to use instead.
     """
+    unix_cron(schedule)
 
     def decorate(handle: Callable[[Delivery], int]) -> Callable[[Request], Response]:
         @_on_schedule(
@@ -138,7 +143,7 @@ def scheduled_function(
             if request.method != "POST":
                 return Response(status=204)
             _take_trace(request)
-            g.tick = _tick(request)
+            g.tick = _tick(request, schedule, time_zone)
             try:
                 on_tick(request)
             except BaseException as error:  # noqa: BLE001  (a task's SystemExit must not end the server)
@@ -153,23 +158,31 @@ def scheduled_function(
     return decorate
 
 
-def _tick(request: Request) -> datetime | None:
-    """Return the tick that is delivered; None where nothing says so, and the run is one of its own.
+def _tick(request: Request, schedule: str, time_zone: str) -> datetime | None:
+    """Return the tick that a request delivers, in UTC; None if the run is one of its own.
 
-    A job that a person runs is delivered with the time of the tick to come, as recordings of
-    the service show. It is not that tick, which must still run.
+    Cloud Scheduler sends schedule times with a fraction of a second, and a retry may have another one:
+    a tick is identified by its minute. A job that a person runs is delivered with the time of the tick
+    to come, as recordings of the service show. It is not that tick, which must still run.
     """
     said = request.headers.get("X-CloudScheduler-ScheduleTime")
     if not said:
         return None
-    with suppress(ValueError, OverflowError):  # no time at all, or one that UTC has no year for
-        tick = datetime.fromisoformat(said)
-        if tick.utcoffset() is not None:
-            tick = tick.astimezone(UTC)
-            if tick <= datetime.now(UTC) + EARLIEST:
-                return tick
-            logger.info("delivered before its time: a run of its own, not the tick", tick=tick)
-            return None
+    with suppress(ValueError, OverflowError):  # not a time, or one outside the years that UTC has
+        moment = datetime.fromisoformat(said)
+        if moment.utcoffset() is not None:
+            tick = tick_at(schedule, time_zone, moment)
+            if tick is None:
+                logger.warning(
+                    "delivered outside its schedule: a run of its own, and duplicates are not detected",
+                    schedule_time=said[:60],
+                    schedule=schedule,
+                    time_zone=time_zone,
+                )
+            elif tick > datetime.now(UTC) + EARLIEST:
+                logger.info("delivered before its time: a run of its own, not the tick", tick=tick)
+                tick = None
+            return tick
     logger.warning("schedule time not understood: duplicates of this delivery can't be told", said=said[:60])
     return None
 

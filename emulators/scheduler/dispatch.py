@@ -4,17 +4,19 @@ Every attempt has a thread of its own, so that a function that hangs delays nobo
 """
 
 import contextlib
+import random
 import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from http.client import HTTPConnection, HTTPException, IncompleteRead
 from socket import SHUT_RDWR
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 from emulators.scheduler.job import Job
+from emulators.scheduler.schedule import zone_of
 
 #: Codes of google.rpc for HTTP answers, as the service reports them; any other is UNKNOWN.
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 10, 429: 8, 500: 13, 501: 12, 503: 14, 504: 4}
@@ -113,7 +115,7 @@ class HttpDispatcher:
             "User-Agent": "Google-Cloud-Scheduler",
             "X-CloudScheduler": "true",
             "X-CloudScheduler-JobName": attempt.job.id,
-            "X-CloudScheduler-ScheduleTime": zulu(attempt.schedule_time),
+            **_schedule_time(attempt),
             "Content-Length": "0",
             "Connection": "close",
         }
@@ -134,6 +136,21 @@ class HttpDispatcher:
         trigger = re.escape(f"{job.region}-{job.function}")
         if numbers := re.findall(rf"(?<![\w-]){trigger}-(\d+)(?![\w-])", names):
             self._generations[job.id] = max(map(int, numbers))
+
+
+def _schedule_time(attempt: Attempt) -> dict[str, str]:
+    """The header with the tick's time, as the service has been seen to send it.
+
+    It is in the job's zone and has a fraction of a second, another one for a retry. The service documents
+    it for unix-cron schedules only, so that the English forms get none.
+    """
+    if attempt.job.schedule.strip().lower().startswith("every"):
+        return {}
+    fraction = timedelta(microseconds=random.randrange(1, 1_000_000))  # noqa: S311 no secret
+    moment = (
+        attempt.schedule_time.replace(microsecond=0).astimezone(zone_of(attempt.job.time_zone)) + fraction
+    )
+    return {"X-CloudScheduler-ScheduleTime": moment.isoformat()}
 
 
 def zulu(moment: datetime) -> str:

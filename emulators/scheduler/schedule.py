@@ -14,8 +14,8 @@ from croniter import CroniterError, croniter
 from emulators.scheduler.errors import ScheduleError
 
 FORMS = (
-    'five cron fields ("*/5 * * * *"), "every N minutes", "every N mins", "every N hours", '
-    '"every day HH:MM" or "every monday,friday HH:MM"'
+    'five cron fields ("*/5 * * * *"), "every N minutes", "every N mins" or "every N hours", in the plural '
+    'also for 1, "every day HH:MM" or "every monday,friday HH:MM"'
 )
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -25,8 +25,8 @@ _NUMBERS = {name: str(n) for n, name in enumerate(_MONTHS, start=1)} | {
     d: str(n) for n, d in enumerate(_DAYS)
 }
 _ITEM = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/([1-9]\d?))?", re.ASCII)
-_INTERVAL = re.compile(r"every ([1-9]\d{0,4}) (minutes?|mins?|hours?)")
-_DAILY = re.compile(r"every ([a-z,]+) ([01]?\d|2[0-3]):([0-5]\d)")
+_INTERVAL = re.compile(r"every ([1-9]\d{0,4}) (minutes|mins|hours)", re.ASCII)
+_DAILY = re.compile(r"every ([a-z,]+) ([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
 _SECOND = timedelta(seconds=1)
 
 
@@ -123,17 +123,22 @@ def parse_schedule(text: str, time_zone: str, made_at: datetime) -> Schedule:
     Raises:
         ScheduleError: The service would refuse it; the text says which forms work.
     """
-    zone = _zone(time_zone)
+    zone = zone_of(time_zone)
     words = " ".join(text.lower().split())
     if interval := _INTERVAL.fullmatch(words):
-        unit = timedelta(hours=1) if interval[2].startswith("hour") else timedelta(minutes=1)
+        unit = timedelta(hours=1) if interval[2] == "hours" else timedelta(minutes=1)
         return IntervalSchedule(int(interval[1]) * unit, made_at)
     if daily := _DAILY.fullmatch(words):
         return CronSchedule(f"{int(daily[3])} {int(daily[2])} * * {_weekdays(text, daily[1])}", zone)
     return CronSchedule(text, zone)
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of this name.
+
+    Raises:
+        ScheduleError: The IANA database has none.
+    """
     try:
         return ZoneInfo("UTC" if name.lower() == "utc" else name)
     except (KeyError, ValueError, OSError) as error:  # unknown, not a name, a folder of names
@@ -156,7 +161,8 @@ def _checked(text: str) -> str:
     if len(fields) != 5:
         raise ScheduleError(f'schedule "{text}" is not known here: use {FORMS}')
     for place, names in ((3, _MONTHS), (4, _DAYS)):
-        fields[place] = re.sub("|".join(names), lambda found: _NUMBERS[found[0]], fields[place])
+        name = rf"\b(?:{'|'.join(names)})\b"  # whole words: "0mon" is not "01"
+        fields[place] = re.sub(name, lambda found: _NUMBERS[found[0]], fields[place])
     return " ".join(",".join(_listed(text, item) for item in field.split(",")) for field in fields)
 
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.tasks.errors import InvalidOptions
+from shared.tasks.names import TaskName
 from shared.tasks.options import DEADLINE_SECONDS, ExecuteTaskOptions
+from shared.tasks.ticks import unix_cron
 
 if TYPE_CHECKING:
-    from shared.tasks.names import TaskName, TaskSaveOptions
+    from shared.tasks.names import TaskSaveOptions
 
 #: Seconds for which an instance serves a result unasked.
 MAX_AGE_SECONDS = 5.0
@@ -38,8 +40,8 @@ class TaskSpec:
 
     Attributes:
         name: the task.
-        schedule: unix-cron ("*/5 * * * *") or "every N minutes"; None for a task that nothing
-            schedules.
+        schedule: unix-cron, such as "*/5 * * * *"; None for a task that nothing schedules. Cloud
+            Scheduler's English forms ("every 5 minutes") are refused.
         time_zone: IANA name of the zone that the schedule is meant in.
         deadline_seconds: after that many a run is recorded as failed.
         save_in: where the result is kept; None is "db".
@@ -49,8 +51,8 @@ class TaskSpec:
             still the present one; 0 asks each time.
 
     Raises:
-        InvalidOptions: an unknown time zone, roles that are no tuple of names, or a value that no
-            run can have.
+        InvalidOptions: a field has a value that no deployment or run can have. The text has the
+            task's name, the value, and what to use instead.
     """
 
     name: TaskName
@@ -62,20 +64,38 @@ class TaskSpec:
     max_age_seconds: float = MAX_AGE_SECONDS
 
     def __post_init__(self) -> None:
-        ExecuteTaskOptions(save_in=self.save_in, deadline_seconds=self.deadline_seconds)
-        if not 0 <= self.max_age_seconds < float("inf"):
-            raise InvalidOptions(
-                f"{self.name.value}: max_age_seconds is {self.max_age_seconds!r}: use 0 or more"
-            )
-        roles: Any = self.roles
-        if not isinstance(roles, tuple) or not all(isinstance(role, str) and role for role in roles):
-            # A bare text would let in whoever has a part of it for a role.
-            raise InvalidOptions(f'{self.name.value}: roles is {roles!r}: use a tuple, ("operator",) say')
+        task: Any = self.name
+        if not isinstance(task, TaskName):
+            raise InvalidOptions(f"name must be a member of TaskName, got {task!r}")
         try:
-            ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError):
+            ExecuteTaskOptions(save_in=self.save_in, deadline_seconds=self.deadline_seconds)
+            self._check()
+        except ValueError as error:
+            raise InvalidOptions(f"{task.value}: {error}") from None
+
+    def _check(self) -> None:
+        schedule: Any = self.schedule
+        max_age: Any = self.max_age_seconds
+        roles: Any = self.roles
+        zone: Any = self.time_zone
+        if schedule is not None:
+            if not isinstance(schedule, str):
+                raise InvalidOptions(f"schedule must be a str or None, got {schedule!r}")
+            unix_cron(schedule)
+        if (
+            isinstance(max_age, bool)
+            or not isinstance(max_age, int | float)
+            or not 0 <= max_age < float("inf")
+        ):
+            raise InvalidOptions(f"max_age_seconds must be 0 or more, got {max_age!r}")
+        if not isinstance(roles, tuple) or not all(isinstance(role, str) and role for role in roles):
+            # A plain str would grant access to every role whose name is a part of it.
+            raise InvalidOptions(f'roles must be a tuple of names, such as ("operator",), got {roles!r}')
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):  # OSError: a directory of zones
             raise InvalidOptions(
-                f"{self.name.value}: unknown time zone {self.time_zone!r}: use an IANA name, as Europe/Berlin"
+                f"unknown time zone {zone!r}; use an IANA name, such as Europe/Berlin"
             ) from None
 
 

@@ -1,19 +1,37 @@
-"""The ticks of a schedule, before and after a moment, as Cloud Scheduler fires them.
+"""The ticks of a unix-cron schedule in its time zone, as Cloud Scheduler fires them.
 
-Only unix-cron has any here: the ticks of "every N minutes" count from when Cloud Scheduler's job was
-made, which nobody here knows.
+Cloud Scheduler's English forms ("every 5 minutes") are refused: it documents the header that identifies
+a tick for unix-cron only, and without it a duplicate delivery would run the task again.
 """
 
 from __future__ import annotations
 
+import functools
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from shared.tasks.specs import TaskSpec
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+#: The fields of unix-cron: name, lowest and highest number, and what names stand for.
+_FIELDS: tuple[tuple[str, int, int, Mapping[str, int]], ...] = (
+    ("minute", 0, 59, {}),
+    ("hour", 0, 23, {}),
+    ("day of the month", 1, 31, {}),
+    ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, start=1)}),
+    ("day of the week", 0, 7, {name: number for number, name in enumerate(_WEEKDAYS)}),
+)
+#: The most days that each month has.
+_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_ITEM = re.compile(r"(\*|([a-z]{3}|\d\d?)(?:-([a-z]{3}|\d\d?))?)(?:/([1-9]\d?))?", re.ASCII)
+_INTERVAL = re.compile(r"every (?:([1-9]\d{0,3}) )?(min|minute|hour)s?", re.ASCII)
+_DAILY = re.compile(r"every ([a-z,]+) ([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
 
 #: More than a zone's clock is ever put back.
 _PUT_BACK = timedelta(hours=2)
@@ -22,26 +40,103 @@ _PUT_BACK = timedelta(hours=2)
 _next: dict[TaskSpec, tuple[datetime, datetime | None]] = {}
 
 
-def ticks_before(spec: TaskSpec, due: datetime) -> Iterator[datetime]:
-    """Yield the ticks until a time, in UTC, the last one first."""
-    from croniter import CroniterError  # noqa: PLC0415  (no other function needs it)
+@functools.cache
+def unix_cron(schedule: str) -> str:
+    """Return the five fields of a schedule, with numbers for names and lists for ranges.
 
-    zone = ZoneInfo(spec.time_zone)
-    walls = _walls(spec, due.astimezone(zone).replace(tzinfo=None) + timedelta(seconds=1))
-    if walls is None:
+    Stricter than croniter, which accepts more than Cloud Scheduler does (seconds, `@daily`, `L`) and takes
+    the range `2-2` for every number.
+
+    Raises:
+        ValueError: The schedule is not unix-cron, or matches no date.
+    """
+    fields = schedule.split(" ")
+    if len(fields) != len(_FIELDS):
+        use = _cron_for(schedule) or "five fields such as '*/5 * * * *'"
+        raise ValueError(f"schedule must be a unix-cron expression, got {schedule!r}; use {use}")
+    listed, numbers = [], []
+    for text, (name, low, high, names) in zip(fields, _FIELDS, strict=True):
+        items = {item: _numbers(item, low, high, names) for item in text.lower().split(",")}
+        if not all(items.values()):
+            raise ValueError(
+                f"schedule {schedule!r}: {name} must be *, */N or a list of numbers and ranges "
+                f"from {low} to {high}, got {text!r}"
+            )
+        numbers.append({number for found in items.values() for number in found})
+        listed.append(",".join(x if "*" in x else ",".join(map(str, found)) for x, found in items.items()))
+    _, _, days, months, _ = numbers
+    if listed[-1] == "*" and min(days) > max(_DAYS[month - 1] for month in months):
+        raise ValueError(f"schedule {schedule!r} matches no date; use a day that one of its months has")
+    return " ".join(listed)
+
+
+def _numbers(item: str, low: int, high: int, names: Mapping[str, int]) -> range:
+    """Return the numbers that one item of a field stands for; none if it is not valid."""
+    parts = _ITEM.fullmatch(item)
+    if parts is None:
+        return range(0)
+    step = int(parts[4] or 1)
+    if parts[1] == "*":
+        return range(low, high + 1, step)
+    if parts[3] is None and parts[4]:  # a step needs * or a range
+        return range(0)
+    first, last = (
+        names.get(bound, int(bound) if bound.isdigit() else high + 1)
+        for bound in (parts[2], parts[3] or parts[2])
+    )
+    return range(first, last + 1, step) if low <= first <= last <= high else range(0)
+
+
+def _cron_for(schedule: str) -> str | None:
+    """Return the unix-cron form of an English schedule, quoted, if there is an exact one."""
+    words = " ".join(schedule.lower().split())
+    cron = None
+    if interval := _INTERVAL.fullmatch(words):
+        minutes = int(interval[1] or 1) * (60 if interval[2] == "hour" else 1)
+        hours = minutes // 60
+        if minutes in {1, 60, 1440}:
+            cron = {1: "* * * * *", 60: "0 * * * *", 1440: "0 0 * * *"}[minutes]
+        elif 60 % minutes == 0:
+            cron = f"*/{minutes} * * * *"
+        elif minutes % 60 == 0 and 24 % hours == 0:
+            cron = f"0 */{hours} * * *"
+    elif daily := _DAILY.fullmatch(words):
+        days = ["*"] if daily[1] == "day" else [name[:3] for name in daily[1].split(",")]
+        if {*days} <= {"*", *_WEEKDAYS}:
+            cron = f"{int(daily[3])} {int(daily[2])} * * {','.join(days).upper()}"
+    return None if cron is None else repr(cron)
+
+
+def tick_at(schedule: str, time_zone: str, moment: datetime) -> datetime | None:
+    """Return the tick in whose minute a moment lies, in UTC; None if that minute has none.
+
+    Args:
+        schedule: Unix-cron.
+        time_zone: IANA name of the schedule's zone.
+        moment: Any moment, with a time zone.
+    """
+    from croniter import croniter  # noqa: PLC0415  (functions without ticks need not load it)
+
+    minute = moment.astimezone(ZoneInfo(time_zone)).replace(second=0, microsecond=0)
+    matches = croniter.match(unix_cron(schedule), minute.replace(tzinfo=None))
+    return minute.astimezone(UTC) if matches else None
+
+
+def ticks_before(spec: TaskSpec, due: datetime) -> Iterator[datetime]:
+    """Yield the ticks until a time, in UTC, the last one first; none for a task without a schedule."""
+    if spec.schedule is None:
         return
+    zone = ZoneInfo(spec.time_zone)
+    walls = _walls(spec.schedule, due.astimezone(zone).replace(tzinfo=None) + timedelta(seconds=1))
     while True:
-        try:
-            wall: datetime = walls.get_prev(datetime)
-        except CroniterError:  # no such day for years: 30 February
-            return
+        wall: datetime = walls.get_prev(datetime)
         for tick in sorted(_moments(wall, zone), reverse=True):
             if tick <= due:
                 yield tick
 
 
 def next_tick(spec: TaskSpec, after: datetime) -> datetime | None:
-    """Return the first tick later than a moment, in UTC; None where no schedule tells.
+    """Return the first tick later than a moment, in UTC; None for a task without a schedule.
 
     Args:
         spec: the task's schedule and time zone.
@@ -54,32 +149,25 @@ def next_tick(spec: TaskSpec, after: datetime) -> datetime | None:
 
 
 def _search(spec: TaskSpec, after: datetime) -> datetime | None:
-    from croniter import CroniterError  # noqa: PLC0415  (no other function needs it)
-
+    if spec.schedule is None:
+        return None
     zone = ZoneInfo(spec.time_zone)
     # Where the clock is put back, a tick of its second pass follows one that its hands show later.
-    walls = _walls(spec, after.astimezone(zone).replace(tzinfo=None) - _PUT_BACK)
-    if walls is None:
-        return None
+    walls = _walls(spec.schedule, after.astimezone(zone).replace(tzinfo=None) - _PUT_BACK)
     best: datetime | None = None
     while True:
-        try:
-            wall: datetime = walls.get_next(datetime)
-        except CroniterError:
-            return best
+        wall: datetime = walls.get_next(datetime)
         if best is not None and wall.replace(tzinfo=zone).astimezone(UTC) > best:
             return best
         later = [tick for tick in _moments(wall, zone) if tick > after]
         best = min([*later, *([best] if best else [])], default=None)
 
 
-def _walls(spec: TaskSpec, start: datetime) -> Any:
-    """Return what finds the times on the clock at which the schedule fires; None where it can't be known."""
-    from croniter import croniter  # noqa: PLC0415  (no other function needs it)
+def _walls(schedule: str, start: datetime) -> Any:
+    """Return what finds the times on the clock at which the schedule fires."""
+    from croniter import croniter  # noqa: PLC0415  (functions without ticks need not load it)
 
-    if spec.schedule is None or not croniter.is_valid(spec.schedule):
-        return None
-    return croniter(spec.schedule, start)
+    return croniter(unix_cron(schedule), start)
 
 
 def _moments(wall: datetime, zone: ZoneInfo) -> set[datetime]:

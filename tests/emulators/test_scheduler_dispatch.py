@@ -1,6 +1,7 @@
 """Delivery of the local Cloud Scheduler over real connections, to functions good and bad."""
 
 import queue
+import re
 import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -30,10 +31,18 @@ def deliver(
     return outcomes, dispatcher.send(Attempt(of or job(), tick, 1, tick), outcomes.put)
 
 
+def whole_second(schedule_time: str) -> datetime:
+    """The tick that a schedule time stands for."""
+    return datetime.fromisoformat(schedule_time).replace(microsecond=0).astimezone(UTC)
+
+
 def test_a_delivery_is_what_cloud_scheduler_sends(functions: LoopbackFunctions) -> None:
-    """An empty POST to the trigger, with the scheduler's headers and the tick's time in UTC."""
-    outcomes, _ = deliver(HttpDispatcher(functions.url), tick=datetime(2026, 5, 5, 12, 1, 0, 5000, UTC))
+    """An empty POST to the trigger, with the scheduler's headers; the tick's time has a fraction."""
+    outcomes, _ = deliver(HttpDispatcher(functions.url), job(time_zone="America/Los_Angeles"))
     received = functions.next()
+    schedule_time = received.headers.pop("X-CloudScheduler-ScheduleTime")
+    assert re.fullmatch(r"2026-05-05T05:01:00\.\d{6}-07:00", schedule_time)
+    assert whole_second(schedule_time) == TICK
     assert received.line == "POST /functions/projects/demo-nx-tasks/triggers/us-central1-f-0 HTTP/1.1"
     assert received.headers == {
         "Host": functions.url.removeprefix("http://"),
@@ -41,7 +50,6 @@ def test_a_delivery_is_what_cloud_scheduler_sends(functions: LoopbackFunctions) 
         "User-Agent": "Google-Cloud-Scheduler",
         "X-CloudScheduler": "true",
         "X-CloudScheduler-JobName": "firebase-schedule-f-us-central1",
-        "X-CloudScheduler-ScheduleTime": "2026-05-05T12:01:00.005000Z",
         "Content-Length": "0",
         "Connection": "close",
     }
@@ -181,8 +189,10 @@ def test_an_address_of_another_form_is_an_error(url: str) -> None:
         HttpDispatcher(url)
 
 
-def test_a_failing_function_is_tried_again_with_the_same_schedule_time(functions: LoopbackFunctions) -> None:
-    """From clock to socket: 500, then after the back-off 200, both with the tick's time."""
+def test_a_retry_has_the_schedule_time_of_its_tick_with_another_fraction(
+    functions: LoopbackFunctions,
+) -> None:
+    """From clock to socket: 500, then 200 after the back-off, as the service has been seen to send them."""
     clock, ended = FakeClock(), queue.Queue[str]()
     scheduler = Scheduler(clock, HttpDispatcher(functions.url), ended.put)
     scheduler.load([job(schedule="0 * * * *", retry=retries(1))])
@@ -196,8 +206,17 @@ def test_a_failing_function_is_tried_again_with_the_same_schedule_time(functions
     second = functions.next()
     second.answer()
     assert "attempt 2: HTTP 200" in ended.get(timeout=PATIENCE)
-    ticks = {received.headers["X-CloudScheduler-ScheduleTime"] for received in (first, second)}
-    assert ticks == {"2026-05-05T13:00:00Z"}
+    times = [received.headers["X-CloudScheduler-ScheduleTime"] for received in (first, second)]
+    assert {whole_second(time) for time in times} == {datetime(2026, 5, 5, 13, tzinfo=UTC)}
+    assert times[0] != times[1]
+
+
+def test_an_english_schedule_is_delivered_without_a_schedule_time(functions: LoopbackFunctions) -> None:
+    """The service documents the header for unix-cron only."""
+    deliver(HttpDispatcher(functions.url), job(schedule="every 5 minutes"))
+    received = functions.next()
+    received.answer()
+    assert "X-CloudScheduler-ScheduleTime" not in received.headers
 
 
 def test_a_hanging_function_holds_up_neither_other_jobs_nor_forced_runs(functions: LoopbackFunctions) -> None:

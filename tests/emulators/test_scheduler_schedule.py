@@ -56,7 +56,7 @@ def test_a_schedule_first_fires_when_its_fields_match(text: str, first: str) -> 
         ("every 1 mins", 1),
         ("every 2 hours", 120),
         ("Every  7 minutes", 7),
-        ("every 1 hour", 60),
+        ("every 1 hours", 60),
     ],
 )
 def test_an_interval_counts_from_when_the_job_was_made(text: str, minutes: int) -> None:
@@ -97,6 +97,13 @@ def test_an_interval_counts_from_when_the_job_was_made(text: str, minutes: int) 
         "0 0 30 2 *",
         "0 0 * mon *",
         "every minute",
+        "every 1 minute",
+        "every 1 hour",
+        "every 1 min",
+        "every 5 minute",
+        "every \u0665 minutes",
+        "0 0 * * 0mon",
+        "0 0 1 1jan *",
         "every 0 minutes",
         "every 5 seconds",
         "every 5 minutes from 10:00 to 14:00",

@@ -18,8 +18,8 @@ from tests.engine.test_watchdog import watched
 from tests.engine.world import TASK, World
 
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
-#: "every …" has no ticks that anybody could miss.
-SPEC = TaskSpec(TASK, schedule="every 5 minutes")
+#: The next tick of this schedule is too far away to be missed.
+SPEC = TaskSpec(TASK, schedule="0 0 1 1 *")
 MISSES = "nobody suspended the task: resume it, or suspend it to say why"
 
 

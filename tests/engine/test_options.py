@@ -86,9 +86,83 @@ def test_equal_moments_are_the_same_run_in_every_zone() -> None:
         {"roles": ["viewer"]},
         {"roles": ("viewer", "")},
         {"roles": (None,)},
+        {"max_age_seconds": "5"},
+        {"max_age_seconds": True},
+        {"time_zone": "Europe"},
+        {"time_zone": ""},
+        {"time_zone": None},
+        {"schedule": 5},
+        {"schedule": ["*/5 * * * *"]},
     ],
 )
 def test_a_spec_that_no_run_can_have_is_refused_at_import(wrong: dict[str, object]) -> None:
-    """A misspelt save option is found by the deployment, not by the first tick."""
-    with pytest.raises(InvalidOptions):
+    """A misspelt save option is found by the deployment, not by the first tick; the text names the task."""
+    with pytest.raises(InvalidOptions, match=r"^send_reset_sms: .*"):
         TaskSpec(TaskName.send_reset_sms, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_spec_of_what_is_no_task_is_refused() -> None:
+    """Also a name that a task has, as a plain str."""
+    with pytest.raises(InvalidOptions, match="must be a member of TaskName, got 'send_reset_sms'"):
+        TaskSpec("send_reset_sms")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "cron"),
+    [
+        ("every 5 minutes", "*/5 * * * *"),
+        ("every 1 minute", "* * * * *"),
+        ("every 1 min", "* * * * *"),
+        ("Every  30 mins", "*/30 * * * *"),
+        ("every 1 hour", "0 * * * *"),
+        ("every 60 minutes", "0 * * * *"),
+        ("every 6 hours", "0 */6 * * *"),
+        ("every 24 hours", "0 0 * * *"),
+        ("every day 09:05", "5 9 * * *"),
+        ("every monday,fri 17:30", "30 17 * * MON,FRI"),
+    ],
+)
+def test_an_english_schedule_is_refused_and_its_unix_cron_form_shown(schedule: str, cron: str) -> None:
+    """Google documents the header that identifies a tick for unix-cron only."""
+    with pytest.raises(InvalidOptions) as refused:
+        TaskSpec(TaskName.send_reset_sms, schedule=schedule)
+    assert str(refused.value) == (
+        f"send_reset_sms: schedule must be a unix-cron expression, got {schedule!r}; use {cron!r}"
+    )
+    assert TaskSpec(TaskName.send_reset_sms, schedule=cron).schedule == cron
+
+
+@pytest.mark.parametrize(
+    ("schedule", "says"),
+    [
+        ("every 7 minutes", "use five fields such as '*/5 * * * *'"),  # no unix-cron does the same
+        ("every 0 minutes", "use five fields"),
+        ("every fooday 09:00", "use five fields"),
+        ("nonsense", "use five fields"),
+        ("", "got ''"),
+        ("@daily", "use five fields"),
+        ("0 * * * * *", "use five fields"),
+        (" * * * * *", "use five fields"),
+        ("60 * * * *", "minute must be *, */N or a list of numbers and ranges from 0 to 59, got '60'"),
+        ("0 24 * * *", "hour must be"),
+        ("0 0 0 * *", "day of the month must be"),
+        ("0 0 L * *", "day of the month must be"),
+        ("0 0 1 13 *", "month must be"),
+        ("0 0 1 mon *", "month must be"),
+        ("0 0 * * 8", "day of the week must be"),
+        ("0 0 * * 0mon", "day of the week must be"),
+        ("0 0 * * 5#1", "day of the week must be"),
+        ("5-1 * * * *", "got '5-1'"),
+        ("5/10 * * * *", "got '5/10'"),
+        ("*/0 * * * *", "got '*/0'"),
+        ("1,,2 * * * *", "got '1,,2'"),
+        ("\u0661 * * * *", "minute must be"),
+        ("0 0 30 2 *", "matches no date"),
+        ("0 0 31 4,6 *", "matches no date"),
+    ],
+)
+def test_a_schedule_that_cannot_be_deployed_is_refused_at_import(schedule: str, says: str) -> None:
+    """Not by the deployment, and not by a watchdog that then looks for no tick of the task."""
+    with pytest.raises(InvalidOptions) as refused:
+        TaskSpec(TaskName.send_reset_sms, schedule=schedule)
+    assert says in str(refused.value)

@@ -1,16 +1,20 @@
-"""The next tick of a schedule, compared with the local Cloud Scheduler's, which was made apart from it."""
+"""The ticks of a schedule, compared with the local Cloud Scheduler's, which was written independently."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emulators.scheduler.schedule import parse_schedule
 from shared.tasks import TaskName, TaskSpec
 from shared.tasks.desk import next_tick
+from shared.tasks.ticks import tick_at, ticks_before
 
-SCHEDULES = ["*/5 * * * *", "37 * * * *", "30 2 * * *", "0 0 1 * *", "15,45 1-3 * * 0", "0 3 29 2 *"]
+SCHEDULES = [
+    *("*/5 * * * *", "37 * * * *", "30 2 * * *", "0 0 1 * *", "15,45 1-3 * * 0", "0 3 29 2 *"),
+    *("2-2,30-40/5 * * * MON-FRI", "0 9 1 feb,Mar *", "*/25 0-6/3 13 * 5", "0 12 * * 6-7"),
+]
 ZONES = ["Etc/UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]
 #: Around where clocks are put forward and back, in some of these zones.
 MOMENTS = st.one_of(
@@ -31,7 +35,29 @@ def test_the_next_tick_is_cloud_schedulers(schedule: str, zone: str, since: time
     assert next_tick(spec, moment) == parse_schedule(schedule, zone, moment).next_after(moment)
 
 
-@pytest.mark.parametrize("schedule", [None, "every 5 minutes", "0 0 30 2 *"])
-def test_where_no_schedule_tells_there_is_none(schedule: str | None) -> None:
-    """Nobody here knows from when "every 5 minutes" counts."""
-    assert next_tick(TaskSpec(TaskName.send_reset_sms, schedule=schedule), datetime.now(UTC)) is None
+def test_a_task_without_a_schedule_has_no_next_tick() -> None:
+    """Nothing starts it."""
+    assert next_tick(TaskSpec(TaskName.send_reset_sms), datetime.now(UTC)) is None
+
+
+@given(st.sampled_from(SCHEDULES), st.sampled_from(ZONES), MOMENTS, st.floats(0, 59.999999))
+def test_a_tick_is_identified_by_its_minute(schedule: str, zone: str, since: timedelta, late: float) -> None:
+    """Any moment within a tick's minute, in any zone, is that tick; the minute before is not."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC) + since
+    tick = parse_schedule(schedule, zone, moment).next_after(moment)
+    within = (tick + timedelta(seconds=late)).astimezone(ZoneInfo("Asia/Kathmandu"))
+    assert tick_at(schedule, zone, within) == tick
+    previous = next(
+        ticks_before(TaskSpec(TaskName.send_reset_sms, schedule, zone), tick - timedelta(seconds=1))
+    )
+    before = tick - timedelta(seconds=60 - late)
+    assert tick_at(schedule, zone, before) == (previous if before < previous + timedelta(minutes=1) else None)
+
+
+def test_a_tick_whose_hour_comes_twice_is_two_ticks() -> None:
+    """The clock is put back from 03:00 to 02:00: both 02:30 are ticks, an hour apart."""
+    first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    berlin, second = ZoneInfo("Europe/Berlin"), first + timedelta(hours=1)
+    half = timedelta(seconds=0.5)
+    assert tick_at("30 2 * * *", "Europe/Berlin", (first + half).astimezone(berlin)) == first
+    assert tick_at("30 2 * * *", "Europe/Berlin", (second + half).astimezone(berlin)) == second

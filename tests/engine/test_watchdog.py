@@ -346,10 +346,9 @@ def test_the_last_due_tick_is_in_the_task_s_own_zone(
     assert last == datetime(*tick, tzinfo=UTC)  # type: ignore[arg-type,misc]
 
 
-@pytest.mark.parametrize("schedule", [None, "every 5 minutes", "nonsense", "0 0 30 2 *"])
-def test_a_schedule_without_ticks_of_its_own_has_none_to_miss(schedule: str | None) -> None:
-    """Ticks of "every N minutes" count from when the job was made, which nobody here knows."""
-    assert due_ticks(TaskSpec(TASK, schedule=schedule), datetime.now(UTC)) == []
+def test_a_task_without_a_schedule_has_no_tick_to_miss() -> None:
+    """Nothing starts it."""
+    assert due_ticks(TaskSpec(TASK), datetime.now(UTC)) == []
 
 
 def test_one_task_s_trouble_does_not_keep_the_others_from_being_looked_after(

@@ -15,7 +15,7 @@ from firebase_functions.private import serving
 from flask.testing import FlaskClient
 
 import main
-from functions.delivery import scheduled_task
+from functions.delivery import scheduled_function, scheduled_task
 from shared import firebase, logger, tasks
 from shared.tasks import TaskEngine, TaskName, TaskSpec, registered, specs
 from tests.functions.front import front
@@ -51,7 +51,7 @@ def deployed(_nothing_registered: None) -> Deliverable:
         def send_reset_sms() -> Any:
             return body()
 
-        return front(scheduled_task(TaskSpec(TASK, schedule="every 5 minutes"))(send_reset_sms))
+        return front(scheduled_task(TaskSpec(TASK, schedule="*/5 * * * *"))(send_reset_sms))
 
     return deploy
 
@@ -146,12 +146,48 @@ def test_the_same_tick_delivered_twice_runs_once(deployed: Deliverable, ran: lis
 
 @pytest.mark.usefixtures("clean_firestore")
 def test_two_ticks_are_two_runs(deployed: Deliverable, ran: list[str]) -> None:
-    """Times that differ by a microsecond are different ticks."""
+    """Each has the run id of its own minute."""
     function = deployed(lambda: ran.append("again"))
-    for tick in (TICK, "2024-05-05T12:00:00.000001Z"):
+    for tick in (TICK, "2024-05-05T12:05:00Z"):
         assert function.post("/", headers={"X-CloudScheduler-ScheduleTime": tick}).status_code == 200
     assert ran == ["again", "again"]
-    assert list(history()) == [RUN_ID, "2024-05-05T12:00:00.000001Z"]
+    assert list(history()) == [RUN_ID, "2024-05-05T12:05:00.000000Z"]
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_a_retry_with_another_fraction_is_an_attempt_of_the_same_run(
+    deployed: Deliverable, ran: list[str]
+) -> None:
+    """Cloud Scheduler's schedule times have fractions of a second; the tick's run id has none."""
+
+    def body() -> None:
+        ran.append("again")
+        if len(ran) == 1:
+            raise RuntimeError("not yet")
+
+    function = deployed(body)
+    for said in ("2024-05-05T05:00:00.510855-07:00", "2024-05-05T05:00:00.9-07:00", TICK):
+        function.post("/", headers=HEADERS | {"X-CloudScheduler-ScheduleTime": said})
+    assert ran == ["again", "again"]  # the third delivery is a duplicate
+    assert {run_id: (run["state"], run["attempt"]) for run_id, run in history().items()} == {
+        RUN_ID: ("completed", 2)
+    }
+    assert history()[RUN_ID]["scheduled_for"] == datetime(2024, 5, 5, 12, tzinfo=UTC)
+
+
+@pytest.mark.usefixtures("clean_firestore")
+@pytest.mark.parametrize("said", ["2024-05-05T12:02:00Z", "2024-05-05T11:59:59.999Z"])
+def test_a_time_outside_the_schedule_is_a_run_of_its_own(
+    deployed: Deliverable, ran: list[str], capsys: pytest.CaptureFixture[str], said: str
+) -> None:
+    """A tick of the schedule before, or of a job that was changed by hand: each delivery runs, and warns."""
+    function = deployed(lambda: ran.append("again"))
+    for _ in range(2):
+        function.post("/", headers=HEADERS | {"X-CloudScheduler-ScheduleTime": said})
+    assert ran == ["again", "again"]
+    assert [bool(re.fullmatch(r"[0-9a-f]{32}", run_id)) for run_id in history()] == [True, True]
+    assert [run["scheduled_for"] for run in history().values()] == [None, None]
+    assert "delivered outside its schedule" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("clean_firestore")
@@ -171,7 +207,8 @@ def test_a_delivery_that_names_no_tick_is_a_run_of_its_own(
 @pytest.mark.usefixtures("clean_firestore")
 def test_a_tick_to_come_is_not_run_before_its_time(deployed: Deliverable, ran: list[str]) -> None:
     """A job run by hand carries the next tick's time: it is a run of its own, and that tick still runs."""
-    to_come = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    now = datetime.now(UTC).replace(second=0)
+    to_come = (now + timedelta(minutes=10 - now.minute % 5)).isoformat()
     answer = deployed(lambda: ran.append("once")).post(
         "/", headers={"X-CloudScheduler-ScheduleTime": to_come}
     )
@@ -179,16 +216,27 @@ def test_a_tick_to_come_is_not_run_before_its_time(deployed: Deliverable, ran: l
     assert [bool(re.fullmatch(r"[0-9a-f]{32}", run_id)) for run_id in history()] == [True]
 
 
+class SlowClock(datetime):
+    """A clock of five seconds before the tick."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime(2024, 5, 5, 11, 59, 55, tzinfo=tz)
+
+
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_tick_of_a_clock_that_is_ahead_is_itself(deployed: Deliverable, ran: list[str]) -> None:
-    """Clocks differ by seconds: a tick that seems to come soon is the tick it says."""
-    tick = datetime.now(UTC) + timedelta(seconds=3)
+def test_a_tick_of_a_clock_that_is_ahead_is_itself(
+    deployed: Deliverable, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clocks differ by seconds, and the fraction does not count: it is the tick that it seems to be."""
+    monkeypatch.setattr("functions.delivery.datetime", SlowClock)
     function = deployed(lambda: ran.append("once"))
-    for _ in range(2):
-        answer = function.post("/", headers={"X-CloudScheduler-ScheduleTime": tick.isoformat()})
+    for fraction in ("000", "990"):
+        said = f"2024-05-05T12:00:00.{fraction}Z"
+        answer = function.post("/", headers={"X-CloudScheduler-ScheduleTime": said})
         assert answer.status_code == 200
     assert ran == ["once"]
-    assert list(history()) == [tick.strftime("%Y-%m-%dT%H:%M:%S.%fZ")]
+    assert list(history()) == [RUN_ID]
 
 
 @pytest.mark.usefixtures("clean_firestore")
@@ -412,7 +460,13 @@ def test_a_function_is_named_as_its_task() -> None:
         pass
 
     with pytest.raises(ValueError, match="name the function send_reset_sms, as its task, not send_sms"):
-        scheduled_task(TaskSpec(TASK, schedule="every 5 minutes"))(send_sms)
+        scheduled_task(TaskSpec(TASK, schedule="*/5 * * * *"))(send_sms)
+
+
+def test_a_function_that_is_no_task_has_a_unix_cron_schedule() -> None:
+    """The watchdog's, say: the text shows the form to use."""
+    with pytest.raises(ValueError, match=re.escape("got 'every 5 minutes'; use '*/5 * * * *'")):
+        scheduled_function(schedule="every 5 minutes", time_zone="Etc/UTC", timeout_seconds=60)
 
 
 @pytest.mark.usefixtures("_nothing_registered")
@@ -426,7 +480,7 @@ def test_a_task_that_is_deployed_has_a_schedule() -> None:
 def test_a_deadline_is_within_what_cloud_scheduler_waits() -> None:
     """A second more than fits into half an hour with the margin is refused; the text says how much does."""
     with pytest.raises(ValueError, match="send_reset_sms: a deadline is at most 1740 s"):
-        scheduled_task(TaskSpec(TASK, schedule="every 5 minutes", deadline_seconds=1741))
+        scheduled_task(TaskSpec(TASK, schedule="*/5 * * * *", deadline_seconds=1741))
 
 
 @pytest.mark.usefixtures("_nothing_registered")
