@@ -142,9 +142,15 @@ def data(
         Literal["pretty", "json", "csv"], typer.Option("--format", help="how; a file is never pretty")
     ] = "pretty",
     limit: Annotated[int, typer.Option(help="records that pretty shows", min=1)] = SHOWN_RECORDS,
+    details: Annotated[
+        bool, typer.Option("--details", help="the result's details instead of its data, as JSON")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Read a task's last good result."""
+    if details:
+        _print_json(_caller(ctx)("get_task_data", task_name=task, details=True))
+        return
     if as_json or (out is not None and form == "pretty"):
         form = "csv" if out is not None and out.suffix == ".csv" and not as_json else "json"
     with _download() as picture:

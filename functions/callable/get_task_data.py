@@ -25,11 +25,13 @@ def get_task_data(request: CallableRequest[Any]) -> Any:
         request: `{task_name}`, from a caller whose claims allow that task: a `role` that the
             task's `TaskSpec` names, or `tasks`, a list of names. With `if_version` (null where the
             caller has none yet) the answer tells its version, and leaves out data that the caller
-            has; with `describe: true` it tells everything but the data.
+            has; with `describe: true` it tells everything but the data. With `details: true` the answer has
+            the result's details instead of its data, null where the task gave none.
 
     Returns:
         The data, `[]` where there is none; or `{version, completed, stale, data}`, or
-        `{version, not_modified: true}`, or `{version, completed, stale, status, ...}`.
+        `{version, not_modified: true}`, or `{version, completed, stale, status, ...}`, or
+        `{version, completed, details}`.
 
     Raises:
         HttpsError: unauthenticated; permission-denied, for a task there isn't as for one that is
@@ -37,8 +39,12 @@ def get_task_data(request: CallableRequest[Any]) -> Any:
             often, and with a URL where no answer holds the result; unavailable.
     """
     caller = caller_of(request)
-    fields = fields_of(request, ("task_name",), if_version=(str, type(None)), describe=(bool,))
+    fields = fields_of(
+        request, ("task_name",), if_version=(str, type(None)), describe=(bool,), details=(bool,)
+    )
     name = caller.task_named(fields["task_name"])
+    if fields.get("details"):
+        return _details(name, fields.get("if_version"))
     if fields.get("describe"):
         return _description(name, fields.get("if_version"))
     if "if_version" in fields:
@@ -60,6 +66,19 @@ def _description(name: TaskName, has: str | None) -> dict[str, Any]:
         return _not_modified(result)
     more = {name: getattr(result, name) for name in ("status", "saved_in", "size_bytes", "count", "summary")}
     return {**_told(result), **more}
+
+
+def _details(name: TaskName, has: str | None) -> Any:
+    if has is not None:
+        result = tasks.get_task_result(name, data=False)
+        if result.version == has:
+            return _not_modified(result)
+    found = tasks.get_task_details(name)
+    completed = None if found.completed is None else found.completed.isoformat()
+    told = {"version": found.version, "completed": completed}
+    if found.payload is None:
+        return {**told, "details": None}
+    return Answer(found.payload, orjson.dumps(told)[:-1] + b',"details":', b"}")
 
 
 def _told(result: TaskResult) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from shared.tasks.errors import (
 from shared.tasks.names import TaskName, TaskSaveOptions, TaskStatus
 from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
 from shared.tasks.payload import Payload
-from shared.tasks.reader import TaskResult
+from shared.tasks.reader import TaskDetails, TaskResult
 from shared.tasks.run import TaskRun
 from shared.tasks.specs import TaskSpec, register, registered, spec_of
 
@@ -53,6 +53,7 @@ __all__ = [
     "RunLost",
     "SchedulerUnavailable",
     "StoreUnavailable",
+    "TaskDetails",
     "TaskEngine",
     "TaskError",
     "TaskName",
@@ -68,6 +69,7 @@ __all__ = [
     "execute_task",
     "get_task_data",
     "get_task_data_from_storage",
+    "get_task_details",
     "get_task_result",
     "iter_task_data",
     "keep_task_data_in_storage",
@@ -190,6 +192,25 @@ def get_task_result(
     return _engine.get_task_result(
         task_name, data=data, described=described, unless_version=unless_version, most_bytes=most_bytes
     )
+
+
+def get_task_details(task_name: TaskName | str) -> TaskDetails:
+    """Return the details of a task's last good result: what the task gave to `run.summarise(…, details=…)`.
+
+    They are published in the same commit as the result and belong to its version. They are read from
+    Storage at each call, not cached.
+
+    Args:
+        task_name: The task.
+
+    Returns:
+        The details with the version of their result; without a payload where the result has none.
+
+    Raises:
+        UnknownTask: No task has that name.
+        ResultUnavailable: There may be details, and they cannot be read now.
+    """
+    return _engine.get_task_details(task_name)
 
 
 def sign_result_url(path: str, *, seconds: float) -> str:

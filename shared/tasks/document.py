@@ -48,6 +48,7 @@ class ResultPointer(Struct, frozen=True):
         count: records of an array or entries of a map; None for a bare value.
         encoding: "gzip" where the object is compressed.
         summary: what the task said beside the result.
+        details: path of the object with the result's details; None where it has none.
     """
 
     version: str
@@ -59,6 +60,7 @@ class ResultPointer(Struct, frozen=True):
     count: int | None = None
     encoding: str | None = None
     summary: dict[str, Any] | None = None
+    details: str | None = None
 
     @classmethod
     def parse(cls, value: object) -> ResultPointer | None:
@@ -79,6 +81,7 @@ class ResultPointer(Struct, frozen=True):
             count=_number(value.get("count")),
             encoding=_text(value.get("encoding")),
             summary=summary if isinstance(summary, dict) else None,
+            details=_text(value.get("details")),
         )
 
     def to_fields(self) -> dict[str, Any]:

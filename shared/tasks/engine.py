@@ -26,7 +26,7 @@ from shared.tasks.objects import Objects
 from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
 from shared.tasks.parts import Parts
 from shared.tasks.performer import Performer
-from shared.tasks.reader import ResultReader, TaskResult, Wish
+from shared.tasks.reader import ResultReader, TaskDetails, TaskResult, Wish
 from shared.tasks.results import kind_of, normalise
 from shared.tasks.specs import TaskSpec, spec_of
 from shared.tasks.steps import Value, perform
@@ -137,6 +137,10 @@ class TaskEngine:
         name = parse_task_name(task_name)
         wish = Wish(spec_of(name).max_age_seconds, data, described, unless_version, most_bytes)
         return self._reader.result(name, wish)
+
+    def get_task_details(self, task_name: TaskName | str) -> TaskDetails:
+        """Return a result's details; see `shared.tasks.get_task_details`."""
+        return self._reader.details(parse_task_name(task_name))
 
     def sign_result_url(self, path: str, *, seconds: float) -> str:
         """Sign a URL that reads an object; `shared.tasks.sign_result_url` tells the rest."""

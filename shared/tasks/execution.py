@@ -18,7 +18,14 @@ from shared.tasks.errors import DeadlineExceeded, RunLost, StoreError, WriteReje
 from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskOutcome
 from shared.tasks.performer import Performer
-from shared.tasks.publish import Publication, move_to_storage, prepare, prepare_stream, spread
+from shared.tasks.publish import (
+    Publication,
+    move_to_storage,
+    prepare,
+    prepare_stream,
+    spread,
+    with_details,
+)
 from shared.tasks.run import Progress, TaskRun
 from shared.tasks.stream import Records
 from shared.tasks.work import Work, is_ordinary
@@ -118,9 +125,10 @@ class Execution:
     def _prepared(self, value: Any) -> Publication:
         """Make the task's result ready, on its thread: an upload may take as long as a task."""
         self._seen.check()  # whoever waited for it may have gone: nothing is to be uploaded then
+        seen, run, save_in, objects = self._seen, self._run, self._options.save_in, self._parts.objects
         if isinstance(value, Records):
-            return prepare_stream(value, self._seen, self._run, self._options.save_in, self._parts.objects)
-        return prepare(value, self._run, self._options.save_in, self._parts.objects)
+            return with_details(prepare_stream(value, seen, run, save_in, objects), seen, objects)
+        return with_details(prepare(value, run, save_in, objects), seen, objects)
 
     def _done(self, work: Work[Publication]) -> Publication:
         """Have work done, and hold the task meanwhile.

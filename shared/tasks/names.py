@@ -48,6 +48,8 @@ TASKS_COLLECTION = "nx-tasks"
 RUNS_COLLECTION = "nx-runs"
 #: Folder of the results in the bucket.
 STORAGE_FOLDER = "tasks_data"
+#: End of the path of a result's details.
+DETAILS_SUFFIX = ".details.json"
 #: What `data` says when a task kept no result (contract: "Success Handling").
 NO_DATA = "no data to save"
 
@@ -72,6 +74,11 @@ def contract_object(task: TaskName) -> str:
 def run_object(task: TaskName, run_id: str, token: str) -> str:
     """Return the path of one attempt's own result, which is written once and never changed."""
     return f"{STORAGE_FOLDER}/{task.value}/{run_id}.{token}.json"
+
+
+def details_object(task: TaskName, run_id: str, token: str) -> str:
+    """Return the path of the details that belong to one attempt's result."""
+    return f"{STORAGE_FOLDER}/{task.value}/{run_id}.{token}{DETAILS_SUFFIX}"
 
 
 def status_name(documents: str, task: TaskName) -> str:

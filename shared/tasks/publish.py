@@ -6,14 +6,14 @@ the mirror at the contract's path. Nothing here decides whether a run may publis
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from shared import logger
 from shared.tasks.document import ResultPointer
 from shared.tasks.errors import ResultNotKept, ResultNotStorable, WriteRejected
 from shared.tasks.mirror import mend_mirror
-from shared.tasks.names import NO_DATA, TaskSaveOptions, run_object
+from shared.tasks.names import NO_DATA, TaskSaveOptions, details_object, run_object
 from shared.tasks.payload import Payload
 from shared.tasks.reading import NO_RESULT
 from shared.tasks.results import normalise
@@ -42,6 +42,7 @@ class Publication:
         path: of the uploaded object, for "storage".
         size_bytes: of the result as JSON, uncompressed.
         count: records of an array or entries of an object.
+        details: path of the uploaded details; None where there are none.
     """
 
     run: RunIdentity
@@ -51,6 +52,7 @@ class Publication:
     path: str | None = None
     size_bytes: int | None = None
     count: int | None = None
+    details: str | None = None
 
     @property
     def version(self) -> str:
@@ -68,6 +70,7 @@ class Publication:
             size_bytes=self.size_bytes,
             count=self.count,
             encoding="gzip" if self.path else None,
+            details=self.details,
         )
 
 
@@ -160,6 +163,31 @@ def _drained(records: Records, seen: TaskRun) -> int:
     return count
 
 
+def with_details(publication: Publication, seen: TaskRun, objects: Objects) -> Publication:
+    """Upload the details of a result, if the task gave any.
+
+    If the result is not published, the watchdog removes the object with other unused ones.
+
+    Args:
+        publication: The result.
+        seen: The run as the task sees it.
+        objects: The bucket.
+
+    Raises:
+        ResultNotKept: Storage did not take them.
+    """
+    if seen.details is None:
+        return publication
+    run = publication.run
+    path = details_object(run.task, run.run_id, run.token)
+    seconds = max(seen.remaining(), 1.0)
+    try:
+        objects.write(path, seen.details, version=publication.version, once=True, seconds=seconds)
+    except Exception as error:
+        raise _not_kept(error) from error
+    return replace(publication, details=path)
+
+
 def move_to_storage(
     publication: Publication, refusal: WriteRejected, objects: Objects, *, seconds: float
 ) -> Publication:
@@ -180,7 +208,8 @@ def move_to_storage(
     if publication.saved_in != "db" or publication.cached is None:
         raise refusal
     _tell_misfit(publication.run, str(refusal))
-    return _uploaded(publication.cached.json, publication.count, publication.run, objects, seconds)
+    moved = _uploaded(publication.cached.json, publication.count, publication.run, objects, seconds)
+    return replace(moved, details=publication.details)
 
 
 def spread(publication: Publication, cache: CacheManager, on_servers: Performer, *, is_present: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -21,7 +22,7 @@ from shared.tasks.flights import Flights
 from shared.tasks.names import TaskName
 from shared.tasks.payload import Payload
 from shared.tasks.performer import Performer
-from shared.tasks.reading import NO_RESULT, open_result, read_result, read_stored
+from shared.tasks.reading import NO_RESULT, open_result, read_details, read_result, read_stored
 from shared.tasks.records import records_of
 from shared.tasks.steps import ReadVersion, Steps, Value, perform
 
@@ -109,6 +110,26 @@ class TaskResult(Struct):
     payload: Payload | None
 
 
+class TaskDetails(Struct, frozen=True):
+    """The details of a task's last good result.
+
+    Attributes:
+        version: Version of the result that they belong to.
+        completed: Time when it was published, UTC.
+        payload: The details; None where the result has none.
+    """
+
+    version: str
+    completed: datetime | None
+    payload: Payload | None
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The details, decoded; empty where the result has none."""
+        value: dict[str, Any] = {} if self.payload is None else orjson.loads(self.payload.json)
+        return value
+
+
 class ResultReader:
     """Reads results of tasks. Safe to share between threads.
 
@@ -178,6 +199,17 @@ class ResultReader:
         finally:
             if found.download is not None:
                 found.download.close()
+
+    def details(self, task: TaskName) -> TaskDetails:
+        """Return the details of the last good result.
+
+        Raises:
+            ResultUnavailable: they can't be read now.
+        """
+        found = self._performed(task, read_details(task))
+        result = found.document.result
+        completed = None if result is None else result.completed
+        return TaskDetails(found.version, completed or found.document.completed, found.payload)
 
     def read_stored(self, task: TaskName) -> bytes | None:
         """Return the result that Storage holds, as JSON; None where there is none.

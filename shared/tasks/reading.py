@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from msgspec import Struct
 
-from shared import settings
+from shared import logger, settings
 from shared.tasks.document import SAVED_BY_CONTRACT
 from shared.tasks.errors import ResultTooLarge, ResultUnavailable
 from shared.tasks.names import contract_object
@@ -139,6 +139,30 @@ def read_stored(task: TaskName) -> Steps[Payload | None]:
         if payload is not None:
             return payload
     raise ResultUnavailable(f"the stored result of {task.value} was replaced at each of {READ_TRIES} reads")
+
+
+def read_details(task: TaskName) -> Steps[FoundResult]:
+    """Read the details of the last good result; the payload is None where there are none.
+
+    Args:
+        task: The task.
+
+    Raises:
+        ResultUnavailable: The details are no JSON.
+        StoreError: Firestore did not answer.
+        GoogleAPIError: Storage did not.
+    """
+    for _ in range(READ_TRIES):
+        document = yield ReadVersion()
+        path = None if document.result is None else document.result.details
+        if path is None:
+            return FoundResult(None, document)
+        payload = yield from _content(path, None)
+        if payload is not None:
+            return FoundResult(payload, document)
+    # Not an error: a task that continues from its last details must not fail for ever without them.
+    logger.warning("details of a result are missing", task=task.value, object=path)
+    return FoundResult(None, document)
 
 
 def _never_whole(task: TaskName) -> ResultUnavailable:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shared.tasks.names import STORAGE_FOLDER
+from shared.tasks.names import DETAILS_SUFFIX, STORAGE_FOLDER
 from shared.tasks.steps import ListObjects, Read, ReadNextResult, RemoveObject, Steps
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _over_since(
     path: str, token: str, created: datetime, task: TaskDocument, run: RunDocument | None
 ) -> Steps[datetime | None]:
     """Return since when an object is surely nobody's result any more; None while it may be one."""
-    if task.result is not None and task.result.path == path:
+    if task.result is not None and path in (task.result.path, task.result.details):
         return None
     if run is None:
         # The history is gone after 30 days. The token in S would mean that the run is at work.
@@ -68,7 +68,10 @@ def _over_since(
 
 def _attempt_of(path: str) -> tuple[str, str] | None:
     """Return run id and token that an object's path is made of; None for one that no run wrote."""
-    parts = path.rpartition("/")[2].rsplit(".", 2)
+    name = path.rpartition("/")[2]
+    if name.endswith(DETAILS_SUFFIX):
+        name = f"{name.removesuffix(DETAILS_SUFFIX)}.json"
+    parts = name.rsplit(".", 2)
     if len(parts) != 3 or parts[2] != "json" or not all(parts):
         return None
     return parts[0], parts[1]

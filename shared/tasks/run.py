@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Bytes of what a task may say beside its result, as JSON.
 MAX_SUMMARY_BYTES = 10_000
+#: Bytes of a result's details, as JSON: an answer of a callable holds them.
+MAX_DETAILS_BYTES = 16 << 20
 #: Seconds between two records of a run's progress.
 PROGRESS_SECONDS = 1.0
 
@@ -50,6 +52,8 @@ class TaskRun:
         self.log = RunLogger(identity)
         #: What the task said beside its result, in JSON's own types; None where nothing.
         self.summary: dict[str, Any] | None = None
+        #: The details of the result, as JSON; None where there are none.
+        self.details: bytes | None = None
         self._ends_at = ends_at
         self._clock = clock
         self._record = record
@@ -141,7 +145,7 @@ class TaskRun:
         self._recorded_at = now
         return True
 
-    def summarise(self, summary: dict[str, Any]) -> None:
+    def summarise(self, summary: dict[str, Any], *, details: dict[str, Any] | None = None) -> None:
         """Say something beside the result: counts, totals. The last word stands.
 
         It is published with the result, in `run.result.summary` and in the history, and read
@@ -149,6 +153,8 @@ class TaskRun:
 
         Args:
             summary: JSON, at most 10,000 bytes of it, fit for a document.
+            details: JSON that may be larger, up to 16 MiB. It is stored in an object of its own, published
+                in the same commit as the result, and read with `get_task_details`.
 
         Raises:
             ResultNotStorable: it is no such thing.
@@ -159,6 +165,13 @@ class TaskRun:
         if said.misfit is not None or len(said.encoded) > MAX_SUMMARY_BYTES:
             reason = said.misfit or f"{len(said.encoded)} bytes"
             raise ResultNotStorable(f"summary: {reason}; {MAX_SUMMARY_BYTES} bytes at most, as in a document")
+        if details is not None:
+            encoded = normalise(details).encoded
+            if len(encoded) > MAX_DETAILS_BYTES:
+                raise ResultNotStorable(
+                    f"details must have at most {MAX_DETAILS_BYTES} bytes, got {len(encoded)}"
+                )
+            self.details = encoded
         self.summary = said.value["result"]["summary"]
 
     def mark_cancelled(self, by: str) -> None:

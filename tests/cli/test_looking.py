@@ -108,6 +108,17 @@ def test_a_result_is_shown_and_exported(nx: Run, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "there.json").read_text("utf-8")) == records
 
 
+def test_details_are_written_as_json(nx: Run) -> None:
+    """What a task gave beside its result."""
+
+    def works(run: TaskRun) -> list[int]:
+        run.summarise({}, details={"totals": [{"cost": "0.30"}]})
+        return [1]
+
+    execute_task("test", TASK, works)
+    assert json.loads(nx("data", TASK, "--details").stdout)["details"] == {"totals": [{"cost": "0.30"}]}
+
+
 def test_nothing_is_told_in_words(nx: Run) -> None:
     """A result without records is no empty line."""
     execute_task("test", CDRS, list)

@@ -274,6 +274,26 @@ def test_a_description_tells_all_but_the_data(instance: Instance, world: World, 
     assert instance.get(describe=True, if_version="another") == described
 
 
+def test_details_are_answered_with_their_version(instance: Instance, world: World) -> None:
+    """The object's bytes as they are stored, null where there are none; nothing for a caller who has them."""
+
+    def works(run: tasks.TaskRun) -> Any:
+        run.summarise({"good": 2}, details={"rows": RECORDS})
+        return [1]
+
+    TaskEngine().execute_task("s", TASK, works)
+    kept = world.status(TASK)
+    version, completed = kept["run"]["result"]["version"], kept["completed"].isoformat()
+    answer = {"version": version, "completed": completed, "details": {"rows": RECORDS}}
+    assert instance.get(details=True) == answer
+    assert json.loads(unpacked(instance.ask(GZIP, details=True))) == {"result": answer}
+    assert instance.get(details=True, if_version="another") == answer
+    assert instance.get(details=True, if_version=version) == {"version": version, "not_modified": True}
+    publish([2])
+    instance.cold()
+    assert instance.get(details=True)["details"] is None
+
+
 @pytest.mark.parametrize("save_in", ["db", "storage", "none"])
 def test_the_version_changes_with_each_run(instance: Instance, save_in: str) -> None:
     """Though the result be the same."""
