@@ -76,11 +76,8 @@ class Attempt:
 
     def record_progress(self, progress: Progress) -> None:
         """Write progress to the history, unless the attempt has ended. A failure is logged, no more."""
-        steps = self._protocol.record_progress(
-            done=progress.done, total=progress.total, message=progress.message
-        )
         try:
-            self._perform(steps)
+            self._perform(self._protocol.record_progress(progress.to_fields()))
         except Exception as error:  # noqa: BLE001  (a number or a text that no document holds, say)
             logger.warning("progress not recorded", run_id=self.identity.run_id, error=error)
 
@@ -92,15 +89,19 @@ class Attempt:
         summary: Any,
         seconds: float,
         until: float,
+        progress: Mapping[str, Any] | None,
     ) -> Standing:
         """Publish a result: `RunProtocol.complete`."""
-        return self._perform(
-            self._protocol.complete(data=data, result=result, summary=summary, seconds=seconds, until=until)
+        steps = self._protocol.complete(
+            data=data, result=result, summary=summary, seconds=seconds, until=until, progress=progress
         )
+        return self._perform(steps)
 
-    def fail(self, failure: Failure, *, seconds: float, until: float) -> Standing:
+    def fail(
+        self, failure: Failure, *, seconds: float, until: float, progress: Mapping[str, Any] | None
+    ) -> Standing:
         """Record a failure: `RunProtocol.fail`."""
-        return self._perform(self._protocol.fail(failure, seconds=seconds, until=until))
+        return self._perform(self._protocol.fail(failure, seconds=seconds, until=until, progress=progress))
 
     def told(self, failure: Failure) -> Failure:
         """Return how a failure is told: `RunProtocol.told`."""

@@ -217,7 +217,18 @@ class Execution:
             summary=self._seen.summary,
             seconds=self._work.task_seconds,
             until=self._deadline + FINISH_SECONDS,
+            progress=self._last_progress(),
         )
+
+    def _last_progress(self) -> dict[str, Any] | None:
+        """Return the progress to write with the end of the run, so that it costs no write of its own."""
+        last = self._seen.last_progress
+        if last is None:
+            return None
+        if last.is_storable:
+            return last.to_fields()
+        logger.warning("progress not recorded", **self._names(), error="no document can hold it")
+        return None
 
     def _spread(self, publication: Publication) -> None:
         parts = self._parts
@@ -245,7 +256,10 @@ class Execution:
         )
         try:
             stands = self._attempt.fail(
-                failure, seconds=self._work.task_seconds, until=self._deadline + FINISH_SECONDS
+                failure,
+                seconds=self._work.task_seconds,
+                until=self._deadline + FINISH_SECONDS,
+                progress=self._last_progress(),
             )
         except Exception as unwritten:  # noqa: BLE001  (whatever it is, it must be told)
             return self._not_recorded("failed", unwritten)

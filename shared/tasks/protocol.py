@@ -162,20 +162,23 @@ class RunProtocol:
                 return
         raise StoreUnavailable("the lease could not be extended: answers lost, or other writers")
 
-    def record_progress(self, *, done: int, total: int | None, message: str) -> Steps[None]:
+    def record_progress(self, progress: Mapping[str, Any]) -> Steps[None]:
         """Write progress to the run record, unless the attempt has ended.
 
         If the record has another version than this attempt last wrote, both documents are read, which
         also finds a cancel. Progress is dropped if the record is not this attempt's any more; the next
         extension finds out whether the run is lost.
+
+        Args:
+            progress: The record's field `progress`.
         """
         for _ in range(PROGRESS_TRIES):
             if self.ended:
                 return
-            now, on = self._clock.now(), self._run_version
+            on = self._run_version
             if on is not None:
-                record = writes.progress(self.identity, on, done=done, total=total, message=message, now=now)
                 try:
+                    record = writes.progress(self.identity, on, progress)
                     self._run_version = yield Commit(record, self._seconds)
                 except WriteRefused:
                     pass
@@ -196,6 +199,7 @@ class RunProtocol:
         summary: Any,
         seconds: float,
         until: float,
+        progress: Mapping[str, Any] | None = None,
     ) -> Steps[Standing]:
         """Publish a result ("Finish").
 
@@ -205,6 +209,7 @@ class RunProtocol:
             summary: what the task says beside it.
             seconds: that the task's work took.
             until: when to give up, on the clock's monotonic scale.
+            progress: The task's last progress report, written in the same commit; None if it made none.
 
         Returns:
             done where it is published, superseded where another attempt holds the task.
@@ -214,7 +219,7 @@ class RunProtocol:
             WriteRejected: Firestore can't hold this result.
             StoreError: Firestore did not answer until then.
         """
-        end = self._end(seconds)
+        end = self._end(seconds, progress)
         pointer = result(end.completed)
 
         def build(on: Timestamp, suspended: bool) -> list[Any]:
@@ -224,9 +229,11 @@ class RunProtocol:
 
         return (yield from self._write_end(TaskStatus.completed, build, until, pointer))
 
-    def fail(self, failure: Failure, *, seconds: float, until: float) -> Steps[Standing]:
+    def fail(
+        self, failure: Failure, *, seconds: float, until: float, progress: Mapping[str, Any] | None = None
+    ) -> Steps[Standing]:
         """Record a failure; the last good result stays. Arguments and errors as `complete`."""
-        end = self._end(seconds)
+        end = self._end(seconds, progress)
 
         def build(on: Timestamp, suspended: bool) -> list[Any]:
             told = self.told(failure)  # anew with each try: a cancel may be what was in its way
@@ -384,8 +391,8 @@ class RunProtocol:
         self.ended = True
         self._task = left or TaskDocument()
 
-    def _end(self, seconds: float) -> RunEnd:
-        return RunEnd(self.number, self.started, self._clock.now(), round(seconds * 1000))
+    def _end(self, seconds: float, progress: Mapping[str, Any] | None) -> RunEnd:
+        return RunEnd(self.number, self.started, self._clock.now(), round(seconds * 1000), progress)
 
     def _version(self) -> Timestamp:
         version = self._task.update_time

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_SUMMARY_BYTES = 10_000
 #: Bytes of a result's details, as JSON: an answer of a callable holds them.
 MAX_DETAILS_BYTES = 16 << 20
+#: Bytes of a progress report, as JSON, that is written with the end of its run.
+MAX_PROGRESS_BYTES = 10_000
 #: Seconds between two records of a run's progress.
 PROGRESS_SECONDS = 1.0
 
@@ -60,7 +62,8 @@ class TaskRun:
         self._lost = threading.Event()
         self._cancelled: str | None = None
         self._recorded_at: float | None = None
-        self._tells = False
+        self._reported: Progress | None = None
+        self._streamed: tuple[int, int] | None = None
 
     def remaining(self) -> float:
         """Return the seconds left until the deadline; 0 or less once it has passed."""
@@ -97,8 +100,8 @@ class TaskRun:
     def progress(self, done: int, total: int | None = None, message: str = "") -> None:
         """Tell how far the task is; readers of the history see it.
 
-        Written at most once a second, so it may be called for every record. A record that
-        can't be written is dropped.
+        Written at most once a second, so it may be called for every record; the last report is
+        written with the end of the run. A report that can't be written is dropped.
 
         Args:
             done: steps done.
@@ -110,10 +113,10 @@ class TaskRun:
             RunCancelled: a person cancelled the run.
             DeadlineExceeded: the deadline has passed.
         """
+        self._reported = Progress(done, total, message, self._clock.now())
         self.check()
-        self._tells = True
         if self._is_due():
-            self._tell(Progress(done, total, message))
+            self._tell(self._reported)
 
     def stream_progress(self, records: int, size: int) -> None:
         """Tell how much of a result was yielded, unless the task itself tells how far it is.
@@ -127,11 +130,22 @@ class TaskRun:
             RunCancelled: a person cancelled the run.
             DeadlineExceeded: the deadline has passed.
         """
+        self._streamed = records, size
         self.check()
         if self._recorded_at is None:
-            self._recorded_at = self._clock.monotonic()  # a short stream has nothing to tell
-        elif not self._tells and self._is_due():
-            self._tell(Progress(records, None, f"{size} bytes"))
+            self._recorded_at = self._clock.monotonic()  # a short stream needs no write of its own
+        elif self._reported is None and self._is_due():
+            self._tell(self._stream_report(records, size))
+
+    @property
+    def last_progress(self) -> Progress | None:
+        """The task's last report, whether it was written or not; else how much of a stream was yielded."""
+        if self._reported is not None or self._streamed is None:
+            return self._reported
+        return self._stream_report(*self._streamed)
+
+    def _stream_report(self, records: int, size: int) -> Progress:
+        return Progress(records, None, f"{size} bytes", self._clock.now())
 
     def _tell(self, progress: Progress) -> None:
         self._record(progress)
@@ -188,11 +202,32 @@ class TaskRun:
 
 
 class Progress(Struct, frozen=True):
-    """How far a run is: steps done, steps in all where known, and what it does in words."""
+    """One progress report of a task, as `TaskRun.progress` received it.
+
+    Attributes:
+        done: Steps done.
+        total: Steps in all; None if not known.
+        message: What the task is doing, in words.
+        at: When the task reported it, UTC.
+    """
 
     done: int
     total: int | None
     message: str
+    at: datetime
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the fields of the run record's `progress`."""
+        return {"done": self.done, "total": self.total, "message": self.message, "at": self.at}
+
+    @property
+    def is_storable(self) -> bool:
+        """Whether a document can hold it. A report that none can hold must not refuse a run's end."""
+        try:
+            report = normalise({"progress": self.to_fields()})
+        except ResultNotStorable:
+            return False
+        return report.misfit is None and len(report.encoded) <= MAX_PROGRESS_BYTES
 
 
 class RunLogger:

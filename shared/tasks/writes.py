@@ -83,12 +83,14 @@ class RunEnd:
         attempt: the attempt's number.
         started, completed: UTC.
         duration_ms: of the task's own work, milliseconds.
+        progress: The task's last progress report; None if it made none.
     """
 
     attempt: int
     started: datetime
     completed: datetime
     duration_ms: int
+    progress: Mapping[str, Any] | None = None
 
     @property
     def expire_at(self) -> datetime:
@@ -450,20 +452,15 @@ def _cancelling(documents: str, name: TaskName, run_id: str, said: Mapping[str, 
     )
 
 
-def progress(
-    run: RunIdentity, on: Timestamp | None, *, done: int, total: int | None, message: str, now: datetime
-) -> list[Any]:
+def progress(run: RunIdentity, on: Timestamp | None, report: Mapping[str, Any]) -> list[Any]:
     """Record progress, in H alone: on S it would move the fence and wake every reader.
 
     Args:
         run: the attempt.
         on: H's version, as the attempt last wrote it: somebody else's write is noticed. None: whichever.
-        done: steps done.
-        total: steps in all.
-        message: what it does.
-        now: UTC.
+        report: `done`, `total`, `message` and `at`.
     """
-    fields = {"progress": {"done": done, "total": total, "message": message, "at": now}}
+    fields = {"progress": dict(report)}
     return [_record_to(run.history_name, fields, mask=["progress"], on=on, must_exist=True)]
 
 
@@ -509,6 +506,7 @@ def _end_history(run: RunIdentity, end: RunEnd, fields: dict[str, Any]) -> Any:
         "completed": end.completed,
         "duration_ms": end.duration_ms,
         "expire_at": end.expire_at,
+        **({} if end.progress is None else {"progress": dict(end.progress)}),
         **fields,
     }
     return _record_to(run.history_name, values, mask=list(values))

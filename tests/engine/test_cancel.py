@@ -405,7 +405,7 @@ def test_looking_for_a_cancel_costs_nothing(counted: TaskEngine, counter: Counte
 def _touch(run: TaskRun) -> list[Any]:
     documents = TaskEngine()._parts.store.documents
     identity = writes.RunIdentity(documents, TASK, run.run_id, "", "s")
-    return writes.progress(identity, None, done=9, total=None, message="", now=datetime.now(UTC))
+    return writes.progress(identity, None, {"done": 9, "at": datetime.now(UTC)})
 
 
 def test_a_cancel_and_an_end_that_meet_have_one_winner(engine: TaskEngine, world: World) -> None:

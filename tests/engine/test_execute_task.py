@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from shared.tasks import TaskEngine, TaskOutcome, TaskRun
+from tests.engine.counting import Counter
 from tests.engine.world import TASK, HandClock, World, in_thread
 from tests.waiting import wait_for
 
@@ -476,6 +477,40 @@ def test_progress_is_in_the_history(engine: TaskEngine, world: World) -> None:
     assert (seen[0]["done"], seen[0]["total"], seen[0]["message"], seen[1]) == (3, 10, "reading", True)
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["completes", "fails"])
+def test_the_last_progress_is_written_with_the_end(
+    counted: TaskEngine, world: World, counter: Counter, *, fails: bool
+) -> None:
+    """Reports within the same second are not lost, and cost no write of their own."""
+
+    def works(run: TaskRun) -> list[int]:
+        for number in range(58):
+            run.progress(number, 100, f"record {number}")
+        if fails:
+            raise ValueError("record 57")
+        return [1]
+
+    outcome = counted.execute_task("s", TASK, works)
+    progress = world.history()[outcome.run_id]["progress"]
+    assert (progress["done"], progress["total"], progress["message"]) == (57, 100, "record 57")
+    assert counter.calls == ["BatchGetDocuments", "Commit", "Commit", "Commit"]  # start, first report, end
+
+
+def test_a_reopened_run_does_not_keep_the_progress_of_its_last_attempt(
+    engine: TaskEngine, world: World
+) -> None:
+    """A second attempt that reports nothing has no progress."""
+
+    def stumbles(run: TaskRun) -> None:
+        run.progress(57, 100)
+        raise ValueError
+
+    engine.execute_task("s", TASK, stumbles, {"scheduled_for": TICK})
+    outcome = engine.execute_task("s", TASK, lambda: [1], {"scheduled_for": TICK})
+    assert outcome.status == "completed"
+    assert "progress" not in world.history()[outcome.run_id]
+
+
 def test_what_a_task_says_beside_its_result_goes_with_it(engine: TaskEngine, world: World) -> None:
     """A summary is published with the result, in status and history, and goes with the next result."""
 
@@ -532,12 +567,31 @@ def test_a_cancelled_coroutine_is_a_failure_like_any_other(engine: TaskEngine, w
 
 
 @pytest.mark.parametrize(
-    "odd", [{"message": "\ud800"}, {"total": 2**70}, {"done": float("inf")}, {"done": "x"}]
+    "odd",
+    [
+        {"message": "\ud800"},
+        {"message": "x" * 2_000_000},
+        {"message": object()},
+        {"total": 2**70},
+        {"done": float("inf")},
+        {"done": "x"},
+    ],
+    ids=["surrogate", "too long", "no text", "too large", "infinite", "no number"],
 )
-def test_progress_that_can_t_be_written_is_dropped(engine: TaskEngine, odd: dict[str, Any]) -> None:
-    """Telling how far one is never fails the work."""
-    outcome = engine.execute_task("s", TASK, lambda run: run.progress(**{"done": 1, **odd}))
-    assert outcome.status == "completed"
+@pytest.mark.parametrize("fails", [False, True], ids=["completes", "fails"])
+def test_progress_that_can_t_be_written_is_dropped(
+    engine: TaskEngine, world: World, odd: dict[str, Any], *, fails: bool
+) -> None:
+    """Telling how far one is never fails the work, nor keeps its end from being recorded."""
+
+    def works(run: TaskRun) -> None:
+        run.progress(**{"done": 1, **odd})
+        if fails:
+            raise ValueError
+
+    outcome = engine.execute_task("s", TASK, works)
+    state = "failed" if fails else "completed"
+    assert (outcome.status, world.history()[outcome.run_id]["state"]) == (state, state)
 
 
 def test_every_run_that_is_no_success_is_in_the_log(

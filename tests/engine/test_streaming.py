@@ -288,6 +288,18 @@ def test_progress_shows_records_and_bytes(engine: TaskEngine, world: World, cloc
     assert told == [None, None, (3, "27 bytes"), (3, "27 bytes")]
 
 
+def test_a_stream_that_fails_records_how_far_it_came(engine: TaskEngine, world: World) -> None:
+    """Records yielded within the last second count as well."""
+
+    def task() -> Iterator[Any]:
+        yield from range(57)
+        raise ValueError("record 57")
+
+    outcome = engine.execute_task("s", TASK, task, STREAM)
+    progress = world.history()[outcome.run_id]["progress"]
+    assert (outcome.status, progress["done"], progress["total"]) == ("failed", 57, None)
+
+
 def test_a_stream_that_tells_its_own_progress_is_not_talked_over(
     engine: TaskEngine, world: World, clock: HandClock
 ) -> None:

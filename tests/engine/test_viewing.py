@@ -92,7 +92,7 @@ def test_whatever_changes_in_a_history_is_seen(engine: TaskEngine, world: World,
         "cancel": writes.cancel(
             documents, TASK, replace(status, run_id="old"), {"by": "o", "reason": "r", "at": early}
         ),
-        "progress": writes.progress(run, None, done=1, total=2, message="", now=early),
+        "progress": writes.progress(run, None, {"done": 1, "total": 2, "message": "", "at": early}),
         "skip": writes.skip(run, Skip("suspended"), now=early),
         "change": writes.request(documents, TASK, **who),
     }

@@ -112,7 +112,7 @@ def _work(protocol: RunProtocol, save_in: str, may: tuple[str, ...]) -> Steps:
                 yield from protocol.extend()
             else:
                 with suppress(StoreError):  # as `Attempt` does
-                    yield from protocol.record_progress(done=1, total=None, message=protocol.identity.token)
+                    yield from protocol.record_progress({"done": protocol.identity.token})
         if protocol.cancel is not None:  # as the task is told at its next look
             return (yield from _fail(protocol))
         chosen = yield Choose(tuple(each for each in may if each not in BETWEEN))

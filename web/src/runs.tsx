@@ -105,8 +105,11 @@ function produced({ result, progress, state }: Run): string {
     const facts = [result.count !== null && plural(result.count, "record"), result.size_bytes !== null && size(result.size_bytes)];
     return facts.filter(Boolean).join(", ");
   }
-  return state === "running" && progress ? `${progress.done}${progress.total ? ` of ${progress.total}` : ""} ${progress.message ?? ""}` : "";
+  return state === "running" ? reached(progress) : "";
 }
+
+const reached = (progress: Run["progress"]): string =>
+  progress ? `${progress.done}${progress.total ? ` of ${progress.total}` : ""} ${progress.message ?? ""}` : "";
 
 /** A run that an address leads to, whatever the history shows. */
 export function RunPanel({ task, id }: { task: string; id: string }) {
@@ -149,6 +152,7 @@ function Detail({ task, id, version }: { task: string; id: string; version: stri
     ["Reason", run.reason],
     ["Held by", run.holder],
     ["Result", produced(run)],
+    ["Progress", run.state === "failed" && reached(run.progress)],
     ["Id", <code key="id">{run.id}</code>],
   ];
   return (
