@@ -11,7 +11,7 @@ import requests
 
 from cli.errors import CliError, Exit, refusal
 from cli.identity import headers_of
-from cli.wire import TIMEOUT, post
+from cli.wire import post, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,7 +113,7 @@ def _handed_off(answer: requests.Response) -> requests.Response:
     if not isinstance(url, str):
         raise _error_of(answer, told)
     try:
-        found = requests.get(url, stream=True, timeout=TIMEOUT)  # signed: no credentials of ours go there
+        found = request("GET", url, stream=True)  # a signed URL needs no other credentials
         found.raise_for_status()
     except requests.RequestException as error:
         raise CliError(Exit.unavailable, "the result could not be read from Storage: try again") from error

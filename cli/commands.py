@@ -6,13 +6,14 @@ import errno
 import json
 import select
 import sys
+import tempfile
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from cli import completion, exports, identity, shown
@@ -20,6 +21,7 @@ from cli.calls import Caller
 from cli.errors import CliError, Exit
 from cli.following import changes, follow, watch
 from cli.target import Target, target_of
+from cli.terminal import console, replace_unencodable, show, to_json, write_to_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +90,7 @@ def tasks(ctx: typer.Context, as_json: Json = False) -> None:
     if as_json:
         _print_json(answer)
     else:
-        _out().print(shown.tasks_table(answer["tasks"], shown.now_of(answer)))
+        console().print(shown.tasks_table(answer["tasks"], shown.now_of(answer)))
 
 
 @app.command()
@@ -115,7 +117,7 @@ def runs(
         if as_json:
             _print_json(run)
         else:
-            _out().print(*shown.run_lines(run), sep="\n", soft_wrap=True)
+            console().print(*shown.run_lines(run), sep="\n", soft_wrap=True)
         return
     found: list[dict[str, Any]] = []
     cursor = None
@@ -130,7 +132,7 @@ def runs(
     if as_json:
         _print_json({"runs": found})
     else:
-        _out().print(shown.runs_table(found))
+        console().print(shown.runs_table(found))
 
 
 @app.command()
@@ -144,6 +146,10 @@ def data(
     limit: Annotated[int, typer.Option(help="records that pretty shows", min=1)] = SHOWN_RECORDS,
     details: Annotated[
         bool, typer.Option("--details", help="the result's details instead of its data, as JSON")
+    ] = False,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="keep CSV cells as they are, even those that a spreadsheet would execute"),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -161,7 +167,7 @@ def data(
 
         with _caller(ctx).open_data(task, tell) as read:
             picture.stop()
-            _show_data(read, form, out, limit)
+            _show_data(read, form, out, limit, raw=raw)
 
 
 @app.command()
@@ -175,14 +181,18 @@ def run(
 ) -> None:
     """Run a task now, through Cloud Scheduler."""
     caller = _caller(ctx)
+    if wait:
+        show(f"{task}: waiting for Cloud Scheduler to start the run", stderr=True)
     answer = caller("run_task", task_name=task, reason=reason)
     outcome = answer["outcome"]
     if outcome == "started" and wait:
-        answer["run"] = follow(caller, task, answer["run"]["id"], console=_err(), seconds=timeout)
+        answer["run"] = follow(
+            caller, task, answer["run"]["id"], console=console(stderr=True), seconds=timeout
+        )
     if as_json:
         _print_json(answer)
     else:
-        _out().print(_run_line(task, outcome, answer["run"]))
+        show(_run_line(task, outcome, answer["run"]))
     if outcome == "busy":
         raise CliError(Exit.refused, f"another run holds {task}: nothing was started")
     if outcome == "requested":
@@ -223,11 +233,11 @@ def cancel(
     answer = caller("cancel_run", task_name=task, id=run_id, reason=reason)
     outcome = answer["outcome"]
     if outcome == "cancelling" and wait:
-        answer["run"] = follow(caller, task, run_id, console=_err(), seconds=timeout)
+        answer["run"] = follow(caller, task, run_id, console=console(stderr=True), seconds=timeout)
     if as_json:
         _print_json(answer)
     else:
-        _out().print(_run_line(task, outcome, answer["run"]))
+        show(_run_line(task, outcome, answer["run"]))
     if outcome == "ended":
         raise CliError(Exit.refused, f"run {run_id} of {task} had ended before")
 
@@ -241,13 +251,13 @@ def watch_tasks(
     """Show all tasks, live, until Ctrl-C. In a pipe, or with --json, a table or a line a change."""
     answers = _while_read(changes(_caller(ctx), every=every))
     if not as_json:
-        watch(answers, console=_out())
+        watch(answers, console=console())
         return
     version = None
     for answer in answers:
         if answer["version"] != version:
             version = answer["version"]
-            _write(json.dumps(answer, ensure_ascii=False) + "\n")
+            _write(to_json(answer) + "\n")
 
 
 @app.command()
@@ -264,16 +274,16 @@ def login(
     """Sign in to a project with a link that is sent to your e-mail address."""
     target = _project(ctx)
     identity.send_link(target, email, api_key)
-    _err().print(f"A link was sent to {email}. Copy its address; do not open it.")
+    show(f"A link was sent to {email}. Copy its address; do not open it.", stderr=True)
     link = typer.prompt("Link", err=True)
     identity.sign_in_with_link(target, email, api_key, link)
-    _err().print(f"Signed in to {target.project}.")
+    show(f"Signed in to {target.project}.", stderr=True)
 
 
 @app.command()
 def logout(ctx: typer.Context) -> None:
     """Forget who is signed in to a project."""
-    _err().print("Signed out." if identity.sign_out(_project(ctx)) else "Nobody was signed in.")
+    show("Signed out." if identity.sign_out(_project(ctx)) else "You were not signed in.", stderr=True)
 
 
 @app.command("completion")
@@ -287,10 +297,11 @@ def shell_completion(
 def main() -> None:
     """Run a command, and exit with its code."""
     completion.enable()
+    replace_unencodable()
     try:
         app(prog_name=completion.PROGRAM)
     except CliError as error:
-        _err().print(str(error), style="red", soft_wrap=True)
+        show(str(error), stderr=True, style="red")
         sys.exit(error.code)
 
 
@@ -307,9 +318,9 @@ def _steer(caller: Caller, function: str, task: str, reason: str, *, as_json: bo
         return
     suspended = answer["task"]["suspended"] is not None
     if answer["changed"]:
-        _out().print(f"{task}: {'suspended' if suspended else 'resumed'}")
+        show(f"{task}: {'suspended' if suspended else 'resumed'}")
     else:
-        _out().print(f"{task}: {'suspended' if suspended else 'not suspended'}, as before")
+        show(f"{task}: {'suspended' if suspended else 'not suspended'}, as before")
 
 
 def _while_read(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -359,19 +370,27 @@ def _run_line(task: str, outcome: str, run: dict[str, Any] | None) -> str:
     return f"{task}: {outcome}, run {run['id']} {run['state']} ({shown.duration(run['duration_seconds'])})"
 
 
-def _show_data(read: BinaryIO, form: str, out: Path | None, limit: int) -> None:
+def _show_data(read: BinaryIO, form: str, out: Path | None, limit: int, *, raw: bool) -> None:
     if form == "pretty":
         result = json.load(read)
-        _out().print("no records" if result in ([], {}) else shown.records_table(result, limit))
+        if result in ([], {}):
+            show("no records")
+        else:
+            console().print(shown.records_table(result, limit))
         return
-    write = exports.write_csv if form == "csv" else exports.copy_json
-    if out is None:
+    write = partial(exports.write_csv, raw=raw) if form == "csv" else exports.copy_json
+    if out is not None:
+        with exports.written(out) as file:
+            write(read, file)
+        show(f"{out}: {shown.size(out.stat().st_size)}", stderr=True)
+    elif sys.stdout.isatty():
+        with tempfile.TemporaryFile() as text:
+            write(read, text)
+            text.seek(0)
+            write_to_terminal(text, sys.stdout, is_json=form == "json")
+    else:
         write(read, sys.stdout.buffer)
         sys.stdout.buffer.flush()
-        return
-    with exports.written(out) as file:
-        write(read, file)
-    _err().print(f"{out}: {shown.size(out.stat().st_size)}")
 
 
 def _download() -> Progress:
@@ -381,26 +400,15 @@ def _download() -> Progress:
         DownloadColumn(),
         TransferSpeedColumn(),
     )
-    console = _err()
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    on = console(stderr=True)
+    return Progress(*columns, console=on, transient=True, disable=not on.is_terminal)
 
 
 def _print_json(value: Any) -> None:
-    _write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    _write(to_json(value, indent=2) + "\n")
 
 
 def _write(text: str) -> None:
     """Write to standard output, and notice at once if nobody reads it any more."""
     sys.stdout.write(text)
     sys.stdout.flush()
-
-
-def _out() -> Console:
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:  # a file or a pipe has no width
-        console.width = 200
-    return console
-
-
-def _err() -> Console:
-    return Console(stderr=True, highlight=False, markup=False)

@@ -48,18 +48,32 @@ def copy_json(source: BinaryIO, target: BinaryIO) -> None:
     target.write(b"\n")
 
 
-def write_csv(source: BinaryIO, target: BinaryIO) -> None:
-    """Write a result as CSV in UTF-8, a line a record.
+#: What makes a spreadsheet execute a cell, or read it as another value, when the cell begins with it.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
-    Records' fields are the columns, in the order in which they first come; what is nested is JSON in
-    its cell.
+
+def write_csv(source: BinaryIO, target: BinaryIO, *, raw: bool = False) -> None:
+    """Write a result as CSV in UTF-8, one record a line.
+
+    The columns are the records' fields, in the order of their first appearance. A nested value is JSON in
+    its cell. Text that a spreadsheet would execute, headings included, gets an apostrophe before it.
+
+    Args:
+        source: The result, as JSON.
+        target: The file to write.
+        raw: Whether text stays as it is.
     """
+
+    def kept(value: Any) -> Any:
+        executed = not raw and isinstance(value, str) and value.startswith(_FORMULA_STARTS)
+        return f"'{value}" if executed else value
+
     rows = rows_of(json.load(source))
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.TextIOWrapper(target, "utf-8", newline="")
+    text = io.TextIOWrapper(target, "utf-8", "backslashreplace", newline="")  # JSON may hold half a pair
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([cell(row.get(name)) for name in columns] for row in rows)
+    writer.writerow(map(kept, columns))
+    writer.writerows([kept(cell(row.get(name))) for name in columns] for row in rows)
     text.detach()  # flushes, and leaves the file open
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from cli.errors import CliError, Exit
 from cli.shown import now_of, progress_text, tasks_table
+from cli.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,17 +25,20 @@ LOOK_SECONDS = 1.0
 
 
 def follow(caller: Caller, task: str, run_id: str, *, console: Console, seconds: float) -> dict[str, Any]:
-    """Wait for a run to end; return it.
+    """Wait for a run to end and return it.
+
+    A terminal gets a progress bar, anything else a line per change of the progress.
 
     Args:
-        caller: asks.
-        task: the task.
-        run_id: the run.
-        console: shows how far it is, if somebody looks.
-        seconds: how long to wait.
+        caller: Calls the functions.
+        task: The task.
+        run_id: The run.
+        console: Shows the progress.
+        seconds: Longest wait, in seconds.
 
     Raises:
-        CliError: it goes on; or nobody could be asked for so long.
+        CliError: The run goes on after the wait, or the service could not be reached for so long.
+        KeyboardInterrupt: Ctrl-C; the run goes on, and the console says so.
     """
     until = time.monotonic() + seconds
     columns = (
@@ -42,24 +47,34 @@ def follow(caller: Caller, task: str, run_id: str, *, console: Console, seconds:
         TextColumn("{task.fields[said]}", markup=False),
     )
     times = (TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, *times, console=console, transient=True, disable=not console.is_terminal
-    ) as picture:
-        line = picture.add_task(task, total=None, said="")
-        while True:
-            run = _patiently(lambda: caller("get_run", task_name=task, id=run_id), until, console)
-            if run["state"] != "running":
-                return run
-            progress = run["progress"] or {}
-            picture.update(
-                line,
-                total=progress.get("total"),
-                completed=progress.get("done", 0),
-                said=progress_text(run["progress"]),
-            )
-            if time.monotonic() >= until:
-                raise CliError(Exit.waiting, f"run {run_id} of {task} goes on after {seconds:g} s")
-            time.sleep(LOOK_SECONDS)
+    reported = None
+    try:
+        with Progress(
+            *columns, *times, console=console, transient=True, disable=not console.is_terminal
+        ) as picture:
+            line = picture.add_task(printable(task), total=None, said="")
+            while True:
+                run = _patiently(lambda: caller("get_run", task_name=task, id=run_id), until, console)
+                if run["state"] != "running":
+                    return run
+                progress = run["progress"] or {}
+                text = progress_text(run["progress"])
+                picture.update(
+                    line, total=progress.get("total"), completed=progress.get("done", 0), said=text
+                )
+                if not console.is_terminal and text != reported:
+                    _report(console, f"{task}: run {run_id} is running{text and f': {text}'}")
+                    reported = text
+                if time.monotonic() >= until:
+                    raise CliError(Exit.waiting, f"run {run_id} of {task} goes on after {seconds:g} s")
+                time.sleep(LOOK_SECONDS)
+    except KeyboardInterrupt:
+        _report(console, f"run {run_id} of {task} goes on; `nx-tasks cancel {task} -m WHY` cancels it")
+        raise
+
+
+def _report(console: Console, text: str) -> None:
+    console.print(Text(printable(text)), soft_wrap=True)
 
 
 def changes(caller: Caller, *, every: float) -> Iterator[dict[str, Any]]:
@@ -110,7 +125,7 @@ def watch(answers: Iterable[dict[str, Any]], *, console: Console) -> None:
 def _picture(answer: dict[str, Any]) -> Any:
     table = tasks_table(answer["tasks"], now_of(answer))
     if "stale" in answer:
-        table.caption = f"stale, as of {answer['now']}: {answer['stale']}"
+        table.note = f"stale, as of {answer['now']}: {answer['stale']}"
     return table
 
 
@@ -124,6 +139,6 @@ def _patiently(ask: Callable[[], dict[str, Any]], until: float, console: Console
             if error.code is not Exit.unavailable or time.monotonic() >= until:
                 raise
             if not said:
-                console.print(f"{error}; asking again", soft_wrap=True)
+                _report(console, f"{error}; asking again")
             said = True
             time.sleep(LOOK_SECONDS)

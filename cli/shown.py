@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.exports import cell, rows_of
+from cli.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,36 +33,42 @@ _STYLES = {
 MOST_ERROR = 160
 #: States that a history's records have.
 STATES = tuple(_STYLES)
-#: What a terminal would obey; texts of others are shown and not obeyed.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 #: Fields that tell which record it is; databases give fields in no order.
 _FIRST = ("id", "name")
 _MOST_CELL = 60
 
 
 class FittingTable(Table):
-    """A table without columns that have nothing to say, or that a narrow terminal has no place for.
+    """A table that drops empty columns, and columns that a narrow terminal has no place for.
 
     Args:
-        columns: headings.
-        long: those whose texts go on in a next line, and that are never left out.
-        spare: those that are left out where it is narrow, the first first.
+        columns: Headings.
+        long: Columns whose text wraps, and that are never dropped.
+        spare: Columns that may be dropped, the first of them first.
     """
 
     def __init__(self, *columns: str, long: Iterable[str] = (), spare: Iterable[str] = ()) -> None:
         super().__init__(box=None, header_style="bold", pad_edge=False)
-        self._spare = tuple(spare)
+        self._spare = tuple(map(printable, spare))
+        #: Text below the table, as wide as the terminal.
+        self.note = ""
         for column in columns:
             folded = column in long
             self.add_column(
-                column, overflow="fold" if folded else "ellipsis", no_wrap=not folded, min_width=folded * 16
+                printable(column),
+                overflow="fold" if folded else "ellipsis",
+                no_wrap=not folded,
+                min_width=folded * 16,
             )
 
+    def add(self, *cells: str | Text) -> None:
+        """Add a row. Text of strings is data, whatever characters it holds."""
+        self.add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in cells))
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw what there is place for."""
+        """Draw the columns that fit."""
         if self.rows:
             self.columns = [column for column in self.columns if any(map(str, column.cells))]
-        left_out = 0
         wide = options.update(max_width=10_000)
         for column in self.columns:
             if column.overflow == "fold":
@@ -70,21 +76,39 @@ class FittingTable(Table):
             else:
                 shown = (Measurement.get(console, wide, cell).maximum for cell in column.cells)
                 column.min_width = max(shown, default=0)
-        for name in self._spare:
-            if Measurement.get(console, wide, self).minimum <= options.max_width:
-                break
-            self.columns, before = [each for each in self.columns if each.header != name], self.columns
-            left_out += len(before) - len(self.columns)
+        every, left_out = self.columns, self._left_out(console, wide, options.max_width)
+        self.columns = [column for column in every if column.header not in left_out]
         for index, column in enumerate(self.columns):
             column.max_width = None
             column._index = index  # noqa: SLF001  (the table pads by it, and takes the last for another else)
-        if left_out:
-            told = f"no place for {left_out} more columns"
-            self.caption = f"{self.caption}; {told}" if self.caption else told
         yield from super().__rich_console__(console, options)
+        dropped = f"no room for {', '.join(left_out)}: widen the terminal, or use --json" if left_out else ""
+        note = "; ".join(filter(None, [self.note, dropped]))
+        if note:
+            yield Text(printable(note), style="dim italic")
+
+    def _left_out(self, console: Console, wide: ConsoleOptions, width: int) -> list[str]:
+        """Choose the spare columns to drop: as few as possible, the first ones first."""
+        every = self.columns
+        left_out: list[str] = []
+
+        def fits(without: list[str]) -> bool:
+            self.columns = [column for column in every if column.header not in without]
+            return Measurement.get(console, wide, self).minimum <= width
+
+        for name in (name for name in self._spare if any(column.header == name for column in every)):
+            if fits(left_out):
+                break
+            left_out.append(name)
+        for name in left_out[-2::-1]:
+            kept = [each for each in left_out if each != name]
+            if fits(kept):
+                left_out = kept
+        self.columns = every
+        return left_out
 
 
-def tasks_table(tasks: Iterable[dict[str, Any]], now: datetime) -> Table:
+def tasks_table(tasks: Iterable[dict[str, Any]], now: datetime) -> FittingTable:
     """Return all tasks at a glance."""
     table = FittingTable(
         "TASK", "STATUS", "DOING", "RESULT", "AGE", "NEXT RUN", "PROBLEM",
@@ -92,14 +116,14 @@ def tasks_table(tasks: Iterable[dict[str, Any]], now: datetime) -> Table:
     )  # fmt: skip
     for task in tasks:
         result = task["result"] or {}
-        table.add_row(
+        table.add(
             task["name"],
             state_text(task["status"]),
             _doing(task),
             _result(result),
             age(result.get("completed"), now),
             _clock(task["next_run"]),
-            Text(task["problem"] or "", style="bold red"),
+            Text(_line(task["problem"] or ""), style="bold red"),
         )
     return table
 
@@ -108,16 +132,16 @@ def runs_table(runs: Iterable[dict[str, Any]]) -> Table:
     """Return a history, newest first."""
     table = FittingTable(
         "STARTED", "STATE", "DURATION", "RESULT", "REMARK", "ID",
-        long=("REMARK",), spare=("RESULT", "DURATION", "REMARK"),
+        long=("REMARK",), spare=("RESULT", "DURATION", "ID"),
     )  # fmt: skip
     for run in runs:
-        table.add_row(
+        table.add(
             _clock(run["started"]),
             state_text(run["state"]),
             duration(run["duration_seconds"]),
             _result(run["result"] or {}),
             remark(run),
-            Text(run["id"], style="dim", no_wrap=True),
+            Text(printable(run["id"]), style="dim", no_wrap=True),
         )
     return table
 
@@ -125,15 +149,15 @@ def runs_table(runs: Iterable[dict[str, Any]]) -> Table:
 def run_lines(run: dict[str, Any]) -> list[Text]:
     """Return all there is to know of a run."""
     lines = [
-        Text.assemble((f"{name}: ", "bold"), _value(value))
+        Text.assemble((printable(f"{name}: "), "bold"), _value(value))
         for name, value in run.items()
         if value is not None and name != "error"
     ]
     error = run["error"]
     if error:
-        said = plain(f"{error.get('type')}: {error.get('message')}")
+        said = printable(f"{error.get('type')}: {error.get('message')}")
         lines.append(Text.assemble(("error: ", "bold"), (said, "red")))
-        lines.append(Text(plain(error.get("traceback") or ""), style="dim"))
+        lines.append(Text(printable(error.get("traceback") or ""), style="dim"))
     return lines
 
 
@@ -145,15 +169,15 @@ def records_table(result: Any, most: int) -> Table:
     columns.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
     table = FittingTable(*columns, spare=columns[:0:-1])
     for row in rows:
-        table.add_row(*(_short(row.get(name)) for name in columns))
+        table.add(*(_short(row.get(name)) for name in columns))
     if len(records) > len(rows):
-        table.caption = f"and {len(records) - len(rows)} more records: --format json or csv has all"
+        table.note = f"and {len(records) - len(rows)} more records: --format json or csv has all"
     return table
 
 
 def state_text(state: str | None) -> Text:
     """Return a state in words and in colour."""
-    return Text(state or "never ran", style=_STYLES.get(state or "", "dim"))
+    return Text(printable(state or "never ran"), style=_STYLES.get(state or "", "dim"))
 
 
 def remark(run: dict[str, Any]) -> Text:
@@ -171,11 +195,6 @@ def progress_text(progress: dict[str, Any] | None) -> str:
     done, total = progress["done"], progress["total"]
     share = f"{done} of {total} ({done * 100 // total} %)" if total else str(done)
     return _line(f"{share} {progress['message'] or ''}")
-
-
-def plain(text: str) -> str:
-    """Return a text without what a terminal would obey."""
-    return _CONTROL.sub("�", text)
 
 
 def duration(seconds: float | None) -> str:
@@ -239,8 +258,8 @@ def _clock(moment: str | None) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_short(item)}" for name, item in value.items() if item is not None)
-    return plain(str(value))
+        return ", ".join(f"{_line(name)} {_short(item)}" for name, item in value.items() if item is not None)
+    return printable(str(value))
 
 
 def _short(value: Any) -> str:
@@ -249,5 +268,5 @@ def _short(value: Any) -> str:
 
 
 def _line(text: str, most: int | None = None) -> str:
-    line = plain(" ".join(text.split()))
+    line = printable(" ".join(text.split()))
     return line if most is None or len(line) <= most else f"{line[: most - 1]}…"

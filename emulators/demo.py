@@ -85,7 +85,7 @@ def read_results(tasks: list[str]) -> dict[str, dict[str, Any]]:
     """What the Firebase JavaScript SDK reads through the callable: read_task.mjs's answer by task."""
     reader = subprocess.run(["node", _READER, *tasks], capture_output=True, check=False, timeout=RUN_SECONDS)
     answers = [json.loads(line) for line in reader.stdout.decode().splitlines()]
-    if reader.returncode:
+    if reader.stderr:
         print(reader.stderr.decode(errors="replace").strip())
     return {answer["task"]: answer for answer in answers}
 

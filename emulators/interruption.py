@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM and SIGHUP as one exception, raised once, so that an end in progress is not cut short."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,4 +40,6 @@ def pass_over_signals() -> None:
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     pass_over_signals()
+    # At once, since the end takes seconds; not through sys.stderr, which the signal may have interrupted.
+    os.write(2, "Ending …\n".encode())
     raise Interrupted(number)

@@ -1,5 +1,6 @@
 // Reads tasks' results as an application does: the Firebase JavaScript SDK, signed in, through the callable
-// get_task_data. Prints a line of JSON a task: {task, ok, size, count, first} or {task, ok, code, message}.
+// get_task_data. Prints one line of JSON per task: {task, ok, size, count, first} or {task, ok, code, message}.
+// Exit codes: 0 all tasks were read, 1 a task could not be read, 2 no task was named.
 //
 //   node emulators/read_task.mjs TASK... [--user viewer@example.com]
 import { readFileSync } from "node:fs";
@@ -15,6 +16,11 @@ const { values, positionals: tasks } = parseArgs({
     password: { type: "string", default: "nx-tasks-demo" },
   },
 });
+
+if (tasks.length === 0) {
+  console.error("name at least one task: node emulators/read_task.mjs TASK... [--user viewer@example.com]");
+  process.exit(2);
+}
 
 // Inside the stack the environment names the addresses; typed by hand, they are firebase.json's.
 const { auth, functions } = JSON.parse(readFileSync(new URL("../firebase.json", import.meta.url), "utf8")).emulators;
@@ -37,7 +43,9 @@ try {
 
 const getTaskData = httpsCallable(getFunctions(app), "get_task_data");
 for (const task of tasks) {
-  console.log(JSON.stringify({ task, ...(await read(task)) }));
+  const answer = await read(task);
+  console.log(JSON.stringify({ task, ...answer }));
+  if (!answer.ok) process.exitCode = 1;
 }
 await signOut(getAuth(app));
 await deleteApp(app);

@@ -107,10 +107,10 @@ def storage_wire() -> StorageWire:
 
         emulator = settings.storage_emulator()
         if emulator is not None:
-            return StorageWire(requests.Session(), emulator, settings.bucket_name())
+            return StorageWire(_isolated(requests.Session()), emulator, settings.bucket_name())
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
         return StorageWire(
-            AuthorizedSession(credentials),  # type: ignore[no-untyped-call]
+            _isolated(AuthorizedSession(credentials)),  # type: ignore[no-untyped-call]
             "https://storage.googleapis.com",
             settings.bucket_name(),
         )
@@ -142,12 +142,18 @@ def scheduler_wire() -> SchedulerWire:
         url = settings.scheduler_url()
         jobs = f"{url}/v1/projects/{settings.project_id()}/locations/{settings.REGION}/jobs/"
         if not url.startswith("https://"):
-            return SchedulerWire(requests.Session(), jobs)
+            return SchedulerWire(_isolated(requests.Session()), jobs)
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        return SchedulerWire(AuthorizedSession(credentials), jobs)  # type: ignore[no-untyped-call]
+        return SchedulerWire(_isolated(AuthorizedSession(credentials)), jobs)  # type: ignore[no-untyped-call]
 
     wire: SchedulerWire = _once("scheduler wire", make)
     return wire
+
+
+def _isolated(session: requests.Session) -> requests.Session:
+    """Return the session without ambient credentials: requests prefers ~/.netrc to an Authorization header."""
+    session.auth = lambda request: request
+    return session
 
 
 def bucket() -> Bucket:

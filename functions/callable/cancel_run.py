@@ -41,5 +41,7 @@ def cancel_run(request: CallableRequest[Any]) -> Any:
         became = desk.cancel_run(change.task, run_id, by=change.by, reason=change.reason)
         record = desk.view_record(change.task, run_id)
     if became is desk.Cancelled.unknown or record is None:
-        raise HttpsError(FunctionsErrorCode.NOT_FOUND, "no such run; list_tasks tells which are at work")
+        raise HttpsError(
+            FunctionsErrorCode.NOT_FOUND, "no run with this id; list_runs returns the runs of the task"
+        )
     return {"outcome": became.value, "run": wire.run_fields(record, change.task, change.caller)}

@@ -34,6 +34,7 @@ def get_run(request: CallableRequest[Any]) -> Any:
     record = desk.view_record(name, fields["id"]) if wire.is_record_id(fields["id"]) else None
     if record is None:
         raise HttpsError(
-            FunctionsErrorCode.NOT_FOUND, "no such run is in the history; list_runs tells which are"
+            FunctionsErrorCode.NOT_FOUND,
+            "no run with this id is in the history of the task; list_runs returns the runs",
         )
     return wire.run_fields(record, name, caller, whole=True)

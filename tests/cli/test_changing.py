@@ -3,6 +3,8 @@
 import datetime as dt
 import json
 import re
+import signal
+import subprocess
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from shared import firebase
 from shared.tasks import TaskName, execute_task
 from shared.tasks.errors import RunCancelled
 from tests.cli.conftest import Hold, Open, Run
+from tests.cli.terminal import COMMAND, ROOT
 from tests.waiting import wait_for
 
 TASK = TaskName.collect_devices_health
@@ -39,7 +42,10 @@ def job_state(stack: Addresses) -> str:
 def test_a_run_is_followed_to_its_end(nx: Run) -> None:
     """Through Cloud Scheduler: code 0 once it completed, and who asked is in the history."""
     ran = nx("run", TASK, *WHY, "--follow")
-    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.returncode == 0
+    waiting, *progress = ran.stderr.splitlines()
+    assert waiting == f"{TASK}: waiting for Cloud Scheduler to start the run"
+    assert all(re.match(rf"{TASK}: run \S+ is running", line) for line in progress)
     assert re.fullmatch(rf"{TASK}: started, run \S+ completed \([\d.]+ s\)\n", ran.stdout)
     assert history("requested") == [("operator@example.com (demo-operator)", "a test")]
     told = json.loads(nx("run", TASK, *WHY, "--follow", "--json").stdout)
@@ -104,6 +110,23 @@ def test_the_run_at_work_is_cancelled_and_followed(terminal: Open, nx: Run, hold
     assert (none.returncode, none.stderr) == (6, said)
     ended = nx("cancel", TASK, *WHY, "--id", run_id, "--json")
     assert (ended.returncode, json.loads(ended.stdout)["outcome"]) == (6, "ended")
+
+
+def test_following_in_a_pipe_shows_progress_and_what_ctrl_c_leaves(nx: Run, hold: Hold) -> None:
+    """A line per change of the progress; after Ctrl-C, that the run goes on and how to cancel it."""
+    held = hold(TASK)
+    held.progress(1, 2, "half")
+    wait_for("its progress", lambda: "1 of 2" in nx("tasks").stdout)
+    command, pipe = [*COMMAND, "cancel", TASK, *WHY, "--follow"], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as following:
+        assert following.stderr is not None
+        first = following.stderr.readline()
+        following.send_signal(signal.SIGINT)
+        left = following.stderr.read()
+        assert following.wait(60) == 130
+    assert re.fullmatch(rf"{TASK}: run \S+ is running: 1 of 2 \(50 %\) half\n", first)
+    assert re.search(rf"run \S+ of {TASK} goes on; `nx-tasks cancel {TASK} -m WHY` cancels it", left)
+    held.go_on_until(RunCancelled)
 
 
 @pytest.mark.usefixtures("clean_firestore")

@@ -10,16 +10,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from cli.calls import Caller
+from cli.errors import CliError
 from cli.following import changes
 from cli.target import target_of
+from cli.wire import post
 from shared.tasks import TaskName, TaskRun, execute_task, suspend_task
 from tests.cli.conftest import Hold, Open, Run
 from tests.cli.terminal import COMMAND, ROOT
+from tests.waiting import wait_for
 from tests.web.past import devices
 
 TASK = TaskName.collect_devices_health
@@ -46,7 +50,7 @@ def test_all_tasks_are_shown_with_how_they_stand(nx: Run, hold: Hold) -> None:
     shown = nx("tasks")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert re.search(r"completed +2 in 5 B +\d+ s ", line_of(shown.stdout, TASK))
-    assert "failed     ValueError: no [/such] place\ufffd[2J" in line_of(shown.stdout, CDRS)
+    assert "failed     ValueError: no [/such] place\\x1b[2J" in line_of(shown.stdout, CDRS)
     assert "suspended" in line_of(shown.stdout, "send_reset_sms")
     assert "\x1b" not in shown.stdout
     running = line_of(shown.stdout, LOCATIONS)
@@ -70,7 +74,7 @@ def test_a_history_is_shown_newest_first_and_by_state(nx: Run) -> None:
     assert [run["id"] for run in told] == ids[::-1]
     assert len(json.loads(nx("runs", TASK, "--limit", "2", "--json").stdout)["runs"]) == 2
     shown = nx("runs", TASK, "--state", "failed").stdout
-    assert f"ValueError: no [/such] place\ufffd[2J  {ids[1]}" in re.sub(r" +(?=\d|\w{8}-)", "  ", shown)
+    assert f"ValueError: no [/such] place\\x1b[2J  {ids[1]}" in re.sub(r" +(?=\d|\w{8}-)", "  ", shown)
     assert ids[0] not in shown
 
 
@@ -268,3 +272,87 @@ def test_the_local_stack_is_where_firebase_json_has_it(
     assert target_of(None).functions == "http://127.0.0.1:{port}/demo-nx-tasks/us-central1".format_map(
         json.loads((ROOT / "firebase.json").read_text("utf-8"))["emulators"]["functions"]
     )
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """Returns the credentials of each request as the callable's result."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.dumps({"result": self.headers.get("Authorization")}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.mark.parametrize("proxy", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_requests_carry_no_ambient_credentials_and_reach_loopback_directly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """Neither an entry of ~/.netrc nor a proxy of the environment changes a request."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password secret\n", "utf-8")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv(proxy, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        assert post(url, {}, {"Authorization": "Bearer mine"}).json() == {"result": "Bearer mine"}
+        assert post(url, {}).json() == {"result": None}
+        server.shutdown()
+
+
+def test_a_proxy_of_the_environment_is_used_beyond_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that only begins like a loopback address is not one."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(CliError, match="ProxyError"):
+        post("http://127.0.0.1.example.com/", {})
+
+
+HOSTILE = {"id": "DE:ABC:1", ":x:": "[b]::1[/b]", "k\x1b[2J\u202e": "v\x9b2J\u2066\ud800"}
+
+
+def test_data_is_never_markup_and_never_obeyed(nx: Run) -> None:
+    """Emoji codes and markup stay text; control and bidi characters are escapes, in keys as well."""
+    execute_task("test", TASK, lambda: [{key: value.replace("\ud800", "") for key, value in HOSTILE.items()}])
+    # An instance may serve what it cached for another test until its max-age has passed.
+    shown = wait_for("the result", lambda: "DE:ABC:1" in (text := nx("data", TASK).stdout) and text)
+    assert "[b]::1[/b]" in shown
+    assert ":x:" in shown
+    assert r"k\x1b[2J\u202e" in shown
+    assert r"v\x9b2J\u2066" in shown
+    assert not set(shown) & {"\x1b", "\x9b", "\u202e", "\u2066"}
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "pretty"])
+def test_a_terminal_obeys_no_export(nx: Run, terminal: Open, form: str) -> None:
+    """JSON and CSV reach a terminal with escapes, a file unchanged."""
+    execute_task("test", TASK, lambda: [{"a": "b\x9b2J\u202ec"}])
+    wait_for("the result", lambda: "b\x9b2J\u202ec" in nx("data", TASK, "--format", "csv").stdout)
+    seen = terminal("data", TASK, "--format", form)
+    seen.shows(r"u202ec")
+    assert seen.ends() == 0
+    assert not set(seen.raw) & {"\x9b", "\u202e"}
+    if form != "pretty":
+        assert "b\x9b2J\u202ec" in nx("data", TASK, "--format", form).stdout
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "ascii"])
+@pytest.mark.parametrize("words", [("data", TASK), ("data", TASK, "--json"), ("tasks",), ("tasks", "--json")])
+def test_an_encoding_that_lacks_a_character_is_no_error(
+    nx: Run, encoding: str, words: tuple[str, ...]
+) -> None:
+    """It is replaced, and JSON stays JSON."""
+    execute_task("test", TASK, lambda: [{"name": "Łódź 充電"}])
+    shown = nx(*words, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert words[-1] != "--json" or json.loads(shown.stdout)

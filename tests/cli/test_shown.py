@@ -1,13 +1,15 @@
 """Tables as a terminal of any width shows them; no stack is needed."""
 
+import csv
 import datetime as dt
 import io
+import json
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from cli import shown
+from cli import exports, shown
 from shared.tasks import TaskName
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
@@ -45,8 +47,9 @@ def test_a_narrow_terminal_gets_fewer_columns_whole(width: int) -> None:
     runs = drawn(shown.runs_table([run()]), width)
     assert all(name in tasks for name in TaskName)
     assert "failed" in runs
-    assert RUN_ID in runs
-    assert ("no place for" in tasks) == ("no place for" in runs) == (width < 100)
+    assert (RUN_ID in runs) == (width > 60)
+    assert "OperatorUn" in runs
+    assert ("no room for" in tasks) == ("no room for" in runs) == (width < 100)
     assert "PROBLEM" not in tasks
     assert width < 100 or ("6 s" in tasks and "AGE" in tasks)
 
@@ -69,7 +72,7 @@ def test_records_begin_with_what_tells_them_apart() -> None:
     assert "and 1 more records" in lines[3]
     narrow = drawn(shown.records_table([record], 2), 20)
     assert narrow.split()[:2] == ["id", "name"]
-    assert "3 more" in narrow
+    assert "no room for reasons, battery: widen the terminal" in " ".join(narrow.split())
 
 
 def test_a_column_is_as_wide_as_it_was_measured_whatever_was_left_out_before_it() -> None:
@@ -78,3 +81,37 @@ def test_a_column_is_as_wide_as_it_was_measured_whatever_was_left_out_before_it(
     header, line, *_ = drawn(shown.tasks_table([well], NOW), 120).splitlines()
     assert header.split() == ["TASK", "STATUS", "RESULT", "AGE", "NEXT", "RUN"]
     assert "…" not in header + line
+
+
+def test_a_narrow_history_keeps_the_error() -> None:
+    """The id goes before the reason of a failure does, and the note names every column that went."""
+    told = drawn(shown.runs_table([{**run(), "id": "0123456789abcdef" * 2}]), 60)
+    assert "OperatorUn" in told
+    assert "no room for RESULT, ID: widen the terminal, or use --json" in " ".join(told.split())
+
+
+def test_a_note_is_as_wide_as_the_terminal() -> None:
+    """And not folded into the width of a table that is narrower."""
+    lines = drawn(shown.records_table([{"n": 1}] * 3, 2), 100).splitlines()
+    assert lines[3] == "and 1 more records: --format json or csv has all"
+
+
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1")
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_csv_cells_and_headings_are_not_executed(raw: bool) -> None:
+    """Each begins with an apostrophe, unless they are wanted raw; numbers stay numbers."""
+    source = io.BytesIO(json.dumps([{"=h": text, "n": -1} for text in FORMULAS]).encode())
+    target = io.BytesIO()
+    exports.write_csv(source, target, raw=raw)
+    rows = list(csv.reader(io.StringIO(target.getvalue().decode(), newline="")))
+    mark = "" if raw else "'"
+    assert rows == [[f"{mark}=h", "n"], *([f"{mark}{text}", "-1"] for text in FORMULAS)]
+
+
+def test_csv_holds_half_a_surrogate_pair_as_an_escape() -> None:
+    """It is valid JSON, and no UTF-8 text."""
+    target = io.BytesIO()
+    exports.write_csv(io.BytesIO(rb'[{"a":"x\ud83d"}]'), target)
+    assert target.getvalue() == b"a\nx\\ud83d\n"

@@ -62,9 +62,18 @@ def test_a_viewer_reads_as_well(stack: "Addresses") -> None:
     demo_data.seed(dt.datetime.now(dt.UTC))
     command = ["node", "emulators/read_task.mjs", "../x", "--user", "viewer@example.com"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
-    assert ran.returncode == 0, ran.stderr
+    assert ran.returncode == 1, ran.stderr
     assert '"ok":false,"code":"functions/permission-denied"' in ran.stdout
     assert stack.auth
+
+
+def test_reading_no_task_is_a_usage_error() -> None:
+    """A script that names no task gets exit code 2 and the usage, not success without output."""
+    ran = subprocess.run(
+        ["node", "emulators/read_task.mjs"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "node emulators/read_task.mjs TASK" in ran.stderr
 
 
 def test_a_row_shows_what_the_history_tells(capsys: pytest.CaptureFixture[str]) -> None:

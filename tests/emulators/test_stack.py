@@ -109,6 +109,7 @@ except KeyboardInterrupt:
     launched.process.send_signal(signal.SIGINT)
     launched.process.send_signal(signal.SIGINT)  # an impatient person
     assert launched.wait(20) == 128 + signal.SIGINT
+    assert launched.err.index("Ending …") < launched.err.index("Ended.")
     assert "told 200" in launched.out
     assert "Traceback" not in launched.err
     assert_all_ended(launched, project)

@@ -1,6 +1,7 @@
 """The jobs of the local Cloud Scheduler follow the documents: whatever dies, hangs or is done by hand."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,3 +163,19 @@ def test_a_job_that_is_as_wanted_stays_so(jobs: Jobs, world: World) -> None:
     for wanted in (JobState.enabled, JobState.paused, JobState.paused, JobState.enabled):
         jobs.set_state(TASK, wanted)
         assert jobs.state(TASK) == wanted
+
+
+@pytest.mark.usefixtures("stack")
+@pytest.mark.parametrize("wire", [firebase.scheduler_wire, firebase.storage_wire])
+def test_an_entry_of_netrc_replaces_no_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wire: Any
+) -> None:
+    """A developer's ~/.netrc neither changes the Authorization header of a request nor adds one."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password secret\n", "utf-8")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    for headers in ({"Authorization": "Bearer mine"}, {}):
+        asked = requests.Request("GET", "http://127.0.0.1:1/", headers=headers)
+        sent = wire().session.prepare_request(asked).headers
+        assert sent.get("Authorization") == headers.get("Authorization")

@@ -260,7 +260,10 @@ def test_a_run_that_is_not_there_is_told(
 ) -> None:
     """Whatever was asked for."""
     answer = call(clean_firestore, {"task_name": TASK, "id": run_id}, people["operator"], function="get_run")
-    assert refused(answer) == (404, "no such run is in the history; list_runs tells which are")
+    assert refused(answer) == (
+        404,
+        "no run with this id is in the history of the task; list_runs returns the runs",
+    )
 
 
 @pytest.mark.parametrize("function", ["list_tasks", "list_runs", "get_run"])
