@@ -151,7 +151,7 @@ def scheduler_wire() -> SchedulerWire:
 
 
 def _isolated(session: requests.Session) -> requests.Session:
-    """Return the session without ambient credentials: requests prefers ~/.netrc to an Authorization header."""
+    """Return the session without the credentials of ~/.netrc, which requests prefers to its own."""
     session.auth = lambda request: request
     return session
 

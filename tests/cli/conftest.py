@@ -40,7 +40,7 @@ def nx(people: None, clean_firestore: Addresses, tmp_path: Path) -> Iterator[Run
             env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding=environment.get("PYTHONIOENCODING", "utf-8"),
             timeout=120,
             check=False,
         )
