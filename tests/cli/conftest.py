@@ -40,7 +40,8 @@ def nx(people: None, clean_firestore: Addresses, tmp_path: Path) -> Iterator[Run
             env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            encoding=environment.get("PYTHONIOENCODING", "utf-8"),
+            encoding="utf-8",
+            errors="surrogateescape",  # a test may ask for another encoding
             timeout=120,
             check=False,
         )
