@@ -136,7 +136,7 @@ def runs(
 
 
 @app.command()
-def data(
+def data(  # noqa: PLR0913, PLR0917  (each option of the command is a parameter)
     ctx: typer.Context,
     task: Task,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="write it to this file")] = None,
