@@ -21,6 +21,9 @@ OPERATOR = "operator"
 #: Roles that may look at how all tasks do; what they may read of the results, their specs say.
 ONLOOKERS = frozenset({OPERATOR, "viewer"})
 
+#: What a caller is told whose claims don't count.
+UNVERIFIED = "your e-mail address is not verified; sign in with a link that is sent to it"
+
 _NAMES = frozenset(TaskName)
 
 
@@ -105,11 +108,28 @@ class Caller(Struct, frozen=True):
 
 
 def caller_of(request: CallableRequest[Any]) -> Caller:
-    """Return who calls.
+    """Return the caller, whose claims count.
 
     Raises:
-        HttpsError: unauthenticated, where nobody is signed in.
+        HttpsError: unauthenticated, if nobody is signed in; permission-denied, if the caller's e-mail
+            address is not verified.
     """
     if request.auth is None:
         raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, "sign in first")
-    return Caller.of(request.auth.uid or "", request.auth.token or {})
+    claims = request.auth.token or {}
+    if not _claims_count(claims):
+        raise HttpsError(FunctionsErrorCode.PERMISSION_DENIED, UNVERIFIED)
+    return Caller.of(request.auth.uid or "", claims)
+
+
+def _claims_count(claims: Mapping[str, Any]) -> bool:
+    """Tell whether this account is certainly the one that an administrator meant to give claims to.
+
+    Anybody can sign up with a password and another person's address, so an address must be verified.
+    An account without an address cannot be made in another person's name, so a custom token or a phone
+    number is enough. The token of an e-mail sign-in lacks the address only if its user removed it.
+    """
+    if claims.get("email"):
+        return claims.get("email_verified") is True
+    firebase = claims.get("firebase")
+    return not isinstance(firebase, dict) or firebase.get("sign_in_provider") != "password"

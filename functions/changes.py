@@ -8,7 +8,7 @@ from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, Htt
 from msgspec import Struct
 
 from functions.callables import fields_of
-from functions.callers import OPERATOR, Caller, caller_of
+from functions.callers import OPERATOR, UNVERIFIED, Caller, caller_of
 from shared import firebase, logger
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Change(Struct, frozen=True):
     Attributes:
         caller: who makes it.
         task: of which task.
-        by: who is recorded: the user's id, and the e-mail address where that is known to be theirs.
+        by: who is recorded: the user's id, and the e-mail address if there is one.
         reason: why.
         sent: all that was sent.
     """
@@ -79,16 +79,16 @@ def change_suspension(request: CallableRequest[Any], carry_out: Callable[..., bo
 
 
 def _who(uid: str, claims: Mapping[str, Any]) -> str:
-    """Name a user: anybody may sign up with an address, until it was verified that it is theirs."""
+    """Name a user by id and e-mail address, which `caller_of` has found verified; by id if there is none."""
     email = claims.get("email")
-    return f"{email} ({uid})" if claims.get("email_verified") is True and isinstance(email, str) else uid
+    return f"{email} ({uid})" if email and isinstance(email, str) else uid
 
 
 def _check_revoked(uid: str, claims: Mapping[str, Any]) -> None:
     """See that the token, checked otherwise, is still good, and its user still an operator.
 
-    The token of a user who was disabled, or signed out everywhere, is good no more. A role that was
-    taken away stays in it for an hour. One look at the user tells all three.
+    The token of a user who was disabled, or signed out everywhere, is no longer good. A role that was
+    taken away, and an address that was changed, stay in it for up to an hour. One lookup covers all of it.
     """
     from firebase_admin import auth  # noqa: PLC0415  (who only looks is not asked for)
 
@@ -104,5 +104,7 @@ def _check_revoked(uid: str, claims: Mapping[str, Any]) -> None:
     issued = claims.get("iat")
     if user.disabled or not isinstance(issued, int) or issued * 1000 < user.tokens_valid_after_timestamp:
         raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, "sign in again")
+    if user.email and not user.email_verified:
+        raise HttpsError(FunctionsErrorCode.PERMISSION_DENIED, UNVERIFIED)
     if (user.custom_claims or {}).get("role") != OPERATOR:
         raise HttpsError(FunctionsErrorCode.PERMISSION_DENIED, "you are no operator any more: sign in again")

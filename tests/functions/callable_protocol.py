@@ -80,19 +80,28 @@ def call(stack: Addresses, data: object, token: str | None = None, **how: Any) -
 
 def sign_in(stack: Addresses, email: str) -> str:
     """Sign a user of the demo in at the Auth emulator, and return the ID token."""
-    address = f"http://{stack.auth}/identitytoolkit.googleapis.com/v1/accounts:signInWithPassword?key=demo"
     credentials = {"email": email, "password": demo_data.PASSWORD, "returnSecureToken": True}
-    status, answer = ask(address, method="POST", body=credentials)
-    assert status == 200, answer
-    return str(answer["idToken"])
+    return str(ask_auth(stack, "accounts:signInWithPassword", credentials)["idToken"])
+
+
+def sign_in_with_custom_token(stack: Addresses, token: str) -> str:
+    """Sign in with a token that the Admin SDK made, and return the ID token."""
+    body = {"token": token, "returnSecureToken": True}
+    return str(ask_auth(stack, "accounts:signInWithCustomToken", body)["idToken"])
 
 
 def sign_up(stack: Addresses) -> str:
     """Make a new anonymous user, without any claim, and return the ID token."""
-    address = f"http://{stack.auth}/identitytoolkit.googleapis.com/v1/accounts:signUp?key=demo"
-    status, answer = ask(address, method="POST", body={"returnSecureToken": True})
+    return str(ask_auth(stack, "accounts:signUp", {"returnSecureToken": True})["idToken"])
+
+
+def ask_auth(stack: Addresses, method: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Call a method of Firebase Auth's API at the emulator, as anybody can; its answer."""
+    address = f"http://{stack.auth}/identitytoolkit.googleapis.com/v1/{method}?key=demo"
+    status, answer = ask(address, method="POST", body=body)
     assert status == 200, answer
-    return str(answer["idToken"])
+    assert isinstance(answer, dict)
+    return answer
 
 
 def refused(answer: Answer) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from functions.callers import UNVERIFIED
 from shared import firebase
 from shared.tasks import TaskName
 from tests.functions.callable_protocol import PRIVATE
@@ -44,6 +45,13 @@ CALLERS: dict[str, tuple[Token, set[str]]] = {
     "allowed list": (lambda google: google.id_token(tasks=[LISTED, UNKNOWN]), {LISTED}),
     "operator": (lambda google: google.id_token(role="operator"), {LISTED, OTHER}),
 }
+#: Whose claims don't count: anybody may have registered the address.
+UNVERIFIED_CALLERS: dict[str, Token] = {
+    "unverified operator": lambda google: google.id_token(
+        role="operator", email="a@b.c", email_verified=False
+    ),
+    "unverified list": lambda google: google.id_token(tasks=[LISTED], email="a@b.c"),
+}
 #: What may be asked for beside the task's name.
 FORMS: dict[str, dict[str, Any]] = {
     "bare": {},
@@ -51,7 +59,12 @@ FORMS: dict[str, dict[str, Any]] = {
     "another version": {"if_version": "another"},
     "described": {"describe": True},
 }
-TOKENS = {"no token": lambda _: None, **STRANGERS, **{name: token for name, (token, _) in CALLERS.items()}}
+TOKENS: dict[str, Token] = {
+    "no token": lambda _: None,
+    **STRANGERS,
+    **UNVERIFIED_CALLERS,
+    **{name: token for name, (token, _) in CALLERS.items()},
+}
 
 #: What the caller's application shows where App Check is on.
 APPS: dict[str, Token] = {
@@ -113,6 +126,8 @@ def expected(caller: str, name: str, results: dict[TaskName, list[str]]) -> tupl
         return refusal(401, "UNAUTHENTICATED", "sign in first")
     if caller in STRANGERS:
         return UNAUTHENTICATED
+    if caller in UNVERIFIED_CALLERS:
+        return refusal(403, "PERMISSION_DENIED", UNVERIFIED)
     if name in CALLERS[caller][1]:
         return 200, {"result": results[TaskName(name)]}
     if caller == "operator":

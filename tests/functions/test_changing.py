@@ -15,11 +15,12 @@ from flask import Request
 from emulators import demo_data
 from emulators.environment import PROJECT, Addresses
 from emulators.loopback import request as http
+from functions.callers import UNVERIFIED
 from functions.changes import change_of
 from shared import firebase
 from shared.tasks import TaskName, TaskRun, execute_task
 from tests.engine.world import in_thread
-from tests.functions.callable_protocol import call, refused, sign_in
+from tests.functions.callable_protocol import call, refused, sign_in, sign_in_with_custom_token
 from tests.waiting import wait_for
 
 TASK = TaskName.collect_devices_health
@@ -245,15 +246,15 @@ def test_a_change_without_a_reason_is_refused(
     assert list(firebase.firestore_client().collection("nx-tasks").stream()) == []
 
 
-def test_an_address_that_nobody_verified_is_not_recorded(job: str, stack: Addresses) -> None:
-    """Whoever signed up with it may be anybody; the id is theirs."""
+def test_an_operator_without_an_address_is_recorded_by_id(job: str, stack: Addresses) -> None:
+    """One who signs in with a custom token, for example."""
     from firebase_admin import auth, delete_app, initialize_app  # noqa: PLC0415
 
-    app = initialize_app(options={"projectId": PROJECT}, name="test-unverified")
-    user = auth.create_user(email="boss@example.com", password=demo_data.PASSWORD, app=app)
+    app = initialize_app(options={"projectId": PROJECT}, name="test-no-address")
+    user = auth.create_user(app=app)
     try:
         auth.set_custom_user_claims(user.uid, {"role": "operator"}, app=app)
-        token = sign_in(stack, "boss@example.com")
+        token = sign_in_with_custom_token(stack, auth.create_custom_token(user.uid, app=app).decode())
         told = call(stack, WHY, token, function="suspend_task").json["result"]
         assert told["task"]["suspended"]["by"] == user.uid
         assert [record["by"] for record in records("suspended")] == [user.uid]
@@ -288,14 +289,14 @@ def test_a_change_looks_its_user_up_once(
     assert [url.rpartition("/")[2] for url in asked] == ["accounts:lookup"]
 
 
-@pytest.mark.parametrize("how", ["revoked", "disabled", "deleted", "made a viewer"])
+@pytest.mark.parametrize("how", ["revoked", "disabled", "deleted", "made a viewer", "unverified"])
 def test_whose_token_is_good_no_more_changes_nothing(job: str, stack: Addresses, how: str) -> None:
     """A token lives an hour; who was signed out, disabled, removed or demoted meanwhile changes nothing."""
     from firebase_admin import auth, delete_app, initialize_app  # noqa: PLC0415
 
     app = initialize_app(options={"projectId": PROJECT}, name=f"test-{how}")
     email = f"{how.replace(' ', '-')}@example.com"
-    user = auth.create_user(email=email, password=demo_data.PASSWORD, app=app)
+    user = auth.create_user(email=email, email_verified=True, password=demo_data.PASSWORD, app=app)
     try:
         auth.set_custom_user_claims(user.uid, {"role": "operator"}, app=app)
         token = sign_in(stack, email)
@@ -306,11 +307,15 @@ def test_whose_token_is_good_no_more_changes_nothing(job: str, stack: Addresses,
             auth.update_user(user.uid, disabled=True, app=app)
         elif how == "deleted":
             auth.delete_user(user.uid, app=app)
+        elif how == "unverified":
+            auth.update_user(user.uid, email_verified=False, app=app)
         else:
             auth.set_custom_user_claims(user.uid, {"role": "viewer"}, app=app)
         told = (401, "sign in again")
         if how == "made a viewer":
             told = (403, "you are no operator any more: sign in again")
+        elif how == "unverified":
+            told = (403, UNVERIFIED)
         assert refused(call(stack, WHY, token, function="suspend_task")) == told
         assert call(stack, {}, token, function="list_tasks").status == 200
     finally:
