@@ -34,5 +34,6 @@ def hello(_: https_fn.CallableRequest[Any]) -> str:
     """Open a Firestore client and read a document, as any callable that is of use does."""
     from google.cloud import firestore  # noqa: PLC0415  (as the product does: at the first call)
 
-    client = firestore.Client(project=os.environ["GOOGLE_CLOUD_PROJECT"])
+    database = os.environ.get("NX_TASKS_DATABASE")
+    client = firestore.Client(project=os.environ["GOOGLE_CLOUD_PROJECT"], database=database)
     return str(client.document("bench/hello").get().exists)

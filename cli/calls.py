@@ -11,6 +11,7 @@ import requests
 
 from cli.errors import CliError, Exit, refusal
 from cli.identity import headers_of
+from cli.target import REGION
 from cli.wire import post, request
 
 if TYPE_CHECKING:
@@ -98,7 +99,10 @@ def _error_of(answer: requests.Response, told: Any) -> CliError:
     if isinstance(error, dict) and isinstance(error.get("status"), str):
         return refusal(error["status"], str(error.get("message")))
     if answer.status_code == 404:
-        return CliError(Exit.unavailable, f"there is no function at {answer.url}: was it deployed?")
+        return CliError(
+            Exit.unavailable,
+            f"there is no function at {answer.url}: deploy it, or set {REGION} to its region",
+        )
     return CliError(Exit.unavailable, f"{answer.url} answered {answer.status_code}: try again")
 
 

@@ -36,6 +36,8 @@ HELP = """What tasks do, and changes to that: from the shell, for people and scr
 Speaks to the local stack (`make run`), as operator@example.com or --user; with --project to a project, once
 you have signed in there: `--project P login` sends a link to your e-mail address. Scripts set NX_API_KEY and
 NX_REFRESH_TOKEN, or NX_ID_TOKEN; where App Check is on, NX_APP_CHECK_DEBUG_TOKEN and NX_APP_ID.
+The functions' region is NX_TASKS_REGION of the file .env.PROJECT in this checkout, else of the environment,
+else us-central1.
 
 Exit codes: 0 done; 1 the followed run did not complete, or a pipe or a prompt was closed; 2 the command
 means nothing (no such task, say); 3 not signed in; 4 not allowed; 5 no such run; 6 not in this state

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-#: The region of all functions.
-REGION = "us-central1"
 LOCAL_PROJECT = "demo-nx-tasks"
 #: Where the local stack's parts answer, where its environment says nothing: this checkout's own stack.
 FIREBASE_JSON = Path(__file__).resolve().parents[1] / "firebase.json"
+#: The setting of the functions' region, and its default.
+REGION, DEFAULT_REGION = "NX_TASKS_REGION", "us-central1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,25 @@ def target_of(project: str | None, *, configured: Path = FIREBASE_JSON) -> Targe
     if project is None:
         local = json.loads(configured.read_text("utf-8"))["emulators"]
         functions, auth = (f"{local[part]['host']}:{local[part]['port']}" for part in ("functions", "auth"))
-        url = os.environ.get("NX_FUNCTIONS_URL", f"http://{functions}/{LOCAL_PROJECT}/{REGION}")
+        # The stack writes its settings to .stack/env.
+        region = _region(configured.parent, f".env.{LOCAL_PROJECT}", ".env.local", ".stack/env")
+        url = os.environ.get("NX_FUNCTIONS_URL", f"http://{functions}/{LOCAL_PROJECT}/{region}")
         auth = os.environ.get("FIREBASE_AUTH_EMULATOR_HOST", auth)
         return Target(LOCAL_PROJECT, url, *_auth(f"http://{auth}/"), local=True)
-    return Target(project, f"https://{REGION}-{project}.cloudfunctions.net", *_auth("https://"))
+    region = _region(configured.parent, f".env.{project}")
+    return Target(project, f"https://{region}-{project}.cloudfunctions.net", *_auth("https://"))
+
+
+def _region(folder: Path, *files: str) -> str:
+    """Return the functions' region: of the last of the `.env` files that sets it, else of the environment."""
+    region = os.environ.get(REGION) or DEFAULT_REGION
+    for file in (folder / name for name in (".env", *files)):
+        if file.is_file():
+            said = re.findall(
+                rf"""(?m)^\s*(?:export\s+)?{REGION}\s*=\s*["']?([a-z0-9-]+)""", file.read_text("utf-8")
+            )
+            region = said[-1] if said else region
+    return region
 
 
 def _auth(before: str) -> tuple[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 import main as product
-from deploy import access, costs, jobs, page
+from deploy import access, costs, destination, jobs, page
 
 #: Commands that print what becomes of the jobs, of a project and an account.
 PRINTED = {"paused-jobs": jobs.paused, "job-account": jobs.called_as}
@@ -20,8 +21,10 @@ def main() -> None:
     granting.add_argument("--reader", help=f"NX_TASKS_READER_ACCOUNT; {access.READER}@…")
     pausing = commands.add_parser("paused-jobs", help="print the commands that make each task's job, paused")
     calling = commands.add_parser("job-account", help="print the commands that have jobs call as the account")
-    for one in (granting, pausing, calling):
+    configuring = commands.add_parser("config", help="write firebase.PROJECT.json, for a project's database")
+    for one in (granting, pausing, calling, configuring):
         one.add_argument("project", help="the project's id")
+    for one in (granting, pausing, calling):
         one.add_argument("--account", help=f"NX_TASKS_SERVICE_ACCOUNT; {access.TASKS}@…")
     costing = commands.add_parser("costs", help="print what a deployment costs")
     costing.add_argument(
@@ -29,6 +32,8 @@ def main() -> None:
     )
     commands.add_parser("page", help="write the generated parts of docs/deploy.md anew")
     said = parser.parse_args()
+    if "project" in said:
+        os.environ.update(destination.destination_of(said.project))
     if said.command == "access":
         bucket = said.bucket or f"{said.project}.firebasestorage.app"
         accounts = access.addresses(said.project, tasks=said.account, reader=said.reader)
@@ -36,6 +41,8 @@ def main() -> None:
     elif said.command in PRINTED:
         account = said.account or access.addresses(said.project)[access.TASKS]
         print("\n".join(PRINTED[said.command](said.project, account)))
+    elif said.command == "config":
+        print(destination.write_config(said.project).name)
     elif said.command == "costs":
         print(costs.tables(said.run_seconds))
     else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import main
 from deploy.costs import scheduled
 from functions.delivery import TIMEOUT_MARGIN_SECONDS
-from shared.settings import REGION
+from shared.settings import region
 from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRY_COUNT, registered
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def job_name(task: str) -> str:
     """Return the name that `firebase deploy` gives a task's job."""
-    return f"firebase-schedule-{task}-{REGION}"
+    return f"firebase-schedule-{task}-{region()}"
 
 
 def paused(project: str, account: str) -> Iterator[str]:
@@ -59,7 +59,7 @@ def called_as(project: str, account: str) -> Iterator[str]:
 
 
 def _command(project: str, *words: str) -> str:
-    where = (f"--location={REGION}", f"--project={project}")
+    where = (f"--location={region()}", f"--project={project}")
     return shlex.join(("gcloud", "scheduler", "jobs", *words, *where))
 
 
@@ -67,7 +67,7 @@ def _said(spec: TaskSpec, project: str, account: str) -> list[str]:
     return [
         f"--schedule={spec.schedule}",
         f"--time-zone={spec.time_zone}",
-        f"--uri=https://{REGION}-{project}.cloudfunctions.net/{spec.name.value}",
+        f"--uri=https://{region()}-{project}.cloudfunctions.net/{spec.name.value}",
         "--http-method=post",
         f"--oidc-service-account-email={account}",
         f"--attempt-deadline={int(spec.deadline_seconds) + TIMEOUT_MARGIN_SECONDS}s",

@@ -18,7 +18,7 @@ from typing import Any
 from google.cloud import firestore
 
 from emulators import demo_data, functions, page
-from emulators.environment import LOCATION, PROJECT, Addresses
+from emulators.environment import PROJECT, Addresses
 from emulators.history import History, Run
 from emulators.loopback import request
 from emulators.stack import ROOT
@@ -36,10 +36,10 @@ class Demo:
     """The tasks of a running stack, and their runs."""
 
     def __init__(self, addresses: Addresses, tasks: list[str]) -> None:
-        self._jobs_url = addresses.jobs_url
+        self._addresses = addresses
         #: Names of all tasks.
         self.tasks = tasks
-        client = firestore.Client(project=PROJECT)
+        client = firestore.Client(project=PROJECT, database=addresses.database)
         self._history = History(client, tasks, since=dt.datetime.now(dt.UTC))
         #: Runs that have ended and that nobody was told of.
         self._others: list[Run] = []
@@ -56,7 +56,7 @@ class Demo:
     def _run(self, tasks: list[str]) -> dict[str, Run]:
         for task in tasks:
             # firebase-tools names jobs after function and region.
-            job = f"{self._jobs_url}/firebase-schedule-{task}-{LOCATION}"
+            job = f"{self._addresses.jobs_url}/firebase-schedule-{task}-{self._addresses.region}"
             request(f"{job}:run", method="POST", body={}, timeout_seconds=30)
         deadline = time.monotonic() + RUN_SECONDS
         runs: dict[str, Run] = {}

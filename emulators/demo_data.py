@@ -1,6 +1,7 @@
 """Demo data for the local stack: 200 devices to judge, two people who may read. The same on every machine."""
 
 import datetime as dt
+import os
 from typing import Any
 
 from emulators.environment import PROJECT
@@ -87,7 +88,7 @@ def seed(now: dt.datetime) -> None:
 def _seed_devices(now: dt.datetime) -> None:
     from google.cloud import firestore  # noqa: PLC0415 - half a second, which only seeding needs
 
-    client = firestore.Client()
+    client = firestore.Client(database=os.environ["NX_TASKS_DATABASE"])
     batch = client.batch()
     for number, device in enumerate(make_devices(now)):
         # Every other device that does not know a value lacks the field instead.

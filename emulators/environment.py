@@ -1,9 +1,11 @@
 """The addresses of a running stack, and the environment that leads every client to it and to nothing else."""
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from emulators.ocpi.operators import secret
 from emulators.twilio.messages import ACCOUNT_SID, AUTH_TOKEN, MESSAGING_SERVICE_SID
@@ -11,7 +13,10 @@ from emulators.twilio.messages import ACCOUNT_SID, AUTH_TOKEN, MESSAGING_SERVICE
 #: A demo project: firebase-tools refuses to reach anything real with it.
 PROJECT = "demo-nx-tasks"
 BUCKET = f"{PROJECT}.appspot.com"
-LOCATION = "us-central1"
+#: What decides where functions and data are, and the default of each. The product's settings of these names.
+PLACES = {"NX_TASKS_REGION": "us-central1", "NX_TASKS_DATABASE": "(default)"}
+#: Settings of the local stack, where firebase-tools reads them; the last one that has a setting counts.
+_ENV_FILES = (".env", f".env.{PROJECT}", ".env.local")
 
 
 #: What resets which firmware of the demo's devices.
@@ -32,11 +37,15 @@ class Addresses:
     storage_server: str
     ocpi: str
     twilio: str
+    #: Of all functions and their jobs.
+    region: str = PLACES["NX_TASKS_REGION"]
+    #: Id of the Firestore database.
+    database: str = PLACES["NX_TASKS_DATABASE"]
 
     @property
     def callables_url(self) -> str:
         """What precedes a callable's name in its address."""
-        return f"http://{self.functions}/{PROJECT}/{LOCATION}"
+        return f"http://{self.functions}/{PROJECT}/{self.region}"
 
     @property
     def page_origins(self) -> str:
@@ -46,7 +55,7 @@ class Addresses:
     @property
     def jobs_url(self) -> str:
         """Cloud Scheduler's jobs."""
-        return f"http://{self.scheduler}/v1/projects/{PROJECT}/locations/{LOCATION}/jobs"
+        return f"http://{self.scheduler}/v1/projects/{PROJECT}/locations/{self.region}/jobs"
 
     def to_environment(self, base: Mapping[str, str]) -> dict[str, str]:
         """The environment of everything that is to use this stack.
@@ -60,6 +69,8 @@ class Addresses:
         added = {
             "GCLOUD_PROJECT": PROJECT,
             "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "NX_TASKS_REGION": self.region,
+            "NX_TASKS_DATABASE": self.database,
             "NX_TASKS_BUCKET": BUCKET,
             "NX_TASKS_APP_CHECK": "off",
             "NX_TASKS_CORS_ORIGINS": self.page_origins,
@@ -106,4 +117,32 @@ class Addresses:
             storage_server="official" if "FIREBASE_STORAGE_EMULATOR_HOST" in environment else "fake-gcs",
             ocpi=environment["NX_OCPI_PEER"],
             twilio=environment["NX_TWILIO_URL"].removeprefix("http://"),
+            region=environment["NX_TASKS_REGION"],
+            database=environment["NX_TASKS_DATABASE"],
         )
+
+
+def places_of_stack(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of PLACES for the local stack.
+
+    The `.env` files override the environment, as they do in Firebase's emulators.
+
+    Args:
+        root: The project's folder.
+        environment: Of the command that starts the stack.
+    """
+    said = {name: environment[name] for name in PLACES if environment.get(name)}
+    return PLACES | said | places_in_files(root, *_ENV_FILES)
+
+
+def places_in_files(root: Path, *names: str) -> dict[str, str]:
+    """Return the settings of PLACES that `.env` files set; the last file that has one counts.
+
+    Args:
+        root: The folder of the files.
+        names: The files' names; those that do not exist are skipped.
+    """
+    # Neither setting can have a blank or a quote in its value, so that one pattern reads every valid line.
+    setting = re.compile(rf"""^\s*(?:export\s+)?({"|".join(PLACES)})\s*=\s*["']?([^\s"'#]+)""", re.MULTILINE)
+    files = [root / name for name in names if (root / name).is_file()]
+    return {name: value for file in files for name, value in setting.findall(file.read_text("utf-8"))}

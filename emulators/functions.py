@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from emulators import page
-from emulators.environment import LOCATION, PROJECT
+from emulators.environment import PROJECT
 from emulators.errors import StackError
 from emulators.loopback import request
 from emulators.processes import Part, log_end
@@ -18,11 +18,12 @@ TASK_LABEL = "nx-task"
 
 #: Discovers the functions as firebase-tools does, in a process of its own: the stack imports no product.
 DISCOVERY = f"""
-import json, sys, yaml
+import json, os, sys, yaml
 from firebase_functions.private import serving
 endpoints = yaml.safe_load(serving.functions_as_yaml(serving.get_functions()))["endpoints"]
 with open(sys.argv[1], "w", encoding="utf-8") as file:
-    json.dump({{"project": "{PROJECT}", "location": "{LOCATION}", "endpoints": endpoints}}, file, indent=2)
+    found = {{"project": "{PROJECT}", "location": os.environ["NX_TASKS_REGION"], "endpoints": endpoints}}
+    json.dump(found, file, indent=2)
 """
 
 

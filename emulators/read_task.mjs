@@ -26,10 +26,11 @@ if (tasks.length === 0) {
 const { auth, functions } = JSON.parse(readFileSync(new URL("../firebase.json", import.meta.url), "utf8")).emulators;
 const authHost = process.env.FIREBASE_AUTH_EMULATOR_HOST ?? `${auth.host}:${auth.port}`;
 const functionsUrl = new URL(process.env.NX_FUNCTIONS_URL ?? `http://${functions.host}:${functions.port}`);
+const region = process.env.NX_TASKS_REGION ?? regionOfStack();
 
 const app = initializeApp({ projectId: "demo-nx-tasks", apiKey: "demo" });
 connectAuthEmulator(getAuth(app), `http://${authHost}`, { disableWarnings: true });
-connectFunctionsEmulator(getFunctions(app), functionsUrl.hostname, Number(functionsUrl.port));
+connectFunctionsEmulator(getFunctions(app, region), functionsUrl.hostname, Number(functionsUrl.port));
 try {
   await signInWithEmailAndPassword(getAuth(app), values.user, values.password);
 } catch (error) {
@@ -41,7 +42,7 @@ try {
   process.exit(1);
 }
 
-const getTaskData = httpsCallable(getFunctions(app), "get_task_data");
+const getTaskData = httpsCallable(getFunctions(app, region), "get_task_data");
 for (const task of tasks) {
   const answer = await read(task);
   console.log(JSON.stringify({ task, ...answer }));
@@ -49,6 +50,15 @@ for (const task of tasks) {
 }
 await signOut(getAuth(app));
 await deleteApp(app);
+
+// The functions' region, as the stack that runs has discovered it.
+function regionOfStack() {
+  try {
+    return JSON.parse(readFileSync(new URL("../.stack/functions.json", import.meta.url), "utf8")).location;
+  } catch {
+    return undefined; // no stack was started here yet: the SDK's default
+  }
+}
 
 async function read(task_name) {
   try {

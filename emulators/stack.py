@@ -15,7 +15,7 @@ from pathlib import Path
 
 from emulators import firestore, functions, page, ports, processes, storage
 from emulators.downloads import Downloads
-from emulators.environment import BUCKET, PROJECT, Addresses
+from emulators.environment import BUCKET, PROJECT, Addresses, places_of_stack
 from emulators.errors import StackError
 from emulators.interruption import interruptible, pass_over_signals
 from emulators.loopback import request
@@ -72,10 +72,19 @@ class Stack:
             tell("Storage: no download possible here; using fake-gcs-server.")
         parts = ("auth", "firestore", "functions", "ocpi", "scheduler", "storage", "twilio")
         at = {part: f"{ports.HOST}:{self._ports[part]}" for part in parts}
-        self.addresses = Addresses(**at, hosting=self._hosting, storage_server=server)
+        places = places_of_stack(self._root, os.environ)
+        self.addresses = Addresses(
+            **at,
+            hosting=self._hosting,
+            storage_server=server,
+            region=places["NX_TASKS_REGION"],
+            database=places["NX_TASKS_DATABASE"],
+        )
         self.environment = self.addresses.to_environment(self.environment)
 
         tell(f"Starting the local stack (project {PROJECT}; {java_origin}) …")
+        if self._has_page:
+            page.set_region(self._root, self.addresses.region)
         manifest = self._discover()
         if server == storage.FAKE_GCS:
             self._start("fake-gcs-server", storage.fake_gcs_command(at["storage"]), cwd=self._root)

@@ -6,6 +6,6 @@ from firebase_functions.options import set_global_options
 
 from shared import settings
 
-set_global_options(region=settings.REGION, max_instances=10, service_account=settings.service_account())
+set_global_options(region=settings.region(), max_instances=10, service_account=settings.service_account())
 
 settings.check()  # here: a value that means nothing ends a deployment, and the start of an instance

@@ -77,7 +77,7 @@ def firestore_client() -> Client:
     def make() -> Any:
         from google.cloud.firestore import Client  # noqa: PLC0415  (discovery needs no client)
 
-        return Client(project=settings.project_id())
+        return Client(project=settings.project_id(), database=settings.database_id())
 
     client: Client = _once("firestore", make)
     return client
@@ -140,7 +140,7 @@ def scheduler_wire() -> SchedulerWire:
         from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415
 
         url = settings.scheduler_url()
-        jobs = f"{url}/v1/projects/{settings.project_id()}/locations/{settings.REGION}/jobs/"
+        jobs = f"{url}/v1/projects/{settings.project_id()}/locations/{settings.region()}/jobs/"
         if not url.startswith("https://"):
             return SchedulerWire(_isolated(requests.Session()), jobs)
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])

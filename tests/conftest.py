@@ -57,7 +57,9 @@ def stack() -> Iterator[Addresses]:
 @pytest.fixture
 def clean_firestore(stack: Addresses) -> Addresses:
     """The stack, with an empty Firestore."""
-    documents = f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/(default)/documents"
+    documents = (
+        f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/{stack.database}/documents"
+    )
     status, answer = ask(documents, method="DELETE", timeout_seconds=30)
     assert status == 200, answer
     return stack

@@ -14,12 +14,15 @@ from shared.settings.charging import CDR_MONTHS, OCPI_OPERATORS, cdr_months
 from shared.settings.declared import Setting, SettingInvalid, SettingMissing
 from shared.settings.platform import (
     BUCKET,
+    DATABASE,
     REGION,
     bucket_name,
     check_emulators,
+    database_id,
     in_cloud,
     memory_bytes,
     project_id,
+    region,
     scheduler_url,
     storage_emulator,
 )
@@ -60,6 +63,8 @@ from shared.settings.twilio import (
 
 #: Every setting there is, in the order in which a person reads of them.
 SETTINGS: tuple[Setting[Any], ...] = (
+    REGION,
+    DATABASE,
     BUCKET,
     SERVICE_ACCOUNT,
     READER_ACCOUNT,
@@ -104,6 +109,7 @@ __all__ = [
     "CALLS_PER_MINUTE",
     "CDR_MONTHS",
     "CORS_ORIGINS",
+    "DATABASE",
     "OCPI_OPERATORS",
     "READER_ACCOUNT",
     "REGION",
@@ -134,11 +140,13 @@ __all__ = [
     "check",
     "check_emulators",
     "cors_origins",
+    "database_id",
     "foreign_bytes",
     "in_cloud",
     "memory_bytes",
     "project_id",
     "reader_account",
+    "region",
     "scheduler_url",
     "service_account",
     "sms_dry_run",

@@ -7,10 +7,24 @@ import os
 
 from shared.settings.declared import Setting, SettingInvalid, SettingMissing
 
-#: Where all functions and their jobs are. A literal: discovery and the local stack know it without any
-#: setting.
-REGION = "us-central1"
-
+REGION = Setting(
+    name="NX_TASKS_REGION",
+    meaning="region of all functions and of their Cloud Scheduler jobs",
+    wanted="a region of Google Cloud that has Cloud Functions and Cloud Scheduler: `europe-west1`",
+    parse=str,
+    pattern="[a-z]+(-[a-z]+)+[0-9]+",
+    counts_in="every function, the page, the command line",
+    default="us-central1",
+)
+DATABASE = Setting(
+    name="NX_TASKS_DATABASE",
+    meaning="id of the Firestore database with status documents, history, devices and outbox",
+    wanted="the id of a Firestore database: `(default)`, or 4 to 63 lower-case letters, digits and hyphens",
+    parse=str,
+    pattern=r"\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9]",
+    counts_in="every function",
+    default="(default)",
+)
 BUCKET = Setting(
     name="NX_TASKS_BUCKET",
     meaning="bucket of large results",
@@ -43,6 +57,16 @@ def bucket_name() -> str:
         SettingMissing: NX_TASKS_BUCKET is unset and Firebase's configuration names no bucket.
     """
     return BUCKET.value() or _firebase_config().get("storageBucket") or BUCKET.required()
+
+
+def region() -> str:
+    """Return the region of all functions and jobs: NX_TASKS_REGION, else us-central1."""
+    return REGION.required()
+
+
+def database_id() -> str:
+    """Return the id of the Firestore database: NX_TASKS_DATABASE, else `(default)`."""
+    return DATABASE.required()
 
 
 def storage_emulator() -> str | None:

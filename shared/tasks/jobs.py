@@ -116,7 +116,7 @@ class Jobs:
 
 def job_name(task: TaskName) -> str:
     """Return the name of a task's job: firebase-tools names it after the function and its region."""
-    return f"firebase-schedule-{task.value}-{settings.REGION}"
+    return f"firebase-schedule-{task.value}-{settings.region()}"
 
 
 def _moment(said: object) -> datetime | None:

@@ -31,7 +31,7 @@ def history(kind: str) -> list[tuple[str, str]]:
 
 def job_of(stack: Addresses, task: TaskName = TASK, call: str = "") -> dict[str, Any]:
     """Cloud Scheduler's job of a task, as it is or after a call."""
-    url = f"{stack.jobs_url}/firebase-schedule-{task}-us-central1{call}"
+    url = f"{stack.jobs_url}/firebase-schedule-{task}-{stack.region}{call}"
     return (request(url, method="POST", body={}) if call else request(url))[1]  # type: ignore[return-value]
 
 

@@ -356,3 +356,18 @@ def test_an_encoding_that_lacks_a_character_is_no_error(
     shown = nx(*words, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert words[-1] != "--json" or json.loads(shown.stdout)
+
+
+def test_a_projects_region_is_the_one_that_it_is_deployed_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """That of its `.env` file in the checkout, else of the environment, else the default."""
+    monkeypatch.delenv("NX_TASKS_REGION", raising=False)
+    configured = tmp_path / "firebase.json"
+    default = "https://us-central1-some-project.cloudfunctions.net"
+    assert target_of("some-project", configured=configured).functions == default
+    monkeypatch.setenv("NX_TASKS_REGION", "asia-east1")
+    assert target_of("some-project", configured=configured).functions.startswith("https://asia-east1-some")
+    (tmp_path / ".env.some-project").write_text("A=b\nNX_TASKS_REGION='europe-west1' # ours\n", "utf-8")
+    assert target_of("some-project", configured=configured).functions.startswith("https://europe-west1-some")
+    assert target_of("another", configured=configured).functions.startswith("https://asia-east1-another")

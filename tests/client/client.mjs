@@ -20,7 +20,7 @@ const users = auth.getAuth(app);
 auth.connectAuthEmulator(users, `http://${env.FIREBASE_AUTH_EMULATOR_HOST}`, { disableWarnings: true });
 const database = firestore.getFirestore(app);
 firestore.connectFirestoreEmulator(database, ...split(env.FIRESTORE_EMULATOR_HOST));
-const callables = functions.getFunctions(app);
+const callables = functions.getFunctions(app, env.NX_TASKS_REGION);
 functions.connectFunctionsEmulator(callables, ...split(new URL(env.NX_FUNCTIONS_URL).host));
 const objects = storage.getStorage(app);
 storage.connectStorageEmulator(objects, ...split(new URL(env.STORAGE_EMULATOR_HOST).host));

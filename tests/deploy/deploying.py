@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -27,6 +28,7 @@ LONGEST = 120
 INHERITED = ("PATH", "LANG", "TMPDIR", "PYENV_ROOT", "PYENV_VERSION")
 ACCOUNT = f"nx-tasks@{PROJECT}.iam.gserviceaccount.com"
 READER_ACCOUNT = f"nx-tasks-reader@{PROJECT}.iam.gserviceaccount.com"
+_SETTING = re.compile(r"^(\w+)='?(.*?)'?$", re.MULTILINE)
 #: What an operator wrote into `.env.PROJECT`: SMS are sent, so that all secrets are bound.
 SETTINGS = {
     "NX_TASKS_SERVICE_ACCOUNT": ACCOUNT,
@@ -45,16 +47,28 @@ class Deployment:
     """One run of `firebase deploy`.
 
     Attributes:
+        settings: what `.env.PROJECT` set.
         code: its exit status.
         output: what it told.
         requests: what it asked, in order.
         google: what Google holds after it.
     """
 
+    settings: dict[str, str]
     code: int
     output: str
     requests: list[Request]
     google: Google
+
+    @property
+    def region(self) -> str:
+        """Where functions and jobs are to be."""
+        return self.settings.get("NX_TASKS_REGION", "us-central1")
+
+    @property
+    def database(self) -> str:
+        """The database that is to have rules, indexes and TTL."""
+        return self.settings.get("NX_TASKS_DATABASE", "(default)")
 
     @cached_property
     def archive(self) -> dict[str, bytes]:
@@ -73,13 +87,18 @@ class Deployment:
         ]
 
 
-def copy_project(folder: Path) -> Path:
-    """Copy the checkout without what git ignores, with its virtual environment and an operator's settings."""
+def copy_project(folder: Path, **more: str) -> Path:
+    """Copy the checkout without what git ignores, with its virtual environment and an operator's settings.
+
+    Args:
+        folder: where to.
+        more: further settings.
+    """
     ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text("utf-8").split()]
     leave_out = shutil.ignore_patterns(".git", *ignored)
     shutil.copytree(ROOT, folder, symlinks=True, ignore=leave_out, dirs_exist_ok=True)
     (folder / "venv").symlink_to(ROOT / "venv", target_is_directory=True)
-    lines = [f"{name}='{value}'\n" for name, value in SETTINGS.items()]
+    lines = [f"{name}='{value}'\n" for name, value in {**SETTINGS, **more}.items()]
     (folder / f".env.{PROJECT}").write_text("".join(lines), "utf-8")
     _give_pages(folder)
     return folder
@@ -102,13 +121,14 @@ def _give_pages(folder: Path) -> None:
             (pages / "index.html").write_text("<!doctype html><title>not built</title>", "utf-8")
 
 
-def deploy(project: Path, google: Google, *more: str) -> Deployment:
+def deploy(project: Path, google: Google, *more: str, **exported: str) -> Deployment:
     """Deploy everything in a project's firebase.json.
 
     Args:
         project: its folder.
         google: what Google holds; it is told of what is new.
         more: further arguments of `firebase deploy`.
+        exported: further variables of the shell that deploys.
     """
     home = project.parent / f"{project.name}-home"
     shutil.rmtree(home, ignore_errors=True)  # it remembers which APIs are enabled
@@ -122,6 +142,7 @@ def deploy(project: Path, google: Google, *more: str) -> Deployment:
             "FIREBASE_TOKEN": "a token",
             "CI": "1",
             "NO_UPDATE_NOTIFIER": "1",
+            **exported,
         }
         command = [str(FIREBASE), "deploy", "--project", PROJECT, "--non-interactive", *more]
         done = subprocess.run(
@@ -135,4 +156,5 @@ def deploy(project: Path, google: Google, *more: str) -> Deployment:
             timeout=LONGEST,
             check=False,
         )
-        return Deployment(done.returncode, done.stdout, recorder.requests, google)
+        settings = dict(_SETTING.findall((project / f".env.{PROJECT}").read_text("utf-8")))
+        return Deployment(settings, done.returncode, done.stdout, recorder.requests, google)

@@ -12,10 +12,8 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from shared.settings import REGION
 from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRY_COUNT
 from tests.deploy import wanted
-from tests.deploy.deploying import SETTINGS
 from tests.deploy.google import BUCKET, PROJECT, SECRET_VERSION
 
 if TYPE_CHECKING:
@@ -42,7 +40,7 @@ def everything_was_understood(deployment: Deployment) -> Iterator[str]:
 
 def functions_are_as_written(deployment: Deployment) -> Iterator[str]:
     """Each function, and no other: where and as whom it runs, with what, and for how long."""
-    there, wished = deployment.google.functions, wanted.functions()
+    there, wished = deployment.google.functions, wanted.functions(deployment.region)
     names = {function.full_name: function for function in wished.values()}
     yield from (f"{name}: not deployed" for name in names.keys() - there.keys())
     yield from (f"{name}: nobody wants it" for name in there.keys() - names.keys())
@@ -72,17 +70,18 @@ def _kind(labels: dict[str, str]) -> str:
 
 def environments_are_as_written(deployment: Deployment) -> Iterator[str]:
     """Each function gets the deployment's settings, Firebase's variables, and its secrets by reference."""
-    for function in wanted.functions().values():
+    for function in wanted.functions(deployment.region).values():
         body = deployment.google.functions.get(function.full_name)
         if body is None:
             continue
         said = body["serviceConfig"]["environmentVariables"]
+        source = f"projects/{PROJECT}/locations/{function.region}/services/{function.name}"
         firebase = {
-            "EVENTARC_CLOUD_EVENT_SOURCE": f"projects/{PROJECT}/locations/{REGION}/services/{function.name}",
+            "EVENTARC_CLOUD_EVENT_SOURCE": source,
             "FIREBASE_CONFIG": json.dumps(
                 {"projectId": PROJECT, "storageBucket": BUCKET}, separators=(",", ":")
             ),
-            "FUNCTION_REGION": REGION,
+            "FUNCTION_REGION": function.region,
             "FUNCTION_TARGET": function.name,
             "GCLOUD_PROJECT": PROJECT,
             "LOG_EXECUTION_ID": "true",
@@ -94,7 +93,7 @@ def environments_are_as_written(deployment: Deployment) -> Iterator[str]:
         bound = body["serviceConfig"]["secretEnvironmentVariables"]
         yield from _differences(
             function.name,
-            ("environment", said, {**SETTINGS, **firebase}),
+            ("environment", said, {**deployment.settings, **firebase}),
             ("secrets", sorted(bound, key=lambda one: str(one["key"])), secrets),
         )
 
@@ -102,7 +101,7 @@ def environments_are_as_written(deployment: Deployment) -> Iterator[str]:
 def secrets_are_for_who_needs_them(deployment: Deployment) -> Iterator[str]:
     """A secret can be read by the accounts of the functions that it is bound to, and by nobody else."""
     users: dict[str, set[str]] = {}
-    for function in wanted.functions().values():
+    for function in wanted.functions(deployment.region).values():
         for secret in function.secrets:
             users.setdefault(f"secrets/{secret}", set()).add(f"serviceAccount:{function.account}")
     policies = {name: p for name, p in deployment.google.policies.items() if name.startswith("secrets/")}
@@ -116,7 +115,9 @@ def secrets_are_for_who_needs_them(deployment: Deployment) -> Iterator[str]:
 def jobs_are_as_written(deployment: Deployment) -> Iterator[str]:
     """A job for each scheduled function, and no other; it shows itself as the function's own account."""
     jobs = deployment.google.jobs
-    wished = {one.job: one for one in wanted.functions().values() if one.schedule is not None}
+    wished = {
+        one.job: one for one in wanted.functions(deployment.region).values() if one.schedule is not None
+    }
     yield from (f"{name}: there is no such job" for name in wished.keys() - jobs.keys())
     yield from (f"{name}: nobody wants it" for name in jobs.keys() - wished.keys())
     for name in wished.keys() & jobs.keys():
@@ -143,7 +144,7 @@ def only_callables_are_public(deployment: Deployment) -> Iterator[str]:
     """Anybody may knock at a callable; at a scheduled function its own account alone, as its job does."""
     policies = {name: p for name, p in deployment.google.policies.items() if "/services/" in name}
     invokers = {}
-    for function in wanted.functions().values():
+    for function in wanted.functions(deployment.region).values():
         member = "allUsers" if function.schedule is None else f"serviceAccount:{function.account}"
         invokers[function.service] = {"roles/run.invoker": {member}}
     for name in sorted(invokers.keys() | policies.keys()):
@@ -154,9 +155,10 @@ def only_callables_are_public(deployment: Deployment) -> Iterator[str]:
 def clients_are_denied(deployment: Deployment) -> Iterator[str]:
     """Rules in force for database and bucket deny every client everything."""
     google = deployment.google
-    names = [
-        f"projects/{PROJECT}/releases/{name}" for name in ("cloud.firestore", f"firebase.storage/{BUCKET}")
-    ]
+    # The default database's release has no id, another database's has.
+    own = f"/{deployment.database}".removesuffix("/(default)")
+    services = (f"cloud.firestore{own}", f"firebase.storage/{BUCKET}")
+    names = [f"projects/{PROJECT}/releases/{service}" for service in services]
     yield from _differences("rules", ("released for", sorted(google.releases), sorted(names)))
     for name in names:
         source = google.rulesets.get(google.releases.get(name, {}).get("rulesetName"), {"files": []})
@@ -170,6 +172,13 @@ def clients_are_denied(deployment: Deployment) -> Iterator[str]:
 def fields_are_as_written(deployment: Deployment) -> Iterator[str]:
     """Results have no index, and the history expires; there is no index to pay for but one."""
     said = {}
+    database = f"projects/{PROJECT}/databases/{deployment.database}"
+    named = {*deployment.google.fields, *deployment.google.indexes}
+    elsewhere = [name for name in named if not name.startswith(f"{database}/")]
+    yield from _differences("Firestore", ("indexes of other databases", elsewhere, []))
+    yield from _differences(
+        "Firestore", ("databases that were made", deployment.google.databases, {database})
+    )
     for name, field in deployment.google.fields.items():
         _, _, group, _, path = name.rsplit("/", 4)
         yield from _differences(f"{group}.{path}", ("indexes", field["indexConfig"], {"indexes": []}))
@@ -224,7 +233,7 @@ def _imported(content: bytes) -> set[str]:
 
 def images_are_cleaned_up(deployment: Deployment) -> Iterator[str]:
     """Images of earlier deployments are removed after a day, else they cost more than all the rest."""
-    repository = f"projects/{PROJECT}/locations/{REGION}/repositories/gcf-artifacts"
+    repository = f"projects/{PROJECT}/locations/{deployment.region}/repositories/gcf-artifacts"
     policies = deployment.google.repositories.get(repository, {}).get("cleanupPolicies", {})
     yield from _differences("images", ("policies", set(policies), {"firebase-functions-cleanup"}))
     for policy in policies.values():

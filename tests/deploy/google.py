@@ -49,7 +49,7 @@ class Google:
         rulesets: rules that were made, by name.
         fields: settings of Firestore's fields, by full name.
         indexes: Firestore's composite indexes, by full name.
-        database: whether the project has its Firestore database.
+        databases: full names of the project's Firestore databases.
         files: what Hosting holds, by hash.
         unknown: requests that nothing here answers.
     """
@@ -64,7 +64,7 @@ class Google:
         self.rulesets: dict[str, Any] = {}
         self.fields: dict[str, Any] = {}
         self.indexes: dict[str, Any] = {}
-        self.database = False
+        self.databases: set[str] = set()
         self.files: dict[str, bytes] = {}
         self.unknown: list[str] = []
 
@@ -171,7 +171,7 @@ def _deployed(google: Google, name: str, body: Any) -> Answer:
         "service": f"{parent}/services/{function.replace('_', '-')}",
         "uri": f"https://{function.replace('_', '-')}-abc-uc.a.run.app",
     }
-    url = f"https://us-central1-{PROJECT}.cloudfunctions.net/{function}"
+    url = f"https://{parent.rpartition('/')[2]}-{PROJECT}.cloudfunctions.net/{function}"
     google.functions[name] = {
         **body,
         "name": name,
@@ -260,16 +260,15 @@ def _delete_job(google: Google, _request: Request, name: str) -> Answer:
 # Firestore, and the rules of both.
 
 
-@_answers("GET", r"firestore\.googleapis\.com/v1/projects/nx-deployed/databases/\(default\)")
-def _database(google: Google, _request: Request, _name: str) -> Answer:
-    name = f"projects/{PROJECT}/databases/(default)"
-    return Answer({"name": name, "type": "FIRESTORE_NATIVE"}) if google.database else _NOT_FOUND
+@_answers("GET", r"firestore\.googleapis\.com/v1/(projects/nx-deployed/databases/[^/]+)")
+def _database(google: Google, _request: Request, name: str) -> Answer:
+    return Answer({"name": name, "type": "FIRESTORE_NATIVE"}) if name in google.databases else _NOT_FOUND
 
 
 @_answers("POST", r"firestore\.googleapis\.com/v1/projects/nx-deployed/databases")
-def _create_database(google: Google, _request: Request, _name: str) -> Answer:
-    google.database = True
-    database = f"projects/{PROJECT}/databases/(default)"
+def _create_database(google: Google, request: Request, _name: str) -> Answer:
+    database = f"projects/{PROJECT}/databases/{request.query['databaseId']}"
+    google.databases.add(database)
     # firebase-tools polls the operation, then takes the database from this first answer.
     return Answer({"name": f"{database}/operations/create", "response": {"name": database}})
 

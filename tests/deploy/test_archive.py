@@ -51,7 +51,9 @@ def test_a_missing_requirement_is_missed(deployment: Deployment, tmp_path: Path)
 @pytest.fixture(scope="module")
 def filled(stack: Addresses) -> Iterator[Addresses]:
     """The local stack with the demo's devices and users, one run of a task, and nothing else."""
-    documents = f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/(default)/documents"
+    documents = (
+        f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/{stack.database}/documents"
+    )
     assert ask(documents, method="DELETE", timeout_seconds=30)[0] == 200
     demo_data.seed(datetime.now(UTC))
     assert execute_task("test", CDRS, list, {"scheduled_for": RUN}).status == "completed"

@@ -72,9 +72,15 @@ def test_the_first_deployment_of_the_page_is_one(tmp_path: Path) -> None:
     checkout = copy_project(tmp_path / "checkout")
     page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
     said = page.partition("cat >.env.$PROJECT <<END\n")[2].partition("END\n")[0].replace("$PROJECT", PROJECT)
+    said = said.replace("$REGION", "us-central1").replace("$DATABASE", "(default)")
     (checkout / f".env.{PROJECT}").write_text(said, "utf-8")
     settings = dict(line.split("=", 1) for line in said.splitlines())
-    assert settings == {"NX_TASKS_SERVICE_ACCOUNT": ACCOUNT, "NX_TASKS_READER_ACCOUNT": READER_ACCOUNT}
+    assert settings == {
+        "NX_TASKS_REGION": "us-central1",
+        "NX_TASKS_DATABASE": "(default)",
+        "NX_TASKS_SERVICE_ACCOUNT": ACCOUNT,
+        "NX_TASKS_READER_ACCOUNT": READER_ACCOUNT,
+    }
     first = deploy(checkout, Google(), "--force")
     assert (first.code, first.google.unknown) == (0, []), first.output
     assert first.google.functions.keys() == {one.full_name for one in wanted.functions().values()}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.jobs import called_as, paused
-from shared.settings import REGION
+from shared.settings import region
 from tests.deploy import gcloud, wanted
 from tests.deploy.deploying import ACCOUNT, Deployment, deploy
 from tests.deploy.findings import findings
@@ -19,7 +19,7 @@ def test_jobs_that_are_paused_before_stay_so(project: Path, tmp_path: Path) -> N
     gcloud.run(paused(PROJECT, ACCOUNT), google.jobs, tmp_path)
     assert {job["state"] for job in google.jobs.values()} == {"PAUSED"}
     before = copy.deepcopy(google.jobs)
-    theirs = f"projects/{PROJECT}/locations/{REGION}/functions/theirs"
+    theirs = f"projects/{PROJECT}/locations/{region()}/functions/theirs"
     google.functions[theirs] = {
         "name": theirs,
         "environment": "GEN_2",
@@ -60,7 +60,7 @@ def test_another_account_is_the_jobs_too(project: Path, deployment: Deployment, 
     google = copy.deepcopy(deployment.google)
     ours = [one for one in wanted.functions().values() if one.schedule is not None]
     google.jobs[ours[0].job]["state"] = "PAUSED"
-    theirs = f"projects/{PROJECT}/locations/{REGION}/jobs/firebase-schedule-theirs-{REGION}"
+    theirs = f"projects/{PROJECT}/locations/{region()}/jobs/firebase-schedule-theirs-{region()}"
     google.jobs[theirs] = {"name": theirs, "httpTarget": {"oidcToken": {"serviceAccountEmail": ACCOUNT}}}
     before = copy.deepcopy(google.jobs)
     again = deploy(changed, google)

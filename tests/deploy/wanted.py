@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from functions.callables import CONCURRENCY
 from functions.delivery import TIMEOUT_MARGIN_SECONDS
-from shared.settings import REGION
 from tests.deploy.deploying import ACCOUNT, READER_ACCOUNT, ROOT, SETTINGS
 from tests.deploy.google import PROJECT
 
@@ -44,6 +43,7 @@ class Function:
         secrets: names of the secrets that are its environment.
         schedule: of its job, None for a callable.
         time_zone: of the schedule.
+        region: of the function and its job.
     """
 
     name: str
@@ -56,21 +56,22 @@ class Function:
     secrets: frozenset[str]
     schedule: str | None = None
     time_zone: str | None = None
+    region: str = "us-central1"
 
     @property
     def full_name(self) -> str:
         """Its name in Cloud Functions."""
-        return f"projects/{PROJECT}/locations/{REGION}/functions/{self.name}"
+        return f"projects/{PROJECT}/locations/{self.region}/functions/{self.name}"
 
     @property
     def service(self) -> str:
         """Its name in Cloud Run."""
-        return f"projects/{PROJECT}/locations/{REGION}/services/{self.name.replace('_', '-')}"
+        return f"projects/{PROJECT}/locations/{self.region}/services/{self.name.replace('_', '-')}"
 
     @property
     def job(self) -> str:
         """Its job's name in Cloud Scheduler."""
-        return f"projects/{PROJECT}/locations/{REGION}/jobs/firebase-schedule-{self.name}-{REGION}"
+        return f"projects/{PROJECT}/locations/{self.region}/jobs/firebase-schedule-{self.name}-{self.region}"
 
 
 #: Prints, as JSON, what each function says of itself.
@@ -97,8 +98,12 @@ for name in main.__all__:
 
 
 @functools.cache
-def functions() -> Mapping[str, Function]:
-    """Return every function that main.py names, by name, as it is with the settings that are deployed."""
+def functions(region: str = "us-central1") -> Mapping[str, Function]:
+    """Return every function that main.py names, by name, as it is with the settings that are deployed.
+
+    Args:
+        region: where it is to be deployed.
+    """
     told = subprocess.run(
         [sys.executable, "-c", DESCRIBE],
         cwd=ROOT,
@@ -108,10 +113,10 @@ def functions() -> Mapping[str, Function]:
         check=True,
     )
     described = (json.loads(line) for line in told.stdout.splitlines())
-    return {said["name"]: _wanted(said) for said in described}
+    return {said["name"]: _wanted(said, region) for said in described}
 
 
-def _wanted(said: dict[str, Any]) -> Function:
+def _wanted(said: dict[str, Any], region: str) -> Function:
     serves = said["callable"]
     deadline = said["deadline"]
     return Function(
@@ -125,6 +130,7 @@ def _wanted(said: dict[str, Any]) -> Function:
         secrets=frozenset(said["secrets"]),
         schedule=None if serves else said["schedule"],
         time_zone=None if serves else said["zone"],
+        region=region,
     )
 
 

@@ -18,7 +18,9 @@ NAMES = (
     "NX_TASKS_APP_CHECK",
     "NX_TASKS_CALLS_PER_MINUTE",
     "NX_TASKS_CORS_ORIGINS",
+    "NX_TASKS_DATABASE",
     "NX_TASKS_READER_ACCOUNT",
+    "NX_TASKS_REGION",
     "NX_TASKS_SERVICE_ACCOUNT",
     "NX_SMS_DRY_RUN",
     "NX_SMS_OFFLINE_HOURS",
@@ -63,6 +65,27 @@ def test_firebase_tells_a_deployed_function_what_it_needs(monkeypatch: pytest.Mo
     assert (settings.project_id(), settings.bucket_name()) == ("p", "p.appspot.com")
     monkeypatch.setenv("NX_TASKS_BUCKET", "mine")
     assert settings.bucket_name() == "mine"
+
+
+def test_region_and_database_are_settings_with_googles_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that cannot be a region or a database ends a deployment, and is named."""
+    assert (settings.region(), settings.database_id()) == ("us-central1", "(default)")
+    monkeypatch.setenv("NX_TASKS_REGION", "northamerica-northeast1")
+    monkeypatch.setenv("NX_TASKS_DATABASE", "nx-data")
+    settings.check()
+    assert (settings.region(), settings.database_id()) == ("northamerica-northeast1", "nx-data")
+    for name, wrong in [
+        ("NX_TASKS_REGION", ""),
+        ("NX_TASKS_REGION", "Europe"),
+        ("NX_TASKS_REGION", "europe-west1-b"),
+        ("NX_TASKS_DATABASE", ""),
+        ("NX_TASKS_DATABASE", "default)"),
+        ("NX_TASKS_DATABASE", "projects/p/databases/d"),
+    ]:
+        with monkeypatch.context() as patch:
+            patch.setenv(name, wrong)
+            with pytest.raises(settings.SettingInvalid, match=f"{name} is '"):
+                settings.check()
 
 
 def test_app_check_is_on_unless_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:

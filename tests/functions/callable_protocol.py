@@ -4,12 +4,12 @@ import http.client
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from emulators import demo_data
 from emulators.environment import Addresses
 from emulators.loopback import request as ask
 
-CALLABLES = "/demo-nx-tasks/us-central1"
 #: What no answer may show: where code lies, how it failed, where a result lies.
 PRIVATE = ("Traceback", ".py", "/functions", "/shared", "/venv", "tasks_data", "X-Goog-", "http:", "https:")
 
@@ -59,7 +59,7 @@ def send(
     try:
         connection.request(
             method,
-            f"{CALLABLES}/{function}",
+            f"{urlsplit(stack.callables_url).path}/{function}",
             body=iter([body]) if chunked else body,
             headers={name: value for name, value in sent.items() if value},
             encode_chunked=chunked,

@@ -66,7 +66,9 @@ def serve(issuer: Issuer, log: Path) -> Iterator[Serve]:
 @pytest.fixture(scope="module")
 def results(stack: Addresses) -> dict[TaskName, list[str]]:
     """What each task has in Firestore: a result that tells whose it is."""
-    documents = f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/(default)/documents"
+    documents = (
+        f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/{stack.database}/documents"
+    )
     assert ask(documents, method="DELETE", timeout_seconds=30)[0] == 200
     results = {task: [f"the result of {task.value}"] for task in TaskName}
     results[TaskName.collect_devices_health] *= 200  # one that is worth compressing

@@ -37,7 +37,7 @@ CHANGES = {
 @pytest.fixture
 def job(clean_firestore: Addresses) -> Iterator[str]:
     """The address of the task's job at the local Cloud Scheduler, which fires again afterwards."""
-    address = f"{clean_firestore.jobs_url}/firebase-schedule-{TASK}-us-central1"
+    address = f"{clean_firestore.jobs_url}/firebase-schedule-{TASK}-{clean_firestore.region}"
     yield address
     http(f"{address}:resume", method="POST", body={})
 

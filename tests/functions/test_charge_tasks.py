@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from emulators import demo_data
-from emulators.environment import LOCATION, Addresses
+from emulators.environment import Addresses
 from emulators.loopback import request as ask
 from emulators.ocpi.operators import secret
 from shared import firebase
@@ -26,7 +26,7 @@ LOCATIONS, CDRS = TaskName.collect_charge_locations, TaskName.collect_charge_cdr
 
 def delivered(stack: Addresses, task: TaskName) -> requests.Response:
     """A delivery to the target of a task's job."""
-    _, job = ask(f"{stack.jobs_url}/firebase-schedule-{task.value}-{LOCATION}")
+    _, job = ask(f"{stack.jobs_url}/firebase-schedule-{task.value}-{stack.region}")
     return requests.post(job["httpTarget"]["uri"], data=b"", timeout=120)
 
 

@@ -9,14 +9,13 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.scheduler_v1 import CloudSchedulerClient
 
 from emulators import demo_data
-from emulators.environment import LOCATION, PROJECT, Addresses
+from emulators.environment import PROJECT, Addresses
 from shared import firebase
 from shared.tasks import TaskName
 from tests.functions.callable_protocol import call, sign_in
 from tests.waiting import wait_for
 
 TASK = TaskName.collect_devices_health
-JOB = f"firebase-schedule-{TASK.value}-{LOCATION}"
 
 
 @pytest.fixture
@@ -29,6 +28,12 @@ def scheduler(stack: Addresses) -> CloudSchedulerClient:
     )
 
 
+@pytest.fixture
+def job(stack: Addresses) -> str:
+    """The name of the task's job, as firebase-tools makes it."""
+    return f"firebase-schedule-{TASK.value}-{stack.region}"
+
+
 def history_at_rest() -> list[dict[str, Any]]:
     """The task's runs, once there is one and none of them is at work."""
     found = firebase.firestore_client().collection("nx-tasks", TASK, "nx-runs").stream()
@@ -38,20 +43,20 @@ def history_at_rest() -> list[dict[str, Any]]:
 
 @pytest.mark.usefixtures("clean_firestore")
 def test_a_job_runs_its_task_once_and_the_result_is_read(
-    stack: Addresses, scheduler: CloudSchedulerClient
+    stack: Addresses, scheduler: CloudSchedulerClient, job: str
 ) -> None:
     """One run of the job is one run of the task; the emulator's own probes of a new process are none."""
     demo_data.seed(datetime.now(UTC))
-    scheduler.run_job(name=scheduler.job_path(PROJECT, LOCATION, JOB))
+    scheduler.run_job(name=scheduler.job_path(PROJECT, stack.region, job))
     (run,) = wait_for("the run to end", history_at_rest, seconds=60)
-    assert (run["state"], run["source"], run["attempt"]) == ("completed", JOB, 1)
+    assert (run["state"], run["source"], run["attempt"]) == ("completed", job, 1)
 
     token = sign_in(stack, "operator@example.com")
     devices = wait_for(
         "the callable to serve the devices", lambda: call(stack, {"task_name": TASK}, token).json["result"]
     )
     status = firebase.firestore_client().document("nx-tasks", TASK).get().to_dict() or {}
-    assert (status["status"], status["source"], status["error"]) == ("completed", JOB, "")
+    assert (status["status"], status["source"], status["error"]) == ("completed", job, "")
     assert [device["id"] for device in devices] == [f"tracker-{number:04}" for number in range(1, 201)]
     shown = ("id", "name", "health", "reasons", "battery_voltage", "gsm_signal", "gps_fix", "firmware")
     assert [[device[field] for field in shown] for device in devices] == [
@@ -61,13 +66,15 @@ def test_a_job_runs_its_task_once_and_the_result_is_read(
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_tick_delivered_twice_runs_once(scheduler: CloudSchedulerClient) -> None:
+def test_a_tick_delivered_twice_runs_once(
+    stack: Addresses, scheduler: CloudSchedulerClient, job: str
+) -> None:
     """At the job's own target, with Cloud Scheduler's headers: both deliveries are dealt with, by one run."""
     demo_data.seed(datetime.now(UTC))
-    target = scheduler.get_job(name=scheduler.job_path(PROJECT, LOCATION, JOB)).http_target.uri
+    target = scheduler.get_job(name=scheduler.job_path(PROJECT, stack.region, job)).http_target.uri
     headers = {
         "X-CloudScheduler": "true",
-        "X-CloudScheduler-JobName": JOB,
+        "X-CloudScheduler-JobName": job,
         "X-CloudScheduler-ScheduleTime": "2024-05-05T12:00:00Z",
     }
     for _ in range(2):

@@ -137,7 +137,8 @@ def test_the_deployed_runtime_and_rules_are_named(functions: dict[str, Any]) -> 
     """Python 3.13 from the repository's root, and rules for database and bucket."""
     config = configured("firebase.json")
     assert (functions["source"], functions["runtime"]) == (".", "python313")
-    assert config["firestore"] == {"rules": "firestore.rules", "indexes": "firestore.indexes.json"}
+    firestore = config["firestore"]
+    assert (firestore["rules"], firestore["indexes"]) == ("firestore.rules", "firestore.indexes.json")
     assert config["storage"] == {"rules": "storage.rules"}
     assert all((ROOT / name).is_file() for name in ("firestore.rules", "storage.rules"))
 

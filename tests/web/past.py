@@ -7,8 +7,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from google.cloud import firestore
-
+from shared import firebase, settings
 from shared.tasks import TaskEngine, TaskName
 from shared.tasks.clock import SystemClock
 
@@ -83,7 +82,7 @@ class Past:
                 return result()
 
             outcome = TaskEngine(clock=clock).execute_task(
-                f"firebase-schedule-{task.value}-us-central1",
+                f"firebase-schedule-{task.value}-{settings.region()}",
                 task,
                 work,
                 {"scheduled_for": tick, "save_in": save_in},
@@ -113,7 +112,7 @@ def devices(count: int) -> Iterator[dict[str, Any]]:
 
 def clear(task: TaskName) -> None:
     """Take a task's documents away."""
-    database = firestore.Client()
+    database = firebase.firestore_client()
     document = database.document(f"nx-tasks/{task.value}")
     for run in document.collection("nx-runs").list_documents():
         run.delete()

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from google.cloud import firestore
 from playwright.sync_api import expect
 
+from shared import firebase
 from shared.tasks import RunCancelled, TaskName, execute_task
 from tests.waiting import wait_for
 
@@ -23,7 +23,7 @@ REASON = "because the tests want to see it"
 
 
 def history() -> list[dict[str, Any]]:
-    found = firestore.Client().collection(f"nx-tasks/{HEALTH.value}/nx-runs").stream()
+    found = firebase.firestore_client().collection(f"nx-tasks/{HEALTH.value}/nx-runs").stream()
     return [run.to_dict() or {} for run in found]
 
 

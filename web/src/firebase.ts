@@ -54,7 +54,8 @@ export async function connect(): Promise<Project> {
   const emulators = local ? await findEmulators() : null;
   const app = initializeApp(config);
   auth = initializeAuth(app, { persistence: indexedDBLocalPersistence });
-  functions = getFunctions(app);
+  // Whoever serves the page writes the region there: `firebase deploy` and the local stack.
+  functions = getFunctions(app, typeof own["region"] === "string" ? own["region"] : undefined);
   if (emulators) {
     // At once: whoever is remembered here is looked up a moment later.
     connectAuthEmulator(auth, `http://${emulators.auth.host}:${emulators.auth.port}`, { disableWarnings: true });

@@ -1,0 +1,111 @@
+"""Where a deployment goes: the region and the Firestore database that `.env.PROJECT` sets.
+
+firebase-tools reads `.env` files for the functions alone. `firebase.json` has it run this module before it
+deploys each part, so that page, rules and indexes follow the same settings:
+
+    python -m deploy.destination functions|firestore CONFIG|hosting
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from emulators import page
+from emulators.environment import PLACES, places_in_files
+
+ROOT = Path(__file__).resolve().parents[1]
+REGION, DATABASE = "NX_TASKS_REGION", "NX_TASKS_DATABASE"
+
+
+class DestinationInvalid(RuntimeError):
+    """Parts of a deployment would go to different places; the text says how to fix it."""
+
+
+def destination_of(project: str, *, root: Path = ROOT) -> dict[str, str]:
+    """Return NX_TASKS_REGION and NX_TASKS_DATABASE as a deployment to a project has them.
+
+    Args:
+        project: the project's id.
+        root: the folder with the `.env` files.
+    """
+    return PLACES | places_in_files(root, ".env", f".env.{project}")
+
+
+def write_config(project: str, *, root: Path = ROOT) -> Path:
+    """Write `firebase.PROJECT.json`: firebase.json with the project's database. Return its path.
+
+    Args:
+        project: the project's id.
+        root: the folder with firebase.json.
+    """
+    written = root / f"firebase.{project}.json"
+    config = json.loads((root / "firebase.json").read_text("utf-8"))
+    place = destination_of(project, root=root)
+    config["firestore"] |= {
+        "database": place[DATABASE],
+        "location": place[REGION],  # if it does not exist yet and firebase-tools creates it
+        "predeploy": config["firestore"]["predeploy"].replace("firebase.json", written.name),
+    }
+    written.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    return written
+
+
+def check_environment(project: str, *, root: Path = ROOT) -> None:
+    """Check that no exported variable decides where functions go: at run time they would not have it.
+
+    Raises:
+        DestinationInvalid: a variable is exported, and no `.env` file sets it.
+    """
+    for name, value in destination_of(project, root=root).items():
+        exported = os.environ.get(name, value)
+        if exported != value and name not in places_in_files(root, ".env", f".env.{project}"):
+            raise DestinationInvalid(
+                f"{name}={exported} is exported in this shell, but .env.{project} does not set it: "
+                f"write it there, or run `unset {name}`"
+            )
+
+
+def check_database(project: str, config: str, *, root: Path = ROOT) -> None:
+    """Check that rules and indexes go to the database that the functions use.
+
+    Args:
+        project: the project's id.
+        config: name of the configuration file that firebase-tools uses.
+        root: its folder.
+
+    Raises:
+        DestinationInvalid: they would go to another database.
+    """
+    wanted = destination_of(project, root=root)[DATABASE]
+    firestore = json.loads((root / config).read_text("utf-8"))["firestore"]
+    found = firestore.get("database", PLACES[DATABASE])
+    if found != wanted:
+        raise DestinationInvalid(
+            f"Firestore's rules and indexes would go to the database {found}, but {DATABASE} is {wanted}: "
+            f"run `venv/bin/python -m deploy config {project}`, "
+            f"then deploy with --config=firebase.{project}.json"
+        )
+
+
+def main(part: str, *more: str) -> str | None:
+    """Prepare one part of the deployment to $GCLOUD_PROJECT; return an error's text, None if all is well."""
+    project = os.environ["GCLOUD_PROJECT"]
+    try:
+        if part == "functions":
+            check_environment(project)
+        elif part == "firestore":
+            check_database(project, *more)
+        else:
+            page.set_region(ROOT, destination_of(project)[REGION])
+    except DestinationInvalid as error:
+        return str(error)
+    except FileNotFoundError as error:
+        return f"{error.filename} does not exist: run `make page`"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
