@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 #: Levels inside one another that a record may have; a result's readers are sure to manage these.
 MAX_DEPTH = 60
+#: Bytes of JSON that a record may have: in Python it may take thirty times as much.
+MAX_RECORD_BYTES = 1 << 20
+#: Bytes of a part of a record's name beyond which it is not decoded.
+_NAME_BYTES = 400
 #: Characters of a reason that are told.
 REASON_LENGTH = 160
 #: What a CDR has for a start or an end that nobody knows (10.3.1): no RFC 3339, and yet the specification's.
@@ -54,16 +58,36 @@ def read(raw: msgspec.Raw, decoder: msgspec.json.Decoder[Kind]) -> Checked[Kind]
     Raises:
         SetAside: it is no such object, or holds what a result can't; with its id, where it has one.
     """
+    if len(memoryview(raw)) > MAX_RECORD_BYTES:
+        raise SetAside(f"more than {MAX_RECORD_BYTES} bytes", _name_of_raw(raw))
     said = bytes(raw).replace(*_NEVER)
-    plain: Any = None
     try:
+        seen: Any = decoder.decode(said)  # the schema first: what it refuses is not decoded as a whole
         plain = msgspec.json.decode(said)
-        seen: Any = decoder.decode(said)
         _check_identity(plain)
         _check_fits(said, plain)
         return Checked(key_of(plain), in_utc(seen.last_updated), plain, seen)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
-        raise SetAside(_reason(error), name_of(plain)) from None
+        raise SetAside(_reason(error), _name_of_raw(raw)) from None
+
+
+class _Name(msgspec.Struct):
+    country_code: msgspec.Raw = msgspec.Raw(b"null")
+    party_id: msgspec.Raw = msgspec.Raw(b"null")
+    id: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def _name_of_raw(raw: msgspec.Raw) -> str:
+    """Return the name of a record that could not be decoded, as far as it has one."""
+    try:
+        name = msgspec.structs.asdict(msgspec.json.decode(raw, type=_Name))
+        return name_of({field: _short_text(part) for field, part in name.items()})
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return name_of(None)
+
+
+def _short_text(raw: msgspec.Raw) -> object:
+    return msgspec.json.decode(raw) if len(memoryview(raw)) <= _NAME_BYTES else None
 
 
 def name_of(record: object) -> str:
