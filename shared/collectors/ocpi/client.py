@@ -116,7 +116,7 @@ class OcpiClient:
         )
         trail, read, linked = _Trail(), 0, True
         while asked is not None:
-            answer = self._transport.get(asked)
+            answer = self._transport.get(asked, routed=True)
             records = self._list(answer)
             if trail.turns_back(asked, records):
                 if not linked:  # it was our own guess that there is more
