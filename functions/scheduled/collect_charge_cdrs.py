@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from functions.delivery import scheduled_task
 from functions.params import OCPI_OPERATORS
-from shared import settings
-from shared.tasks import TaskName, TaskSpec, iter_task_data
+from shared import firebase, settings
+from shared.tasks import TaskName, TaskSpec, get_task_details, iter_task_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,12 @@ def collect_charge_cdrs(run: TaskRun) -> Iterator[dict[str, Any]]:
     """Collect the charge detail records of all operators."""
     from shared.collectors import charge_cdrs  # noqa: PLC0415  (every function imports main.py)
     from shared.collectors.ocpi import operators  # noqa: PLC0415
+    from shared.collectors.ocpi.memory import Memory  # noqa: PLC0415
+    from shared.collectors.ocpi.requests import Requests, find_requests  # noqa: PLC0415
 
     asked = operators.parse(OCPI_OPERATORS.value)
+    memory = Memory.of(get_task_details(SPEC.name).value)
+    requests = Requests(find_requests(firebase.firestore_client()), memory)
     last = partial(iter_task_data, SPEC.name)
-    return charge_cdrs.collect(asked, last, run, now=datetime.now(UTC), months=settings.cdr_months())
+    months, now = settings.cdr_months(), datetime.now(UTC)
+    return charge_cdrs.collect(asked, last, run, now=now, months=months, requests=requests)

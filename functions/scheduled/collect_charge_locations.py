@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.delivery import scheduled_task
 from functions.params import OCPI_OPERATORS
-from shared.tasks import TaskName, TaskSpec, iter_task_data
+from shared.tasks import TaskName, TaskSpec, get_task_details, iter_task_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,8 @@ def collect_charge_locations(run: TaskRun) -> Iterator[dict[str, Any]]:
     """Collect the locations of all operators."""
     from shared.collectors import charge_locations  # noqa: PLC0415  (every function imports main.py)
     from shared.collectors.ocpi import operators  # noqa: PLC0415
+    from shared.collectors.ocpi.memory import Memory  # noqa: PLC0415
 
     asked = operators.parse(OCPI_OPERATORS.value)
-    return charge_locations.collect(asked, partial(iter_task_data, SPEC.name), run)
+    memory = Memory.of(get_task_details(SPEC.name).value)
+    return charge_locations.collect(asked, partial(iter_task_data, SPEC.name), run, memory=memory)

@@ -24,8 +24,12 @@ from shared.collectors.cdr_totals import Totals
 from shared.collectors.known_cdrs import Cancelled, Facts, Known
 from shared.collectors.ocpi.crawl import Crawl, crawl
 from shared.collectors.ocpi.errors import SetAside
-from shared.collectors.ocpi.reading import Checked, in_utc, name_of, read
+from shared.collectors.ocpi.memory import FIELD as MEMORY_FIELD
+from shared.collectors.ocpi.memory import Memory
+from shared.collectors.ocpi.owners import Owners
+from shared.collectors.ocpi.reading import CLOCK_SKEW, Checked, in_utc, name_of, read, read_dated
 from shared.collectors.ocpi.records import Cdr, Cdr22
+from shared.collectors.ocpi.requests import Requests
 from shared.collectors.ocpi.spool import newest
 from shared.collectors.ocpi.summary import fit
 
@@ -55,6 +59,7 @@ def collect(
     *,
     now: datetime,
     months: int,
+    requests: Requests | None = None,
     limits: Limits | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield every CDR, ordered by key.
@@ -65,6 +70,7 @@ def collect(
         run: told how far the work is, and what came of it.
         now: the time, UTC.
         months: how many calendar months are kept, this one included.
+        requests: What people request, with what the last run remembered.
         limits: how far operators are borne with.
 
     Raises:
@@ -72,19 +78,38 @@ def collect(
         RunLost, DeadlineExceeded: the run has ended.
     """
     first_month = month_before(now, months - 1)
+    asked = requests or Requests({}, Memory())
+    memory = asked.memory
+    owners = Owners(operators, memory.parties)
     with tempfile.TemporaryDirectory(prefix="nx-cdrs-") as made:
         folder = Path(made)
         cancelled = Cancelled(folder)
-        known = Known(previous, folder, cancelled, now, run)
-        reader = partial(read_cdr, latest_end=now + EARLIEST)
-        since = partial(known.since, first_month)
-        crawls = crawl(operators, "cdrs", reader, run, folder, since=since, limits=limits)
-        fresh = [one.spool for one in crawls if not one.error]
-        for spool in fresh:
-            cancelled.add_those_of(spool)
+        known = Known(previous, folder, cancelled, now, run, owners)
+
+        def since(operator: str) -> datetime:
+            """Return from when on an operator is asked: from where it is known, or from an earlier time."""
+            if operator in asked.drops:
+                return first_month
+            again = memory.ask_again_from(operator, now), asked.read_from(operator)
+            return max(first_month, min((known.since(first_month, operator), *filter(None, again))))
+
+        reader = partial(read_dated, partial(read_cdr, latest_end=now + EARLIEST), now + CLOCK_SKEW)
+        crawls = crawl(owners, "cdrs", reader, run, folder, since=since, limits=limits)
+        fresh = [one for one in crawls if not one.error]
+        for one in fresh:
+            cancelled.add_those_of(one.entries())
+        read, failed = {one.operator for one in fresh}, {one.operator for one in crawls if one.error}
         merging = Merging(cancelled, f"{first_month:%Y-%m}")
-        yield from merging.records(newest(known.entries(), *(spool.entries() for spool in fresh)))
-        run.summarise(summarise(crawls, merging, known.unreadable))
+        last = known.entries(read, asked.drops - failed)
+        yield from merging.records(newest(last, *(one.entries() for one in fresh)))
+        remembered = Memory(
+            parties=owners.remembered(),
+            set_aside=memory.set_aside_after(crawls, now),
+            **asked.carried_out(read, failed),
+        )
+        summary = summarise(crawls, merging, known.unreadable)
+        shown = fit(summary, ["reasons", "totals", "operators", "overall"])
+        run.summarise(shown, details=summary | {MEMORY_FIELD: remembered.to_field()})
 
 
 def read_cdr(raw: msgspec.Raw, version: str, *, latest_end: datetime) -> Checked[Cdr]:
@@ -128,7 +153,7 @@ class Merging:
             record.pop(CREDITED_FIELD, None)
             if facts.credit:
                 self.credits += 1
-            elif self._cancelled.has(one.key):
+            elif self._cancelled.has(one.key, facts.nx_operator):
                 self.credited += 1
                 record[CREDITED_FIELD] = True
             else:
@@ -138,7 +163,7 @@ class Merging:
 
 
 def summarise(crawls: Sequence[Crawl], merging: Merging, unreadable: int) -> dict[str, Any]:
-    """Return what is said beside the result."""
+    """Return what is said beside the result, whole: a run's summary may hold less of it."""
     summary = {
         "count": merging.count,
         "credits": merging.credits,
@@ -155,4 +180,4 @@ def summarise(crawls: Sequence[Crawl], merging: Merging, unreadable: int) -> dic
     }
     if unreadable:
         summary["unreadable"] = unreadable
-    return fit(summary, ["reasons", "totals", "operators", "overall"])
+    return summary

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shared.collectors.ocpi.crawl import OPERATOR_FIELD, Crawl, crawl
-from shared.collectors.ocpi.reading import Checked, in_utc, key_of, read
+from shared.collectors.ocpi.memory import FIELD as MEMORY_FIELD
+from shared.collectors.ocpi.memory import Memory
+from shared.collectors.ocpi.owners import Owners, party_of
+from shared.collectors.ocpi.reading import CLOCK_SKEW, Checked, in_utc, key_of, read, read_dated
 from shared.collectors.ocpi.records import Location
 from shared.collectors.ocpi.spool import Spool, newest
 from shared.collectors.ocpi.summary import fit
@@ -42,6 +46,8 @@ def collect(
     previous: Callable[[], Iterable[dict[str, Any]]],
     run: TaskRun,
     *,
+    now: datetime | None = None,
+    memory: Memory | None = None,
     limits: Limits | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield every location, ordered by key.
@@ -50,24 +56,32 @@ def collect(
         operators: whom to ask.
         previous: reads the last good result, of which a failing operator keeps its records.
         run: told how far the work is, and what came of it.
+        now: Current time, UTC; by default, this machine's.
+        memory: What the last run remembered.
         limits: how far operators are borne with.
 
     Raises:
         NoOperatorAnswered: all have failed.
         RunLost, DeadlineExceeded: the run has ended.
     """
+    now = now or datetime.now(UTC)
+    owners = Owners(operators, (memory or Memory()).parties)
     with tempfile.TemporaryDirectory(prefix="nx-locations-") as made:
         folder = Path(made)
-        crawls = crawl(operators, "locations", read_location, run, folder, limits=limits)
-        kept = _keep(previous, {one.operator for one in crawls if one.error}, folder)
+        reader = partial(read_dated, read_location, now + CLOCK_SKEW)
+        crawls = crawl(owners, "locations", reader, run, folder, limits=limits)
+        kept = _keep(previous, {one.operator for one in crawls if one.error}, owners, folder)
         counts = Counts()
-        spools = [kept, *(one.spool for one in crawls if not one.error)]
-        for entry in newest(*(spool.entries() for spool in spools)):
+        fresh = [one.entries() for one in crawls if not one.error]
+        for entry in newest(kept.entries(), *fresh):
             location = without_removed(entry.record)
             counts.add(location)
             if location is not None:
                 yield location
-        run.summarise(summarise(crawls, kept.count, counts))
+        summary = summarise(crawls, kept.count, counts)
+        remembered = Memory(parties=owners.remembered())
+        details = summary | {MEMORY_FIELD: remembered.to_field()}
+        run.summarise(fit(summary, ["reasons", "operators"]), details=details)
 
 
 def read_location(raw: msgspec.Raw, _version: str) -> Checked[Location]:
@@ -124,9 +138,9 @@ class Counts:
 
 
 def summarise(crawls: Sequence[Crawl], kept: int, counts: Counts) -> dict[str, Any]:
-    """Return what is said beside the result."""
+    """Return what is said beside the result, whole: a run's summary may hold less of it."""
     reasons = [{"operator": one.operator, **reason} for one in crawls for reason in one.reasons]
-    summary = {
+    return {
         "count": counts.locations,
         "deleted": counts.deleted,
         **counts.told(),
@@ -138,7 +152,6 @@ def summarise(crawls: Sequence[Crawl], kept: int, counts: Counts) -> dict[str, A
         ),  # failed ones first
         "reasons": reasons,
     }
-    return fit(summary, ["reasons", "operators"])
 
 
 def _told(counted: Counter[tuple[str, str]]) -> dict[str, Any]:
@@ -157,10 +170,15 @@ def _told(counted: Counter[tuple[str, str]]) -> dict[str, Any]:
     }
 
 
-def _keep(previous: Callable[[], Iterable[dict[str, Any]]], failed: set[str], folder: Path) -> Spool:
-    """Return the records that failed operators had in the last good result."""
+def _keep(
+    previous: Callable[[], Iterable[dict[str, Any]]], failed: set[str], owners: Owners, folder: Path
+) -> Spool:
+    """Return the records that failed operators had in the last good result, of parties that are theirs."""
     spool = Spool(folder, ".kept")
     for record in previous() if failed else ():
-        if record.get(OPERATOR_FIELD) in failed:
+        operator = record.get(OPERATOR_FIELD)
+        if operator not in failed:
+            continue
+        if owners.of(party_of(record["country_code"], record["party_id"])) in {operator, None}:
             spool.add(key_of(record), in_utc(msgspec.convert(record["last_updated"], type=datetime)), record)
     return spool

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shared.collectors.ocpi.reading import in_utc, key_of
+from shared.collectors.ocpi.owners import party_of
+from shared.collectors.ocpi.reading import CLOCK_SKEW, in_utc, key_of
 from shared.collectors.ocpi.records import (  # noqa: TC001  (msgspec reads the annotations)
     CdrId,
     CountryCode,
@@ -17,9 +18,10 @@ from shared.collectors.ocpi.records import (  # noqa: TC001  (msgspec reads the 
 from shared.collectors.ocpi.spool import Entry, Spool, entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
     from pathlib import Path
 
+    from shared.collectors.ocpi.owners import Owners
     from shared.tasks import TaskRun
 
 #: How far before the newest record is asked again: an operator may show a record later than it dates it.
@@ -48,6 +50,11 @@ class Facts(msgspec.Struct, kw_only=True):
     nx_operator: str
 
     @property
+    def party(self) -> str:
+        """The party that owns it, "DE*ABC"."""
+        return party_of(self.country_code, self.party_id)
+
+    @property
     def month(self) -> str:
         """The month that its session ended in, UTC; where nobody knows (1970), that of its last update."""
         ended = in_utc(self.end_date_time)
@@ -55,10 +62,11 @@ class Facts(msgspec.Struct, kw_only=True):
 
     @property
     def cancelled_key(self) -> str | None:
-        """The key of the CDR that it cancels; None where it is no credit."""
+        """The key and the operator of the CDR that it cancels; None if it is no credit."""
         if not self.credit or self.credit_reference_id is None:
             return None
-        return f"{self.country_code}\x1f{self.party_id}\x1f{self.credit_reference_id}".lower()
+        key = f"{self.country_code}\x1f{self.party_id}\x1f{self.credit_reference_id}".lower()
+        return _of_operator(key, self.nx_operator)
 
 
 def facts_of(record: Any) -> Facts | None:
@@ -69,6 +77,11 @@ def facts_of(record: Any) -> Facts | None:
     except (msgspec.ValidationError, OverflowError):
         return None
     return facts
+
+
+def _of_operator(key: str, operator: str) -> str:
+    """Return a CDR's key with its operator; it sorts as the key does, since 0x1f is below all of a key."""
+    return f"{key}\x1f{operator.lower()}"
 
 
 class Cancelled:
@@ -89,14 +102,20 @@ class Cancelled:
         if key is not None:
             self._spool.add(key, credit.last_updated, {})
 
-    def add_those_of(self, spool: Spool) -> None:
-        """Take the keys of what a spool's credits cancel."""
-        for one in spool.entries():
+    def add_those_of(self, entries: Iterable[Entry]) -> None:
+        """Take the keys of what the credits among these records cancel."""
+        for one in entries:
             if isinstance(one.said, bytes) and _CREDIT_SIGN in one.said:
                 self.add(msgspec.convert(one.record, Facts))
 
-    def has(self, key: bytes) -> bool:
-        """Tell whether a CDR is cancelled; once all are added, and in the order of keys."""
+    def has(self, cdr_key: bytes, operator: str) -> bool:
+        """Tell whether a CDR is cancelled, once all credits are added, and in the order of keys.
+
+        Args:
+            cdr_key: The key of the CDR.
+            operator: The operator that it came from; credits of other operators do not count.
+        """
+        key = _of_operator(cdr_key.decode(), operator).encode()
         if self._keys is None:
             self._keys = (one.key for one in self._spool.entries())
             self._ahead = next(self._keys, None)
@@ -114,6 +133,7 @@ class Known:
         cancelled: is told what its credits cancel.
         now: the time, UTC.
         run: told how far the reading is.
+        owners: Decides whose the parties are; learns whose records the result has.
 
     Attributes:
         unreadable: its records that are no CDRs; they are not taken over.
@@ -126,30 +146,51 @@ class Known:
         cancelled: Cancelled,
         now: datetime,
         run: TaskRun,
+        owners: Owners,
     ) -> None:
         self.unreadable = 0
+        self._owners = owners
+        self._latest = now + CLOCK_SKEW
         self._cancelled = cancelled
         self._previous = previous
         self._folder = folder
         self._newest: dict[str, datetime] = {}
         self._in_order = True
-        self._look(now, run)
+        self._read_again: dict[str, datetime] = {}
+        for party, moment in self._look(now, run).items():
+            owner = owners.of(party) or ""
+            self._read_again[owner] = min(moment, self._read_again.get(owner, moment))
 
     def since(self, first: datetime, operator: str) -> datetime:
         """Return from when on an operator is asked for records; `first` where nothing is known of it."""
         newest_known = self._newest.get(operator)
-        return first if newest_known is None else max(first, newest_known - OVERLAP)
+        if newest_known is None:
+            return first
+        wanted = newest_known - OVERLAP
+        return max(first, min(wanted, self._read_again.get(operator, wanted)))
 
-    def entries(self) -> Iterator[Entry]:
-        """Read it once more, in order of keys."""
+    def entries(self, read: Container[str], dropped: Container[str]) -> Iterator[Entry]:
+        """Read it once more, in order of keys.
+
+        Args:
+            read: Operators that this run has read: what is not theirs of their parties is left out.
+            dropped: Operators whose records are left out.
+        """
         if self._in_order:
-            return self._read()
+            return self._read(read, dropped)
         spool = Spool(self._folder, ".known")  # another wrote it
-        for one in self._read():
+        for one in self._read(read, dropped):
             spool.add(one.key.decode(), datetime.fromisoformat(one.updated.decode()), one.record)
         return spool.entries()
 
-    def _look(self, now: datetime, run: TaskRun) -> None:
+    def _look(self, now: datetime, run: TaskRun) -> dict[str, datetime]:
+        """Read it, and return the parties of which it has strays.
+
+        A stray may have replaced a record of the party's operator. With each party is the time from
+        which that operator is to be read again: all, if another operator sent the stray; otherwise from
+        the end of the stray's session, since a CDR is made after that.
+        """
+        strays: dict[str, datetime] = {}
         last = ""
         for place, record in enumerate(self._previous()):
             if place % _STEP == 0:
@@ -162,12 +203,26 @@ class Known:
             self._in_order = self._in_order and last <= key
             last = key
             self._cancelled.add(facts)
+            if self._is_stray(facts):
+                is_others = self._owners.is_configured_for_another(facts.party, facts.nx_operator)
+                lost = _LONG_AGO if is_others else in_utc(facts.end_date_time)
+                strays[facts.party] = min(lost, strays.get(facts.party, lost))
+            self._owners.learn(facts.party, facts.nx_operator)
             # A record that is ahead of the clock would hide all that come until then.
             if updated <= now and updated > self._newest.get(facts.nx_operator, _LONG_AGO):
                 self._newest[facts.nx_operator] = updated
+        return strays
 
-    def _read(self) -> Iterator[Entry]:
+    def _is_stray(self, facts: Facts) -> bool:
+        """Tell whether a record would be set aside if it came now: not its operator's, or of the future."""
+        is_others = self._owners.is_configured_for_another(facts.party, facts.nx_operator)
+        return is_others or in_utc(facts.last_updated) > self._latest
+
+    def _read(self, read: Container[str], dropped: Container[str]) -> Iterator[Entry]:
         for record in self._previous():
             facts = facts_of(record)
-            if facts is not None:
+            if facts is None or facts.nx_operator in dropped:
+                continue
+            # It goes only when its owner's own records have come, which it may have replaced.
+            if not (self._is_stray(facts) and self._owners.of(facts.party) in read):
                 yield entry(key_of(record), in_utc(facts.last_updated), record)

@@ -4,6 +4,7 @@ import tempfile
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 from shared.collectors import charge_cdrs
 from shared.collectors.charge_cdrs import month_before, read_cdr
 from shared.collectors.ocpi.errors import SetAside
+from shared.collectors.ocpi.memory import Memory
 from shared.collectors.ocpi.operators import Operator
+from shared.collectors.ocpi.owners import MAX_PARTIES
+from shared.collectors.ocpi.requests import Request, Requests
 from shared.tasks import TaskName
 from tests.collectors.conftest import DEMO_NOW
 from tests.collectors.hostile import Asked, Hostile, hostile, serving
@@ -29,12 +33,28 @@ def collected(
     *operators: Operator, previous: Records | None = None, now: datetime = NOW, months: int = 13
 ) -> tuple[Records, dict[str, Any]]:
     """The result and the summary of a run."""
+    records, summary, _ = detailed(*operators, previous=previous, now=now, months=months)
+    return records, summary
+
+
+def detailed(
+    *operators: Operator,
+    previous: Records | None = None,
+    now: datetime = NOW,
+    months: int = 13,
+    details: dict[str, Any] | None = None,
+    requests: dict[str, Request] | None = None,
+) -> tuple[Records, dict[str, Any], dict[str, Any]]:
+    """The result, the summary and the details of a run that follows one with such details."""
     run = new_run(TaskName.collect_charge_cdrs)
+    asked = Requests(requests or {}, Memory.of(details or {}))
+    last = partial(iter, previous or [])
     records = list(
-        charge_cdrs.collect(operators, lambda: iter(previous or []), run, now=now, months=months, limits=FAST)
+        charge_cdrs.collect(operators, last, run, now=now, months=months, requests=asked, limits=FAST)
     )
     assert run.summary is not None
-    return records, run.summary
+    assert run.details is not None
+    return records, run.summary, msgspec.json.decode(run.details)
 
 
 def asked_from(server: Hostile) -> list[str]:
@@ -44,7 +64,7 @@ def asked_from(server: Hostile) -> list[str]:
 
 def known(number: str, **changes: Any) -> dict[str, Any]:
     """A CDR of the last result."""
-    return cdr(id=number, nx_operator="hostile", **changes)
+    return cdr(id=number, **{"nx_operator": "hostile"} | changes)
 
 
 def test_the_cdrs_of_all_operators_are_summed_exactly(both: tuple[Operator, ...]) -> None:
@@ -187,6 +207,179 @@ def test_ids_know_no_case_and_parties_are_told_apart() -> None:
         ("BEC", "ABC-C", None),
         ("XYZ", "abc", None),
     ]
+
+
+def test_no_operator_changes_records_of_another() -> None:
+    """It neither replaces nor credits them, whether they are known or new; the party is the owner's."""
+    later = "2026-05-04T00:00:00Z"
+    attack = [cdr(id="1", remark="theirs", last_updated=later), credit("C", "1"), credit("D", "2")]
+    attack += [cdr(id="2", remark="theirs", last_updated=later), cdr(id="9", party_id="OTH")]
+    with hostile(serving(cdr(id="2", remark="own"))) as server, hostile(serving(*attack)) as attacker:
+        operators = attacker.operator("attacker"), server.operator()
+        previous = [known("1", remark="own")]
+        records, summary, details = detailed(*operators, previous=previous)
+        assert [(each["id"], each.get("remark"), each.get("nx_credited")) for each in records] == [
+            ("1", "own", None),
+            ("2", "own", None),
+            ("9", None, None),
+        ]
+        assert (summary["set_aside"], summary["reasons"][0]["record"]) == (4, "BE*BEC")
+        assert details["memory"]["parties"] == {"BE*BEC": "hostile", "BE*OTH": "attacker"}
+        # Also when no record of the party is left: the details of the last result have its operator.
+        records, _, _ = detailed(*operators, details=details)
+        assert [each["id"] for each in records] == ["2", "9"]
+
+
+def test_a_credit_counts_within_its_operator() -> None:
+    """Records that an operator delivered before it was removed are not credited by the party's next one."""
+    previous = [known("1", nx_operator="removed"), known("2")]
+    with hostile(serving(credit("1-C", "1"), credit("2-C", "2"))) as server:
+        records, _ = collected(server.operator(), previous=previous)
+    assert [each.get("nx_credited") for each in records] == [None, None, True, None]
+
+
+def test_a_party_that_the_setting_gives_to_an_operator_gets_its_own_records_back() -> None:
+    """What another delivered of it goes once its operator was read from the first month, and only then."""
+    previous = [known("1", remark="theirs", nx_operator="attacker"), known("2", nx_operator="owner")]
+    later = "2026-05-04T00:00:00Z"
+    with hostile(serving(cdr(id="1", remark="own"))) as server, hostile(serving()) as attacker:
+        owner, other = server.operator("owner", parties=("BE*BEC",)), attacker.operator("attacker")
+        records, _ = collected(owner, other, previous=previous)
+        assert [(each["id"], each.get("remark")) for each in records] == [("1", "own"), ("2", None)]
+        assert asked_from(server) == ["2025-05-01T00:00:00Z"]
+        server.lists = lambda asked: asked.body(b"")
+        attacker.lists = serving(cdr(id="2", remark="theirs", last_updated=later))
+        records, _ = collected(owner, other, previous=previous)
+        assert [(each["id"], each.get("remark")) for each in records] == [("1", "theirs"), ("2", None)]
+
+
+def test_a_cdr_of_the_future_is_set_aside() -> None:
+    """It would win over all that follow; one of the last result goes once its operator was read again."""
+    ahead = "9999-12-31T23:59:59Z"
+    previous = [
+        known("1", remark="ahead", last_updated=ahead),
+        known("2", last_updated="2026-05-05T11:00:00Z"),
+    ]
+    with hostile(serving(cdr(id="1", remark="good"), cdr(id="3", last_updated=ahead))) as server:
+        records, summary = collected(server.operator(), previous=previous)
+        assert [(each["id"], each.get("remark")) for each in records] == [("1", "good"), ("2", None)]
+        assert summary["reasons"][0]["reason"] == "`last_updated` is in the future"
+        assert asked_from(server) == ["2026-05-02T23:37:32Z"]  # the end of its session
+
+
+def test_an_operator_of_too_many_parties_fails() -> None:
+    """Nobody's memory is filled by the parties that an operator invents."""
+    served = [cdr(id=f"{number}", party_id=f"{number:03x}") for number in range(MAX_PARTIES + 1)]
+    with hostile(serving(*served)) as server, hostile(serving(cdr(id="1"))) as good:
+        _, summary, details = detailed(server.operator(), good.operator("good"))
+    assert "more than 2000 parties" in summary["operators"][0]["error"]
+    assert details["memory"]["parties"] == {"BE*BEC": "good"}
+
+
+def test_records_that_were_set_aside_are_asked_for_again() -> None:
+    """From the day of the first, for 14 days, though newer records have come; not for ever."""
+    bad, good = (
+        cdr(id="1", total_energy="?", last_updated="2026-03-02T10:00:00Z"),
+        cdr(id="2", last_updated="2026-05-04T10:00:00Z"),
+    )
+    with hostile(serving(bad, good)) as server:
+        operator, wide = server.operator(), "2025-05-01T00:00:00Z"
+        records, _, details = detailed(operator)
+        for days, asked in ((0, "2026-03-02T00:00:00Z"), (13, "2026-03-02T00:00:00Z"), (14, "2026-05-03")):
+            now = NOW + timedelta(days=days)
+            _, _, later = detailed(operator, previous=records, details=details, now=now)
+            assert asked_from(server)[-1].startswith(asked)
+        assert later["memory"]["set_aside"] == {}
+        # An operator that repairs its record has it in the next result, and is asked as usual again.
+        server.lists = serving(cdr(id="1", last_updated="2026-03-02T10:00:00Z"), good)
+        records, _, details = detailed(operator, previous=records, details=details)
+        assert [each["id"] for each in records] == ["1", "2"]
+        detailed(operator, previous=records, details=details)
+        assert asked_from(server)[-1] == "2026-05-03T10:00:00Z"
+        # A record without a time of its own is asked for from where it came in.
+        server.lists = serving({"id": "3"}, good)
+        _, _, details = detailed(operator)
+        assert (asked_from(server)[-1], details["memory"]["set_aside"]["hostile"]) == (
+            wide,
+            {"2025-05-01": "2026-05-05T12:00:00Z"},
+        )
+
+
+def test_what_a_failed_operator_had_set_aside_is_remembered() -> None:
+    """It is asked for again when the operator answers."""
+    with hostile(serving(cdr(id="1", total_energy="?"))) as server, hostile(serving()) as other:
+        operators = server.operator(), other.operator("other")
+        _, _, first = detailed(*operators)
+        server.lists = lambda asked: asked.body(b"")
+        _, _, second = detailed(*operators, details=first)
+    assert second["memory"]["set_aside"] == first["memory"]["set_aside"] != {}
+
+
+def test_an_operator_is_read_again_from_a_date_once() -> None:
+    """As a person requested; again only if that is requested again, or if the operator failed."""
+    request = Request(read_from=datetime(2026, 1, 1, tzinfo=UTC), read_requested=NOW)
+    previous = [known("1", last_updated="2026-05-03T10:00:00Z")]
+    wanted, usual = "2026-01-01T00:00:00Z", "2026-05-02T10:00:00Z"
+    with hostile(serving()) as server, hostile(serving()) as other:
+        operators = server.operator(), other.operator("other")
+        again = partial(detailed, *operators, previous=previous)
+        server.lists = lambda asked: asked.body(b"")
+        _, _, failed = again(requests={"hostile": request})
+        server.lists = serving()
+        _, _, read = again(requests={"hostile": request}, details=failed)
+        _, _, later = again(requests={"hostile": request}, details=read)
+        again(
+            requests={"hostile": msgspec.structs.replace(request, read_requested=NOW + timedelta(1))},
+            details=later,
+        )
+        asked = [each for each in asked_from(server) if each]
+    assert asked[-3:] == [wanted, usual, wanted]
+    assert set(asked[:-3]) == {wanted}
+
+
+def test_records_of_a_removed_operator_stay_until_they_are_dropped() -> None:
+    """By a person's request, which counts once: a later operator of that name loses nothing."""
+    previous = [known("1", nx_operator="removed"), known("2", party_id="OTH")]
+    request = {"removed": Request(drop_requested=NOW)}
+    with hostile(serving()) as server:
+        records, _, details = detailed(server.operator(), previous=previous)
+        assert [each["id"] for each in records] == ["1", "2"]
+        records, _, details = detailed(
+            server.operator(), previous=previous, details=details, requests=request
+        )
+        assert [each["id"] for each in records] == ["2"]
+        records, _, _ = detailed(server.operator(), previous=previous, details=details, requests=request)
+        assert [each["id"] for each in records] == ["1", "2"]
+
+
+def test_dropped_records_of_an_operator_in_the_setting_are_read_anew() -> None:
+    """All of them, from the first month; they stay until the operator answers."""
+    request = {"hostile": Request(drop_requested=NOW)}
+    with hostile(lambda asked: asked.body(b"")) as server, hostile(serving()) as other:
+        operators = server.operator(), other.operator("other")
+        records, _, details = detailed(*operators, previous=[known("1"), known("2")], requests=request)
+        assert [each["id"] for each in records] == ["1", "2"]
+        server.lists = serving(cdr(id="2", remark="new"))
+        records, _, _ = detailed(*operators, previous=records, requests=request, details=details)
+        assert [(each["id"], each.get("remark")) for each in records] == [("2", "new")]
+        assert asked_from(server)[-1] == "2025-05-01T00:00:00Z"
+
+
+def test_totals_are_complete_in_the_details() -> None:
+    """Whatever the summary has no room for: each operator, month, currency, reason and state."""
+    operators, months = 40, [f"2025-{month:02}" for month in range(6, 13)] + ["2026-01", "2026-02"]
+    previous = [
+        cdr(id=f"{place:04}-{month}", nx_operator=f"operator-{place}", end_date_time=f"{month}-05T00:00:00Z")
+        for place in range(operators)
+        for month in months
+    ]
+    with hostile(serving({"id": "bad"})) as server:
+        asked = [server.operator(f"operator-{place}") for place in range(operators)]
+        _, summary, details = detailed(*asked, previous=previous)
+    assert summary["left_out"]["totals"] > 0
+    rows = {(row["operator"], row["month"]): row["cost_excl_vat"] for row in details["totals"]}
+    assert rows == {(f"operator-{place}", month): "4.0" for place in range(operators) for month in months}
+    assert [len(details[name]) for name in ("operators", "reasons", "overall")] == [operators, operators, 1]
 
 
 def test_cdrs_are_kept_for_whole_months() -> None:

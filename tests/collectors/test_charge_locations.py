@@ -1,5 +1,6 @@
 """Locations: the full set of all operators, what was deleted left out, and counted."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,7 +11,9 @@ from shared.collectors import charge_locations
 from shared.collectors.charge_locations import power_class, read_location, watts
 from shared.collectors.ocpi.crawl import crawl
 from shared.collectors.ocpi.errors import SetAside
+from shared.collectors.ocpi.memory import Memory
 from shared.collectors.ocpi.operators import Operator
+from shared.collectors.ocpi.owners import Owners
 from shared.collectors.ocpi.reading import Checked
 from shared.collectors.ocpi.records import EvseStatus, Location
 from shared.collectors.ocpi.summary import MAX_BYTES
@@ -24,12 +27,18 @@ def raw(record: Any) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(record))
 
 
+#: The time of each run.
+NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
+
+
 def collected(
-    *operators: Operator, previous: list[dict[str, Any]] | None = None
+    *operators: Operator, previous: list[dict[str, Any]] | None = None, memory: Memory | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The result and the summary of a run."""
     run = new_run(TaskName.collect_charge_locations)
-    records = list(charge_locations.collect(operators, lambda: previous or [], run, limits=FAST))
+    records = list(
+        charge_locations.collect(operators, lambda: previous or [], run, now=NOW, memory=memory, limits=FAST)
+    )
     assert run.summary is not None
     return records, run.summary
 
@@ -90,14 +99,50 @@ def test_a_removal_that_is_newer_wins() -> None:
         assert collected(server.operator())[0] == []
 
 
-def test_the_newer_of_two_operators_wins() -> None:
-    """A location that comes directly and through a hub is one."""
-    with (
-        hostile(serving(location(name="old"))) as hub,
-        hostile(serving(location(name="new", last_updated="2026-01-01T00:00:00.5"))) as direct,
-    ):
-        records, _ = collected(direct.operator("direct"), hub.operator("hub"))
-    assert [(each["name"], each["nx_operator"]) for each in records] == [("new", "direct")]
+def test_a_party_belongs_to_one_operator() -> None:
+    """To the first that delivered it; another's records of it are set aside, however new, with the reason."""
+    newer = location(name="theirs", last_updated="2026-01-01T00:00:00.5")
+    with hostile(serving(location(name="own"))) as direct, hostile(serving(newer)) as hub:
+        operators = direct.operator("direct"), hub.operator("hub")
+        records, summary = collected(*operators)
+        assert [(each["name"], each["nx_operator"]) for each in records] == [("own", "direct")]
+        reason = "this party belongs to the operator direct: list it in `parties` of the right operator"
+        assert summary["reasons"] == [{"operator": "hub", "record": "BE*BEC", "reason": reason}]
+        assert summary["operators"][1] == {"name": "hub", "state": "read", "records": 0, "set_aside": 1}
+        # The last run's memory decides over the order; the setting decides over the memory.
+        memory = Memory(parties={"BE*BEC": "hub"})
+        assert [each["name"] for each in collected(*operators, memory=memory)[0]] == ["theirs"]
+        configured = direct.operator("direct", parties=("be*bec",)), hub.operator("hub")
+        assert [each["name"] for each in collected(*configured, memory=memory)[0]] == ["own"]
+        # An operator that was removed from the setting has no parties any more.
+        assert [each["name"] for each in collected(operators[0], memory=memory)[0]] == ["own"]
+
+
+def test_the_party_of_a_failed_operator_stays_its_own() -> None:
+    """Its last good records are kept, and no other operator replaces them meanwhile."""
+    previous = [location(name="kept", nx_operator="direct")]
+    newer = location(name="theirs", last_updated="2026-01-01T00:00:00Z")
+    with hostile(lambda asked: asked.body(b"")) as direct, hostile(serving(newer)) as hub:
+        operators = direct.operator("direct"), hub.operator("hub")
+        memory = Memory(parties={"BE*BEC": "direct"})
+        records, _ = collected(*operators, previous=previous, memory=memory)
+        assert [each["name"] for each in records] == ["kept"]
+        given = direct.operator("direct"), hub.operator("hub", parties=("BE*BEC",))
+        records, _ = collected(*given, previous=previous, memory=memory)
+        assert [each["name"] for each in records] == ["theirs"]
+
+
+def test_a_location_of_the_future_is_set_aside() -> None:
+    """It would win over all that follow; a clock that is a little ahead is borne with."""
+    served = [
+        location(id="A", last_updated="9999-12-31T23:59:59Z"),
+        location(id="B", last_updated=f"{NOW + timedelta(minutes=9):%Y-%m-%dT%H:%M:%SZ}"),
+        location(id="C", last_updated=f"{NOW + timedelta(minutes=11):%Y-%m-%dT%H:%M:%SZ}"),
+    ]
+    with hostile(serving(*served)) as server:
+        records, summary = collected(server.operator())
+    assert [each["id"] for each in records] == ["B"]
+    assert [each["reason"] for each in summary["reasons"]] == ["`last_updated` is in the future"] * 2
 
 
 def test_what_an_operator_no_longer_has_is_gone() -> None:
@@ -267,7 +312,9 @@ def test_an_operator_that_fails_in_a_new_way_fails_alone(
 
     with hostile(serving(location())) as server:
         run = new_run(TaskName.collect_charge_locations)
-        failed, good = crawl([server.operator(), north], "locations", read, run, tmp_path, limits=FAST)
+        failed, good = crawl(
+            Owners([server.operator(), north], {}), "locations", read, run, tmp_path, limits=FAST
+        )
     assert (failed.error, good.error) == ("could not be read: ZeroDivisionError", "")
     assert good.read > 200
     (told,) = [line for line in capsys.readouterr().out.splitlines() if "operator failed" in line]

@@ -17,18 +17,21 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from shared.collectors.ocpi.client import OcpiClient
 from shared.collectors.ocpi.errors import NoOperatorAnswered, OcpiError, SetAside
+from shared.collectors.ocpi.owners import count_party, party_of
 from shared.collectors.ocpi.spool import Spool
 from shared.collectors.ocpi.transport import Limits, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
     import msgspec
 
     from shared.collectors.ocpi.operators import Operator
+    from shared.collectors.ocpi.owners import Owners
     from shared.collectors.ocpi.reading import Checked
+    from shared.collectors.ocpi.spool import Entry
     from shared.tasks import TaskRun
 
 #: Operators that are read at the same time.
@@ -37,6 +40,8 @@ PARALLEL = 4
 TIME_SHARE = 0.6
 #: Records set aside of which an operator's summary tells the reason.
 REASONS = 5
+#: Days of which it is remembered that records were set aside: the first ones.
+MAX_DAYS = 400
 #: The field of each record that says from which operator it came.
 OPERATOR_FIELD = "nx_operator"
 
@@ -57,6 +62,8 @@ class Crawl:
         error: why it failed; empty where it did not.
         unforeseen: what it was, where nobody thought of that; for the log alone.
         total: what X-Total-Count said last; None where it said nothing.
+        parties: Records by party ("DE*ABC"), without those that were set aside.
+        set_aside_days: Days (UTC) of `last_updated` of the records to ask for again.
     """
 
     operator: str
@@ -66,16 +73,65 @@ class Crawl:
     error: str = ""
     unforeseen: str = ""
     total: int | None = None
+    parties: dict[str, int] = field(default_factory=dict)
+    set_aside_days: set[str] = field(default_factory=set)
+    _disowned: dict[bytes, int] = field(default_factory=dict)
+
+    @property
+    def records(self) -> int:
+        """Records of its own."""
+        return self.spool.count - sum(self._disowned.values())
 
     @property
     def read(self) -> int:
         """Records that came, good and bad."""
-        return self.spool.count + self.set_aside
+        return self.records + self.set_aside
+
+    def entries(self) -> Iterator[Entry]:
+        """Return its own records, in order of keys."""
+        if not self._disowned:
+            return self.spool.entries()
+        others = self._disowned
+        return (one for one in self.spool.entries() if one.key.rpartition(b"\x1f")[0] not in others)
+
+    def disown(self, party: str, count: int, owner: str) -> None:
+        """Set the records of a party aside that belongs to another operator.
+
+        Args:
+            party: The party.
+            count: Its records.
+            owner: The operator that it belongs to.
+        """
+        country_code, _, party_id = party.partition("*")
+        self._disowned[f"{country_code}\x1f{party_id}".lower().encode()] = count
+        self.set_aside += count
+        why = f"this party belongs to the operator {owner}: list it in `parties` of the right operator"
+        self._tell(party, why)
+
+    def add_aside(self, aside: SetAside, since: datetime | None) -> None:
+        """Take a record that is set aside.
+
+        Args:
+            aside: The record, and why; without the token.
+            since: Records were asked for from this last update; None for all.
+        """
+        self.set_aside += 1
+        updated = aside.updated or since
+        # An older one comes from an operator that ignores date_from: it comes again anyway.
+        if since is not None and updated is not None and updated >= since:
+            self.set_aside_days.add(f"{updated:%Y-%m-%d}")
+            if len(self.set_aside_days) > MAX_DAYS:
+                self.set_aside_days.remove(max(self.set_aside_days))
+        self._tell(aside.record, aside.reason)
+
+    def _tell(self, record: str, reason: str) -> None:
+        if len(self.reasons) < REASONS:
+            self.reasons.append({"record": record, "reason": reason})
 
     def told(self) -> dict[str, Any]:
         """Return what a summary says of it."""
         said: dict[str, Any] = {"name": self.operator, "state": "failed" if self.error else "read"}
-        said |= {"records": self.spool.count, "set_aside": self.set_aside}
+        said |= {"records": self.records, "set_aside": self.set_aside}
         if self.error:
             return said | {"error": self.error}
         if self.total is not None and self.total != self.read:
@@ -84,7 +140,7 @@ class Crawl:
 
 
 def crawl(
-    operators: Sequence[Operator],
+    owners: Owners,
     module: str,
     read: Reader,
     run: TaskRun,
@@ -96,7 +152,7 @@ def crawl(
     """Read a module of all operators.
 
     Args:
-        operators: whom to ask.
+        owners: The operators to ask, and which parties belong to them.
         module: "locations" or "cdrs".
         read: checks one record.
         run: told how far it is; its end ends the reading.
@@ -111,6 +167,7 @@ def crawl(
         NoOperatorAnswered: all have failed.
         RunLost, DeadlineExceeded: the run has ended.
     """
+    operators = owners.operators
     crawls = [Crawl(each.name, Spool(folder, each.name)) for each in operators]
     ends_at = time.monotonic() + run.remaining() * TIME_SHARE
     bounds = _Bounds(limits or Limits(), ends_at, [one.spool for one in crawls])
@@ -133,6 +190,7 @@ def crawl(
             _attend(at_work, crawls, run)
         finally:
             bounds.stop.set()
+    owners.settle(crawls)
     _log(crawls, run)
     if all(one.error for one in crawls):
         told = "; ".join(f"{one.operator}: {one.error}" for one in crawls)
@@ -161,7 +219,10 @@ def _log(crawls: list[Crawl], run: TaskRun) -> None:
             )
         elif one.set_aside:
             run.log.warning(
-                "records set aside", operator=one.operator, count=one.set_aside, first=one.reasons[0]
+                "records set aside",
+                operator=one.operator,
+                count=one.set_aside,
+                error="{record}: {reason}".format(**one.reasons[0]),
             )
 
 
@@ -219,7 +280,7 @@ def _crawl_one(
         for page in client.pages(client.endpoint(module), date_from=since):
             one.total = page.total if page.total is not None else one.total
             for raw in page.records:
-                _take(one, raw, client.version, read, transport)
+                _take(one, raw, client.version, read, transport, since)
             bounds.check_disk(one.spool)
     except OcpiError as error:
         one.error = str(error)
@@ -232,14 +293,16 @@ def _crawl_one(
             one.spool.clear()
 
 
-def _take(one: Crawl, raw: msgspec.Raw, version: str, read: Reader, transport: Transport) -> None:
+def _take(
+    one: Crawl, raw: msgspec.Raw, version: str, read: Reader, transport: Transport, since: datetime | None
+) -> None:
     try:
         checked = read(raw, version)
     except SetAside as aside:
-        one.set_aside += 1
-        if len(one.reasons) < REASONS:
-            told = {"record": aside.record, "reason": aside.reason}
-            one.reasons.append({name: transport.redacted(text) for name, text in told.items()})
+        reason, name = transport.redacted(aside.reason), transport.redacted(aside.record)
+        one.add_aside(SetAside(reason, name, aside.updated), since)
         return
-    checked.record[OPERATOR_FIELD] = one.operator
-    one.spool.add(checked.key, checked.updated, checked.record)
+    record = checked.record
+    count_party(one.parties, party_of(record["country_code"], record["party_id"]))
+    record[OPERATOR_FIELD] = one.operator
+    one.spool.add(checked.key, checked.updated, record)

@@ -1,0 +1,105 @@
+"""Requests of people to read an operator again, or to drop its records: documents that the next run reads.
+
+`python -m deploy read-operator` and `python -m deploy drop-operator` write them. A run changes none:
+which requests were carried out is in the memory of its result, so both are published in one commit.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shared import logger
+from shared.collectors.firestore_reads import read_page
+
+if TYPE_CHECKING:
+    from google.cloud.firestore import Client
+
+    from shared.collectors.ocpi.memory import Memory
+
+#: Firestore collection of the requests; a document's id is an operator's name.
+COLLECTION = "nx-ocpi-requests"
+MAX_REQUESTS = 500
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """What is requested for one operator.
+
+    Attributes:
+        read_from: Records last updated then or later are read again, UTC.
+        read_requested: Time of that request, UTC.
+        drop_requested: Time of the request to drop its records, UTC.
+    """
+
+    read_from: datetime | None = None
+    read_requested: datetime | None = None
+    drop_requested: datetime | None = None
+
+
+class Requests:
+    """The requests that are not carried out yet.
+
+    Args:
+        found: Request by operator.
+        memory: What the last run remembered.
+    """
+
+    def __init__(self, found: dict[str, Request], memory: Memory) -> None:
+        self._reads = {
+            name: (one.read_from, one.read_requested)
+            for name, one in found.items()
+            if one.read_from and one.read_requested and memory.reads.get(name) != one.read_requested
+        }
+        self._drops = {
+            name: one.drop_requested
+            for name, one in found.items()
+            if one.drop_requested and memory.drops.get(name) != one.drop_requested
+        }
+        self.memory = memory
+
+    @property
+    def drops(self) -> frozenset[str]:
+        """Operators whose records are to be dropped."""
+        return frozenset(self._drops)
+
+    def read_from(self, operator: str) -> datetime | None:
+        """Return the time from which an operator is to be read again; None if it is not."""
+        return self._reads[operator][0] if operator in self._reads else None
+
+    def carried_out(self, read: set[str], failed: set[str]) -> dict[str, dict[str, datetime]]:
+        """Return what to remember: the requests that this run, or one before, has carried out.
+
+        Args:
+            read: Operators that this run read.
+            failed: Operators that it could not read; their requests stay open.
+        """
+        reads = {name: requested for name, (_, requested) in self._reads.items() if name in read}
+        drops = {name: requested for name, requested in self._drops.items() if name not in failed}
+        return {"reads": self.memory.reads | reads, "drops": self.memory.drops | drops}
+
+
+def find_requests(client: Client) -> dict[str, Request]:
+    """Return all requests, carried out or not.
+
+    Args:
+        client: The database.
+
+    Raises:
+        GoogleAPIError: Firestore did not answer.
+    """
+    found = {}
+    for document in read_page(client.collection(COLLECTION).limit(MAX_REQUESTS)):
+        fields = document.to_dict() or {}
+        # Firestore's times are of a type of their own.
+        moments = {
+            name: datetime.fromisoformat(moment.isoformat())
+            for name in Request.__struct_fields__
+            if isinstance(moment := fields.get(name), datetime)
+        }
+        if len(moments) < len(fields):
+            logger.warning("request for an operator ignored", operator=document.id, fields=sorted(fields))
+            continue
+        found[document.id] = Request(**moments)
+    return found
