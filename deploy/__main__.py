@@ -6,7 +6,7 @@ import argparse
 import os
 
 import main as product
-from deploy import access, costs, destination, jobs, page
+from deploy import access, costs, destination, jobs, operators, page
 
 #: Commands that print what becomes of the jobs, of a project and an account.
 PRINTED = {"paused-jobs": jobs.paused, "job-account": jobs.called_as}
@@ -22,6 +22,7 @@ def main() -> None:
     pausing = commands.add_parser("paused-jobs", help="print the commands that make each task's job, paused")
     calling = commands.add_parser("job-account", help="print the commands that have jobs call as the account")
     configuring = commands.add_parser("config", help="write firebase.PROJECT.json, for a project's database")
+    operators.add_commands(commands)
     for one in (granting, pausing, calling, configuring):
         one.add_argument("project", help="the project's id")
     for one in (granting, pausing, calling):
@@ -41,6 +42,8 @@ def main() -> None:
     elif said.command in PRINTED:
         account = said.account or access.addresses(said.project)[access.TASKS]
         print("\n".join(PRINTED[said.command](said.project, account)))
+    elif "request" in said:
+        print(said.request(said))
     elif said.command == "config":
         print(destination.write_config(said.project).name)
     elif said.command == "costs":

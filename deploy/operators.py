@@ -1,0 +1,101 @@
+"""Requests that the next run of `collect_charge_cdrs` carries out for one charge point operator.
+
+Each is a command that writes fields of the operator's document; the run finds it
+(`shared/collectors/ocpi/requests.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from datetime import UTC, date, datetime
+from typing import Any
+
+from shared.collectors.ocpi.requests import COLLECTION
+from shared.settings import database_id
+
+#: As in `shared/collectors/ocpi/operators.py`.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to a command line; each sets `request`, which returns its text.
+
+    Args:
+        commands: What `ArgumentParser.add_subparsers` returned.
+    """
+    reading = commands.add_parser(
+        "read-operator", help="print the command that has the next run read an operator's CDRs again"
+    )
+    dropping = commands.add_parser(
+        "drop-operator", help="print the command that has the next run drop an operator's CDRs"
+    )
+    for one in (reading, dropping):
+        one.add_argument("project", help="the project's id")
+        one.add_argument("operator", type=operator_name, help="its name in NX_OCPI_OPERATORS")
+    reading.add_argument(
+        "--from",
+        dest="first",
+        type=date.fromisoformat,
+        required=True,
+        metavar="YYYY-MM-DD",
+        help="records last updated on that day (UTC) or later are read again",
+    )
+    reading.set_defaults(request=lambda said: read_again(said.project, said.operator, said.first))
+    dropping.set_defaults(request=lambda said: drop(said.project, said.operator))
+
+
+def operator_name(said: str) -> str:
+    """Return the name of an operator as NX_OCPI_OPERATORS has it.
+
+    Raises:
+        ValueError: It is no such name.
+    """
+    if not _NAME.fullmatch(said):
+        raise ValueError(said)
+    return said
+
+
+def read_again(project: str, operator: str, first: date) -> str:
+    """Return the command that has an operator read again.
+
+    Args:
+        project: The project's id.
+        operator: The operator's name.
+        first: Records last updated on that day (UTC) or later are read.
+    """
+    return _write(project, operator, read_from=f"{first}T00:00:00Z", read_requested=_now())
+
+
+def drop(project: str, operator: str) -> str:
+    """Return the command that has an operator's records left out of the next result.
+
+    Args:
+        project: The project's id.
+        operator: The operator's name.
+    """
+    return _write(project, operator, drop_requested=_now())
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def _write(project: str, operator: str, **moments: str) -> str:
+    emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
+    origin = f"http://{emulator}" if emulator else "https://firestore.googleapis.com"
+    token = "owner" if emulator else "$(gcloud auth print-access-token)"
+    mask = "&".join(f"updateMask.fieldPaths={name}" for name in moments)
+    documents = f"{origin}/v1/projects/{project}/databases/{database_id()}/documents"
+    fields = {name: {"timestampValue": moment} for name, moment in moments.items()}
+    words = (
+        *("-d", json.dumps({"fields": fields})),
+        *("-H", f"x-goog-user-project: {project}"),
+        *("-H", "Content-Type: application/json"),
+        *("-o", "/dev/null"),
+        f"{documents}/{COLLECTION}/{operator}?{mask}",
+    )
+    # The shell that runs the command asks for the token.
+    return f'curl --fail-with-body -sS -X PATCH -H "Authorization: Bearer {token}" {shlex.join(words)}'
