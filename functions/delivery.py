@@ -46,10 +46,12 @@ class Delivery(Struct, frozen=True):
     Attributes:
         source: the job's name; "manual" where none is told.
         tick: the tick that is delivered, UTC; None for a run of its own.
+        schedule_time: the time that Cloud Scheduler delivered, UTC; that of its arrival if it named none.
     """
 
     source: str
     tick: datetime | None
+    schedule_time: datetime
 
 
 def scheduled_task(
@@ -90,6 +92,7 @@ def scheduled_task(
                 ExecuteTaskOptions(
                     save_in=spec.save_in,
                     scheduled_for=delivery.tick,
+                    schedule_time=delivery.schedule_time,
                     deadline_seconds=spec.deadline_seconds,
                 ),
             )
@@ -136,14 +139,16 @@ def scheduled_function(
         )  # type: ignore[untyped-decorator]
         @functools.wraps(handle)
         def on_tick(event: ScheduledEvent) -> None:
-            g.status = handle(Delivery(event.job_name or "manual", g.tick))
+            g.status = handle(Delivery(event.job_name or "manual", g.tick, g.schedule_time))
 
         @functools.wraps(on_tick)  # discovery reads the attributes that on_schedule set
         def on_request(request: Request) -> Response:
             if request.method != "POST":
                 return Response(status=204)
             _take_trace(request)
-            g.tick = _tick(request, schedule, time_zone)
+            g.schedule_time = _schedule_time(request)
+            g.tick = _tick(g.schedule_time, schedule, time_zone)
+            g.schedule_time = g.schedule_time or datetime.now(UTC)
             try:
                 on_tick(request)
             except BaseException as error:  # noqa: BLE001  (a task's SystemExit must not end the server)
@@ -158,33 +163,43 @@ def scheduled_function(
     return decorate
 
 
-def _tick(request: Request, schedule: str, time_zone: str) -> datetime | None:
-    """Return the tick that a request delivers, in UTC; None if the run is one of its own.
-
-    Cloud Scheduler sends schedule times with a fraction of a second, and a retry may have another one:
-    a tick is identified by its minute. A job that a person runs is delivered with the time of the tick
-    to come, as recordings of the service show. It is not that tick, which must still run.
-    """
+def _schedule_time(request: Request) -> datetime | None:
+    """Return the schedule time of a delivery, UTC; None if it names none that can be understood."""
     said = request.headers.get("X-CloudScheduler-ScheduleTime")
     if not said:
         return None
-    with suppress(ValueError, OverflowError):  # not a time, or one outside the years that UTC has
+    with suppress(ValueError, OverflowError):  # no time at all, or one that UTC has no year for
         moment = datetime.fromisoformat(said)
         if moment.utcoffset() is not None:
-            tick = tick_at(schedule, time_zone, moment)
-            if tick is None:
-                logger.warning(
-                    "delivered outside its schedule: a run of its own, and duplicates are not detected",
-                    schedule_time=said[:60],
-                    schedule=schedule,
-                    time_zone=time_zone,
-                )
-            elif tick > datetime.now(UTC) + EARLIEST:
-                logger.info("delivered before its time: a run of its own, not the tick", tick=tick)
-                tick = None
-            return tick
+            return moment.astimezone(UTC)
     logger.warning("schedule time not understood: duplicates of this delivery can't be told", said=said[:60])
     return None
+
+
+def _tick(moment: datetime | None, schedule: str, time_zone: str) -> datetime | None:
+    """Return the tick that a schedule time names, in UTC; None if the run is one of its own.
+
+    Cloud Scheduler sends schedule times with a fraction of a second, and a retry may have another one:
+    a tick is identified by its minute. A job that a person runs is delivered with the time of the tick
+    to come, as recordings of the service show. It is not that tick, which must still run. Whether it is
+    a run that a person requested is decided later (`shared.tasks.decisions.answers_request`).
+    """
+    tick = None
+    if moment is None:
+        return None
+    with suppress(ValueError, OverflowError):  # a moment at the end of the years that a zone has
+        tick = tick_at(schedule, time_zone, moment)
+    if tick is None:
+        logger.warning(
+            "delivered outside its schedule: a run of its own, and duplicates are not detected",
+            schedule_time=moment,
+            schedule=schedule,
+            time_zone=time_zone,
+        )
+    elif tick > datetime.now(UTC) + EARLIEST:
+        logger.info("delivered before its time: a run of its own, not the tick", tick=tick)
+        tick = None
+    return tick
 
 
 def _take_trace(request: Request) -> None:

@@ -20,11 +20,17 @@ class DemoOperator:
     token: str
     locations: int
     cdrs: int
+    #: Whether requests for its records must have message routing headers, as many servers demand.
+    needs_routing: bool
 
 
+#: The demo's own party, as requests to such an operator name it.
+ASKING = {"country_code": "DE", "party_id": "NXT"}
 OPERATORS = (
-    DemoOperator("north", "DE", "DEU", "NXN", "Europe/Berlin", "EUR", "demo-token-of-north", 220, 2600),
-    DemoOperator("south", "CH", "CHE", "NXS", "Europe/Zurich", "CHF", "demo-token-of-south", 130, 1400),
+    DemoOperator(
+        "north", "DE", "DEU", "NXN", "Europe/Berlin", "EUR", "demo-token-of-north", 220, 2600, False
+    ),
+    DemoOperator("south", "CH", "CHE", "NXS", "Europe/Zurich", "CHF", "demo-token-of-south", 130, 1400, True),
 )
 
 
@@ -34,9 +40,16 @@ def secret(address: str) -> str:
     Args:
         address: Host and port of the operators' server.
     """
-    return json.dumps(
-        [
-            {"name": each.name, "url": f"http://{address}/{each.name}/versions", "token": each.token}
-            for each in OPERATORS
-        ]
-    )
+    return json.dumps([_entry(each, address) for each in OPERATORS])
+
+
+def _entry(operator: DemoOperator, address: str) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "name": operator.name,
+        "url": f"http://{address}/{operator.name}/versions",
+        "token": operator.token,
+    }
+    if operator.needs_routing:
+        party = {"country_code": operator.country_code, "party_id": operator.party_id}
+        entry |= {"from": ASKING, "to": party}
+    return entry

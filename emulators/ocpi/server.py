@@ -22,6 +22,13 @@ VERSION = "2.2.1"
 READY_AT = "/ready"
 #: Records of a page at most; X-Limit says so.
 LARGEST_PAGE = 200
+#: The message routing headers (OCPI 2.2.1, 4.2.2), and what they look like.
+ROUTING_HEADERS = {
+    "OCPI-from-country-code": "[A-Za-z]{2}",
+    "OCPI-from-party-id": "[A-Za-z0-9]{3}",
+    "OCPI-to-country-code": "[A-Za-z]{2}",
+    "OCPI-to-party-id": "[A-Za-z0-9]{3}",
+}
 _PATH = re.compile(
     rf"/(?P<operator>[a-z]+)/(?:(?P<top>versions|{re.escape(VERSION)})|{re.escape(VERSION)}/(?P<module>\w+)(?:/(?P<id>[^/]+))?)/?"
 )
@@ -97,6 +104,7 @@ class _Handler(Handler):
             raise AnswerError(404, 2000, "there is nothing here; begin with /north/versions")
         self._check_token(known.operator)
         base = f"http://{self.headers['Host']}/{known.operator.name}"
+        self._check_routing(known.operator, functional=path["module"] in known.records)
         if path["top"] == "versions":
             return [{"version": VERSION, "url": f"{base}/{VERSION}"}], {}
         if path["top"]:
@@ -114,6 +122,25 @@ class _Handler(Handler):
         kind, _, said = self.headers.get("Authorization", "").partition(" ")
         if kind != "Token" or said != base64.b64encode(operator.token.encode()).decode():
             raise AnswerError(401, 2000, "the credentials token is missing or unknown")
+
+    def _check_routing(self, operator: DemoOperator, *, functional: bool) -> None:
+        """Refuse message routing headers that are missing, malformed, or for another party (4.2.2)."""
+        sent = {name: self.headers[name] for name in ROUTING_HEADERS if self.headers[name] is not None}
+        if not functional:
+            if sent:
+                raise AnswerError(
+                    200, 2001, f"{min(sent)} is not allowed in requests to configuration modules"
+                )
+            return
+        for name, pattern in ROUTING_HEADERS.items():
+            if name in sent and not re.fullmatch(pattern, sent[name]):
+                raise AnswerError(200, 2001, f"{name} is malformed")
+        missing = ROUTING_HEADERS.keys() - sent.keys()
+        if missing and (sent or operator.needs_routing):
+            raise AnswerError(200, 2001, f"{min(missing)} is missing")
+        receiver = sent.get("OCPI-to-country-code", ""), sent.get("OCPI-to-party-id", "")
+        if sent and [part.upper() for part in receiver] != [operator.country_code, operator.party_id]:
+            raise AnswerError(200, 2001, f"there is no party {'*'.join(receiver)} here")
 
     @staticmethod
     def _one(module: str, records: list[dict[str, Any]], wanted: str) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class Message:
     body: str
     created: datetime
     sent: datetime | None = None
+    #: Why its network did not deliver it: Twilio's error code; None where it arrives.
+    undelivered: int | None = None
 
     def to_resource(self) -> dict[str, Any]:
         """The message as the API shows it. One that is accepted has no sender and no date of sending yet."""
@@ -58,7 +60,7 @@ class Message:
             "date_sent": _rfc2822(self.sent) if self.sent else None,
             "date_updated": _rfc2822(self.sent or self.created),
             "direction": "outbound-api",
-            "error_code": None,
+            "error_code": self.undelivered if self.sent else None,
             "error_message": None,
             "from": SENDER if self.sent else None,
             "messaging_service_sid": MESSAGING_SERVICE_SID,
@@ -67,11 +69,16 @@ class Message:
             "price": None,
             "price_unit": None,
             "sid": self.sid,
-            "status": "delivered" if self.sent else "accepted",
+            "status": self._status(),
             "subresource_uris": {"media": f"{uri}/Media.json"},
             "to": self.to,
             "uri": f"{uri}.json",
         }
+
+    def _status(self) -> str:
+        if self.sent is None:
+            return "accepted"
+        return "delivered" if self.undelivered is None else "undelivered"
 
 
 class Messages:
@@ -80,6 +87,8 @@ class Messages:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._messages: list[Message] = []
+        #: Error code by recipient whose network delivers nothing.
+        self.unreachable: dict[str, int] = {}
 
     def create(self, fields: Mapping[str, str]) -> Message:
         """Take a message as Twilio does: accepted now, delivered when it is next looked at.
@@ -102,13 +111,14 @@ class Messages:
             raise Refusal(400, *REFUSED[to])
         if not _E164.fullmatch(to):
             raise Refusal(400, 21211, f"The 'To' number {to} is not a valid phone number.")
-        message = Message(f"SM{secrets.token_hex(16)}", to, body, datetime.now(UTC))
+        code = self.unreachable.get(to)
+        message = Message(f"SM{secrets.token_hex(16)}", to, body, datetime.now(UTC), undelivered=code)
         with self._lock:
             self._messages.append(message)
         return message
 
     def get(self, sid: str) -> Message:
-        """A message.
+        """A message; from the next look on, its network has reported on it.
 
         Raises:
             Refusal: there is none with this SID.
@@ -117,6 +127,7 @@ class Messages:
             found = [message for message in self._messages if message.sid == sid]
         if not found:
             raise Refusal(404, 20404, f"The requested resource Messages/{sid} was not found")
+        self._report({sid})
         return found[0]
 
     def listed(self, query: Mapping[str, str]) -> list[Message]:
@@ -127,19 +138,21 @@ class Messages:
         """
         with self._lock:
             found = [message for message in reversed(self._messages) if _passes(message, query)]
-            looked_at = {message.sid for message in found}
-            self._messages = [
-                replace(message, sent=message.sent or datetime.now(UTC))
-                if message.sid in looked_at
-                else message
-                for message in self._messages
-            ]
+        self._report({message.sid for message in found})
         return found
 
     def all(self) -> list[Message]:
         """All messages, oldest first; looking at them here changes nothing."""
         with self._lock:
             return list(self._messages)
+
+    def _report(self, sids: set[str]) -> None:
+        """Have the networks report on these messages."""
+        with self._lock:
+            self._messages = [
+                replace(message, sent=message.sent or datetime.now(UTC)) if message.sid in sids else message
+                for message in self._messages
+            ]
 
 
 def _passes(message: Message, query: Mapping[str, str]) -> bool:

@@ -31,6 +31,8 @@ PAGE_SIZE = 5_000
 OFFLINE_AFTER = timedelta(hours=24)
 #: A device that has been silent for longer is late.
 LATE_AFTER = timedelta(hours=1)
+#: How far a device's clock may be ahead of the time at which its report was stored.
+CLOCK_AHEAD = timedelta(minutes=5)
 #: Volts of a 12 V battery: below the first it is empty, below the second it is low.
 BATTERY_EMPTY, BATTERY_LOW = 11.5, 12.0
 #: GSM signal as modems report it (CSQ, 0 to 31; 99 is unknown): below these it is bad, or weak.
@@ -64,7 +66,10 @@ def collect(client: Client, now: datetime, run: TaskRun | None = None) -> list[d
     """
     devices: list[dict[str, Any]] = []
     for page in _pages(client):
-        devices += [judge(snapshot.id, snapshot.to_dict() or {}, now) for snapshot in page]
+        devices += [
+            judge(snapshot.id, snapshot.to_dict() or {}, now, stored=snapshot.update_time)
+            for snapshot in page
+        ]
         if run is not None:
             run.progress(len(devices), message="judging devices")
     if run is not None:
@@ -83,22 +88,32 @@ def _pages(client: Client) -> Iterator[list[DocumentSnapshot[Any]]]:
         following = query.start_after(page[-1])
 
 
-def judge(device_id: str, report: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def judge(
+    device_id: str, report: Mapping[str, Any], now: datetime, *, stored: datetime | None = None
+) -> dict[str, Any]:
     """Return a device's health with the reasons, and what it is judged by.
+
+    Silence counts from `last_seen`, or from `stored` if that is earlier: a device whose clock is ahead would
+    never be silent otherwise.
 
     Args:
         device_id: the document's id.
         report: the device's last report, fields as in `FIELDS`; any may be missing or wrong.
         now: the time, UTC.
+        stored: Time at which the document was last written, UTC.
     """
-    findings = [*_silence(report, now), *_battery(report), *_signal(report), *_position(report)]
+    last_seen = _moment(report.get("last_seen"))
+    silent_since = min(last_seen, stored) if last_seen and stored else last_seen
+    clock = _clock(last_seen, stored or now)
+    findings = [*_silence(silent_since, now), *clock, *_battery(report), *_signal(report), *_position(report)]
     worst = max((finding.health for finding in findings), key=HEALTH.index, default="good")
     return {
         "id": device_id,
         "name": _text(report.get("name")),
         "health": worst,
         "reasons": [finding.reason for finding in findings],
-        "last_seen": _moment(report.get("last_seen")),
+        "last_seen": last_seen,
+        "silent_since": silent_since,
         "battery_voltage": _number(report.get("battery_voltage")),
         "gsm_signal": _number(report.get("gsm_signal")),
         "gps_fix": report.get("gps_fix") if isinstance(report.get("gps_fix"), bool) else None,
@@ -112,16 +127,20 @@ def count_by_health(devices: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return {health: counted[health] for health in HEALTH}
 
 
-def _silence(report: Mapping[str, Any], now: datetime) -> list[Finding]:
-    last_seen = _moment(report.get("last_seen"))
-    if last_seen is None:
+def _silence(silent_since: datetime | None, now: datetime) -> list[Finding]:
+    if silent_since is None:
         return [Finding("offline", "never seen")]
-    silent = now - last_seen
+    silent = now - silent_since
     if silent > OFFLINE_AFTER:
         return [Finding("offline", f"silent for {_duration(silent)}")]
     if silent > LATE_AFTER:
         return [Finding("degraded", f"silent for {_duration(silent)}")]
     return []
+
+
+def _clock(last_seen: datetime | None, stored: datetime) -> list[Finding]:
+    ahead = last_seen - stored if last_seen else timedelta(0)
+    return [Finding("degraded", f"clock ahead by {_duration(ahead)}")] if ahead > CLOCK_AHEAD else []
 
 
 def _battery(report: Mapping[str, Any]) -> list[Finding]:
@@ -151,7 +170,10 @@ def _position(report: Mapping[str, Any]) -> list[Finding]:
 
 
 def _duration(silent: timedelta) -> str:
-    hours = int(silent.total_seconds() // 3600)
+    minutes = int(silent.total_seconds() // 60)
+    hours = minutes // 60
+    if hours < 1:
+        return f"{minutes} min"
     return f"{hours // 24} d {hours % 24} h" if hours >= 24 else f"{hours} h"
 
 

@@ -6,6 +6,7 @@ devices alone.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: What a recipient's document is asked for.
 FIELDS = ("phone", "last_seen", "firmware")
+#: Bytes of a document id at most, Firestore's limit.
+MAX_ID_BYTES = 1_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Silence:
 
     Attributes:
         device: the device's id.
-        since: when it was last seen, UTC.
+        since: when it was last seen by its own clock, UTC.
     """
 
     device: str
@@ -38,8 +41,12 @@ class Silence:
 
     @property
     def incident(self) -> str:
-        """What tells it from every other silence, of this device and of others."""
-        return f"{self.device}.{self.since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        """What tells it from every other silence, of this device and of others: a document id."""
+        since = f"{self.since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        incident = f"{self.device}.{since}"
+        if len(incident.encode()) <= MAX_ID_BYTES:
+            return incident
+        return f"{hashlib.sha256(self.device.encode()).hexdigest()}.{since}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class _Judged(msgspec.Struct):
     id: str
     health: str
     last_seen: datetime | None = None
+    silent_since: datetime | None = None
 
 
 def silences(health: bytes, *, now: datetime, longer_than: timedelta) -> list[Silence]:
@@ -82,7 +90,9 @@ def silences(health: bytes, *, now: datetime, longer_than: timedelta) -> list[Si
     found = [
         Silence(device.id, device.last_seen)
         for device in devices
-        if device.health == "offline" and device.last_seen and now - device.last_seen > longer_than
+        if device.health == "offline"
+        and device.last_seen
+        and now - (device.silent_since or device.last_seen) > longer_than
     ]
     return sorted(found, key=lambda silence: (silence.since, silence.device))
 

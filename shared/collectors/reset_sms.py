@@ -1,8 +1,8 @@
 """Sends one reset SMS to each device that is silent for long (task `send_reset_sms`).
 
-In this order: what earlier runs left open is looked up at Twilio; then each message is recorded,
-sent once, and its outcome recorded. However a run ends, nothing is sent a second time; what is
-not known in the end is told as unknown.
+In this order: messages whose outcome earlier runs could not record are looked up at Twilio, and so is the
+delivery of sent ones; then each message is recorded, sent once, and its outcome recorded. However a run ends,
+nothing is sent a second time; an outcome that cannot be found is reported as unknown.
 """
 
 from __future__ import annotations
@@ -41,6 +41,12 @@ HEALTH_AGE = timedelta(hours=1)
 IN_FLIGHT = timedelta(minutes=5)
 #: Devices that are looked at together.
 CHUNK = 100
+#: For how long Twilio is asked whether a message arrived; some networks never report it.
+DELIVERY_AWAITED = timedelta(days=2)
+#: Seconds of a run that looking up deliveries leaves for sending.
+SENDING_SECONDS = 40.0
+#: Refusals with one code, in a row, that end a run: they are hardly about the recipients.
+EQUAL_REFUSALS = 3
 #: Devices that the summary names of each kind, and the characters of a name.
 MOST_NAMED, MOST_CHARACTERS = 10, 40
 
@@ -57,8 +63,24 @@ KINDS = (
     "failed",  # refused by Twilio
     "open",  # no answer says whether it was sent: looked up by the next run
     "unknown",  # looked up, and not found
+    "delivered",  # sent by an earlier run, and arrived
+    "undelivered",  # sent by an earlier run, and did not arrive
+    "delivery_unknown",  # sent by an earlier run; the network never reported whether it arrived
 )
-_NAMED = ("no_text", "would_send", "sent", "failed", "open", "unknown")
+#: Kinds that the summary names devices of: who got a message, and who gets none for what reason.
+_NAMED = (
+    "malformed",
+    "foreign",
+    "no_text",
+    "held_back",
+    "would_send",
+    "sent",
+    "failed",
+    "open",
+    "unknown",
+    "undelivered",
+    "delivery_unknown",
+)
 
 
 class Tally:
@@ -121,6 +143,7 @@ class ResetSms:
         try:
             if self.messages is not None:
                 self._settle(outbox, self.messages, tally)
+                self._look_up_deliveries(outbox, self.messages, tally)
             found = self._silences(health, told)
             told["silent"] = len(found)
             self._send_due(outbox, found, tally)
@@ -157,7 +180,35 @@ class ResetSms:
             else:
                 self.run.log.info("reset SMS found at Twilio", device=sms.device, sid=sid)
 
+    def _look_up_deliveries(self, outbox: Outbox, messages: TwilioMessages, tally: Tally) -> None:
+        """Record whether sent messages arrived. One that did not is reported and not sent again."""
+        for record in outbox.awaited():
+            self.run.check()
+            if self.run.remaining() < SENDING_SECONDS:  # the next run goes on
+                return
+            sms = OutgoingSms.of(record)
+            try:
+                delivery = messages.delivery(record.get("sid"))
+            except LookupFailed as error:  # the next run asks again; others' messages must not wait for it
+                self.run.log.warning("delivery of reset SMS not looked up", reason=str(error))
+                return
+            if delivery is None and self.clock() - sms.recorded > DELIVERY_AWAITED:
+                outbox.record_delivery(sms.id, "unknown", None)
+                tally.add("delivery_unknown", sms.device)
+            elif delivery is not None:
+                outbox.record_delivery(sms.id, delivery.status, delivery.code)
+                tally.add("delivered" if delivery.arrived else "undelivered", sms.device)
+                if not delivery.arrived:
+                    self.run.log.warning(
+                        "reset SMS not delivered",
+                        device=sms.device,
+                        to=masked(sms.to),
+                        status=delivery.status,
+                        code=delivery.code,
+                    )
+
     def _send_due(self, outbox: Outbox, found: list[Silence], tally: Tally) -> None:
+        refused: list[int] = []
         for count, sms in enumerate(self._due(outbox, found, tally)):
             if count == self.limits.per_run:
                 self.run.log.warning("more devices are silent than a run may reset", limit=count)
@@ -166,7 +217,7 @@ class ResetSms:
             if self.messages is None:
                 tally.add("would_send", sms.device)
                 self.run.log.info("reset SMS not sent: dry run", device=sms.device, to=masked(sms.to))
-            elif not self._send(outbox, self.messages, sms, tally):
+            elif not self._send(outbox, self.messages, sms, tally, refused):
                 return
 
     def _due(self, outbox: Outbox, found: list[Silence], tally: Tally) -> Iterator[OutgoingSms]:
@@ -200,31 +251,48 @@ class ResetSms:
             return
         yield OutgoingSms(recipient.silence.incident, device, number, text, self.clock())
 
-    def _send(self, outbox: Outbox, messages: TwilioMessages, sms: OutgoingSms, tally: Tally) -> bool:
-        """Record, send, record the outcome; tell whether to go on.
+    def _send(
+        self, outbox: Outbox, messages: TwilioMessages, sms: OutgoingSms, tally: Tally, refused: list[int]
+    ) -> bool:
+        """Record, send, record the outcome; return whether the run goes on.
 
-        Where no answer says what became of a message, the run ends: while Twilio is down, that
-        costs one device its message, and not each of them.
+        The run ends when no response shows what became of a message: an outage of Twilio costs one device its
+        message, not each of them. It also ends after `EQUAL_REFUSALS` refusals with one code in a row, so
+        that a mistake in the account with a code that is not listed costs no more devices their message.
+
+        Args:
+            outbox: the records.
+            messages: sends.
+            sms: the message.
+            tally: counts the outcome.
+            refused: Codes of the refusals before this message, in a row; changed by this call.
         """
         if not outbox.claim(sms):
             tally.add("already", sms.device)
             return True
         try:
             sid: str | None = messages.send(sms.to, sms.text)
-        except MessageRefused as refused:
-            outbox.record_failed(sms.id, refused.code)
+        except MessageRefused as refusal:
+            outbox.record_failed(sms.id, refusal.code)
             tally.add("failed", sms.device)
-            self.run.log.warning("reset SMS refused", device=sms.device, to=masked(sms.to), code=refused.code)
-            return True
-        except TooManyRequests as refused:
-            outbox.release(sms.id)
-            self.run.log.warning("no more reset SMS in this run", reason=str(refused))
+            self.run.log.warning("reset SMS refused", device=sms.device, to=masked(sms.to), code=refusal.code)
+            refused[:] = [code for code in refused if code == refusal.code] + [refusal.code]
+            if len(refused) < EQUAL_REFUSALS:
+                return True
+            reason = f"{len(refused)} refusals in a row with code {refusal.code}"
+            self.run.log.error("reset SMS stopped", reason=reason)  # noqa: TRY400  (no trace is wanted)
             return False
-        except SendingRefused:
+        except TooManyRequests as refusal:
             outbox.release(sms.id)
+            self.run.log.warning("no more reset SMS in this run", reason=str(refusal))
+            return False
+        except SendingRefused as refusal:
+            outbox.release(sms.id)
+            self.run.log.error("reset SMS stopped", reason=str(refusal))  # noqa: TRY400  (the run's end has it)
             raise
         except OutcomeUnknown as unknown:
             sid = self._found_at_once(outbox, messages, sms, unknown)
+        refused.clear()
         if sid is None:
             tally.add("open", sms.device)
             return False

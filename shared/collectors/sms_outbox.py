@@ -34,13 +34,15 @@ OUTBOX_COLLECTION = "nx-sms-out"
 
 #: Recorded, and not known to be anything else: about to be sent, sent, or its sender died.
 PENDING = "pending"
-#: Twilio has it; `sid` tells it.
+#: Twilio has it; `sid` tells it, and `delivery` what became of it.
 SENT = "sent"
 #: Twilio refused it; `code` says why. There is no message.
 FAILED = "failed"
 #: Nobody knows, and Twilio doesn't. Never sent again.
 UNKNOWN = "unknown"
 
+#: Value of `delivery` while Twilio has not reported whether a sent message arrived.
+AWAITED = "awaited"
 #: Records that are read at once, at most.
 PAGE_SIZE = 500
 
@@ -120,7 +122,7 @@ class Outbox:
 
     def record_sent(self, sms_id: str, sid: str) -> None:
         """Record that Twilio has a message: its sender knows, whatever is recorded by then."""
-        self._write(self._records.document(sms_id), {"state": SENT, "sid": sid})
+        self._write(self._records.document(sms_id), {"state": SENT, "sid": sid, "delivery": AWAITED})
 
     def record_failed(self, sms_id: str, code: int) -> None:
         """Record that Twilio refused a message, and why, as `record_sent`."""
@@ -154,12 +156,21 @@ class Outbox:
             pending: the record, as it was read.
             sid: the message's; None where Twilio has none.
         """
-        fields = {"state": UNKNOWN} if sid is None else {"state": SENT, "sid": sid}
+        fields = {"state": UNKNOWN} if sid is None else {"state": SENT, "sid": sid, "delivery": AWAITED}
         option = self._client.write_option(last_update_time=pending.update_time)
         try:
             pending.reference.update(fields, option=option, retry=None, timeout=CALL_SECONDS)
         except (FailedPrecondition, NotFound):
             return
+
+    def awaited(self) -> list[DocumentSnapshot[Any]]:
+        """Return sent messages whose delivery Twilio has not reported yet."""
+        query = self._records.where(filter=FieldFilter("delivery", "==", AWAITED)).limit(PAGE_SIZE)
+        return read_page(query)
+
+    def record_delivery(self, sms_id: str, status: str, code: int | None) -> None:
+        """Record what became of a sent message; it is never sent again by itself."""
+        self._write(self._records.document(sms_id), {"delivery": status, "code": code})
 
     def sids_to(self, number: str) -> set[str]:
         """Return the SIDs of the messages to a number, of whatever device's."""

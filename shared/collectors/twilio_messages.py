@@ -7,6 +7,7 @@ carry Twilio's codes and never its texts, which hold telephone numbers.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,14 @@ CLOCK_MARGIN = timedelta(minutes=5)
 #: Messages to one number that are looked through, newest first; a device gets a few a year.
 MOST_LOOKED_THROUGH = 1_000
 
-#: Codes of HTTP 400 that are about the account, its messaging service or its queue, not about the recipient.
-_ABOUT_THE_ACCOUNT = frozenset({20003, 20005, 21603, 21611, 21701, 21703, 21704, 21705, 30127})
+#: Codes of HTTP 400 that are about the account, its messaging service, its senders or the configured text,
+#: not about the recipient: 21408 (region not enabled), 21606 (sender cannot send), 21608 (trial account), …
+_ABOUT_THE_ACCOUNT = frozenset({
+    20003, 20005, 20008, 21212, 21408, 21601, 21602, 21603, 21606, 21607, 21608, 21611, 21617, 21618, 21619,
+    21659, 21660, 21701, 21703, 21704, 21705, 21712, 30001, 30002, 30034, 30127, 63038,
+})  # fmt: skip
+#: Statuses of a message that Twilio changes no more, by whether it arrived.
+_FINAL = {"delivered": True, "read": True, "undelivered": False, "failed": False, "canceled": False}
 #: What can be asked again without doing anything twice: reads, and connections that were never made.
 _REPEATS = Retry(
     total=3,
@@ -74,6 +81,21 @@ class OutcomeUnknown(Exception):
 
 class LookupFailed(Exception):
     """Twilio could not be asked which messages there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of a message that Twilio accepted.
+
+    Attributes:
+        arrived: Whether the recipient's network took it.
+        status: Twilio's word for it: delivered, undelivered, failed, …
+        code: Twilio's error code, if there is one.
+    """
+
+    arrived: bool
+    status: str
+    code: int | None
 
 
 class TwilioMessages:
@@ -147,6 +169,26 @@ class TwilioMessages:
                 f"Twilio does not say which messages there are ({_told(error)}); none is sent before it does"
             ) from None
         return None
+
+    def delivery(self, sid: str) -> Delivery | None:
+        """Return what became of a message, or None while that is not final.
+
+        Args:
+            sid: The message's SID.
+
+        Raises:
+            LookupFailed: Twilio did not answer.
+        """
+        try:
+            message = self._client.messages(sid).fetch()
+        except TwilioRestException as error:
+            if error.status == 404:  # Twilio removes messages after a time, and people do
+                return Delivery(False, "removed", None)
+            raise LookupFailed(f"Twilio did not return a message's status ({_told(error)})") from None
+        except Exception as error:  # noqa: BLE001  (no answer is no answer)
+            raise LookupFailed(f"Twilio did not return a message's status ({_told(error)})") from None
+        arrived = _FINAL.get(str(message.status))
+        return None if arrived is None else Delivery(arrived, str(message.status), message.error_code)
 
     def _fits(self, message: Any, text: str, since: datetime) -> bool:
         return (

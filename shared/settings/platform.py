@@ -9,11 +9,11 @@ from shared.settings.declared import Setting, SettingInvalid, SettingMissing
 
 REGION = Setting(
     name="NX_TASKS_REGION",
-    meaning="region of all functions and of their Cloud Scheduler jobs",
+    meaning="region of all functions and their Cloud Scheduler jobs, where page and command line call them",
     wanted="a region of Google Cloud that has Cloud Functions and Cloud Scheduler: `europe-west1`",
     parse=str,
     pattern="[a-z]+(-[a-z]+)+[0-9]+",
-    counts_in="every function, the page, the command line",
+    counts_in="every function",
     default="us-central1",
 )
 DATABASE = Setting(

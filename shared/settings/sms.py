@@ -44,9 +44,9 @@ SMS_DRY_RUN = Setting(
 SMS_REGIONS = Setting(
     name="NX_SMS_REGIONS",
     meaning="countries whose numbers may get a reset SMS; needed once any is sent",
-    wanted="ISO 3166 codes of countries with commas between: `DE,US`",
+    wanted="ISO 3166 codes of countries with commas between, `001` for global networks (+882, +883): `DE,US`",
     parse=_regions,
-    pattern=" *([A-Z]{2} *(, *[A-Z]{2} *)*)?",
+    pattern=" *(([A-Z]{2}|001) *(, *([A-Z]{2}|001) *)*)?",
     counts_in=_COUNTS_IN,
     default_told="none",
 )
@@ -94,7 +94,7 @@ class SmsLimits(Struct, frozen=True):
         offline_hours: hours of silence before.
         per_run: of one run, at most.
         per_device_per_day: of one device within 24 hours, at most.
-        regions: ISO 3166 codes of the countries whose numbers may get one; none where nothing is said.
+        regions: ISO 3166 codes of the countries whose numbers may get one, and `001` for global networks.
     """
 
     offline_hours: int

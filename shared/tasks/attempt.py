@@ -40,11 +40,15 @@ class Attempt:
     def __init__(
         self, identity: RunIdentity, options: ExecuteTaskOptions, store: Store, clock: Clock
     ) -> None:
-        self.identity = identity
         self._protocol = RunProtocol(identity, options, clock)
         self._answer = Performer(identity.task, clock, store)
         # An extension and the end must not refuse each other, and no progress may follow the end.
         self._lock = threading.Lock()
+
+    @property
+    def identity(self) -> RunIdentity:
+        """Who it is: `RunProtocol.identity`."""
+        return self._protocol.identity
 
     @property
     def number(self) -> int:

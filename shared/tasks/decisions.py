@@ -6,17 +6,25 @@ Pure functions of what was read. They ask no server and write nothing; `protocol
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 from shared.tasks.names import TaskStatus
+from shared.tasks.specs import RETRIES_OVER
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from shared.tasks.document import RunDocument, TaskDocument
+    from shared.tasks.document import RunDocument, RunRequest, TaskDocument
+
+#: How long a request waits for its first delivery. By then Cloud Scheduler has given up a delivery that
+#: was refused each time (10 + 20 + 40 + 80 + 160 s).
+REQUEST_WINDOW = timedelta(minutes=10)
+#: How far ahead of this instance's clock a tick may be whose own delivery arrives.
+TICK_EARLY = timedelta(seconds=1)
 
 #: Who holds a task whose document the original wrote.
 ORIGINAL = "original"
@@ -113,6 +121,63 @@ def decide_start(
         # What a suspension made says nothing once it is resumed: no run has been, the original's neither.
         adopts=task.status is not None and task.result is None and task.run_id is None,
     )
+
+
+def is_forced(tick: datetime | None, schedule_time: datetime, *, now: datetime, skew: timedelta) -> bool:
+    """Return whether a delivery cannot be that of a tick: it is one that a person forced.
+
+    A forced run is delivered with the time of the next tick, or with that of the request. A tick is
+    delivered with its own time, to the second.
+    """
+    return tick is None or tick > now + TICK_EARLY or schedule_time > tick + skew
+
+
+def answers_request(
+    request: RunRequest,
+    run: RunDocument | None,
+    *,
+    tick: datetime | None,
+    is_done: bool,
+    schedule_time: datetime,
+    now: datetime,
+    skew: timedelta,
+) -> bool:
+    """Return whether a delivery is one of the run that a person requested.
+
+    Nothing in a delivery marks it as forced, so this rule decides:
+
+    - Only a delivery with a schedule time after the request can answer it. A retry of an earlier tick
+      never does.
+    - A delivery that cannot be a tick's (`is_forced`) answers the request. It is the next attempt of a
+      requested run that failed, and a duplicate of one that completed or was cancelled.
+    - A request shortly before a tick leads to two deliveries that may look the same. The tick goes first,
+      whichever of them arrives first: it is never lost. Once its run has completed, the other
+      delivery answers the request, if that still needs an attempt.
+    - A request that no delivery answered within `REQUEST_WINDOW` has expired. So has a failed run when
+      its retries are over.
+
+    Args:
+        request: the last request.
+        run: H of the run that answers it.
+        tick: the tick that the delivery's schedule time names, UTC; None if it names none.
+        is_done: whether the run of that tick has completed.
+        schedule_time: the delivery's, UTC.
+        now: UTC.
+        skew: how far two clocks may be apart.
+    """
+    forced = is_forced(tick, schedule_time, now=now, skew=skew)
+    if schedule_time < request.since - skew or not (forced or is_done):
+        return False
+    is_open = now < request.at + REQUEST_WINDOW
+    if run is None:
+        return is_open
+    if run.state == TaskStatus.running:
+        return forced
+    may_be_retried = run.completed is None or now < run.completed + RETRIES_OVER
+    if run.state == TaskStatus.failed and run.cancel is None:
+        return may_be_retried
+    is_duplicate = is_open if run.state == TaskStatus.completed else may_be_retried
+    return forced and tick is None and is_duplicate
 
 
 def living_holder(task: TaskDocument, *, now: datetime, skew: timedelta, deadline: timedelta) -> str | None:

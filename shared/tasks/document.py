@@ -131,6 +131,42 @@ class JobNote(Struct, frozen=True):
         return self.wanted is not None and not self.done
 
 
+class RunRequest(Struct, frozen=True):
+    """A person's request that a task runs now (`run.request`): the last one, answered or not.
+
+    Attributes:
+        id: id of the run that answers it; its history starts with the first attempt.
+        by, reason, at: who requested the run, why, and when (UTC).
+        since: `at` of the earliest request that Cloud Scheduler may still deliver, UTC. It is earlier
+            than `at` when a request replaced one whose retries were not over.
+    """
+
+    id: str
+    by: str
+    reason: str
+    at: datetime
+    since: datetime
+
+    @classmethod
+    def parse(cls, value: object) -> RunRequest | None:
+        """Return the request that `run.request` holds, None if there is none."""
+        if not isinstance(value, dict):
+            return None
+        run_id, at = _text(value.get("id")), _moment(value.get("at"))
+        if not run_id or at is None:
+            return None
+        by, reason = _text(value.get("by")) or "", _text(value.get("reason")) or ""
+        return cls(run_id, by, reason, at, _moment(value.get("since")) or at)
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the fields as they are written to the status document."""
+        return {name: getattr(self, name) for name in self.__struct_fields__}
+
+    def requested_by(self) -> dict[str, Any]:
+        """Return what the run's own record stores: who requested it, why and when."""
+        return {"by": self.by, "reason": self.reason, "at": self.at}
+
+
 class TaskDocument(Struct, frozen=True):
     """The status document S, without its result.
 
@@ -146,6 +182,7 @@ class TaskDocument(Struct, frozen=True):
         suspended: who suspended the task, when and why, while it is suspended.
         cancel: who wants the run to end, when and why; until the next run begins.
         job: what is noted of Cloud Scheduler's job.
+        request: the last request that the task runs now.
         result: describes `data`; None where the original wrote it, or where there is none.
     """
 
@@ -162,6 +199,7 @@ class TaskDocument(Struct, frozen=True):
     suspended: Mapping[str, Any] | None = None
     cancel: Mapping[str, Any] | None = None
     job: JobNote | None = None
+    request: RunRequest | None = None
     result: ResultPointer | None = None
     created: datetime | None = None
 
@@ -187,6 +225,7 @@ class TaskDocument(Struct, frozen=True):
             suspended=suspended if isinstance(suspended, dict) else None,
             cancel=cancel if isinstance(cancel, dict) else None,
             job=JobNote.parse(run.get("job")),
+            request=RunRequest.parse(run.get("request")),
             result=ResultPointer.parse(run.get("result")),
             created=created,
         )

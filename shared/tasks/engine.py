@@ -100,7 +100,7 @@ class TaskEngine:
 
         name = parse_task_name(task_name)
         chosen = ExecuteTaskOptions.of(options)
-        run = self._identity(_checked_source(source), name, chosen.scheduled_for)
+        run = self._identity(_checked_source(source), name, chosen)
         if self._has_left_behind(name):
             reason = "a task whose run has ended is still at work on this instance"
             logger.warning(f"run busy: {reason}", task=name.value, run_id=run.run_id)
@@ -249,10 +249,12 @@ class TaskEngine:
     def _now(self) -> datetime:
         return self._parts.clock.now()
 
-    def _identity(self, source: str, name: TaskName, scheduled_for: datetime | None) -> RunIdentity:
+    def _identity(self, source: str, name: TaskName, chosen: ExecuteTaskOptions) -> RunIdentity:
         from shared.tasks.writes import RunIdentity, run_id_of  # noqa: PLC0415  (readers run nothing)
 
-        tick = None if scheduled_for is None else scheduled_for.astimezone(UTC)
+        tick, delivered = (
+            moment and moment.astimezone(UTC) for moment in (chosen.scheduled_for, chosen.schedule_time)
+        )
         return RunIdentity(
             documents=self._parts.store.documents,
             task=name,
@@ -260,6 +262,7 @@ class TaskEngine:
             token=self._new_token(),
             source=source,
             scheduled_for=tick,
+            schedule_time=delivered,
         )
 
     def _leave_behind(self, name: TaskName, work: Work[Publication]) -> None:

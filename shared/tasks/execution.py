@@ -68,7 +68,6 @@ class Execution:
         left_behind: Callable[[Work[Publication]], None],
     ) -> None:
         self._parts = parts
-        self._run = run
         self._options = options
         self._left_behind = left_behind
         self._began = parts.clock.monotonic()
@@ -93,7 +92,7 @@ class Execution:
             return self._outcome("failed", error=f"not started: {Failure.of(error).text}")
         if not isinstance(decision, Take):
             return self._not_taken(decision)
-        self._seen.attempt = self._attempt.number
+        self._seen.begin(self._run, self._attempt.number)
         self._log_start()
         try:
             made = self._done(self._work)
@@ -106,6 +105,11 @@ class Execution:
                 return outcome
             raise
         return self._publish(made)
+
+    @property
+    def _run(self) -> RunIdentity:
+        """Who runs: a delivery is recognised as that of a requested run when it starts."""
+        return self._attempt.identity
 
     def remembered(self) -> TaskDocument | None:
         """Return S as this run left it, for the next run on this instance."""

@@ -27,6 +27,8 @@ class ExecuteTaskOptions:
             contract literally says: readers then find no data until the run has completed.
         scheduled_for: the tick this run is for, an aware datetime. It makes the run's id, so
             that a duplicate delivery is the same run. None: a run of its own, with a random id.
+        schedule_time: the schedule time of Cloud Scheduler's delivery, an aware datetime. It lets a
+            delivery be recognised as that of a run which a person requested. None: it never is one.
         deadline_seconds: after that many the run is recorded as failed. A task can look at
             what is left with `run.remaining()`.
         lease_seconds: how long the run is believed to be alive without a sign of life.
@@ -39,6 +41,7 @@ class ExecuteTaskOptions:
     debug_logs: bool = True
     keep_last_result: bool = True
     scheduled_for: datetime | None = None
+    schedule_time: datetime | None = None
     deadline_seconds: float = DEADLINE_SECONDS
     lease_seconds: float = LEASE_SECONDS
 
@@ -54,14 +57,10 @@ class ExecuteTaskOptions:
             seconds = getattr(self, name)
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
                 raise InvalidOptions(f"{name} is {seconds!r}: use a positive number of seconds")
-        self._check_scheduled_for()
-
-    def _check_scheduled_for(self) -> None:
-        moment: Any = self.scheduled_for
-        if moment is None:
-            return
-        if not isinstance(moment, datetime) or moment.utcoffset() is None:
-            raise InvalidOptions(f"scheduled_for is {moment!r}: use a datetime with a time zone")
+        for name in ("scheduled_for", "schedule_time"):
+            moment: Any = getattr(self, name)
+            if moment is not None and (not isinstance(moment, datetime) or moment.utcoffset() is None):
+                raise InvalidOptions(f"{name} is {moment!r}: use a datetime with a time zone")
 
     @classmethod
     def of(cls, options: ExecuteTaskOptions | Mapping[str, Any] | None) -> ExecuteTaskOptions:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from shared.tasks.decisions import (
     Standing,
     StartDecision,
     Take,
+    answers_request,
     decide_start,
+    is_forced,
     is_own,
     is_own_record,
     standing,
@@ -66,6 +69,7 @@ class RunProtocol:
         clock: the time.
 
     Attributes:
+        identity: who it is; that of a requested run, once the delivery is recognised as one of it.
         number: the attempt's number, once it has the task.
         started: when it took it, UTC.
         ended: whether it may write nothing more.
@@ -111,10 +115,14 @@ class RunProtocol:
         Raises:
             StoreError: Firestore did not answer, or can't take the writes.
         """
+        if remembered is not None and self._may_be_requested(remembered):
+            remembered = None
         fresh = remembered is None
         task, run = (yield self._both(until)) if remembered is None else (remembered, None)
         tries = 0
         while True:
+            if fresh:
+                task, run = yield from self._recognised(task, run, until)
             decision = self._decide(task, run)
             if isinstance(decision, Take):
                 if (yield from self._take(decision, task)):
@@ -262,6 +270,47 @@ class RunProtocol:
             skew=CLOCK_SKEW,
             deadline=timedelta(seconds=self._options.deadline_seconds),
         )
+
+    def _may_be_requested(self, task: TaskDocument) -> bool:
+        """Return whether the delivery may be one of the requested run, and of no tick."""
+        request, own = task.request, self.identity
+        if request is None or own.schedule_time is None or own.request is not None:
+            return False
+        now, after = self._clock.now(), own.schedule_time >= request.since - CLOCK_SKEW
+        return after and is_forced(own.scheduled_for, own.schedule_time, now=now, skew=CLOCK_SKEW)
+
+    def _recognised(
+        self, task: TaskDocument, run: RunDocument | None, until: float
+    ) -> Steps[tuple[TaskDocument, RunDocument | None]]:
+        """Become an attempt of the requested run if this delivery is one of that (`answers_request`).
+
+        Returns:
+            S, and H of the run that this is an attempt of.
+        """
+        while True:
+            request, own = task.request, self.identity
+            is_done = run is not None and run.state == TaskStatus.completed
+            if request is None or own.schedule_time is None or own.request is not None:
+                return task, run
+            if not (is_done or self._may_be_requested(task)):
+                return task, run
+            latest, asked = yield Read(request.id, max(until - self._clock.monotonic(), 1.0))
+            if latest.request == request or self._clock.monotonic() >= until:
+                break
+            task, run = yield self._both(until)
+        answers = answers_request(
+            request,
+            asked,
+            tick=own.scheduled_for,
+            is_done=is_done,
+            schedule_time=own.schedule_time,
+            now=self._clock.now(),
+            skew=CLOCK_SKEW,
+        )
+        if not answers:
+            return task, run
+        self.identity = dataclasses.replace(own, run_id=request.id, scheduled_for=None, request=request)
+        return latest, asked
 
     def _take(self, take: Take, task: TaskDocument) -> Steps[bool]:
         """Write the start; return whether it was applied for certain."""

@@ -65,6 +65,12 @@ class TaskRun:
         self._reported: Progress | None = None
         self._streamed: tuple[int, int] | None = None
 
+    def begin(self, identity: RunIdentity, attempt: int) -> None:
+        """Take the identity and the attempt's number that the start decided on."""
+        self.run_id, self.scheduled_for = identity.run_id, identity.scheduled_for
+        self.attempt = attempt
+        self.log = RunLogger(identity)
+
     def remaining(self) -> float:
         """Return the seconds left until the deadline; 0 or less once it has passed."""
         return self._ends_at - self._clock.monotonic()

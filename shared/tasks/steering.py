@@ -13,8 +13,11 @@ from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec.structs import replace
+
 from shared.tasks import writes
-from shared.tasks.decisions import ORIGINAL, living_holder
+from shared.tasks.decisions import ORIGINAL, REQUEST_WINDOW, living_holder
+from shared.tasks.document import RunRequest
 from shared.tasks.errors import (
     InvalidOptions,
     NotScheduled,
@@ -131,12 +134,12 @@ def resume(
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """What became of the wish that a task runs now.
+    """What became of a request that a task runs now.
 
     Attributes:
-        outcome: "started", "busy" where another run holds the task, or "requested" where Cloud
-            Scheduler took it and no run began within the wait.
-        run_id: the run that began, or that holds the task; None where it is not known.
+        outcome: "started"; "busy" if another run holds the task; "requested" if Cloud Scheduler accepted
+            it and no run began within the wait.
+        run_id: the run that answers the request, or the one that holds the task; None if that is not known.
     """
 
     outcome: Literal["started", "busy", "requested"]
@@ -147,6 +150,9 @@ def request_run(
     documents: str, spec: TaskSpec, clock: Clock, *, by: str, reason: str, until: float
 ) -> Steps[Requested]:
     """Have Cloud Scheduler run a task now, and wait for the run that begins.
+
+    The request is left in S, where the delivery finds it (`decisions.answers_request`). If the process
+    dies before Cloud Scheduler is called, the request expires, and the next one calls again.
 
     Args:
         documents: the database's root.
@@ -160,43 +166,82 @@ def request_run(
         InvalidOptions: nobody, or no reason, is named.
         NotScheduled: Cloud Scheduler knows nothing of the task.
         TaskSuspended: it would be skipped.
-        StoreError: Firestore did not answer.
+        StoreError: Firestore did not answer, or others wrote each time.
         SchedulerUnavailable: Cloud Scheduler did not take it, for all that is known.
     """
     _check(by, reason)
     if spec.schedule is None:
         raise NotScheduled(f"nothing schedules {spec.name.value}: it has no job to run")
-    task, _ = yield Read()
-    if task.is_suspended:
-        raise TaskSuspended(f"{spec.name.value} is suspended, and would skip the run: resume it first")
-    deadline = timedelta(seconds=spec.deadline_seconds)
-    holder = living_holder(task, now=clock.now(), skew=CLOCK_SKEW, deadline=deadline)
-    if holder is not None:
-        return Requested("busy", None if holder == ORIGINAL else holder)
-    before = task.token
-    yield from _recorded(writes.request(documents, spec.name, by=by, reason=reason, now=clock.now()))
+    left = yield from _leave_request(documents, spec, by=by, reason=reason, now=clock.now())
+    if isinstance(left, Requested):
+        return left
     yield RunJob()
     tries = 0
     while clock.monotonic() < until:
-        task, _ = yield Read()
-        if task.token != before and task.run_id is not None:
-            return Requested("started", task.run_id)
+        _, run = yield Read(left.id)
+        if run is not None:
+            return Requested("started", left.id)
+        task, skipped = yield Read(writes.skip_id(left.id))
+        if skipped is not None and task.is_suspended:
+            raise _suspended(spec)
+        if skipped is not None:
+            return Requested("busy", task.run_id)
         yield Pause(tries)
         tries += 1
-    return Requested("requested")
+    return Requested("requested", left.id)
 
 
-def _recorded(record: list[Any]) -> Steps[None]:
-    """Write a record that does no harm twice."""
+def _leave_request(
+    documents: str, spec: TaskSpec, *, by: str, reason: str, now: datetime
+) -> Steps[RunRequest | Requested]:
+    """Leave a request for the next delivery, or join one that nothing has answered yet.
+
+    Returns:
+        The request; or what became of it, if another run holds the task.
+    """
+    deadline = timedelta(seconds=spec.deadline_seconds)
+    mine = RunRequest(writes.request_run_id(now), by, reason, now, now)
     for tries in range(STEERING_TRIES):
+        task, _ = yield Read()
+        run = None
+        last: RunRequest | None = task.request
+        if last is not None:
+            task, run = yield Read(last.id)
+            if task.request != last:
+                continue
+        if task.is_suspended:
+            raise _suspended(spec)
+        if last is not None and (last.id, last.by) == (mine.id, by):
+            return last  # its answer was lost
+        holder = living_holder(task, now=now, skew=CLOCK_SKEW, deadline=deadline)
+        if holder is not None:
+            return Requested("busy", None if holder == ORIGINAL else holder)
+        joins = last is not None and run is None and now < last.at + REQUEST_WINDOW
+        if joins and last is not None:
+            commit = writes.join_request(documents, spec.name, last, by=by, reason=reason, now=now)
+        else:
+            commit = writes.request(documents, spec.name, task, replace(mine, since=_since(last, run, now)))
         try:
-            yield Commit(record)
+            yield Commit(commit)
         except (WriteRefused, WriteUnknown):
-            if tries == STEERING_TRIES - 1:
-                raise
             yield Pause(tries)
         else:
-            return
+            return last if joins and last is not None else mine
+    raise StoreUnavailable(
+        f"{spec.name.value} could not be requested to run: others wrote each time, try again"
+    )
+
+
+def _suspended(spec: TaskSpec) -> TaskSuspended:
+    return TaskSuspended(f"{spec.name.value} is suspended, and would skip the run: resume it first")
+
+
+def _since(last: RunRequest | None, run: RunDocument | None, now: datetime) -> datetime:
+    """Return since when deliveries may come that are answered for a new request, UTC."""
+    if last is None:
+        return now
+    ended = run.completed if run is not None and run.completed is not None else last.at
+    return last.since if now < ended + RETRIES_OVER else now
 
 
 def cancel(
@@ -238,6 +283,8 @@ def cancel(
             commit = writes.cancel(documents, name, task, said)
         elif found is Cancelled.cancelled and run is not None:
             commit = writes.cancel_ended(documents, name, run_id, task, run, said)
+        elif found is Cancelled.cancelled and task.request is not None:
+            commit = writes.cancel_request(documents, name, task.request, said)
         if found is not None:
             with suppress(WriteRefused, WriteUnknown):
                 if commit:
@@ -262,6 +309,9 @@ def _found(
     is_last = task.run_id == run_id
     if is_last and task.state == TaskStatus.running:
         return Cancelled.cancelling
+    asked = task.request
+    if run is None and asked is not None and asked.id == run_id and not is_last:  # no delivery answered it
+        return Cancelled.cancelled if now < asked.at + REQUEST_WINDOW else Cancelled.ended
     if run is None:
         if not is_last:
             return Cancelled.unknown
@@ -270,7 +320,9 @@ def _found(
         return Cancelled.unknown
     if run.state == TaskStatus.running and not settled:
         return None  # S may be older. If it is not, who held the run has lost it: it is as one that failed
-    retried = run.scheduled_for is not None and (run.completed is None or now < run.completed + RETRIES_OVER)
+    retried = (run.scheduled_for is not None or writes.is_retried(run_id)) and (
+        run.completed is None or now < run.completed + RETRIES_OVER
+    )
     if run.state == TaskStatus.completed or run.cancel is not None or not retried:
         return Cancelled.ended
     is_told = is_last and task.state == TaskStatus.failed

@@ -14,7 +14,7 @@ from shared.tasks.document import SAVED_BY_CONTRACT, ResultPointer, TaskDocument
 from shared.tasks.job_keeping import problem_of
 from shared.tasks.names import SUSPENDED_SPELLINGS, TaskName, TaskStatus
 from shared.tasks.specs import RETRIES_OVER, RETRY_COUNT
-from shared.tasks.writes import is_of_tick
+from shared.tasks.writes import is_retried
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,7 +162,7 @@ class TaskView:
     def retries_over(self) -> datetime | None:
         """Until when Cloud Scheduler may deliver the last run again, UTC; None where it has no reason to."""
         ended, run_id = self.document.completed, self.document.run_id
-        if self.state != TaskStatus.failed or ended is None or run_id is None or not is_of_tick(run_id):
+        if self.state != TaskStatus.failed or ended is None or run_id is None or not is_retried(run_id):
             return None
         return ended + RETRIES_OVER if self.document.attempt <= RETRY_COUNT else None
 

@@ -32,13 +32,16 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from shared.tasks.decisions import Skip, Take
-    from shared.tasks.document import JobNote, RunDocument
+    from shared.tasks.document import JobNote, RunDocument, RunRequest
 
 WritePb = _write.Write.pb()
 _REQUEST_TIME = _write.DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME
 
 #: What kind of error a run is closed with that has lost the task, and why.
 _SUPERSEDED = ("RunSuperseded", "another attempt took the task")
+
+#: Begins the id of a run that a person requested.
+_REQUESTED = "request-"
 
 #: How long a run stays in the history; Firestore's TTL policy on `expire_at` removes it then.
 HISTORY_RETENTION = timedelta(days=30)
@@ -55,6 +58,8 @@ class RunIdentity:
         token: the attempt's fence, drawn at random.
         source: who asked for the run, as the contract has it.
         scheduled_for: the tick, UTC; None for a run that no schedule asked for.
+        schedule_time: the schedule time of the delivery, UTC; None unless Cloud Scheduler delivered it.
+        request: the request that the run answers; None if nobody requested it.
     """
 
     documents: str
@@ -63,6 +68,8 @@ class RunIdentity:
     token: str
     source: str
     scheduled_for: datetime | None = None
+    schedule_time: datetime | None = None
+    request: RunRequest | None = None
 
     @property
     def status_name(self) -> str:
@@ -111,6 +118,22 @@ def is_of_tick(run_id: str) -> bool:
         return False
 
 
+def request_run_id(at: datetime) -> str:
+    """Return the id of the run that answers a request made at this time."""
+    return f"{_REQUESTED}{run_id_of(at)}"
+
+
+def is_retried(run_id: str) -> bool:
+    """Return whether Cloud Scheduler delivers a run again that failed: a tick's, or a requested one."""
+    return is_of_tick(run_id.removeprefix(_REQUESTED))
+
+
+def request_record_id(run_id: str) -> str | None:
+    """Return the id of the record of the request that a run answers, None for any other run."""
+    moment = run_id.removeprefix(_REQUESTED)
+    return f"{moment}.requested" if moment != run_id and is_of_tick(moment) else None
+
+
 def skip_id(run_id: str) -> str:
     """Return the id of the record that a run was skipped; the run itself may still come."""
     return f"{run_id}.skipped"
@@ -144,6 +167,8 @@ def start(
     }
     if task.job is not None and not keep_last_result:
         head["job"] = task.job.to_fields()  # no part of the last result: somebody is still at it
+    if task.request is not None and not keep_last_result:
+        head["request"] = task.request.to_fields()  # the deliveries to come are still to be known by it
     if take.adopts and keep_last_result:
         adopted = ResultPointer(version=original_version(task), saved_in=SAVED_BY_CONTRACT)
         head["result"] = adopted.to_fields()
@@ -392,9 +417,27 @@ def note_job(
     return [_write_to(named, head, mask=["run.job"], on=task.update_time, create=create), *records]
 
 
-def request(documents: str, name: TaskName, *, by: str, reason: str, now: datetime) -> list[Any]:
-    """Record who asked for a run, and why."""
-    return [change(documents, name, "requested", by=by, reason=reason, now=now)]
+def request(documents: str, name: TaskName, task: TaskDocument, made: RunRequest) -> list[Any]:
+    """Leave a request where the next delivery finds it, and record it, on the version read.
+
+    The status document of a task that never ran holds nothing else: readers find no result, as before.
+    """
+    named, create = status_name(documents, name), not task.exists
+    left = _write_to(
+        named,
+        {"run": {"request": made.to_fields()}},
+        mask=["run.request"],
+        on=task.update_time,
+        create=create,
+    )
+    return [left, *join_request(documents, name, made, by=made.by, reason=made.reason, now=made.at)]
+
+
+def join_request(
+    documents: str, name: TaskName, made: RunRequest, *, by: str, reason: str, now: datetime
+) -> list[Any]:
+    """Record who asked for a run, and why, and which run answers that."""
+    return [change(documents, name, "requested", by=by, reason=reason, now=now, holder=made.id)]
 
 
 def cancel(documents: str, name: TaskName, task: TaskDocument, said: Mapping[str, Any]) -> list[Any]:
@@ -444,6 +487,24 @@ def cancel_ended(
         named, mask = status_name(documents, name), ["error", "run.cancel"]
         writes.insert(0, _write_to(named, status, mask=mask, on=task.update_time))
     return writes
+
+
+def cancel_request(documents: str, name: TaskName, request: RunRequest, said: Mapping[str, Any]) -> list[Any]:
+    """Have a request not answered that no delivery has answered yet; refused if one has meanwhile."""
+    history = history_name(documents, name, request.id)
+    told = Failure(RunCancelled.__name__, "").cancelled(cancelled_by(said))
+    fields = {
+        "task": name.value,
+        "run_id": request.id,
+        "requested": request.requested_by(),
+        "state": TaskStatus.failed.value,
+        "started": said["at"],
+        "completed": said["at"],
+        "cancel": said,
+        "error": {"type": told.kind, "message": told.message},
+        "expire_at": said["at"] + HISTORY_RETENTION,
+    }
+    return [_record_to(history, fields, create=True), _cancelling(documents, name, request.id, said)]
 
 
 def _cancelling(documents: str, name: TaskName, run_id: str, said: Mapping[str, Any]) -> Any:
@@ -544,6 +605,7 @@ def _history_identity(run: RunIdentity) -> dict[str, Any]:
         "token": run.token,
         "source": run.source,
         "scheduled_for": run.scheduled_for,
+        **({} if run.request is None else {"requested": run.request.requested_by()}),
     }
 
 

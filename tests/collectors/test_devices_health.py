@@ -57,9 +57,30 @@ def judged(**changes: Any) -> tuple[str, list[str]]:
     return device["health"], device["reasons"]
 
 
+def test_silence_counts_from_the_report_s_arrival_when_the_clock_is_ahead() -> None:
+    """A device whose clock is years ahead falls silent like any other, and its clock is a reason."""
+    ahead = WELL | {"last_seen": NOW + timedelta(days=365)}
+    fresh = judge("d", ahead, NOW, stored=NOW - timedelta(minutes=3))
+    assert (fresh["health"], fresh["reasons"]) == ("degraded", ["clock ahead by 365 d 0 h"])
+    silent = judge("d", ahead, NOW, stored=NOW - timedelta(hours=30))
+    assert (silent["health"], silent["reasons"][0]) == ("offline", "silent for 1 d 6 h")
+    assert silent["silent_since"] == NOW - timedelta(hours=30)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(minutes=5)])
+def test_a_small_skew_of_a_clock_is_no_reason(ahead: timedelta) -> None:
+    """Nor is a report that was stored long after the device was seen."""
+    device = judge("d", WELL | {"last_seen": NOW + ahead}, NOW, stored=NOW)
+    assert (device["health"], device["reasons"]) == ("good", [])
+    late = judge("d", WELL | {"last_seen": NOW - timedelta(minutes=50)}, NOW, stored=NOW)
+    assert (late["health"], late["silent_since"]) == ("good", NOW - timedelta(minutes=50))
+
+
 def test_a_device_that_is_well_is_good() -> None:
     """It is shown with what it is judged by, and no reason stands against it."""
-    assert judge("d", WELL, NOW) == {"id": "d", "health": "good", "reasons": [], **WELL}
+    seen = WELL["last_seen"]
+    expected = {"id": "d", "health": "good", "reasons": [], "silent_since": seen, **WELL}
+    assert judge("d", WELL, NOW) == expected
 
 
 @pytest.mark.parametrize(
@@ -161,7 +182,7 @@ def test_no_report_fails_the_judgement(report: dict[str, Any]) -> None:
     assert device == judge("d", dict(reversed(report.items())), NOW)
     assert device["health"] in HEALTH
     assert bool(device["reasons"]) == (device["health"] != "good")
-    assert set(device) == {"id", "health", "reasons", *FIELDS}
+    assert set(device) == {"id", "health", "reasons", "silent_since", *FIELDS}
     numbers = (device["battery_voltage"], device["gsm_signal"])
     assert all(number is None or math.isfinite(number) for number in numbers)
 

@@ -14,7 +14,7 @@ import pytest
 from shared.collectors.ocpi import client as client_module
 from shared.collectors.ocpi.client import OcpiClient
 from shared.collectors.ocpi.errors import OcpiError
-from shared.collectors.ocpi.operators import Operator
+from shared.collectors.ocpi.operators import Operator, Party
 from shared.collectors.ocpi.transport import Limits, Transport
 from tests.collectors.hostile import TOKEN, Asked, hostile, serving
 from tests.collectors.ocpi_samples import location
@@ -107,6 +107,72 @@ def test_a_wrong_token_is_told(north: Operator) -> None:
         ids(wrong)
     assert "not-the-token" not in str(error.value)
     assert base64.b64encode(b"not-the-token").decode() not in str(error.value)
+
+
+def test_routing_headers_go_to_functional_modules_alone() -> None:
+    """With each page's request and each redirect's; never with versions and details (4.2.2)."""
+
+    def lists(asked: Asked) -> None:
+        if asked.route == "/locations":
+            return asked.body(b"", status=307, Location="/cdrs")
+        links = {} if "last" in asked.query else {"Link": '<?last=1>; rel="next"'}
+        return asked.list([location(id=f"L{len(links)}")], **links)
+
+    sender, receiver = Party(country_code="DE", party_id="NXT"), Party(country_code="nl", party_id="TnM")
+    sent = {"OCPI-from-country-code": "DE", "OCPI-from-party-id": "NXT"}
+    both = {**sent, "OCPI-to-country-code": "nl", "OCPI-to-party-id": "TnM"}
+    for parties, expected in (
+        ({}, {}),
+        ({"sender": sender}, sent),
+        ({"sender": sender, "receiver": receiver}, both),
+    ):
+        with hostile(lists) as server:
+            assert ids(server.operator(**parties)) == ["L1", "L0"]
+            asked = list(zip(server.asked, server.headers_seen, strict=True))
+        assert len(asked) == 5
+        for path, headers in asked:
+            routing = {name: value for name, value in headers.items() if name.lower().startswith("ocpi-")}
+            assert routing == ({} if path in {"/versions", "/2.2.1"} else expected)
+
+
+def test_an_operator_that_checks_routing_headers_is_read(both: tuple[Operator, ...]) -> None:
+    """With those that the setting has; without them its own words say what is missing."""
+    south = both[1]
+    assert len(ids(south)) == 130
+    for wrong, error in (
+        ({"receiver": None}, "OCPI-to-country-code is missing"),
+        ({"sender": None, "receiver": None}, "OCPI-from-country-code is missing"),
+        ({"receiver": Party(country_code="CH", party_id="XXX")}, r"there is no party CH\*XXX here"),
+    ):
+        with pytest.raises(OcpiError, match=f"/south/2.2.1/locations: OCPI status 2001: {error}"):
+            ids(msgspec.structs.replace(south, **wrong))
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        '<?offset=1;v=1>; title="a=b"; rel="next"',
+        "<?offset=1;v=1>; flag; rel=next",
+        "<?offset=1;v=1>;rel=next;",
+    ],
+)
+def test_a_link_is_followed_whole(link: str) -> None:
+    """Whatever parameters it has, and with all that is between its brackets."""
+
+    def lists(asked: Asked) -> None:
+        last = "offset" in asked.query
+        asked.list([location(id=f"L{last}")], **({} if last else {"Link": link}))
+
+    with hostile(lists) as server:
+        assert ids(server.operator()) == ["LFalse", "LTrue"]
+        assert server.list_requests()[1] == "/locations?offset=1;v=1"
+
+
+def test_an_endpoint_keeps_its_own_query() -> None:
+    """All of it, be there two parameters of one name."""
+    with hostile(serving(location())) as server, client_of(server.operator()) as client:
+        list(client.pages(f"{server.url}/locations?tag=a&limit=7&tag=b"))
+        assert server.list_requests() == ["/locations?tag=a&tag=b&limit=250"]
 
 
 def test_links_may_be_relative_and_stand_among_others() -> None:

@@ -16,13 +16,14 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
 from shared.collectors import charge_locations
 from shared.collectors.ocpi import crawl
 from shared.collectors.ocpi.errors import NoOperatorAnswered
-from shared.collectors.ocpi.operators import Operator
+from shared.collectors.ocpi.operators import Operator, parse
 from shared.collectors.ocpi.transport import Limits
 from shared.tasks import TaskName
 from tests.collectors.hostile import TOKEN, Asked, hostile, serving
@@ -195,11 +196,31 @@ def raw(answer: bytes) -> Lists:
         pytest.param(
             lambda a: a.envelope({"data": {}, "status_code": 1000}), "data is not what OCPI", id="no list"
         ),
-        pytest.param(lambda a: a.envelope({"status_code": 1000}), "data is not what OCPI", id="no data"),
         pytest.param(
-            lambda a: a.body(b'{"status_code":1000,"status_message":"\xff","data":[]}'),
-            "no OCPI answer: .*utf-8",
-            id="an envelope that is no UTF-8",
+            lambda a: a.envelope({"data": "", "status_code": 1000}),
+            "data is not what OCPI",
+            id="text as data",
+        ),
+        pytest.param(
+            lambda a: a.body(b'{"status_code":3000,"status_message":"\xff"}'),
+            "OCPI status 3000$",
+            id="a message that is no UTF-8",
+        ),
+        pytest.param(
+            lambda a: a.body(b'{"status_code":3000,"status_message":"out of \\ud83d"}'),
+            "OCPI status 3000: out of \ufffd",
+            id="a message with half a character",
+        ),
+        pytest.param(
+            lambda a: a.body(GOOD + b"0," * 10_000 + b"0]}"),
+            "more than 10000 records on one page",
+            id="zeros",
+        ),
+        pytest.param(
+            lambda a: a.list([], Link="next"), "the Link header cannot be parsed at `next`", id="Link"
+        ),
+        pytest.param(
+            lambda a: a.list([], Link='</a>; rel="next'), 'cannot be parsed at `"next`', id="an open quote"
         ),
         pytest.param(lambda a: a.body(GOOD + b"[" * 200_000), "no OCPI answer", id="deep nesting"),
         pytest.param(lambda a: a.body(b"", status=204), "/locations: HTTP 204", id="204"),
@@ -263,9 +284,42 @@ def test_a_token_goes_nowhere_else() -> None:
             link(f"{elsewhere.url}/locations"),
             lambda asked: asked.body(b"", status=307, Location=f"{elsewhere.url}/locations"),
         ):
-            with hostile(lists) as server, pytest.raises(NoOperatorAnswered, match="add it to its `origins`"):
+            with (
+                hostile(lists) as server,
+                pytest.raises(NoOperatorAnswered, match=f'add "{elsewhere.url}" to its'),
+            ):
                 collected([server.operator()], IMPATIENT, [])
         assert elsewhere.asked == []
+
+
+def test_an_origin_that_is_advised_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its port, and by the setting that the error names; where none would be, it says what to do."""
+
+    def failure(url: str) -> str:
+        with hostile(link(url)) as server, pytest.raises(NoOperatorAnswered) as failed:
+            collected([server.operator()], IMPATIENT, [])
+        return str(failed.value)
+
+    entry = {"name": "one", "url": "https://ocpi.example.com/versions", "token": "t"}
+    urls = [
+        "https://data.example.com/x",
+        "https://data.example.com:8443/x",
+        "http://[::1]:81/x",
+        "//h.example/",
+    ]
+    for in_cloud in (False, True):
+        if in_cloud:
+            monkeypatch.setenv("K_REVISION", "collect-00001-abc")
+        for url in urls:
+            advised = re.search(r'add "(.*)" to its `origins` in NX_OCPI_OPERATORS', failure(url))
+            if advised is None:
+                assert in_cloud
+                assert "ask the operator for an https:// URL" in failure(url)
+                assert url.startswith(("http:", "//"))
+                continue
+            (operator,) = parse(json.dumps([{**entry, "origins": [advised[1]]}]))
+            assert operator.may_ask(urljoin("http://127.0.0.1/", url))
+    assert "report it to the operator: it is not an HTTP URL" in failure("ftp://data.example.com/x")
 
 
 def test_discovery_takes_no_token_elsewhere() -> None:

@@ -16,6 +16,9 @@ REGIONS = frozenset({"DE", "US"})
         ("+12025550123", "+12025550123"),
         (" +1 (202) 555-0123 ", "+12025550123"),
         ("+49 1511 2345678", "+4915112345678"),
+        ("\u202a+12025550123\u202c", "+12025550123"),
+        ("\ufeff+49\u200e1511\u200b2345678", "+4915112345678"),
+        ("+15550000001", "+15550000001"),
     ],
 )
 def test_a_good_number_is_put_in_one_form(said: str, number: str) -> None:
@@ -33,7 +36,6 @@ def test_a_good_number_is_put_in_one_form(said: str, number: str) -> None:
         "12025550123",
         "015112345678",
         "0049 1511 2345678",
-        "+15550000001",
         "+1202555012",
         "+120255501234",
         "+1 202 555 0123 ext. 5",
@@ -44,6 +46,30 @@ def test_a_good_number_is_put_in_one_form(said: str, number: str) -> None:
 def test_what_is_no_international_number_is_malformed(said: object) -> None:
     """A number without its country could be anybody's."""
     assert checked_number(said, REGIONS) is BadNumber.malformed
+
+
+@pytest.mark.parametrize(
+    ("said", "region"),
+    [
+        ("+47 580 001 234 567", "NO"),
+        ("+46 719 123 456 789", "SE"),
+        ("+32 77 1234 5678 90", "BE"),
+        ("+27 87 123 4567 890", "ZA"),
+        ("+34 590 123 456 789", "ES"),
+        ("+882 16 123 4567", "001"),
+        ("+883 510 001 234 567", "001"),
+    ],
+)
+def test_a_number_of_a_machine_is_accepted_by_its_calling_code(said: str, region: str) -> None:
+    """Numbering plans do not list the numbers of machines' SIM cards and of global networks."""
+    check_regions({region})
+    assert checked_number(said, {region}) == "+" + "".join(filter(str.isdigit, said))
+    assert checked_number(said, REGIONS) is BadNumber.foreign
+
+
+def test_a_number_is_at_most_fifteen_digits() -> None:
+    """That is all that E.164 allows, also to machines."""
+    assert checked_number("+47580001234567" + "8" * 2, {"NO"}) is BadNumber.malformed
 
 
 @pytest.mark.parametrize("said", ["+33612345678", "+14165550123", "+447911123456"])

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from emulators.twilio.server import Trouble
 from shared.collectors.reset_sms import KINDS
 from shared.collectors.sms_outbox import OUTBOX_COLLECTION, PENDING
-from shared.tasks import TaskName
+from shared.tasks import TaskEngine, TaskName
 from tests.collectors.fleet import LATER, LIMITS, Fleet, number_of, send_alone
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,8 @@ def test_a_device_that_falls_silent_again_gets_another(fleet: Fleet) -> None:
     fleet.judge()
 
     assert counted(fleet.run().summary) == {"held_back": 1}
-    assert counted(fleet.run(limits=replace(LIMITS, per_device_per_day=2)).summary) == {"sent": 1}
+    again = fleet.run(limits=replace(LIMITS, per_device_per_day=2))
+    assert counted(again.summary) == {"delivered": 1, "sent": 1}
     assert fleet.received() == [number_of(1)] * 2
 
 
@@ -68,10 +69,12 @@ def test_a_device_that_came_back_meanwhile_gets_none(fleet: Fleet) -> None:
 
 def test_no_message_goes_to_a_number_that_is_none_or_foreign(fleet: Fleet) -> None:
     """They are counted, nothing is recorded, and a number that is put right gets its message."""
-    for device, phone in {"a": "5551234", "b": None, "c": "+4915112345678", "d": "+15550000001"}.items():
+    for device, phone in {"a": "5551234", "b": None, "c": "+4915112345678", "d": "+1555000000"}.items():
         fleet.add(device, phone=phone)
     fleet.judge()
-    assert counted(fleet.run().summary) == {"malformed": 3, "foreign": 1}
+    ran = fleet.run()
+    assert counted(ran.summary) == {"malformed": 3, "foreign": 1}
+    assert ran.summary["devices"] == {"malformed": ["a", "b", "d"], "foreign": ["c"]}
     assert (fleet.received(), fleet.records()) == ([], {})
 
     fleet.add("a", phone=number_of(4))
@@ -136,6 +139,9 @@ def test_a_refusal_for_good_is_recorded_with_its_code(fleet: Fleet) -> None:
         (Trouble(403, 20005), "failed", "NX_TWILIO_ACCOUNT_SID"),
         (Trouble(400, 21703), "failed", "NX_TWILIO_MESSAGING_SERVICE_SID"),
         (Trouble(302, 0), "failed", "HTTP 302"),
+        (Trouble(400, 21408), "failed", "code 21408"),
+        (Trouble(400, 21606), "failed", "code 21606"),
+        (Trouble(400, 21608), "failed", "code 21608"),
         (Trouble(429, 20429), "completed", ""),
     ],
 )
@@ -152,6 +158,100 @@ def test_while_the_account_is_refused_no_device_loses_its_message(
     assert says in (ran.outcome.error or "")
     assert counted(fleet.run().summary) == {"sent": 2}
     assert fleet.received() == [number_of(1), number_of(2)]
+
+
+def test_equal_refusals_in_a_row_end_the_run(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    """The account may be at fault with a code that nobody has listed: most devices keep their message."""
+    for number in range(6):
+        fleet.add(f"d{number}", phone=number_of(number), silent_hours=80 - number)
+    fleet.twilio.troubles["POST"].extend([Trouble(400, 21999)] * 3)
+    fleet.judge()
+    ran = fleet.run()
+    assert (ran.outcome.status, counted(ran.summary)) == ("completed", {"failed": 3})
+    assert "ERROR reset SMS stopped reason=3 refusals in a row with code 21999" in capsys.readouterr().out
+    assert counted(fleet.run().summary) == {"already": 3, "sent": 3}
+
+
+def test_refusals_of_recipients_between_others_end_nothing(fleet: Fleet) -> None:
+    """Only refusals with one code and without a message between them are in a row."""
+    for number in range(6):
+        fleet.add(f"d{number}", phone=number_of(number), silent_hours=80 - number)
+    fleet.twilio.troubles["POST"].extend(
+        [Trouble(400, 21211), Trouble(400, 21211), Trouble(400, 21610), Trouble(400, 21211)]
+    )
+    fleet.judge()
+    assert counted(fleet.run().summary) == {"failed": 4, "sent": 2}
+
+
+def test_a_message_that_does_not_arrive_is_reported_and_not_sent_again(
+    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sent is not delivered: later runs read what became of it, with Twilio's code."""
+    fleet.add("a", phone=number_of(1), silent_hours=80)
+    fleet.add("b", phone=number_of(2))
+    fleet.twilio.messages.unreachable[number_of(1)] = 30005
+    fleet.judge()
+    assert counted(fleet.run().summary) == {"sent": 2}
+    assert counted(fleet.run().summary) == {"already": 2}  # the networks have not reported yet
+    third = fleet.run()
+    assert counted(third.summary) == {"already": 2, "delivered": 1, "undelivered": 1}
+    assert third.summary["devices"] == {"undelivered": ["a"]}
+    assert "WARNING reset SMS not delivered device=a" in capsys.readouterr().out
+    found = {device: (record["delivery"], record.get("code")) for device, record in fleet.records().items()}
+    assert found == {"a": ("undelivered", 30005), "b": ("delivered", None)}
+    assert counted(fleet.run().summary) == {"already": 2}
+    assert len(fleet.received()) == 2
+
+
+def test_a_delivery_that_no_network_reports_is_unknown_after_a_time(fleet: Fleet) -> None:
+    """Twilio is not asked for ever."""
+    fleet.add("a", phone=number_of(1))
+    fleet.judge()
+    fleet.run()
+    late = fleet.run(ahead=timedelta(days=2, minutes=1))
+    assert (late.summary["delivery_unknown"], late.summary["devices"]) == (1, {"delivery_unknown": ["a"]})
+    assert fleet.records()["a"]["delivery"] == "unknown"
+
+
+def test_a_delivery_that_cannot_be_looked_up_stops_no_message(fleet: Fleet) -> None:
+    """While Twilio answers no reads, what is due is sent; the next run looks again."""
+    fleet.add("a", phone=number_of(1), silent_hours=80)
+    fleet.judge()
+    fleet.run()
+    fleet.add("b", phone=number_of(2))
+    fleet.judge()
+    fleet.twilio.troubles["GET"].append(Trouble(403, 20005))
+    ran = fleet.run()
+    assert (ran.outcome.status, counted(ran.summary)) == ("completed", {"already": 1, "sent": 1})
+    assert fleet.records()["a"]["delivery"] == "awaited"
+
+
+def test_a_device_with_a_long_id_stops_no_other(fleet: Fleet) -> None:
+    """Ids of records have no more bytes than Firestore takes; each device still has one record a silence."""
+    long = "d" * 1_490
+    fleet.add(long, phone=number_of(1), silent_hours=80)
+    fleet.add("b", phone=number_of(2))
+    fleet.judge()
+    assert counted(fleet.run().summary) == {"sent": 2}
+    assert counted(fleet.run().summary) == {"already": 2}
+    assert set(fleet.records()) == {long, "b"}
+
+
+def test_a_device_whose_clock_is_ahead_is_reset(fleet: Fleet) -> None:
+    """Its silence counts from its last report's arrival, and is one incident whatever is edited meanwhile."""
+    fleet.add("ahead", phone=number_of(1), silent_hours=-24 * 365)
+    health = [
+        {
+            "id": "ahead",
+            "health": "offline",
+            "last_seen": fleet.began + timedelta(days=365),
+            "silent_since": fleet.began - timedelta(hours=72),
+        }
+    ]
+    task = TaskEngine().execute_task
+    task("test", TaskName.collect_devices_health, lambda: health, {"save_in": "db"})
+    assert counted(fleet.run().summary) == {"sent": 1}
+    assert counted(fleet.run().summary) == {"already": 1}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +274,7 @@ def test_a_message_whose_answer_is_lost_is_found_at_once(fleet: Fleet, trouble: 
     assert counted(fleet.run().summary) == {"sent": 2}
     first = fleet.twilio.messages.all()[0]
     assert fleet.records()["a"]["sid"] == first.sid
-    assert counted(fleet.run(ahead=LATER).summary) == {"already": 2}
+    assert counted(fleet.run(ahead=LATER).summary) == {"already": 2, "delivered": 1}
     assert fleet.received() == [number_of(1), number_of(2)]
 
 

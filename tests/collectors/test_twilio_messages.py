@@ -63,7 +63,11 @@ def test_a_message_is_found_among_many(messages: TwilioMessages, twilio: TwilioS
     assert found(messages) == sid
 
 
-@pytest.mark.parametrize(("to", "code"), [*((to, code) for to, (code, _) in REFUSED.items()), ("99", 21211)])
+NOT_ENABLED = "+15005550003"  # its region
+RECIPIENTS = {to: code for to, (code, _) in REFUSED.items() if to != NOT_ENABLED} | {"99": 21211}
+
+
+@pytest.mark.parametrize(("to", "code"), RECIPIENTS.items())
 def test_a_refusal_for_good_has_its_code_and_no_number(messages: TwilioMessages, to: str, code: int) -> None:
     """Twilio's own text holds the number, and is not repeated."""
     with pytest.raises(MessageRefused) as refused:
@@ -77,6 +81,9 @@ def test_a_refusal_for_good_has_its_code_and_no_number(messages: TwilioMessages,
     [
         (Trouble(400, 21610), MessageRefused),
         (Trouble(400, 21703), SendingRefused),
+        (Trouble(400, 21408), SendingRefused),
+        (Trouble(400, 21606), SendingRefused),
+        (Trouble(400, 21608), SendingRefused),
         (Trouble(401, 20003), SendingRefused),
         (Trouble(403, 20005), SendingRefused),
         (Trouble(404, 20404), SendingRefused),

@@ -140,3 +140,29 @@ def test_the_setting_names_every_operator() -> None:
     assert [each["name"] for each in said] == ["north", "south"]
     assert said[0]["url"] == "http://127.0.0.1:1/north/versions"
     assert len({each["token"] for each in said}) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "message"),
+    [
+        ("/2.2.1/locations", {}, None),
+        ("/2.2.1/cdrs", {"OCPI-to-party-id": "nXn"}, None),
+        ("/2.2.1/cdrs", {"OCPI-to-party-id": None}, "OCPI-to-party-id is missing"),
+        ("/2.2.1/cdrs", {"OCPI-to-party-id": "NXS"}, "there is no party DE*NXS here"),
+        ("/2.2.1/cdrs", {"OCPI-from-country-code": "DEU"}, "OCPI-from-country-code is malformed"),
+        ("/versions", {}, "OCPI-from-country-code is not allowed in requests to configuration modules"),
+        ("/2.2.1", {}, "OCPI-from-country-code is not allowed in requests to configuration modules"),
+    ],
+)
+def test_routing_headers_are_checked(
+    url: str, path: str, changes: dict[str, str | None], message: str | None
+) -> None:
+    """Where they are sent: whole, and for this party; never to configuration modules (4.2.2)."""
+    routing = {f"OCPI-{way}-country-code": NORTH.country_code for way in ("from", "to")}
+    routing |= {f"OCPI-{way}-party-id": NORTH.party_id for way in ("from", "to")}
+    token = f"Token {base64.b64encode(NORTH.token.encode()).decode()}"
+    headers = {"Authorization": token, **routing, **changes}
+    envelope = requests.get(url + path, headers=headers, timeout=10).json()
+    assert (envelope["status_code"], envelope["status_message"]) == (
+        (1000, "Success") if message is None else (2001, message)
+    )

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Devices that are to get a message.
 DEVICES = {f"d{number}": number_of(number) for number in range(3)}
 #: Calls of a run that sends to all of them.
-CALLS = 18
+CALLS = 19
 EVERY = [(at, kind) for at in range(1, CALLS + 1) for kind in KINDS]
 #: What `make test` injects: each call once, each kind often. What fails for ever takes a while.
 QUICK = [kind for kind in KINDS if kind != "fail all"]

@@ -4,18 +4,23 @@ from typing import TypeAlias
 
 from tests.model.explore import Bounds
 from tests.model.processes import (
+    AT_REQUEST,
+    OLD_TICK,
+    REQUESTED,
     canceller,
     contract_reader,
     delivery,
+    forced,
     instance,
     job_keeper,
     operator,
     original,
     reader,
+    requester,
     steerer,
     watchdog,
 )
-from tests.model.standing import Script
+from tests.model.standing import EPOCH, Script
 
 ALL = ("complete", "fail", "extend")
 END = ("complete", "fail")
@@ -83,6 +88,65 @@ SMALL: dict[str, Configuration] = {
     "a warm instance, cancelled": (
         (instance(("a", "t1"), ("b", "t2")), canceller("a"), canceller("b")),
         Bounds(0, 1),
+    ),
+    "a run is requested": (
+        (requester("p"), forced("t1", "t2", after=("request by p",), may=END)),
+        Bounds(1, 1),
+    ),
+    "a run is requested, a death": (
+        (requester("p"), forced("t1", after=("request by p",)), forced("t2", after=("request by p",))),
+        Bounds(1, 0, 1),
+    ),
+    "a run is requested, a torn read": (
+        (requester("p"), forced("t1", after=("request by p",)), forced("t2", after=("request by p",))),
+        Bounds(0, 0, 0, 0, 1),
+    ),
+    "two people request a run": (
+        (
+            requester("p"),
+            requester("q"),
+            forced("t1", after=("request by p", "request by q")),
+            forced("t2", after=("request by p", "request by q")),
+        ),
+        Bounds(0, 1),
+    ),
+    "a run is requested when another has failed": (
+        (
+            requester("p"),
+            forced("t1", "t2", after=("request by p",), may=END, schedule_time=AT_REQUEST),
+            requester("q", after=("request by p",)),
+            forced("t3", after=("request by q",)),
+        ),
+        Bounds(1),
+    ),
+    "a run is requested beside an old tick": (
+        (
+            requester("p"),
+            instance(("old", "t1"), ("old", "t2"), schedule_time=OLD_TICK),
+            forced("t3", after=("request by p",)),
+        ),
+        Bounds(0),
+    ),
+    "a run is requested shortly before a tick": (
+        (
+            requester("p"),
+            delivery("a", "t1", schedule_time=EPOCH, after=("request by p",)),
+            delivery("a", "t2", schedule_time=EPOCH, after=("request by p",)),
+            delivery("a", "t3", schedule_time=EPOCH, after=("a/t1", "a/t2")),
+        ),
+        Bounds(0, 1),
+    ),
+    "a requested run is cancelled": (
+        (
+            requester("p"),
+            forced("t1", "t2", after=("request by p",), may=END),
+            canceller(REQUESTED),
+        ),
+        Bounds(0, 1),
+    ),
+    "a warm instance answers a request": (
+        (forced("t1", "t2", "t3"), requester("p")),
+        Bounds(1),
     ),
     "TTL": ((delivery("a", "t1", "storage"), delivery("b", "t2", "db", ("fail",))), Bounds(1, 1, 0, 1)),
     "a warm instance": (

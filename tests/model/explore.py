@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from shared.tasks.jobs import JobSeen, JobState
-from shared.tasks.steps import Commit, Read, ReadJob, SetJob
+from shared.tasks.steps import Commit, Read, ReadJob, RunJob, SetJob
 from tests.model.invariants import (
     HISTORY,
     STATUS,
@@ -13,12 +13,14 @@ from tests.model.invariants import (
     Objects,
     Violation,
     check_answer,
+    check_answers_request,
     check_cancel_told,
     check_commit,
     check_got,
     check_job,
     check_mirror,
     check_order,
+    check_requests_answered,
     facts,
 )
 from tests.model.memory_store import Documents, Stored, documents_of, fields_of
@@ -236,6 +238,8 @@ class Model:
         """Carry out what a process asks for."""
         if isinstance(place.request, Again):
             return state, ("value", None)
+        if isinstance(place.request, RunJob):  # the deliveries that follow are processes of their own
+            return state, ("value", None)
         if isinstance(place.request, ReadJob):
             return state, ("value", JobSeen(str(state.job)))
         if isinstance(place.request, SetJob):
@@ -267,6 +271,8 @@ class Model:
         if isinstance(told, Answer):
             if state.removals == self.bounds.removals:  # what TTL has removed can't be looked up
                 check_answer(told, place.script, state.documents, known)
+            if (state.faults, state.deaths) == (self.bounds.faults, self.bounds.deaths):
+                check_answers_request(told, place.script, state.documents)
             if told.outcome == "completed":
                 if told.run_id in state.succeeded:
                     raise Violation(f"two attempts of {told.run_id} succeeded")
@@ -311,6 +317,8 @@ class Model:
         if untroubled:
             check_mirror(state.documents, state.objects, when="nobody died, nothing failed")
             check_job(state.documents, state.job, when="nobody died, nothing failed")
+            if any(script.kind == "delivery" and script.after for script in self.scripts):
+                check_requests_answered(state.documents)
         key = (state.documents, state.objects, state.job, state.step)
         if key not in self._left:
             self._left[key] = _after_watchdog(*key)

@@ -15,7 +15,7 @@ from shared.tasks.protocol import CLOCK_SKEW
 from shared.tasks.steering import Cancelled
 from shared.tasks.writes import skip_id
 from tests.model.memory_store import Documents, fields_of, run_document, task_document
-from tests.model.processes import DEADLINE, DOCUMENTS, NOTHING, TASK
+from tests.model.processes import DEADLINE, DOCUMENTS, NOTHING, OWN, REQUESTED, TASK
 from tests.model.requests import Answer, CancelTold, Got, GotByContract
 from tests.model.standing import Script, at
 
@@ -122,6 +122,28 @@ def check_answer(answer: Answer, script: Script, documents: Documents, known: Fa
         raise Violation(f"{said}, and nothing was in its way")
 
 
+def check_answers_request(answer: Answer, script: Script, documents: Documents) -> None:
+    """A request is answered by the deliveries that it caused, and by no others."""
+    tick, _, _ = script.name.partition("/")
+    if answer.run_id.startswith("request-") and not tick.startswith(OWN):
+        run = run_document(documents.get(f"{HISTORY}{tick}"))
+        if tick == "old" or run is None or run.state != "completed":
+            raise Violation(f"{script.name} was delivered for a tick, and answered a request")
+    caused = answer.run_id.startswith(OWN) and script.after
+    if caused and task_document(documents.get(STATUS)).request is not None:
+        raise Violation(f"{script.name} was forced by a request, and became a run of its own")
+
+
+def check_requests_answered(documents: Documents) -> None:
+    """Nobody moves any more, and each request was delivered: its run has started, or was skipped."""
+    for key, stored in documents.stored:
+        fields = fields_of(stored)
+        if key.startswith(HISTORY) and fields.get("state") == "requested":
+            run = f"{HISTORY}{fields['holder']}"
+            if documents.get(run) is None and documents.get(skip_id(run)) is None:
+                raise Violation(f"no delivery answered {fields['holder']}")
+
+
 def check_cancel_told(told: CancelTold, documents: Documents) -> None:
     """Whoever is told that a run will end, or has, can rely on that: nobody begins it anew."""
     run = run_document(documents.get(f"{HISTORY}{told.run_id}"))
@@ -149,9 +171,15 @@ def _check_cancel(before: Documents, after: Documents, script: Script) -> None:
         elif run is not None and run.cancel is not None:
             hit.add(run_id)
             held = old.token is not None and (was is None or was.token == old.token)
-            if not at_work and (was is None or was.state == "completed" or (was.state == "running" and held)):
+            was_open = was is None and run.token is None  # a request that no delivery had answered
+            if not (at_work or was_open) and (
+                was is None or was.state == "completed" or (was.state == "running" and held)
+            ):
                 raise Violation(f"{script.name} hit {run_id}, which had not failed, and not its status")
-    if (hit and hit != {script.name.removeprefix("cancel ")}) or (in_status and old.state == "completed"):
+    meant = {script.name.removeprefix("cancel ")}
+    if meant == {REQUESTED}:
+        meant = {run_id for run_id in hit if run_id.startswith("request-")}
+    if (hit and hit != meant) or (in_status and old.state == "completed"):
         raise Violation(f"{script.name} cancelled {hit}, which is not the run that it names")
     if new.cancel is not None and old.token != new.token:
         raise Violation(f"a cancel hits {new.run_id}, which nobody cancelled")

@@ -5,7 +5,7 @@ And the original: its writer and its reader, as its published code has them.
 
 from collections.abc import Generator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zlib import crc32
 
@@ -17,15 +17,15 @@ from shared.tasks import ExecuteTaskOptions, ResultUnavailable, TaskName, TaskSp
 from shared.tasks.codec import encode_fields
 from shared.tasks.decisions import Busy, Duplicate, Skip, Standing, Take
 from shared.tasks.document import ResultPointer, TaskDocument
-from shared.tasks.errors import RunCancelled, RunLost, SchedulerUnavailable, StoreError
+from shared.tasks.errors import RunCancelled, RunLost, SchedulerUnavailable, StoreError, TaskSuspended
 from shared.tasks.failure import Failure
 from shared.tasks.job_keeping import keep_job
 from shared.tasks.mirror import mend_mirror
 from shared.tasks.names import NO_DATA, contract_object, run_object, status_name
 from shared.tasks.protocol import RunProtocol
 from shared.tasks.reading import FoundResult, is_present, read_result
-from shared.tasks.steering import cancel, resume, suspend
-from shared.tasks.steps import Commit, ReadContent, ReadResult
+from shared.tasks.steering import cancel, request_run, resume, suspend
+from shared.tasks.steps import Commit, Read, ReadContent, ReadResult
 from shared.tasks.watch import Findings, watch
 from shared.tasks.writes import RunIdentity
 from tests.model.requests import Again, Answer, CancelTold, Choose, Got, GotByContract, Remove, Upload
@@ -38,6 +38,19 @@ OPTIONS = ExecuteTaskOptions(lease_seconds=60)
 DEADLINE = 2 * STEP
 #: What a reader has where there is no result.
 NOTHING = "[]"
+
+#: What a person requests to run: tasks without a schedule can't be.
+SCHEDULED = TaskSpec(TASK, schedule="0 0 * * *")
+#: The schedule time of a forced run that is delivered with that of the tick to come.
+NEXT_TICK = EPOCH + timedelta(days=1)
+#: That of one that is delivered with the time of its request.
+AT_REQUEST = EPOCH + timedelta(days=2)
+#: That of a tick long before anything here.
+OLD_TICK = EPOCH - timedelta(hours=1)
+#: Begins the ids of runs of nobody's: forced, and not requested.
+OWN = "own"
+#: Stands for the run that a person requested.
+REQUESTED = "the requested run"
 
 #: What a task does between its start and its end, in this order.
 BETWEEN = {
@@ -55,6 +68,7 @@ def delivery(
     save_in: str = "db",
     may: tuple[str, ...] = ("complete",),
     after: tuple[str, ...] = (),
+    schedule_time: datetime | None = None,
 ) -> Script:
     """One delivery of a tick, answered as the engine answers it.
 
@@ -64,8 +78,9 @@ def delivery(
         save_in: where its result goes.
         may: what its task may do: complete, fail; extend (the lease) or progress, before it does either.
         after: whose end it waits for.
+        schedule_time: as `instance` has it.
     """
-    return instance((tick, token), save_in=save_in, may=may, after=after)
+    return instance((tick, token), save_in=save_in, may=may, after=after, schedule_time=schedule_time)
 
 
 def instance(
@@ -73,18 +88,59 @@ def instance(
     save_in: str = "db",
     may: tuple[str, ...] = ("complete",),
     after: tuple[str, ...] = (),
+    schedule_time: datetime | None = None,
 ) -> Script:
-    """An instance that stays warm: each delivery but the first begins with S as the last one left it."""
+    """An instance that stays warm: each delivery but the first begins with S as the last one left it.
+
+    With a schedule time, its deliveries may answer a request: a tick's, or, where the run's id begins
+    with "own", one that a person forced. `AT_REQUEST` stands for the time of the present request.
+    """
 
     def body(clock: ModelClock) -> Steps:
-        remembered = None
+        remembered, delivered = None, schedule_time
+        if schedule_time == AT_REQUEST:
+            task, _ = yield Read()
+            delivered = task.request.at if task.request else EPOCH
         for number, (tick, token) in enumerate(deliveries):
             if number:
                 yield Again()
-            run = RunIdentity(DOCUMENTS, TASK, tick, token, "model", EPOCH)
+            due = None if tick.startswith(OWN) else schedule_time or EPOCH
+            run = RunIdentity(DOCUMENTS, TASK, tick, token, "model", due, delivered)
             remembered = yield from _deliver(RunProtocol(run, OPTIONS, clock), remembered, save_in, may)
 
     return Script(", then ".join(map("/".join, deliveries)), body, "delivery", after, save_in)
+
+
+def forced(
+    *tokens: str,
+    may: tuple[str, ...] = ("complete",),
+    after: tuple[str, ...] = (),
+    schedule_time: datetime = NEXT_TICK,
+) -> Script:
+    """Deliveries of a forced run, to one instance: with the time of the next tick, or of the request."""
+    runs = tuple((f"{OWN}-{token}", token) for token in tokens)
+    return instance(*runs, may=may, after=after, schedule_time=schedule_time)
+
+
+def requester(name: str, after: tuple[str, ...] = ()) -> Script:
+    """A person who requests that the task runs now, and does not wait for it."""
+
+    def body(clock: ModelClock) -> Steps:
+        theirs = _Apart(clock, _apart(name))
+        with suppress(StoreError, TaskSuspended):
+            yield from request_run(DOCUMENTS, SCHEDULED, theirs, by=name, reason="r", until=0)
+
+    return Script(f"request by {name}", body, "operator", after)
+
+
+class _Apart(ModelClock):
+    """A clock that is a little ahead: no two requests are made in the same microsecond."""
+
+    def __init__(self, clock: ModelClock, ahead: timedelta) -> None:
+        self.clock, self.ahead = clock, ahead
+
+    def now(self) -> datetime:
+        return self.clock.now() + self.ahead
 
 
 def _deliver(
@@ -206,12 +262,18 @@ def job_keeper(name: str = "job keeper") -> Script:
 
 
 def canceller(run_id: str) -> Script:
-    """A person who cancels a run, and tells what became of that."""
+    """A person who cancels a run (`REQUESTED`: the one that was requested), and tells what became of that."""
 
     def body(clock: ModelClock) -> Steps:
         with suppress(StoreError):
-            became = yield from cancel(DOCUMENTS, TASK, run_id, by="p", reason="r", now=clock.now())
-            yield CancelTold(run_id, became)
+            meant = run_id
+            if run_id == REQUESTED:
+                task, _ = yield Read()
+                if task.request is None:
+                    return
+                meant = task.request.id
+            became = yield from cancel(DOCUMENTS, TASK, meant, by="p", reason="r", now=clock.now())
+            yield CancelTold(meant, became)
 
     return Script(f"cancel {run_id}", body, "operator")
 

@@ -42,6 +42,7 @@ from tests.model import processes
 from tests.model.configurations import SMALL
 from tests.model.explore import Model
 from tests.model.invariants import Violation
+from tests.model.processes import OLD_TICK
 
 Patch = pytest.MonkeyPatch
 
@@ -436,6 +437,81 @@ def following_without_a_wish(patch: Patch) -> None:
         patch.setattr(writes, name, lambda *what, write=write, **how: write(*what, **{**how, "job": None}))
 
 
+def answering_a_request_with(**differently: Any) -> Callable[[Patch], None]:
+    """A delivery is recognised as that of a request by less."""
+
+    def answers(patch: Patch) -> None:
+        rule = protocol.answers_request
+
+        def decides(request: Any, run: Any, **how: Any) -> Any:
+            changed = {name: value(how) for name, value in differently.items() if name in how}
+            since = differently.get("since", lambda _: request.since)(how)
+            return rule(replace(request, since=since), run, **{**how, **changed})
+
+        patch.setattr(protocol, "answers_request", decides)
+        if "since" in differently:
+            patch.setattr(
+                RunProtocol, "_may_be_requested", lambda self, _: self.identity.scheduled_for is None
+            )
+
+    answers.__name__ = f"answering_a_request_with_another_{'_'.join(differently)}"
+    return answers
+
+
+def taking_a_tick_for_a_request(patch: Patch) -> None:
+    """A request goes before the tick that follows it shortly."""
+    for module in (decisions, protocol):
+        patch.setattr(module, "is_forced", lambda *_, **__: True)
+
+
+def remembering_that_nobody_requested(patch: Patch) -> None:
+    """What an instance remembers is enough for a delivery that may answer a request."""
+    recognised = RunProtocol._may_be_requested
+    patch.setattr(
+        RunProtocol, "_may_be_requested", lambda self, task: task != self.last and recognised(self, task)
+    )
+    start = RunProtocol.start
+
+    def starts(self: RunProtocol, remembered: Any, *, until: float) -> Any:
+        self.last = remembered
+        return (yield from start(self, remembered, until=until))
+
+    patch.setattr(RunProtocol, "last", None, raising=False)
+    patch.setattr(RunProtocol, "start", starts)
+
+
+def running_what_was_requested_twice(patch: Patch) -> None:
+    """A delivery of a requested run that has completed is nobody's."""
+    rule = protocol.answers_request
+    patch.setattr(
+        protocol,
+        "answers_request",
+        lambda request, run, **how: not (run and run.state == "completed") and rule(request, run, **how),
+    )
+
+
+def requesting_again(patch: Patch) -> None:
+    """A request takes the place of one that nothing has answered."""
+    patch.setattr(steering, "REQUEST_WINDOW", timedelta(0))
+
+
+def requesting_unconditionally(patch: Patch) -> None:
+    """A request is written whatever S says by then."""
+    request = writes.request
+
+    def unconditional(*what: Any, **how: Any) -> Any:
+        commit = request(*what, **how)
+        commit[0].ClearField("current_document")
+        return commit
+
+    patch.setattr(writes, "request", unconditional)
+
+
+def forgetting_an_earlier_request(patch: Patch) -> None:
+    """What was delivered for an earlier request is nobody's once there is a new one."""
+    patch.setattr(steering, "_since", lambda _last, _run, now: now)
+
+
 OWN = "a run is its own by token and state"
 RECORD = "a run record's version is adopted by its own token and state"
 MEMORY = "memory may lead only to a commit"
@@ -451,6 +527,8 @@ REPLACED = "a result is replaced, never taken away"
 
 CANCEL = "a cancel hits the run that it names; that publishes nothing, and is not begun anew"
 TOLD = "a cancelled run tells who wanted that"
+
+REQUEST = "a request is answered by the deliveries that it caused, as one run"
 
 FOLLOWS = "Cloud Scheduler's job follows the document"
 
@@ -520,6 +598,34 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
     (TOLD, telling_it_as_any_other_failure, "a run is cancelled", "a was cancelled, and says"),
     (TOLD, leaving_what_it_failed_with, "a failed tick is cancelled", "a was cancelled, and says"),
     (TOLD, closing_it_as_any_other, "a cancelled tick is delivered again", "a was cancelled, and says"),
+    (
+        REQUEST,
+        answering_a_request_with(since=lambda _: OLD_TICK),
+        "a run is requested beside an old tick",
+        "delivered for a tick",
+    ),
+    (
+        REQUEST,
+        answering_a_request_with(is_done=lambda _: False),
+        "a run is requested shortly before a tick",
+        "no delivery answered",
+    ),
+    (
+        REQUEST,
+        taking_a_tick_for_a_request,
+        "a run is requested shortly before a tick",
+        "delivered for a tick",
+    ),
+    (REQUEST, remembering_that_nobody_requested, "a run is requested", "a run of its own"),
+    (REQUEST, running_what_was_requested_twice, "a run is requested", "a run of its own"),
+    (REQUEST, requesting_again, "two people request a run", "no delivery answered"),
+    (REQUEST, requesting_unconditionally, "two people request a run", "no delivery answered"),
+    (
+        REQUEST,
+        forgetting_an_earlier_request,
+        "a run is requested when another has failed",
+        "a run of its own",
+    ),
     (
         FOLLOWS,
         following_without_a_second_look,

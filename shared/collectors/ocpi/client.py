@@ -1,7 +1,7 @@
-"""OCPI over HTTP: versions and endpoints discovered, lists read page by page, envelopes opened.
+"""OCPI over HTTP: discovers versions and endpoints, and reads lists page by page.
 
 Follows "Transport and format", "Status codes" and "Versions module" of OCPI 2.2.1. A Link is
-followed within the operator's own origins only; pages that lead nowhere are an error.
+followed within the operator's own origins only. One that cannot be followed is an error.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
-from requests.utils import parse_header_links
 
+from shared.collectors.ocpi.envelope import DECODE_ERRORS, open_envelope, open_list, open_usable
+from shared.collectors.ocpi.links import LinkError, next_page
 from shared.collectors.ocpi.operators import resolve
 from shared.collectors.ocpi.transport import SHOWN, Answer, Transport, path_of
 
@@ -27,16 +28,6 @@ VERSIONS = ("2.2.1", "2.2")
 PAGE_RECORDS = 250
 #: Pages of a list: a million records, five at a time.
 MOST_PAGES = 200_000
-
-_Data = TypeVar("_Data")
-
-
-class _Envelope(msgspec.Struct):
-    """The response format (4.1.7). `timestamp` is the operator's clock, and nothing here hangs on it."""
-
-    status_code: int
-    data: msgspec.Raw = msgspec.Raw(b"null")
-    status_message: str | None = None
 
 
 class _Version(msgspec.Struct):
@@ -51,7 +42,7 @@ class _Endpoint(msgspec.Struct):
 
 
 class _Details(msgspec.Struct):
-    endpoints: list[_Endpoint]
+    endpoints: msgspec.Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +81,21 @@ class OcpiClient:
         Raises:
             OcpiError: no common version, no such endpoint, or no good answer.
         """
-        versions = {each.version: each.url for each in self._read(self._url, list[_Version])}
+        entries, problem = open_usable(self._list(self._transport.get(self._url)), _Version)
+        versions = {each.version: each.url for each in entries}
         self.version = next((version for version in VERSIONS if version in versions), "")
         if not self.version:
             there = ", ".join(sorted(versions))[:SHOWN] or "none"
-            raise self._transport.error(f"speaks OCPI {there}; needed is {' or '.join(VERSIONS)}")
-        details = self._read(resolve(self._url, versions[self.version]), _Details)
-        for each in details.endpoints:
+            raise self._transport.error(
+                f"speaks OCPI {there}; needed is {' or '.join(VERSIONS)}{_but(problem)}"
+            )
+        endpoints, problem = self._endpoints(resolve(self._url, versions[self.version]))
+        for each in endpoints:
             if each.identifier == module and each.role == "SENDER":
                 return resolve(self._url, each.url)
-        raise self._transport.error(f"has no Sender interface of the module {module} in OCPI {self.version}")
+        raise self._transport.error(
+            f"has no Sender interface of the module {module} in OCPI {self.version}{_but(problem)}"
+        )
 
     def pages(
         self, url: str, *, date_from: datetime | None = None, date_to: datetime | None = None
@@ -120,8 +116,8 @@ class OcpiClient:
         )
         trail, read, linked = _Trail(), 0, True
         while asked is not None:
-            answer = self._transport.get(asked)
-            records = self._open(answer, list[msgspec.Raw])
+            answer = self._transport.get(asked, routed=True)
+            records = self._list(answer)
             if trail.turns_back(asked, records):
                 if not linked:  # it was our own guess that there is more
                     return
@@ -133,7 +129,7 @@ class OcpiClient:
             total = _count(answer.headers.get("X-Total-Count"))
             yield Page(records, total)
             read += len(records)
-            link = _next(answer)
+            link = self._next(answer)
             linked = link is not None
             if link is not None:
                 asked = link
@@ -142,31 +138,54 @@ class OcpiClient:
             else:
                 asked = None
 
-    def _read(self, url: str, kind: type[_Data]) -> _Data:
-        return self._open(self._transport.get(url), kind)
+    def _endpoints(self, url: str) -> tuple[list[_Endpoint], str]:
+        """Return the endpoints of a version that can be used, and why the first of the others cannot.
 
-    def _open(self, answer: Answer, kind: type[_Data]) -> _Data:
-        """Return an answer's data: HTTP must say that all is well, and so must OCPI."""
+        Of the others, most belong to modules that are never asked for.
+        """
+        answer = self._transport.get(url)
+        data = self._open(answer)
+        try:
+            return open_usable(open_list(msgspec.json.decode(data, type=_Details).endpoints), _Endpoint)
+        except DECODE_ERRORS as error:
+            self._refuse(answer, error)
+
+    def _list(self, answer: Answer) -> list[msgspec.Raw]:
+        data = self._open(answer)
+        try:
+            return open_list(data)
+        except DECODE_ERRORS as error:
+            self._refuse(answer, error)
+
+    def _refuse(self, answer: Answer, error: Exception) -> NoReturn:
+        raise self._transport.error(
+            f"{path_of(answer.url)}: data is not what OCPI says: {str(error)[:SHOWN]}"
+        ) from None
+
+    def _open(self, answer: Answer) -> msgspec.Raw:
+        """Return the data of a response that reports success, both by HTTP and by OCPI."""
         where = path_of(answer.url)
         try:
-            envelope = msgspec.json.decode(answer.body, type=_Envelope)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            envelope = open_envelope(answer.body)
+        except DECODE_ERRORS as error:
             if answer.status != 200:
                 raise self._transport.error(f"{where}: HTTP {answer.status}{_hint(answer.status)}") from None
             raise self._transport.error(f"{where}: no OCPI answer: {str(error)[:SHOWN]}") from None
-        said = f": {envelope.status_message[:SHOWN]}" if envelope.status_message else ""
+        said = f": {envelope.message[:SHOWN]}" if envelope.message else ""
         if answer.status != 200:
             raise self._transport.error(
                 f"{where}: HTTP {answer.status}{_hint(answer.status)}, OCPI {envelope.status_code}{said}"
             )
         if not 1000 <= envelope.status_code < 2000:
             raise self._transport.error(f"{where}: OCPI status {envelope.status_code}{said}")
+        return envelope.data
+
+    def _next(self, answer: Answer) -> str | None:
+        """Return the URL of the next page, or None on the last one."""
         try:
-            return msgspec.json.decode(envelope.data, type=kind)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise self._transport.error(
-                f"{where}: data is not what OCPI says: {str(error)[:SHOWN]}"
-            ) from None
+            return next_page(answer.headers.get("Link", ""), answer.url)
+        except LinkError as error:
+            raise self._transport.error(f"{path_of(answer.url)}: {error}") from None
 
 
 class _Trail:
@@ -192,29 +211,26 @@ def _digest(parts: Iterable[bytes | msgspec.Raw], kind: bytes) -> bytes:
     return digest.digest()
 
 
-def _next(answer: Answer) -> str | None:
-    said = answer.headers.get("Link")
-    for link in parse_header_links(said) if said else ():
-        if "next" in str(link.get("rel", "")).lower().split():
-            return resolve(answer.url, link["url"])
-    return None
-
-
 def _count(said: str | None) -> int | None:
     return int(said) if said and said.isascii() and said.isdecimal() and len(said) < 19 else None
 
 
 def _with(url: str, **parameters: str | None) -> str:
-    """Return a URL with these parameters of its query set."""
+    """Return a URL with these parameters of its query set; the others stay, repeated ones included."""
     parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    query.update({name: value for name, value in parameters.items() if value is not None})
-    return urlunsplit(parts._replace(query=urlencode(query, safe=":")))
+    added = {name: value for name, value in parameters.items() if value is not None}
+    query = [each for each in parse_qsl(parts.query, keep_blank_values=True) if each[0] not in added]
+    return urlunsplit(parts._replace(query=urlencode([*query, *added.items()], safe=":")))
 
 
 def _text(moment: datetime | None) -> str | None:
     """Return a DateTime as OCPI writes it: "+00:00 is not the same as UTC"."""
     return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _but(problem: str) -> str:
+    """Return the end of an error that says which entry of a list could not be used."""
+    return f"; an entry could not be read: {problem[:SHOWN]}" if problem else ""
 
 
 def _hint(status: int) -> Any:

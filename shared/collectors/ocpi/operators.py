@@ -18,13 +18,27 @@ from shared import settings
 SETTING = settings.OCPI_OPERATORS.name
 _EXAMPLE = settings.OCPI_OPERATORS.wanted
 _PORTS = {"http": 80, "https": 443}
-_FIELDS = "name, url, token, origins, plain_token, parties"
+_FIELDS = "name, url, token, origins, plain_token, from, to, parties; of from and to: country_code, party_id"
 
 #: Printable ASCII without blanks (4.1.2): anything else is no token, and could not be sent as one.
 _Token = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z", max_length=1024)]
 #: country_code and party_id, "DE*ABC".
 _Party = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]{2}\*[ -~]{1,3}\Z")]
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=40)]
+_CountryCode = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]{2}\Z")]
+_PartyId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{3}\Z")]
+
+
+class Party(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A party as OCPI's message routing names it (4.2).
+
+    Attributes:
+        country_code: ISO 3166-1 alpha-2 code of the country that the party operates in.
+        party_id: The party's ID in that country, three letters or digits.
+    """
+
+    country_code: _CountryCode
+    party_id: _PartyId
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,6 +51,8 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         origins: further origins (`https://host[:port]`) that may be sent the token, for an operator
             whose endpoints are elsewhere than its versions.
         plain_token: send the token as it is, as operators of before OCPI 2.2-d2 want it, and not in Base64.
+        sender: The party that requests are from, `from` in the secret; None sends no headers for it.
+        receiver: The party that requests are to, `to` in the secret; None sends no headers for it.
         parties: Parties ("DE*ABC": country_code and party_id) that belong to this operator alone. A party
             that no operator lists belongs to the first one that delivers records of it.
     """
@@ -46,7 +62,19 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     token: _Token
     origins: tuple[str, ...] = ()
     plain_token: bool = False
+    sender: Party | None = msgspec.field(default=None, name="from")
+    receiver: Party | None = msgspec.field(default=None, name="to")
     parties: tuple[_Party, ...] = ()
+
+    @property
+    def routing_headers(self) -> dict[str, str]:
+        """The message routing headers of a request to a functional module (4.2)."""
+        headers: dict[str, str] = {}
+        for direction, party in (("from", self.sender), ("to", self.receiver)):
+            if party is not None:
+                headers[f"OCPI-{direction}-country-code"] = party.country_code
+                headers[f"OCPI-{direction}-party-id"] = party.party_id
+        return headers
 
     def __repr__(self) -> str:
         return f"Operator({self.name})"
@@ -93,6 +121,10 @@ def parse(said: str) -> tuple[Operator, ...]:
     for operator in operators:
         for url in (operator.url, *operator.origins):
             _check_url(operator.name, url)
+        if operator.receiver is not None and operator.sender is None:
+            raise settings.SettingInvalid(
+                f"{SETTING}: {operator.name} has `to` without `from`: add the party that asks"
+            )
     return operators
 
 
@@ -123,13 +155,33 @@ def split(url: str) -> Url | None:
         return None
 
 
+def origin_advice(url: str) -> str:
+    """Return what to do about a URL that may not be sent the token, for an error.
+
+    An origin is advised only if `parse` accepts it.
+    """
+    origin = origin_of(url)
+    if origin is None:
+        return "report it to the operator: it is not an HTTP URL"
+    scheme, host, port = origin
+    if not _may_be_asked(scheme):
+        return "ask the operator for an https:// URL: http:// would show everybody the token"
+    there = f"{scheme}://{host}" + ("" if port == _PORTS[scheme] else f":{port}")
+    return f'if that is the operator\'s, add "{there}" to its `origins` in {SETTING}'
+
+
+def _may_be_asked(scheme: str) -> bool:
+    """Return whether a token may be sent by this scheme: without TLS on this machine only."""
+    return scheme == "https" or not settings.in_cloud()
+
+
 def _check_url(name: str, url: str) -> None:
     parts, origin = split(url), origin_of(url)
     if parts is None or origin is None or parts.auth is not None:
         raise settings.SettingInvalid(
             f"{SETTING}: {name} has a URL that is none: use https://host/path, without user and password"
         )
-    if parts.scheme == "http" and settings.in_cloud():
+    if not _may_be_asked(origin[0]):
         raise settings.SettingInvalid(
             f"{SETTING}: {name} has an http:// URL, on which everybody can read its token: use https://"
         )

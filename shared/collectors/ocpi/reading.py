@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 CLOCK_SKEW = timedelta(minutes=10)
 #: Levels inside one another that a record may have; a result's readers are sure to manage these.
 MAX_DEPTH = 60
+#: Bytes of JSON that a record may have: in Python it may take thirty times as much.
+MAX_RECORD_BYTES = 1 << 20
+#: Bytes of a part of a record's name beyond which it is not decoded.
+_NAME_BYTES = 400
 #: Characters of a reason that are told.
 REASON_LENGTH = 160
 #: What a CDR has for a start or an end that nobody knows (10.3.1): no RFC 3339, and yet the specification's.
@@ -56,16 +60,48 @@ def read(raw: msgspec.Raw, decoder: msgspec.json.Decoder[Kind]) -> Checked[Kind]
     Raises:
         SetAside: it is no such object, or holds what a result can't; with its id, where it has one.
     """
+    if len(memoryview(raw)) > MAX_RECORD_BYTES:
+        raise SetAside(f"more than {MAX_RECORD_BYTES} bytes", _name_of_raw(raw), _updated_of_raw(raw))
     said = bytes(raw).replace(*_NEVER)
-    plain: Any = None
     try:
+        seen: Any = decoder.decode(said)  # the schema first: what it refuses is not decoded as a whole
         plain = msgspec.json.decode(said)
-        seen: Any = decoder.decode(said)
         _check_identity(plain)
         _check_fits(said, plain)
         return Checked(key_of(plain), in_utc(seen.last_updated), plain, seen)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
-        raise SetAside(_reason(error), name_of(plain), _updated(plain)) from None
+        raise SetAside(_reason(error), _name_of_raw(raw), _updated_of_raw(raw)) from None
+
+
+class _Name(msgspec.Struct):
+    country_code: msgspec.Raw = msgspec.Raw(b"null")
+    party_id: msgspec.Raw = msgspec.Raw(b"null")
+    id: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def _name_of_raw(raw: msgspec.Raw) -> str:
+    """Return the name of a record that could not be decoded, as far as it has one."""
+    try:
+        name = msgspec.structs.asdict(msgspec.json.decode(raw, type=_Name))
+        return name_of({field: _short_text(part) for field, part in name.items()})
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return name_of(None)
+
+
+class _Dated(msgspec.Struct):
+    last_updated: datetime
+
+
+def _updated_of_raw(raw: msgspec.Raw) -> datetime | None:
+    """Return `last_updated` of a record that is not as it should be; None if it has no such time."""
+    try:
+        return in_utc(msgspec.json.decode(raw, type=_Dated).last_updated)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError):
+        return None
+
+
+def _short_text(raw: msgspec.Raw) -> object:
+    return msgspec.json.decode(raw) if len(memoryview(raw)) <= _NAME_BYTES else None
 
 
 def read_dated(
@@ -99,14 +135,6 @@ def name_of(record: object) -> str:
 def key_of(record: Mapping[str, Any]) -> str:
     """Return what tells a record from all others: country_code, party_id and id, which know no case."""
     return "\x1f".join((record["country_code"], record["party_id"], record["id"])).lower()
-
-
-def _updated(record: object) -> datetime | None:
-    """Return `last_updated` of a record that is not as it should be; None if it has no such time."""
-    try:
-        return in_utc(msgspec.convert(record["last_updated"], datetime))  # type: ignore[index]
-    except (msgspec.ValidationError, LookupError, TypeError, OverflowError):
-        return None
 
 
 def in_utc(moment: datetime) -> datetime:

@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError
 from shared import logger
 from shared.collectors.ocpi.bounded import BoundedAdapter
 from shared.collectors.ocpi.errors import OcpiError
-from shared.collectors.ocpi.operators import resolve, split
+from shared.collectors.ocpi.operators import origin_advice, resolve, split
 
 if TYPE_CHECKING:
     import threading
@@ -111,14 +111,19 @@ class Transport:
         """Close its connections."""
         self._session.close()
 
-    def get(self, url: str) -> Answer:
+    def get(self, url: str, *, routed: bool = False) -> Answer:
         """Return what an operator answers, of whatever HTTP status that does not pass.
+
+        Args:
+            url: Where to send the request.
+            routed: Whether to send the operator's message routing headers. OCPI forbids them for its
+                configuration modules, such as versions (4.2.2).
 
         Raises:
             OcpiError: the URL is elsewhere, a bound is reached, or no attempt was answered.
         """
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._persist(url)
+            answer = self._persist(url, self._operator.routing_headers if routed else {})
             if answer.status not in {301, 302, 303, 307, 308}:
                 return answer
             url = resolve(url, answer.headers.get("Location", ""))
@@ -132,18 +137,17 @@ class Transport:
         """Return a text without the token, in whatever form an operator may have sent it back."""
         return self._secret.sub("[token]", text)
 
-    def _persist(self, url: str) -> Answer:
+    def _persist(self, url: str, headers: Mapping[str, str]) -> Answer:
         """Ask until it is answered, or the attempts are spent."""
         if not self._operator.may_ask(url):
             raise self.error(
-                f"leads to {_origin_text(url)}, which may not be sent the token: if that is the operator's, "
-                "add it to its `origins`"
+                f"leads to {_origin_text(url)}, which may not be sent the token: {origin_advice(url)}"
             )
         policy = self._policy
         while True:
             wait: float | None = None
             try:
-                answer = self._ask(url)
+                answer = self._ask(url, headers)
                 if answer.status not in PASSING:
                     return answer
                 wait, why = self._retry_after(answer), f"HTTP {answer.status}"
@@ -157,9 +161,9 @@ class Transport:
                 min(max(policy.get_backoff_time(), wait or 0.0), self._limits.longest_wait_seconds), why
             )
 
-    def _ask(self, url: str) -> Answer:
+    def _ask(self, url: str, headers: Mapping[str, str]) -> Answer:
         self._check()
-        asked = {"X-Request-ID": str(uuid.uuid4()), "X-Correlation-ID": str(uuid.uuid4())}
+        asked = {"X-Request-ID": str(uuid.uuid4()), "X-Correlation-ID": str(uuid.uuid4()), **headers}
         with self._session.get(
             url,
             headers=asked,
@@ -250,7 +254,10 @@ def _encoded(token: str) -> str:
 
 def _origin_text(url: str) -> str:
     parts = split(url)
-    return "nowhere" if parts is None else f"{parts.scheme or ''}://{parts.host or ''}"[:SHOWN]
+    if parts is None:
+        return "nowhere"
+    port = "" if parts.port is None else f":{parts.port}"
+    return f"{parts.scheme or ''}://{parts.host or ''}{port}"[:SHOWN]
 
 
 def _reason(error: BaseException) -> str:

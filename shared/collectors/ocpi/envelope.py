@@ -1,0 +1,142 @@
+"""Opens OCPI responses (4.1.7): repairs their text and bounds their lists while decoding.
+
+A compressed response of a few kilobytes can hold millions of tiny JSON values, each of which would take
+dozens of bytes as a Python object. So nothing is decoded further than its raw bytes until its number
+and size are known.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Records of one page at most; 250 are asked for.
+MAX_PAGE_RECORDS = 10_000
+#: Bytes of a `status_message` beyond which it is not shown.
+_MESSAGE_BYTES = 4_096
+_BOM = b"\xef\xbb\xbf"
+_NULL = msgspec.Raw(b"null")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+#: Escapes in reading order, so that `\\ud83d` is an escaped backslash; group 1 is half of a pair on its own.
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
+#: U+FFFD, in as many bytes as the escape that it replaces.
+_REPLACEMENT = rb"\ufffd"
+
+#: What decoding raises for a response that is not what it should be.
+DECODE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+
+class Envelope(msgspec.Struct):
+    """The response format. `timestamp` is not read: nothing here depends on the operator's clock."""
+
+    status_code: int
+    data: msgspec.Raw = _NULL
+    status_message: msgspec.Raw = _NULL
+
+    @property
+    def message(self) -> str:
+        """The status message; empty if there is none that can be shown."""
+        if len(memoryview(self.status_message)) > _MESSAGE_BYTES:
+            return ""
+        try:
+            return msgspec.json.decode(self.status_message, type=str | None) or ""
+        except DECODE_ERRORS:
+            return ""
+
+
+def open_envelope(body: bytearray) -> Envelope:
+    """Decode a response, of which `data` stays raw.
+
+    Args:
+        body: The response; a byte order mark and lone surrogates are repaired in place.
+
+    Raises:
+        msgspec.MsgspecError, UnicodeError, RecursionError: It is not a response of OCPI.
+    """
+    if body.startswith(_BOM):
+        del body[: len(_BOM)]
+    replace_lone_surrogates(body)
+    return msgspec.json.decode(body, type=Envelope)
+
+
+def replace_lone_surrogates(body: bytearray) -> None:
+    r"""Replace each escape of half a surrogate pair by `\ufffd`, in place.
+
+    Such an escape is valid JSON (RFC 8259, 8.2) but no Unicode text: decoders refuse it, and one of them
+    would make a whole page unreadable. Operators produce it by cutting a name in the middle of an emoji.
+    """
+    if _SURROGATE.search(body) is None:
+        return
+    for escape in _ESCAPE.finditer(body):
+        if escape[1] is not None:
+            body[escape.start() : escape.end()] = _REPLACEMENT
+
+
+def open_list(data: msgspec.Raw) -> list[msgspec.Raw]:
+    """Return the elements of a list, each as raw JSON.
+
+    Args:
+        data: The list. Null is an empty one: an empty list may be null, `[]`, or omitted ("Cardinality").
+
+    Raises:
+        msgspec.MsgspecError, UnicodeError, RecursionError: It is not a list, or one with more than
+            `MAX_PAGE_RECORDS` elements.
+    """
+    try:
+        page = msgspec.json.decode(data, type=_page_type() | None)
+    except msgspec.ValidationError as error:
+        if "at most length" not in str(error):
+            raise
+        raise msgspec.ValidationError(
+            f"more than {MAX_PAGE_RECORDS} records on one page: the operator must keep to `limit`"
+        ) from None
+    return [] if page is None else list(_present(page))
+
+
+def open_usable(elements: Iterable[msgspec.Raw], kind: type[Any]) -> tuple[list[Any], str]:
+    """Return the elements that can be decoded, and why the first of the others cannot.
+
+    Args:
+        elements: Raw JSON.
+        kind: What each is to be.
+    """
+    usable, problem = [], ""
+    for element in elements:
+        try:
+            usable.append(msgspec.json.decode(element, type=kind))
+        except DECODE_ERRORS as error:
+            problem = problem or str(error)
+    return usable, problem
+
+
+@cache
+def _page_type() -> Any:
+    """Return a type that decodes a JSON array of at most `MAX_PAGE_RECORDS` elements.
+
+    An array-like struct stops at the first element too many, whereas msgspec checks the `max_length` of a
+    list only after all its elements have been made. Built on first use, since it takes 40 ms.
+    """
+    fields = [(name, msgspec.Raw, None) for name in _field_names()]
+    return msgspec.defstruct("Page", fields, array_like=True, forbid_unknown_fields=True)
+
+
+@cache
+def _field_names() -> tuple[str, ...]:
+    return tuple(f"record_{number}" for number in range(MAX_PAGE_RECORDS))
+
+
+def _present(page: Any) -> Iterable[msgspec.Raw]:
+    for name in _field_names():
+        raw = getattr(page, name)
+        if raw is None:
+            return
+        yield raw

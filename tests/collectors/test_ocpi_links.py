@@ -1,0 +1,116 @@
+"""The `Link` header, parsed by RFC 8288."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.collectors.ocpi.links import LinkError, next_page, parse_links
+
+PAGE = "https://ocpi.example.com/2.2.1/cdrs?offset=0"
+NEXT = "https://ocpi.example.com/2.2.1/cdrs?offset=2"
+
+
+@pytest.mark.parametrize(
+    ("header", "target"),
+    [
+        ('<?offset=2>; rel="next"', "?offset=2"),
+        ("<?offset=2>;rel=next", "?offset=2"),
+        ("<?offset=2>; REL=NEXT", "?offset=2"),
+        ('<?offset=2>; title="a=b"; rel="next"', "?offset=2"),
+        ('<?offset=2>; flag; rel="next"', "?offset=2"),
+        ('<?offset=2>; flag;rel="next";', "?offset=2"),
+        ('<?offset=2>; ; rel="next"', "?offset=2"),
+        ('<?offset=2;v=1>; rel="next"', "?offset=2;v=1"),
+        ('<?ids=1,2;v=","&x="y">; rel="next"', '?ids=1,2;v=","&x="y"'),
+        (r'<?offset=2>; title="a \"; rel=\"prev, <x>"; rel="next"', "?offset=2"),
+        ('<?offset=2>; title=""; rel="next"', "?offset=2"),
+        ("<?offset=2>; title*=UTF-8''n%c3%a4chste; rel=next", "?offset=2"),
+        ("<?offset=2>; title=next page; rel=next", "?offset=2"),
+        ('<?offset=2>\t;\trel\t=\t"next"\t', "?offset=2"),
+        ('<?offset=2>; rel="first next"', "?offset=2"),
+        ('<?offset=2>; rel="next"; rel="prev"', "?offset=2"),
+        (",, <?offset=2>; rel=next ,,", "?offset=2"),
+        ('<?offset=9>; rel="last", <?offset=2>; rel="next"', "?offset=2"),
+        ('<?offset=9>; rel=last,<?offset=2>; rel=next,<?a>; rel=", <?b>; rel=next"', "?offset=2"),
+        ('<?offset=2>; rel="next"; anchor="?offset=0"', "?offset=2"),
+        ('<?offset=2>; rel="next", <?offset=2>; rel="next"', "?offset=2"),
+        ('<?offset=2>; title="n\xe4chste"; rel="next"', "?offset=2"),
+        ('<?offset=2>;\r\n rel="next"', "?offset=2"),
+    ],
+)  # fmt: skip
+def test_every_form_of_a_next_link_is_found(header: str, target: str) -> None:
+    """Whatever RFC 8288 allows before, after and inside it."""
+    assert next(link.target for link in parse_links(header) if "next" in link.relations) == target
+    assert next_page(header, PAGE) == f"https://ocpi.example.com/2.2.1/cdrs{target}"
+
+
+@pytest.mark.parametrize("header", ["", " , ", "</>; rel=prev", '</>; rel="next-page"', "</>; rel=''"])
+def test_a_header_without_a_next_link_is_the_last_page(header: str) -> None:
+    """It was parsed to its end, and nothing in it is the next page."""
+    assert next_page(header, PAGE) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "next",
+        NEXT,
+        f'{NEXT}; rel="next"',
+        f'<{NEXT}; rel="next"',
+        f"<{NEXT}>",
+        f"<{NEXT}> rel=next",
+        f'<{NEXT}>; rel="next',
+        f'<{NEXT}>; rel="next"x',
+        f'<{NEXT}>; rel="next\\"',
+        f'<{NEXT}>; title=a"b"; rel="next"',
+        f'<{NEXT}>; (; rel="next"',
+        f'<{NEXT}>; rel="next" <{NEXT}>; rel="prev"',
+        f'<<{NEXT}>>; rel="next"',
+        '</a>; rel="next", </b>; rel="next"',
+        f'<{NEXT}>; rel="next"; anchor="/other"',
+        f'<{NEXT}>; rel="prev", nonsense',
+    ],
+)
+def test_a_header_that_is_not_understood_is_an_error(header: str) -> None:
+    """It never means that there is no next page."""
+    with pytest.raises(LinkError, match="the Link header"):
+        next_page(header, PAGE)
+
+
+TOKENS = st.text("abcXYZ019!#$%&'*+-.^_`|~", min_size=1, max_size=8)
+TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=12)
+TARGETS = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="<>"), max_size=20)
+PARAMETERS = st.lists(st.tuples(TOKENS, TEXTS | st.none()), max_size=4)
+BLANKS = st.sampled_from(["", " ", "\t ", "  "])
+
+
+@given(links=st.lists(st.tuples(TARGETS, PARAMETERS, TEXTS, PARAMETERS), max_size=4), blank=BLANKS)
+def test_what_is_written_by_the_grammar_is_read_back(
+    links: list[tuple[str, list[tuple[str, str | None]], str, list[tuple[str, str | None]]]], blank: str
+) -> None:
+    """Any targets, parameters and quoted text, with any optional whitespace."""
+
+    def parameter(name: str, value: str | None) -> str:
+        if value is None:
+            return f"{blank};{blank}{name}"
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'{blank};{blank}{name}{blank}={blank}"{quoted}"'
+
+    header, expected = [], []
+    for target, before, relations, after in links:
+        parameters = [*before, ("rel", relations), *after]
+        header.append(f"<{target}>" + "".join(parameter(*each) for each in parameters))
+        first: dict[str, str] = {}
+        for name, value in parameters:
+            first.setdefault(name.lower(), value or "")
+        expected.append((target, first))
+    assert parse_links(f"{blank},{blank}".join(header)) == expected
+
+
+@given(st.text(st.sampled_from('<>;,="\\ \tarelnxt?'), max_size=40))
+def test_any_text_is_parsed_or_refused(header: str) -> None:
+    """Nothing else is raised."""
+    with suppress(LinkError):
+        next_page(header, PAGE)

@@ -1,0 +1,121 @@
+"""A few kilobytes on the wire take no more memory than a large page of good records."""
+
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.collectors.hostile import TOKEN, Asked, Hostile, hostile
+from tests.collectors.ocpi_samples import cdr, location
+
+ROOT = Path(__file__).resolve().parents[2]
+#: A little less than a page may have.
+PAGE_BYTES = 31 << 20
+HEAD = b'{"status_code":1000,"data":'
+RECORD_BYTES = (1 << 20) - 3_000
+
+Lists = Callable[[Asked], None]
+
+
+def many(value: bytes, size: int = PAGE_BYTES) -> bytes:
+    """A JSON array of this value, again and again."""
+    return b"[" + (value + b",") * (size // (len(value) + 1)) + value + b"]"
+
+
+@cache
+def packed(data: bytes) -> bytes:
+    """An envelope of this, compressed."""
+    return gzip.compress(HEAD + data + b"}")
+
+
+def answering(data: bytes) -> Lists:
+    """This as data, a thousandth of it on the wire."""
+    body = packed(data)
+    assert len(body) < len(data) / 100
+    return lambda asked: asked.body(body, Content_Encoding="gzip")
+
+
+def collected(server: Hostile, module: str) -> Any:
+    """What a collection in a process of its own reports, with the limits of production."""
+    url = f"{server.url}/versions"
+    command = [sys.executable, "-m", "tests.collectors.collecting", module, url, TOKEN]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("module", "value"),
+    [
+        ("locations", b"0"),
+        ("locations", b"[]"),
+        ("locations", b"[[[[]]]]"),
+        ("cdrs", b'{"":0}'),
+        pytest.param("cdrs", b"null", marks=pytest.mark.full),
+    ],
+)
+def test_a_page_of_tiny_values_fills_no_memory(module: str, value: bytes) -> None:
+    """It is refused at its ten thousandth record, before these are Python objects."""
+    with hostile(answering(many(value))) as server:
+        said = collected(server, module)
+    assert "more than 10000 records on one page" in said["error"]
+    assert said["peak_mb"] < 200
+
+
+@pytest.mark.parametrize(
+    ("module", "value"),
+    [
+        ("locations", b"[[[[]]]]"),
+        ("cdrs", b'{"":0}'),
+        pytest.param("cdrs", b"[[[[]]]]", marks=pytest.mark.full),
+        pytest.param("locations", b"0", marks=pytest.mark.full),
+    ],
+)
+def test_a_record_of_tiny_values_fills_no_memory(module: str, value: bytes) -> None:
+    """One of a whole page's size is set aside unread; of those that may be read, one at a time is."""
+    good = cdr(x="X") if module == "cdrs" else location(x="X")
+    record = json.dumps(good).encode()
+    full = record.replace(b'"X"', many(value, RECORD_BYTES))
+    pages = {
+        "huge": b"[%b,%b]" % (record, record.replace(b'"X"', many(value, PAGE_BYTES - 10_000))),
+        "nothing but": b"[%b,%b]" % (record, many(value, PAGE_BYTES - 10_000)),
+        "many": b"[" + (many(value, RECORD_BYTES) + b",") * 30 + record + b"]",
+        "good": b"[%b,%b]" % (full, full.replace(b'"id": "', b'"id": "B', 1)),
+    }
+    for name, page in pages.items():
+        with hostile(answering(page)) as server:
+            said = collected(server, module)
+        assert said["error"] == ""
+        assert said["count"] == (2 if name == "good" else 1)
+        assert said["summary"]["set_aside"] == {"huge": 1, "nothing but": 1, "many": 30, "good": 0}[name]
+    assert said["peak_mb"] < 200
+
+
+@pytest.mark.parametrize("where", ["versions", "endpoints", "message", "surrogates"])
+def test_nothing_around_records_fills_memory(where: str) -> None:
+    """Neither versions nor endpoints, a status message, nor text that must be repaired."""
+    entry = b'{"version":"","identifier":"","role":"","url":""}'
+    text = b'"' + b"\\ud83d" * (PAGE_BYTES // 6) + b'"'
+    data = {
+        "versions": many(entry),
+        "endpoints": b'{"endpoints":' + many(entry) + b"}",
+        "message": b'[],"status_message":' + text,
+        "surrogates": b"[" + text + b"]",
+    }[where]
+
+    def answer(asked: Asked) -> None:
+        if asked.route == {"versions": "/versions", "endpoints": "/2.2.1"}.get(where, "/locations"):
+            asked.body(packed(data), Content_Encoding="gzip")
+        else:
+            Hostile.answer(server, asked)
+
+    with hostile(lambda _: None) as server:
+        server.answer = answer  # type: ignore[method-assign]
+        said = collected(server, "locations")
+    assert ("more than 10000 records" in said["error"]) == (where in {"versions", "endpoints"})
+    assert said["peak_mb"] < 200

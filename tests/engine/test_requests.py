@@ -1,0 +1,325 @@
+"""Runs that people request: one run with attempts, told apart from the ticks beside it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from shared.tasks import TaskEngine, TaskOutcome, TaskSpec, specs
+from shared.tasks.decisions import REQUEST_WINDOW, answers_request
+from shared.tasks.document import RunDocument, RunRequest
+from shared.tasks.errors import SchedulerUnavailable, TaskSuspended
+from shared.tasks.specs import RETRIES_OVER
+from shared.tasks.steering import Cancelled, Requested
+from shared.tasks.viewing import view_tasks
+from tests.engine.counting import Counter
+from tests.engine.world import TASK, World
+
+WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "new prices"}
+OTHER: dict[str, Any] = {"by": "other@example.com", "reason": "newer prices"}
+
+
+class Jobs:
+    """Cloud Scheduler, as far as a request calls it: it delivers nothing by itself."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.fails = False
+
+    def run(self, *_: Any, **__: Any) -> None:
+        self.runs += 1
+        if self.fails:
+            raise SchedulerUnavailable("no answer")
+
+
+@pytest.fixture(autouse=True)
+def _scheduled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(specs._specs, TASK, TaskSpec(TASK, schedule="0 0 1 1 *"))
+
+
+@pytest.fixture
+def scheduler() -> Jobs:
+    return Jobs()
+
+
+@pytest.fixture
+def desk(world: World, scheduler: Jobs) -> TaskEngine:
+    """The engine of the callables."""
+    return TaskEngine(jobs=scheduler)  # type: ignore[arg-type]
+
+
+def requested(desk: TaskEngine, who: dict[str, Any] = WHO) -> str:
+    """Request a run that nothing answers yet; return the id that it will have."""
+    became = desk.request_run(TASK, **who, seconds=0)
+    assert became.outcome == "requested"
+    assert became.run_id is not None
+    return became.run_id
+
+
+def forced(task: Any = lambda: [1], engine: TaskEngine | None = None, **how: Any) -> TaskOutcome:
+    """Deliver a forced run: as the service does, with the time of the tick to come."""
+    how = {"schedule_time": datetime.now(UTC) + timedelta(minutes=5), **how}
+    return (engine or TaskEngine()).execute_task("firebase-schedule-x", TASK, task, how)
+
+
+def fails() -> None:
+    raise ValueError("no prices")
+
+
+# One run with attempts
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=5), timedelta(0)])
+def test_the_retries_of_a_requested_run_are_attempts_of_that_run(
+    desk: TaskEngine, world: World, ahead: timedelta
+) -> None:
+    """Delivered with the time of the next tick, or with that of the request; it tells who requested it."""
+    run_id = requested(desk)
+    when = datetime.now(UTC) + ahead
+    outcomes = [forced(task, schedule_time=when) for task in (fails, fails, lambda: [1])]
+    assert [(each.run_id, each.status) for each in outcomes] == [
+        (run_id, "failed"),
+        (run_id, "failed"),
+        (run_id, "completed"),
+    ]
+    record = world.history()[run_id]
+    assert (record["attempt"], record["scheduled_for"]) == (3, None)
+    assert record["requested"].items() >= WHO.items()
+    assert forced(schedule_time=when).status == "duplicate"
+    assert len([run for run in world.history().values() if "run_id" in run]) == 1
+
+
+def test_a_requested_run_tells_who_requested_it_from_its_start(desk: TaskEngine, world: World) -> None:
+    """Not only once it has ended."""
+    run_id = requested(desk)
+    seen: list[dict[str, Any]] = []
+    forced(lambda: seen.append(world.history()[run_id]))
+    assert seen[0]["state"] == "running"
+    assert seen[0]["requested"].items() >= WHO.items()
+
+
+def test_a_warm_instance_goes_on_with_the_requested_run(desk: TaskEngine) -> None:
+    """What it remembers of the task does not make the retry a run of its own."""
+    engine = TaskEngine()
+    forced(engine=engine)
+    run_id = requested(desk)
+    outcomes = [forced(task, engine) for task in (fails, lambda: [1])]
+    assert [(each.run_id, each.status) for each in outcomes] == [(run_id, "failed"), (run_id, "completed")]
+
+
+def test_its_retries_can_be_stopped(desk: TaskEngine, world: World) -> None:
+    """As those of a tick's run; the next delivery is acknowledged, and runs nothing."""
+    run_id = requested(desk)
+    assert forced(fails).run_id == run_id
+    (task,) = desk.look(view_tasks((TASK,)))
+    assert task.retries_over is not None
+    assert desk.cancel_run(TASK, run_id, **WHO) is Cancelled.cancelled
+    assert forced().status == "duplicate"
+    assert world.history()[run_id]["error"]["type"] == "RunCancelled"
+
+
+def test_a_request_that_nothing_answered_can_be_cancelled(desk: TaskEngine, world: World) -> None:
+    """The delivery that comes late runs nothing."""
+    run_id = requested(desk)
+    assert desk.cancel_run(TASK, run_id, **WHO) is Cancelled.cancelled
+    assert (forced().run_id, forced().status) == (run_id, "duplicate")
+    assert world.history()[run_id]["error"]["message"] == f"cancelled by {WHO['by']}: {WHO['reason']}"
+    assert desk.cancel_run(TASK, run_id, **WHO) is Cancelled.ended
+
+
+# Beside ticks
+
+
+def test_a_tick_and_a_request_shortly_before_it_both_run(desk: TaskEngine, world: World) -> None:
+    """Three seconds before: the forced delivery is not the tick, and the tick runs after it."""
+    run_id = requested(desk)
+    tick = datetime.now(UTC) + timedelta(seconds=3)
+    assert forced(scheduled_for=tick, schedule_time=tick).run_id == run_id
+    own = forced(scheduled_for=tick, schedule_time=tick)
+    assert (own.run_id.startswith(f"{tick:%Y-%m-%dT%H:%M:%S}"), own.status) == (True, "completed")
+
+
+def test_two_deliveries_that_look_the_same_are_the_tick_and_the_request(desk: TaskEngine) -> None:
+    """A delivery that arrives after the tick may be either: the tick goes first, and neither is lost."""
+    run_id = requested(desk)
+    tick = datetime.now(UTC)
+    same = {"scheduled_for": tick, "schedule_time": tick}
+    assert [forced(**same).run_id == run_id for _ in range(2)] == [False, True]
+    assert forced(**same).status == "duplicate"
+
+
+def test_a_tick_before_the_request_never_answers_it(desk: TaskEngine, world: World) -> None:
+    """Neither its retries nor its duplicates."""
+    tick = datetime.now(UTC) - timedelta(minutes=1)
+    same = {"scheduled_for": tick, "schedule_time": tick}
+    assert forced(fails, **same).status == "failed"
+    run_id = requested(desk)
+    assert [forced(**same).status for _ in range(2)] == ["completed", "duplicate"]
+    assert run_id not in world.history()
+
+
+def test_a_run_that_nobody_requested_is_one_of_its_own(desk: TaskEngine, world: World) -> None:
+    """Forced in Google's console, say; and a call that is no delivery answers no request."""
+    run_id = requested(desk)
+    called = TaskEngine().execute_task("me", TASK, lambda: [1])
+    assert called.run_id != run_id
+    assert "requested" not in world.history()[called.run_id]
+    assert forced().run_id == run_id
+
+
+def test_an_expired_request_is_not_answered(desk: TaskEngine, world: World) -> None:
+    """Its process died before it called Cloud Scheduler, say; a later forced run is nobody's."""
+    run_id = requested(desk)
+    status = world.database.document(f"nx-tasks/{TASK.value}")
+    long_ago = datetime.now(UTC) - REQUEST_WINDOW
+    status.update({"run.request.at": long_ago, "run.request.since": long_ago})
+    assert forced().run_id != run_id
+    assert desk.cancel_run(TASK, run_id, **WHO) is Cancelled.ended
+
+
+# Requests
+
+
+def test_two_people_who_request_a_run_get_one(desk: TaskEngine, world: World, scheduler: Jobs) -> None:
+    """The second joins; both are recorded, and the second delivery is a duplicate."""
+    run_id = requested(desk)
+    assert requested(desk, OTHER) == run_id
+    assert scheduler.runs == 2
+    assert [forced().status for _ in range(2)] == ["completed", "duplicate"]
+    records = [each for each in world.history().values() if each["state"] == "requested"]
+    assert [(each["by"], each["holder"]) for each in records] == [
+        (WHO["by"], run_id),
+        (OTHER["by"], run_id),
+    ]
+
+
+def test_a_request_after_a_failed_one_is_a_run_of_its_own(desk: TaskEngine, world: World) -> None:
+    """Retries of the first are attempts of the second then: one run goes on, and tells who wants it."""
+    first_time = datetime.now(UTC)
+    first = requested(desk)
+    assert forced(fails, schedule_time=first_time).run_id == first
+    second = requested(desk, OTHER)
+    assert second != first
+    assert forced(schedule_time=first_time).run_id == second
+    assert forced().status == "duplicate"
+    assert world.history()[second]["requested"]["by"] == OTHER["by"]
+
+
+def test_a_request_whose_call_failed_is_joined_by_the_next(desk: TaskEngine, scheduler: Jobs) -> None:
+    """Whether Cloud Scheduler took the first is not known: it is called again, for the same run."""
+    scheduler.fails = True
+    with pytest.raises(SchedulerUnavailable):
+        requested(desk)
+    scheduler.fails = False
+    run_id = requested(desk)
+    assert forced().run_id == run_id
+    assert scheduler.runs == 2
+
+
+def test_a_request_that_meets_another_run_is_skipped(desk: TaskEngine, world: World) -> None:
+    """One that begins between request and delivery; the requester is told which."""
+    run_id = requested(desk)
+    met: list[TaskOutcome] = []
+    holder = TaskEngine().execute_task("me", TASK, lambda: met.append(forced()))
+    assert (met[0].run_id, met[0].status) == (run_id, "skipped")
+    assert world.history()[f"{run_id}.skipped"]["holder"] == holder.run_id
+
+
+def test_a_request_is_told_what_became_of_it(desk: TaskEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started, busy, or refused where the task was suspended before the delivery came."""
+
+    def at_once(before: Any) -> Requested:
+        monkeypatch.setattr(Jobs, "run", lambda *_, **__: before())
+        return desk.request_run(TASK, **WHO, seconds=30)
+
+    assert at_once(forced).outcome == "started"
+    held = TaskEngine().execute_task("me", TASK, lambda: desk.request_run(TASK, **WHO, seconds=0).outcome)
+    assert TaskEngine().get_task_data(TASK) == "busy", held
+
+    def suspends() -> None:
+        TaskEngine(jobs=_NoJobs()).suspend_task(TASK, **WHO)  # type: ignore[arg-type]
+        assert forced().status == "skipped"
+
+    with pytest.raises(TaskSuspended):
+        at_once(suspends)
+
+
+class _NoJobs:
+    """A Cloud Scheduler that does whatever it is asked."""
+
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_, **__: None
+
+
+def test_a_task_that_never_ran_can_be_requested(desk: TaskEngine, world: World) -> None:
+    """Its status document holds the request alone: readers find no result, as before."""
+    assert TaskEngine().get_task_data(TASK) == []
+    run_id = requested(desk)
+    assert set(world.status()) == {"run"}
+    assert set(world.status()["run"]) == {"request"}
+    assert TaskEngine().get_task_data(TASK) == []
+    (task,) = desk.look(view_tasks((TASK,)))
+    assert (task.status, task.state, task.result) == (None, None, None)
+    assert forced().run_id == run_id
+    assert TaskEngine().get_task_data(TASK) == [1]
+
+
+def test_the_contract_taken_literally_keeps_the_request(desk: TaskEngine) -> None:
+    """The start write overwrites the document, and the retry is still one of the requested run."""
+    run_id = requested(desk)
+    outcomes = [forced(task, keep_last_result=False) for task in (fails, lambda: [1])]
+    assert [each.run_id for each in outcomes] == [run_id] * 2
+
+
+def test_a_tick_after_a_request_costs_no_more(
+    desk: TaskEngine, counted: TaskEngine, counter: Counter
+) -> None:
+    """Two calls on a warm instance, whether a request was answered before or not."""
+    requested(desk)
+    forced(engine=counted)
+    counter.calls.clear()
+    tick = datetime.now(UTC)
+    forced(engine=counted, scheduled_for=tick, schedule_time=tick)
+    assert counter.calls == ["Commit", "Commit"]
+
+
+# The rule
+
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+ASKED = RunRequest("r", "p", "why", NOW, NOW)
+LATER = NOW + timedelta(seconds=1)
+
+
+def run(state: str, **fields: Any) -> RunDocument:
+    return RunDocument(Timestamp(), state, completed=NOW, **fields)
+
+
+@pytest.mark.parametrize(
+    ("answers", "how"),
+    [
+        (True, {}),
+        (True, {"schedule_time": NOW}),
+        (False, {"schedule_time": NOW - timedelta(minutes=1)}),
+        (False, {"now": NOW + REQUEST_WINDOW}),
+        (False, {"tick": NOW, "schedule_time": NOW}),
+        (True, {"tick": NOW, "schedule_time": NOW, "is_done": True}),
+        (True, {"tick": NOW, "schedule_time": NOW + timedelta(seconds=23)}),
+        (True, {"tick": NOW + timedelta(seconds=3)}),
+        (True, {"run": run("running")}),
+        (True, {"run": run("failed")}),
+        (False, {"run": run("failed"), "now": NOW + RETRIES_OVER}),
+        (True, {"run": run("failed", cancel={"by": "p"})}),
+        (False, {"run": run("failed", cancel={"by": "p"}), "tick": NOW + timedelta(seconds=3)}),
+        (True, {"run": run("completed")}),
+        (False, {"run": run("completed"), "now": NOW + REQUEST_WINDOW}),
+        (False, {"run": run("completed"), "tick": NOW, "schedule_time": NOW, "is_done": True}),
+        (False, {"run": run("running"), "tick": NOW, "schedule_time": NOW, "is_done": True}),
+    ],
+)
+def test_what_answers_a_request(answers: bool, how: dict[str, Any]) -> None:
+    """A delivery after the request that can't be a tick's, or whose tick has run; until it expires."""
+    delivered = {"run": None, "tick": None, "is_done": False, "schedule_time": NOW + timedelta(minutes=5)}
+    delivered |= {"now": LATER, "skew": timedelta(seconds=5), **how}
+    assert answers_request(ASKED, delivered.pop("run"), **delivered) is answers  # type: ignore[arg-type]
