@@ -63,7 +63,9 @@ RUN_WRITES = Fact(
     "counted: protocol, tests/engine/test_round_trips.py",
 )
 RUN_READS = Fact(3, "3", "reads of a run that finds nothing in memory", "the same, rounded up")
-PASS_READS = Fact(6, "6", "reads of the watchdog, a task and pass", "assumed: histories, status, due ticks")
+PASS_READS = Fact(
+    7, "7", "reads of the watchdog, a task and pass", "assumed: histories, status, schedule, due ticks"
+)
 PRICES = (JOB_PRICE, SECRET_PRICE, DELETE_PRICE, IMAGE_PRICE, ALERT_PRICE)
 ASSUMED = (IMAGE_GB, RUN_SECONDS, RUN_WRITES, RUN_READS, PASS_READS)
 #: Cores of an instance that serves one request at a time, by its memory in MiB.

@@ -26,6 +26,8 @@ DECISION_MASK = (
     *("status", "started", "completed", "timestamp", "run"),
     *("state", "token", "attempt", "cancel", "scheduled_for", "error.type", "error.message"),
 )
+#: What is read of a task's schedule.
+SCHEDULE_MASK = ("schedule", "time_zone", "since")
 #: What tells whether a result is another than the one at hand.
 VERSION_MASK = ("status", "completed", "timestamp", "run.result")
 
@@ -287,6 +289,32 @@ class RunDocument(Struct, frozen=True):
             completed=_moment(values.get("completed")),
             cancel=cancel if isinstance(cancel, dict) else None,
             error=(_text(error.get("type")) or "", _text(error.get("message")) or ""),
+        )
+
+
+class ScheduleDocument(Struct, frozen=True):
+    """The schedule that the watchdog last saw a task have, in `nx-tasks/{task}/nx-schedule/current`.
+
+    Attributes:
+        update_time: the version that a write is conditioned on; None if there is no document.
+        schedule: unix-cron; None if nothing scheduled the task.
+        time_zone: IANA name of the schedule's zone.
+        since: when the watchdog first saw this schedule, UTC.
+    """
+
+    update_time: Timestamp | None = None
+    schedule: str | None = None
+    time_zone: str | None = None
+    since: datetime | None = None
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], update_time: Timestamp) -> ScheduleDocument:
+        """Return the document that these decoded fields are."""
+        return cls(
+            update_time=update_time,
+            schedule=_text(values.get("schedule")),
+            time_zone=_text(values.get("time_zone")),
+            since=_moment(values.get("since")),
         )
 
 

@@ -1,17 +1,19 @@
-"""What goes wrong with tasks without anybody being there to say so, found and told once.
+"""Detects incidents and reports each one once.
 
-A dead run, a tick that nobody started, a run of the original's that never ends. Each is logged
-at ERROR with the same fields, for an alert policy to match: `incident`, `task`, `run_id`.
+An incident is a dead run, a missed tick, or a legacy run that never ends. The watchdog logs it at
+ERROR with the fields `incident`, `task` and `run_id`, which the alert policies match.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from shared.tasks import writes
 from shared.tasks.errors import WriteRefused, WriteUnknown
+from shared.tasks.protocol import CLOCK_SKEW
 from shared.tasks.steps import Commit, Read, ReadStarted, Steps
 from shared.tasks.ticks import ticks_before
 from shared.tasks.writes import HISTORY_RETENTION, run_id_of
@@ -19,10 +21,14 @@ from shared.tasks.writes import HISTORY_RETENTION, run_id_of
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from shared.tasks.document import ScheduleDocument
     from shared.tasks.specs import TaskSpec
 
 #: How late a tick may start before it counts as missed.
 TICK_GRACE = timedelta(minutes=5)
+#: How long after the watchdog first sees a schedule its first tick is due. `firebase deploy` updates
+#: the watchdog and the tasks' jobs in any order, within minutes.
+DEPLOYMENT = timedelta(minutes=5)
 #: How long after its grace a tick that others followed is still looked for.
 LOOK_BACK = timedelta(minutes=15)
 #: Ticks looked for in one pass.
@@ -49,38 +55,46 @@ class Incident:
     detail: str
 
 
-def due_ticks(spec: TaskSpec, now: datetime) -> list[datetime]:
-    """Return the ticks whose grace is over and that may still be told of, in UTC, the last one first.
+def due_ticks(spec: TaskSpec, since: datetime, now: datetime) -> list[datetime]:
+    """List the ticks that should have started by now, newest first.
 
-    That is the last of all, and those of the last `LOOK_BACK`: a pass of the watchdog may be late.
-    A schedule that is no unix-cron has none: the ticks of "every N minutes" count from when Cloud
-    Scheduler's job was made, which nobody here knows.
+    Includes the last tick whose grace is over, and earlier ones within `LOOK_BACK`, because a pass of
+    the watchdog can be late. Ticks before the schedule was deployed are not due.
 
     Args:
         spec: the task's schedule and time zone.
+        since: when the watchdog first saw this schedule, UTC.
         now: UTC.
+
+    Returns:
+        Ticks in UTC; at most `MOST_TICKS`.
     """
     found: list[datetime] = []
     for tick in ticks_before(spec, now - TICK_GRACE):
-        if len(found) == MOST_TICKS or tick < now - TICK_GRACE - (LOOK_BACK if found else FORGOTTEN):
+        first = max(since + DEPLOYMENT, now - TICK_GRACE - (LOOK_BACK if found else FORGOTTEN))
+        if len(found) == MOST_TICKS or tick < first:
             break
         found.append(tick)
     return found
 
 
-def missed_ticks(documents: str, spec: TaskSpec, found: list[Incident], *, now: datetime) -> Steps[None]:
-    """Find out which due ticks were started by nobody within their grace, and record each once.
+def missed_ticks(
+    documents: str, spec: TaskSpec, known: ScheduleDocument, found: list[Incident], *, now: datetime
+) -> Steps[None]:
+    """Record each due tick that nothing started within its grace, once.
 
     Args:
         documents: the database's root.
         spec: the task.
+        known: what is recorded of its schedule.
         found: gets each that is recorded for the first time.
         now: UTC.
 
     Raises:
         StoreError: Firestore did not answer.
     """
-    for tick in due_ticks(spec, now):
+    since = yield from _known_since(documents, spec, known, now=now)
+    for tick in due_ticks(spec, since, now):
         if not (yield from _is_missed(tick)):
             continue
         due = f"{tick.isoformat()}, {spec.schedule!r} in {spec.time_zone}"
@@ -90,14 +104,31 @@ def missed_ticks(documents: str, spec: TaskSpec, found: list[Incident], *, now: 
             found.append(incident)
 
 
+def _known_since(
+    documents: str, spec: TaskSpec, known: ScheduleDocument, *, now: datetime
+) -> Steps[datetime]:
+    """Return since when the task's schedule holds, and record it when it is another than before.
+
+    If the record cannot be written now, a later pass does that. Until then no tick counts as missed.
+    """
+    same = (known.schedule, known.time_zone) == (spec.schedule, spec.time_zone)
+    if same and known.since is not None and known.since <= now + CLOCK_SKEW:
+        return known.since
+    if spec.schedule is not None or known.update_time is not None:
+        fields = {"schedule": spec.schedule, "time_zone": spec.time_zone, "since": now}
+        with suppress(WriteRefused, WriteUnknown):
+            yield Commit(writes.know_schedule(documents, spec.name, known, fields))
+    return now
+
+
 def _is_missed(tick: datetime) -> Steps[bool]:
     """Tell whether nothing says that a tick was seen: no run or skip of its own, no run in its stead."""
     run_id = run_id_of(tick)
     task, run = yield Read(run_id)
-    if run is not None or task.is_suspended or task.created is None or task.created > tick:
+    if run is not None or task.is_suspended:
         return False
-    if task.run_id is None:  # the original's: it leaves no history
-        return task.started is None or task.started < tick
+    if task.run_id is None and task.started is not None and task.started >= tick:
+        return False  # started by a legacy writer, which leaves no history
     _, skipped = yield Read(writes.skip_id(run_id))
     if skipped is not None:
         return False

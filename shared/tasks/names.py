@@ -46,6 +46,8 @@ SUSPENDED_SPELLINGS = frozenset({TaskStatus.suspended.value, "suspended"})
 TASKS_COLLECTION = "nx-tasks"
 #: Sub-collection of a task's history, one document a run.
 RUNS_COLLECTION = "nx-runs"
+#: Sub-collection with one document: the task's schedule, and since when the watchdog knows it.
+SCHEDULE_COLLECTION = "nx-schedule"
 #: Folder of the results in the bucket.
 STORAGE_FOLDER = "tasks_data"
 #: End of the path of a result's details.
@@ -89,3 +91,8 @@ def status_name(documents: str, task: TaskName) -> str:
 def history_name(documents: str, task: TaskName, run_id: str) -> str:
     """Return the full name of one run's history document."""
     return f"{documents}/{TASKS_COLLECTION}/{task.value}/{RUNS_COLLECTION}/{run_id}"
+
+
+def schedule_name(documents: str, task: TaskName) -> str:
+    """Return the full name of the document that holds a task's schedule."""
+    return f"{documents}/{TASKS_COLLECTION}/{task.value}/{SCHEDULE_COLLECTION}/current"

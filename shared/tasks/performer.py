@@ -24,6 +24,7 @@ from shared.tasks.steps import (
     ReadRequest,
     ReadResult,
     ReadRunning,
+    ReadSchedule,
     ReadStarted,
     ReadVersion,
     RemoveObject,
@@ -93,18 +94,20 @@ class Performer:
                 longest = min(FIRST_PAUSE * 2 ** min(tries, MOST_DOUBLINGS), LONGEST_PAUSE)
                 self._clock.sleep(random.uniform(longest / 2, longest))  # noqa: S311  (jitter is no secret)
                 return None
-            case Read() | ReadResult() | ReadVersion() | ReadRunning() | ReadStarted() | ReadNextResult():
-                return self._read(request)
             case ReadJob() | SetJob() | RunJob():
                 return self._on_job(request)
-            case _:
+            case ReadObject() | ReadContent() | OpenContent() | CopyObject() | ListObjects() | RemoveObject():
                 return self._on_object(request)
+            case _:
+                return self._read(request)
 
     def _read(self, request: ReadRequest) -> Any:
         store = self._store
         match request:
             case Read(run_id, seconds):
                 return store.read_for_decision(self._task, run_id, seconds=self._bound(request, seconds))
+            case ReadSchedule():
+                return store.read_schedule(self._task, seconds=self._bound(request))
             case ReadResult():
                 return store.read_result(self._task, seconds=self._bound(request))
             case ReadVersion(seconds):

@@ -29,6 +29,10 @@ class Read(Struct, frozen=True):
     seconds: float | None = None
 
 
+class ReadSchedule(Struct, frozen=True):
+    """Read S and the task's known schedule in the same call; answered with both."""
+
+
 class ReadResult(Struct, frozen=True):
     """Read S whole; answered with it and its `data`, decoded."""
 
@@ -129,7 +133,9 @@ class RunJob(Struct, frozen=True):
 
 JobRequest: TypeAlias = ReadJob | SetJob | RunJob
 ObjectRequest: TypeAlias = ReadObject | ReadContent | OpenContent | CopyObject | ListObjects | RemoveObject
-ReadRequest: TypeAlias = Read | ReadResult | ReadVersion | ReadRunning | ReadStarted | ReadNextResult
+ReadRequest: TypeAlias = (
+    Read | ReadSchedule | ReadResult | ReadVersion | ReadRunning | ReadStarted | ReadNextResult
+)
 Request: TypeAlias = ReadRequest | Commit | Pause | ObjectRequest | JobRequest
 Steps: TypeAlias = Generator[Request, Any, Value]
 

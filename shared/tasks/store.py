@@ -16,7 +16,14 @@ from google.cloud.firestore_v1.types import firestore as _firestore
 from google.cloud.firestore_v1.types import query as _query
 
 from shared.tasks.codec import decode, decode_fields, to_datetime, to_timestamp
-from shared.tasks.document import DECISION_MASK, VERSION_MASK, RunDocument, TaskDocument
+from shared.tasks.document import (
+    DECISION_MASK,
+    SCHEDULE_MASK,
+    VERSION_MASK,
+    RunDocument,
+    ScheduleDocument,
+    TaskDocument,
+)
 from shared.tasks.errors import (
     StoreError,
     StoreUnavailable,
@@ -25,7 +32,7 @@ from shared.tasks.errors import (
     WriteRejected,
     WriteUnknown,
 )
-from shared.tasks.names import RUNS_COLLECTION, TaskStatus, history_name, status_name
+from shared.tasks.names import RUNS_COLLECTION, TaskStatus, history_name, schedule_name, status_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -116,6 +123,18 @@ class Store:
             names.append(history_name(self.documents, task, run_id))
         status, *histories = self._read(names, DECISION_MASK, seconds).values()
         return _task_document(status), _run_document(histories[0]) if histories else None
+
+    def read_schedule(
+        self, task: TaskName, *, seconds: float | None = None
+    ) -> tuple[TaskDocument, ScheduleDocument]:
+        """Read S without its result, and the task's known schedule with it, in one call.
+
+        Raises:
+            StoreUnavailable: as `read_for_decision`.
+        """
+        names = [status_name(self.documents, task), schedule_name(self.documents, task)]
+        status, schedule = self._read(names, (*DECISION_MASK, *SCHEDULE_MASK), seconds).values()
+        return _task_document(status), _schedule_document(schedule)
 
     def read_version(self, task: TaskName, *, seconds: float | None = None) -> TaskDocument:
         """Read of S only what tells whether its result is another.
@@ -339,6 +358,12 @@ def _task_document(found: Any) -> TaskDocument:
 
 def _run_document(found: Any) -> RunDocument | None:
     return None if found is None else RunDocument.parse(decode_fields(found.fields), found.update_time)
+
+
+def _schedule_document(found: Any) -> ScheduleDocument:
+    if found is None:
+        return ScheduleDocument()
+    return ScheduleDocument.parse(decode_fields(found.fields), found.update_time)
 
 
 _REPEATED = (

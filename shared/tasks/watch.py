@@ -18,7 +18,7 @@ from shared.tasks.mirror import mend_mirror
 from shared.tasks.names import history_name
 from shared.tasks.protocol import CLOCK_SKEW
 from shared.tasks.retention import remove_old_objects
-from shared.tasks.steps import Commit, Read, ReadRunning, Steps
+from shared.tasks.steps import Commit, ReadRunning, ReadSchedule, Steps
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -66,7 +66,7 @@ def watch(
         TimeoutError: no time is left for it.
     """
     running = yield ReadRunning()
-    task, _ = yield Read()  # after the histories, in a request of its own: `is_superseded` rests on it
+    task, schedule = yield ReadSchedule()  # after the histories, in its own call: `is_superseded` needs that
     for run_id, run in running:
         if is_superseded(run, task):
             history = history_name(documents, spec.name, run_id)
@@ -81,7 +81,7 @@ def watch(
         incident = Incident("overdue_original", f"original.{began}", f"running since {began}")
         if (yield from record_once(documents, spec, incident, now=now)):
             found.incidents.append(incident)
-    yield from missed_ticks(documents, spec, found.incidents, now=now)
+    yield from missed_ticks(documents, spec, schedule, found.incidents, now=now)
     found.mirror_mended = yield from mend_mirror(spec.name)
     yield from remove_old_objects(spec.name, found.removed_objects, now=now)
     if spec.schedule is not None:  # last: whether Cloud Scheduler answers is not for the rest to wait for

@@ -24,7 +24,7 @@ from shared.tasks.document import (
 )
 from shared.tasks.errors import RunCancelled
 from shared.tasks.failure import Failure
-from shared.tasks.names import TaskName, TaskStatus, history_name, status_name
+from shared.tasks.names import TaskName, TaskStatus, history_name, schedule_name, status_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from shared.tasks.decisions import Skip, Take
-    from shared.tasks.document import JobNote, RunDocument, RunRequest
+    from shared.tasks.document import JobNote, RunDocument, RunRequest, ScheduleDocument
 
 WritePb = _write.Write.pb()
 _REQUEST_TIME = _write.DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME
@@ -406,6 +406,14 @@ def incident(
     record = {**fields, "task": name.value, "started": now, "completed": now}
     record["expire_at"] = now + HISTORY_RETENTION
     return [_record_to(history_name(documents, name, incident_id), record, create=True)]
+
+
+def know_schedule(
+    documents: str, name: TaskName, known: ScheduleDocument, fields: Mapping[str, Any]
+) -> list[Any]:
+    """Replace what is known of a task's schedule, on the version read."""
+    named, create = schedule_name(documents, name), known.update_time is None
+    return [_write_to(named, fields, on=known.update_time, create=create)]
 
 
 def note_job(

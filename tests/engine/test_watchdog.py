@@ -14,6 +14,7 @@ from shared.tasks.ticks import ticks_before
 from tests.engine.world import TASK, HandClock, World
 
 MIRROR = "tasks_data/collect_charge_cdrs.json"
+SCHEDULE = f"nx-tasks/{TASK.value}/nx-schedule/current"
 
 pytestmark = pytest.mark.usefixtures("jobs")
 
@@ -181,6 +182,10 @@ def test_a_run_of_the_originals_that_never_ends_is_told_once(
     assert world.status() == before
 
 
+#: Long before any tick of these tests.
+DAWN = datetime(2000, 1, 1, tzinfo=UTC)
+
+
 class DayClock(HandClock):
     """A clock that stands still at a time of day that a test sets."""
 
@@ -213,6 +218,19 @@ def every(schedule: str) -> TaskSpec:
     return TaskSpec(TASK, schedule=schedule)
 
 
+def knows(engine: TaskEngine, day: DayClock, spec: TaskSpec) -> None:
+    """Let the watchdog see the task's schedule early in the morning, long before the ticks of a test."""
+    now = day.time
+    day.at(7, 0)
+    engine._watch(spec)
+    day.time = now
+
+
+def known(world: World) -> dict[str, Any]:
+    """What is recorded of the task's schedule, {} if nothing is."""
+    return world.database.document(SCHEDULE).get().to_dict() or {}
+
+
 def ticks_told(told: str) -> list[str]:
     """The times of day of the missed ticks that a log tells, in order."""
     return sorted(re.findall(r"incident=missed_tick .*?run_id=2099-11-24T(\d\d:\d\d)", told))
@@ -223,6 +241,7 @@ def test_a_tick_that_nobody_started_is_told_once(
 ) -> None:
     """Cloud Scheduler stopped, or its job is gone: the watchdog says so, with the tick's run id."""
     hourly = every("0 * * * *")
+    knows(punctual, day, hourly)
     day.at(9, 4)
     assert watched(punctual, capsys, hourly) == ""  # its grace is not over
     day.at(9, 5)
@@ -236,6 +255,7 @@ def test_a_missed_tick_whose_record_s_answer_was_lost_is_told_all_the_same(
 ) -> None:
     """No other pass would: it is in the history by now, and so known already."""
     hourly, unlucky = every("0 * * * *"), TaskEngine(clock=day)
+    knows(punctual, day, hourly)
     day.at(9, 5)
     loses_answers(unlucky)
     assert ticks_told(watched(unlucky, capsys, hourly)) == ["09:00"]
@@ -247,6 +267,7 @@ def test_a_missed_tick_is_told_although_the_next_one_came(
 ) -> None:
     """A run that began after the grace was not that tick's: what nobody started stays missed."""
     often = every("*/5 8 * * *")
+    knows(punctual, day, often)
     for minute in (5, 15):  # at 8:10 nothing comes
         day.at(8, minute)
         punctual.execute_task("s", TASK, lambda: [1], {"scheduled_for": day.time})
@@ -257,23 +278,133 @@ def test_each_of_several_missed_ticks_is_told(
     punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A schedule may have more ticks than the watchdog has passes."""
+    knows(punctual, day, every("* 8 * * *"))
     day.at(8, 10)
     assert ticks_told(watched(punctual, capsys, every("* 8 * * *"))) == [f"08:0{n}" for n in range(1, 6)]
 
 
-def test_a_tick_from_before_the_task_was_there_is_not_missed(
-    engine: TaskEngine, capsys: pytest.CaptureFixture[str]
+def test_a_tick_from_before_a_first_deployment_is_not_missed(
+    punctual: TaskEngine, world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A new task's first run raises no alarm about the ticks before it."""
-    engine.execute_task("s", TASK, lambda: [1])
-    assert due_ticks(every("* * * * *"), datetime.now(UTC)) != []
-    assert watched(engine, capsys, every("* * * * *")) == ""
+    """Nor one from while it was deployed: the job may be updated minutes after the watchdog."""
+    often = every("* * * * *")
+    day.at(9, 0)
+    assert due_ticks(often, DAWN, day.time) != []
+    assert watched(punctual, capsys, often) == ""
+    assert known(world) == {"schedule": "* * * * *", "time_zone": "Etc/UTC", "since": day.time}
+    day.at(9, 9)
+    assert watched(punctual, capsys, often) == ""
+    day.at(9, 11)
+    assert ticks_told(watched(punctual, capsys, often)) == ["09:05", "09:06"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "due"),
+    [
+        (TaskSpec(TASK, "*/5 * * * *"), "10:10"),
+        (TaskSpec(TASK, "37 * * * *", "Asia/Kolkata"), "10:07"),
+        (TaskSpec(TASK, "7 * * * *"), "10:07"),
+    ],
+)
+def test_a_tick_from_before_its_schedule_changed_is_not_missed(
+    punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str], changed: TaskSpec, due: str
+) -> None:
+    """Another schedule or zone counts from when the watchdog first sees it; then its ticks are due."""
+    before = every("37 * * * *")
+    knows(punctual, day, before)
+    for hour in (8, 9):
+        day.at(hour, 37)
+        punctual.execute_task("s", TASK, lambda: [1], {"scheduled_for": day.time})
+    day.at(10, 0)
+    assert watched(punctual, capsys, before) == ""
+    day.at(10, 1)
+    assert watched(punctual, capsys, changed) == ""
+    assert watched(punctual, capsys, changed) == ""
+    day.at(10, 16)
+    assert ticks_told(watched(punctual, capsys, changed)) == [due]
+
+
+def test_ticks_while_nothing_scheduled_the_task_are_not_missed(
+    punctual: TaskEngine, world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A task that is removed and deployed again later has its schedule since then."""
+    hourly = every("0 * * * *")
+    knows(punctual, day, hourly)
+    day.at(8, 30)
+    assert watched(punctual, capsys) == ""
+    assert known(world)["schedule"] is None
+    day.at(12, 30)
+    assert watched(punctual, capsys) == ""
+    assert watched(punctual, capsys, hourly) == ""
+    day.at(13, 5)
+    assert ticks_told(watched(punctual, capsys, hourly)) == ["13:00"]
+
+
+def test_a_schedule_is_written_only_when_it_changes(
+    punctual: TaskEngine, world: World, day: DayClock
+) -> None:
+    """A pass of the watchdog over a task that is as before writes nothing."""
+    hourly, document = every("0 * * * *"), world.database.document(SCHEDULE)
+    knows(punctual, day, hourly)
+    before = document.get().update_time
+    for minute in (1, 2):
+        day.at(8, minute)
+        punctual._watch(hourly)
+    assert document.get().update_time == before
+
+
+@pytest.mark.parametrize(
+    "left", [None, {}, {"since": "yesterday"}, {"since": datetime(2100, 1, 1, tzinfo=UTC)}]
+)
+def test_a_schedule_whose_record_is_gone_or_damaged_is_known_since_now(
+    punctual: TaskEngine,
+    world: World,
+    day: DayClock,
+    capsys: pytest.CaptureFixture[str],
+    left: dict[str, Any] | None,
+) -> None:
+    """No false alarm, and no silence for ever: the next pass writes it again."""
+    hourly, document = every("0 * * * *"), world.database.document(SCHEDULE)
+    knows(punctual, day, hourly)
+    document.delete() if left is None else document.set({**known(world), "since": None, **left})
+    day.at(9, 6)
+    assert watched(punctual, capsys, hourly) == ""
+    assert known(world)["since"] == day.time
+    day.at(10, 6)
+    assert ticks_told(watched(punctual, capsys, hourly)) == ["10:00"]
+
+
+def test_two_watchdogs_at_once_record_a_schedule_once(
+    punctual: TaskEngine, world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The later one read the record before it was written: its write is refused, and it reports nothing."""
+    hourly, late = every("0 * * * *"), TaskEngine(clock=day)
+    before = late._parts.store.read_schedule(TASK)
+    late._parts.store.read_schedule = lambda *_, **__: before  # type: ignore[method-assign]  # a stale read
+    knows(punctual, day, hourly)
+    first = known(world)
+    day.at(9, 6)
+    assert watched(late, capsys, hourly) == ""
+    assert known(world) == first
+    assert ticks_told(watched(punctual, capsys, hourly)) == ["09:00"]
+
+
+def test_a_schedule_whose_record_s_answer_was_lost_is_known(
+    engine: TaskEngine, world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The pass goes on, and the next one reads what was written."""
+    hourly, unlucky = every("0 * * * *"), TaskEngine(clock=day)
+    day.at(8, 0)
+    loses_answers(unlucky)
+    assert watched(unlucky, capsys, hourly) == ""
+    assert known(world)["since"] == day.time
 
 
 def test_a_run_by_hand_within_the_grace_stands_for_the_tick(
     punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Somebody was quicker than the alert: there is nothing to be told."""
+    knows(punctual, day, every("0 * * * *"))
     day.at(9, 3)
     punctual.execute_task("person", TASK, lambda: [1])
     day.at(9, 7)
@@ -286,6 +417,7 @@ def test_a_tick_that_is_not_to_run_is_not_missed(
 ) -> None:
     """Suspended, skipped, or suspended then and resumed since: nothing was to start."""
     hourly = every("0 * * * *")
+    knows(punctual, day, hourly)
     day.at(8, 30)
     punctual.suspend_task(TASK, by="me", reason="r")
     jobs.set_state(TASK, JobState.paused)
@@ -304,25 +436,65 @@ def test_a_tick_that_is_not_to_run_is_not_missed(
     assert watched(punctual, capsys, hourly) == ""
 
 
-def test_what_never_ran_or_is_the_originals_misses_nothing_it_can_t_know(
+def test_the_first_due_tick_of_a_task_that_never_ran_is_missed(
+    world: World, day: DayClock, jobs: Jobs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its job was paused before its first tick: the watchdog says so, and makes no status document."""
+    engine, hourly = TaskEngine(clock=day), every("0 * * * *")
+    jobs.set_state(TASK, JobState.paused)
+    knows(engine, day, hourly)
+    day.at(8, 4)
+    assert watched(engine, capsys, hourly) == ""  # its grace is not over
+    day.at(8, 6)
+    assert ticks_told(watched(engine, capsys, hourly)) == ["08:00"]
+    assert watched(engine, capsys, hourly) == ""
+    day.at(15, 6)
+    assert ticks_told(watched(engine, capsys, hourly)) == ["15:00"]
+    assert world.status() == {}
+
+
+def test_a_task_whose_first_tick_was_skipped_or_run_by_hand_missed_nothing(
+    world: World, day: DayClock, jobs: Jobs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Suspended before it ever ran, then resumed: it has a status document without a run."""
+    engine, hourly = TaskEngine(clock=day), every("0 * * * *")
+    knows(engine, day, hourly)
+    day.at(8, 30)
+    engine.suspend_task(TASK, by="me", reason="r")
+    day.at(9, 6)
+    jobs.set_state(TASK, JobState.paused)
+    assert watched(engine, capsys, hourly) == ""
+    jobs.set_state(TASK, JobState.enabled)
+    engine.resume_task(TASK, by="me", reason="r")
+    assert watched(engine, capsys, hourly) == ""
+    day.at(10, 3)
+    engine.execute_task("person", TASK, lambda: [1])
+    day.at(10, 6)
+    assert watched(engine, capsys, hourly) == ""
+
+
+def test_a_tick_that_a_legacy_writer_started_is_not_missed(
     world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is known of a task without a document, and the original leaves no history."""
+    """It leaves no history: its document tells when it last started."""
     engine, hourly = TaskEngine(clock=day), every("0 * * * *")
+    knows(engine, day, hourly)
     day.at(9, 6)
-    assert watched(engine, capsys, hourly) == ""
-    world.write({"status": "completed", "started": day.time, "data": [1]})
+    world.write({"status": "completed", "started": day.time - timedelta(minutes=5), "data": [1]})
     assert watched(engine, capsys, hourly) == ""
     day.at(10, 6)
     assert ticks_told(watched(engine, capsys, hourly)) == ["10:00"]
+    world.write({"status": "suspeneded", "started": day.time, "data": [1]})
+    day.at(11, 6)
+    assert watched(engine, capsys, hourly) == ""
 
 
 def test_what_history_has_forgotten_is_not_missed(
     punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The record of a yearly run is gone after a month: its absence then says nothing."""
-    assert due_ticks(every("0 0 1 1 *"), day.time) == []
-    assert len(due_ticks(every("0 0 1 11 *"), day.time)) == 1
+    assert due_ticks(every("0 0 1 1 *"), DAWN, day.time) == []
+    assert len(due_ticks(every("0 0 1 11 *"), DAWN, day.time)) == 1
 
 
 @pytest.mark.parametrize(
@@ -348,7 +520,7 @@ def test_the_last_due_tick_is_in_the_task_s_own_zone(
 
 def test_a_task_without_a_schedule_has_no_tick_to_miss() -> None:
     """Nothing starts it."""
-    assert due_ticks(TaskSpec(TASK), datetime.now(UTC)) == []
+    assert due_ticks(TaskSpec(TASK), DAWN, datetime.now(UTC)) == []
 
 
 def test_one_task_s_trouble_does_not_keep_the_others_from_being_looked_after(

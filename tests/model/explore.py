@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from shared.tasks.jobs import JobSeen, JobState
-from shared.tasks.steps import Commit, Read, ReadJob, RunJob, SetJob
+from shared.tasks.steps import Commit, Read, ReadJob, ReadSchedule, RunJob, SetJob
 from tests.model.invariants import (
     HISTORY,
     STATUS,
@@ -199,7 +199,7 @@ class Model:
         if state.faults and sends:
             faulty = self._flying(state._replace(faults=state.faults - 1), place)
             yield f"{name}'s commit loses its answer", self._moved(faulty, index, place, ("unknown",))
-        if state.faults and isinstance(place.request, Read):
+        if state.faults and isinstance(place.request, Read | ReadSchedule):
             faulty = state._replace(faults=state.faults - 1)
             yield f"{name}'s read fails", self._moved(faulty, index, place, ("down",))
         if state.faults and isinstance(place.request, SetJob):

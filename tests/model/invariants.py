@@ -10,7 +10,7 @@ from shared.tasks.decisions import living_holder
 from shared.tasks.document import SAVED_BY_CONTRACT
 from shared.tasks.job_keeping import problem_of
 from shared.tasks.jobs import JobState
-from shared.tasks.names import contract_object, history_name, status_name
+from shared.tasks.names import contract_object, history_name, schedule_name, status_name
 from shared.tasks.protocol import CLOCK_SKEW
 from shared.tasks.steering import Cancelled
 from shared.tasks.writes import skip_id
@@ -21,6 +21,7 @@ from tests.model.standing import Script, at
 
 STATUS = status_name(DOCUMENTS, TASK)
 HISTORY = history_name(DOCUMENTS, TASK, "")
+SCHEDULE = schedule_name(DOCUMENTS, TASK)
 MIRROR = contract_object(TASK)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks.codec import decode_fields
-from shared.tasks.document import RunDocument, TaskDocument
+from shared.tasks.document import RunDocument, ScheduleDocument, TaskDocument
 
 Frozen = tuple[tuple[str, Any], ...]
 
@@ -75,7 +75,7 @@ def _stored(version: int, fields: Frozen) -> Stored:
 
 def forget() -> None:
     """Drop all documents that there were."""
-    for each in (documents_of, _stored, fields_of, task_document, run_document):
+    for each in (documents_of, _stored, fields_of, task_document, run_document, schedule_document):
         each.cache_clear()
 
 
@@ -149,3 +149,11 @@ def run_document(stored: Stored | None) -> RunDocument | None:
     if stored is None:
         return None
     return RunDocument.parse(fields_of(stored), Timestamp(seconds=stored.version))
+
+
+@cache
+def schedule_document(stored: Stored | None) -> ScheduleDocument:
+    """The known schedule as the engine reads it."""
+    if stored is None:
+        return ScheduleDocument()
+    return ScheduleDocument.parse(fields_of(stored), Timestamp(seconds=stored.version))

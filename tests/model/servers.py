@@ -14,10 +14,11 @@ from shared.tasks.steps import (
     ReadObject,
     ReadResult,
     ReadRunning,
+    ReadSchedule,
     ReadVersion,
     RemoveObject,
 )
-from tests.model.invariants import HISTORY, STATUS, Objects, Stock, check_copy, check_removal
+from tests.model.invariants import HISTORY, SCHEDULE, STATUS, Objects, Stock, check_copy, check_removal
 from tests.model.memory_store import Documents, fields_of, run_document
 from tests.model.requests import Remove, Upload
 from tests.model.standing import EPOCH, Event
@@ -32,6 +33,8 @@ def read(documents: Documents, request: Any) -> Event | None:
     match request:
         case Read(run_id):
             return "read", status, documents.get(f"{HISTORY}{run_id}") if run_id else None
+        case ReadSchedule():
+            return "schedule", status, documents.get(SCHEDULE)
         case ReadVersion():
             return "version", status
         case ReadResult():

@@ -16,7 +16,7 @@ from shared.tasks.clock import SystemClock
 from shared.tasks.errors import ObjectGone, SchedulerUnavailable, StoreUnavailable, WriteRefused, WriteUnknown
 from shared.tasks.protocol import RunProtocol
 from shared.tasks.steps import Commit, Pause
-from tests.model.memory_store import fields_of, run_document, task_document
+from tests.model.memory_store import fields_of, run_document, schedule_document, task_document
 from tests.model.requests import Ended
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -159,6 +159,8 @@ def _answered(steps: Steps, answer: Event) -> Any:
     match answer:
         case ("read", status, history):
             return steps.send((task_document(status), run_document(history)))
+        case ("schedule", status, schedule):
+            return steps.send((task_document(status), schedule_document(schedule)))
         case ("version", status):
             return steps.send(task_document(status))
         case ("result", status):
