@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shared.collectors.known_cdrs import Facts
 
+#: Currencies of one operator that are summed: what it invents must not fill memory, or displace others' sums.
+MAX_CURRENCIES = 50
 #: Digits enough for the sum of any number of amounts.
 _EXACT = Context(prec=100)
 
@@ -54,9 +56,17 @@ class Totals:
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, str, str], Total] = {}
+        self._currencies: dict[str, set[str]] = {}
+        #: CDRs that are in no sum, because their operator uses too many currencies.
+        self.not_summed = 0
 
     def add(self, cdr: Facts) -> None:
         """Add a CDR that nothing cancels."""
+        currencies = self._currencies.setdefault(cdr.nx_operator, set())
+        if cdr.currency not in currencies and len(currencies) >= MAX_CURRENCIES:
+            self.not_summed += 1
+            return
+        currencies.add(cdr.currency)
         numbers = (cdr.total_energy, cdr.total_time, cdr.total_cost.excl_vat)
         group = (cdr.month, cdr.nx_operator, cdr.currency)
         self._sums.setdefault(group, Total()).add(1, *(Decimal(str(number)) for number in numbers))

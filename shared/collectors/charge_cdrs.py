@@ -22,7 +22,7 @@ import msgspec
 
 from shared.collectors.cdr_totals import Totals
 from shared.collectors.known_cdrs import Cancelled, Facts, Known
-from shared.collectors.ocpi.crawl import Crawl, crawl
+from shared.collectors.ocpi.crawl import crawl
 from shared.collectors.ocpi.errors import SetAside
 from shared.collectors.ocpi.memory import FIELD as MEMORY_FIELD
 from shared.collectors.ocpi.memory import Memory
@@ -36,6 +36,7 @@ from shared.collectors.ocpi.summary import fit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from shared.collectors.ocpi.crawled import Crawl
     from shared.collectors.ocpi.operators import Operator
     from shared.collectors.ocpi.spool import Entry
     from shared.collectors.ocpi.transport import Limits
@@ -45,6 +46,11 @@ if TYPE_CHECKING:
 CREDITED_FIELD = "nx_credited"
 #: How far ahead of this clock a session may have ended.
 EARLIEST = timedelta(days=1)
+
+#: Lists of the summary that lose elements if there is no room, the least needed first.
+SHORTENED = ("reasons", "totals", "operators", "overall")
+#: Bytes of the details without the memory: half of what details may have.
+MAX_DETAILS_BYTES = 8 << 20
 
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "2.2.1": msgspec.json.Decoder(Cdr),
@@ -108,17 +114,23 @@ def collect(
             **asked.carried_out(read, failed),
         )
         summary = summarise(crawls, merging, known.unreadable)
-        shown = fit(summary, ["reasons", "totals", "operators", "overall"])
-        run.summarise(shown, details=summary | {MEMORY_FIELD: remembered.to_field()})
+        whole = fit(summary, SHORTENED, MAX_DETAILS_BYTES)
+        run.summarise(fit(summary, SHORTENED), details=whole | {MEMORY_FIELD: remembered.to_field()})
 
 
 def read_cdr(raw: msgspec.Raw, version: str, *, latest_end: datetime) -> Checked[Cdr]:
     """Check one CDR: OCPI's fields, and what follows from them."""
     checked = read(raw, _DECODERS[version])
     if checked.seen.credit and checked.seen.credit_reference_id is None:
-        raise SetAside("a credit that does not say of what: `credit_reference_id`", name_of(checked.record))
+        raise SetAside(
+            "a credit that does not say of what: `credit_reference_id`",
+            name_of(checked.record),
+            checked.updated,
+        )
     if in_utc(checked.seen.end_date_time) > latest_end:
-        raise SetAside("a session that ends in the future: `end_date_time`", name_of(checked.record))
+        raise SetAside(
+            "a session that ends in the future: `end_date_time`", name_of(checked.record), checked.updated
+        )
     return checked
 
 
@@ -180,4 +192,6 @@ def summarise(crawls: Sequence[Crawl], merging: Merging, unreadable: int) -> dic
     }
     if unreadable:
         summary["unreadable"] = unreadable
+    if merging.totals.not_summed:
+        summary["not_summed"] = merging.totals.not_summed
     return summary

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shared.collectors.ocpi.crawl import OPERATOR_FIELD, Crawl, crawl
+from shared.collectors.ocpi.crawl import crawl
+from shared.collectors.ocpi.crawled import OPERATOR_FIELD, Crawl
 from shared.collectors.ocpi.memory import FIELD as MEMORY_FIELD
 from shared.collectors.ocpi.memory import Memory
 from shared.collectors.ocpi.owners import Owners, party_of

@@ -68,6 +68,20 @@ def test_a_party_that_cannot_be_sent_is_refused(wrong: dict[str, Any], error: st
         parse(json.dumps([{**NORTH, **wrong}]))
 
 
+def test_a_party_is_listed_by_one_operator() -> None:
+    """As "DE*ABC", in any case; the error names the party that two list."""
+    south = {**NORTH, "name": "south"}
+    north, _ = parse(
+        json.dumps([{**NORTH, "parties": ["DE*NXN", "de*nxn"]}, {**south, "parties": ["CH*NXS"]}])
+    )
+    assert north.parties == ("DE*NXN", "de*nxn")
+    with pytest.raises(SettingInvalid, match=r"DE\*NXN is listed in `parties` of two operators"):
+        parse(json.dumps([{**NORTH, "parties": ["DE*NXN"]}, {**south, "parties": ["de*nxn"]}]))
+    for wrong in ("NXN", "DE*", "DEU*NXN", "DE*NXNN", "DE-NXN"):
+        with pytest.raises(SettingInvalid, match=r"\.parties"):
+            parse(json.dumps([{**NORTH, "parties": [wrong]}]))
+
+
 @pytest.mark.parametrize("said", ["", "  \n"])
 def test_a_missing_secret_is_named(said: str) -> None:
     """The error says which to set, and to what."""

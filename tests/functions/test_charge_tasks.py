@@ -15,7 +15,15 @@ from emulators.ocpi.operators import secret
 from shared import firebase
 from shared.collectors import charge_cdrs, charge_locations
 from shared.collectors.ocpi.operators import Operator, parse
-from shared.tasks import TaskName, TaskRun, execute_task, get_task_data, get_task_result, iter_task_data
+from shared.tasks import (
+    TaskName,
+    TaskRun,
+    execute_task,
+    get_task_data,
+    get_task_details,
+    get_task_result,
+    iter_task_data,
+)
 from tests.collectors.hostile import hostile, serving
 from tests.collectors.ocpi_samples import location
 from tests.collectors.runs import FAST
@@ -51,6 +59,29 @@ def test_a_task_collects_from_the_operators_of_its_secret(stack: Addresses, task
     demo_data.seed(datetime.now(UTC))
     token = sign_in(stack, "operator@example.com")
     assert len(call(stack, {"task_name": task}, token).json["result"]) == result["count"]
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_a_run_remembers_and_finds_what_people_request(stack: Addresses) -> None:
+    """Deployed as declared: parties, days of set-aside records, and the requests that were carried out."""
+    parties = {"CH*NXS": "south", "DE*NXN": "north"}
+    delivered(stack, LOCATIONS)
+    delivered(stack, CDRS)
+    assert get_task_details(LOCATIONS).value["memory"]["parties"] == parties
+    memory = get_task_details(CDRS).value["memory"]
+    assert (memory["parties"], memory["reads"]) == (parties, {})
+    assert memory["set_aside"].keys() == {"north", "south"}
+    request = {"read_from": datetime(2026, 1, 1, tzinfo=UTC), "read_requested": datetime.now(UTC)}
+    firebase.firestore_client().document("nx-ocpi-requests/north").set(request)
+    delivered(stack, CDRS)
+    details = get_task_details(CDRS)
+    assert details.value["memory"]["reads"].keys() == {"north"}
+    assert details.value["memory"]["set_aside"] == memory["set_aside"]
+
+    demo_data.seed(datetime.now(UTC))
+    token = sign_in(stack, "operator@example.com")
+    answer = call(stack, {"task_name": CDRS, "details": True}, token).json["result"]
+    assert (answer["version"], answer["details"]) == (details.version, details.value)
 
 
 @pytest.mark.usefixtures("clean_firestore")

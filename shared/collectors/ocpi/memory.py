@@ -14,7 +14,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shared.collectors.ocpi.crawl import Crawl
+    from shared.collectors.ocpi.crawled import Crawl
 
 #: How long a record that was set aside is asked for again.
 ASK_AGAIN = timedelta(days=14)

@@ -14,7 +14,7 @@ from shared.collectors.ocpi.errors import OcpiError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from shared.collectors.ocpi.crawl import Crawl
+    from shared.collectors.ocpi.crawled import Crawl
     from shared.collectors.ocpi.operators import Operator
 
 #: Parties that one operator may have; a large hub has some hundreds.

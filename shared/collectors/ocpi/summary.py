@@ -13,19 +13,20 @@ if TYPE_CHECKING:
 MAX_BYTES = 9_000
 
 
-def fit(summary: dict[str, Any], shortened: Sequence[str]) -> dict[str, Any]:
+def fit(summary: dict[str, Any], shortened: Sequence[str], max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """Return a summary that a run takes.
 
     Args:
         summary: what there is to say.
         shortened: names of its lists that may lose their last elements, the least needed list first.
+        max_bytes: Bytes of JSON that it may have.
 
     Returns:
         The summary; where something was left out, `left_out` says how many elements of which list.
     """
     left_out = dict.fromkeys(shortened, 0)
     fitted = {**summary, "left_out": left_out}
-    excess = _size(fitted) - MAX_BYTES
+    excess = _size(fitted) - max_bytes
     for name in shortened:
         kept = list(fitted[name])
         while kept and excess > 0:
