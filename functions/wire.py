@@ -1,7 +1,8 @@
 """What callables tell people of tasks and their history: views of the engine as the protocol's JSON.
 
 Times are RFC 3339 in UTC. Of a task that a caller may not read, all that it says itself is left out
-here: what it told of its progress, why it failed, what it says beside its result.
+here: what it told of its progress, why it failed, what it says beside its result. Callers without a
+role that looks after tasks see that a person acted, but neither who nor why.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shared.tasks import spec_of
+from shared.tasks import RunCancelled, spec_of
 from shared.tasks.desk import Position, next_tick, view_tasks
 
 if TYPE_CHECKING:
     from functions.callers import Caller
     from shared.tasks import TaskName
     from shared.tasks.desk import RunProgress, RunRecord, Said, TaskView
+
+#: What stands in for a person's name, for callers who are not to know it.
+SOMEONE = "an operator"
+_CANCELLED = RunCancelled.__name__
+_CANCELLED_BY_SOMEONE = f"cancelled by {SOMEONE}"
 
 
 def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, Any]:
@@ -48,10 +54,10 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "source": task.source,
         "started": time_text(document.started),
         "completed": time_text(document.completed),
-        "error": task.error if readable else None,
-        "run": _run_at_work(task, readable=readable),
-        "retries": _retries(task),
-        "suspended": _said(task.suspended),
+        "error": _error_text(task.error, caller) if readable else None,
+        "run": _run_at_work(task, caller, readable=readable),
+        "retries": _retries(task, caller),
+        "suspended": _said(task.suspended, caller),
         "result": _last_good(task, readable=readable),
         "problem": task.problem,
     }
@@ -76,6 +82,9 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
     result, error = record.result, record.error
     if error is not None and not (whole and readable and caller.is_onlooker):
         error = {"type": error.get("type", ""), "message": error.get("message", "") if readable else ""}
+        if error["type"] == _CANCELLED and error["message"] and not caller.is_onlooker:
+            error["message"] = _CANCELLED_BY_SOMEONE
+    named = record.by is None or caller.is_onlooker  # without a person, the reason is the engine's
     published = None
     if result is not None:
         published = {name: getattr(result, name) for name in ("version", "saved_in", "size_bytes", "count")}
@@ -91,8 +100,8 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
         "duration_seconds": record.duration_seconds,
         "attempt": record.attempt,
         "error": error,
-        "reason": record.reason,
-        "by": record.by,
+        "reason": record.reason if named else None,
+        "by": record.by if named else SOMEONE,
         "holder": record.holder,
         "progress": _progress(record.progress) if readable else None,
         "result": published,
@@ -134,7 +143,7 @@ def is_record_id(text: str) -> bool:
     return fits and not reserved and text.strip(".") != ""
 
 
-def _run_at_work(task: TaskView, *, readable: bool) -> dict[str, Any] | None:
+def _run_at_work(task: TaskView, caller: Caller, *, readable: bool) -> dict[str, Any] | None:
     document = task.document
     if not task.is_at_work:
         return None
@@ -144,18 +153,18 @@ def _run_at_work(task: TaskView, *, readable: bool) -> dict[str, Any] | None:
         "started": time_text(document.started),
         "lease_until": time_text(document.lease_until),
         "progress": _progress(task.progress) if readable else None,
-        "cancel": _said(task.cancel),
+        "cancel": _said(task.cancel, caller),
     }
 
 
-def _retries(task: TaskView) -> dict[str, Any] | None:
+def _retries(task: TaskView, caller: Caller) -> dict[str, Any] | None:
     """Return the failed run that may be delivered again, and who wants it not to be begun anew."""
     if task.retries_over is None:
         return None
     return {
         "id": task.document.run_id,
         "until": time_text(task.retries_over),
-        "cancel": _said(task.cancel),
+        "cancel": _said(task.cancel, caller),
     }
 
 
@@ -185,5 +194,15 @@ def _progress(progress: RunProgress | None) -> dict[str, Any] | None:
     }
 
 
-def _said(said: Said | None) -> dict[str, Any] | None:
-    return None if said is None else {"by": said.by, "reason": said.reason, "at": time_text(said.at)}
+def _said(said: Said | None, caller: Caller) -> dict[str, Any] | None:
+    if said is None:
+        return None
+    by, reason = (said.by, said.reason) if caller.is_onlooker else (SOMEONE, "")
+    return {"by": by, "reason": reason, "at": time_text(said.at)}
+
+
+def _error_text(error: str | None, caller: Caller) -> str | None:
+    """Return the contract's field `error`; that of a cancelled run has a person's name and reason in it."""
+    if error is None or caller.is_onlooker or not error.startswith(f"{_CANCELLED}:"):
+        return error
+    return f"{_CANCELLED}: {_CANCELLED_BY_SOMEONE}"

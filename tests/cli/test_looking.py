@@ -20,9 +20,10 @@ from cli.errors import CliError
 from cli.following import changes
 from cli.target import target_of
 from cli.wire import post
-from shared.tasks import TaskName, TaskRun, execute_task, suspend_task
+from shared.tasks import TaskName, TaskRun, execute_task, resume_task, suspend_task
 from tests.cli.conftest import Hold, Open, Run
 from tests.cli.terminal import COMMAND, ROOT
+from tests.functions.callable_protocol import reading_app
 from tests.waiting import wait_for
 from tests.web.past import devices
 
@@ -371,3 +372,15 @@ def test_a_projects_region_is_the_one_that_it_is_deployed_to(
     (tmp_path / ".env.some-project").write_text("A=b\nNX_TASKS_REGION='europe-west1' # ours\n", "utf-8")
     assert target_of("some-project", configured=configured).functions.startswith("https://europe-west1-some")
     assert target_of("another", configured=configured).functions.startswith("https://asia-east1-another")
+
+
+def test_who_was_given_a_task_sees_that_a_person_acted(nx: Run) -> None:
+    """A caller with the claim `tasks` and no role: "an operator", without a name or a reason."""
+    who = {"by": "anna@example.com", "reason": "what she alone knows"}
+    suspend_task(TASK, **who)
+    resume_task(TASK, **who)
+    with reading_app("reading-app@example.com", TASK):
+        shown = nx("--user", "reading-app@example.com", "runs", TASK)
+        as_json = nx("--user", "reading-app@example.com", "runs", TASK, "--json")
+    assert shown.stdout.count("by an operator") == 2
+    assert not [word for word in ("anna", "alone") if word in shown.stdout + as_json.stdout]

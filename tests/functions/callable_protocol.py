@@ -2,12 +2,14 @@
 
 import http.client
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from emulators import demo_data
-from emulators.environment import Addresses
+from emulators.environment import PROJECT, Addresses
 from emulators.loopback import request as ask
 
 #: What no answer may show: where code lies, how it failed, where a result lies.
@@ -102,6 +104,21 @@ def ask_auth(stack: Addresses, method: str, body: dict[str, Any]) -> dict[str, A
     assert status == 200, answer
     assert isinstance(answer, dict)
     return answer
+
+
+@contextmanager
+def reading_app(email: str, *tasks: str) -> Iterator[None]:
+    """Have an account with the claim `tasks` and the demo's password for the time of a with block."""
+    from firebase_admin import auth, delete_app, initialize_app  # noqa: PLC0415
+
+    app = initialize_app(options={"projectId": PROJECT}, name=email)
+    user = auth.create_user(email=email, email_verified=True, password=demo_data.PASSWORD, app=app)
+    try:
+        auth.set_custom_user_claims(user.uid, {"tasks": list(tasks)}, app=app)
+        yield
+    finally:
+        auth.delete_user(user.uid, app=app)
+        delete_app(app)
 
 
 def refused(answer: Answer) -> tuple[int, str]:

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from functions.callers import Caller
-from functions.wire import run_fields
+from functions.wire import SOMEONE, run_fields
 from shared.tasks import TaskName, TaskSpec, specs
 from shared.tasks.desk import RunRecord
 
@@ -59,9 +59,25 @@ def test_who_may_not_read_a_task_is_told_nothing_that_it_says(
         assert {name: text for name, text in says.items() if text is not None} == {
             name: text for name, text in told.items() if name in listed
         }
-        assert (fields["state"], fields["by"], error["type"], result["version"]) == (
-            "failed",
-            "ops",
-            "E",
-            "v",
-        )
+        by = SOMEONE if claims == APP else "ops"
+        assert (fields["state"], fields["by"], error["type"], result["version"]) == ("failed", by, "E", "v")
+
+
+def test_an_app_sees_that_a_person_acted_and_neither_who_nor_why() -> None:
+    """The reason of what no person did, a skip, stays; so does the error of a run that nobody cancelled."""
+    app = Caller.of("u", {"tasks": [HEALTH.value]})
+
+    def told(**values: Any) -> dict[str, Any]:
+        return run_fields(RunRecord.parse("r", values, Timestamp()), HEALTH, app, whole=True)
+
+    cancel = {"by": "anna@example.com", "reason": "why", "at": None}
+    message = "cancelled by anna@example.com: why (ValueError: no such place)"
+    run = told(state="failed", cancel=cancel, error={"type": "RunCancelled", "message": message})
+    assert (run["by"], run["reason"]) == (SOMEONE, None)
+    assert run["error"] == {"type": "RunCancelled", "message": f"cancelled by {SOMEONE}"}
+    change = told(state="suspended", by="anna@example.com", reason="why")
+    assert (change["by"], change["reason"]) == (SOMEONE, None)
+    skip = told(state="skipped", reason="overlap")
+    assert (skip["by"], skip["reason"]) == (None, "overlap")
+    failed = told(state="failed", error={"type": "ValueError", "message": "no such place"})
+    assert (failed["by"], failed["error"]["message"]) == (None, "no such place")

@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo
 
 from playwright.sync_api import expect
 
-from shared.tasks import TaskName, execute_task, suspend_task
+from shared import firebase
+from shared.tasks import RunCancelled, TaskEngine, TaskName, execute_task, resume_task, suspend_task
+from tests.functions.callable_protocol import reading_app
 from tests.waiting import wait_for
 from tests.web import past as pasts
 
@@ -303,3 +305,24 @@ def test_an_unchanged_system_costs_a_few_bytes(visit: "Open", past: "Past") -> N
     ) as polled:
         pass
     assert len(polled.value.body()) < 150
+
+
+def test_who_was_given_a_task_sees_that_a_person_acted(visit: "Open", hold: "Hold") -> None:
+    """A caller with the claim `tasks` and no role: "an operator", without a name or a reason."""
+    who = {"by": "anna@example.com", "reason": "what she alone knows"}
+    with reading_app("reading-app@example.com", HEALTH):
+        page = visit("reading-app")
+        run = hold(HEALTH)
+        expect(page.state(HEALTH.value)).to_have_text("Running")
+        status = firebase.firestore_client().document(f"nx-tasks/{HEALTH.value}").get()
+        TaskEngine().cancel_run(HEALTH, status.get("run.id"), **who)
+        suspend_task(HEALTH, **who)
+        row = page.row(HEALTH.value)
+        expect(row.get_by_text("by an operator", exact=True)).to_have_count(1)
+        expect(row.get_by_text("Asked to stop by an operator", exact=True)).to_have_count(1)
+        run.go_on_until(RunCancelled)
+        resume_task(HEALTH, **who)
+        expect(page.state(HEALTH.value)).to_have_text("Failed")
+        expect(row).to_contain_text("cancelled by an operator")
+        for text in ("anna", "alone"):
+            expect(row).not_to_contain_text(text)

@@ -114,3 +114,6 @@ export function starter(source: string | null, tick: string | null | undefined):
   if (!source.startsWith("firebase-schedule-")) return source;
   return tick === null ? "Cloud Scheduler, on request" : "its schedule";
 }
+
+/** Who acted, and why. Callers without a role are not told the reason. */
+export const who = ({ by, reason }: { by: string | null; reason: string | null }): string => (reason ? `${by}: ${reason}` : `${by}`);

@@ -1,7 +1,7 @@
 // All tasks at a glance: one row each, what wants attention said first.
 import { ActionButton, type Asked, possible, toCancel } from "./actions";
 import { call } from "./firebase";
-import { age, ago, clock, duration, number, percent, plural, size, until } from "./format";
+import { age, ago, clock, duration, number, percent, plural, size, until, who } from "./format";
 import { useLive, useNow } from "./live";
 import { Link, taskPath } from "./router";
 import { cadence, freshness } from "./schedule";
@@ -149,7 +149,7 @@ export function Status({ task, runs, now }: { task: Task; runs: Run[]; now: numb
       </p>
       {task.suspended && (
         <p class="detail">
-          by {task.suspended.by}: {task.suspended.reason}
+          by {who(task.suspended)}
         </p>
       )}
       {task.state === "running" && <Working task={task} runs={runs} now={now} />}
@@ -181,7 +181,7 @@ function Working({ task, runs, now }: { task: Task; runs: Run[]; now: number }) 
       <p class="detail">{said.filter(Boolean).join(" · ") || "no progress told yet"}</p>
       {task.run?.cancel && (
         <p class="detail">
-          Asked to stop by {task.run.cancel.by}: {task.run.cancel.reason}
+          Asked to stop by {who(task.run.cancel)}
         </p>
       )}
     </div>

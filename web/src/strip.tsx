@@ -1,7 +1,7 @@
 // The last runs of a task as bars: height is duration, colour and foot are the outcome. The pointer or the arrow keys
 // choose a bar, whose details are shown; a click or Enter opens it.
 import { useState } from "preact/hooks";
-import { clock, duration, tone, word } from "./format";
+import { clock, duration, tone, who, word } from "./format";
 import { go, runPath } from "./router";
 import type { Run } from "./wire";
 
@@ -83,7 +83,7 @@ const time = (run: Run): string | null => run.started ?? run.completed ?? run.sc
 /** Why it ended as it did, on one line. */
 export function remark(run: Run): string {
   if (run.error) return [run.error.type, run.error.message].filter(Boolean).join(": ");
-  if (run.by) return `by ${run.by}${run.reason ? `: ${run.reason}` : ""}`;
+  if (run.by) return `by ${who(run)}`;
   return run.reason ?? "";
 }
 

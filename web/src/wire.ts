@@ -9,7 +9,7 @@ export interface Progress {
   at: string;
 }
 
-/** Who changed something, why, and when. */
+/** Who changed something, why, and when. Callers without a role are told "an operator", and no reason. */
 export interface Said {
   by: string;
   reason: string;
