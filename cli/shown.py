@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ _STYLES = {
 MOST_ERROR = 160
 #: States that a history's records have.
 STATES = tuple(_STYLES)
+#: Lines of a trace for calls of the engine and of libraries (`shared/tasks/trace.py`); they are dimmed.
+_OTHER_CODE = re.compile(r" *\[(engine|library)\] ")
 #: Fields that tell which record it is; databases give fields in no order.
 _FIRST = ("id", "name")
 _MOST_CELL = 60
@@ -157,7 +160,8 @@ def run_lines(run: dict[str, Any]) -> list[Text]:
     if error:
         said = printable(f"{error.get('type')}: {error.get('message')}")
         lines.append(Text.assemble(("error: ", "bold"), (said, "red")))
-        lines.append(Text(printable(error.get("traceback") or ""), style="dim"))
+        trace = printable(error.get("traceback") or "").splitlines()
+        lines.extend(Text(line, style="dim" if _OTHER_CODE.match(line) else "") for line in trace)
     return lines
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from traceback import StackSummary
 
 
 class TaskError(Exception):
@@ -80,7 +81,17 @@ class RunCancelled(TaskError):
     """A person cancelled the run: it can publish nothing and should end. The text tells who, and why."""
 
 
-class DeadlineExceeded(TaskError):
+class RunInterrupted(TaskError):
+    """The engine ended a run while its task was still at work.
+
+    Attributes:
+        stack: Where the task stood then; None if the task raised the error itself.
+    """
+
+    stack: StackSummary | None = None
+
+
+class DeadlineExceeded(RunInterrupted):
     """The task ran longer than its deadline."""
 
 

@@ -14,7 +14,7 @@ from shared import logger
 from shared.tasks.attempt import Attempt
 from shared.tasks.decisions import Busy, Skip, Standing, StartDecision, Take
 from shared.tasks.document import cancelled_by
-from shared.tasks.errors import DeadlineExceeded, RunLost, StoreError, WriteRejected
+from shared.tasks.errors import DeadlineExceeded, RunInterrupted, RunLost, StoreError, WriteRejected
 from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskOutcome
 from shared.tasks.performer import Performer
@@ -160,7 +160,7 @@ class Execution:
         interval = self._options.lease_seconds / 3
         while not self._parts.clock.wait(work.done, min(interval, self._seen.remaining())):
             if self._seen.remaining() <= 0:
-                raise lost or DeadlineExceeded(f"deadline exceeded: {self._options.deadline_seconds:g} s")
+                raise lost or self._interrupted(DeadlineExceeded, work)
             try:
                 if lost is None:
                     self._attempt.extend()
@@ -175,6 +175,12 @@ class Execution:
             self._meet_cancel()
         if lost is not None:
             raise lost
+
+    def _interrupted(self, kind: type[RunInterrupted], work: Work[Publication]) -> RunInterrupted:
+        """Return the error of a run that ends before its task, with the place where the task stands."""
+        error = kind(f"the task was still at work after {self._options.deadline_seconds:g} s")
+        error.stack = work.stack()
+        return error
 
     def _publish(self, publication: Publication) -> TaskOutcome:
         try:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import traceback
 from dataclasses import dataclass
 from typing import Any
 
 from shared.tasks.errors import RunCancelled
+from shared.tasks.trace import message_of, trace_of
 
 #: Characters that an error may take in a document.
 MAX_MESSAGE = 1_500
-#: Characters of a traceback in the history; its end says most.
-MAX_TRACEBACK = 4_000
-#: Frames of a traceback, counted from where the error was raised.
-MAX_FRAMES = 12
+#: Characters of a trace in the run record.
+MAX_TRACE = 4_000
 
 #: The query of a URL, and what follows a word that announces a token.
 _SECRETS = re.compile(r"(https?://[^\s?\"'<>]+\?|\b(?:Bearer|Token|Basic)\s+)[^\s\"'<>]+", re.IGNORECASE)
@@ -27,7 +25,7 @@ class Failure:
     Attributes:
         kind: the exception's type.
         message: what it said; empty where it said nothing.
-        trace: the shortened traceback; empty where there is none.
+        trace: Where it was raised, and what caused it, as `trace_of` describes; may be empty.
     """
 
     kind: str
@@ -37,7 +35,8 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Put an exception in words; never raises, whatever the exception does."""
-        return cls(_clean(type(error).__name__, 200), _clean(_said(error), MAX_MESSAGE), _trace(error))
+        trace = trace_of(error, MAX_TRACE, clean=_redacted)
+        return cls(_clean(type(error).__name__, 200), _clean(message_of(error), MAX_MESSAGE), trace)
 
     def cancelled(self, why: str) -> Failure:
         """Return the failure of a run that a person cancelled: whatever its task made of it, that is why.
@@ -59,28 +58,16 @@ class Failure:
         return {"type": self.kind, "message": self.message, "traceback": self.trace}
 
 
-def _said(error: BaseException) -> str:
-    try:
-        return str(error)
-    except BaseException:  # noqa: BLE001  (an exception's own str() may fail in any way)
-        return "(its message can't be read)"
-
-
-def _trace(error: BaseException) -> str:
-    try:
-        frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
-        lines = [f"{frame.filename}:{frame.lineno} in {frame.name}: {frame.line}" for frame in frames]
-        return _clean("\n".join(lines)[-MAX_TRACEBACK:], MAX_TRACEBACK)
-    except BaseException:  # noqa: BLE001  (a traceback is a help, not worth a run's end)
-        return ""
-
-
 def _clean(text: str, length: int) -> str:
-    """Cut a text, take out what opens doors, and replace what is no Unicode.
+    """Redact a text and cut it."""
+    shown = _redacted(text[: 4 * length])
+    return shown if len(shown) <= length else f"{shown[: length - 1]}…"
 
-    Errors of HTTP clients hold whole URLs, signatures and tokens included; Firestore refuses a
+
+def _redacted(text: str) -> str:
+    """Remove secrets from a text, and replace what is not Unicode.
+
+    Errors of HTTP clients contain whole URLs, including signatures and tokens. Firestore refuses a
     lone surrogate.
     """
-    shown = _SECRETS.sub(r"\1…", text[: 4 * length])
-    shown = shown if len(shown) <= length else f"{shown[: length - 1]}…"
-    return shown.encode("utf-8", "replace").decode()
+    return _SECRETS.sub(r"\1…", text).encode("utf-8", "replace").decode()

@@ -101,7 +101,7 @@ class TaskRun:
         if self._cancelled is not None:
             raise RunCancelled(self._cancelled)
         if self.remaining() <= 0:
-            raise DeadlineExceeded(f"{self.run_id} is past its deadline: stop")
+            raise DeadlineExceeded("the task has no time left and must stop")
 
     def progress(self, done: int, total: int | None = None, message: str = "") -> None:
         """Tell how far the task is; readers of the history see it.

@@ -17,10 +17,10 @@ from shared.tasks import gzipped
 from shared.tasks.results import encode_record
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from shared.tasks.run import TaskRun
+    from shared.tasks.work import Loop
 
 #: How the array begins where each record has a line of its own; nothing else of this engine's does.
 OPENING = b"[\n"
@@ -38,7 +38,7 @@ class Records:
         loop: runs an asynchronous one; the loop that the task itself ran in, if it did.
     """
 
-    def __init__(self, records: Any, loop: asyncio.Runner) -> None:
+    def __init__(self, records: Any, loop: Loop) -> None:
         self._records = records
         self._loop = loop
         self._is_async = hasattr(type(records), "__anext__")

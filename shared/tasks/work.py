@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import inspect
+import sys
 import threading
+import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from shared.tasks.stream import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Iterator
+    from types import FrameType
 
     from shared.tasks.clock import Clock
     from shared.tasks.run import TaskRun
@@ -62,6 +66,8 @@ class Work(Generic[Made]):
         self._clock = clock
         self._workers = workers
         self._started = False
+        self._thread: int | None = None
+        self._loop = Loop()
 
     def start(self) -> None:
         """Begin.
@@ -92,12 +98,27 @@ class Work(Generic[Made]):
             return self._task_seconds
         return 0.0 if self._began is None else self._clock.monotonic() - self._began
 
+    def stack(self) -> traceback.StackSummary | None:
+        """Return the calls that the task is in now, outermost first; None if it is not at work.
+
+        A thread that waits for a coroutine stands in its event loop: the calls of the coroutine follow.
+        """
+        try:
+            frames = sys._current_frames()  # noqa: SLF001  (documented, for this purpose)
+            frame = frames[self._thread or 0] if self.alive else None
+            calls = [*traceback.walk_stack(frame)][::-1] if frame else []
+            calls += _awaiting(self._loop.coroutine)
+            return traceback.StackSummary.extract(iter(calls)) if calls else None
+        except Exception:  # noqa: BLE001  (the task goes on meanwhile, and its calls end)
+            return None
+
     @property
     def alive(self) -> bool:
         """Whether the task is still at work."""
         return self._started and not self.done.is_set()
 
     def _work(self) -> None:
+        self._thread = threading.get_ident()
         try:
             self.made = self._make()
         except BaseException as error:  # noqa: BLE001  (the caller records it and raises it again)
@@ -107,7 +128,7 @@ class Work(Generic[Made]):
 
     def _make(self) -> Made:
         began = self._began = self._clock.monotonic()
-        loop = asyncio.Runner()  # makes nothing before it is used
+        loop = self._loop
         try:
             value = call_task(self._task, self._run, loop)
             if Records.are(value):
@@ -122,6 +143,48 @@ class Work(Generic[Made]):
         return self._then(value)
 
 
+class Loop:
+    """Runs the coroutines of a task, one at a time, in one event loop.
+
+    Attributes:
+        coroutine: The one that runs now; None between two.
+    """
+
+    def __init__(self) -> None:
+        self.coroutine: Coroutine[Any, Any, Any] | None = None
+        self._runner = asyncio.Runner()  # makes nothing before it is used
+
+    def run(self, coroutine: Coroutine[Any, Any, Made]) -> Made:
+        """Run a coroutine to its end."""
+        self.coroutine = coroutine
+        try:
+            return self._runner.run(coroutine)
+        finally:
+            self.coroutine = None
+
+    def close(self) -> None:
+        """Close the event loop, if there was one."""
+        self._runner.close()
+
+
+def _awaiting(coroutine: Any) -> Iterator[tuple[FrameType, int]]:
+    """Yield the calls that a suspended coroutine is in, outermost first.
+
+    A running coroutine has none here: its calls are those of its thread.
+    """
+    awaited: Any
+    while coroutine is not None:
+        if inspect.isasyncgen(coroutine):
+            frame, awaited = coroutine.ag_frame, coroutine.ag_await
+        elif inspect.iscoroutine(coroutine):
+            frame, awaited = coroutine.cr_frame, coroutine.cr_await
+        else:  # what `anext` returned knows its generator, but has no attribute for it
+            frame, awaited = None, next(filter(inspect.isasyncgen, gc.get_referents(coroutine)), None)
+        if frame is not None and awaited is not None:
+            yield frame, frame.f_lineno
+        coroutine = awaited
+
+
 def is_ordinary(error: BaseException) -> bool:
     """Tell whether an error is the task's, and not the wish to end the process.
 
@@ -130,7 +193,7 @@ def is_ordinary(error: BaseException) -> bool:
     return isinstance(error, Exception | asyncio.CancelledError)
 
 
-def call_task(task: Callable[..., Any], run: TaskRun, loop: asyncio.Runner) -> Any:
+def call_task(task: Callable[..., Any], run: TaskRun, loop: Loop) -> Any:
     """Call a task with its run, if it takes an argument, and wait for it, if it is asynchronous."""
     value = task(run) if _takes_run(task) else task()
     if inspect.isawaitable(value):

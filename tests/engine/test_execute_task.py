@@ -398,11 +398,17 @@ def test_a_task_past_its_deadline_is_recorded_failed_in_time(
         go_on.wait(30)
 
     outcome = engine.execute_task("s", TASK, endless, {"deadline_seconds": 50, "lease_seconds": 0.3})
-    assert (outcome.status, outcome.error) == ("failed", "DeadlineExceeded: deadline exceeded: 50 s")
+    assert (outcome.status, outcome.error) == (
+        "failed",
+        "DeadlineExceeded: the task was still at work after 50 s",
+    )
     assert world.status()["status"] == "failed"
     assert outcome.duration_seconds >= 100  # of what has not ended, until now
     (run,) = world.history().values()
     assert run["duration_ms"] >= 100_000
+    first, *_ = run["error"]["traceback"].splitlines()
+    assert first.startswith("tests/engine/test_execute_task.py:")
+    assert first.endswith(" in endless: go_on.wait(30)")
     assert engine.execute_task("s", TASK, lambda: 1).status == "busy"
     go_on.set()
     wait_for(

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from shared.tasks import DeadlineExceeded, RunLost, TaskName, TaskRun
 from shared.tasks.clock import SystemClock
-from shared.tasks.work import Work, call_task
+from shared.tasks.work import Loop, Work, call_task
 from shared.tasks.workers import Workers
 from shared.tasks.writes import RunIdentity
 
@@ -57,7 +58,7 @@ class Instance:
 )
 def test_a_task_gets_its_run_if_it_takes_one(task: Callable[..., Any], returns: Any, run: TaskRun) -> None:
     """One argument without a default, or named `run`, is the run; the rest is the task's own business."""
-    with asyncio.Runner() as loop:
+    with closing(Loop()) as loop:
         assert call_task(task, run, loop) == returns
 
 

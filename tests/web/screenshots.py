@@ -24,11 +24,6 @@ DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 CDRS, LOCATIONS = TaskName.collect_charge_cdrs, TaskName.collect_charge_locations
 HEALTH, SMS = TaskName.collect_devices_health, TaskName.send_reset_sms
-#: Where this machine keeps the project is nobody's business; deployed, it is there.
-HIDE_MACHINE = """(folder) => {
-  const trace = document.querySelector(".trace");
-  trace.textContent = trace.textContent.replaceAll(folder, "/workspace");
-}"""
 
 
 def main() -> None:
@@ -97,7 +92,6 @@ def show_desktop(visit: Visit, scheme: str) -> None:
     page.locator(".runs li[data-state=failed] button").first.click()
     page.wait_for_selector(".trace")
     page.wait_for_selector(".u-wrap canvas")
-    page.evaluate(HIDE_MACHINE, str(ROOT))
     keep(page, f"history-{scheme}", height=860)
     visit.open(f"/tasks/{LOCATIONS.value}/result")
     page.wait_for_selector(".rows .cells")

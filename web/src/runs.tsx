@@ -174,11 +174,7 @@ function Detail({ task, id, version }: { task: string; id: string; version: stri
             {run.error.type && <b>{run.error.type}: </b>}
             {run.error.message}
           </p>
-          {run.error.traceback && (
-            <pre class="trace" tabIndex={0} aria-label="Traceback">
-              {run.error.traceback}
-            </pre>
-          )}
+          {run.error.traceback && <Trace lines={run.error.traceback.split("\n")} />}
         </>
       )}
       {run.result?.summary != null && (
@@ -186,6 +182,33 @@ function Detail({ task, id, version }: { task: string; id: string; version: stri
           <h3>Summary</h3>
           <Facts value={run.result.summary} folded />
         </>
+      )}
+    </div>
+  );
+}
+
+/** Whether a line of a trace is a call of the engine or of a library (`shared/tasks/trace.py`). */
+const FOLDED = /^ *\[(engine|library)\] /;
+
+/** A trace with the calls of the engine and of libraries folded, unless there are no others. */
+function Trace({ lines }: { lines: string[] }) {
+  const groups: string[][] = [];
+  for (const line of lines) {
+    const group = groups.at(-1);
+    if (group && FOLDED.test(group[0] as string) === FOLDED.test(line)) group.push(line);
+    else groups.push([line]);
+  }
+  return (
+    <div class="trace" role="group" tabIndex={0} aria-label="Traceback">
+      {groups.map((group, index) =>
+        FOLDED.test(group[0] as string) && groups.length > 1 ? (
+          <details key={index}>
+            <summary>{plural(group.length, "call")} of the engine and of libraries</summary>
+            <pre>{group.join("\n")}</pre>
+          </details>
+        ) : (
+          <pre key={index}>{group.join("\n")}</pre>
+        ),
       )}
     </div>
   );

@@ -1,0 +1,129 @@
+"""The trace of a failed run: where its error was raised, and what caused it, for people to read.
+
+One line per call, the task's own code first. Lines of the engine and of libraries begin with
+`[engine]` or `[library]`, so that the page and the command line can fold them:
+
+    functions/scheduled/count_stations.py:31 in count_stations: rows = read(run)
+    shared/collectors/stations.py:12 in read: raise RuntimeError("no rows") from error
+    [engine] shared/tasks/work.py:113 in _make: value = call_task(self._task, self._run, loop)
+    note: page 3
+    caused by KeyError: 'rows'
+    shared/collectors/stations.py:10 in read: return answer["rows"]
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: How lines of the engine's and of libraries' code begin, after their indentation.
+ENGINE = "[engine] "
+LIBRARY = "[library] "
+#: Calls of the task's own code that are shown for one exception, the last ones.
+MAX_OWN_CALLS = 12
+#: Calls of the engine and of libraries that are shown for one exception, the last ones.
+MAX_OTHER_CALLS = 8
+#: Exceptions in one trace: causes, contexts and members of groups.
+MAX_EXCEPTIONS = 12
+#: Notes of one exception.
+MAX_NOTES = 5
+#: Characters of one line.
+MAX_LINE = 300
+
+_SOURCE = f"{Path(__file__).absolute().parents[2]}{os.sep}"
+_STANDARD_LIBRARY = f"{Path(os.__file__).parent}{os.sep}"
+_PACKAGES = ("site-packages", "dist-packages")
+
+
+def message_of(error: object) -> str:
+    """Return the message of an exception, or the text of a note, even if its own `str()` fails."""
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001  (an exception's own str() may fail in any way)
+        return "(its message can't be read)"
+
+
+def trace_of(error: BaseException, length: int, *, clean: Callable[[str], str]) -> str:
+    """Describe where an exception was raised, and its causes, contexts, notes and group members.
+
+    An exception with a `stack` is described by that instead of its traceback: the engine raised
+    it while the task's thread stood there.
+
+    Args:
+        error: The exception. Its own type and message are not repeated.
+        length: Characters at most. Lines of the engine and of libraries give way first.
+        clean: Redacts a text.
+
+    Returns:
+        The lines; empty if there is nothing to describe. Never raises.
+    """
+    try:
+        lines = [clean(line) for line in _described(error, "", set())]
+        if sum(map(len, lines)) + len(lines) > length:
+            lines = [line for line in lines if not line.lstrip().startswith((ENGINE, LIBRARY))]
+        while sum(map(len, lines)) + len(lines) > length:
+            lines = [*lines[:-2], "…"]
+        return "\n".join(lines)
+    except BaseException:  # noqa: BLE001  (a trace is a help; it must not keep a run from ending)
+        return ""
+
+
+def _described(error: BaseException, margin: str, seen: set[int]) -> Iterator[str]:
+    seen.add(id(error))
+    yield from _calls(getattr(error, "stack", None) or traceback.extract_tb(error.__traceback__), margin)
+    notes = getattr(error, "__notes__", None)
+    for note in list(notes)[:MAX_NOTES] if isinstance(notes, list | tuple) else ():
+        yield _line(f"{margin}note: ", note)
+    if isinstance(error, BaseExceptionGroup):
+        for number, member in enumerate(error.exceptions, 1):
+            if len(seen) >= MAX_EXCEPTIONS:
+                yield f"{margin}… and {len(error.exceptions) - number + 1} more exceptions of the group"
+                break
+            yield _line(f"{margin}{number} of {len(error.exceptions)}: ", member)
+            yield from _described(member, margin + "  ", seen)
+    origin, relation = error.__cause__, "caused by"
+    if origin is None and not error.__suppress_context__:
+        origin, relation = error.__context__, "raised while handling"
+    if origin is not None and id(origin) not in seen and len(seen) < MAX_EXCEPTIONS:
+        yield _line(f"{margin}{relation} ", origin)
+        yield from _described(origin, margin, seen)
+
+
+def _calls(stack: traceback.StackSummary, margin: str) -> Iterator[str]:
+    """Describe calls: those of the task's own code, then the others, each group in calling order."""
+    own: list[str] = []
+    others: list[str] = []
+    for frame in stack:
+        mark, path = _origin(frame.filename)
+        line = _line(f"{margin}{mark}", f"{path}:{frame.lineno} in {frame.name}: {frame.line}")
+        (others if mark else own).append(line)
+    if len(own) > MAX_OWN_CALLS:
+        own[: 1 - MAX_OWN_CALLS] = [f"{margin}… {len(own) - MAX_OWN_CALLS + 1} calls before these"]
+    yield from own
+    yield from others[-MAX_OTHER_CALLS:]
+
+
+def _origin(path: str) -> tuple[str, str]:
+    """Return the mark of a source file, empty for the task's own code, and the path to show."""
+    for folder in _PACKAGES:
+        _, found, inner = path.rpartition(f"{os.sep}{folder}{os.sep}")
+        if found:
+            return LIBRARY, inner
+    if path.startswith((_STANDARD_LIBRARY, "<frozen ")):
+        return LIBRARY, path.removeprefix(_STANDARD_LIBRARY)
+    shown = path.removeprefix(_SOURCE)
+    return ENGINE if shown.startswith(f"shared{os.sep}tasks{os.sep}") else "", shown
+
+
+def _line(start: str, told: object) -> str:
+    """Return one line of a trace, without the line breaks of messages and notes."""
+    message = message_of(told)
+    if isinstance(told, BaseException):
+        message = f"{type(told).__name__}: {message}" if message else type(told).__name__
+    text = " ".join(message[: 4 * MAX_LINE].split())
+    return f"{start}{text if len(text) <= MAX_LINE else f'{text[: MAX_LINE - 1]}…'}"
