@@ -6,18 +6,20 @@ the last good result, for readers that know only the contract.
 
 from __future__ import annotations
 
+import io
 import time
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import google_crc32c
 from google.api_core import exceptions as google_errors
 
 from shared import firebase, settings
-from shared.tasks import gzipped
+from shared.tasks import gzipped, uploads
 from shared.tasks.downloads import Downloads
-from shared.tasks.errors import ResultNotKept
+from shared.tasks.errors import ObjectGone, ResultNotKept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,20 +96,22 @@ class Objects:
         stored = gzipped.member(gzipped.compress(encoded))
         blob = self._new(path, version)
         condition = {"if_generation_match": 0} if once else {}
+        bounds = self._bounds_until(seconds)
         try:
-            blob.upload_from_string(
-                stored,
-                content_type="application/json",
-                **self._bounds(seconds),
-                **condition,
-            )
+            blob.upload_from_string(stored, content_type="application/json", **bounds(), **condition)
         except google_errors.PreconditionFailed:
             if not once:
                 raise
+        else:
+            if blob.size != len(stored):
+                crc32c = uploads.crc32c_text(google_crc32c.value(stored))
+                uploads.replace_partial(blob, io.BytesIO(stored), crc32c=crc32c, bounds=bounds)
         return len(stored)
 
     def write_stream(self, path: str, stream: ResultStream, *, version: str, seconds: float) -> None:
         """Store what a stream gives, piece by piece; there is an object once all of it is there.
+
+        A server that stores a piece as if it were the whole object gets all of it in one request instead.
 
         Args:
             path: the object's path, this caller's alone.
@@ -118,7 +122,7 @@ class Objects:
         Raises:
             Exception: what the stream raised.
             google.api_core.exceptions.GoogleAPIError: Storage did not take it.
-            ResultNotKept: the server takes no object in pieces.
+            ResultNotKept: the temporary directory cannot hold what has to go in one request.
         """
         until = time.monotonic() + seconds
 
@@ -138,12 +142,30 @@ class Objects:
                 timeout=bounds()["timeout"],
                 retry=repeated,
             )
-        except Exception:
-            if not stream.ended or not self._is_there(path, stream.crc32c, bounds()):
+        except Exception as error:
+            # What was lost may be the last answer, or one to a piece that the server took for the whole:
+            # it refuses to take that again.
+            refused = stream.failure is None and isinstance(error, google_errors.ClientError)
+            if not (stream.ended or refused) or not uploads.is_stored(blob, stream.crc32c, bounds):
                 raise
-        if not stream.ended:  # the official emulator takes the first piece for the whole
-            self.remove(path)
-            raise ResultNotKept(f"the Storage server takes no object in pieces of {CHUNK_BYTES} bytes")
+        if not stream.ended:
+            uploads.tell_partial(blob, stream.tell())
+            self._write_rest(path, stream, version, bounds)
+
+    def _write_rest(
+        self, path: str, stream: ResultStream, version: str, bounds: Callable[[], dict[str, Any]]
+    ) -> None:
+        """Store a stream in one request: what the server has of it already, and the rest."""
+        with uploads.temporary_file() as file:
+            download = self.open(path, seconds=bounds()["timeout"])
+            if download is None:
+                raise ResultNotKept(f"the first {stream.tell()} bytes of the result are gone from {path}")
+            uploads.append(file, download)
+            # A failure or the end of this process from here on leaves no part of a result behind.
+            self.remove(path, seconds=bounds()["timeout"])
+            uploads.append(file, iter(lambda: stream.read(CHUNK_BYTES), b""))
+            blob = self._new(path, version)
+            uploads.upload_whole(blob, file, crc32c=stream.crc32c, generation=0, bounds=bounds)
 
     def _new(self, path: str, version: str | None, *, chunk_bytes: int | None = None) -> Blob:
         blob = self._bucket().blob(path, chunk_size=chunk_bytes)
@@ -152,14 +174,6 @@ class Objects:
         if version is not None:
             blob.metadata = {VERSION_KEY: version}
         return blob
-
-    def _is_there(self, path: str, crc32c: str, bounds: dict[str, Any]) -> bool:
-        """Tell whether an object was stored although the answer was lost."""
-        try:
-            found = self._bucket().get_blob(path, **bounds)
-        except Exception:  # noqa: BLE001  (the upload's own error says what is wrong)
-            return False
-        return found is not None and found.crc32c == crc32c
 
     def signed_url(self, path: str, life: timedelta = SIGNED_URL_LIFE) -> str:
         """Return a URL that reads the object without credentials; by default it expires after seven days.
@@ -253,21 +267,32 @@ class Objects:
         except google_errors.MethodNotImplemented:
             return self._copy_through(original, copied, generation, bounds)
 
-    @staticmethod
     def _copy_through(
-        original: Blob, copied: Blob, generation: int, bounds: Callable[[], dict[str, Any]]
+        self, original: Blob, copied: Blob, generation: int, bounds: Callable[[], dict[str, Any]]
     ) -> bool:
-        stored = original.download_as_bytes(raw_download=True, **bounds())
         original.reload(**bounds())
         copied.content_encoding = original.content_encoding
         copied.cache_control = original.cache_control
         copied.metadata = original.metadata
-        try:
-            copied.upload_from_string(
-                stored, content_type=original.content_type, if_generation_match=generation, **bounds()
-            )
-        except google_errors.PreconditionFailed:
-            return False
+        download = self.open(original.name, seconds=bounds()["timeout"])
+        if download is None:
+            raise ObjectGone(original.name)
+        with uploads.temporary_file() as file:
+            uploads.append(file, download)
+            size = file.tell()
+            try:
+                copied.upload_from_file(
+                    file,
+                    rewind=True,
+                    size=size,
+                    content_type=original.content_type,
+                    if_generation_match=generation,
+                    **bounds(),
+                )
+            except google_errors.PreconditionFailed:
+                return False
+            if copied.size != size:
+                uploads.replace_partial(copied, file, crc32c=original.crc32c, bounds=bounds)
         return True
 
     def _bounds_until(self, seconds: float | None) -> Callable[[], dict[str, Any]]:
@@ -277,7 +302,7 @@ class Objects:
         def bounds() -> dict[str, Any]:
             left = over - time.monotonic()
             if left <= 0:
-                raise TimeoutError("no time left for a copy in Storage")
+                raise TimeoutError("no time left for a call to Storage")
             return self._bounds(left)
 
         return bounds

@@ -142,7 +142,7 @@ def prepare_stream(
     try:
         objects.write_stream(path, stream, version=result_version(run), seconds=seen.remaining())
     except Exception as error:
-        if error is stream.failure:
+        if error is stream.failure or isinstance(error, ResultNotKept):
             raise
         raise _not_kept(error) from error
     url = objects.signed_url(path)
@@ -249,6 +249,8 @@ def _uploaded(
     path = run_object(run.task, run.run_id, run.token)
     try:
         objects.write(path, encoded, version=result_version(run), once=True, seconds=seconds)
+    except ResultNotKept:
+        raise
     except Exception as error:
         raise _not_kept(error) from error
     url = objects.signed_url(path)

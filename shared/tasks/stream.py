@@ -6,7 +6,6 @@ apart without a parser of its own; compressed as every stored result is. The upl
 
 from __future__ import annotations
 
-import base64
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import google_crc32c
 
 from shared.tasks import gzipped
 from shared.tasks.results import encode_record
+from shared.tasks.uploads import crc32c_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,14 +83,12 @@ class ResultStream:
     Attributes:
         count: records so far.
         size: bytes of JSON so far.
-        ended: whether all was read.
         failure: what the task, or a record of it, failed with.
     """
 
     def __init__(self, records: Records, run: TaskRun) -> None:
         self.count = 0
         self.size = 0
-        self.ended = False
         self.failure: BaseException | None = None
         self._records = records
         self._run = run
@@ -102,11 +100,17 @@ class ResultStream:
         self._at_hand = len(gzipped.HEAD)  # bytes of these
         self._read = 0
         self._wanted = 0
+        self._is_complete = False  # no record and no byte of the array's end is missing in `_stored`
 
     @property
     def crc32c(self) -> str:
         """The checksum of what was read, as Storage writes it."""
-        return base64.b64encode(self._crc32c.to_bytes(4, "big")).decode()
+        return crc32c_text(self._crc32c)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all was read."""
+        return self._is_complete and not self._stored
 
     def tell(self) -> int:
         """Return how many bytes were read."""
@@ -123,7 +127,7 @@ class ResultStream:
         """
         self._wanted = size
         try:
-            if not self.ended and not self._records.feed(self._take):
+            if not self._is_complete and not self._records.feed(self._take):
                 self._end()
         except BaseException as error:
             self.failure = error
@@ -149,7 +153,7 @@ class ResultStream:
         self._write_lines()
         self._write(CLOSING if self.size else OPENING + CLOSING[1:])
         self._put(self._compressor.finish() + gzipped.tail(self._compressor))
-        self.ended = True
+        self._is_complete = True
 
     def _write_lines(self) -> None:
         if self._lines:

@@ -3,17 +3,21 @@
 import asyncio
 import gzip
 import json
+import resource
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
 
 from shared.tasks import NoRecords, ResultUnavailable, TaskEngine, TaskRun, gzipped
+from tests.engine.eager import EagerStorage
 from tests.engine.line import Line
 from tests.engine.test_get_task_data import CONTRACT_PATH, MOMENT, original
 from tests.engine.world import TASK, HandClock, World
@@ -394,6 +398,88 @@ def test_a_piece_that_a_server_took_twice_is_found_out(world: World, monkeypatch
         assert "DataCorruption" in ended
         assert world.objects() == set()
         assert engine.get_task_data(TASK) == ["good"]
+
+
+# Servers that store a piece of an upload as if it were the whole object.
+
+ONE_REQUEST = "storage server took a piece for the whole object; sending it in one request"
+
+
+def eager_engine(monkeypatch: pytest.MonkeyPatch, at: int = 1) -> TaskEngine:
+    """An engine that sends pieces of 256 KiB to a server that stores this one at once."""
+    monkeypatch.setattr("shared.tasks.objects.CHUNK_BYTES", 1 << 18)
+    return engine_behind(EagerStorage(at), HastyClock(), document_seconds=10.0, object_seconds=60.0)
+
+
+@pytest.mark.parametrize(
+    ("at", "number"),
+    [(1, 240), (1, 480), (2, 480), (1, 1500), (3, 1500)],
+    ids=["1 of a piece and a bit", "1 of two and a bit", "2 of two and a bit", "1 of many", "3 of many"],
+)
+def test_a_piece_taken_for_the_whole_is_sent_again_with_the_rest(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], at: int, number: int
+) -> None:
+    """The object and the contract copy hold every record, the task is asked once, the log has one line."""
+    asked: list[int] = []
+
+    def task() -> Iterator[Any]:
+        asked.append(1)
+        yield from random_records(number)
+
+    assert eager_engine(monkeypatch, at).execute_task("s", TASK, task, STREAM).status == "completed"
+    assert len(asked) == 1
+    assert len(stored(world)) > number // 240 << 18
+    assert json.loads(gzip.decompress(stored(world))) == list(random_records(number))
+    assert world.bucket.blob(CONTRACT_PATH).download_as_bytes(raw_download=True) == stored(world)
+    assert capsys.readouterr().out.count(ONE_REQUEST) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("no more"), OSError("the task's own"), KeyboardInterrupt()])
+def test_a_failure_after_a_piece_was_taken_for_the_whole_leaves_no_object(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """The run fails with the task's own error; the part that the server stored is removed."""
+    engine = eager_engine(monkeypatch)
+    with nullcontext() if isinstance(error, Exception) else pytest.raises(type(error)):
+        engine.execute_task("s", TASK, raises_at(600, error), STREAM)
+    assert world.status()["status"] == "failed"
+    assert world.status()["error"].startswith(f"{type(error).__name__}: {error}".rstrip(": "))
+    assert world.objects() == set()
+
+
+def test_a_full_disk_fails_the_run_and_says_which_directory(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has to go in one request does not fit there: no object stays, and the error says what to do."""
+    engine = eager_engine(monkeypatch)
+    most, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def task() -> Iterator[Any]:
+        yield from random_records(300)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, hard))
+        yield from random_records(600)
+
+    try:
+        outcome = engine.execute_task("s", TASK, task, STREAM)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    assert outcome.status == "failed"
+    assert str(outcome.error).startswith(f"ResultNotKept: the temporary directory {gettempdir()} cannot hold")
+    assert "set TMPDIR" in str(outcome.error)
+    assert world.objects() == set()
+
+
+def test_a_large_result_returned_at_once_is_stored_whole_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The client library sends objects and copies above 100 MiB in pieces, here those above 256 KiB."""
+    monkeypatch.setattr("google.cloud.storage.blob._MAX_MULTIPART_SIZE", 1 << 18)
+    monkeypatch.setattr("google.cloud.storage.blob._DEFAULT_CHUNKSIZE", 1 << 18)
+    value = list(random_records(600))
+    assert eager_engine(monkeypatch).execute_task("s", TASK, lambda: value, STREAM).status == "completed"
+    assert json.loads(gzip.decompress(stored(world))) == value
+    assert world.bucket.blob(CONTRACT_PATH).download_as_bytes(raw_download=True) == stored(world)
+    assert capsys.readouterr().out.count(ONE_REQUEST) == 2
 
 
 # Reading.

@@ -1,0 +1,154 @@
+"""Stores an object with a single request, for servers that do not take it in pieces.
+
+A large object is normally uploaded in pieces, which bounds the memory and what a failed call repeats. Not
+every server waits for the last piece: Firebase's Storage emulator stores the first one as if it were the
+whole object. A single request works on any server.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any
+
+import requests
+from google.api_core import exceptions as google_errors
+
+from shared import logger
+from shared.tasks.errors import ResultNotKept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from google.cloud.storage import Blob
+
+    #: Returns the `timeout` and the `retry` of the calls from now on.
+    Bounds = Callable[[], dict[str, Any]]
+
+
+@contextmanager
+def temporary_file() -> Iterator[IO[bytes]]:
+    """Open a file without a name: it disappears at the end of the block, or with the process.
+
+    Raises:
+        ResultNotKept: The temporary directory takes no file.
+    """
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115  (closed below)
+    except OSError as error:
+        raise _no_room(error) from error
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # closing writes again what a full disk did not take
+            file.close()
+
+
+def append(file: IO[bytes], pieces: Iterable[bytes]) -> None:
+    """Write pieces to a temporary file. What the iterator raises passes through.
+
+    Raises:
+        ResultNotKept: The file cannot be written, for example because the disk is full.
+    """
+    for piece in pieces:
+        try:
+            file.write(piece)
+            file.flush()
+        except OSError as error:
+            raise _no_room(error) from error
+
+
+def tell_partial(blob: Blob, stored_bytes: int) -> None:
+    """Log that the server stored a piece of an upload as if it were the whole object."""
+    logger.info(
+        "storage server took a piece for the whole object; sending it in one request",
+        object=blob.name,
+        stored_bytes=stored_bytes,
+    )
+
+
+def replace_partial(blob: Blob, file: IO[bytes], *, crc32c: str, bounds: Bounds) -> None:
+    """Replace an object of which the server stored only a piece; remove it if that fails.
+
+    Args:
+        blob: The object, as the server described it after the upload.
+        file: All of its bytes.
+        crc32c: Their checksum, as Storage writes it.
+        bounds: Bounds the calls.
+
+    Raises:
+        Exception: As `upload_whole`.
+    """
+    tell_partial(blob, blob.size or 0)
+    try:
+        upload_whole(blob, file, crc32c=crc32c, generation=int(blob.generation or 0), bounds=bounds)
+    except BaseException:
+        with suppress(Exception):  # the error that matters is the upload's
+            blob.delete(**bounds())
+        raise
+
+
+def upload_whole(blob: Blob, file: IO[bytes], *, crc32c: str, generation: int, bounds: Bounds) -> None:
+    """Store a file's bytes with a single PUT; a try that fails is repeated from the first byte.
+
+    The file is read while it is sent. The client library would hold all of it in memory for one request.
+
+    Args:
+        blob: The object, with its metadata.
+        file: The bytes.
+        crc32c: Their checksum, as Storage writes it.
+        generation: The object's present generation; 0 if there is no object.
+        bounds: Bounds the calls.
+
+    Raises:
+        google.api_core.exceptions.GoogleAPIError: Storage did not take it, or its generation is another.
+        requests.RequestException: Storage did not answer.
+        ResultNotKept: Storage stored other bytes than were sent.
+    """
+
+    def send() -> None:
+        limit = bounds()["timeout"]
+        url = blob.create_resumable_upload_session(
+            content_type="application/json",
+            size=file.seek(0, os.SEEK_END),
+            if_generation_match=generation,
+            timeout=limit,
+            retry=None,
+        )
+        file.seek(0)
+        session: requests.Session = blob.client._http  # noqa: SLF001  (no public name carries it)
+        answer = session.put(url, data=file, headers={"Content-Type": "application/json"}, timeout=limit)
+        if answer.status_code != requests.codes.ok:
+            raise google_errors.from_http_response(answer)  # type: ignore[no-untyped-call]
+        if answer.json().get("crc32c") != crc32c:
+            blob.delete(**bounds())
+            raise ResultNotKept(f"Storage stored other bytes than were sent to {blob.name}")
+
+    try:
+        bounds()["retry"](send)()
+    except Exception:
+        if not is_stored(blob, crc32c, bounds):
+            raise
+
+
+def is_stored(blob: Blob, crc32c: str, bounds: Bounds) -> bool:
+    """Whether an object with these bytes is there although the answer to its upload was lost."""
+    try:
+        found = blob.bucket.get_blob(blob.name, **bounds())
+    except Exception:  # noqa: BLE001  (the upload's own error names the cause)
+        return False
+    return found is not None and found.crc32c == crc32c
+
+
+def crc32c_text(value: int) -> str:
+    """A checksum as Storage writes it."""
+    return base64.b64encode(value.to_bytes(4, "big")).decode()
+
+
+def _no_room(error: OSError) -> ResultNotKept:
+    return ResultNotKept(
+        f"the temporary directory {tempfile.gettempdir()} cannot hold the result ({error}); "
+        "free space there, or set TMPDIR to another directory"
+    )
