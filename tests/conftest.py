@@ -1,7 +1,7 @@
 """The local stack for tests that need it: started once for the session, after the tests that need none."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -54,12 +54,22 @@ def stack() -> Iterator[Addresses]:
         pytest.exit(str(error), returncode=1)
 
 
-@pytest.fixture
-def clean_firestore(stack: Addresses) -> Addresses:
-    """The stack, with an empty Firestore."""
+@pytest.fixture(scope="session")
+def clear_firestore(stack: Addresses) -> Callable[[], None]:
+    """Empties Firestore, for fixtures that outlive a test: what ran before must not matter to them."""
     documents = (
         f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/{stack.database}/documents"
     )
-    status, answer = ask(documents, method="DELETE", timeout_seconds=30)
-    assert status == 200, answer
+
+    def clear() -> None:
+        status, answer = ask(documents, method="DELETE", timeout_seconds=30)
+        assert status == 200, answer
+
+    return clear
+
+
+@pytest.fixture
+def clean_firestore(stack: Addresses, clear_firestore: Callable[[], None]) -> Addresses:
+    """The stack, with an empty Firestore."""
+    clear_firestore()
     return stack

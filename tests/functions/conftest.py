@@ -10,7 +10,6 @@ import pytest
 
 from emulators import demo_data
 from emulators.environment import PROJECT, Addresses
-from emulators.loopback import request as ask
 from shared.tasks import TaskName, execute_task
 from tests.functions.callable_protocol import sign_in, sign_up
 from tests.functions.issuer import Issuer, published
@@ -64,12 +63,9 @@ def serve(issuer: Issuer, log: Path) -> Iterator[Serve]:
 
 
 @pytest.fixture(scope="module")
-def results(stack: Addresses) -> dict[TaskName, list[str]]:
+def results(clear_firestore: Callable[[], None]) -> dict[TaskName, list[str]]:
     """What each task has in Firestore: a result that tells whose it is."""
-    documents = (
-        f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/{stack.database}/documents"
-    )
-    assert ask(documents, method="DELETE", timeout_seconds=30)[0] == 200
+    clear_firestore()
     results = {task: [f"the result of {task.value}"] for task in TaskName}
     results[TaskName.collect_devices_health] *= 200  # one that is worth compressing
     for task, result in results.items():

@@ -1,6 +1,6 @@
 """Clients with the real Firebase JavaScript SDK are refused the database and the bucket, whoever they are."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -19,8 +19,9 @@ WHO = ["nobody", "anonymous", "viewer@example.com", "operator@example.com"]
 
 
 @pytest.fixture(scope="module")
-def sdk(stack: Addresses) -> Iterator[JavaScript]:
+def sdk(clear_firestore: Callable[[], None]) -> Iterator[JavaScript]:
     """The SDK, beside a database and a bucket that hold what it is after."""
+    clear_firestore()
     demo_data.seed(datetime.now(UTC))
     assert execute_task("test", TASK, lambda: [{"id": "1"}], {"save_in": "storage"}).status == "completed"
     firebase.bucket().blob(RESULT).upload_from_string(b"[]", "application/json")
