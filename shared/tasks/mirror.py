@@ -1,6 +1,7 @@
 """The mirror: the last good result at the contract's path, for readers that know only the contract.
 
-The finish of a run writes it, the watchdog mends it. It is never read here.
+The finish of a run writes it, the watchdog mends it. This engine's readers use it only in place of a
+result object that is gone (`reading`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def mend_mirror(task: TaskName) -> Steps[bool]:
         GoogleAPIError: Storage did not.
     """
     mirror = contract_object(task)
+    missing: str | None = None
     for _ in range(MIRROR_TRIES):
         generation, version = yield ReadObject(mirror)
         document, _ = yield Read()
@@ -41,10 +43,15 @@ def mend_mirror(task: TaskName) -> Steps[bool]:
             return False
         if result.version == version:
             return False
+        if result.path == missing:  # the status document still points to it
+            logger.warning(
+                "result object is missing; contract copy not written", task=task.value, object=missing
+            )
+            return False
         try:
             if (yield CopyObject(result.path, mirror, generation)):
                 return True
-        except ObjectGone:  # replaced and removed since S was read
-            continue
+        except ObjectGone:  # replaced and removed since S was read, or lost
+            missing = result.path
     logger.warning("mirror met another writer at each try; the watchdog will mend it", task=task.value)
     return False

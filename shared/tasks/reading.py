@@ -108,6 +108,9 @@ def open_result(task: TaskName) -> Steps[OpenResult]:
         path = _object_of(document)
         if path is not None:
             download = yield OpenContent(path)
+            if download is None:
+                copy = OpenContent(contract_object(task))
+                download = yield from _from_copy(task, document.result_version, copy)
             if download is not None:
                 return OpenResult(download, ours=True)
         elif _is_at_contract_path(document, data):
@@ -190,7 +193,7 @@ def _value(task: TaskName, document: TaskDocument, data: Any, most: int | None) 
                 f"{task.value}: its result has {result.size_bytes} bytes: read it with iter_task_data"
             )
         fits = most is not None and result.size_bytes is not None and result.size_bytes <= most
-        return (yield from _content(path, None if fits else most))
+        return (yield from _object_or_copy(task, path, result.version, None if fits else most))
     # Firestore gives maps in no order; from there a result is the same bytes for whoever reads it.
     return Payload(orjson.dumps(data, option=orjson.OPT_SORT_KEYS) if result.saved_in == "db" else NO_RESULT)
 
@@ -233,10 +236,49 @@ def _is_what_contract_means(task: TaskName, document: TaskDocument) -> Steps[boo
     return version is None and (yield from is_present(document.result_version))
 
 
+def _object_or_copy(task: TaskName, path: str, version: str, most: int | None) -> Steps[Payload | None]:
+    """Read a result object, or the contract copy in its place; None if S must be read again."""
+    payload = yield from _content(path, most)
+    if payload is not None:
+        return payload
+    copy = contract_object(task)
+    stored = yield from _from_copy(task, version, ReadContent(copy, most))
+    return None if stored is None else _payload(stored, copy, most)
+
+
+def _from_copy(task: TaskName, version: str, read: ReadContent | OpenContent) -> Steps[Any]:
+    """Read the contract copy in place of a result object that is gone.
+
+    The copy is written in place, so its metadata is read before and after.
+
+    Args:
+        task: The task.
+        version: The version of the missing result.
+        read: Reads the contract copy.
+
+    Returns:
+        What was read; None if the copy does not hold that version.
+    """
+    before = yield ReadObject(read.path)
+    if before[1] != version:
+        return None
+    found = yield read
+    if found is None:
+        return None
+    if (yield ReadObject(read.path)) != before:
+        if isinstance(read, OpenContent):
+            found.close()
+        return None
+    logger.warning("result object is missing; reading the contract copy", task=task.value, version=version)
+    return found
+
+
 def _content(path: str, most: int | None) -> Steps[Payload | None]:
     stored = yield ReadContent(path, most)
-    if stored is None:
-        return None
+    return None if stored is None else _payload(stored, path, most)
+
+
+def _payload(stored: bytes, path: str, most: int | None) -> Payload:
     try:
         return Payload.of_stored(stored, most_unpacked=None if most is None else settings.foreign_bytes())
     except ResultTooLarge:

@@ -1,13 +1,18 @@
 """`get_task_data` and its kin on the real Firestore and Storage, behaviour by behaviour of the contract."""
 
 import json
+import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from google.cloud.firestore import GeoPoint
 
-from shared.tasks import ResultNotStorable, ResultUnavailable, TaskEngine
+from emulators.environment import PROJECT, Addresses
+from shared.tasks import ResultNotStorable, ResultTooLarge, ResultUnavailable, TaskEngine, TaskRun
 from tests.engine.line import Line
 from tests.engine.world import TASK, HandClock, World
 
@@ -241,9 +246,132 @@ def test_an_object_that_is_no_json_is_an_error_and_never_no_data(
         engine.get_task_data_from_storage(TASK)
 
 
-def test_a_result_whose_object_was_removed_is_an_error(engine: TaskEngine, world: World) -> None:
-    """`run.result` points to it, so it was there: its absence is no "no data"."""
-    engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
+READS: dict[str, Callable[[TaskEngine], Any]] = {
+    "whole": lambda engine: engine.get_task_data(TASK),
+    "from Storage": lambda engine: engine.get_task_data_from_storage(TASK),
+    "record by record": lambda engine: list(engine.iter_task_data(TASK)),
+    "too large for its reader": lambda engine: engine.get_task_result(TASK, most_bytes=10),
+}
+
+
+def lose_result_object(world: World) -> None:
     world.bucket.blob(world.status()["run"]["result"]["object"]).delete()
-    with pytest.raises(ResultUnavailable, match="missing or was replaced"):
-        TaskEngine().get_task_data(TASK)
+
+
+@pytest.mark.parametrize("how", ["whole", "from Storage", "record by record"])
+def test_a_lost_result_object_is_read_from_the_contract_copy(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    """The copy holds the same version: no reader notices, and the log names the task."""
+    engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
+    lose_result_object(world)
+    assert READS[how](TaskEngine()) == [1]
+    told = capsys.readouterr().out
+    assert f"result object is missing; reading the contract copy task={TASK.value}" in told
+
+
+def test_a_reader_that_cannot_take_a_lost_result_is_led_to_the_contract_copy(
+    engine: TaskEngine, world: World
+) -> None:
+    """What it is to read as a stream is the object that is there."""
+    engine.execute_task("s", TASK, lambda: ["long enough"] * 100, {"save_in": "storage"})
+    lose_result_object(world)
+    with pytest.raises(ResultTooLarge) as raised:
+        READS["too large for its reader"](TaskEngine())
+    assert raised.value.path == CONTRACT_PATH
+
+
+@pytest.mark.parametrize("how", list(READS))
+@pytest.mark.parametrize("copy", ["gone", "an earlier version", "another writer's"])
+def test_a_lost_result_without_a_copy_of_its_version_is_an_error(
+    engine: TaskEngine, world: World, how: str, copy: str
+) -> None:
+    """It is never "no data", nor another result; the error says where to read on."""
+    engine.execute_task("s", TASK, lambda: ["earlier"], {"save_in": "storage"})
+    contract = world.bucket.blob(CONTRACT_PATH)
+    contract.reload()
+    earlier = (contract.download_as_bytes(raw_download=True), contract.metadata)
+    engine.execute_task("s", TASK, lambda: ["lost"], {"save_in": "storage"})
+    lose_result_object(world)
+    contract = world.bucket.blob(CONTRACT_PATH)
+    if copy == "gone":
+        contract.delete()
+    else:
+        contract.metadata = earlier[1] if copy == "an earlier version" else None
+        contract.upload_from_string(earlier[0], content_type="application/json")
+    with pytest.raises(ResultUnavailable, match=r"missing or was replaced .* docs/deploy.md"):
+        READS[how](TaskEngine())
+
+
+@pytest.mark.parametrize("how", ["whole", "from Storage", "record by record"])
+def test_a_contract_copy_that_changes_while_it_is_read_is_not_taken_for_the_lost_result(
+    engine: TaskEngine, world: World, how: str
+) -> None:
+    """It is written in place: what was read may be of another version than what was asked for."""
+    engine.execute_task("s", TASK, lambda: ["lost"], {"save_in": "storage"})
+    lose_result_object(world)
+    reader = TaskEngine()
+    objects = reader._parts.objects
+    read, opened = objects.read, objects.open
+
+    def replaced(path: str) -> None:
+        if path == CONTRACT_PATH:
+            world.bucket.blob(CONTRACT_PATH).upload_from_string('["another"]')
+
+    def read_later(path: str, **options: Any) -> Any:
+        replaced(path)
+        return read(path, **options)
+
+    def open_later(path: str, **options: Any) -> Any:
+        replaced(path)
+        return opened(path, **options)
+
+    objects.read, objects.open = read_later, open_later  # type: ignore[method-assign]  # then read for real
+    with pytest.raises(ResultUnavailable):
+        READS[how](reader)
+
+
+def test_a_task_that_merges_its_last_result_outlives_the_loss_of_its_object(
+    engine: TaskEngine, world: World
+) -> None:
+    """It goes on from the contract copy, and publishes an object of its own again."""
+
+    def merges(run: TaskRun) -> Iterator[Any]:
+        yield from engine.iter_task_data(run.task_name)
+        yield run.run_id
+
+    first = engine.execute_task("s", TASK, merges, {"save_in": "storage"}).run_id
+    lose_result_object(world)
+    second = engine.execute_task("s", TASK, merges, {"save_in": "storage"}).run_id
+    assert TaskEngine().get_task_data(TASK) == [first, second]
+    world.bucket.blob(CONTRACT_PATH).delete()
+    assert TaskEngine().get_task_data(TASK) == [first, second]
+
+
+def test_a_task_is_started_over_by_the_documented_request(
+    engine: TaskEngine, world: World, stack: Addresses
+) -> None:
+    """Its result is lost, copy and all: once the pointer is removed, the next run starts from nothing."""
+
+    def merges(run: TaskRun) -> Iterator[Any]:
+        yield from engine.iter_task_data(run.task_name)
+        yield run.run_id
+
+    engine.execute_task("s", TASK, merges, {"save_in": "storage"})
+    lose_result_object(world)
+    world.bucket.blob(CONTRACT_PATH).delete()
+    assert engine.execute_task("s", TASK, merges, {"save_in": "storage"}).status == "failed"
+    page = (Path(__file__).parents[2] / "docs/deploy.md").read_text("utf-8")
+    (documented,) = re.findall(r"google -X PATCH .+/nx-tasks/\$TASK(\?\S+)\" -d '\{\}'", page)
+    document = f"projects/{PROJECT}/databases/{stack.database}/documents/nx-tasks/{TASK.value}{documented}"
+    answer = requests.patch(
+        f"http://{stack.firestore}/v1/{document}",
+        json={},
+        headers={"Authorization": "Bearer owner"},
+        timeout=30,
+    )
+    assert answer.ok, answer.text
+    assert TaskEngine().get_task_data(TASK) == []
+    last = engine.execute_task("s", TASK, merges, {"save_in": "storage"})
+    assert last.status == "completed"
+    assert TaskEngine().get_task_data(TASK) == [last.run_id]

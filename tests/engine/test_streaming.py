@@ -614,6 +614,7 @@ def test_an_object_that_is_gone_is_an_error(engine: TaskEngine, world: World) ->
     """A result that S points to is never "no data"."""
     engine.execute_task("s", TASK, yields, STREAM)
     world.bucket.blob(world.status()["run"]["result"]["object"]).delete()
+    world.bucket.blob(CONTRACT_PATH).delete()
     with pytest.raises(ResultUnavailable, match="missing"):
         list(engine.iter_task_data(TASK))
 
