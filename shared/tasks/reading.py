@@ -135,13 +135,14 @@ def is_present(version: str, *, seconds: float | None = None) -> Steps[bool]:
 def read_stored(task: TaskName) -> Steps[Payload | None]:
     """Read the result that Storage holds; None where there is none. Errors as `read_result`."""
     for _ in range(READ_TRIES):
-        path = _object_of((yield ReadVersion()))
+        document = yield ReadVersion()
+        path = _object_of(document)
         if path is None:
             return (yield from _content(contract_object(task), None))
-        payload = yield from _content(path, None)
+        payload = yield from _object_or_copy(task, path, document.result_version, None)
         if payload is not None:
             return payload
-    raise ResultUnavailable(f"the stored result of {task.value} was replaced at each of {READ_TRIES} reads")
+    raise _never_whole(task)
 
 
 def read_details(task: TaskName) -> Steps[FoundResult]:
@@ -170,7 +171,8 @@ def read_details(task: TaskName) -> Steps[FoundResult]:
 
 def _never_whole(task: TaskName) -> ResultUnavailable:
     return ResultUnavailable(
-        f"{task.value}: its stored result is missing or was replaced at each of {READ_TRIES} reads"
+        f"{task.value}: its stored result is missing or was replaced at each of {READ_TRIES} reads, and its "
+        'contract copy holds another version; see "Back up, restore, start over" in docs/deploy.md'
     )
 
 

@@ -170,6 +170,15 @@ SMALL: dict[str, Configuration] = {
         ),
         Bounds(1),
     ),
+    "read while old results and their copy are replaced": (
+        (
+            delivery("a", "t1", "storage"),
+            delivery("b", "t2", "storage", after=("a/t1",)),
+            reader(),
+            watchdog(),
+        ),
+        Bounds(1),
+    ),
     "read while a task says that it has none": (
         (delivery("a", "t1", "storage"), delivery("b", "t2", "none"), reader(reads=2)),
         Bounds(0),

@@ -278,6 +278,25 @@ def missing_is_nothing(patch: Patch) -> None:
     patch.setattr(reading, "_value", reads)
 
 
+def any_copy_will_do(patch: Patch) -> None:
+    """The contract copy stands in for a result object that is gone, whatever version it holds."""
+
+    def reads(task: Any, version: Any, read: Any) -> Any:
+        return (yield read)
+
+    patch.setattr(reading, "_from_copy", reads)
+
+
+def copy_checked_only_before(patch: Patch) -> None:
+    """The contract copy's version is checked before it is read, and not after."""
+
+    def reads(task: Any, version: Any, read: Any) -> Any:
+        _, mark = yield ReadObject(read.path)
+        return (yield read) if mark == version else None
+
+    patch.setattr(reading, "_from_copy", reads)
+
+
 def without_conditions(patch: Patch) -> None:
     """Writes to S are made whatever version it has."""
     write_to = writes._write_to
@@ -522,6 +541,8 @@ CLOSE = "H is read before S, and closed on its update time"
 OBJECTS = "what a result points to stays, and what may become one"
 READING = "an object at the contract's path with a version is not the original's"
 TOGETHER = "an answer and its version come from one read of S; a missing object is never no data"
+COPY = "the contract copy stands in for a missing result object only with the same version"
+OBJECTS_REPLACED = "read while old results and their copy are replaced"
 CONDITIONS = "every write is conditional, completed is final, a suspension stays"
 REPLACED = "a result is replaced, never taken away"
 
@@ -573,7 +594,9 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
     ),
     (READING, trusting_the_mark_alone, "the original alone", "reader got o2 as original"),
     (TOGETHER, version_from_another_read, "read while tasks run", "reader got .* as a.t1, of"),
-    (TOGETHER, missing_is_nothing, "read while old results are removed", r"reader got \[\] as a.t1"),
+    (TOGETHER, missing_is_nothing, OBJECTS_REPLACED, r"reader got \[\] as a.t1"),
+    (COPY, any_copy_will_do, OBJECTS_REPLACED, r"reader got .* as a.t1"),
+    (COPY, copy_checked_only_before, OBJECTS_REPLACED, r"reader got .* as a.t1"),
     (CONDITIONS, without_conditions, "two ticks, watched", "was completed, and is not final"),
     (CONDITIONS, running_what_is_completed, "one tick delivered twice, a death", "and is not final"),
     (CONDITIONS, ending_without_a_look_at_the_suspension, "suspended and resumed", "undid a suspension"),
