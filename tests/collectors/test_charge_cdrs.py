@@ -382,6 +382,17 @@ def test_totals_are_complete_in_the_details() -> None:
     assert [len(details[name]) for name in ("operators", "reasons", "overall")] == [operators, operators, 1]
 
 
+def test_invented_currencies_displace_no_totals() -> None:
+    """An operator has sums in 50 currencies at most; its other CDRs are counted as not summed."""
+    names = [f"A{chr(65 + number // 26)}{chr(65 + number % 26)}" for number in range(60)]
+    served = [cdr(id=name, currency=name) for name in names]
+    with hostile(serving(*served)) as server, hostile(serving(cdr(id="1", party_id="OTH"))) as good:
+        records, summary, details = detailed(server.operator(), good.operator("good"))
+    assert (len(records), summary["not_summed"]) == (61, 10)
+    assert [row["operator"] for row in details["totals"]].count("hostile") == 50
+    assert [row["cost_excl_vat"] for row in details["totals"] if row["operator"] == "good"] == ["4.0"]
+
+
 def test_cdrs_are_kept_for_whole_months() -> None:
     """By the end of the session; where nobody knows that, by the last update."""
     served = [
