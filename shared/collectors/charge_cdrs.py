@@ -5,9 +5,13 @@ it included, and merges that into the last result: of two records of one (countr
 id) the newer `last_updated` wins. A CDR is kept for a number of calendar months from the end of
 its session.
 
-A credit CDR cancels the one it refers to. Both stay in the result: the cancelled one has
-`nx_credited: true`, and neither counts in the totals. Each record has `nx_operator`, too. Records are
-ordered by key, which is what lets a million of them be merged in little memory.
+A run asks from an earlier time if records were set aside lately, if a person requested it, or if
+records of an operator's parties may have been replaced by others. The details of the result hold the
+complete totals and what the next run needs to know.
+
+A credit CDR cancels the one it refers to, if both are of one operator. Both stay in the result: the
+cancelled one has `nx_credited: true`, and neither counts in the totals. Each record has `nx_operator`,
+too. Records are ordered by key, which is what lets a million of them be merged in little memory.
 """
 
 from __future__ import annotations
