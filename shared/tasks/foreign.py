@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import codecs
 import io
-import re
 import threading
 import zlib
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from shared.surrogates import replace_lone_surrogates
 from shared.tasks import gzipped
 from shared.tasks.errors import ResultUnavailable
 
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 _STEP_BYTES = 1 << 18
 #: Checks JSON and makes nothing of it.
 _CHECK = msgspec.json.Decoder(msgspec.Raw)
-#: An escape as JSON has it; its one group is half a letter, the other half of which isn't there.
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
-_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
-#: What JavaScript makes of half a letter where it must be text; as long as what it stands for.
-_NO_LETTER = b"ufffd"
 #: Objects of several tasks, read at once, would take the memory of all.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -45,7 +37,7 @@ class TooMuch(Exception):
 def json_of(stored: bytes, most: int) -> bytes:
     r"""Return the JSON in bytes that this engine did not store.
 
-    A byte order mark is left out, and half a letter (`\\ud83d` alone, which JavaScript writes and
+    A byte order mark is left out, and a lone surrogate (`\\ud83d` alone, which JavaScript writes and
     reads) becomes U+FFFD: neither makes a result that can't be read.
 
     Args:
@@ -67,8 +59,7 @@ def _json_of(stored: bytes, most: int) -> bytes:
         raise ResultUnavailable(f"a stored result is damaged: {error}") from error
     except UnicodeDecodeError as error:
         raise ResultUnavailable(f"a stored result is not UTF-8: {error.reason}") from error
-    if _HALF.search(plain):
-        plain = _whole_letters(plain)
+    plain = bytes(replace_lone_surrogates(plain))
     try:
         _CHECK.decode(plain)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -94,13 +85,3 @@ def _unpacked(stored: bytes, most: int) -> bytes:
 
 def _cut(stored: bytes) -> Iterator[bytes]:
     return (stored[start : start + _STEP_BYTES] for start in range(0, len(stored), _STEP_BYTES))
-
-
-def _whole_letters(plain: bytes) -> bytes:
-    """Return JSON without halves of letters, which are found by looking at each escape in its turn."""
-    mended = io.BytesIO(plain)  # one copy, made at the first write
-    for escape in _ESCAPE.finditer(plain):
-        if escape[1]:
-            mended.seek(escape.start(1))
-            mended.write(_NO_LETTER)
-    return mended.getvalue()

@@ -7,11 +7,12 @@ and size are known.
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from shared.surrogates import replace_lone_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,14 +23,6 @@ MAX_PAGE_RECORDS = 10_000
 _MESSAGE_BYTES = 4_096
 _BOM = b"\xef\xbb\xbf"
 _NULL = msgspec.Raw(b"null")
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-#: Escapes in reading order, so that `\\ud83d` is an escaped backslash; group 1 is half of a pair on its own.
-_ESCAPE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
-    re.DOTALL,
-)
-#: U+FFFD, in as many bytes as the escape that it replaces.
-_REPLACEMENT = rb"\ufffd"
 
 #: What decoding raises for a response that is not what it should be.
 DECODE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
@@ -57,28 +50,15 @@ def open_envelope(body: bytearray) -> Envelope:
     """Decode a response, of which `data` stays raw.
 
     Args:
-        body: The response; a byte order mark and lone surrogates are repaired in place.
+        body: The response, whose byte order mark is removed in place. Lone surrogates are replaced, as one
+            in a name would make the whole page unreadable.
 
     Raises:
         msgspec.MsgspecError, UnicodeError, RecursionError: It is not a response of OCPI.
     """
     if body.startswith(_BOM):
         del body[: len(_BOM)]
-    replace_lone_surrogates(body)
-    return msgspec.json.decode(body, type=Envelope)
-
-
-def replace_lone_surrogates(body: bytearray) -> None:
-    r"""Replace each escape of half a surrogate pair by `\ufffd`, in place.
-
-    Such an escape is valid JSON (RFC 8259, 8.2) but no Unicode text: decoders refuse it, and one of them
-    would make a whole page unreadable. Operators produce it by cutting a name in the middle of an emoji.
-    """
-    if _SURROGATE.search(body) is None:
-        return
-    for escape in _ESCAPE.finditer(body):
-        if escape[1] is not None:
-            body[escape.start() : escape.end()] = _REPLACEMENT
+    return msgspec.json.decode(replace_lone_surrogates(body), type=Envelope)
 
 
 def open_list(data: msgspec.Raw) -> list[msgspec.Raw]:
