@@ -149,6 +149,9 @@ def _merged(runs: list[Path]) -> Iterator[Entry]:
 
 def _read(run: Path) -> Iterator[Entry]:
     with gzip.open(run, "rb") as file:
-        for line in file:
-            key, updated, said = line[:-1].split(b"\t", 2)
-            yield Entry(key, updated, said)
+        yield from map(_entry_of, file)  # a loop's variable would keep each line beside its entry
+
+
+def _entry_of(line: bytes) -> Entry:
+    key, updated, said = line[:-1].split(b"\t", 2)
+    return Entry(key, updated, said)
