@@ -8,6 +8,7 @@ another figure makes of it.
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from bench.scale.model import Load
 from shared.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 JOB_PRICE = Fact(
     0.10,
@@ -124,13 +125,14 @@ def _ticks(schedule: str) -> int:
     return count
 
 
-def at_rest(run_seconds: float = RUN_SECONDS.value) -> list[Cost]:
-    """Return what a month costs in which all tasks run and nobody reads.
+def at_rest(run_seconds: float = RUN_SECONDS.value, of: Collection[str] | None = None) -> list[Cost]:
+    """Return what a month costs in which scheduled functions run and nobody reads.
 
     Args:
         run_seconds: how long a run takes.
+        of: names of the functions that count; None: all.
     """
-    functions = list(scheduled())
+    functions = [one for one in scheduled() if of is None or one.name in of]
     ticks = sum(one.ticks for one in functions)
     runs = sum(one.ticks for one in functions if one.is_task)
     tasks = sum(one.is_task for one in functions)
@@ -188,16 +190,33 @@ List prices of the cheapest regions before any free quota, looked up on {when} i
 here is in [scale.md](scale.md), with larger loads."""
 
 
-def tables(run_seconds: float = RUN_SECONDS.value) -> str:
-    """Return the page's part on costs."""
-    rest = at_rest(run_seconds)
+#: Names the scheduled functions that the first table counts.
+_COUNTED = "A month in which {names} run on their schedules and nobody reads:"
+
+
+def counted_in(page: str) -> list[str]:
+    """Return the names of the scheduled functions whose costs a page shows."""
+    before, after = _COUNTED.split("{names}")
+    found = re.search(f"{re.escape(before)}(.*?){re.escape(after)}", page, re.DOTALL)
+    return re.findall(r"`(\w+)`", found[1]) if found else []
+
+
+def tables(run_seconds: float = RUN_SECONDS.value, of: Collection[str] | None = None) -> str:
+    """Return the page's part on costs.
+
+    Args:
+        run_seconds: how long a run takes.
+        of: names of the scheduled functions that count; None: all.
+    """
+    rest = at_rest(run_seconds, of)
+    *names, last = (f"`{one.name}`" for one in scheduled() if of is None or one.name in of)
     rows = [(cost.what, cost.how_much, f"{cost.dollars:,.2f}") for cost in rest]
     total = sum(cost.dollars for cost in rest)
     reads = [(size(of), *(f"{million_reads(of, rate):,.2f}" for rate in RATES)) for of in SIZES]
     prices = [(fact.meaning, fact.shown, fact.source) for fact in (*PRICES, *ASSUMED)]
     return "\n\n".join(
         (
-            "A month in which every task runs on its schedule and nobody reads:",
+            _COUNTED.format(names=f"{', '.join(names)} and {last}"),
             table(("what", "how much", "$"), [*rows, ("all", "", f"**{total:,.2f}**")]),
             READS.format(devices=devices_cost(), count=DEVICES),
             table(("result as JSON", *(f"{rate:g} reads a second" for rate in RATES)), reads),

@@ -16,7 +16,7 @@ from deploy.policies import policies
 from shared.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from shared.settings import Setting
 
@@ -97,13 +97,18 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
-def written(text: str) -> str:
+def written(text: str, *, counted: Collection[str] | None = None) -> str:
     """Return the page with its generated parts as the code has them now.
+
+    Args:
+        text: the page.
+        counted: names of the scheduled functions whose costs it shows; None: all.
 
     Raises:
         ValueError: a part has no place in it, or two.
     """
-    for name, make in PARTS.items():
+    parts: dict[str, Callable[[], str]] = {**PARTS, "costs": lambda: costs.tables(of=counted)}
+    for name, make in parts.items():
         part = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
         found = part.search(text)
         if found is None or len(part.findall(text)) != 1:

@@ -21,6 +21,7 @@ from emulators import demo_data, functions, page
 from emulators.environment import PROJECT, Addresses
 from emulators.history import History, Run
 from emulators.loopback import request
+from emulators.reloads import Reloads
 from emulators.stack import ROOT
 from emulators.twilio.server import SHOWN_AT as TWILIO_MESSAGES
 
@@ -37,6 +38,7 @@ class Demo:
 
     def __init__(self, addresses: Addresses, tasks: list[str]) -> None:
         self._addresses = addresses
+        self._reloads = Reloads(ROOT)
         #: Names of all tasks.
         self.tasks = tasks
         client = firestore.Client(project=PROJECT, database=addresses.database)
@@ -71,12 +73,13 @@ class Demo:
         return runs
 
     def follow(self) -> Iterator[str]:
-        """A line for each run as it ends that run_all did not return, and each failed delivery, for ever."""
+        """Yield a line for each run that ends after run_all, each failed delivery, each failed reload."""
         with SCHEDULER_LOG.open(encoding="utf-8", errors="replace") as log:
             log.seek(0, os.SEEK_END)
             while True:
                 yield from (run.line() for run in self._others)
                 yield from (line.strip() for line in log if _FAILED_DELIVERY.search(line))
+                yield from self._reloads.news()
                 time.sleep(1)
                 self._others = self._history.ended()
 
@@ -146,6 +149,8 @@ def main(arguments: list[str]) -> int:
     print(f"\nDemo data is in. Cloud Scheduler runs each task once: {', '.join(demo.tasks)} …\n", flush=True)
     runs = demo.run_all()
     succeeded = show(demo.tasks, runs, read_results(demo.tasks))
+    for omission in functions.omissions_in(ROOT / functions.MANIFEST):
+        print(f"Warning: {omission}")
     show_messages(addresses.twilio)
     if "--stay" not in arguments:
         return 0 if succeeded else 1

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from emulators import page
-from emulators.environment import PROJECT
 from emulators.errors import StackError
 from emulators.loopback import request
 from emulators.processes import Part, log_end
@@ -15,16 +14,6 @@ MANIFEST = Path(".stack/functions.json")
 #: A scheduled function with this label at "false" is no task: it has no status document and no result.
 #: Deployments keep labels: firebase-tools adds its own ones to them.
 TASK_LABEL = "nx-task"
-
-#: Discovers the functions as firebase-tools does, in a process of its own: the stack imports no product.
-DISCOVERY = f"""
-import json, os, sys, yaml
-from firebase_functions.private import serving
-endpoints = yaml.safe_load(serving.functions_as_yaml(serving.get_functions()))["endpoints"]
-with open(sys.argv[1], "w", encoding="utf-8") as file:
-    found = {{"project": "{PROJECT}", "location": os.environ["NX_TASKS_REGION"], "endpoints": endpoints}}
-    json.dump(found, file, indent=2)
-"""
 
 
 def write_config(root: Path, *, with_storage: bool) -> Path:
@@ -66,6 +55,12 @@ def tasks_in(manifest: Path) -> list[str]:
         for name, endpoint in endpoints.items()
         if "scheduleTrigger" in endpoint and (endpoint.get("labels") or {}).get(TASK_LABEL) != "false"
     )
+
+
+def omissions_in(manifest: Path) -> list[str]:
+    """What looks forgotten in a discovered manifest, a sentence each: a task without a function, say."""
+    omissions: list[str] = json.loads(manifest.read_text("utf-8"))["omissions"]
+    return omissions
 
 
 def are_loaded(address: str, names: set[str], emulators: Part) -> bool:

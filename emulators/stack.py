@@ -138,7 +138,7 @@ class Stack:
 
     def _discover(self) -> Path:
         manifest = self._root / functions.MANIFEST
-        part = self._run("Discovery", [sys.executable, "-c", functions.DISCOVERY, manifest])
+        part = self._run("Discovery", [sys.executable, "-m", "emulators.discovery", manifest])
         if part.process.returncode:
             raise StackError(f"The functions in main.py cannot be loaded.\n{processes.log_end(part.log)}")
         return manifest

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,22 @@ SCRIPTS = [
 
 
 def test_its_generated_parts_are_what_the_code_says() -> None:
-    """`make docs` would change nothing."""
-    assert written(TEXT) == TEXT, "run `make docs`"
+    """`make docs` would change nothing, unless it is to count the costs of more tasks."""
+    assert written(TEXT, counted=costs.counted_in(TEXT)) == TEXT, (
+        "docs/deploy.md is outdated: run `make docs`"
+    )
+
+
+def test_a_new_task_makes_no_part_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The costs name the scheduled functions that they count; a changed schedule of one of these is found."""
+    counted = costs.counted_in(TEXT)
+    assert {"collect_devices_health", "watchdog"} <= set(counted)
+    known = list(costs.scheduled())
+    monkeypatch.setattr(costs, "scheduled", lambda: [*known, replace(known[0], name="my_task")])
+    assert written(TEXT, counted=counted) == TEXT
+    assert "`my_task`" in written(TEXT)
+    monkeypatch.setattr(costs, "scheduled", lambda: [replace(known[0], ticks=1), *known[1:]])
+    assert written(TEXT, counted=counted) != TEXT
 
 
 def test_it_enables_what_a_deployment_asks_for(deployment: Deployment) -> None:

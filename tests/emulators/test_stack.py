@@ -141,6 +141,28 @@ def test_up_shows_the_table_and_then_a_line_for_each_run(project: "Project") -> 
     assert_all_ended(launched, project)
 
 
+def test_a_change_that_cannot_be_loaded_is_said_with_its_error(project: "Project") -> None:
+    """While `make run` runs: the console shows the error, and says when the code can be loaded again."""
+    main = project.folder / "main.py"
+    before = main.read_text("utf-8")
+    launched = project.launch("up")
+    launched.wait_for(lambda: "Ctrl-C ends everything" in launched.out)
+    try:
+        main.write_text(f"{before}\n\ndef broken(:\n", "utf-8")
+        launched.wait_for(lambda: "others cannot start" in launched.out)
+        assert f'  |   File "{main}", line {len(before.splitlines()) + 3}' in launched.out
+        assert "  | SyntaxError: invalid syntax" in launched.out
+        emulators = project.folder / ".stack/logs/firebase-emulators.log"
+        launched.wait_for(lambda: "Failed to load function" in emulators.read_text("utf-8"))
+        assert "can be loaded again" not in launched.out
+    finally:
+        main.write_text(before, "utf-8")
+    launched.wait_for(lambda: "The code can be loaded again." in launched.out)
+    launched.process.send_signal(signal.SIGINT)
+    assert launched.wait(20) == 128 + signal.SIGINT
+    assert_all_ended(launched, project)
+
+
 def test_a_part_that_dies_is_named_and_ends_everything(project: "Project") -> None:
     """When the Firestore emulator dies, the stack says so, shows the log's end, and ends with an error."""
     launched = project.exec(STAY)

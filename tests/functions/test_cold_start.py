@@ -68,7 +68,8 @@ def test_readers_load_nothing_that_only_runs_need() -> None:
     runs = {"attempt", "decisions", "execution", "protocol", "publish", "steering", "watch", "work", "writes"}
     modules = modules_after("import main")
     assert {name for name in runs if f"shared.tasks.{name}" in modules} == set()
-    assert {name for name in modules if name.startswith("shared.collectors.")} == set()
+    early = sorted(name for name in modules if name.startswith("shared.collectors."))
+    assert early == [], f"import {', '.join(early)} inside the task's function: every callable loads main.py"
     assert "shared.tasks.reader" in modules
 
 

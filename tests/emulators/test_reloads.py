@@ -1,0 +1,100 @@
+"""What the console says of changes while the stack runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emulators.reloads import Reloads
+from emulators.stack import ROOT
+
+MAIN = """
+from firebase_functions import scheduler_fn
+
+@scheduler_fn.on_schedule(schedule="every 5 minutes")
+def tick(event):
+    import later
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small project as a stack has discovered it."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("NX_TASKS_REGION", "us-central1")
+    (tmp_path / ".stack").mkdir()
+    (tmp_path / "firebase.json").write_text('{"functions": [{"ignore": ["venv", ".*"]}]}', "utf-8")
+    (tmp_path / "later.py").write_text("1\n", "utf-8")
+    (tmp_path / "main.py").write_text(MAIN, "utf-8")
+    discover = [sys.executable, "-m", "emulators.discovery", ".stack/functions.json"]
+    subprocess.run(discover, cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def news(reloads: Reloads) -> list[str]:
+    """What it tells once a change has settled."""
+    return [*reloads.news(), *reloads.news()]
+
+
+@pytest.mark.parametrize("file", ["main.py", "later.py"])
+def test_broken_code_is_said_once_and_its_repair_too(project: Path, file: str) -> None:
+    """Also of a file that is only imported while a task runs."""
+    reloads = Reloads(project)
+    assert news(reloads) == []
+    good = (project / file).read_text("utf-8")
+    (project / file).write_text(f"{good}def broken(:\n", "utf-8")
+    error, advice = news(reloads)
+    assert error.startswith("The changed code cannot be loaded:\n")
+    assert error.endswith("  | SyntaxError: invalid syntax")
+    assert f'File "{project / file}", line {len(good.splitlines()) + 1}' in error
+    assert "go on with the old code" in advice
+    assert news(reloads) == []
+    (project / file).write_text(good, "utf-8")
+    assert news(reloads) == ["The code can be loaded again. Functions use it from their next run on."]
+    assert news(reloads) == []
+
+
+def test_an_error_while_loading_is_said(project: Path) -> None:
+    """Not only syntax: whatever keeps the functions from being loaded."""
+    reloads = Reloads(project)
+    (project / "main.py").write_text(f"import no_such_module\n{MAIN}", "utf-8")
+    assert "ModuleNotFoundError: No module named 'no_such_module'" in news(reloads)[0]
+
+
+def test_a_change_is_judged_once_it_has_settled(project: Path) -> None:
+    """A file that an editor is still writing is no error."""
+    reloads = Reloads(project)
+    (project / "main.py").write_text("def half(", "utf-8")
+    assert list(reloads.news()) == []
+    (project / "main.py").write_text(f"{MAIN}\n# whole", "utf-8")
+    assert news(reloads) == []
+
+
+def test_a_schedule_that_needs_a_new_start_is_named(project: Path) -> None:
+    """Cloud Scheduler has the schedules that were there when the stack started."""
+    reloads = Reloads(project)
+    (project / "main.py").write_text(MAIN.replace("5 minutes", "10 minutes"), "utf-8")
+    expected = "The schedule of tick is new or changed: start `make run` again for it to count."
+    assert news(reloads) == [expected]
+    (project / "main.py").write_text(MAIN, "utf-8")
+    assert news(reloads) == []
+
+
+def test_what_a_change_forgets_is_a_warning(project: Path) -> None:
+    """As at the start, and only what was not said before."""
+    checked = project / ".stack/functions.json"
+    found = json.loads(checked.read_text("utf-8"))
+    assert found["omissions"] == []
+    (project / "functions/scheduled").mkdir(parents=True)
+    names = project / "shared/tasks/names.py"
+    names.parent.mkdir(parents=True)
+    names.write_text("TaskName = ['tick']\n", "utf-8")
+    for package in (names.parent, names.parents[1]):
+        (package / "__init__.py").touch()
+    reloads = Reloads(project)
+    (project / "main.py").write_text(f"import shared.tasks.names\n__all__ = []\n{MAIN}", "utf-8")
+    assert news(reloads) == ["Warning: main.py imports tick, but its __all__ lacks it: add it."]
+    (project / "later.py").write_text("2\n", "utf-8")
+    assert news(reloads) == []
