@@ -1,0 +1,96 @@
+"""README's "Add a task", followed literally in a copy of the project, leaves nothing that fails or warns."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.deploying import ROOT, copy_project
+
+#: Tests that judge what tasks there are, and how their code is loaded.
+JUDGES = (
+    "tests/emulators/test_discovery.py",
+    "tests/functions/test_cold_start.py",
+    "tests/deploy/test_page.py::test_its_generated_parts_are_what_the_code_says",
+    "tests/rules/test_parameters.py::test_every_setting_is_declared_and_described",
+)
+
+
+def rewrite(file: Path, before: str, after: str) -> None:
+    text = file.read_text("utf-8")
+    assert text.count(before) == 1, f"{file} has {before!r} {text.count(before)} times"
+    file.write_text(text.replace(before, after), "utf-8")
+
+
+@pytest.fixture(scope="module")
+def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with the task that README has as its example, step by step."""
+    project = copy_project(tmp_path_factory.mktemp("readme"))
+    section = (ROOT / "README.md").read_text("utf-8").partition("## Add a task\n")[2].partition("\n## ")[0]
+    (member,) = re.findall(r"^1\. .*`(my_task = .*?)`\.$", section, re.MULTILINE)
+    files = re.findall(r"in `([\w/]+\.py)`[^`]*\n\n    ```python\n(.*?)    ```\n", section, re.DOTALL)
+    assert [name for name, _ in files] == ["shared/collectors/my_task.py", "functions/scheduled/my_task.py"]
+    assert "4. In `main.py`, its import and its name in `__all__`." in section
+
+    names = project / "shared/tasks/names.py"
+    rewrite(names, "\n\n\nclass TaskStatus", f"\n    {member}\n\n\nclass TaskStatus")
+    for name, content in files:
+        (project / name).write_text(re.sub(r"^ {4}", "", content, flags=re.MULTILINE), "utf-8")
+    following = "from functions.scheduled.send_reset_sms import"
+    imported = "from functions.scheduled.my_task import my_task\n"
+    rewrite(project / "main.py", following, f"{imported}{following}")
+    rewrite(project / "main.py", '    "resume_task",\n', '    "my_task",\n    "resume_task",\n')
+    return project
+
+
+def run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a module of Python in the copy, with nothing of this session's stack."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(project), "NX_TASKS_REGION": "us-central1"}
+    python = [project / "venv/bin/python", "-m", *command]
+    return subprocess.run(python, cwd=project, env=environment, capture_output=True, text=True, check=False)
+
+
+def discovered(project: Path) -> list[str]:
+    done = run(project, "emulators.discovery", "found.json")
+    assert done.returncode == 0, done.stderr
+    omissions: list[str] = json.loads((project / "found.json").read_text("utf-8"))["omissions"]
+    return omissions
+
+
+def test_the_tests_that_judge_tasks_pass(added: Path) -> None:
+    """Without any step that README does not name, `make docs` among them."""
+    done = run(added, "pytest", "-q", "-p", "no:cacheprovider", "-m", "not stack", *JUDGES)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_linter_accepts_the_example(added: Path) -> None:
+    """As it stands in README."""
+    files = (
+        "main.py",
+        "shared/tasks/names.py",
+        "shared/collectors/my_task.py",
+        "functions/scheduled/my_task.py",
+    )
+    for command in (("format", "--check"), ("check",)):
+        done = run(added, "ruff", *command, *files)
+        assert done.returncode == 0, done.stdout
+
+
+def test_a_forgotten_step_is_a_warning(added: Path) -> None:
+    """Nothing is forgotten after all steps; without the last one, and without the third, it is said which."""
+    assert discovered(added) == []
+    main, function = added / "main.py", added / "functions/scheduled/my_task.py"
+    texts = [file.read_text("utf-8") for file in (main, function)]
+    try:
+        main.write_text("".join(line for line in texts[0].splitlines(True) if "my_task" not in line), "utf-8")
+        (warning,) = discovered(added)
+        assert warning.startswith("functions/scheduled/my_task.py is not deployed: import my_task in main.py")
+        function.unlink()
+        (warning,) = discovered(added)
+        assert warning.startswith("The task my_task has no function: write functions/scheduled/my_task.py")
+    finally:
+        for file, text in zip((main, function), texts, strict=True):
+            file.write_text(text, "utf-8")
