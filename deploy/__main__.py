@@ -19,6 +19,7 @@ def main() -> None:
     granting = commands.add_parser("access", help="print the commands that make the accounts and grant roles")
     granting.add_argument("--bucket", help="that of large results; PROJECT.firebasestorage.app")
     granting.add_argument("--reader", help=f"NX_TASKS_READER_ACCOUNT; {access.READER}@…")
+    granting.add_argument("--operator", help=f"NX_TASKS_OPERATOR_ACCOUNT; {access.OPERATOR}@…")
     pausing = commands.add_parser("paused-jobs", help="print the commands that make each task's job, paused")
     calling = commands.add_parser("job-account", help="print the commands that have jobs call as the account")
     configuring = commands.add_parser("config", help="write firebase.PROJECT.json, for a project's database")
@@ -37,7 +38,9 @@ def main() -> None:
         os.environ.update(destination.destination_of(said.project))
     if said.command == "access":
         bucket = said.bucket or f"{said.project}.firebasestorage.app"
-        accounts = access.addresses(said.project, tasks=said.account, reader=said.reader)
+        accounts = access.addresses(
+            said.project, tasks=said.account, reader=said.reader, operator=said.operator
+        )
         print("\n".join(access.commands(said.project, bucket, product.__all__, accounts)))
     elif said.command in PRINTED:
         account = said.account or access.addresses(said.project)[access.TASKS]

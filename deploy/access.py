@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 #: Accounts of the functions, by the first part of their addresses.
 TASKS = "nx-tasks"
 READER = "nx-tasks-reader"
+OPERATOR = "nx-tasks-operator"
 #: The project's default compute account, which builds functions.
 BUILDER = "PROJECT_NUMBER-compute"
 BUILDER_ADDRESS = "$PROJECT_NUMBER-compute@developer.gserviceaccount.com"
 
 ACCOUNTS = {
-    TASKS: "scheduled functions, and callables that change something",
+    TASKS: "scheduled functions",
     READER: "callables that only read: what they are sent comes from outside",
+    OPERATOR: "callables that change something: they are reached from outside, too, and read no secret",
 }
 
 
@@ -124,7 +126,7 @@ GRANTS = (
         TASKS,
         "roles/firebaseauth.viewer",
         "project",
-        "asks whether a caller's token was revoked",
+        "asks whether a caller's token was revoked, if NX_TASKS_OPERATOR_ACCOUNT is not set",
         needed_by=STEERING,
     ),
     Grant(READER, "roles/datastore.viewer", "project", "reads status, history and results"),
@@ -136,6 +138,17 @@ GRANTS = (
         "`signBlob`: an answer too large is handed over as a URL for 15 minutes",
     ),
     Grant(
+        OPERATOR, "roles/datastore.user", "project", "reads and writes status and history", needed_by=STEERING
+    ),
+    Grant(OPERATOR, SCHEDULER_ROLE, "project", "runs, pauses and resumes jobs", needed_by=STEERING),
+    Grant(
+        OPERATOR,
+        "roles/firebaseauth.viewer",
+        "project",
+        "asks whether a caller's token was revoked",
+        needed_by=STEERING,
+    ),
+    Grant(
         BUILDER,
         "roles/cloudbuild.builds.builder",
         "project",
@@ -144,15 +157,18 @@ GRANTS = (
 )
 
 
-def addresses(project: str, *, tasks: str | None = None, reader: str | None = None) -> dict[str, str]:
+def addresses(
+    project: str, *, tasks: str | None = None, reader: str | None = None, operator: str | None = None
+) -> dict[str, str]:
     """Return the addresses of the functions' accounts, by their names above.
 
     Args:
         project: the project's id.
         tasks: the address of TASKS, where it is called otherwise.
         reader: that of READER.
+        operator: that of OPERATOR.
     """
-    said = {TASKS: tasks, READER: reader}
+    said = {TASKS: tasks, READER: reader, OPERATOR: operator}
     return {name: one or f"{name}@{project}.iam.gserviceaccount.com" for name, one in said.items()}
 
 

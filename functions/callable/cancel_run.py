@@ -8,12 +8,13 @@ from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 
 from functions.callables import callable_function
 from functions.changes import change_of
+from shared import settings
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
 
 
-@callable_function(memory=512)
+@callable_function(memory=512, service_account=settings.operator_account())
 def cancel_run(request: CallableRequest[Any]) -> Any:
     """Cancel a run: its task is told at its next look, and nothing it returns is published.
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from functions.callables import callable_function
 from functions.changes import change_suspension
-from shared import tasks
+from shared import settings, tasks
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
 
 
-@callable_function(memory=512)
+@callable_function(memory=512, service_account=settings.operator_account())
 def resume_task(request: CallableRequest[Any]) -> Any:
     """Resume a task: document and Cloud Scheduler job together.
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from functions.callables import callable_function
 from functions.changes import change_of
+from shared import settings
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
 
 
-@callable_function(memory=512)
+@callable_function(memory=512, service_account=settings.operator_account())
 def run_task(request: CallableRequest[Any]) -> Any:
     """Have Cloud Scheduler run a task now.
 

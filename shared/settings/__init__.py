@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.settings.accounts import READER_ACCOUNT, SERVICE_ACCOUNT, reader_account, service_account
+from shared.settings.accounts import (
+    OPERATOR_ACCOUNT,
+    READER_ACCOUNT,
+    SERVICE_ACCOUNT,
+    operator_account,
+    reader_account,
+    service_account,
+)
 from shared.settings.charging import CDR_MONTHS, OCPI_OPERATORS, cdr_months
 from shared.settings.declared import Setting, SettingInvalid, SettingMissing
 from shared.settings.platform import (
@@ -68,6 +75,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     BUCKET,
     SERVICE_ACCOUNT,
     READER_ACCOUNT,
+    OPERATOR_ACCOUNT,
     APP_CHECK,
     CORS_ORIGINS,
     CALLS_PER_MINUTE,
@@ -111,6 +119,7 @@ __all__ = [
     "CORS_ORIGINS",
     "DATABASE",
     "OCPI_OPERATORS",
+    "OPERATOR_ACCOUNT",
     "READER_ACCOUNT",
     "REGION",
     "SERVICE_ACCOUNT",
@@ -144,6 +153,7 @@ __all__ = [
     "foreign_bytes",
     "in_cloud",
     "memory_bytes",
+    "operator_account",
     "project_id",
     "reader_account",
     "region",

@@ -27,6 +27,15 @@ READER_ACCOUNT = Setting(
     counts_in="get_run, get_task_data, list_runs, list_tasks",
     default_told="that of the others",
 )
+OPERATOR_ACCOUNT = Setting(
+    name="NX_TASKS_OPERATOR_ACCOUNT",
+    meaning="the service account of callables that change something; it needs no secret",
+    wanted=_WANTED,
+    parse=str,
+    pattern=_ADDRESS,
+    counts_in="cancel_run, resume_task, run_task, suspend_task",
+    default_told="that of the others",
+)
 
 
 def service_account() -> str | None:
@@ -45,3 +54,12 @@ def reader_account() -> str | None:
         SettingInvalid: NX_TASKS_READER_ACCOUNT is no service account's full address.
     """
     return READER_ACCOUNT.value()
+
+
+def operator_account() -> str | None:
+    """Return the account of callables that change something; None: that of the others.
+
+    Raises:
+        SettingInvalid: NX_TASKS_OPERATOR_ACCOUNT is not a service account's full address.
+    """
+    return OPERATOR_ACCOUNT.value()

@@ -28,11 +28,13 @@ LONGEST = 120
 INHERITED = ("PATH", "LANG", "TMPDIR", "PYENV_ROOT", "PYENV_VERSION")
 ACCOUNT = f"nx-tasks@{PROJECT}.iam.gserviceaccount.com"
 READER_ACCOUNT = f"nx-tasks-reader@{PROJECT}.iam.gserviceaccount.com"
+OPERATOR_ACCOUNT = f"nx-tasks-operator@{PROJECT}.iam.gserviceaccount.com"
 _SETTING = re.compile(r"^(\w+)='?(.*?)'?$", re.MULTILINE)
 #: What an operator wrote into `.env.PROJECT`: SMS are sent, so that all secrets are bound.
 SETTINGS = {
     "NX_TASKS_SERVICE_ACCOUNT": ACCOUNT,
     "NX_TASKS_READER_ACCOUNT": READER_ACCOUNT,
+    "NX_TASKS_OPERATOR_ACCOUNT": OPERATOR_ACCOUNT,
     "NX_TASKS_CORS_ORIGINS": "https://app.example.com",
     "NX_SMS_DRY_RUN": "off",
     "NX_SMS_REGIONS": "DE,US",

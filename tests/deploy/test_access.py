@@ -3,12 +3,14 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import main
 from deploy.access import (
     ACCOUNTS,
     GRANTS,
+    OPERATOR,
     OWN_ROLES,
     READER,
     SCHEDULER_ROLE,
@@ -22,7 +24,7 @@ from deploy.access import (
 from deploy.policies import FOLDER
 from shared import settings
 from tests.deploy import wanted
-from tests.deploy.deploying import ROOT, Deployment
+from tests.deploy.deploying import ACCOUNT, ROOT, Deployment
 from tests.deploy.google import BUCKET, PROJECT
 
 
@@ -87,9 +89,13 @@ def test_accounts_may_be_called_otherwise(tmp_path: Path) -> None:
     named = {
         "tasks": "123456789012-compute@developer.gserviceaccount.com",
         "reader": f"looks@{PROJECT}.iam.gserviceaccount.com",
+        "operator": f"acts@{PROJECT}.iam.gserviceaccount.com",
     }
     calls = granted_by_commands(tmp_path, list(main.__all__), **named)
-    assert [call[3] for call in calls if call[:3] == ["iam", "service-accounts", "create"]] == ["looks"]
+    assert [call[3] for call in calls if call[:3] == ["iam", "service-accounts", "create"]] == [
+        "looks",
+        "acts",
+    ]
     members = {word for call in calls for word in call if word.startswith("--member=")}
     assert members == {f"--member=serviceAccount:{address}" for address in named.values()}
 
@@ -131,6 +137,42 @@ def test_who_only_reads_may_only_read() -> None:
         name for name, one in wanted.functions().items() if one.account.startswith(f"{READER}@")
     } == wanted.READERS
     assert set(settings.READER_ACCOUNT.counts_in.split(", ")) == wanted.READERS
+
+
+def test_callables_that_change_something_read_no_secret() -> None:
+    """Their account reads and writes documents, runs jobs and looks users up; nothing else."""
+    roles = {(grant.role, grant.on) for grant in GRANTS if grant.account == OPERATOR}
+    assert roles == {
+        ("roles/datastore.user", "project"),
+        (SCHEDULER_ROLE, "project"),
+        ("roles/firebaseauth.viewer", "project"),
+    }
+    assert {
+        name for name, one in wanted.functions().items() if one.account.startswith(f"{OPERATOR}@")
+    } == set(STEERING)
+    assert set(settings.OPERATOR_ACCOUNT.counts_in.split(", ")) == set(STEERING)
+    assert not [name for name in STEERING if wanted.functions()[name].secrets]
+
+
+def test_callables_without_an_account_of_their_own_run_as_the_others() -> None:
+    """The settings for readers and operators are optional."""
+    names = (*STEERING, *wanted.READERS)
+    told = subprocess.run(
+        [sys.executable, "-c", f"import main\nfor name in {names}: print({ACCOUNT_OF})"],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "NX_TASKS_SERVICE_ACCOUNT": ACCOUNT,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == [ACCOUNT] * len(names)
+
+
+ACCOUNT_OF = "getattr(main, name).__firebase_endpoint__.serviceAccountEmail"
 
 
 def test_nobody_has_a_role_on_everything() -> None:

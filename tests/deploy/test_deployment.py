@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.deploy import findings, wanted
-from tests.deploy.deploying import ACCOUNT, READER_ACCOUNT, ROOT, Deployment, copy_project, deploy, hosting
+from tests.deploy.deploying import (
+    ACCOUNT,
+    OPERATOR_ACCOUNT,
+    READER_ACCOUNT,
+    ROOT,
+    Deployment,
+    copy_project,
+    deploy,
+    hosting,
+)
 from tests.deploy.findings import CHECKS
 from tests.deploy.google import PROJECT, Google
 
@@ -80,6 +89,7 @@ def test_the_first_deployment_of_the_page_is_one(tmp_path: Path) -> None:
         "NX_TASKS_DATABASE": "(default)",
         "NX_TASKS_SERVICE_ACCOUNT": ACCOUNT,
         "NX_TASKS_READER_ACCOUNT": READER_ACCOUNT,
+        "NX_TASKS_OPERATOR_ACCOUNT": OPERATOR_ACCOUNT,
     }
     first = deploy(checkout, Google(), "--force")
     assert (first.code, first.google.unknown) == (0, []), first.output

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.callables import CONCURRENCY
 from functions.delivery import TIMEOUT_MARGIN_SECONDS
-from tests.deploy.deploying import ACCOUNT, READER_ACCOUNT, ROOT, SETTINGS
+from tests.deploy.deploying import ACCOUNT, OPERATOR_ACCOUNT, READER_ACCOUNT, ROOT, SETTINGS
 from tests.deploy.google import PROJECT
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Callables that change nothing, and run as an account that can't.
 READERS = frozenset({"get_run", "get_task_data", "list_runs", "list_tasks"})
+#: Callables that change something, and run as an account without secrets.
+OPERATORS = frozenset({"cancel_run", "resume_task", "run_task", "suspend_task"})
 #: Cores that firebase-tools gives an instance that serves one request at a time, by its memory in MiB.
 PARTS_OF_A_CORE = {128: "0.0833", 256: "0.1666", 512: "0.3333", 1024: "0.5833", 2048: "1"}
 
@@ -121,7 +123,7 @@ def _wanted(said: dict[str, Any], region: str) -> Function:
     deadline = said["deadline"]
     return Function(
         said["name"],
-        account=READER_ACCOUNT if said["name"] in READERS else ACCOUNT,
+        account=_account(said["name"]),
         memory=f"{said['memory']}Mi",
         cpu="1" if serves else PARTS_OF_A_CORE[said["memory"]],
         concurrency=CONCURRENCY if serves else 1,
@@ -132,6 +134,12 @@ def _wanted(said: dict[str, Any], region: str) -> Function:
         time_zone=None if serves else said["zone"],
         region=region,
     )
+
+
+def _account(function: str) -> str:
+    if function in OPERATORS:
+        return OPERATOR_ACCOUNT
+    return READER_ACCOUNT if function in READERS else ACCOUNT
 
 
 def product() -> Mapping[str, bytes]:

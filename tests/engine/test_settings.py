@@ -19,6 +19,7 @@ NAMES = (
     "NX_TASKS_CALLS_PER_MINUTE",
     "NX_TASKS_CORS_ORIGINS",
     "NX_TASKS_DATABASE",
+    "NX_TASKS_OPERATOR_ACCOUNT",
     "NX_TASKS_READER_ACCOUNT",
     "NX_TASKS_REGION",
     "NX_TASKS_SERVICE_ACCOUNT",
@@ -329,12 +330,15 @@ def test_nothing_real_is_sent_from_outside_the_cloud(monkeypatch: pytest.MonkeyP
     assert settings.twilio_account().url == "http://127.0.0.1:8124"
 
 
-@pytest.mark.parametrize("name", ["NX_TASKS_SERVICE_ACCOUNT", "NX_TASKS_READER_ACCOUNT"])
+@pytest.mark.parametrize(
+    "name", ["NX_TASKS_SERVICE_ACCOUNT", "NX_TASKS_READER_ACCOUNT", "NX_TASKS_OPERATOR_ACCOUNT"]
+)
 def test_a_service_account_is_named_in_full(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """firebase-tools completes "name@" for the function, but not for the job that must call as it."""
     said = {
         "NX_TASKS_SERVICE_ACCOUNT": settings.service_account,
         "NX_TASKS_READER_ACCOUNT": settings.reader_account,
+        "NX_TASKS_OPERATOR_ACCOUNT": settings.operator_account,
     }[name]
     assert said() is None
     monkeypatch.setenv(name, "nx-tasks@p.iam.gserviceaccount.com")
