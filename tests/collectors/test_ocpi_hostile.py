@@ -212,8 +212,8 @@ def raw(answer: bytes) -> Lists:
             id="a message with half a character",
         ),
         pytest.param(
-            lambda a: a.body(GOOD + b"0," * 10_000 + b"0]}"),
-            "more than 10000 records on one page",
+            lambda a: a.body(GOOD + b"0," * 25_000 + b"0]}"),
+            "more than 25000 records on one page",
             id="zeros",
         ),
         pytest.param(
