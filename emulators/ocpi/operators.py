@@ -25,7 +25,7 @@ class DemoOperator:
 
 
 #: The demo's own party, as requests to such an operator name it.
-ASKING = {"country_code": "DE", "party_id": "NXT"}
+ASKING = "DE*NXT"
 OPERATORS = (
     DemoOperator(
         "north", "DE", "DEU", "NXN", "Europe/Berlin", "EUR", "demo-token-of-north", 220, 2600, False
@@ -50,6 +50,5 @@ def _entry(operator: DemoOperator, address: str) -> dict[str, object]:
         "token": operator.token,
     }
     if operator.needs_routing:
-        party = {"country_code": operator.country_code, "party_id": operator.party_id}
-        entry |= {"from": ASKING, "to": party}
+        entry |= {"from": ASKING, "to": f"{operator.country_code}*{operator.party_id}"}
     return entry

@@ -18,27 +18,15 @@ from shared import settings
 SETTING = settings.OCPI_OPERATORS.name
 _EXAMPLE = settings.OCPI_OPERATORS.wanted
 _PORTS = {"http": 80, "https": 443}
-_FIELDS = "name, url, token, origins, plain_token, from, to, parties; of from and to: country_code, party_id"
+_FIELDS = "name, url, token, origins, plain_token, from, to, parties"
 
 #: Printable ASCII without blanks (4.1.2): anything else is no token, and could not be sent as one.
 _Token = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z", max_length=1024)]
 #: country_code and party_id, "DE*ABC".
 _Party = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]{2}\*[ -~]{1,3}\Z")]
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=40)]
-_CountryCode = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]{2}\Z")]
-_PartyId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{3}\Z")]
-
-
-class Party(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A party as OCPI's message routing names it (4.2).
-
-    Attributes:
-        country_code: ISO 3166-1 alpha-2 code of the country that the party operates in.
-        party_id: The party's ID in that country, three letters or digits.
-    """
-
-    country_code: _CountryCode
-    party_id: _PartyId
+#: The same, as HTTP headers name a party: a party_id of three letters or digits (4.2.2).
+_RoutedParty = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]{2}\*[A-Za-z0-9]{3}\Z")]
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,8 +39,8 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         origins: further origins (`https://host[:port]`) that may be sent the token, for an operator
             whose endpoints are elsewhere than its versions.
         plain_token: send the token as it is, as operators of before OCPI 2.2-d2 want it, and not in Base64.
-        sender: The party that requests are from, `from` in the secret; None sends no headers for it.
-        receiver: The party that requests are to, `to` in the secret; None sends no headers for it.
+        sender: The party that requests are from, "DE*ABC"; `from` in the secret. None sends no such headers.
+        receiver: The party that requests are to; `to` in the secret. None sends no such headers.
         parties: Parties ("DE*ABC": country_code and party_id) that belong to this operator alone. A party
             that no operator lists belongs to the first one that delivers records of it.
     """
@@ -62,8 +50,8 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     token: _Token
     origins: tuple[str, ...] = ()
     plain_token: bool = False
-    sender: Party | None = msgspec.field(default=None, name="from")
-    receiver: Party | None = msgspec.field(default=None, name="to")
+    sender: _RoutedParty | None = msgspec.field(default=None, name="from")
+    receiver: _RoutedParty | None = msgspec.field(default=None, name="to")
     parties: tuple[_Party, ...] = ()
 
     @property
@@ -72,8 +60,9 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         headers: dict[str, str] = {}
         for direction, party in (("from", self.sender), ("to", self.receiver)):
             if party is not None:
-                headers[f"OCPI-{direction}-country-code"] = party.country_code
-                headers[f"OCPI-{direction}-party-id"] = party.party_id
+                country_code, party_id = party.split("*")
+                headers[f"OCPI-{direction}-country-code"] = country_code
+                headers[f"OCPI-{direction}-party-id"] = party_id
         return headers
 
     def __repr__(self) -> str:
