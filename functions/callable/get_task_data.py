@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @callable_function(memory=512, service_account=settings.reader_account())
 def get_task_data(request: CallableRequest[Any]) -> Any:
-    """Return a task's last good result (contract: "`get_task_data`").
+    """Return a task's last good result (docs/contract.md, "get_task_data").
 
     Args:
         request: `{task_name}`, from a caller whose claims allow that task: a `role` that the

@@ -86,7 +86,7 @@ __all__ = [
 _engine = TaskEngine()  # opens no connection before it is used
 
 cache_manager = _engine.cache
-"""What this instance remembers (contract: "Dependencies", `cache_manager`)."""
+"""What this instance remembers (docs/contract.md, "cache_manager")."""
 
 
 def execute_task(
@@ -95,7 +95,7 @@ def execute_task(
     task: Callable[..., Any],
     options: ExecuteTaskOptions | Mapping[str, Any] | None = None,
 ) -> TaskOutcome:
-    """Run a task with its status tracked and its result kept (contract: "`execute_task`").
+    """Run a task with its status tracked and its result kept (docs/contract.md, "execute_task").
 
     The task runs in a thread of its own. It may take one argument, its `TaskRun` (time left,
     progress, logger). What it returns must be JSON: text, finite numbers, booleans, None,
@@ -126,7 +126,7 @@ def execute_task(
 
 
 def get_task_data(task_name: TaskName | str) -> Any:
-    """Return a task's last good result (contract: "`get_task_data`").
+    """Return a task's last good result (docs/contract.md, "get_task_data").
 
     From this instance's memory while it is the present one, asked at most once in the task's
     `max_age_seconds`; else from Firestore or Storage. Where that can't be asked, what was the
@@ -228,7 +228,7 @@ def sign_result_url(path: str, *, seconds: float) -> str:
 
 
 def get_task_data_from_storage(task_name: TaskName | str) -> Any:
-    """Return what Storage holds of a task (contract: "`get_task_data_from_storage`").
+    """Return what Storage holds of a task (docs/contract.md, "get_task_data_from_storage").
 
     The object of the last good result if Storage keeps that, else the contract's path.
 
@@ -247,7 +247,7 @@ def get_task_data_from_storage(task_name: TaskName | str) -> Any:
 
 
 def keep_task_data_in_storage(task_name: TaskName | str, data: list[Any] | dict[str, Any]) -> str:
-    """Store data at the contract's path (contract: "`keep_task_data_in_storage`").
+    """Store data at the contract's path (docs/contract.md, "keep_task_data_in_storage").
 
     Args:
         task_name: the task.
@@ -266,7 +266,7 @@ def keep_task_data_in_storage(task_name: TaskName | str, data: list[Any] | dict[
 
 
 def save_task_data_in_cache(task_name: TaskName | str, data: list[Any] | dict[str, Any]) -> None:
-    """Remember data as a task's result in this instance (contract: "`save_task_data_in_cache`").
+    """Remember data as a task's result in this instance (docs/contract.md, "save_task_data_in_cache").
 
     It is served until max-age has passed, or somebody here asks for the result's version, which it
     lacks; then what Firestore has is.

@@ -93,7 +93,7 @@ def decide_start(
     skew: timedelta,
     deadline: timedelta,
 ) -> StartDecision:
-    """Decide what a delivery of a tick leads to (protocol, "Start").
+    """Decide what a delivery of a tick leads to (docs/protocol.md, "Start").
 
     Args:
         task: S as read, or an empty one where there is none.

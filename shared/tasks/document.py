@@ -1,6 +1,6 @@
 """The two documents of a task as they are read: its status (S) and one run of its history (H).
 
-The fields are those of the contract ("Task Document Structure") and, in the map `run`, the
+The fields are those of the contract (docs/contract.md, "Task document") and, in the map `run`, the
 engine's own. A document that another implementation wrote is read the same way; what it lacks,
 or holds in a type of its own, is None here. `writes` is where documents are written.
 """

@@ -21,7 +21,7 @@ MIRROR_TRIES = 5
 
 
 def mend_mirror(task: TaskName) -> Steps[bool]:
-    """Bring the mirror to the present result, if Storage keeps that (protocol, "Mirror").
+    """Bring the mirror to the present result, if Storage keeps that (docs/protocol.md, "Contract copy").
 
     Reads the mirror first and S then: the copy is refused if anybody mirrored in between, so
     an older result never replaces a newer one.

@@ -12,7 +12,7 @@ from shared.tasks.errors import UnknownTask
 
 
 class TaskName(StrEnum):
-    """The tasks there are (contract: "`TaskName` Enum"). A value is also a document's id."""
+    """The tasks there are (docs/contract.md, "TaskName"). A value is also a document's id."""
 
     #: Wakes devices that have been silent for long.
     send_reset_sms = "send_reset_sms"
@@ -25,7 +25,7 @@ class TaskName(StrEnum):
 
 
 class TaskStatus(StrEnum):
-    """A task's status in its document (contract: "`TaskStatus` Enum")."""
+    """A task's status in its document (docs/contract.md, "TaskStatus")."""
 
     running = "running"
     completed = "completed"
@@ -35,7 +35,7 @@ class TaskStatus(StrEnum):
 
 
 TaskSaveOptions: TypeAlias = Literal["storage", "db", "none"]
-"""Where a result is kept (contract: "`TaskSaveOptions` Type")."""
+"""Where a result is kept (docs/contract.md, "TaskSaveOptions")."""
 
 SAVE_OPTIONS: tuple[str, ...] = get_args(TaskSaveOptions)
 
@@ -52,7 +52,7 @@ SCHEDULE_COLLECTION = "nx-schedule"
 STORAGE_FOLDER = "tasks_data"
 #: End of the path of a result's details.
 DETAILS_SUFFIX = ".details.json"
-#: What `data` says when a task kept no result (contract: "Success Handling").
+#: What `data` says when a task kept no result (docs/contract.md, "Success handling").
 NO_DATA = "no data to save"
 
 
@@ -69,7 +69,7 @@ def parse_task_name(name: object) -> TaskName:
 
 
 def contract_object(task: TaskName) -> str:
-    """Return the path of the object that readers of the contract know (contract: "Storage Helpers")."""
+    """Return the object path that readers of the contract know (docs/contract.md, "Storage helpers")."""
     return f"{STORAGE_FOLDER}/{task.value}.json"
 
 

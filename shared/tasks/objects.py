@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from shared.firebase import StorageWire
     from shared.tasks.stream import ResultStream
 
-#: How long until a signed URL expires (contract: "`keep_task_data_in_storage`"): V4's longest.
+#: How long until a signed URL expires (docs/contract.md, "keep_task_data_in_storage"): V4's longest.
 #: A URL that IAM signed is guaranteed for 12 hours only, because Google rotates the keys.
 SIGNED_URL_LIFE = timedelta(days=7)
 #: What `version` is called in an object's own metadata.

@@ -18,7 +18,7 @@ LEASE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ExecuteTaskOptions:
-    """Options of one run (contract: "`execute_task`", `options`).
+    """Options of one run (docs/contract.md, "Options").
 
     Attributes:
         save_in: where the result is kept: "storage", "db" or "none". None is "db".

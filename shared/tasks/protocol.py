@@ -102,7 +102,7 @@ class RunProtocol:
         return failure if self.cancel is None else failure.cancelled(cancelled_by(self.cancel))
 
     def start(self, remembered: TaskDocument | None, *, until: float) -> Steps[StartDecision]:
-        """Take the task, or find out why not ("Start").
+        """Take the task, or find out why not (docs/protocol.md, "Start").
 
         Args:
             remembered: S as this instance left it. It may only lead to a commit; whatever else
@@ -145,7 +145,7 @@ class RunProtocol:
                 return Take(task.attempt)
 
     def extend(self) -> Steps[None]:
-        """Extend the lease ("While it works").
+        """Extend the lease (docs/protocol.md, "While it works").
 
         Raises:
             RunLost: the task is another's, or was failed by the watchdog.
@@ -209,7 +209,7 @@ class RunProtocol:
         until: float,
         progress: Mapping[str, Any] | None = None,
     ) -> Steps[Standing]:
-        """Publish a result ("Finish").
+        """Publish a result (docs/protocol.md, "Finish").
 
         Args:
             data: the contract's `data`.

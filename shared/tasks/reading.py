@@ -65,7 +65,7 @@ class OpenResult(Struct, frozen=True):
 def read_result(
     task: TaskName, seen: TaskDocument | None = None, *, most: int | None = None
 ) -> Steps[FoundResult]:
-    """Read the last good result with its version (protocol, "Reading"); `[]` where there is none.
+    """Read the last good result with its version (docs/protocol.md, "Reading"); `[]` where there is none.
 
     Args:
         task: the task.
@@ -203,7 +203,7 @@ def _value(task: TaskName, document: TaskDocument, data: Any, most: int | None) 
 def _by_contract(
     task: TaskName, document: TaskDocument, data: Any, most: int | None
 ) -> Steps[Payload | None]:
-    """Read `data` as the contract says ("`get_task_data`", Firestore and Storage fallback)."""
+    """Read `data` as the contract says (docs/contract.md, "Firestore fallback")."""
     if isinstance(data, list | dict):
         return Payload(normalise(data).encoded)  # the original's may hold times
     if not _is_at_contract_path(document, data):

@@ -23,7 +23,7 @@ MOST_REMOVALS = 100
 
 
 def remove_old_objects(name: TaskName, removed: list[str], *, now: datetime) -> Steps[None]:
-    """Remove the task's objects that may go (protocol, "Watchdog": "Objects").
+    """Remove the task's objects that may go (docs/protocol.md, "Stored objects").
 
     Args:
         name: the task.

@@ -68,7 +68,7 @@ class Cancelled(Enum):
 def suspend(
     documents: str, name: TaskName, *, by: str, reason: str, now: datetime, has_job: bool = False
 ) -> Steps[bool]:
-    """Suspend a task (protocol, "Watchdog, suspend, resume").
+    """Suspend a task (docs/protocol.md, "Suspend and resume").
 
     Args:
         documents: the database's root.

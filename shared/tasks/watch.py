@@ -49,7 +49,7 @@ class Findings:
 def watch(
     documents: str, spec: TaskSpec, found: Findings, *, now: datetime, deadline: timedelta
 ) -> Steps[None]:
-    """Look after one task (protocol, "Watchdog").
+    """Look after one task (docs/protocol.md, "Watchdog").
 
     Args:
         documents: the database's root.

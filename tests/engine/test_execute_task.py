@@ -30,7 +30,7 @@ def fails() -> None:
 
 
 def test_the_initial_status_is_written_before_the_task_works(engine: TaskEngine, world: World) -> None:
-    """Contract, "Initial Status": source, running, started, timestamp, an empty error."""
+    """docs/contract.md, "Initial status": source, running, started, timestamp, an empty error."""
     seen: dict[str, Any] = {}
     before = datetime.now(UTC)
     engine.execute_task("scheduler", TASK, lambda: seen.update(world.status()))
@@ -42,7 +42,7 @@ def test_the_initial_status_is_written_before_the_task_works(engine: TaskEngine,
 
 @pytest.mark.parametrize("options", [None, {"save_in": "db"}])
 def test_a_completed_run_says_so_with_its_data(engine: TaskEngine, world: World, options: Any) -> None:
-    """Contract, "Success Handling": completed, completed and timestamp, `data` the object itself."""
+    """docs/contract.md, "Success handling": completed, completed and timestamp, `data` the object itself."""
     outcome = engine.execute_task("s", TASK, lambda: [{"id": "1", "health": "good"}], options)
     status = world.status()
     assert (outcome.status, outcome.error) == ("completed", None)
@@ -53,7 +53,7 @@ def test_a_completed_run_says_so_with_its_data(engine: TaskEngine, world: World,
 
 
 def test_a_failed_run_says_why(engine: TaskEngine, world: World) -> None:
-    """Contract, "Error Handling": failed, completed and timestamp, the message; the outcome has it too."""
+    """docs/contract.md, "Error handling": failed, completed, timestamp, the message, in the outcome too."""
     outcome = engine.execute_task("s", TASK, fails)
     status = world.status()
     assert (outcome.status, outcome.error) == ("failed", "ValueError: boom")
@@ -62,7 +62,7 @@ def test_a_failed_run_says_why(engine: TaskEngine, world: World) -> None:
 
 
 def test_none_saves_no_data(engine: TaskEngine, world: World) -> None:
-    """Contract, `"none"`: `data` says so; the instance that ran the task still has what it returned."""
+    """docs/contract.md, "TaskSaveOptions": `data` says so; the instance that ran the task has the result."""
     engine.execute_task("s", TASK, lambda: {"sent": True}, {"save_in": "none"})
     assert world.status()["data"] == "no data to save"
     assert engine.get_task_data(TASK) == {"sent": True}
@@ -78,7 +78,7 @@ def test_a_result_of_none_takes_the_result_away(engine: TaskEngine, world: World
 
 
 def test_storage_keeps_an_object_and_signs_it(engine: TaskEngine, world: World) -> None:
-    """Contract, `"storage"`: uploaded as JSON, `data` a URL that really reads it, and cached."""
+    """docs/contract.md, "TaskSaveOptions": uploaded as JSON, `data` a URL that reads it, and cached."""
     outcome = engine.execute_task("s", TASK, lambda: [{"n": 1}], {"save_in": "storage"})
     url = world.status()["data"]
     answer = requests.get(url, timeout=10)
@@ -217,7 +217,7 @@ def test_the_literal_contract_overwrites_the_whole_document(engine: TaskEngine, 
 def test_debug_logs_tell_start_and_completion_with_the_duration(
     engine: TaskEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Contract, `debug_logs`: on by default; off, only failures are told."""
+    """docs/contract.md, "Options": on by default; off, only failures are told."""
     engine.execute_task("s", TASK, lambda: 1)
     told = capsys.readouterr().out
     assert "task started task=collect_charge_cdrs run_id=" in told

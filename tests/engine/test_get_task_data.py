@@ -42,7 +42,7 @@ def original(**fields: Any) -> dict[str, Any]:
 
 
 def test_no_data_is_an_empty_array(engine: TaskEngine, world: World) -> None:
-    """Contract: "Empty array `[]` if no data found"."""
+    """docs/contract.md, "get_task_data": `[]` if there is no result."""
     assert engine.get_task_data(TASK) == []
     world.write(original())
     assert TaskEngine().get_task_data(TASK) == []
@@ -57,7 +57,7 @@ def test_a_document_of_another_implementation_is_read(engine: TaskEngine, world:
 
 @pytest.mark.parametrize("data", ["no data to save", "text", 5, None, True, 0])
 def test_other_data_of_another_implementation_is_none(engine: TaskEngine, world: World, data: Any) -> None:
-    """Contract, "Firestore Fallback": neither URL nor object: an empty array."""
+    """docs/contract.md, "Firestore fallback": neither URL nor object: an empty array."""
     world.write(original(data=data))
     assert engine.get_task_data(TASK) == []
 
@@ -65,7 +65,7 @@ def test_other_data_of_another_implementation_is_none(engine: TaskEngine, world:
 def test_a_url_of_another_implementation_leads_to_the_contract_s_path(
     engine: TaskEngine, world: World
 ) -> None:
-    """Contract, "Storage Fallback": the URL says where it is kept, the path is the contract's."""
+    """docs/contract.md, "Storage fallback": the URL says where it is kept, the path is the contract's."""
     world.bucket.blob(CONTRACT_PATH).upload_from_string('[{"ü": 1}]', content_type="application/json")
     world.write(original(data="https://storage.googleapis.com/expired?X-Goog-Signature=gone"))
     assert engine.get_task_data(TASK) == [{"ü": 1}]
@@ -170,7 +170,7 @@ def test_an_object_that_the_original_replaces_meanwhile_is_not_taken_for_the_ear
 def test_within_max_age_a_result_is_served_from_the_cache(
     far_engine: TaskEngine, world: World, line: Line
 ) -> None:
-    """Contract, "Cache Check": what was found is served without asking again."""
+    """docs/contract.md, "Cache check": what was found is served without asking again."""
     TaskEngine().execute_task("s", TASK, lambda: [1])
     assert far_engine.get_task_data(TASK) == [1]
     line.cut()
@@ -197,7 +197,7 @@ def test_a_reader_that_changes_its_result_changes_nobody_else_s(engine: TaskEngi
 
 
 def test_what_a_caller_cached_is_served_until_max_age(engine: TaskEngine, clock: HandClock) -> None:
-    """Contract, "`save_task_data_in_cache`": arrays and objects; then Firestore has the word."""
+    """docs/contract.md, "save_task_data_in_cache": arrays and objects; then Firestore has the word."""
     engine.execute_task("s", TASK, lambda: [1])
     engine.save_task_data_in_cache(TASK, {"mine": True})
     assert engine.get_task_data(TASK) == {"mine": True}
@@ -209,7 +209,7 @@ def test_what_a_caller_cached_is_served_until_max_age(engine: TaskEngine, clock:
 
 
 def test_storage_helpers_keep_and_read_at_the_contract_s_path(engine: TaskEngine, world: World) -> None:
-    """Contract, "Storage Helpers": `keep_task_data_in_storage` and `get_task_data_from_storage`."""
+    """docs/contract.md, "Storage helpers": `keep_task_data_in_storage` and `get_task_data_from_storage`."""
     assert engine.get_task_data_from_storage(TASK) is None
     url = engine.keep_task_data_in_storage(TASK, [{"id": "1", "health": "good"}])
     assert world.objects() == {CONTRACT_PATH}
@@ -220,7 +220,7 @@ def test_storage_helpers_keep_and_read_at_the_contract_s_path(engine: TaskEngine
 
 @pytest.mark.parametrize("data", ["text", 5, None, {1, 2}, [float("nan")]])
 def test_what_is_no_array_or_object_is_not_kept(engine: TaskEngine, world: World, data: Any) -> None:
-    """Contract: throws if the data is neither; nothing is uploaded."""
+    """docs/contract.md, "keep_task_data_in_storage": throws if the data is neither; nothing is uploaded."""
     with pytest.raises(ResultNotStorable):
         engine.keep_task_data_in_storage(TASK, data)
     assert world.objects() == set()

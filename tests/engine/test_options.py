@@ -1,4 +1,4 @@
-"""What a caller may choose (contract: "execute_task", options)."""
+"""What a caller may choose (docs/contract.md, "Options")."""
 
 from datetime import UTC, datetime
 

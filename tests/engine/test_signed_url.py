@@ -1,4 +1,4 @@
-"""Signed URLs as Cloud Run signs them: no private key, the IAM API signs (contract: "Storage Helpers")."""
+"""Signed URLs as Cloud Run signs them, through the IAM API (docs/contract.md, "Storage helpers")."""
 
 import base64
 import json

@@ -1,0 +1,118 @@
+"""The specifications in docs/ and the code that cites them agree."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.model import test_rules
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("bench", "cli", "deploy", "emulators", "functions", "shared", "tests")
+PAGES = ("docs/contract.md", "docs/protocol.md", "docs/glossary.md")
+#: A citation in a docstring or comment. The right form is the page's path, a comma, and the heading.
+CITATION = re.compile(
+    r'(?P<page>(docs/)?\b(contract|protocol)(\.md)?)(?P<comma>[,:])\s+(?P<quote>[`"]+)(?P<section>[^`"]+)[`"]',
+    re.IGNORECASE,
+)
+#: A citation of rows of the table "What the TypeScript helper does differently".
+LESSONS = re.compile(r"\blessons? (\d+(?:(?:, | and )\d+)*)")
+
+
+@cache
+def headings(page: str) -> frozenset[str]:
+    """The headings of a page, without the marks of code."""
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return frozenset(found.replace("`", "") for found in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE))
+
+
+@cache
+def anchors(page: str) -> frozenset[str]:
+    """What a link to a part of a page can name: explicit anchors, and headings as GitHub names them."""
+    slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings(page)}
+    return frozenset(slugs | {*re.findall('<a id="(.+?)">', (ROOT / page).read_text("utf-8"))})
+
+
+@cache
+def prose() -> tuple[tuple[str, str], ...]:
+    """Place and text of each comment and each text in triple quotes of all Python files."""
+    paths = [
+        ROOT / "main.py",
+        *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))),
+    ]
+    return tuple(found for path in paths if "node_modules" not in path.parts for found in _prose(path))
+
+
+def _prose(path: Path) -> Iterator[tuple[str, str]]:
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline):
+        is_docstring = token.type == tokenize.STRING and token.string.endswith('"""')
+        if is_docstring or token.type == tokenize.COMMENT:
+            text = str(ast.literal_eval(token.string)) if is_docstring else token.string
+            yield f"{path.relative_to(ROOT)}:{token.start[0]}", " ".join(text.split())
+
+
+def test_each_citation_names_a_heading_that_exists() -> None:
+    """In one form, so that a reader finds the section, and a renamed heading is noticed."""
+    cited = [(place, citation) for place, text in prose() for citation in CITATION.finditer(text)]
+    assert len(cited) > 30
+    wrong = [
+        f"{place}: {citation[0]}"
+        for place, citation in cited
+        if citation["page"] not in PAGES
+        or (citation["comma"], citation["quote"]) != (",", '"')
+        or citation["section"] not in headings(citation["page"])
+    ]
+    assert wrong == []
+
+
+def test_each_lesson_that_is_cited_is_in_the_table() -> None:
+    """Tests cite what the TypeScript helper does differently by number."""
+    rows = set(
+        re.findall(r"^\| (\d+) \|", (ROOT / "docs/contract.md").read_text("utf-8"), flags=re.MULTILINE)
+    )
+    cited = {
+        number
+        for _, said in prose()
+        for found in LESSONS.findall(said)
+        for number in re.findall(r"\d+", found)
+    }
+    assert len(cited) > 20
+    assert cited <= rows
+
+
+def test_each_rule_of_the_model_has_its_anchor() -> None:
+    """The anchor of the rule `OWN` in tests/model/test_rules.py is `rule-own`; no anchor is left over."""
+    texts = {rule for rule, *_ in test_rules.LEFT_OUT}
+    rules = [name for name, value in vars(test_rules).items() if isinstance(value, str) and value in texts]
+    assert len(rules) == len(texts)
+    found = re.findall('<a id="(.+?)">', (ROOT / "docs/protocol.md").read_text("utf-8"))
+    assert sorted(found) == sorted(f"rule-{name.lower().replace('_', '-')}" for name in rules)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_link_of_a_specification_leads_somewhere(page: str) -> None:
+    """To a file that is there, and to a part of it that exists."""
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", (ROOT / page).read_text("utf-8"))
+    for file, part in links:
+        target = (ROOT / page).parent / file if file else ROOT / page
+        assert target.is_file(), file
+        assert not part or part in anchors(str(target.relative_to(ROOT))), part
+
+
+@pytest.mark.parametrize("page", ["docs/contract.md", "docs/protocol.md"])
+def test_each_file_and_name_of_the_code_that_a_specification_gives_exists(page: str) -> None:
+    """A path names a file or folder; a name with an underscore or a capital within is in the code."""
+    text = (ROOT / page).read_text("utf-8")
+    paths = set(re.findall(r"`((?:shared|functions|tests)/[\w/]+(?:\.py)?)`", text))
+    assert len(paths) > 10
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+    sources = [path for folder in ("functions", "shared") for path in (ROOT / folder).rglob("*.py")]
+    words = set(re.findall(r"\w+", "\n".join(path.read_text("utf-8") for path in sources)))
+    names = {name for found in re.findall(r"`([A-Za-z_.]+)`", text) for name in found.split(".")}
+    telling = {name for name in names if "_" in name or re.search("[a-z][A-Z]", name)}
+    assert telling - words == set()
