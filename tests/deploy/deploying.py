@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,8 @@ FIREBASE = ROOT / "emulators" / "node_modules" / ".bin" / "firebase"
 LONGEST = 120
 #: Of the developer's environment, what a deployment gets: nothing that steers it, or could reach Google.
 INHERITED = ("PATH", "LANG", "TMPDIR", "PYENV_ROOT", "PYENV_VERSION")
+#: The runtime that `venv/` has the Python of: firebase-tools runs the functions' discovery with that alone.
+RUNTIME = f"python{sys.version_info.major}{sys.version_info.minor}"
 ACCOUNT = f"nx-tasks@{PROJECT}.iam.gserviceaccount.com"
 READER_ACCOUNT = f"nx-tasks-reader@{PROJECT}.iam.gserviceaccount.com"
 OPERATOR_ACCOUNT = f"nx-tasks-operator@{PROJECT}.iam.gserviceaccount.com"
@@ -103,6 +106,7 @@ def copy_project(folder: Path, **more: str) -> Path:
     lines = [f"{name}='{value}'\n" for name, value in {**SETTINGS, **more}.items()]
     (folder / f".env.{PROJECT}").write_text("".join(lines), "utf-8")
     _give_pages(folder)
+    _name_runtime(folder)
     return folder
 
 
@@ -110,6 +114,14 @@ def hosting(folder: Path) -> list[dict[str, Any]]:
     """Return what a project's firebase.json says of Hosting; empty where it has none."""
     said = json.loads((folder / "firebase.json").read_text("utf-8")).get("hosting", [])
     return said if isinstance(said, list) else [said]
+
+
+def _name_runtime(folder: Path) -> None:
+    """Have the copy's firebase.json name the Python of this virtual environment."""
+    config = json.loads((folder / "firebase.json").read_text("utf-8"))
+    for codebase in config["functions"]:
+        codebase["runtime"] = RUNTIME
+    (folder / "firebase.json").write_text(json.dumps(config, indent=2), "utf-8")
 
 
 def _give_pages(folder: Path) -> None:

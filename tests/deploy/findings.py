@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRY_COUNT
 from tests.deploy import wanted
+from tests.deploy.deploying import RUNTIME
 from tests.deploy.google import BUCKET, PROJECT, SECRET_VERSION
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def functions_are_as_written(deployment: Deployment) -> Iterator[str]:
         build, service = body["buildConfig"], body["serviceConfig"]
         yield from _differences(
             function.name,
-            ("runtime", build["runtime"], "python313"),
+            ("runtime", build["runtime"], RUNTIME),
             ("entry point", build["entryPoint"], function.name),
             ("memory", service["availableMemory"], function.memory),
             ("CPU", service["availableCpu"], function.cpu),
