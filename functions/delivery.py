@@ -17,6 +17,7 @@ from firebase_functions.scheduler_fn import ScheduledEvent, on_schedule
 from flask import Request, Response, g
 from msgspec import Struct
 
+from functions import instance
 from shared import logger
 from shared.tasks import ExecuteTaskOptions, TaskSpec, execute_task, register
 from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS, MIN_BACKOFF_SECONDS, RETRY_COUNT
@@ -149,6 +150,7 @@ def scheduled_function(
             g.schedule_time = _schedule_time(request)
             g.tick = _tick(g.schedule_time, schedule, time_zone)
             g.schedule_time = g.schedule_time or datetime.now(UTC)
+            instance.delivery_began()
             try:
                 on_tick(request)
             except BaseException as error:  # noqa: BLE001  (a task's SystemExit must not end the server)
@@ -156,7 +158,7 @@ def scheduled_function(
             # on_schedule answers an exception with its text; it is in the log, and stays there.
             status: int = g.get("status", 500)
             text = "ok" if status < 300 else "not done: the log says why"
-            return Response(text, status, mimetype="text/plain")
+            return instance.answered(Response(text, status, mimetype="text/plain"))
 
         return on_request
 

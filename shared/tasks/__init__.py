@@ -75,8 +75,10 @@ __all__ = [
     "keep_task_data_in_storage",
     "register",
     "registered",
+    "report_hung_tasks",
     "resume_task",
     "save_task_data_in_cache",
+    "shut_down",
     "sign_result_url",
     "spec_of",
     "suspend_task",
@@ -293,6 +295,31 @@ def watch_tasks() -> bool:
         Whether every task could be looked after; where not, the log says why.
     """
     return _engine.watch_tasks()
+
+
+def report_hung_tasks() -> bool:
+    """Log an incident, `hung_task`, for each task that is still at work here although its run has ended.
+
+    Python cannot stop such a task, and this process takes no other run of it: the process should end.
+
+    Returns:
+        Whether there is one.
+    """
+    return _engine.report_hung_tasks()
+
+
+def shut_down(*, seconds: float) -> bool:
+    """End all runs of this process as failed, because it was told to end, and let no other begin.
+
+    The next delivery of such a run takes over at once, instead of waiting until its lease expires.
+
+    Args:
+        seconds: Longest wait until the ends of all runs are recorded.
+
+    Returns:
+        Whether all of them have ended.
+    """
+    return _engine.shut_down(seconds=seconds)
 
 
 def suspend_task(task_name: TaskName | str, *, by: str, reason: str) -> bool:

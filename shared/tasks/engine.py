@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from shared import firebase, logger
+from shared.tasks.at_work import AtWork
 from shared.tasks.cache import CacheManager
 from shared.tasks.clock import Clock, SystemClock
 from shared.tasks.errors import InvalidOptions, ResultNotKept, ResultNotStorable, ResultUnavailable
@@ -37,12 +38,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from shared.tasks.document import TaskDocument
-    from shared.tasks.publish import Publication
+    from shared.tasks.incidents import Incident
     from shared.tasks.steering import Cancelled, Requested
     from shared.tasks.steps import Steps
     from shared.tasks.viewing import Looks
     from shared.tasks.watch import Findings
-    from shared.tasks.work import Work
     from shared.tasks.writes import RunIdentity
 
 #: Characters that `source` may have; it is a name, not a payload.
@@ -86,7 +86,7 @@ class TaskEngine:
         self._jobs = jobs or Jobs(firebase.scheduler_wire)
         self._lock = threading.Lock()
         self._remembered: dict[TaskName, TaskDocument] = {}
-        self._left_behind: dict[TaskName, list[Work[Publication]]] = {name: [] for name in TaskName}
+        self._at_work = AtWork()
 
     def execute_task(
         self,
@@ -101,14 +101,17 @@ class TaskEngine:
         name = parse_task_name(task_name)
         chosen = ExecuteTaskOptions.of(options)
         run = self._identity(_checked_source(source), name, chosen)
-        if self._has_left_behind(name):
-            reason = "a task whose run has ended is still at work on this instance"
-            logger.warning(f"run busy: {reason}", task=name.value, run_id=run.run_id)
-            return TaskOutcome(run.run_id, "busy", error=reason)
-        execution = Execution(self._parts, run, task, chosen, partial(self._leave_behind, name))
-        with self._lock:
-            remembered = self._remembered.pop(name, None)
-        outcome = execution.carry_out(remembered)
+        execution = Execution(self._parts, run, task, chosen, partial(self._at_work.leave, name))
+        if name in {hung for hung, _ in self._at_work.hung()}:
+            return _busy(run, "a task whose run has ended is still at work on this instance")
+        if not self._at_work.begin(execution):
+            return _busy(run, "this instance is shutting down")
+        try:
+            with self._lock:
+                remembered = self._remembered.pop(name, None)
+            outcome = execution.carry_out(remembered)
+        finally:
+            self._at_work.end(execution)
         left = execution.remembered()
         if left is not None:
             with self._lock:
@@ -224,6 +227,22 @@ class TaskEngine:
         steps = request_run(documents, spec_of(name), clock, by=by, reason=reason, until=until)
         return perform(steps, self._performer(name))
 
+    def report_hung_tasks(self) -> bool:
+        """Report tasks that hang; see `shared.tasks.report_hung_tasks`."""
+        hung = self._at_work.hung()
+        if not hung or self._at_work.is_shutting_down:
+            return False
+        from shared.tasks.incidents import Incident  # noqa: PLC0415  (readers run nothing)
+
+        for name, run_id in hung:
+            detail = "its task is still at work although the run has ended; the instance ends"
+            _report(name, Incident("hung_task", run_id, detail))
+        return True
+
+    def shut_down(self, *, seconds: float) -> bool:
+        """End all runs at work; see `shared.tasks.shut_down`."""
+        return self._at_work.shut_down(self._parts.clock, seconds)
+
     def look(self, looks: Looks[Value]) -> Value:
         """Look at tasks and their history, as `viewing` tells; `shared.tasks.desk` tells the rest."""
         from shared.tasks.viewer import Viewer  # noqa: PLC0415  (most readers look at nothing)
@@ -265,22 +284,21 @@ class TaskEngine:
             schedule_time=delivered,
         )
 
-    def _leave_behind(self, name: TaskName, work: Work[Publication]) -> None:
-        with self._lock:
-            self._left_behind[name].append(work)
 
-    def _has_left_behind(self, name: TaskName) -> bool:
-        """Tell whether a thread of the task still works here; Python can't stop it."""
-        with self._lock:
-            alive = [work for work in self._left_behind[name] if work.alive]
-            self._left_behind[name][:] = alive
-        return bool(alive)
+def _busy(run: RunIdentity, reason: str) -> TaskOutcome:
+    logger.warning(f"run busy: {reason}", task=run.task.value, run_id=run.run_id)
+    return TaskOutcome(run.run_id, "busy", error=reason)
+
+
+def _report(name: TaskName, incident: Incident) -> None:
+    """Log an incident at ERROR, with the fields that the alert policy matches."""
+    logger.error(incident.detail, incident=incident.kind, task=name.value, run_id=incident.run_id)
 
 
 def _tell(name: TaskName, found: Findings) -> None:
-    """Log what a pass of the watchdog found: incidents at ERROR, with the fields that an alert matches."""
+    """Log what a pass of the watchdog found."""
     for incident in found.incidents:
-        logger.error(incident.detail, incident=incident.kind, task=name.value, run_id=incident.run_id)
+        _report(name, incident)
     if found.superseded_runs or found.mirror_mended or found.job_mended:
         logger.warning(
             "watchdog mended",

@@ -95,6 +95,10 @@ class DeadlineExceeded(RunInterrupted):
     """The task ran longer than its deadline."""
 
 
+class InstanceShutDown(RunInterrupted):
+    """The process that the task worked in was told to end."""
+
+
 class ResultNotKept(TaskError):
     """A result could not be stored; the text says why. The run that made it has failed."""
 

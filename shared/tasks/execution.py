@@ -7,6 +7,7 @@ is its result), and turns whatever happens into an outcome.
 from __future__ import annotations
 
 import random
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,14 @@ from shared import logger
 from shared.tasks.attempt import Attempt
 from shared.tasks.decisions import Busy, Skip, Standing, StartDecision, Take
 from shared.tasks.document import cancelled_by
-from shared.tasks.errors import DeadlineExceeded, RunInterrupted, RunLost, StoreError, WriteRejected
+from shared.tasks.errors import (
+    DeadlineExceeded,
+    InstanceShutDown,
+    RunInterrupted,
+    RunLost,
+    StoreError,
+    WriteRejected,
+)
 from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskOutcome
 from shared.tasks.performer import Performer
@@ -70,6 +78,10 @@ class Execution:
         self._parts = parts
         self._options = options
         self._left_behind = left_behind
+        self._is_shutting_down = False
+        self._held: Work[Publication] | None = None
+        #: Set once the run has ended, in whatever way.
+        self.ended = threading.Event()
         self._began = parts.clock.monotonic()
         self._deadline = self._began + options.deadline_seconds
         self._attempt = Attempt(run, options, parts.store, parts.clock)
@@ -85,6 +97,18 @@ class Execution:
         Raises:
             BaseException: what a task raised that is no Exception, once it is recorded.
         """
+        try:
+            return self._carried_out(remembered)
+        finally:
+            self.ended.set()
+
+    def shut_down(self) -> None:
+        """End the run as failed at once, because its process ends. Called on another thread."""
+        self._is_shutting_down = True
+        if self._held is not None:
+            self._held.over.set()
+
+    def _carried_out(self, remembered: TaskDocument | None) -> TaskOutcome:
         try:
             decision = self._attempt.start(remembered, until=self._began + START_SECONDS)
         except StoreError as error:
@@ -140,7 +164,10 @@ class Execution:
         Raises:
             BaseException: what the work raised, or `_hold`.
         """
+        self._held = work
         work.start()
+        if self._is_shutting_down:  # after it was made known above: `shut_down` finds it, or this the wish
+            work.over.set()
         try:
             self._hold(work)
             return work.result()
@@ -154,13 +181,15 @@ class Execution:
 
         Raises:
             DeadlineExceeded: there is no time left and the task is still at work.
+            InstanceShutDown: the process ends and the task is still at work.
             RunLost: another attempt holds the task; the work has ended, or its time has.
         """
         lost: RunLost | None = None
         interval = self._options.lease_seconds / 3
-        while not self._parts.clock.wait(work.done, min(interval, self._seen.remaining())):
+        while not self._parts.clock.wait(work.over, min(interval, self._seen.remaining())):
             if self._seen.remaining() <= 0:
-                raise lost or self._interrupted(DeadlineExceeded, work)
+                still = f"the task was still at work after {self._options.deadline_seconds:g} s"
+                raise lost or self._interrupted(DeadlineExceeded(still), work)
             try:
                 if lost is None:
                     self._attempt.extend()
@@ -175,10 +204,16 @@ class Execution:
             self._meet_cancel()
         if lost is not None:
             raise lost
+        if not work.done.is_set():
+            seconds = round(work.task_seconds, 3)
+            ended = InstanceShutDown(
+                f"the instance received SIGTERM when the task had worked for {seconds:g} s"
+            )
+            raise self._interrupted(ended, work)
 
-    def _interrupted(self, kind: type[RunInterrupted], work: Work[Publication]) -> RunInterrupted:
+    @staticmethod
+    def _interrupted(error: RunInterrupted, work: Work[Publication]) -> RunInterrupted:
         """Return the error of a run that ends before its task, with the place where the task stands."""
-        error = kind(f"the task was still at work after {self._options.deadline_seconds:g} s")
         error.stack = work.stack()
         return error
 

@@ -43,6 +43,7 @@ class Work(Generic[Made]):
 
     Attributes:
         done: set once the work has ended, in whatever way.
+        over: set with it, or before it: nobody waits for the work any more.
         made: what `then` returned.
         error: what was raised instead, of whatever kind.
     """
@@ -56,6 +57,7 @@ class Work(Generic[Made]):
         workers: Workers,
     ) -> None:
         self.done = threading.Event()
+        self.over = threading.Event()
         self.made: Made | None = None
         self.error: BaseException | None = None
         self._began: float | None = None
@@ -113,6 +115,11 @@ class Work(Generic[Made]):
             return None
 
     @property
+    def run_id(self) -> str:
+        """The run that the task works for."""
+        return self._run.run_id
+
+    @property
     def alive(self) -> bool:
         """Whether the task is still at work."""
         return self._started and not self.done.is_set()
@@ -125,6 +132,7 @@ class Work(Generic[Made]):
             self.error = error
         finally:
             self.done.set()
+            self.over.set()
 
     def _make(self) -> Made:
         began = self._began = self._clock.monotonic()

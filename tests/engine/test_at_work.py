@@ -1,0 +1,83 @@
+"""Runs at work when the process is told to end."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from shared.tasks import TaskEngine, TaskRun
+from tests.engine.world import TASK, World, in_thread
+from tests.waiting import wait_for
+
+TICK = {"scheduled_for": datetime(2026, 11, 24, 12, 5, tzinfo=UTC)}
+
+
+def test_a_run_is_failed_when_its_process_shuts_down(engine: TaskEngine, world: World) -> None:
+    """The next delivery takes over at once; the process that ends takes nothing any more."""
+    at_work, goes_on = threading.Event(), threading.Event()
+
+    def works(run: TaskRun) -> list[int]:
+        run.progress(57, 100)
+        at_work.set()
+        goes_on.wait(60)
+        return [1]
+
+    engine.execute_task("s", TASK, lambda: [0])
+    thread, outcomes = in_thread(lambda: engine.execute_task("s", TASK, works, TICK))
+    assert at_work.wait(30)
+    assert engine.shut_down(seconds=30)
+    thread.join(30)
+    assert outcomes[0].status == "failed"
+    status, record = world.status(), world.history()[outcomes[0].run_id]
+    assert (status["status"], status["data"]) == ("failed", [0])
+    assert status["error"].startswith("InstanceShutDown: the instance received SIGTERM")
+    assert " in works: goes_on.wait(60)" in record["error"]["traceback"]
+    assert record["progress"]["done"] == 57
+    assert engine.execute_task("s", TASK, lambda: [2], TICK).status == "busy"
+    assert not engine.report_hung_tasks()
+    assert TaskEngine().execute_task("s", TASK, lambda: [2], TICK).status == "completed"
+    goes_on.set()
+    assert (world.status()["data"], world.history()[outcomes[0].run_id]["attempt"]) == ([2], 2)
+
+
+def test_a_run_that_begins_while_its_process_shuts_down_ends_before_its_task(
+    engine: TaskEngine, world: World
+) -> None:
+    """Between its start and its task it has no thread that could be told."""
+    goes_on = threading.Event()
+    commit = engine._parts.store.commit
+
+    def commits(*what: object, **how: object) -> object:
+        engine._parts.store.commit = commit  # type: ignore[method-assign]
+        written = commit(*what, **how)  # type: ignore[arg-type]
+        assert not engine.shut_down(seconds=0)
+        return written
+
+    engine._parts.store.commit = commits  # type: ignore[method-assign,assignment]
+    outcome = engine.execute_task("s", TASK, lambda: goes_on.wait(60))
+    goes_on.set()
+    assert (outcome.status, world.status()["status"]) == ("failed", "failed")
+    assert outcome.error is not None
+    assert outcome.error.startswith("InstanceShutDown: ")
+
+
+def test_a_process_without_runs_has_nothing_to_end(engine: TaskEngine) -> None:
+    """Neither a run that has ended keeps it waiting."""
+    engine.execute_task("s", TASK, lambda: [1])
+    assert engine.shut_down(seconds=0)
+
+
+def test_a_hung_task_is_an_incident_until_it_ends(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Reported with the fields that the alert policy matches."""
+    del world
+    goes_on = threading.Event()
+    options = {"deadline_seconds": 1, "lease_seconds": 3}
+    outcome = engine.execute_task("s", TASK, lambda: goes_on.wait(60), options)
+    assert engine.report_hung_tasks()
+    told = capsys.readouterr().out
+    for field in ("ERROR", "incident=hung_task", f"task={TASK.value}", f"run_id={outcome.run_id}"):
+        assert field in told
+    goes_on.set()
+    wait_for("the task to end", lambda: not engine.report_hung_tasks())

@@ -1,0 +1,27 @@
+"""A scheduled function whose task hangs while a file exists; `functions-framework` serves it for tests."""
+
+import os
+import threading
+from pathlib import Path
+
+from functions.delivery import scheduled_task
+from shared.tasks import TaskName, TaskRun, TaskSpec
+
+#: While it exists, the task hangs. The task writes its process there before it does.
+HANGS = Path(os.environ["HANGS"])
+SPEC = TaskSpec(
+    TaskName.send_reset_sms, schedule="0 0 1 1 *", deadline_seconds=float(os.environ["DEADLINE_SECONDS"])
+)
+
+
+@scheduled_task(SPEC)
+def send_reset_sms(run: TaskRun) -> list[int]:
+    """Hang, or return the process that works."""
+    run.progress(57, 100)
+    if HANGS.exists():
+        # A thread that is not a daemon: an orderly exit of the process would wait for it.
+        hangs = threading.Thread(target=threading.Event().wait)
+        hangs.start()
+        HANGS.write_text(str(os.getpid()), "utf-8")
+        hangs.join()
+    return [os.getpid()]

@@ -1,0 +1,165 @@
+"""The end of an instance, as functions-framework and gunicorn serve it: a hang, and SIGTERM."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from emulators.environment import Addresses
+from shared import firebase
+from shared.tasks import TaskName
+from tests.engine.world import in_thread
+from tests.functions.production import ROOT
+from tests.serving import served
+from tests.waiting import wait_for
+
+TASK = TaskName.send_reset_sms
+SOURCE = "tests/functions/hanging.py"
+TICK = {"X-CloudScheduler-JobName": "job", "X-CloudScheduler-ScheduleTime": "2026-01-01T00:00:00.510855Z"}
+
+#: Has a delivery at work, and is told to end; prints what happens.
+DEFAULT_HANDLER = """
+import os, signal, sys
+from functions import instance
+def shut_down(*, seconds):
+    print("runs ended", flush=True)
+    return True
+instance.shut_down = shut_down
+instance.delivery_began()
+os.kill(os.getpid(), signal.SIGTERM)
+while True:
+    signal.pause()
+"""
+
+
+def test_a_process_with_the_default_handler_ends_after_its_runs() -> None:
+    """As SIGTERM would have ended it: a program that serves deliveries without gunicorn."""
+    ended = subprocess.run(
+        [sys.executable, "-c", DEFAULT_HANDLER],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == -signal.SIGTERM
+    assert ended.stdout.splitlines()[-1] == "runs ended"
+
+
+class Served:
+    """A function that is served.
+
+    Attributes:
+        hangs: while this file exists, its task hangs; it then contains the task's process.
+        log: what the function prints.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.hangs = folder / "hangs"
+        self.log = folder / "log"
+        self.address = ""
+
+    def deliver(self) -> int:
+        """Deliver the tick; return the status of the answer."""
+        return requests.post(f"http://{self.address}", headers=TICK, timeout=60).status_code
+
+    def worker(self) -> int:
+        """Wait until the task hangs; return its process."""
+        return int(wait_for("the task to hang", lambda: self.hangs.read_text("utf-8")))
+
+    @contextmanager
+    def running(self, deadline_seconds: float) -> Iterator[None]:
+        settings = {"HANGS": str(self.hangs), "DEADLINE_SECONDS": str(deadline_seconds)}
+        arguments = ["--source", SOURCE, "--target", TASK.value, "--host", "127.0.0.1", "--port"]
+        with served(
+            TASK.value,
+            lambda port: [sys.executable, "-m", "functions_framework", *arguments, str(port)],
+            cwd=ROOT,
+            env={**os.environ, **settings},
+            log=self.log,
+        ) as self.address:
+            yield
+
+
+@pytest.fixture
+def function(tmp_path: Path, stack: Addresses) -> Served:
+    return Served(tmp_path)
+
+
+def record() -> dict[str, Any]:
+    """The run record of the tick."""
+    (run,) = firebase.firestore_client().collection("nx-tasks", TASK, "nx-runs").stream()
+    return run.to_dict() or {}
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_an_instance_ends_after_a_hang_and_the_next_delivery_runs(function: Served) -> None:
+    """The answer is sent before it ends; the incident is in the log, and the trace shows the hang."""
+    function.hangs.touch()
+    with function.running(deadline_seconds=1):
+        assert function.deliver() == 500
+        process = int(function.hangs.read_text("utf-8"))
+        wait_for("the instance to end", lambda: not is_alive(process) or None)
+        run = record()
+        assert (run["state"], run["error"]["type"]) == ("failed", "DeadlineExceeded")
+        assert " in send_reset_sms: hangs.join()" in run["error"]["traceback"]
+        (incident,) = [line for line in function.log.read_text("utf-8").splitlines() if "incident=" in line]
+        for field in ("ERROR", "incident=hung_task", f"task={TASK.value}", f"run_id={run['run_id']}"):
+            assert field in incident
+        function.hangs.unlink()
+        assert function.deliver() == 200
+        assert (record()["state"], record()["attempt"]) == ("completed", 2)
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_other_deliveries_are_answered_before_an_instance_ends(function: Served) -> None:
+    """One that came during the hang gets its own answer, not a lost connection."""
+    function.hangs.touch()
+    with function.running(deadline_seconds=3):
+        hung, first = in_thread(function.deliver)
+        function.worker()
+        assert function.deliver() == 503  # the run is at work
+        hung.join(60)
+        assert first == [500]
+
+
+@pytest.mark.usefixtures("clean_firestore")
+@pytest.mark.parametrize("told", ["worker", "master"])
+def test_a_run_is_failed_within_ten_seconds_of_sigterm(function: Served, told: str) -> None:
+    """Cloud Run signals gunicorn's master, which signals its worker. The next delivery takes over at once."""
+    function.hangs.touch()
+    with function.running(deadline_seconds=300):
+        delivery, answers = in_thread(function.deliver)
+        process = function.worker()
+        master = int(Path(f"/proc/{process}/stat").read_text("utf-8").split()[3])
+        assert function.deliver() == 503  # gunicorn's main thread has worked since: SIGTERM is handled
+        os.kill(process if told == "worker" else master, signal.SIGTERM)
+        run = wait_for("the run to fail", lambda: (run := record())["state"] == "failed" and run, seconds=10)
+        assert run["error"]["type"] == "InstanceShutDown"
+        assert run["error"]["message"].startswith("the instance received SIGTERM")
+        assert " in send_reset_sms: hangs.join()" in run["error"]["traceback"]
+        assert run["progress"]["done"] == 57
+        delivery.join(60)
+        assert answers == [500]
+        log = function.log.read_text("utf-8")
+        assert "instance shutting down" in log
+        assert "incident=" not in log
+    function.hangs.unlink()
+    with function.running(deadline_seconds=300):
+        assert function.deliver() == 200
+    assert (record()["state"], record()["attempt"]) == ("completed", 2)
