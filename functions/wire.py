@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from shared.tasks import RunCancelled, spec_of
-from shared.tasks.desk import Position, next_tick, view_tasks
+from shared.tasks.desk import Position, next_tick, recent_ticks, view_tasks
 
 if TYPE_CHECKING:
     from functions.callers import Caller
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SOMEONE = "an operator"
 _CANCELLED = RunCancelled.__name__
 _CANCELLED_BY_SOMEONE = f"cancelled by {SOMEONE}"
+#: Ticks before now that a task's view has: enough to show how many runs its result is late.
+RECENT_TICKS = 10
 
 
 def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, Any]:
@@ -45,6 +47,7 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "schedule": spec.schedule,
         "time_zone": spec.time_zone,
         "next_run": time_text(next_tick(spec, now)) if fires else None,
+        "recent_ticks": [time_text(tick) for tick in recent_ticks(spec, now, RECENT_TICKS)],
         "deadline_seconds": spec.deadline_seconds,
         "save_in": spec.save_in or "db",
         "max_age_seconds": spec.max_age_seconds,

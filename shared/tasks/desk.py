@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from shared.tasks import _engine, viewing
 from shared.tasks.steering import Cancelled, Requested
-from shared.tasks.ticks import next_tick
+from shared.tasks.ticks import next_tick, recent_ticks
 from shared.tasks.viewing import HistoryPage, Position
 from shared.tasks.views import RunProgress, RunRecord, Said, TaskView
 
@@ -27,6 +27,7 @@ __all__ = [
     "TaskView",
     "cancel_run",
     "next_tick",
+    "recent_ticks",
     "request_run",
     "view_history",
     "view_last_changed",

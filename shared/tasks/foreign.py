@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 import threading
 import zlib
 from typing import TYPE_CHECKING
@@ -18,14 +19,26 @@ import msgspec
 from shared.surrogates import replace_lone_surrogates
 from shared.tasks import gzipped
 from shared.tasks.errors import ResultUnavailable
+from shared.tasks.results import CALLABLE_KEYS, CALLABLE_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def _in_any_escapes(key: str) -> bytes:
+    """Return a pattern that matches a key of ASCII, each of its letters plain or escaped."""
+    return b"".join(rb"(?:%s|\\u00(?i:%02x))" % (re.escape(letter.encode()), ord(letter)) for letter in key)
+
 
 #: Bytes that are looked at a time.
 _STEP_BYTES = 1 << 18
 #: Checks JSON and makes nothing of it.
 _CHECK = msgspec.json.Decoder(msgspec.Raw)
+#: A key that callables cannot carry (`results.CALLABLE_KEYS`), in whatever escapes it is written. A quotation
+#: mark after a backslash begins no key; in a text, the one at the end would have a backslash before it.
+_CALLABLE_KEY = re.compile(
+    rb'(?<!\\)"(?=(?:%s)"[ \t\r\n]*:)' % b"|".join(map(_in_any_escapes, sorted(CALLABLE_KEYS)))
+)
 #: Objects of several tasks, read at once, would take the memory of all.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -37,8 +50,9 @@ class TooMuch(Exception):
 def json_of(stored: bytes, most: int) -> bytes:
     r"""Return the JSON in bytes that this engine did not store.
 
-    A byte order mark is left out, and a lone surrogate (`\\ud83d` alone, which JavaScript writes and
-    reads) becomes U+FFFD: neither makes a result that can't be read.
+    A byte order mark is left out, a lone surrogate (`\\ud83d` alone, which JavaScript writes and
+    reads) becomes U+FFFD, and a key that callables cannot carry gets the mark that a result of
+    this engine has: none makes a result that can't be read.
 
     Args:
         stored: JSON, compressed or not; a gzip stream may have several members.
@@ -60,6 +74,8 @@ def _json_of(stored: bytes, most: int) -> bytes:
     except UnicodeDecodeError as error:
         raise ResultUnavailable(f"a stored result is not UTF-8: {error.reason}") from error
     plain = bytes(replace_lone_surrogates(plain))
+    if _CALLABLE_KEY.search(plain):
+        plain = _CALLABLE_KEY.sub(b'"' + CALLABLE_MARK.encode(), plain)
     try:
         _CHECK.decode(plain)
     except (msgspec.DecodeError, RecursionError) as error:

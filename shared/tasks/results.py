@@ -34,6 +34,12 @@ MAX_DEPTH = 200
 _NATIVE = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_STRICT_INTEGER
 
 _RESERVED_KEY = re.compile(r"__.*__", re.DOTALL)
+#: Keys that Firebase's callable protocol or its JavaScript client cannot carry: the client takes a map with
+#: `@type` for an encoded number or fails, fails at `hasOwnProperty`, and loses `__proto__`. Each is stored
+#: with a mark before it, so that a result can be read everywhere and is the same everywhere.
+CALLABLE_KEYS = frozenset({"@type", "hasOwnProperty", "__proto__"})
+CALLABLE_MARK = "@"
+_CALLABLE_BYTES = tuple(f'"{key}"'.encode() for key in sorted(CALLABLE_KEYS))
 
 
 class Result(Struct, frozen=True):
@@ -64,7 +70,8 @@ def normalise(value: Any) -> Result:
     """Make a result of what a task returned.
 
     Tuples become lists, enum members their values, aware datetimes RFC 3339 in UTC, dates ISO
-    8601, UUIDs text. The task's own objects are not changed and not kept.
+    8601, UUIDs text. A key that callables cannot carry gets a mark (`CALLABLE_KEYS`). The task's own
+    objects are not changed and not kept.
 
     Args:
         value: what the task returned.
@@ -101,8 +108,10 @@ def encode_record(record: Any, place: int) -> bytes:
     """
     with suppress(orjson.JSONEncodeError):  # which the walk turns into JSON, or names with its place
         line = orjson.dumps(record, option=_NATIVE)
-        # Two things it takes all the same: NaN, as null, and what is too deep for other readers.
-        if (b"null" not in line and line.count(b"{") + line.count(b"[") < MAX_DEPTH) or _is_plain(record, 1):
+        carried = not any(key in line for key in _CALLABLE_BYTES)
+        # orjson also writes NaN, as null, and what is too deep for other readers.
+        shallow = b"null" not in line and line.count(b"{") + line.count(b"[") < MAX_DEPTH
+        if carried and (shallow or _is_plain(record, 1)):
             return line
     try:
         return orjson.dumps(_Walk().plain(record, 1))
@@ -195,6 +204,10 @@ class _Walk:
         plain: dict[str, Any] = {}
         for key, item in value.items():
             name = key if type(key) is str else _key(key)
+            if name in CALLABLE_KEYS:
+                name = CALLABLE_MARK + name
+                if name in value:
+                    _refuse(f"it has the keys {key!r} and {name!r}, which are stored alike; rename one")
             if not name or name[0] == "_" or len(name) > MAX_KEY_BYTES // 4:
                 self._check_key(name)
             try:

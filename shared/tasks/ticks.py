@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -122,6 +123,10 @@ def tick_at(schedule: str, time_zone: str, moment: datetime) -> datetime | None:
     return minute.astimezone(UTC) if matches else None
 
 
+#: The last ticks of each spec, as long as its next tick is this one.
+_recent: dict[TaskSpec, tuple[datetime | None, int, list[datetime]]] = {}
+
+
 def ticks_before(spec: TaskSpec, due: datetime) -> Iterator[datetime]:
     """Yield the ticks until a time, in UTC, the last one first; none for a task without a schedule."""
     if spec.schedule is None:
@@ -146,6 +151,21 @@ def next_tick(spec: TaskSpec, after: datetime) -> datetime | None:
     if found is None or not found[0] <= after < (found[1] or datetime.max.replace(tzinfo=UTC)):
         found = _next[spec] = (after, _search(spec, after))
     return found[1]
+
+
+def recent_ticks(spec: TaskSpec, now: datetime, count: int) -> list[datetime]:
+    """List the last ticks until now, newest first, in UTC; none when the task has no schedule.
+
+    Args:
+        spec: The task's schedule and time zone.
+        now: Current time, UTC.
+        count: How many ticks at most.
+    """
+    following = next_tick(spec, now)
+    found = _recent.get(spec)
+    if found is None or found[:2] != (following, count):
+        found = _recent[spec] = (following, count, list(islice(ticks_before(spec, now), count)))
+    return found[2]
 
 
 def _search(spec: TaskSpec, after: datetime) -> datetime | None:

@@ -1,5 +1,6 @@
 """What an application reads with the real Firebase JavaScript SDK, signed in through the Auth emulator."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from emulators import demo_data
 from emulators.environment import Addresses
+from shared import firebase
 from shared.tasks import TaskName, execute_task
 from tests.client.javascript import JavaScript, Refused, javascript
 from tests.waiting import wait_for
@@ -88,6 +90,39 @@ def test_the_sdk_reads_what_python_wrote(
     assert {task: type(value) for task, value in last.items()} == {t: type(v) for t, v in expected.items()}
 
 
+RESERVED = {
+    "@type": "type.googleapis.com/google.protobuf.Int64Value",
+    "value": "7",
+    "hasOwnProperty": 1,
+    "__proto__": {"a": 2},
+    "nested": [{"@type": "x"}],
+}
+CARRIED = {
+    "@@type": "type.googleapis.com/google.protobuf.Int64Value",
+    "value": "7",
+    "@hasOwnProperty": 1,
+    "@__proto__": {"a": 2},
+    "nested": [{"@@type": "x"}],
+}
+
+
+@pytest.mark.usefixtures("clean_firestore")
+@pytest.mark.parametrize("how", ["db", "storage", "streamed", "legacy"])
+def test_keys_that_the_protocol_reserves_are_carried(reader: JavaScript, stack: Addresses, how: str) -> None:
+    """The SDK reads a record with such keys, each with a mark before it, wherever the result is kept."""
+    if how == "streamed":
+        execute_task("test", SITES, lambda: iter([RESERVED]))
+    elif how == "legacy":
+        path = f"tasks_data/{SITES.value}.json"
+        text = json.dumps([RESERVED]).replace('"@type"', '"\\u0040type"', 1)
+        firebase.bucket().blob(path).upload_from_string(text, content_type="application/json")
+        document = {"status": "completed", "completed": datetime.now(UTC), "data": "https://storage/x"}
+        firebase.firestore_client().document(f"nx-tasks/{SITES.value}").set(document)
+    else:
+        execute_task("test", SITES, lambda: [RESERVED], {"save_in": how})
+    wait_for("the result", lambda: read(reader, SITES) == [CARRIED])
+
+
 def test_nobody_signed_in_is_unauthenticated(sdk: JavaScript) -> None:
     """The SDK's own code for it, and a text that says what to do; the SDK adds the HTTP status."""
     sdk.do("signOut")
@@ -107,10 +142,10 @@ def test_a_user_without_a_claim_is_denied(sdk: JavaScript) -> None:
         ({"task_name": "no_such_task"}, f"unknown task_name; task_name is one of {NAMES}"),
         ({"task_name": "../x"}, f"unknown task_name; task_name is one of {NAMES}"),
         ({"task_name": 2**53}, f"unknown task_name; task_name is one of {NAMES}"),
-        ({"task_name": HEALTH, "extra": 1}, "send exactly {task_name, if_version?, describe?}"),
-        ({}, "send exactly {task_name, if_version?, describe?}"),
-        (None, "send an object {task_name, if_version?, describe?}"),
-        ([], "send an object {task_name, if_version?, describe?}"),
+        ({"task_name": HEALTH, "extra": 1}, "send exactly {task_name, if_version?, describe?, details?}"),
+        ({}, "send exactly {task_name, if_version?, describe?, details?}"),
+        (None, "send an object {task_name, if_version?, describe?, details?}"),
+        ([], "send an object {task_name, if_version?, describe?, details?}"),
     ],
 )
 def test_a_mistake_is_an_invalid_argument(reader: JavaScript, data: object, message: str) -> None:

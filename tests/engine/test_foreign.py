@@ -152,3 +152,18 @@ def test_the_memory_of_an_instance_is_enough(world: World, tmp_path: Path, large
     told, peak = json.loads(ran.stdout.splitlines()[-1])
     assert told == [None if is_served else f"tasks_data/{task}.json" for task in TaskName]
     assert peak < 512 * MiB
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        (rb'{"@type":1}', rb'{"@@type":1}'),
+        (rb'[{"\u0040type" : {"__proto__":0}}]', rb'[{"@\u0040type" : {"@__proto__":0}}]'),
+        (rb'{"\u005F_proto__":1,"hasOwnProperty":2}', rb'{"@\u005F_proto__":1,"@hasOwnProperty":2}'),
+        (rb'{"a\\":1,"@type":2}', rb'{"a\\":1,"@@type":2}'),
+        (rb'{"a\"@type":1,"b":"\"@type\":","x@type":["@type"]}', None),
+    ],
+)
+def test_a_key_that_callables_cannot_carry_is_marked(stored: bytes, read: bytes | None) -> None:
+    """Keys alone, in whatever escapes; texts that only look like one stay."""
+    assert foreign.json_of(stored, 1000) == (read or stored)

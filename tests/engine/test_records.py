@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 
 from shared.tasks import NoRecords, ResultUnavailable, gzipped
 from shared.tasks.records import records_of
-from shared.tasks.results import encode_record, normalise
+from shared.tasks.results import CALLABLE_KEYS, encode_record, normalise
 
+#: Keys that are stored as they are.
+KEYS = st.text().filter(lambda key: key not in CALLABLE_KEYS)
 values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )
 

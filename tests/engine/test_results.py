@@ -15,15 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.tasks import ResultNotStorable
-from shared.tasks.results import MAX_DEPTH, encode_record, normalise
+from shared.tasks.results import CALLABLE_KEYS, MAX_DEPTH, encode_record, normalise
 
+#: Keys that are stored as they are.
+KEYS = st.text().filter(lambda key: key not in CALLABLE_KEYS)
 json_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner),
     max_leaves=40,
 )
 
@@ -192,3 +194,15 @@ def test_what_only_a_document_can_t_hold_is_a_misfit_and_no_error(value: Any, sa
 def test_what_a_document_can_hold_is_none(value: Any) -> None:
     """The limits are not drawn narrower than they are said to be."""
     assert normalise(value).misfit is None
+
+
+@pytest.mark.parametrize("key", sorted(CALLABLE_KEYS))
+def test_a_key_that_callables_cannot_carry_is_marked(key: str) -> None:
+    """The same in a result and in a streamed record; a result that is stored again is not marked twice."""
+    value = {"a": [{key: {key: 1}}], "text": key}
+    marked = {"a": [{f"@{key}": {f"@{key}": 1}}], "text": key}
+    assert normalise(value).value == marked
+    assert orjson.loads(encode_record(value, 0)) == marked
+    assert normalise(marked).value == marked
+    with pytest.raises(ResultNotStorable, match="are stored alike; rename one"):
+        normalise({key: 1, f"@{key}": 2})

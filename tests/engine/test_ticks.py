@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from emulators.scheduler.schedule import parse_schedule
 from shared.tasks import TaskName, TaskSpec
 from shared.tasks.desk import next_tick
-from shared.tasks.ticks import tick_at, ticks_before
+from shared.tasks.ticks import recent_ticks, tick_at, ticks_before
 
 SCHEDULES = [
     *("*/5 * * * *", "37 * * * *", "30 2 * * *", "0 0 1 * *", "15,45 1-3 * * 0", "0 3 29 2 *"),
@@ -61,3 +61,16 @@ def test_a_tick_whose_hour_comes_twice_is_two_ticks() -> None:
     half = timedelta(seconds=0.5)
     assert tick_at("30 2 * * *", "Europe/Berlin", (first + half).astimezone(berlin)) == first
     assert tick_at("30 2 * * *", "Europe/Berlin", (second + half).astimezone(berlin)) == second
+
+
+@given(st.sampled_from(SCHEDULES), st.sampled_from(ZONES), MOMENTS)
+def test_recent_ticks_are_those_before_now(schedule: str, zone: str, since: timedelta) -> None:
+    """Newest first, and asked for again after a tick they include it."""
+    spec = TaskSpec(TaskName.send_reset_sms, schedule=schedule, time_zone=zone)
+    now = datetime(2026, 1, 1, tzinfo=UTC) + since
+    ticks = recent_ticks(spec, now, 3)
+    assert ticks == sorted(ticks, reverse=True)
+    assert all(tick <= now for tick in ticks)
+    following = next_tick(spec, now)
+    assert following is not None
+    assert recent_ticks(spec, following, 3) == [following, *ticks[:2]]

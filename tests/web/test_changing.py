@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from shared import firebase
-from shared.tasks import RunCancelled, TaskName, execute_task
+from shared.tasks import RunCancelled, TaskName, execute_task, resume_task, suspend_task
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -193,3 +193,37 @@ def test_a_revoked_sign_in_changes_nothing(visit: "Open") -> None:
         re.compile("[Ss]ign out and in again")
     )
     assert history() == []
+
+
+def test_a_suspended_task_is_not_offered_a_run(visit: "Open") -> None:
+    """The button says why it does nothing: the service would refuse."""
+    suspend_task(HEALTH, by="ops@example.com", reason=REASON)
+    page = visit("operator")
+    button = page.row(HEALTH.value).get_by_role("button", name="Run now")
+    expect(button).to_have_attribute("aria-disabled", "true")
+    expect(button).to_have_attribute("title", re.compile("resume it"))
+    button.click(force=True)
+    expect(page.page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_notice_goes_when_it_no_longer_holds(visit: "Open", past: "Past") -> None:
+    """Another tab resumes the task: nothing says any more that it is suspended."""
+    past.of(HEALTH, every=dt.timedelta(minutes=5), result=lambda: [1], seconds=lambda _: 1, count=2)
+    page = visit("operator")
+    act(page, "Suspend")
+    expect(page.page.locator(".said")).to_contain_text(f"{HEALTH.value} is suspended.")
+    expect(page.state(HEALTH.value)).to_have_text("Suspended")
+    resume_task(HEALTH, by="ops@example.com", reason=REASON)
+    expect(page.state(HEALTH.value)).to_have_text("Completed")
+    expect(page.page.locator(".said")).to_have_text("")
+
+
+def test_a_refusal_keeps_the_name_of_its_task(visit: "Open") -> None:
+    """A name is written as it is, also where it begins a sentence."""
+    page = visit("operator")
+    page.row(HEALTH.value).get_by_role("button", name="Run now").click()
+    suspend_task(HEALTH, by="ops@example.com", reason=REASON)
+    dialog = page.page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill(REASON)
+    dialog.get_by_role("button", name="Run now").click()
+    expect(dialog.get_by_role("alert")).to_contain_text(re.compile(rf"^{HEALTH.value} is suspended"))

@@ -6,10 +6,12 @@ import json
 import os
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import Route, expect
 
 from shared import firebase
 from shared.tasks import RunCancelled, TaskEngine, TaskName, execute_task, resume_task, suspend_task
@@ -18,6 +20,7 @@ from tests.waiting import wait_for
 from tests.web import past as pasts
 
 if TYPE_CHECKING:
+    from tests.web.browsing import Visit
     from tests.web.conftest import Hold, Open
     from tests.web.past import Past
 
@@ -330,3 +333,153 @@ def test_who_was_given_a_task_sees_that_a_person_acted(visit: "Open", hold: "Hol
         expect(row).to_contain_text("cancelled by an operator")
         for text in ("anna", "alone"):
             expect(row).not_to_contain_text(text)
+
+
+def answering(
+    page: "Visit", schedule: str, ticks: list[dt.datetime], completed: dt.datetime, **task: Any
+) -> None:
+    """Have the service tell of a task with this schedule, whose last result is this old."""
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        told = response.json()
+        if "tasks" in told["result"]:
+            told["result"]["version"] += schedule
+            for each in told["result"]["tasks"]:
+                if each["name"] == HEALTH:
+                    each["schedule"] = schedule
+                    each["recent_ticks"] = [tick.isoformat() for tick in ticks]
+                    each["result"]["completed"] = completed.isoformat()
+                    each.update(task)
+        route.fulfill(response=response, json=told)
+
+    page.page.route("**/list_tasks", answer)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words", "ages", "late"),
+    [
+        ("0 4 * * *", "daily at 04:00", (24.9, 49.9), "on time"),  # a day of 25 hours
+        ("*/45 * * * *", "*/45 * * * *", (0.1, 0.35, 1.1), "on time"),
+        ("0 */5 * * *", "0 */5 * * *", (1, 5), "1 run late"),
+        ("*/90 * * * *", "*/90 * * * *", (0.4, 1.4, 2.4, 3.4), "4 or more runs late"),
+    ],
+)
+def test_lateness_counts_the_schedule_s_real_ticks(
+    visit: "Open", past: "Past", schedule: str, words: str, ages: tuple[float, ...], late: str
+) -> None:
+    """Neither a long day nor an uneven step makes a result late, and neither is called an interval."""
+    fill(past, count=1)
+    now = dt.datetime.now(dt.UTC)
+    ticks = [now - dt.timedelta(hours=age) for age in ages]
+    missed = {"on time": 0, "1 run late": 1}.get(late, len(ticks))
+    completed = (ticks[missed] if missed < len(ticks) else ticks[-1] - dt.timedelta(hours=2)) + dt.timedelta(
+        seconds=9
+    )
+    page = visit("viewer")
+    answering(page, schedule, ticks, completed)
+    page.open("/")
+    expect(page.row(HEALTH.value)).to_contain_text(f"· {late}")
+    expect(page.row(HEALTH.value).locator(".name p")).to_have_text(words)
+
+
+def open_result(page: "Visit", task: TaskName, text: str) -> None:
+    """Open a task's result once it has this text: an instance may serve what it cached for another test."""
+
+    def shown() -> bool:
+        page.open(f"/tasks/{task.value}/result")
+        records = page.page.locator(".records .rows")
+        expect(records).to_be_visible()
+        return text in records.inner_text()
+
+    wait_for("the result", shown)
+
+
+def test_search_finds_letters_however_they_are_composed(visit: "Open") -> None:
+    """An accent that is a character of its own is the same accent, in records and in trees."""
+    composed, decomposed = "Caf\u00e9", "Cafe\u0301"
+    execute_task(
+        "test", HEALTH, lambda: [{"id": "a", "name": composed}, {"id": "b", "name": decomposed}, {"id": "c"}]
+    )
+    execute_task("test", LOCATIONS, lambda: {"a": composed, "b": decomposed, "c": "x"})
+    page = visit("viewer")
+    open_result(page, HEALTH, composed)
+    for wanted in (composed, decomposed.upper()):
+        page.page.get_by_label("Search the result").fill(wanted)
+        expect(page.page.locator(".records [role=status]").last).to_have_text("2 of 3 records")
+    open_result(page, LOCATIONS, composed)
+    page.page.get_by_label("Search the result").fill(decomposed)
+    expect(page.page.get_by_role("treeitem")).to_have_count(2)
+
+
+def test_numbers_that_are_rounded_are_marked_and_downloaded_exactly(visit: "Open") -> None:
+    """The page marks integers beyond 2^53; a download has the stored bytes."""
+    stored = [{"id": 2**53 + 1, "small": 7, "all": [2**60 + 1]}]
+    execute_task("test", HEALTH, lambda: stored)
+    page = visit("viewer")
+    open_result(page, HEALTH, "≈")
+    row = page.page.get_by_role("grid").get_by_role("row").last
+    expect(row).to_contain_text(f"≈ {2**53}")
+    expect(row).not_to_contain_text("≈ 7")
+    expect(row.get_by_title("Rounded: an integer beyond 2^53")).to_have_count(1)
+    row.click()
+    expect(page.page.get_by_role("tree")).to_contain_text(f"≈ {2**53}")
+    with page.page.expect_download() as download:
+        page.page.get_by_role("button", name="Download JSON").click()
+    assert json.loads(Path(download.value.path()).read_text("utf-8")) == stored
+
+
+def test_text_of_records_has_its_own_direction(visit: "Open") -> None:
+    """Hebrew reads from the right in a page that reads from the left."""
+    execute_task("test", HEALTH, lambda: [{"id": "1", "name": "\u05e9\u05dc\u05d5\u05dd (a)"}])
+    page = visit("viewer")
+    open_result(page, HEALTH, "(a)")
+    cell = page.page.get_by_role("gridcell").last
+    expect(cell).to_contain_text("(a)")
+    assert cell.evaluate("cell => getComputedStyle(cell).direction") == "rtl"
+
+
+def test_an_address_that_is_no_encoding_shows_no_task(visit: "Open") -> None:
+    """It is taken as it stands, and nothing throws."""
+    page = visit("viewer")
+    # The Hosting emulator itself refuses such an address: it is reached within the page.
+    page.page.evaluate(
+        "history.pushState(null, '', '/tasks/%E0%A4%A'); dispatchEvent(new PopStateEvent('popstate'))"
+    )
+    expect(page.page.get_by_role("heading", name="No such task")).to_be_visible()
+
+
+def test_a_result_that_the_sdk_cannot_decode_is_named(visit: "Open") -> None:
+    """One of an earlier version of the engine: what is wrong is said, and the bytes can be had."""
+    execute_task("test", HEALTH, lambda: {"a": 1})
+    page = visit("viewer")
+
+    def answer(route: Route) -> None:
+        route.fulfill(
+            json={"result": {"version": "v", "completed": None, "stale": False, "data": {"@type": "x"}}}
+        )
+
+    page.page.route("**/get_task_data", answer)
+    page.open(f"/tasks/{HEALTH.value}/result")
+    expect(page.page.get_by_role("alert")).to_contain_text(
+        "callable protocol cannot carry (@type, hasOwnProperty)"
+    )
+    with page.page.expect_download() as download:
+        page.page.get_by_role("button", name="Download JSON").click()
+    assert "@type" in Path(download.value.path()).read_text("utf-8")
+
+
+def test_a_tab_that_failed_to_load_recovers_by_itself(visit: "Open", past: "Past") -> None:
+    """Its configuration and its charts could not be fetched; once they can, it goes on without a reload."""
+    fill(past, count=3)
+    page = visit("viewer")
+    page.page.route("**/config.json", lambda route: route.abort())
+    page.page.goto(page.base)
+    expect(page.page.get_by_role("heading", name=re.compile("^The page can.t start"))).to_be_visible()
+    page.page.unroute("**/config.json")
+    expect(page.row(HEALTH.value)).to_be_visible()
+    page.page.route("**/assets/charts*", lambda route: route.abort())
+    page.open(f"/tasks/{HEALTH.value}")
+    expect(page.page.get_by_text("The charts could not be loaded.")).to_be_visible()
+    page.page.unroute("**/assets/charts*")
+    expect(page.page.locator(".u-wrap canvas").first).to_be_visible()

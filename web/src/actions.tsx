@@ -74,9 +74,10 @@ interface ButtonProps {
 
 export function ActionButton({ kind, task, mayChange, ask }: ButtonProps) {
   const cancelled = kind in OFF && toCancel(task)?.cancel != null;
-  const off = !mayChange || cancelled;
+  const suspended = kind === "run" && task.status === "suspended";
+  const off = !mayChange || cancelled || suspended;
   const text = (cancelled && OFF[kind]?.button) || WORDING[kind].button;
-  const why = !mayChange ? "Only operators can do this; your role lets you look." : cancelled ? OFF[kind]?.why : undefined;
+  const why = !mayChange ? "Only operators can do this; your role lets you look." : cancelled ? OFF[kind]?.why : suspended ? "The task is suspended: resume it to run it." : undefined;
   return (
     <button
       class={kind}
@@ -93,9 +94,16 @@ export function ActionButton({ kind, task, mayChange, ask }: ButtonProps) {
 
 const MOST_REASON = 500;
 
+/** What came of an action, and whether that still holds as a task stands: the notice goes when it no longer does. */
+export interface Outcome {
+  task: string;
+  said: string;
+  holds: (task: Task) => boolean;
+}
+
 interface DialogProps {
   asked: Asked;
-  done: (said: string | null) => void;
+  done: (outcome: Outcome | null) => void;
 }
 
 export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
@@ -104,9 +112,9 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState("");
   useLayoutEffect(() => dialog.current?.showModal(), []);
-  const leave = (said: string | null): void => {
+  const leave = (outcome: Outcome | null): void => {
     dialog.current?.close(); // gives the focus back to the button
-    done(said);
+    done(outcome);
   };
 
   const submit = async (event: Event): Promise<void> => {
@@ -137,6 +145,7 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
           Reason
           <textarea
             rows={3}
+            dir="auto"
             maxLength={MOST_REASON}
             aria-describedby="ask-consequence"
             value={reason}
@@ -161,28 +170,35 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
   );
 }
 
-async function carryOut(kind: Kind, task: Task, reason: string): Promise<string> {
+const isRunning = (task: Task): boolean => task.state === "running";
+const isSuspended = (task: Task): boolean => task.status === "suspended";
+
+async function carryOut(kind: Kind, task: Task, reason: string): Promise<Outcome> {
   const task_name = task.name;
+  const outcomeOf = (said: string, holds: (task: Task) => boolean): Outcome => ({ task: task_name, said, holds });
   switch (kind) {
     case "run": {
+      const before = task.started;
       const { outcome } = await call<{ outcome: string; run: Run | null }>("run_task", { task_name, reason }, 60);
-      if (outcome === "started") return `${task_name} runs.`;
-      if (outcome === "busy") return `${task_name} was at work already: no second run was started.`;
-      return `Cloud Scheduler took it; no run of ${task_name} has begun yet. It shows here as soon as one does.`;
+      if (outcome === "started") return outcomeOf(`Started a run of ${task_name}.`, () => true);
+      if (outcome === "busy") return outcomeOf(`${task_name} was at work already: no second run was started.`, () => true);
+      return outcomeOf(`Cloud Scheduler took it; no run of ${task_name} has begun yet. It shows here as soon as one does.`, (now) => now.started === before);
     }
     case "suspend": {
       const { changed } = await call<{ changed: boolean }>("suspend_task", { task_name, reason }, 30);
-      return changed ? `${task_name} is suspended.` : `${task_name} was suspended before.`;
+      return outcomeOf(changed ? `${task_name} is suspended.` : `${task_name} was suspended before.`, isSuspended);
     }
     case "resume": {
       const { changed } = await call<{ changed: boolean }>("resume_task", { task_name, reason }, 30);
-      return changed ? `${task_name} is on its schedule again.` : `${task_name} was not suspended.`;
+      return outcomeOf(changed ? `${task_name} is on its schedule again.` : `${task_name} was not suspended.`, (now) => !isSuspended(now));
     }
     case "cancel":
     case "no-retry": {
       const { outcome } = await call<{ outcome: string }>("cancel_run", { task_name, id: toCancel(task)?.id, reason }, 30);
-      if (outcome === "cancelled") return `That run of ${task_name} had failed, and is not tried again.`;
-      return outcome === "ended" ? `That run of ${task_name} had ended before.` : `The run of ${task_name} is asked to stop.`;
+      const isLast = (now: Task): boolean => now.started === task.started;
+      if (outcome === "cancelled") return outcomeOf(`That run of ${task_name} had failed, and is not tried again.`, isLast);
+      if (outcome === "ended") return outcomeOf(`That run of ${task_name} had ended before.`, isLast);
+      return outcomeOf(`The run of ${task_name} is asked to stop.`, (now) => isLast(now) && isRunning(now));
     }
   }
 }

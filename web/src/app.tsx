@@ -1,6 +1,6 @@
 // The frame around all views: who looks, whether what is shown is live, and the dialogs that change something.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ActionDialog, type Asked } from "./actions";
+import { ActionDialog, type Asked, type Outcome } from "./actions";
 import { type Person, type Project, call, leave } from "./firebase";
 import { age, clock } from "./format";
 import { type Live, useLive, useNow } from "./live";
@@ -24,20 +24,20 @@ export function App({ project, person }: { project: Project; person: Person }) {
   );
   const place = usePlace();
   const [asked, ask] = useState<Asked | null>(null);
-  const [said, say] = useState("");
   const tasks = list.value?.tasks ?? null;
+  const [notice, setNotice] = useNotice(list.value);
   const task = tasks?.find(({ name }) => name === place.task);
 
   useArrival(place.task, place.part, tasks !== null);
 
   const open = (wanted: Asked): void => {
-    say("");
+    setNotice(null);
     ask(wanted);
   };
-  const done = (outcome: string | null): void => {
+  const done = (outcome: Outcome | null): void => {
     ask(null);
     if (outcome !== null) {
-      say(outcome);
+      setNotice(outcome);
       list.refresh();
     }
   };
@@ -58,10 +58,10 @@ export function App({ project, person }: { project: Project; person: Person }) {
       </header>
       <Outage live={list} />
       <div class="said" role="status">
-        {said !== "" && (
+        {notice !== null && (
           <p>
-            {said}{" "}
-            <button class="plain" onClick={() => say("")}>
+            {notice.said}{" "}
+            <button class="plain" onClick={() => setNotice(null)}>
               Dismiss
             </button>
           </p>
@@ -88,6 +88,23 @@ export function App({ project, person }: { project: Project; person: Person }) {
       {asked && <ActionDialog asked={asked} done={done} />}
     </>
   );
+}
+
+/** What the last action came to, until it no longer holds: somebody may change the task in another tab. */
+function useNotice(list: TaskList | null): [Outcome | null, (outcome: Outcome | null) => void] {
+  const [notice, setNotice] = useState<Outcome | null>(null);
+  const held = useRef(false);
+  const show = (outcome: Outcome | null): void => {
+    held.current = false; // the list may be older than the action
+    setNotice(outcome);
+  };
+  useEffect(() => {
+    const task = list?.tasks.find(({ name }) => name === notice?.task);
+    if (notice === null || !task) return;
+    if (notice.holds(task)) held.current = true;
+    else if (held.current) show(null);
+  }, [list, notice]);
+  return [notice, show];
 }
 
 /** A new view is announced: its heading gets the focus, the tab its name. */

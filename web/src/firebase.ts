@@ -44,7 +44,8 @@ export interface Project {
 
 let auth: Auth;
 let functions: Functions;
-let hasAppCheck = false;
+let callablesUrl = "";
+let appCheckToken: (() => Promise<string>) | null = null;
 
 export async function connect(): Promise<Project> {
   const [config, own] = await Promise.all([json("/__/firebase/init.json"), json("/config.json")]);
@@ -55,17 +56,20 @@ export async function connect(): Promise<Project> {
   const app = initializeApp(config);
   auth = initializeAuth(app, { persistence: indexedDBLocalPersistence });
   // Whoever serves the page writes the region there: `firebase deploy` and the local stack.
-  functions = getFunctions(app, typeof own["region"] === "string" ? own["region"] : undefined);
+  const region = typeof own["region"] === "string" ? own["region"] : "us-central1";
+  functions = getFunctions(app, region);
+  callablesUrl = `https://${region}-${projectId}.cloudfunctions.net`;
   if (emulators) {
     // At once: whoever is remembered here is looked up a moment later.
     connectAuthEmulator(auth, `http://${emulators.auth.host}:${emulators.auth.port}`, { disableWarnings: true });
     connectFunctionsEmulator(functions, emulators.functions.host, emulators.functions.port);
+    callablesUrl = `http://${emulators.functions.host}:${emulators.functions.port}/${projectId}/${region}`;
   }
   const siteKey = own["appCheckSiteKey"];
   if (!local && typeof siteKey === "string" && siteKey !== "") {
-    const { initializeAppCheck, ReCaptchaEnterpriseProvider } = await import("firebase/app-check");
-    initializeAppCheck(app, { provider: new ReCaptchaEnterpriseProvider(siteKey), isTokenAutoRefreshEnabled: true });
-    hasAppCheck = true;
+    const { getToken, initializeAppCheck, ReCaptchaEnterpriseProvider } = await import("firebase/app-check");
+    const appCheck = initializeAppCheck(app, { provider: new ReCaptchaEnterpriseProvider(siteKey), isTokenAutoRefreshEnabled: true });
+    appCheckToken = async () => (await getToken(appCheck)).token;
   }
   return { id: projectId, local };
 }
@@ -152,7 +156,7 @@ export async function call<Answer>(name: string, data: object, seconds = 20): Pr
 }
 
 function told(error: unknown): CallError {
-  if (!(error instanceof FunctionsError)) return new CallError("unreachable", "The service can't be reached.");
+  if (!(error instanceof FunctionsError)) return undecoded(error);
   const code = error.code.replace("functions/", "");
   const details = (error.details ?? {}) as Record<string, unknown>;
   const [, said = "", status = ""] = /^(.*?)(?: \[(\d+)\])?$/s.exec(error.message) ?? [];
@@ -160,11 +164,45 @@ function told(error: unknown): CallError {
   // The SDK's own word where the answer was none of a callable's; theirs are sentences.
   if (said === code) return new CallError("unreachable", status === "0" ? "The service can't be reached." : `The service is in trouble (HTTP ${status}).`);
   if (code === "unauthenticated") return new CallError(code, unauthenticated());
-  return new CallError(code, `${said.charAt(0).toUpperCase()}${said.slice(1)}.`, details);
+  return new CallError(code, `${sentence(said)}.`, details);
 }
 
+/** A text that begins a sentence: with a capital, unless a name that is written otherwise comes first. */
+const sentence = (text: string): string => (/^[a-z]+[\s,:]/.test(text) ? `${text.charAt(0).toUpperCase()}${text.slice(1)}` : text);
+
+/** What the SDK throws when it has the answer and cannot make values of it, or when it has none. */
+function undecoded(error: unknown): CallError {
+  if (error instanceof Error && /cannot be decoded|is not a function/.test(error.message)) {
+    return new CallError(
+      "undecodable",
+      "The result has a field that Firebase’s callable protocol cannot carry (@type, hasOwnProperty). It is stored under another name by the task’s next run; until then, download it.",
+    );
+  }
+  return new CallError("unreachable", "The service can't be reached.");
+}
+
+/** The JSON of a task's result exactly as it is stored: no number is rounded, no field renamed. */
+export async function resultJson(task: string): Promise<Blob> {
+  const token = await auth.currentUser?.getIdToken();
+  const headers: Record<string, string> = { "Content-Type": "application/json", Authorization: `Bearer ${token ?? ""}` };
+  if (appCheckToken) headers["X-Firebase-AppCheck"] = await appCheckToken();
+  const body = JSON.stringify({ data: { task_name: task } });
+  const answer = await fetch(`${callablesUrl}/get_task_data`, { method: "POST", headers, body }).catch((error: unknown) => {
+    throw undecoded(error);
+  });
+  if (!answer.ok) {
+    const { error } = (await answer.json().catch(() => ({ error: {} }))) as { error: { message?: string; status?: string; details?: Record<string, unknown> } };
+    const code = (error.status ?? "internal").toLowerCase().replaceAll("_", "-");
+    throw new CallError(code, `${sentence(error.message ?? `the service is in trouble (HTTP ${answer.status})`)}.`, error.details ?? {});
+  }
+  const whole = await answer.blob();
+  return whole.slice(RESULT_HEAD.length, whole.size - 1, "application/json"); // without `{"result":` and `}`
+}
+
+const RESULT_HEAD = '{"result":';
+
 function unauthenticated(): string {
-  return hasAppCheck
+  return appCheckToken
     ? "The server knows neither this sign-in nor this page any more. Sign out and in again; if that does not help, check the site key in config.json against App Check's settings."
     : "The server refused this sign-in. Sign out and in again. If that does not help, the server asks for App Check and this page has no key: set appCheckSiteKey in config.json, or deploy the functions with NX_TASKS_APP_CHECK=off.";
 }

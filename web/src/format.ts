@@ -39,6 +39,14 @@ export function tone(state: string | null): string {
   }
 }
 
+/** Whether a number stands for an integer that JavaScript rounds: beyond 2^53. */
+export const isRounded = (value: unknown): boolean => typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value);
+
+export const ROUNDED = "Rounded: an integer beyond 2^53. The download has its exact value.";
+
+/** A value as text; a rounded integer is marked. */
+export const exact = (value: unknown): string => (isRounded(value) ? `≈ ${BigInt(value as number)}` : String(value));
+
 export const number = (value: number): string => value.toLocaleString("en-GB");
 
 export function plural(count: number, one: string, many = `${one}s`): string {

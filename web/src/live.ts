@@ -150,12 +150,44 @@ export function useNow(): number {
   return now;
 }
 
-/** A module that is loaded when it is first shown; undefined until then, null where it can't be loaded. */
+const MOST_PAUSE_SECONDS = 15;
+
+/**
+ * Do something again until it succeeds: sooner when the browser is back online.
+ *
+ * @param failed Called with the error of each try.
+ * @returns Ends the tries.
+ */
+export function untilDone(work: () => Promise<void>, failed: (error: unknown) => void): () => void {
+  let [tries, timer, ended] = [0, 0, false];
+  const attempt = (): void => {
+    clearTimeout(timer);
+    work().then(stop, (error: unknown) => {
+      if (ended) return;
+      failed(error);
+      tries += 1;
+      timer = window.setTimeout(attempt, Math.min(MOST_PAUSE_SECONDS, 2 ** tries) * 1000);
+    });
+  };
+  const stop = (): void => {
+    ended = true;
+    clearTimeout(timer);
+    removeEventListener("online", attempt);
+  };
+  addEventListener("online", attempt);
+  attempt();
+  return stop;
+}
+
+/** A module that is loaded when it is first shown; undefined until then, null while it can't be loaded. */
 export function useModule<Module>(load: () => Promise<Module>): Module | undefined | null {
   const [module, set] = useState<Module | undefined | null>(undefined);
   useEffect(() => {
-    load().then(
-      (loaded) => set(() => loaded),
+    return untilDone(
+      async () => {
+        const loaded = await load();
+        set(() => loaded);
+      },
       () => set(null),
     );
   }, []);

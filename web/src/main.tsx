@@ -4,6 +4,7 @@ import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { App } from "./app";
 import { CallError, type Person, type Project, connect, onPerson } from "./firebase";
+import { untilDone } from "./live";
 import { SignIn } from "./sign-in";
 import { applyTheme } from "./theme";
 import { Notice } from "./words";
@@ -14,12 +15,12 @@ function Page() {
   const [project, setProject] = useState<Project | CallError | null>(null);
   const [person, setPerson] = useState<Person | null | undefined>(undefined);
   useEffect(() => {
-    connect().then(
-      (connected) => {
-        setProject(connected);
+    return untilDone(
+      async () => {
+        setProject(await connect());
         onPerson(setPerson);
       },
-      (error: unknown) => setProject(new CallError("unreachable", String(error))),
+      (error) => setProject(new CallError("unreachable", error instanceof Error ? error.message : String(error))),
     );
   }, []);
   if (project instanceof CallError) {
@@ -27,7 +28,8 @@ function Page() {
       <main class="alone">
         <h1>The page can’t start</h1>
         <Notice tone="bad">
-          Its project’s configuration was not to be had ({project.message}). <button onClick={() => location.reload()}>Try again</button>
+          The project’s configuration could not be loaded: {project.message} The page tries again by itself.{" "}
+          <button onClick={() => location.reload()}>Try now</button>
         </Notice>
       </main>
     );

@@ -72,7 +72,7 @@ function inShort(tasks: Task[], now: number): string {
 function isLate(task: Task, now: number): boolean {
   const completed = task.result?.completed;
   if (!completed) return false;
-  const fresh = freshness((now - Date.parse(completed)) / 1000, cadence(task.schedule).seconds, task.suspended !== null);
+  const fresh = freshness(task, completed, now);
   return fresh.tone === "warn" || fresh.tone === "bad";
 }
 
@@ -95,7 +95,6 @@ interface RowProps {
 
 function Row({ task, now, mayChange, ask }: RowProps) {
   const runs = useLastRuns(task);
-  const every = cadence(task.schedule);
   return (
     <li class="row" data-task={task.name}>
       <div class="name">
@@ -105,7 +104,7 @@ function Row({ task, now, mayChange, ask }: RowProps) {
           </Link>
         </h2>
         <p class="quiet">
-          {every.words}
+          {cadence(task.schedule)}
           {task.time_zone !== "Etc/UTC" && ` (${task.time_zone})`}
         </p>
       </div>
@@ -149,11 +148,11 @@ export function Status({ task, runs, now }: { task: Task; runs: Run[]; now: numb
       </p>
       {task.suspended && (
         <p class="detail">
-          by {who(task.suspended)}
+          <bdi>by {who(task.suspended)}</bdi>
         </p>
       )}
       {task.state === "running" && <Working task={task} runs={runs} now={now} />}
-      {task.state === "failed" && task.error && <p class="detail error">{firstLine(task.error)}</p>}
+      {task.state === "failed" && task.error && <p class="detail error" dir="auto">{firstLine(task.error)}</p>}
       {task.problem && <Notice tone="warn">{task.problem}</Notice>}
     </>
   );
@@ -178,10 +177,10 @@ function Working({ task, runs, now }: { task: Task; runs: Run[]; now: number }) 
   return (
     <div class="working">
       <progress aria-label={`Progress of ${task.name}`} {...(total ? { value: Math.min(progress?.done ?? 0, total), max: total } : {})} />
-      <p class="detail">{said.filter(Boolean).join(" · ") || "no progress told yet"}</p>
+      <p class="detail" dir="auto">{said.filter(Boolean).join(" · ") || "no progress told yet"}</p>
       {task.run?.cancel && (
         <p class="detail">
-          Asked to stop by {who(task.run.cancel)}
+          <bdi>Asked to stop by {who(task.run.cancel)}</bdi>
         </p>
       )}
     </div>
@@ -197,7 +196,7 @@ export function Freshness({ task, now }: { task: Task; now: number }) {
   if (task.save_in === "none") return <p class="quiet">keeps none</p>;
   if (!result?.completed) return <p class="quiet">none yet</p>;
   const seconds = (now - Date.parse(result.completed)) / 1000;
-  const fresh = freshness(seconds, cadence(task.schedule).seconds, task.suspended !== null);
+  const fresh = freshness(task, result.completed, now);
   const facts = [result.size_bytes !== null && size(result.size_bytes), result.count !== null && plural(result.count, "record")];
   return (
     <>

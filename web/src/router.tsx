@@ -14,10 +14,19 @@ export interface Place {
 function read(): Place {
   const [, folder, name, part] = location.pathname.split("/");
   return {
-    task: folder === "tasks" && name ? decodeURIComponent(name) : null,
+    task: folder === "tasks" && name ? decoded(name) : null,
     part: part === "result" ? "result" : "runs",
     run: new URLSearchParams(location.search).get("run"),
   };
+}
+
+/** A part of the address; one that is not valid percent-encoding is taken as it is. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 export const taskPath = (name: string, part?: "result"): string =>

@@ -90,7 +90,7 @@ function Entry({ task, run, now }: { task: string; run: Run; now: number }) {
         <StateWord state={run.state} />
         <span class="when">{at && <Time at={at} now={now} seconds />}</span>
         <span class="took figure">{run.duration_seconds === null ? "" : duration(run.duration_seconds)}</span>
-        <span class="what">
+        <span class="what" dir="auto">
           {(run.attempt ?? 1) > 1 && <span class="badge">attempt {run.attempt}</span>} {remark(run) || produced(run)}
         </span>
         <span class="ago quiet">{at && ago(at, now)}</span>
@@ -163,14 +163,14 @@ function Detail({ task, id, version }: { task: string; id: string; version: stri
             value && (
               <div key={name}>
                 <dt>{name}</dt>
-                <dd>{value}</dd>
+                <dd dir="auto">{value}</dd>
               </div>
             ),
         )}
       </dl>
       {run.error && (
         <>
-          <p class="error">
+          <p class="error" dir="auto">
             {run.error.type && <b>{run.error.type}: </b>}
             {run.error.message}
           </p>

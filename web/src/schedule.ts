@@ -1,43 +1,34 @@
-// A schedule in words, the time between two of its ticks, and how old a result is against that.
-// The forms that people write are known; any other one is shown as it stands.
+// A schedule in words, and how old a result is against the ticks of its schedule.
+// Forms that people often write have words; any other one is shown as it is.
+import type { Task } from "./wire";
 
-export interface Cadence {
-  words: string;
-  /** Seconds from one tick to the next; null where the ticks are not even, or unknown. */
-  seconds: number | null;
-}
-
-const UNITS: Record<string, number> = { minute: 60, hour: 3600, day: 86400 };
 const DAYS = ["Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays"];
 
-export function cadence(schedule: string | null): Cadence {
-  if (schedule === null) return { words: "no schedule", seconds: null };
-  const every = /^every (\d+ )?(minute|hour|day)s?$/.exec(schedule.trim());
-  if (every) return evenly(Number(every[1] ?? 1), every[2] as string);
-  return ofCron(schedule.trim().split(/\s+/)) ?? { words: schedule, seconds: null };
+export function cadence(schedule: string | null): string {
+  if (schedule === null) return "no schedule";
+  return ofCron(schedule.trim().split(/\s+/)) ?? schedule;
 }
 
-function evenly(count: number, unit: string, suffix = ""): Cadence {
-  const words = count === 1 ? `every ${unit}` : `every ${count} ${unit}s`;
-  return { words: words + suffix, seconds: count * (UNITS[unit] as number) };
+/** An interval, unless the last one of an hour or a day is shorter than the others. */
+function evenly(step: string, unit: string, of: number, suffix = ""): string | null {
+  const count = Number(step);
+  if (of % count !== 0) return null;
+  return (count === 1 ? `every ${unit}` : `every ${count} ${unit}s`) + suffix;
 }
 
-function ofCron([minute, hour, day, month, weekday]: string[]): Cadence | null {
+function ofCron([minute, hour, day, month, weekday]: string[]): string | null {
   if (minute === undefined || hour === undefined || day !== "*" || month !== "*") return null;
   const step = /^\*(?:\/(\d+))?$/;
   const minutes = step.exec(minute);
   const hours = step.exec(hour);
-  if (weekday === "*" && minutes && hour === "*") return evenly(Number(minutes[1] ?? 1), "minute");
+  if (weekday === "*" && minutes && hour === "*") return evenly(minutes[1] ?? "1", "minute", 60);
   if (!/^\d+$/.test(minute)) return null;
   const at = minute.padStart(2, "0");
-  if (weekday === "*" && hours) return evenly(Number(hours[1] ?? 1), "hour", `, at :${at}`);
+  if (weekday === "*" && hours) return evenly(hours[1] ?? "1", "hour", 24, `, at :${at}`);
   if (!/^\d+$/.test(hour)) return null;
   const time = `${hour.padStart(2, "0")}:${at}`;
-  if (weekday === "*") return { words: `daily at ${time}`, seconds: 86400 };
-  if (weekday !== undefined && /^[0-7]$/.test(weekday)) {
-    return { words: `${DAYS[Number(weekday)]} at ${time}`, seconds: 7 * 86400 };
-  }
-  return null;
+  if (weekday === "*") return `daily at ${time}`;
+  return weekday !== undefined && /^[0-7]$/.test(weekday) ? `${DAYS[Number(weekday)]} at ${time}` : null;
 }
 
 export interface Freshness {
@@ -47,15 +38,25 @@ export interface Freshness {
   ticks: number | null;
 }
 
-/** Seconds that a run may take to publish before its result counts as late. */
-const GRACE_SECONDS = 90;
+/** Milliseconds that a run may take longer than the last one before its result counts as late. */
+const GRACE_MS = 90_000;
 
-/** How old a result is against its schedule. */
-export function freshness(ageSeconds: number, every: number | null, suspended: boolean): Freshness {
-  if (suspended) return { words: "stands still while suspended", tone: "idle", ticks: null };
-  if (every === null) return { words: "", tone: "idle", ticks: null };
-  const ticks = ageSeconds / every;
-  const behind = Math.floor((ageSeconds - GRACE_SECONDS) / every);
-  if (behind < 1) return { words: "on time", tone: "ok", ticks };
-  return { words: behind === 1 ? "1 run late" : `${behind} runs late`, tone: behind < 3 ? "warn" : "bad", ticks };
+/** How old a result is against its schedule's own ticks, which the service lists: intervals may differ. */
+export function freshness(task: Task, completed: string, now: number): Freshness {
+  if (task.suspended !== null) return { words: "stands still while suspended", tone: "idle", ticks: null };
+  const published = Date.parse(completed);
+  const ticks = task.recent_ticks.map((tick) => Date.parse(tick));
+  const [last] = ticks;
+  if (last === undefined) return { words: "", tone: "idle", ticks: null };
+  const since = ticks.filter((tick) => tick > published);
+  // From its tick to its result the next run may take as long as the last one took.
+  const tick = ticks.find((each) => each <= published);
+  const took = tick === undefined ? 0 : Math.min(published - tick, task.deadline_seconds * 1000);
+  const late = since.filter((each) => each + took + GRACE_MS < now).length;
+  const next = task.next_run === null ? null : Date.parse(task.next_run);
+  const part = next === null || next <= last ? 0 : Math.min(1, Math.max(0, (now - last) / (next - last)));
+  const age = since.length + part;
+  if (late === 0) return { words: "on time", tone: "ok", ticks: age };
+  const count = late === ticks.length ? `${late} or more runs` : late === 1 ? "1 run" : `${late} runs`;
+  return { words: `${count} late`, tone: late < 3 ? "warn" : "bad", ticks: age };
 }

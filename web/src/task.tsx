@@ -77,7 +77,7 @@ function Glance({ task }: { task: Task }) {
       <section aria-label="Schedule">
         <h2>Schedule</h2>
         <p>
-          {cadence(task.schedule).words}, <span class="quiet">at most {duration(task.deadline_seconds)}</span>
+          {cadence(task.schedule)}, <span class="quiet">at most {duration(task.deadline_seconds)}</span>
         </p>
         <p>
           <span class="quiet">Next:</span> <Next task={task} now={now} />
@@ -111,7 +111,7 @@ function Charts({ task }: { task: Task }) {
   const load = (version: string | null) =>
     call<RunPage>("list_runs", { task_name: task.name, limit: CHARTED_RUNS, states: ["completed", "failed"], if_version: version });
   const { value } = useLive(`charts ${task.name}`, load, () => 120, `${task.completed} ${task.state}`);
-  if (module === null) return <p class="quiet">The charts could not be loaded. Reload the page once the connection is back.</p>;
+  if (module === null) return <p class="quiet">The charts could not be loaded. The page tries again by itself.</p>;
   return module && value ? <module.Charts runs={value.runs} /> : <div class="charts empty" />;
 }
 
@@ -134,7 +134,7 @@ function ResultPart({ task }: { task: Task }) {
           <p class="quiet">This task keeps no result: what it did is in its history.</p>
         </>
       ) : module === null ? (
-        <p class="quiet">The view of results could not be loaded. Reload the page once the connection is back.</p>
+        <p class="quiet">The view of results could not be loaded. The page tries again by itself.</p>
       ) : (
         module && <module.ResultView task={task} summary={told} />
       )}

@@ -31,6 +31,8 @@ export interface Task {
   schedule: string | null;
   time_zone: string;
   next_run: string | null;
+  /** The last ticks of the schedule, newest first. */
+  recent_ticks: string[];
   deadline_seconds: number;
   save_in: string | null;
   max_age_seconds: number;

@@ -1,6 +1,6 @@
 // Small pieces that several views say things with.
 import { type ComponentChildren, Fragment } from "preact";
-import { clock, fullTime, number, tone, word } from "./format";
+import { ROUNDED, clock, exact, fullTime, isRounded, number, tone, word } from "./format";
 import type { Json } from "./wire";
 
 /** A state: its word, its colour and its shape, so that none of the three is needed. */
@@ -64,7 +64,7 @@ export function Facts({ value, folded }: { value: Json; folded?: boolean }) {
     <dl class={kind}>
       {some.map(([name, inner]) => (
         <div key={name}>
-          <dt>{said(name)}</dt>
+          <dt dir="auto">{said(name)}</dt>
           <dd>
             <Facts value={inner} />
           </dd>
@@ -90,12 +90,13 @@ export function Facts({ value, folded }: { value: Json; folded?: boolean }) {
 
 function Scalar({ value }: { value: Json }) {
   if (value === null) return <span class="quiet">none</span>;
-  return <>{typeof value === "number" ? number(value) : String(value)}</>;
+  if (typeof value === "number") return isRounded(value) ? <span title={ROUNDED}>{exact(value)}</span> : <>{number(value)}</>;
+  return <bdi>{String(value)}</bdi>;
 }
 
 function List({ items }: { items: Json[] }) {
   if (items.length === 0) return <span class="quiet">none</span>;
-  if (items.every(isScalar)) return <>{items.map(String).join(", ")}</>;
+  if (items.every(isScalar)) return <bdi>{items.map(exact).join(", ")}</bdi>;
   if (!items.every(isMap)) {
     return (
       <ol>

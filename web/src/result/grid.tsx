@@ -1,6 +1,6 @@
 // Records as a table: sorted by a click on a heading, a row opened by click or Enter.
 import { useState } from "preact/hooks";
-import { number } from "../format";
+import { ROUNDED, isRounded, number } from "../format";
 import type { Json } from "../wire";
 import { type Column, cellText, valueOf } from "./records";
 import { Rows, moved } from "./virtual";
@@ -54,7 +54,7 @@ export function Grid({ label, records, columns, indices, order, onOrder, opened,
             const sorted = order !== null && order.field === field;
             return (
               <span key={field} role="columnheader" class={numeric ? "numeric" : ""} aria-sort={!sorted ? "none" : order.descending ? "descending" : "ascending"}>
-                <button class="plain" onClick={() => sort(field)}>
+                <button class="plain" dir="auto" onClick={() => sort(field)}>
                   {field ?? "value"}
                   {sorted && <i aria-hidden="true">{order.descending ? " ↓" : " ↑"}</i>}
                 </button>
@@ -83,7 +83,13 @@ export function Grid({ label, records, columns, indices, order, onOrder, opened,
               {number(index + 1)}
             </span>
             {columns.map(({ field, numeric }) => (
-              <span key={field} role="gridcell" class={numeric ? "numeric" : ""}>
+              <span
+                key={field}
+                role="gridcell"
+                class={numeric ? "numeric" : ""}
+                dir="auto"
+                title={isRounded(valueOf(records[index], field)) ? ROUNDED : undefined}
+              >
                 {cellText(valueOf(records[index], field))}
               </span>
             ))}

@@ -2,7 +2,7 @@
 import "./result.css";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { CallError, call } from "../firebase";
+import { CallError, call, resultJson } from "../firebase";
 import { duration, number, percent, plural } from "../format";
 import type { Json, Task, TaskData } from "../wire";
 import { Notice } from "../words";
@@ -35,7 +35,7 @@ export function ResultView({ task, summary }: Props) {
   const newer = result !== null && task.result !== null && task.result.version !== result.version;
   return (
     <section class="records" aria-labelledby="result-title">
-      {error && <Unread error={error} again={() => askAgain(asked + 1)} />}
+      {error && <Unread task={task.name} error={error} again={() => askAgain(asked + 1)} />}
       {result === null && !error && <p class="quiet">Fetching the result …</p>}
       {result?.stale && <Notice tone="warn">The service could not ask for the newest result: this may be an earlier one.</Notice>}
       {newer && (
@@ -55,7 +55,7 @@ export function ResultView({ task, summary }: Props) {
   );
 }
 
-function Unread({ error, again }: { error: CallError; again: () => void }) {
+function Unread({ task, error, again }: { task: string; error: CallError; again: () => void }) {
   const url = error.details["url"];
   if (typeof url === "string") {
     return (
@@ -70,7 +70,8 @@ function Unread({ error, again }: { error: CallError; again: () => void }) {
   }
   return (
     <Notice tone="bad">
-      The result was not to be had: {error.message} <button onClick={again}>Try again</button>
+      The result could not be read: {error.message} <button onClick={again}>Try again</button>
+      {error.code === "undecodable" && <Download task={task} />}
     </Notice>
   );
 }
@@ -94,15 +95,37 @@ function Bar({ task, value, search, onSearch, said }: BarProps) {
       <p role="status" class="quiet">
         {said}
       </p>
-      <button onClick={() => download(`${task}.json`, value)}>Download JSON</button>
+      <Download task={task} />
     </div>
   );
 }
 
-function download(name: string, value: Json): void {
-  const url = URL.createObjectURL(new Blob([JSON.stringify(value)], { type: "application/json" }));
-  Object.assign(document.createElement("a"), { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+/** Saves the result's bytes as they are stored; what the page shows may have rounded numbers. */
+function Download({ task }: { task: string }) {
+  const [state, setState] = useState<"idle" | "busy" | CallError>("idle");
+  const save = async (): Promise<void> => {
+    setState("busy");
+    try {
+      const url = URL.createObjectURL(await resultJson(task));
+      Object.assign(document.createElement("a"), { href: url, download: `${task}.json` }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+      setState("idle");
+    } catch (refused) {
+      setState(refused as CallError);
+    }
+  };
+  return (
+    <>
+      <button disabled={state === "busy"} onClick={() => void save()}>
+        {state === "busy" ? "Downloading …" : "Download JSON"}
+      </button>
+      {state instanceof CallError && (
+        <p class="notice bad" role="alert">
+          Not downloaded: {state.message}
+        </p>
+      )}
+    </>
+  );
 }
 
 function Whole({ task, value }: { task: string; value: Json }) {

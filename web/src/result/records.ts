@@ -1,4 +1,5 @@
 // A result as records: its columns, what a cell shows, search and order. Knows no component.
+import { exact, isRounded } from "../format";
 import type { Json } from "../wire";
 
 export type Fields = { [name: string]: Json };
@@ -41,8 +42,8 @@ export function valueOf(record: Json | undefined, field: string | null): Json | 
 
 export function cellText(value: Json | undefined): string {
   if (value == null) return "";
-  if (Array.isArray(value) && value.every((item) => typeof item !== "object")) return value.join(", ");
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  if (Array.isArray(value) && value.every((item) => typeof item !== "object")) return value.map(exact).join(", ");
+  return typeof value === "object" ? JSON.stringify(value, (_, inner: unknown) => (isRounded(inner) ? exact(inner) : inner)) : exact(value);
 }
 
 /** A record with its fields in the order of the columns. */
@@ -51,6 +52,9 @@ export function inOrder(record: Json, columns: Column[]): Json {
   const fields = columns.flatMap(({ field }) => (field !== null && field in record ? [[field, record[field]]] : []));
   return { ...Object.fromEntries(fields), ...record };
 }
+
+/** A text as it is searched: letters alike whatever their case, and however their accents are composed. */
+export const searchable = (text: string): string => text.normalize("NFC").toLowerCase();
 
 const CHUNK = 4000;
 /** Lets the page answer to its user between two chunks. */
@@ -64,14 +68,14 @@ export class TextIndex {
 
   /** The records that contain all words and "phrases", by index, in order; null once somebody searches for something else. */
   async find(words: string, superseded: () => boolean): Promise<number[] | null> {
-    const wanted = [...words.toLowerCase().matchAll(/"([^"]+)"|[^\s"]+/g)].map(([word, phrase]) => phrase ?? word);
+    const wanted = [...searchable(words).matchAll(/"([^"]+)"|[^\s"]+/g)].map(([word, phrase]) => phrase ?? word);
     const found: number[] = [];
     for (let index = 0; index < this.records.length; index++) {
       if (index % CHUNK === 0) {
         await breath();
         if (superseded()) return null;
       }
-      const text = (this.texts[index] ??= JSON.stringify(this.records[index]).toLowerCase());
+      const text = (this.texts[index] ??= searchable(JSON.stringify(this.records[index])));
       if (wanted.every((word) => text.includes(word))) found.push(index);
     }
     return found;

@@ -1,7 +1,8 @@
 // Any JSON value as a tree, opened branch by branch, with arrow keys as trees have them.
 import { useMemo, useState } from "preact/hooks";
-import { plural } from "../format";
+import { ROUNDED, exact, isRounded, plural } from "../format";
 import type { Json } from "../wire";
+import { searchable } from "./records";
 import { Rows, moved } from "./virtual";
 
 interface Node {
@@ -32,13 +33,13 @@ function visible(root: Json, open: Set<string>): Node[] {
 
 /** Leaves whose path or value contains the text, each with its whole path. */
 export function leaves(root: Json, text: string): Node[] {
-  const wanted = text.toLowerCase();
+  const wanted = searchable(text);
   const found: Node[] = [];
   const walk = (value: Json, path: string): void => {
     for (const [name, inner] of Object.entries(value ?? {})) {
       const here = path === "" ? name : `${path} › ${name}`;
       if (isBranch(inner)) walk(inner, here);
-      else if (`${here} ${JSON.stringify(inner)}`.toLowerCase().includes(wanted)) found.push({ path: here, name: here, value: inner, depth: 1, branch: false });
+      else if (searchable(`${here} ${JSON.stringify(inner)}`).includes(wanted)) found.push({ path: here, name: here, value: inner, depth: 1, branch: false });
     }
   };
   if (isBranch(root)) walk(root, "");
@@ -105,7 +106,7 @@ export function Tree({ label, value, search = "", id }: Props) {
             }}
           >
             <i aria-hidden="true">{node.branch ? (open.has(node.path) ? "▾" : "▸") : ""}</i>
-            <span class="key">{node.name}</span> <Leaf value={node.value} />
+            <span class="key" dir="auto">{node.name}</span> <Leaf value={node.value} />
           </div>
         );
       }}
@@ -116,5 +117,9 @@ export function Tree({ label, value, search = "", id }: Props) {
 function Leaf({ value }: { value: Json }) {
   if (Array.isArray(value)) return <span class="quiet">{plural(value.length, "item")}</span>;
   if (typeof value === "object" && value !== null) return <span class="quiet">{plural(Object.keys(value).length, "field")}</span>;
-  return <span class={`leaf ${typeof value}`}>{value === null ? "null" : String(value)}</span>;
+  return (
+    <span class={`leaf ${typeof value}`} dir="auto" title={isRounded(value) ? ROUNDED : undefined}>
+      {value === null ? "null" : exact(value)}
+    </span>
+  );
 }
