@@ -111,9 +111,9 @@ def is_alive(process: int) -> bool:
 def test_an_instance_ends_after_a_hang_and_the_next_delivery_runs(function: Served) -> None:
     """The answer is sent before it ends; the incident is in the log, and the trace shows the hang."""
     function.hangs.touch()
-    with function.running(deadline_seconds=1):
+    with function.running(deadline_seconds=6):  # a new process on a busy machine takes seconds to begin
         assert function.deliver() == 500
-        process = int(function.hangs.read_text("utf-8"))
+        process = function.worker()
         wait_for("the instance to end", lambda: not is_alive(process) or None)
         run = record()
         assert (run["state"], run["error"]["type"]) == ("failed", "DeadlineExceeded")
@@ -130,7 +130,7 @@ def test_an_instance_ends_after_a_hang_and_the_next_delivery_runs(function: Serv
 def test_other_deliveries_are_answered_before_an_instance_ends(function: Served) -> None:
     """One that came during the hang gets its own answer, not a lost connection."""
     function.hangs.touch()
-    with function.running(deadline_seconds=3):
+    with function.running(deadline_seconds=8):
         hung, first = in_thread(function.deliver)
         function.worker()
         assert function.deliver() == 503  # the run is at work
