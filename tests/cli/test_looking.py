@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,10 +93,16 @@ def test_one_run_is_shown_with_its_trace(nx: Run) -> None:
     assert nx("runs", TASK, "--id", "never-was").returncode == 5
 
 
+def publish(nx: Run, task: TaskName, value: Any) -> None:
+    """Publish a result, and wait until the function serves it instead of what it served another test."""
+    execute_task("test", task, lambda: value)
+    wait_for("the result", lambda: json.loads(nx("data", task, "--json").stdout) == value)
+
+
 def test_a_result_is_shown_and_exported(nx: Run, tmp_path: Path) -> None:
     """As a table, as JSON, as CSV; to standard output or a file, by its name."""
     records = list(devices(30))
-    execute_task("test", TASK, lambda: records)
+    publish(nx, TASK, records)
     shown = nx("data", TASK)
     assert set(shown.stdout.splitlines()[0].split()) == set(records[0])
     assert "tracker-000019" in shown.stdout
@@ -127,7 +134,7 @@ def test_details_are_written_as_json(nx: Run) -> None:
 
 def test_nothing_is_told_in_words(nx: Run) -> None:
     """A result without records is no empty line."""
-    execute_task("test", CDRS, list)
+    publish(nx, CDRS, [])
     assert nx("data", CDRS).stdout == "no records\n"
 
 
