@@ -187,10 +187,11 @@ def run(
         show(f"{task}: waiting for Cloud Scheduler to start the run", stderr=True)
     answer = caller("run_task", task_name=task, reason=reason)
     outcome = answer["outcome"]
-    if outcome == "started" and wait:
+    if outcome in {"started", "requested"} and wait:
         answer["run"] = follow(
             caller, task, answer["run"]["id"], console=console(stderr=True), seconds=timeout
         )
+        outcome = answer["outcome"] = "started"
     if as_json:
         _print_json(answer)
     else:
@@ -198,8 +199,12 @@ def run(
     if outcome == "busy":
         raise CliError(Exit.refused, f"another run holds {task}: nothing was started")
     if outcome == "requested":
+        refused = answer["run"]["refused"]
+        why = f" ({shown.refusal_text(refused)})" if refused else ""
         raise CliError(
-            Exit.waiting, f"Cloud Scheduler took it, and no run of {task} began yet: see `runs {task}`"
+            Exit.waiting,
+            f"Cloud Scheduler accepted the request, and no run of {task} has begun yet{why}: "
+            f"see `nx-tasks runs {task} --id {answer['run']['id']}`",
         )
     if wait:
         _check_completed(answer["run"])
@@ -354,7 +359,7 @@ def _to_cancel(caller: Caller, name: str) -> str:
 
 def _check_completed(run: dict[str, Any]) -> None:
     if run["state"] != "completed":
-        said = run["error"] or {"type": run["state"], "message": ""}
+        said = run["error"] or {"type": run["state"], "message": str(shown.remark(run))}
         raise CliError(Exit.failed, f"the run {run['state']}: {said.get('type')}: {said.get('message')}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
@@ -10,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.text import Text
 
 from cli.errors import CliError, Exit
-from cli.shown import now_of, progress_text, tasks_table
+from cli.shown import now_of, progress_text, refusal_text, tasks_table
 from cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ LOOK_SECONDS = 1.0
 
 
 def follow(caller: Caller, task: str, run_id: str, *, console: Console, seconds: float) -> dict[str, Any]:
-    """Wait for a run to end and return it.
+    """Wait for a run to end and return it; a requested run may have yet to start.
 
     A terminal gets a progress bar, anything else a line per change of the progress.
 
@@ -37,7 +38,8 @@ def follow(caller: Caller, task: str, run_id: str, *, console: Console, seconds:
         seconds: Longest wait, in seconds.
 
     Raises:
-        CliError: The run goes on after the wait, or the service could not be reached for so long.
+        CliError: The run goes on after the wait, or no delivery started it in time, or the service could
+            not be reached for so long.
         KeyboardInterrupt: Ctrl-C; the run goes on, and the console says so.
     """
     until = time.monotonic() + seconds
@@ -47,7 +49,7 @@ def follow(caller: Caller, task: str, run_id: str, *, console: Console, seconds:
         TextColumn("{task.fields[said]}", markup=False),
     )
     times = (TimeElapsedColumn(), TimeRemainingColumn())
-    reported = None
+    reported = refused = None
     try:
         with Progress(
             *columns, *times, console=console, transient=True, disable=not console.is_terminal
@@ -55,22 +57,38 @@ def follow(caller: Caller, task: str, run_id: str, *, console: Console, seconds:
             line = picture.add_task(printable(task), total=None, said="")
             while True:
                 run = _patiently(lambda: caller("get_run", task_name=task, id=run_id), until, console)
-                if run["state"] != "running":
+                if run["state"] not in {"running", "requested"}:
                     return run
+                if run["refused"] and run["refused"]["count"] != refused:
+                    refused = run["refused"]["count"]
+                    _report(console, f"{task}: {refusal_text(run['refused'])}")
+                if run["expires"] and datetime.fromisoformat(run["expires"]) <= datetime.now(UTC):
+                    raise CliError(
+                        Exit.waiting,
+                        f"no delivery of Cloud Scheduler started {run_id} of {task}: run it again",
+                    )
                 progress = run["progress"] or {}
                 text = progress_text(run["progress"])
                 picture.update(
                     line, total=progress.get("total"), completed=progress.get("done", 0), said=text
                 )
                 if not console.is_terminal and text != reported:
-                    _report(console, f"{task}: run {run_id} is running{text and f': {text}'}")
+                    _report(console, f"{task}: run {run_id} is {run['state']}{text and f': {text}'}")
                     reported = text
                 if time.monotonic() >= until:
-                    raise CliError(Exit.waiting, f"run {run_id} of {task} goes on after {seconds:g} s")
+                    raise CliError(
+                        Exit.waiting, f"run {run_id} of {task} {_goes_on(run)} after {seconds:g} s"
+                    )
                 time.sleep(LOOK_SECONDS)
     except KeyboardInterrupt:
         _report(console, f"run {run_id} of {task} goes on; `nx-tasks cancel {task} -m WHY` cancels it")
         raise
+
+
+def _goes_on(run: dict[str, Any]) -> str:
+    if run["state"] == "running":
+        return "goes on"
+    return f"has not begun ({refusal_text(run['refused'])})" if run["refused"] else "has not begun"
 
 
 def _report(console: Console, text: str) -> None:

@@ -28,6 +28,7 @@ _STYLES = {
     "cancelling": "magenta",
     "resumed": "green",
     "requested": "dim",
+    "refused": "yellow",
     "overdue_original": "yellow",
 }
 #: Characters of an error beside other tasks; `runs --id` has all of it.
@@ -188,8 +189,23 @@ def remark(run: dict[str, Any]) -> Text:
     """Return why a run is what it is."""
     if run["error"]:
         return Text(_line(f"{run['error'].get('type')}: {run['error'].get('message')}"), style="red")
+    if run["refused"]:
+        return Text(_line(refusal_text(run["refused"])))
+    if run["requested"]:
+        by, reason = run["requested"]["by"], run["requested"]["reason"]
+        return Text(_line(f"requested by {by}{reason and f': {reason}'}"))
     said = [run["reason"] or "", f"by {run['by']}" if run["by"] else "", run["holder"] or ""]
     return Text(_line(", ".join(filter(None, said))))
+
+
+def refusal_text(refused: dict[str, Any]) -> str:
+    """Return how often a run's delivery was refused, why, and when it comes again."""
+    count, again = refused["count"], refused["again"]
+    follows = f"it comes again after {_clock(again)}" if again else "it does not come again"
+    return _line(
+        f"Cloud Scheduler's delivery was refused {count} time{'s' * (count > 1)}: "
+        f"{refused['reason']}; {follows}"
+    )
 
 
 def progress_text(progress: dict[str, Any] | None) -> str:

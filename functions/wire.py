@@ -21,7 +21,7 @@ from shared.tasks.desk import Position, next_tick, recent_ticks, view_tasks
 if TYPE_CHECKING:
     from functions.callers import Caller
     from shared.tasks import TaskName
-    from shared.tasks.desk import RunProgress, RunRecord, Said, TaskView
+    from shared.tasks.desk import Refusal, RunProgress, RunRecord, Said, TaskView
 
 #: What stands in for a person's name, for callers who are not to know it.
 SOMEONE = "an operator"
@@ -59,6 +59,7 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "completed": time_text(document.completed),
         "error": _error_text(task.error, caller) if readable else None,
         "run": _run_at_work(task, caller, readable=readable),
+        "requested": _said(task.requested, caller),
         "retries": _retries(task, caller),
         "suspended": _said(task.suspended, caller),
         "result": _last_good(task, readable=readable),
@@ -108,6 +109,9 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
         "holder": record.holder,
         "progress": _progress(record.progress) if readable else None,
         "result": published,
+        "requested": _said(record.requested, caller),
+        "refused": _refused(record.refused),
+        "expires": time_text(record.expires),
     }
 
 
@@ -194,6 +198,17 @@ def _progress(progress: RunProgress | None) -> dict[str, Any] | None:
         "total": progress.total,
         "message": progress.message,
         "at": time_text(progress.at),
+    }
+
+
+def _refused(refusal: Refusal | None) -> dict[str, Any] | None:
+    if refusal is None:
+        return None
+    return {
+        "count": refusal.count,
+        "reason": refusal.reason,
+        "at": time_text(refusal.at),
+        "again": time_text(refusal.comes_again),
     }
 
 

@@ -21,7 +21,8 @@ def run_task(request: CallableRequest[Any]) -> Any:
 
     Returns:
         `{outcome, run}`: "started" and the run that began; "busy" and the run that holds the task;
-        or "requested", where no run began within the wait.
+        or "requested" and the run to come, if none began within the wait: its `refused` has the deliveries
+        that were answered 503, and when the next one comes.
 
     Raises:
         HttpsError: unauthenticated, also for a token that was revoked; permission-denied;

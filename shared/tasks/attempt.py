@@ -74,6 +74,13 @@ class Attempt:
         """Take the task, or find out why not: `RunProtocol.start`."""
         return self._perform(self._protocol.start(remembered, until=until))
 
+    def refuse(self, reason: str) -> None:
+        """Record that the delivery is refused: `RunProtocol.refuse`. A failure is logged, no more."""
+        try:
+            self._perform(self._protocol.refuse(reason))
+        except Exception as error:  # noqa: BLE001  (the delivery is refused anyway)
+            logger.warning("refused delivery not recorded", run_id=self.identity.run_id, error=error)
+
     def extend(self) -> None:
         """Extend the lease: `RunProtocol.extend`."""
         self._perform(self._protocol.extend())

@@ -11,7 +11,7 @@ from shared.tasks import _engine, viewing
 from shared.tasks.steering import Cancelled, Requested
 from shared.tasks.ticks import next_tick, recent_ticks
 from shared.tasks.viewing import HistoryPage, Position
-from shared.tasks.views import RunProgress, RunRecord, Said, TaskView
+from shared.tasks.views import Refusal, RunProgress, RunRecord, Said, TaskView
 
 if TYPE_CHECKING:
     from shared.tasks.names import TaskName
@@ -20,6 +20,7 @@ __all__ = [
     "Cancelled",
     "HistoryPage",
     "Position",
+    "Refusal",
     "Requested",
     "RunProgress",
     "RunRecord",

@@ -103,9 +103,9 @@ class TaskEngine:
         run = self._identity(_checked_source(source), name, chosen)
         execution = Execution(self._parts, run, task, chosen, partial(self._at_work.leave, name))
         if name in {hung for hung, _ in self._at_work.hung()}:
-            return _busy(run, "a task whose run has ended is still at work on this instance")
+            return execution.refuse("a task whose run has ended is still at work on this instance")
         if not self._at_work.begin(execution):
-            return _busy(run, "this instance is shutting down")
+            return execution.refuse("this instance is shutting down")
         try:
             with self._lock:
                 remembered = self._remembered.pop(name, None)
@@ -283,11 +283,6 @@ class TaskEngine:
             scheduled_for=tick,
             schedule_time=delivered,
         )
-
-
-def _busy(run: RunIdentity, reason: str) -> TaskOutcome:
-    logger.warning(f"run busy: {reason}", task=run.task.value, run_id=run.run_id)
-    return TaskOutcome(run.run_id, "busy", error=reason)
 
 
 def _report(name: TaskName, incident: Incident) -> None:

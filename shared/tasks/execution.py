@@ -135,6 +135,12 @@ class Execution:
         """Who runs: a delivery is recognised as that of a requested run when it starts."""
         return self._attempt.identity
 
+    def refuse(self, reason: str) -> TaskOutcome:
+        """Leave the run to a later delivery, and record that this one was refused."""
+        self._attempt.refuse(reason)
+        logger.warning(f"run busy: {reason}", **self._names())
+        return self._outcome("busy", reason)
+
     def remembered(self) -> TaskDocument | None:
         """Return S as this run left it, for the next run on this instance."""
         return self._attempt.remembered()
@@ -356,8 +362,7 @@ class Execution:
             logger.info("tick skipped", **self._names(), reason=decision.reason, holder=decision.holder)
             return self._outcome("skipped", f"{decision.reason}{held}")
         if isinstance(decision, Busy):
-            logger.warning("run busy: an attempt of it may still be alive", **self._names())
-            return self._outcome("busy", "an attempt of this run may still be alive")
+            return self.refuse("an attempt of this run may still be alive")
         logger.info("duplicate delivery", **self._names())
         return self._outcome("duplicate")
 

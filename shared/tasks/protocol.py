@@ -144,6 +144,18 @@ class RunProtocol:
                 self.started = task.started or self.started
                 return Take(task.attempt)
 
+    def refuse(self, reason: str) -> Steps[None]:
+        """Record that this delivery is answered 503, and why: Cloud Scheduler delivers it again.
+
+        Raises:
+            StoreError: Firestore did not answer; the record is a help, and the answer does not depend on it.
+        """
+        own = self.identity
+        if own.request is None and own.scheduled_for is None and own.schedule_time is not None:
+            task, run = yield Read(self.identity.run_id, self._seconds)
+            yield from self._recognised(task, run, self._clock.monotonic() + self._seconds)
+        yield Commit(writes.refuse(self.identity, reason, now=self._clock.now()), self._seconds)
+
     def extend(self) -> Steps[None]:
         """Extend the lease (docs/protocol.md, "While it works").
 

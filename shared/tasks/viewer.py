@@ -17,6 +17,8 @@ from shared.tasks.views import (
     WHOLE_RECORD_MASK,
     RunRecord,
     TaskView,
+    joined,
+    parts_of,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +56,9 @@ class Viewer:
             case ReadWorking(runs):
                 return self._records(runs, PROGRESS_MASK)
             case ReadRecord(name, record_id):
-                return self._records([(name, record_id)], WHOLE_RECORD_MASK).get((name, record_id))
+                asked = [(name, each) for each in parts_of(record_id)]
+                found = self._records(asked, WHOLE_RECORD_MASK)
+                return joined(record_id, {each: record for (_, each), record in found.items()})
             case ReadLastChanged(name, most):
                 return self._last_changed(name, most)
             case ReadHistory():

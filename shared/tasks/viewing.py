@@ -72,7 +72,7 @@ class ReadLastChanged:
 
 @dataclass(frozen=True, slots=True)
 class ReadRecord:
-    """Read one document of the history with all that it tells; answered with it, None where there is none."""
+    """Read one record of the history whole; answered with it, or None if there is none (`views.joined`)."""
 
     name: TaskName
     id: str

@@ -7,14 +7,15 @@ implementation wrote in a type of its own are None here.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from shared.tasks.decisions import REQUEST_WINDOW
 from shared.tasks.document import SAVED_BY_CONTRACT, ResultPointer, TaskDocument
 from shared.tasks.job_keeping import problem_of
 from shared.tasks.names import SUSPENDED_SPELLINGS, TaskName, TaskStatus
-from shared.tasks.specs import RETRIES_OVER, RETRY_COUNT
-from shared.tasks.writes import is_retried
+from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRIES_OVER, RETRY_COUNT
+from shared.tasks.writes import is_retried, refusal_id, request_record_id, skip_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,8 @@ RECORD_MASK = (
     "by",
     "holder",
     "cancel",
+    "requested",
+    "count",
     "progress",
     "result.version",
     "result.saved_in",
@@ -94,6 +97,22 @@ class RunProgress:
             message if isinstance(message, str) else "",
             at if isinstance(at, datetime) else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Deliveries of a run that were answered 503: how many, why the last one was, and when (UTC)."""
+
+    count: int
+    reason: str
+    at: datetime
+
+    @property
+    def comes_again(self) -> datetime | None:
+        """When Cloud Scheduler delivers the run again, at the earliest, UTC; None if its retries are over."""
+        if self.count > RETRY_COUNT:
+            return None
+        return self.at + timedelta(seconds=MIN_BACKOFF_SECONDS * 2 ** (self.count - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +178,14 @@ class TaskView:
         return Said.parse(self.document.cancel)
 
     @property
+    def requested(self) -> Said | None:
+        """Who requested the last run; None if nobody did."""
+        request = self.document.request
+        if request is None or request.id != self.document.run_id:
+            return None
+        return Said(request.by, request.reason, request.at)
+
+    @property
     def retries_over(self) -> datetime | None:
         """Until when Cloud Scheduler may deliver the last run again, UTC; None where it has no reason to."""
         ended, run_id = self.document.completed, self.document.run_id
@@ -204,6 +231,9 @@ class RunRecord:
         holder: the run that is meant: who held the task, for a skip; of an incident, the run concerned.
         progress: how far it was.
         result: what it published.
+        requested: who requested the run; None if nobody did.
+        refused: its deliveries that were answered 503; None if there were none.
+        expires: until when a request waits for a delivery, UTC; None once its run has started.
     """
 
     id: str
@@ -221,6 +251,9 @@ class RunRecord:
     holder: str | None = None
     progress: RunProgress | None = None
     result: ResultPointer | None = None
+    requested: Said | None = None
+    refused: Refusal | None = None
+    expires: datetime | None = None
 
     @classmethod
     def parse(cls, record_id: str, values: Mapping[str, Any], update_time: Timestamp) -> RunRecord:
@@ -234,6 +267,9 @@ class RunRecord:
 
         cancel = Said.parse(values.get("cancel"))
         attempt, duration = values.get("attempt"), values.get("duration_ms")
+        count, last, refused = values.get("count"), moment("started"), None
+        if text("state") == "refused" and isinstance(count, int) and last is not None:
+            refused = Refusal(count, text("reason") or "", last)
         holder = text("holder") or (text("run_id") if text("detail") is not None else None)
         return cls(
             record_id,
@@ -251,7 +287,31 @@ class RunRecord:
             holder=holder,
             progress=RunProgress.parse(values.get("progress")),
             result=ResultPointer.parse(values.get("result")),
+            requested=Said.parse(values.get("requested")),
+            refused=refused,
         )
+
+
+def parts_of(record_id: str) -> list[str]:
+    """Return the ids of the records that together tell of a run."""
+    asked = request_record_id(record_id)
+    return [record_id, refusal_id(record_id), *([skip_id(record_id), asked] if asked else [])]
+
+
+def joined(record_id: str, found: Mapping[str, RunRecord]) -> RunRecord | None:
+    """Return a run's record with its refused deliveries.
+
+    A requested run has no record of its own before it starts: it is told by its skip or its request.
+    """
+    record = found.get(record_id) or found.get(skip_id(record_id))
+    asked = found.get(request_record_id(record_id) or "")
+    if record is None and asked is not None and asked.started is not None:
+        said = Said(asked.by or "", asked.reason or "", asked.started)
+        record = replace(asked, requested=said, holder=None, expires=asked.started + REQUEST_WINDOW)
+    refusal = found.get(refusal_id(record_id))
+    if record is None:
+        return None
+    return replace(record, id=record_id, refused=refusal.refused if refusal else record.refused)
 
 
 def _texts(value: object) -> dict[str, str] | None:

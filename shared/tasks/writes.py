@@ -139,6 +139,11 @@ def skip_id(run_id: str) -> str:
     return f"{run_id}.skipped"
 
 
+def refusal_id(run_id: str) -> str:
+    """Return the id of the record that counts a run's refused deliveries."""
+    return f"{run_id}.refused"
+
+
 def start(
     run: RunIdentity,
     take: Take,
@@ -287,6 +292,23 @@ def skip(run: RunIdentity, decision: Skip, *, now: datetime) -> list[Any]:
     if decision.holder is not None:
         fields["holder"] = decision.holder
     return [_record_to(history_name(run.documents, run.task, skip_id(run.run_id)), fields)]
+
+
+def refuse(run: RunIdentity, reason: str, *, now: datetime) -> list[Any]:
+    """Count a delivery that is answered 503, in one record per run: when last, why, and how often."""
+    fields = {
+        **_history_identity(run),
+        "state": "refused",
+        "reason": reason,
+        "started": now,
+        "completed": now,
+        "expire_at": now + HISTORY_RETENTION,
+    }
+    record = _record_to(
+        history_name(run.documents, run.task, refusal_id(run.run_id)), fields, mask=list(fields)
+    )
+    record.update_transforms.add(field_path="count").increment.integer_value = 1
+    return [record]
 
 
 def close_superseded(history: str, run: RunDocument, *, now: datetime) -> list[Any]:

@@ -5,10 +5,12 @@ import json
 import re
 import signal
 import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+from cli import commands, following
 from emulators.environment import Addresses
 from emulators.loopback import request
 from shared import firebase
@@ -63,6 +65,71 @@ def test_a_followed_run_that_fails_is_code_1(nx: Run, clean_firestore: Addresses
     assert "the run failed: " in ran.stderr
     wait_for("the answer", lambda: job_of(clean_firestore, cdrs).get("status"))
     job_of(clean_firestore, cdrs, ":pause")  # its retries, too: they are nothing that other tests expect
+
+
+def test_the_retries_of_a_requested_run_are_stopped(nx: Run, clean_firestore: Addresses) -> None:
+    """It fails, and Cloud Scheduler would deliver it again: as a tick's run, it is cancelled before."""
+    cdrs = TaskName.collect_charge_cdrs
+    execute_task("test", cdrs, list, {"save_in": "storage"})
+    for lost in firebase.bucket().list_blobs(prefix=f"tasks_data/{cdrs}"):
+        lost.delete()
+    told = json.loads(nx("run", cdrs, *WHY, "--follow", "--json").stdout)
+    assert told["run"]["requested"]["reason"] == "a test"
+    wait_for("the answer", lambda: job_of(clean_firestore, cdrs).get("status"))
+    stopped = nx("cancel", cdrs, *WHY)
+    assert (stopped.returncode, stopped.stderr) == (0, "")
+    run_id = told["run"]["id"]
+    assert stopped.stdout.startswith(f"{cdrs}: cancelled, run {run_id} failed")
+    wait_for("the retry to be acknowledged", lambda: job_of(clean_firestore, cdrs).get("status") == {})
+    runs = json.loads(nx("runs", cdrs, "--json").stdout)["runs"]
+    assert [run["attempt"] for run in runs if run["id"] == run_id] == [1]
+    assert [run["id"] for run in runs if run["requested"]] == [run_id]
+
+
+ASKED = {
+    "id": "request-1",
+    "state": "requested",
+    "progress": None,
+    "error": None,
+    "duration_seconds": None,
+    "refused": {"count": 2, "reason": "still at work", "at": "2026-11-24T12:00:00Z", "again": None},
+    "requested": {"by": "p", "reason": "why", "at": "2026-11-24T12:00:00Z"},
+    "expires": None,
+}
+REFUSED = "Cloud Scheduler's delivery was refused 2 times: still at work; it does not come again"
+
+
+@pytest.mark.parametrize(
+    ("words", "ends", "code", "says"),
+    [
+        ((), {}, 8, rf"no run of {TASK} has begun yet \({REFUSED}\): see `nx-tasks runs .* --id request-1`"),
+        (("-f",), {"state": "completed"}, 0, REFUSED),
+        (("-f", "--timeout", "1"), {}, 8, rf"has not begun \({REFUSED}\) after 1 s"),
+        (("-f",), {"expires": "2026-11-24T12:10:00Z"}, 8, "no delivery of Cloud Scheduler started request-1"),
+    ],
+)
+def test_a_delivery_that_was_refused_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    ends: dict[str, Any],
+    code: int,
+    says: str,
+) -> None:
+    """Who follows waits for the run to begin; nobody is just told that none did."""
+    answers = {"run_task": [{"outcome": "requested", "run": ASKED}], "get_run": [ASKED, {**ASKED, **ends}]}
+
+    def caller(function: str, **_: Any) -> Any:
+        told = answers[function]
+        return told.pop(0) if len(told) > 1 else told[0]
+
+    monkeypatch.setattr(commands, "_caller", lambda _: caller)
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(sys, "argv", ["nx-tasks", "run", TASK, *WHY, *words])
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    assert ended.value.code == code
+    assert re.search(says, " ".join(capsys.readouterr().err.split()))
 
 
 def test_where_another_run_holds_the_task_nothing_starts(nx: Run, hold: Hold) -> None:

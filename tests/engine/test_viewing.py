@@ -72,7 +72,7 @@ def test_whether_a_history_changed_costs_one_call(
     assert counter.bytes < 3 * SMALL
 
 
-@pytest.mark.parametrize("what", ["close", "incident", "cancel", "progress", "skip", "change"])
+@pytest.mark.parametrize("what", ["close", "incident", "cancel", "progress", "skip", "change", "refuse"])
 def test_whatever_changes_in_a_history_is_seen(engine: TaskEngine, world: World, what: str) -> None:
     """Also in a run that began before others, and what is recorded as of earlier than those."""
     early = datetime(2026, 1, 1, tzinfo=UTC)
@@ -94,7 +94,8 @@ def test_whatever_changes_in_a_history_is_seen(engine: TaskEngine, world: World,
         ),
         "progress": writes.progress(run, None, {"done": 1, "total": 2, "message": "", "at": early}),
         "skip": writes.skip(run, Skip("suspended"), now=early),
-        "change": writes.request(documents, TASK, **who),
+        "change": [writes.change(documents, TASK, "requested", **who)],
+        "refuse": writes.refuse(run, "busy", now=early),
     }
     engine._parts.store.commit(commits[what])
     after = engine.look(view_last_changed(TASK))

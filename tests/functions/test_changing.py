@@ -122,6 +122,8 @@ def test_a_run_is_started_through_cloud_scheduler(ask: Any, job: str) -> None:
     assert [(record["by"], record["reason"]) for record in records("requested")] == [
         (OPERATOR, WHY["reason"])
     ]
+    assert told["run"]["requested"].items() >= {"by": OPERATOR, "reason": WHY["reason"]}.items()
+    assert (told["run"]["scheduled_for"], told["run"]["refused"]) == (None, None)
 
 
 def test_where_another_run_holds_the_task_that_is_told(ask: Any, job: str) -> None:

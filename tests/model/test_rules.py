@@ -400,16 +400,21 @@ def beginning_anew_what_is_cancelled(patch: Patch) -> None:
     patch.setattr(protocol, "decide_start", decides)
 
 
-def cancelling_whatever_is_at_work(patch: Patch) -> None:
-    """A cancel is written whatever S says by then."""
-    cancel = writes.cancel
+def whatever_the_status_says(name: str) -> Callable[[Patch], None]:
+    """A cancel, or a request, is written whatever S says by then."""
 
-    def unconditional(*what: Any, **how: Any) -> Any:
-        commit = cancel(*what, **how)
-        commit[0].ClearField("current_document")
-        return commit
+    def left_out(patch: Patch) -> None:
+        write = getattr(writes, name)
 
-    patch.setattr(writes, "cancel", unconditional)
+        def unconditional(*what: Any, **how: Any) -> Any:
+            commit = write(*what, **how)
+            commit[0].ClearField("current_document")
+            return commit
+
+        patch.setattr(writes, name, unconditional)
+
+    left_out.__name__ = f"{name}_whatever_the_status_says"
+    return left_out
 
 
 def cancelling_whatever_has_failed(patch: Patch) -> None:
@@ -514,18 +519,6 @@ def requesting_again(patch: Patch) -> None:
     patch.setattr(steering, "REQUEST_WINDOW", timedelta(0))
 
 
-def requesting_unconditionally(patch: Patch) -> None:
-    """A request is written whatever S says by then."""
-    request = writes.request
-
-    def unconditional(*what: Any, **how: Any) -> Any:
-        commit = request(*what, **how)
-        commit[0].ClearField("current_document")
-        return commit
-
-    patch.setattr(writes, "request", unconditional)
-
-
 def forgetting_an_earlier_request(patch: Patch) -> None:
     """What was delivered for an earlier request is nobody's once there is a new one."""
     patch.setattr(steering, "_since", lambda _last, _run, now: now)
@@ -603,7 +596,7 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
     (CANCEL, a_start_keeps_the_cancel, "one of two ticks is cancelled", "a cancel hits b"),
     (CANCEL, publishing_what_is_cancelled, "a run is cancelled", "a was published although"),
     (CANCEL, beginning_anew_what_is_cancelled, "a cancelled tick is delivered again", "a was begun anew"),
-    (CANCEL, cancelling_whatever_is_at_work, "a warm instance, cancelled", "not the run that it names"),
+    (CANCEL, whatever_the_status_says("cancel"), "a warm instance, cancelled", "not the run that it names"),
     (
         CANCEL,
         beginning_anew_what_is_cancelled,
@@ -642,7 +635,7 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
     (REQUEST, remembering_that_nobody_requested, "a run is requested", "a run of its own"),
     (REQUEST, running_what_was_requested_twice, "a run is requested", "a run of its own"),
     (REQUEST, requesting_again, "two people request a run", "no delivery answered"),
-    (REQUEST, requesting_unconditionally, "two people request a run", "no delivery answered"),
+    (REQUEST, whatever_the_status_says("request"), "two people request a run", "no delivery answered"),
     (
         REQUEST,
         forgetting_an_earlier_request,

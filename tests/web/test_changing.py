@@ -44,10 +44,48 @@ def test_an_operator_runs_a_task(visit: "Open") -> None:
     expect(page.state(HEALTH.value)).to_have_text("Completed")
     expect(page.row(HEALTH.value)).to_contain_text("200 records")
     page.open(f"/tasks/{HEALTH.value}")
-    expect(page.row(HEALTH.value)).to_contain_text("by Cloud Scheduler, on request")
+    expect(page.row(HEALTH.value)).to_contain_text(
+        "by Cloud Scheduler, on request of operator@example.com (demo-operator)"
+    )
+    run = page.page.locator('.runs li[data-state="completed"]').first
+    expect(run).to_contain_text("requested by operator@example.com (demo-operator)")
+    run.get_by_role("button").click()
+    expect(run).to_contain_text(f"operator@example.com (demo-operator): {REASON}")
+    expect(run).not_to_contain_text("its schedule")
     page.page.get_by_role("button", name="By people").click()
     expect(page.page.locator(".runs li")).to_contain_text(
         [f"by operator@example.com (demo-operator): {REASON}"]
+    )
+
+
+def test_the_retries_of_a_requested_run_can_be_stopped(visit: "Open", clean_firestore: "Addresses") -> None:
+    """The dialog promises them, and the failed run has its button."""
+    at = dt.datetime.now(dt.UTC)
+    asked = {"id": f"request-{at:%Y-%m-%dT%H:%M:%S.%fZ}", "by": "p", "reason": REASON, "at": at, "since": at}
+    firebase.firestore_client().document(f"nx-tasks/{HEALTH.value}").set({"run": {"request": asked}})
+
+    def fails() -> None:
+        raise ValueError("no answer")
+
+    assert execute_task("test", HEALTH, fails, {"schedule_time": at}).run_id == asked["id"]
+    page = visit("operator")
+    page.row(HEALTH.value).get_by_role("button", name="Run now").click()
+    expect(page.page.get_by_role("dialog")).to_contain_text("and again if it fails")
+    page.page.keyboard.press("Escape")
+    act(page, "Stop retries")
+    expect(page.page.locator(".said")).to_contain_text("is not tried again")
+    assert execute_task("test", HEALTH, fails, {"schedule_time": at}).status == "duplicate"
+
+
+def test_a_refused_delivery_is_in_the_history(visit: "Open") -> None:
+    """What was refused, why, and when it comes again."""
+    tick = {"scheduled_for": dt.datetime.now(dt.UTC)}
+    execute_task("test", HEALTH, lambda: execute_task("test", HEALTH, list, tick) and None, tick)
+    page = visit("viewer")
+    page.open(f"/tasks/{HEALTH.value}")
+    page.page.get_by_role("button", name="Skipped or missed").click()
+    expect(page.page.locator('.runs li[data-state="refused"]')).to_contain_text(
+        re.compile(r"1 delivery refused: an attempt of this run may still be alive; comes again after \d")
     )
 
 

@@ -1,6 +1,7 @@
 // What an operator can have done: each asks for a reason, says what will happen, and tells what came of it.
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { CallError, call } from "./firebase";
+import { refusal } from "./strip";
 import type { Run, Task } from "./wire";
 
 export type Kind = "run" | "suspend" | "resume" | "cancel" | "no-retry";
@@ -21,7 +22,7 @@ const WORDING: Record<Kind, Wording> = {
     button: "Run now",
     title: (task) => `Run ${task} now?`,
     consequence: (task) =>
-      `Cloud Scheduler delivers it once, beside its schedule. The last result stays until the run has a new one.${task.status === "suspended" ? " While the task is suspended, the delivery is skipped." : ""}`,
+      `Cloud Scheduler delivers it now, beside its schedule, and again if it fails. The last result stays until the run has a new one.${task.status === "suspended" ? " While the task is suspended, the delivery is skipped." : ""}`,
   },
   suspend: {
     button: "Suspend",
@@ -179,9 +180,10 @@ async function carryOut(kind: Kind, task: Task, reason: string): Promise<Outcome
   switch (kind) {
     case "run": {
       const before = task.started;
-      const { outcome } = await call<{ outcome: string; run: Run | null }>("run_task", { task_name, reason }, 60);
+      const { outcome, run } = await call<{ outcome: string; run: Run | null }>("run_task", { task_name, reason }, 60);
       if (outcome === "started") return outcomeOf(`Started a run of ${task_name}.`, () => true);
       if (outcome === "busy") return outcomeOf(`${task_name} was at work already: no second run was started.`, () => true);
+      if (run?.refused) return outcomeOf(`No run of ${task_name} has begun yet: ${refusal(run.refused)}.`, (now) => now.started === before);
       return outcomeOf(`Cloud Scheduler took it; no run of ${task_name} has begun yet. It shows here as soon as one does.`, (now) => now.started === before);
     }
     case "suspend": {

@@ -1,5 +1,7 @@
 // Times, durations, sizes and names as a person reads them. Pure functions; times in the viewer's zone.
 
+import type { Said } from "./wire";
+
 const WORDS: Record<string, string> = {
   running: "Running",
   completed: "Completed",
@@ -11,6 +13,7 @@ const WORDS: Record<string, string> = {
   resumed: "Resumed",
   cancelling: "Cancelling",
   requested: "Run requested",
+  refused: "Refused",
 };
 
 /** A state in words. */
@@ -30,6 +33,7 @@ export function tone(state: string | null): string {
     case "missed_tick":
     case "overdue_original":
     case "cancelling":
+    case "refused":
       return "warn";
     case "suspended":
     case "resumed":
@@ -117,7 +121,8 @@ export const PLACES: Record<string, string> = {
 };
 
 /** Who started a run; one that Cloud Scheduler delivered beside the schedule was asked for. */
-export function starter(source: string | null, tick: string | null | undefined): string {
+export function starter(source: string | null, tick: string | null | undefined, requested: Said | null): string {
+  if (requested) return `Cloud Scheduler, on request of ${requested.by}`;
   if (source === null) return "nobody known";
   if (!source.startsWith("firebase-schedule-")) return source;
   return tick === null ? "Cloud Scheduler, on request" : "its schedule";

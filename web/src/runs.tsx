@@ -2,10 +2,10 @@
 import { useEffect, useState } from "preact/hooks";
 import { CallError, call } from "./firebase";
 import { toCancel } from "./actions";
-import { ago, duration, plural, size, starter, word } from "./format";
+import { ago, duration, plural, size, starter, who, word } from "./format";
 import { useLive, useNow } from "./live";
 import { go, taskPath } from "./router";
-import { remark } from "./strip";
+import { refusal, remark } from "./strip";
 import type { Run, RunPage, Task } from "./wire";
 import { Facts, Notice, StateWord, Time } from "./words";
 
@@ -14,7 +14,7 @@ const FILTERS: [name: string, states: string[]][] = [
   ["All", []],
   ["Completed", ["completed"]],
   ["Failed", ["failed"]],
-  ["Skipped or missed", ["skipped", "missed_tick", "overdue_original"]],
+  ["Skipped or missed", ["skipped", "refused", "missed_tick", "overdue_original"]],
   ["By people", ["suspended", "resumed", "cancelling", "requested"]],
 ];
 const PAGE_RUNS = 50;
@@ -91,7 +91,8 @@ function Entry({ task, run, now }: { task: string; run: Run; now: number }) {
         <span class="when">{at && <Time at={at} now={now} seconds />}</span>
         <span class="took figure">{run.duration_seconds === null ? "" : duration(run.duration_seconds)}</span>
         <span class="what" dir="auto">
-          {(run.attempt ?? 1) > 1 && <span class="badge">attempt {run.attempt}</span>} {remark(run) || produced(run)}
+          {(run.attempt ?? 1) > 1 && <span class="badge">attempt {run.attempt}</span>}{" "}
+          {run.requested && <span class="badge">requested by {run.requested.by}</span>} {remark(run) || produced(run)}
         </span>
         <span class="ago quiet">{at && ago(at, now)}</span>
       </button>
@@ -147,10 +148,12 @@ function Detail({ task, id, version }: { task: string; id: string; version: stri
     ["Ended", run.completed && <Time at={run.completed} now={now} seconds />],
     ["Took", run.duration_seconds !== null && duration(run.duration_seconds)],
     ["Attempt", run.attempt],
-    ["Started by", run.source && starter(run.source, run.scheduled_for)],
+    ["Started by", run.source && starter(run.source, run.scheduled_for, run.requested)],
     [run.state === "failed" ? "Cancelled by" : "Who", run.by],
     ["Reason", run.reason],
     ["Held by", run.holder],
+    ["Requested by", run.requested && who(run.requested)],
+    ["Refused", run.refused && refusal(run.refused)],
     ["Result", produced(run)],
     ["Progress", run.state === "failed" && reached(run.progress)],
     ["Id", <code key="id">{run.id}</code>],

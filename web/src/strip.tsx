@@ -1,7 +1,7 @@
 // The last runs of a task as bars: height is duration, colour and foot are the outcome. The pointer or the arrow keys
 // choose a bar, whose details are shown; a click or Enter opens it.
 import { useState } from "preact/hooks";
-import { clock, duration, tone, who, word } from "./format";
+import { clock, duration, plural, tone, who, word } from "./format";
 import { go, runPath } from "./router";
 import type { Run } from "./wire";
 
@@ -80,9 +80,16 @@ export function Strip({ task, runs, now }: Props) {
 
 const time = (run: Run): string | null => run.started ?? run.completed ?? run.scheduled_for;
 
+/** How often a run's delivery was refused, why, and when it comes again. */
+export function refusal({ count, reason, at, again }: NonNullable<Run["refused"]>): string {
+  const next = again === null ? "not delivered again" : `comes again after ${clock(again, Date.parse(at), true)}`;
+  return `${plural(count, "delivery", "deliveries")} refused: ${reason}; ${next}`;
+}
+
 /** Why it ended as it did, on one line. */
 export function remark(run: Run): string {
   if (run.error) return [run.error.type, run.error.message].filter(Boolean).join(": ");
+  if (run.refused) return refusal(run.refused);
   if (run.by) return `by ${who(run)}`;
   return run.reason ?? "";
 }

@@ -61,7 +61,7 @@ function Glance({ task }: { task: Task }) {
         <Status task={task} runs={runs ?? []} now={now} />
         {task.started && (
           <p class="quiet">
-            Started <Time at={task.started} now={now} seconds /> by {starter(task.source, tick)}
+            Started <Time at={task.started} now={now} seconds /> by {starter(task.source, tick, task.requested)}
           </p>
         )}
       </section>

@@ -53,6 +53,8 @@ export interface Task {
     progress: Progress | null;
     cancel: Said | null;
   } | null;
+  /** Who requested the last run; null if nobody did. */
+  requested: Said | null;
   /** The failed run that may be delivered again, and who wants it not to be begun anew. */
   retries: { id: string; until: string; cancel: Said | null } | null;
   suspended: Said | null;
@@ -77,6 +79,12 @@ export interface Run {
   holder: string | null;
   progress: Progress | null;
   result: Result | null;
+  /** Who requested the run; null if nobody did. */
+  requested: Said | null;
+  /** Deliveries of the run that were answered 503, and when the next one comes at the earliest. */
+  refused: { count: number; reason: string; at: string; again: string | null } | null;
+  /** Until when a request waits for a delivery; null once its run has started. */
+  expires: string | null;
 }
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
