@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -147,14 +148,21 @@ class RunProtocol:
     def refuse(self, reason: str) -> Steps[None]:
         """Record that this delivery is answered 503, and why: Cloud Scheduler delivers it again.
 
+        Of many at one time one is recorded. The condition keeps the others from waiting for it.
+
         Raises:
             StoreError: Firestore did not answer; the record is a help, and the answer does not depend on it.
         """
         own = self.identity
+        if own.scheduled_for is None and own.schedule_time is None:
+            return  # a call by code: nothing delivers it again
         if own.request is None and own.scheduled_for is None and own.schedule_time is not None:
             task, run = yield Read(self.identity.run_id, self._seconds)
             yield from self._recognised(task, run, self._clock.monotonic() + self._seconds)
-        yield Commit(writes.refuse(self.identity, reason, now=self._clock.now()), self._seconds)
+        _, refused = yield Read(writes.refusal_id(self.identity.run_id), self._seconds)
+        on, now = refused.update_time if refused else None, self._clock.now()
+        with suppress(WriteRefused):
+            yield Commit(writes.refuse(self.identity, reason, now=now, on=on), self._seconds)
 
     def extend(self) -> Steps[None]:
         """Extend the lease (docs/protocol.md, "While it works").

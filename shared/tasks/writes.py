@@ -294,8 +294,15 @@ def skip(run: RunIdentity, decision: Skip, *, now: datetime) -> list[Any]:
     return [_record_to(history_name(run.documents, run.task, skip_id(run.run_id)), fields)]
 
 
-def refuse(run: RunIdentity, reason: str, *, now: datetime) -> list[Any]:
-    """Count a delivery that is answered 503, in one record per run: when last, why, and how often."""
+def refuse(run: RunIdentity, reason: str, *, now: datetime, on: Timestamp | None = None) -> list[Any]:
+    """Count a delivery that is answered 503, in one record per run: when last, why, and how often.
+
+    Args:
+        run: the run that was delivered.
+        reason: why it is refused.
+        now: UTC.
+        on: version of the record as it was read; None if there was none.
+    """
     fields = {
         **_history_identity(run),
         "state": "refused",
@@ -304,9 +311,8 @@ def refuse(run: RunIdentity, reason: str, *, now: datetime) -> list[Any]:
         "completed": now,
         "expire_at": now + HISTORY_RETENTION,
     }
-    record = _record_to(
-        history_name(run.documents, run.task, refusal_id(run.run_id)), fields, mask=list(fields)
-    )
+    named = history_name(run.documents, run.task, refusal_id(run.run_id))
+    record = _record_to(named, fields, mask=list(fields), on=on, create=on is None)
     record.update_transforms.add(field_path="count").increment.integer_value = 1
     return [record]
 

@@ -97,6 +97,7 @@ def test_fifty_deliveries_of_one_tick_are_one_run(world: World, race: Race) -> N
         assert seen["completed"] == 1, seen
         assert set(seen) <= {"completed", "duplicate", "busy"}, seen
     states = Counter(run["state"] for run in world.history().values())
+    assert states.pop("refused", 0) <= race.rounds, "one record per run counts what was refused"
     assert states == {"completed": race.rounds}
 
 

@@ -36,10 +36,10 @@ def busy(counted: TaskEngine) -> Iterator[TaskEngine]:
 
 
 def test_a_busy_instance_counts_what_it_refuses(busy: TaskEngine, world: World, counter: Counter) -> None:
-    """One record per run, for one call each time; the run itself is not touched by it."""
+    """One record per run, for two calls each time; the run itself is not touched by it."""
     counter.calls.clear()
     assert [deliver(busy, scheduled_for=TICK).status for _ in range(3)] == ["busy"] * 3
-    assert counter.calls == ["Commit"] * 3
+    assert counter.calls == ["BatchGetDocuments", "Commit"] * 3
     record = world.history()[f"{run_id_of(TICK)}.refused"]
     assert (record["state"], record["count"], record["reason"]) == ("refused", 3, BUSY)
     assert record["expire_at"] > record["started"]

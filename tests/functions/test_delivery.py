@@ -307,7 +307,7 @@ def test_a_tick_whose_attempt_may_be_alive_is_busy(deployed: Deliverable) -> Non
     store_status(**held_by(RUN_ID))
     answer = deployed(never).post("/", headers=HEADERS)
     assert (answer.status_code, answer.text) == (503, "not done: the log says why")
-    assert history() == {}
+    assert [(run_id, run["state"]) for run_id, run in history().items()] == [(f"{RUN_ID}.refused", "refused")]
 
 
 @pytest.mark.usefixtures("clean_firestore")
