@@ -128,16 +128,24 @@ _recent: dict[TaskSpec, tuple[datetime | None, int, list[datetime]]] = {}
 
 
 def ticks_before(spec: TaskSpec, due: datetime) -> Iterator[datetime]:
-    """Yield the ticks until a time, in UTC, the last one first; none for a task without a schedule."""
+    """Yield the ticks until a time, in UTC, newest first; none for a task without a schedule."""
     if spec.schedule is None:
         return
     zone = ZoneInfo(spec.time_zone)
-    walls = _walls(spec.schedule, due.astimezone(zone).replace(tzinfo=None) + timedelta(seconds=1))
+    # If the clock was put back shortly before `due`, earlier ticks have later times on the clock.
+    latest = max(
+        (moment.astimezone(zone).replace(tzinfo=None) + before)
+        for moment, before in ((due, timedelta()), (due - _PUT_BACK, _PUT_BACK))
+    )
+    walls = _walls(spec.schedule, latest + timedelta(seconds=1))
+    pending: list[datetime] = []
     while True:
         wall: datetime = walls.get_prev(datetime)
-        for tick in sorted(_moments(wall, zone), reverse=True):
-            if tick <= due:
-                yield tick
+        pending = sorted([*pending, *(tick for tick in _moments(wall, zone) if tick <= due)])
+        # Times on the clock before this one are all earlier than the last moment at which it is shown.
+        last = max(_passes(wall, zone))
+        while pending and pending[-1] >= last:
+            yield pending.pop()
 
 
 def next_tick(spec: TaskSpec, after: datetime) -> datetime | None:
@@ -196,5 +204,9 @@ def _moments(wall: datetime, zone: ZoneInfo) -> set[datetime]:
     On its two passes through the same hour there are two such moments; in the hour that it leaves
     out there is none, and Cloud Scheduler fires nothing then.
     """
-    moments = {wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
-    return {moment for moment in moments if moment.astimezone(zone).replace(tzinfo=None) == wall}
+    return {moment for moment in _passes(wall, zone) if moment.astimezone(zone).replace(tzinfo=None) == wall}
+
+
+def _passes(wall: datetime, zone: ZoneInfo) -> set[datetime]:
+    """Return the moments, in UTC, that a time on the clock stands for before and after a change of the clock."""
+    return {wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}

@@ -7,6 +7,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks import TaskEngine, TaskOutcome, TaskSpec, specs
+from shared.tasks.clock import SystemClock
 from shared.tasks.decisions import REQUEST_WINDOW, answers_request
 from shared.tasks.document import RunDocument, RunRequest
 from shared.tasks.errors import SchedulerUnavailable, TaskSuspended
@@ -47,6 +48,16 @@ def scheduler() -> Jobs:
 def desk(world: World, scheduler: Jobs) -> TaskEngine:
     """The engine of the callables."""
     return TaskEngine(jobs=scheduler)  # type: ignore[arg-type]
+
+
+class StoppedClock(SystemClock):
+    """A time of day that stays as it is, however long a test takes."""
+
+    def __init__(self) -> None:
+        self._now = super().now()
+
+    def now(self) -> datetime:
+        return self._now
 
 
 def requested(desk: TaskEngine, who: dict[str, Any] = WHO) -> str:
@@ -134,9 +145,11 @@ def test_a_request_that_nothing_answered_can_be_cancelled(desk: TaskEngine, worl
 def test_a_tick_and_a_request_shortly_before_it_both_run(desk: TaskEngine, world: World) -> None:
     """Three seconds before: the forced delivery is not the tick, and the tick runs after it."""
     run_id = requested(desk)
-    tick = datetime.now(UTC) + timedelta(seconds=3)
-    assert forced(scheduled_for=tick, schedule_time=tick).run_id == run_id
-    own = forced(scheduled_for=tick, schedule_time=tick)
+    engine = TaskEngine(clock=StoppedClock())
+    tick = engine._parts.clock.now() + timedelta(seconds=3)
+    same = {"engine": engine, "scheduled_for": tick, "schedule_time": tick}
+    assert forced(**same).run_id == run_id
+    own = forced(**same)
     assert (own.run_id.startswith(f"{tick:%Y-%m-%dT%H:%M:%S}"), own.status) == (True, "completed")
 
 

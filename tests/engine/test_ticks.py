@@ -1,9 +1,11 @@
 """The ticks of a schedule, compared with the local Cloud Scheduler's, which was written independently."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from emulators.scheduler.schedule import parse_schedule
@@ -63,7 +65,14 @@ def test_a_tick_whose_hour_comes_twice_is_two_ticks() -> None:
     assert tick_at("30 2 * * *", "Europe/Berlin", (second + half).astimezone(berlin)) == second
 
 
+#: When Berlin's clock is put back, from 03:00 to 02:00, counted from the start of 2026.
+PUT_BACK = datetime(2026, 10, 25, 1, tzinfo=UTC) - datetime(2026, 1, 1, tzinfo=UTC)
+
+
 @given(st.sampled_from(SCHEDULES), st.sampled_from(ZONES), MOMENTS)
+@example("*/5 * * * *", "Europe/Berlin", PUT_BACK + timedelta(minutes=10))
+@example("30 * * * *", "Europe/Berlin", PUT_BACK)
+@example("30 * * * *", "Europe/Berlin", PUT_BACK + timedelta(minutes=29))
 def test_recent_ticks_are_those_before_now(schedule: str, zone: str, since: timedelta) -> None:
     """Newest first, and asked for again after a tick they include it."""
     spec = TaskSpec(TaskName.send_reset_sms, schedule=schedule, time_zone=zone)
@@ -74,3 +83,36 @@ def test_recent_ticks_are_those_before_now(schedule: str, zone: str, since: time
     following = next_tick(spec, now)
     assert following is not None
     assert recent_ticks(spec, following, 3) == [following, *ticks[:2]]
+
+
+@pytest.mark.parametrize("schedule", ["*/5 * * * *", "30 * * * *", "30 2 * * *", "15,45 1-3 * * 0"])
+@pytest.mark.parametrize(
+    ("zone", "change"),
+    [
+        ("Europe/Berlin", datetime(2026, 3, 29, 1, tzinfo=UTC)),
+        ("Europe/Berlin", datetime(2026, 10, 25, 1, tzinfo=UTC)),
+        ("America/New_York", datetime(2026, 3, 8, 7, tzinfo=UTC)),
+        ("America/New_York", datetime(2026, 11, 1, 6, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2026, 4, 4, 15, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2026, 10, 3, 15, 30, tzinfo=UTC)),
+        ("Antarctica/Troll", datetime(2026, 3, 29, 1, tzinfo=UTC)),
+        ("Antarctica/Troll", datetime(2026, 10, 25, 1, tzinfo=UTC)),
+    ],
+)
+def test_ticks_around_a_change_of_the_clock_are_cloud_schedulers(
+    schedule: str, zone: str, change: datetime
+) -> None:
+    """Newest first, none omitted, at each tick and just before it; half an hour and two hours included."""
+    local = change.astimezone(ZoneInfo(zone)).utcoffset()
+    assert local != (change - timedelta(seconds=1)).astimezone(ZoneInfo(zone)).utcoffset()
+    spec, cron = TaskSpec(TaskName.send_reset_sms, schedule, zone), parse_schedule(schedule, zone, change)
+    ticks = [cron.next_after(change - timedelta(days=3))]
+    while ticks[-1] < change + timedelta(hours=4):
+        ticks.append(cron.next_after(ticks[-1]))
+    around = [number for number, tick in enumerate(ticks) if tick > change - timedelta(hours=4)]
+    assert around
+    for number in around:
+        expected, due = ticks[number::-1][:30], ticks[number]
+        assert [*islice(ticks_before(spec, due), len(expected))] == expected
+        just_before = ticks_before(spec, due - timedelta(seconds=1))
+        assert [*islice(just_before, len(expected) - 1)] == expected[1:]
