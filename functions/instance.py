@@ -17,6 +17,8 @@ from shared import logger
 from shared.tasks import report_hung_tasks, shut_down
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Response
 
 #: Seconds within which the ends of runs are recorded after SIGTERM. Cloud Run ends a process 10 s after it.
@@ -39,6 +41,7 @@ def delivery_began() -> None:
         try:
             _call_on_main_thread(_watch_for_sigterm)
         except Exception as error:  # noqa: BLE001  (a run without this is better than none)
+            _is_watched = False  # the next delivery tries again
             logger.warning("SIGTERM not handled", error=error)
 
 
@@ -70,50 +73,54 @@ def _exit() -> None:
     os._exit(0)
 
 
-def _call_on_main_thread(call: Any) -> None:
-    """Have the main thread make a call when it next runs Python code: only it may set signal handlers.
+def _call_on_main_thread(call: Callable[[], None]) -> None:
+    """Have the main thread make a call: only it may set signal handlers.
 
     Deliveries are served by other threads, and gunicorn sets its own handlers after it has loaded the
-    function's module.
+    function's module. The main thread makes the call when it next runs Python code. It waits for
+    connections up to a second at a time, so a signal wakes it: gunicorn's handler of SIGWINCH does nothing.
+
+    Raises:
+        RuntimeError: The interpreter takes no more pending calls.
     """
     if threading.current_thread() is threading.main_thread():
         call()
         return
     import ctypes  # noqa: PLC0415  (only here)
 
+    def make(_: Any) -> int:
+        call()
+        return 0
+
     global _pending  # noqa: PLW0603  (must live until it is called)
-    _pending = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda _: call() or 0)
-    ctypes.pythonapi.Py_AddPendingCall(_pending, None)
+    _pending = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(make)
+    if ctypes.pythonapi.Py_AddPendingCall(_pending, None) != 0:
+        raise RuntimeError("the interpreter's queue of pending calls is full")
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGWINCH)
 
 
 _pending: Any = None
 
 
 def _watch_for_sigterm() -> None:
-    """Shut down on SIGTERM, then let the handler that was there do its part, gunicorn's say."""
-    before = signal.getsignal(signal.SIGTERM)
-    if before is None or before is signal.SIG_IGN:
+    """End all runs on SIGTERM, beside what gunicorn's handler does."""
+    gunicorns = signal.getsignal(signal.SIGTERM)
+    if not callable(gunicorns):
         return
 
     def on_sigterm(number: int, frame: Any) -> None:
         # A handler interrupts the main thread anywhere: it may take no lock, and `put` takes none.
         _signals.put(number)
-        if callable(before):
-            before(number, frame)
-        else:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        gunicorns(number, frame)
 
     signal.signal(signal.SIGTERM, on_sigterm)
     signal.siginterrupt(signal.SIGTERM, False)
-    is_default = not callable(before)
-    threading.Thread(target=_end_runs, args=(is_default,), name="sigterm", daemon=True).start()
+    threading.Thread(target=_end_runs, name="sigterm", daemon=True).start()
 
 
-def _end_runs(is_default: bool) -> None:
-    """Wait for SIGTERM and end all runs; then end the process, if nothing else would."""
-    number = _signals.get()
+def _end_runs() -> None:
+    """Wait for SIGTERM, and end all runs."""
+    _signals.get()
     logger.warning("instance shutting down", signal="SIGTERM")
     if not shut_down(seconds=SHUT_DOWN_SECONDS):
         logger.warning("runs not ended before the instance", seconds=SHUT_DOWN_SECONDS)
-    if is_default:
-        os.kill(os.getpid(), number)

@@ -1,6 +1,7 @@
 """The local stack for tests that need it: started once for the session, after the tests that need none."""
 
 import os
+import random
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,8 +15,16 @@ from tests.reliability import Reliability
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`make test-full` runs what takes too long for each change."""
+    """`make test-full` adds tests that take too long for each change; `--shuffle` changes their order."""
     parser.addoption("--full", action="store_true", help="run the tests marked full, too")
+    parser.addoption(
+        "--shuffle", type=int, metavar="SEED", help="run the modules in the random order of this seed"
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    seed = config.getoption("--shuffle")
+    return None if seed is None else f"modules in random order: --shuffle {seed}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,6 +43,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker("stack")
+    seed = config.getoption("--shuffle")
+    if seed is not None:  # tests of a module keep their order
+        modules = sorted({item.path for item in items})
+        random.Random(seed).shuffle(modules)
+        items.sort(key=lambda item: modules.index(item.path))
     items.sort(key=lambda item: item.get_closest_marker("stack") is not None)
 
 

@@ -229,12 +229,11 @@ class TaskEngine:
 
     def report_hung_tasks(self) -> bool:
         """Report tasks that hang; see `shared.tasks.report_hung_tasks`."""
-        hung = self._at_work.hung()
-        if not hung or self._at_work.is_shutting_down:
+        if not self._at_work.hung() or self._at_work.is_shutting_down:
             return False
         from shared.tasks.incidents import Incident  # noqa: PLC0415  (readers run nothing)
 
-        for name, run_id in hung:
+        for name, run_id in self._at_work.take_unreported():
             detail = "its task is still at work although the run has ended; the instance ends"
             _report(name, Incident("hung_task", run_id, detail))
         return True

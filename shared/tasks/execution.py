@@ -170,10 +170,11 @@ class Execution:
         Raises:
             BaseException: what the work raised, or `_hold`.
         """
-        self._held = work
-        work.start()
-        if self._is_shutting_down:  # after it was made known above: `shut_down` finds it, or this the wish
+        self._held = work  # from here `shut_down` ends it; before, it only set the flag
+        if self._is_shutting_down:
             work.over.set()
+        else:
+            work.start()
         try:
             self._hold(work)
             return work.result()

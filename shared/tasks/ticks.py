@@ -208,5 +208,5 @@ def _moments(wall: datetime, zone: ZoneInfo) -> set[datetime]:
 
 
 def _passes(wall: datetime, zone: ZoneInfo) -> set[datetime]:
-    """Return the moments, in UTC, that a time on the clock stands for before and after a change of the clock."""
+    """Return the moments, in UTC, that a time on the clock means by the offsets around a change."""
     return {wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}

@@ -43,7 +43,7 @@ class Work(Generic[Made]):
 
     Attributes:
         done: set once the work has ended, in whatever way.
-        over: set with it, or before it: nobody waits for the work any more.
+        over: set with `done`, or earlier when the run ends without waiting for the work.
         made: what `then` returned.
         error: what was raised instead, of whatever kind.
     """

@@ -3,15 +3,31 @@
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
+from functions import delivery
 from functions.delivery import scheduled_task
-from shared.tasks import TaskName, TaskRun, TaskSpec
+from shared.tasks import TaskName, TaskOutcome, TaskRun, TaskSpec, execute_task
+from tests.waiting import wait_for
 
 #: While it exists, the task hangs. The task writes its process there before it does.
 HANGS = Path(os.environ["HANGS"])
+#: While it exists, deliveries whose run does not start are not answered. Such a delivery writes to it.
+WAITS = HANGS.with_name("waits")
 SPEC = TaskSpec(
     TaskName.send_reset_sms, schedule="0 0 1 1 *", deadline_seconds=float(os.environ["DEADLINE_SECONDS"])
 )
+
+
+def _waiting(*delivered: Any) -> TaskOutcome:
+    outcome = execute_task(*delivered)
+    if outcome.status == "busy" and WAITS.exists():
+        WAITS.write_text(outcome.status, "utf-8")
+        wait_for("the file to be removed", lambda: not WAITS.exists(), seconds=120)
+    return outcome
+
+
+delivery.execute_task = _waiting
 
 
 @scheduled_task(SPEC)

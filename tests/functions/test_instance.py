@@ -1,18 +1,20 @@
 """The end of an instance, as functions-framework and gunicorn serve it: a hang, and SIGTERM."""
 
+import ctypes
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import requests
 
 from emulators.environment import Addresses
+from functions import instance
 from shared import firebase
 from shared.tasks import TaskName
 from tests.engine.world import in_thread
@@ -24,33 +26,19 @@ TASK = TaskName.send_reset_sms
 SOURCE = "tests/functions/hanging.py"
 TICK = {"X-CloudScheduler-JobName": "job", "X-CloudScheduler-ScheduleTime": "2026-01-01T00:00:00.510855Z"}
 
-#: Has a delivery at work, and is told to end; prints what happens.
-DEFAULT_HANDLER = """
-import os, signal, sys
-from functions import instance
-def shut_down(*, seconds):
-    print("runs ended", flush=True)
-    return True
-instance.shut_down = shut_down
-instance.delivery_began()
-os.kill(os.getpid(), signal.SIGTERM)
-while True:
-    signal.pause()
-"""
 
-
-def test_a_process_with_the_default_handler_ends_after_its_runs() -> None:
-    """As SIGTERM would have ended it: a program that serves deliveries without gunicorn."""
-    ended = subprocess.run(
-        [sys.executable, "-c", DEFAULT_HANDLER],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == -signal.SIGTERM
-    assert ended.stdout.splitlines()[-1] == "runs ended"
+def test_a_delivery_tries_again_what_the_interpreter_did_not_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The queue of pending calls was full: that is logged, and the next delivery asks again."""
+    answers = [-1, 0]
+    monkeypatch.setattr(instance, "_is_watched", False)
+    monkeypatch.setattr(instance, "_deliveries", 0)
+    monkeypatch.setattr(ctypes, "pythonapi", Mock(Py_AddPendingCall=lambda *_: answers.pop(0)))
+    for left, logged in ((1, True), (0, False), (0, False)):
+        in_thread(instance.delivery_began)[0].join(30)
+        assert len(answers) == left
+        assert ("SIGTERM not handled" in capsys.readouterr().out) is logged
 
 
 class Served:
@@ -129,14 +117,23 @@ def test_an_instance_ends_after_a_hang_and_the_next_delivery_runs(function: Serv
 
 @pytest.mark.usefixtures("clean_firestore")
 def test_other_deliveries_are_answered_before_an_instance_ends(function: Served) -> None:
-    """One that came during the hang gets its own answer, not a lost connection."""
+    """One that came during the hang gets its own answer, not a lost connection; the hang is one incident."""
     function.hangs.touch()
+    waits = function.hangs.with_name("waits")
+    waits.touch()
     with function.running(deadline_seconds=8):
         hung, first = in_thread(function.deliver)
-        function.worker()
-        assert function.deliver() == 503  # the run is at work
+        process = function.worker()
+        other, second = in_thread(function.deliver)
+        wait_for("the other delivery", lambda: waits.read_text("utf-8"))
         hung.join(60)
         assert first == [500]
+        assert is_alive(process)
+        waits.unlink()
+        other.join(60)
+        assert second == [503]  # the run was at work
+        wait_for("the instance to end", lambda: not is_alive(process) or None)
+        assert function.log.read_text("utf-8").count("incident=hung_task") == 1
 
 
 @pytest.mark.usefixtures("clean_firestore")
@@ -148,7 +145,6 @@ def test_a_run_is_failed_within_ten_seconds_of_sigterm(function: Served, told: s
         delivery, answers = in_thread(function.deliver)
         process = function.worker()
         master = int(Path(f"/proc/{process}/stat").read_text("utf-8").split()[3])
-        assert function.deliver() == 503  # gunicorn's main thread has worked since: SIGTERM is handled
         os.kill(process if told == "worker" else master, signal.SIGTERM)
         run = wait_for("the run to fail", lambda: (run := record())["state"] == "failed" and run, seconds=10)
         assert run["error"]["type"] == "InstanceShutDown"
