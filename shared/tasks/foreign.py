@@ -34,10 +34,23 @@ def _in_any_escapes(key: str) -> bytes:
 _STEP_BYTES = 1 << 18
 #: Checks JSON and makes nothing of it.
 _CHECK = msgspec.json.Decoder(msgspec.Raw)
-#: A key that callables cannot carry (`results.CALLABLE_KEYS`), in whatever escapes it is written. A quotation
-#: mark after a backslash begins no key; in a text, the one at the end would have a backslash before it.
-_CALLABLE_KEY = re.compile(
-    rb'(?<!\\)"(?=(?:%s)"[ \t\r\n]*:)' % b"|".join(map(_in_any_escapes, sorted(CALLABLE_KEYS)))
+
+
+def _key_pattern(mark: str) -> re.Pattern[bytes]:
+    """Return what finds the start of a key that callables cannot carry, with this before it.
+
+    The key may be written in any escapes. A quotation mark after a backslash begins no key; in a text, the
+    one at the end would have a backslash before it.
+    """
+    keys = b"|".join(_in_any_escapes(mark + key) for key in sorted(CALLABLE_KEYS))
+    return re.compile(rb'(?<!\\)"(?=(?:%s)"[ \t\r\n]*:)' % keys)
+
+
+_CALLABLE_KEY, _MARKED_KEY = _key_pattern(""), _key_pattern(CALLABLE_MARK)
+#: A key that callables cannot carry, or such a key with its mark, as `key`; else another text, or a bracket.
+_KEY_OR_TEXT = re.compile(
+    rb'"(?P<key>%s)"[ \t\r\n]*:|"(?:[^"\\]|\\.)*"|[{}]'
+    % b"|".join(_in_any_escapes(mark + key) for key in sorted(CALLABLE_KEYS) for mark in ("", CALLABLE_MARK))
 )
 #: Objects of several tasks, read at once, would take the memory of all.
 _ONE_AT_A_TIME = threading.Lock()
@@ -60,7 +73,7 @@ def json_of(stored: bytes, most: int) -> bytes:
 
     Raises:
         TooMuch: it has more.
-        ResultUnavailable: it is damaged, or no JSON; the text says where.
+        ResultUnavailable: it is damaged, or no JSON, or a marked key is there already; the text says where.
     """
     with _ONE_AT_A_TIME:
         return _json_of(stored, most)
@@ -74,13 +87,37 @@ def _json_of(stored: bytes, most: int) -> bytes:
     except UnicodeDecodeError as error:
         raise ResultUnavailable(f"a stored result is not UTF-8: {error.reason}") from error
     plain = bytes(replace_lone_surrogates(plain))
-    if _CALLABLE_KEY.search(plain):
-        plain = _CALLABLE_KEY.sub(b'"' + CALLABLE_MARK.encode(), plain)
     try:
         _CHECK.decode(plain)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ResultUnavailable(f"a stored result is no JSON: {error}") from error
+    if _CALLABLE_KEY.search(plain):
+        if _MARKED_KEY.search(plain):
+            _check_marks(plain)
+        plain = _CALLABLE_KEY.sub(b'"' + CALLABLE_MARK.encode(), plain)
     return plain
+
+
+def _check_marks(plain: bytes) -> None:
+    """Refuse JSON with an object in which a key would get the name of another one: readers keep one of them.
+
+    Raises:
+        ResultUnavailable: There is such an object.
+    """
+    keys: list[set[str]] = []  # of the objects around a token
+    for token in _KEY_OR_TEXT.finditer(plain):
+        if token["key"]:
+            keys[-1].add(msgspec.json.decode(b'"%s"' % token["key"], type=str))
+        elif token[0] == b"{":
+            keys.append(set())
+        elif token[0] == b"}":
+            found = keys.pop()
+            for key in CALLABLE_KEYS & found:
+                if CALLABLE_MARK + key in found:
+                    raise ResultUnavailable(
+                        f"a stored result has an object with the keys {key!r} and {CALLABLE_MARK + key!r}, "
+                        "which are read alike; rename one"
+                    )
 
 
 def _unpacked(stored: bytes, most: int) -> bytes:

@@ -167,3 +167,30 @@ def test_the_memory_of_an_instance_is_enough(world: World, tmp_path: Path, large
 def test_a_key_that_callables_cannot_carry_is_marked(stored: bytes, read: bytes | None) -> None:
     """Keys alone, in whatever escapes; texts that only look like one stay."""
     assert foreign.json_of(stored, 1000) == (read or stored)
+
+
+@pytest.mark.parametrize(
+    ("stored", "key"),
+    [
+        (rb'{"@type":1,"@@type":2}', "@type"),
+        (rb'[{"@@type":{"a":"}"},"b":["{\"@type\":"],"\u0040type" : 2}]', "@type"),
+        (rb'{"\u0040\u005F_proto__":{},"__proto__":0}', "__proto__"),
+    ],
+)
+def test_a_key_and_its_marked_form_in_one_object_are_refused(stored: bytes, key: str) -> None:
+    """As in a result of this engine: readers would keep one of the two values."""
+    with pytest.raises(ResultUnavailable, match=f"the keys '{key}' and '@{key}'"):
+        read(stored)
+
+
+@pytest.mark.parametrize(
+    ("stored", "made"),
+    [
+        (rb'{"@@type":1}', rb'{"@@type":1}'),
+        (rb'[{"@type":1},{"@@type":2}]', rb'[{"@@type":1},{"@@type":2}]'),
+        (rb'{"@type":{"@@type":{}},"a\\":"@@type"}', rb'{"@@type":{"@@type":{}},"a\\":"@@type"}'),
+    ],
+)
+def test_a_marked_key_in_another_object_is_no_conflict(stored: bytes, made: bytes) -> None:
+    """Keys are compared within one object."""
+    assert read(stored) == made
