@@ -185,7 +185,12 @@ def run(
     caller = _caller(ctx)
     if wait:
         show(f"{task}: waiting for Cloud Scheduler to start the run", stderr=True)
-    answer = caller("run_task", task_name=task, reason=reason)
+    try:
+        answer = caller("run_task", task_name=task, reason=reason)
+    except KeyboardInterrupt:
+        how = f"`nx-tasks cancel {task} -m WHY` cancels it"
+        show(f"the run of {task} was requested and may still start; {how}", stderr=True)
+        raise
     outcome = answer["outcome"]
     if outcome in {"started", "requested"} and wait:
         answer["run"] = follow(

@@ -49,7 +49,7 @@ def copy_json(source: BinaryIO, target: BinaryIO) -> None:
 
 
 #: What makes a spreadsheet execute a cell, or read it as another value, when the cell begins with it.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def write_csv(source: BinaryIO, target: BinaryIO, *, raw: bool = False) -> None:

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -40,6 +41,10 @@ _OTHER_CODE = re.compile(r" *\[(engine|library)\] ")
 #: Fields that tell which record it is; databases give fields in no order.
 _FIRST = ("id", "name")
 _MOST_CELL = 60
+#: Spaces between two columns.
+_GAP = 2
+#: Columns that the note on dropped ones names.
+_MOST_NAMED = 5
 
 
 class FittingTable(Table):
@@ -80,35 +85,33 @@ class FittingTable(Table):
             else:
                 shown = (Measurement.get(console, wide, cell).maximum for cell in column.cells)
                 column.min_width = max(shown, default=0)
-        every, left_out = self.columns, self._left_out(console, wide, options.max_width)
-        self.columns = [column for column in every if column.header not in left_out]
+        left_out = self._left_out(options.max_width)
+        self.columns = [column for column in self.columns if column.header not in left_out]
         for index, column in enumerate(self.columns):
             column.max_width = None
             column._index = index  # noqa: SLF001  (the table pads by it, and takes the last for another else)
         yield from super().__rich_console__(console, options)
-        dropped = f"no room for {', '.join(left_out)}: widen the terminal, or use --json" if left_out else ""
+        named = ", ".join(left_out[:_MOST_NAMED]) + f" and {len(left_out) - _MOST_NAMED} more columns" * (
+            len(left_out) > _MOST_NAMED
+        )
+        dropped = f"no room for {named}: widen the terminal, or use --json" if left_out else ""
         note = "; ".join(filter(None, [self.note, dropped]))
         if note:
             yield Text(printable(note), style="dim italic")
 
-    def _left_out(self, console: Console, wide: ConsoleOptions, width: int) -> list[str]:
+    def _left_out(self, width: int) -> list[str]:
         """Choose the spare columns to drop: as few as possible, the first ones first."""
-        every = self.columns
+        widths = {str(c.header): max(c.min_width or 0, cell_len(str(c.header))) + _GAP for c in self.columns}
+        excess = sum(widths.values()) - _GAP - width
         left_out: list[str] = []
-
-        def fits(without: list[str]) -> bool:
-            self.columns = [column for column in every if column.header not in without]
-            return Measurement.get(console, wide, self).minimum <= width
-
-        for name in (name for name in self._spare if any(column.header == name for column in every)):
-            if fits(left_out):
-                break
-            left_out.append(name)
+        for name in self._spare:
+            if excess > 0 and name in widths:
+                left_out.append(name)
+                excess -= widths[name]
         for name in left_out[-2::-1]:
-            kept = [each for each in left_out if each != name]
-            if fits(kept):
-                left_out = kept
-        self.columns = every
+            if excess + widths[name] <= 0:
+                left_out.remove(name)
+                excess += widths[name]
         return left_out
 
 

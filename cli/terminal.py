@@ -60,8 +60,8 @@ def show(text: str, *, stderr: bool = False, style: str = "") -> None:
 
 def replace_unencodable() -> None:
     """Have both streams replace characters that their encoding lacks, instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # text files of the interpreter
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # a closed one is None
+        stream.reconfigure(errors="replace")
 
 
 def _as_json_escape(found: re.Match[str]) -> str:

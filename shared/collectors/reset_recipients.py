@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,7 +19,7 @@ from shared.collectors.firestore_reads import read_documents
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from google.cloud.firestore import Client
+    from google.cloud.firestore import Client, DocumentSnapshot
 
 #: What a recipient's document is asked for.
 FIELDS = ("phone", "last_seen", "firmware")
@@ -32,16 +32,19 @@ class Silence:
     """A device that is silent: one incident, until it is seen again.
 
     Attributes:
-        device: the device's id.
-        since: when it was last seen by its own clock, UTC.
+        device: The device's id.
+        since: Time at which the device was last seen, by its own clock; UTC.
+        counted_from: Time from which the silence counts: `since`, or the arrival of the last report if
+            that is earlier; UTC.
     """
 
     device: str
     since: datetime
+    counted_from: datetime
 
     @property
     def incident(self) -> str:
-        """What tells it from every other silence, of this device and of others: a document id."""
+        """Document id of the silence, different from that of every other silence."""
         since = f"{self.since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
         incident = f"{self.device}.{since}"
         if len(incident.encode()) <= MAX_ID_BYTES:
@@ -88,7 +91,7 @@ def silences(health: bytes, *, now: datetime, longer_than: timedelta) -> list[Si
     """
     devices = msgspec.json.decode(health, type=list[_Judged])
     found = [
-        Silence(device.id, device.last_seen)
+        Silence(device.id, device.last_seen, device.silent_since or device.last_seen)
         for device in devices
         if device.health == "offline"
         and device.last_seen
@@ -109,15 +112,18 @@ def still_silent(client: Client, found: Sequence[Silence]) -> list[Recipient]:
     """
     devices = client.collection(DEVICES_COLLECTION)
     references = [devices.document(silence.device) for silence in found]
-    reports = {
-        snapshot.id: snapshot.to_dict() or {} for snapshot in read_documents(client, references, FIELDS)
-    }
+    reports = {snapshot.id: snapshot for snapshot in read_documents(client, references, FIELDS)}
     return list(_recipients(found, reports))
 
 
-def _recipients(found: Sequence[Silence], reports: dict[str, dict[str, object]]) -> Iterable[Recipient]:
+def _recipients(found: Sequence[Silence], reports: dict[str, DocumentSnapshot[Any]]) -> Iterable[Recipient]:
     for silence in found:
-        report = reports.get(silence.device, {})
+        snapshot = reports.get(silence.device)
+        if snapshot is None:
+            continue
+        report = snapshot.to_dict() or {}
+        if silence.counted_from < silence.since and snapshot.update_time > silence.counted_from:
+            continue  # a clock that is ahead, and stands still perhaps: the device has reported since
         seen, firmware = report.get("last_seen"), report.get("firmware")
         if isinstance(seen, datetime) and seen.astimezone(UTC) == silence.since:
             yield Recipient(silence, report.get("phone"), firmware if isinstance(firmware, str) else None)

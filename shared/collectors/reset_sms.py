@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from shared.collectors.ocpi.summary import fit
 from shared.collectors.phone_numbers import BadNumber, check_regions, checked_number, masked
 from shared.collectors.reset_recipients import silences, still_silent
 from shared.collectors.reset_texts import reset_text
@@ -45,6 +46,8 @@ CHUNK = 100
 DELIVERY_AWAITED = timedelta(days=2)
 #: Seconds of a run that looking up deliveries leaves for sending.
 SENDING_SECONDS = 40.0
+#: Failed look-ups of deliveries in a row after which a run looks up no more.
+FAILED_LOOKUPS = 3
 #: Refusals with one code, in a row, that end a run: they are hardly about the recipients.
 EQUAL_REFUSALS = 3
 #: Devices that the summary names of each kind, and the characters of a name.
@@ -97,10 +100,10 @@ class Tally:
             self._named[kind].append(device[:MOST_CHARACTERS])
 
     def to_summary(self) -> dict[str, Any]:
-        """Return all counts, and the first devices of what a person may ask about."""
-        return {kind: self._counts[kind] for kind in KINDS} | {
-            "devices": {kind: devices for kind, devices in self._named.items() if devices}
-        }
+        """Return all counts, and as many devices of each named kind as a summary can hold."""
+        counts = {kind: self._counts[kind] for kind in KINDS}
+        named = {kind: devices for kind, devices in self._named.items() if devices}
+        return counts | {"devices": fit(named, tuple(named))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,16 +185,22 @@ class ResetSms:
 
     def _look_up_deliveries(self, outbox: Outbox, messages: TwilioMessages, tally: Tally) -> None:
         """Record whether sent messages arrived. One that did not is reported and not sent again."""
+        failures = 0
         for record in outbox.awaited():
             self.run.check()
-            if self.run.remaining() < SENDING_SECONDS:  # the next run goes on
+            # The next run goes on; sending must not wait for a Twilio that answers no reads.
+            if self.run.remaining() < SENDING_SECONDS or failures == FAILED_LOOKUPS:
                 return
             sms = OutgoingSms.of(record)
+            delivery = None
             try:
                 delivery = messages.delivery(record.get("sid"))
-            except LookupFailed as error:  # the next run asks again; others' messages must not wait for it
-                self.run.log.warning("delivery of reset SMS not looked up", reason=str(error))
-                return
+                failures = 0
+            except LookupFailed as error:  # one message that Twilio lacks must not stop the others' look-up
+                self.run.log.warning(
+                    "delivery of reset SMS not looked up", device=sms.device, reason=str(error)
+                )
+                failures += 1
             if delivery is None and self.clock() - sms.recorded > DELIVERY_AWAITED:
                 outbox.record_delivery(sms.id, "unknown", None)
                 tally.add("delivery_unknown", sms.device)

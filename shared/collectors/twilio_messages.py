@@ -181,10 +181,6 @@ class TwilioMessages:
         """
         try:
             message = self._client.messages(sid).fetch()
-        except TwilioRestException as error:
-            if error.status == 404:  # Twilio removes messages after a time, and people do
-                return Delivery(False, "removed", None)
-            raise LookupFailed(f"Twilio did not return a message's status ({_told(error)})") from None
         except Exception as error:  # noqa: BLE001  (no answer is no answer)
             raise LookupFailed(f"Twilio did not return a message's status ({_told(error)})") from None
         arrived = _FINAL.get(str(message.status))

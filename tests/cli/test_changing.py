@@ -2,10 +2,13 @@
 
 import datetime as dt
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -194,6 +197,32 @@ def test_following_in_a_pipe_shows_progress_and_what_ctrl_c_leaves(nx: Run, hold
     assert re.fullmatch(rf"{TASK}: run \S+ is running: 1 of 2 \(50 %\) half\n", first)
     assert re.search(rf"run \S+ of {TASK} goes on; `nx-tasks cancel {TASK} -m WHY` cancels it", left)
     held.go_on_until(RunCancelled)
+
+
+def test_ctrl_c_while_a_run_is_requested_says_that_it_may_start(nx: Run) -> None:
+    """The service has the request, whether or not its answer was awaited."""
+    asked, answered = threading.Event(), threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.set()
+            answered.wait(60)
+
+        def log_message(self, *_: object) -> None:
+            """Keep the test's output clean."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command, pipe = [*COMMAND, "run", TASK, *WHY, "--follow"], subprocess.PIPE
+        env = {**os.environ, "NX_FUNCTIONS_URL": f"http://127.0.0.1:{server.server_port}"}
+        with subprocess.Popen(command, cwd=ROOT, env=env, stdout=pipe, stderr=pipe, text=True) as running:
+            assert asked.wait(60)
+            running.send_signal(signal.SIGINT)
+            _, told = running.communicate(timeout=60)
+            assert running.returncode == 130
+        answered.set()
+        server.shutdown()
+    assert f"the run of {TASK} was requested and may still start" in told
 
 
 @pytest.mark.usefixtures("clean_firestore")

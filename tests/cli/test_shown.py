@@ -4,6 +4,9 @@ import csv
 import datetime as dt
 import io
 import json
+import re
+import shlex
+import subprocess
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from rich.console import Console
 
 from cli import exports, shown
 from shared.tasks import TaskName
+from tests.cli.terminal import COMMAND, ROOT
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
 AGO = (NOW - dt.timedelta(seconds=6)).isoformat()
@@ -96,7 +100,7 @@ def test_a_note_is_as_wide_as_the_terminal() -> None:
     assert lines[3] == "and 1 more records: --format json or csv has all"
 
 
-FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1")
+FORMULAS = ("\uff1d1+1", "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1")
 
 
 @pytest.mark.parametrize("raw", [False, True])
@@ -115,3 +119,18 @@ def test_csv_holds_half_a_surrogate_pair_as_an_escape() -> None:
     target = io.BytesIO()
     exports.write_csv(io.BytesIO(rb'[{"a":"x\ud83d"}]'), target)
     assert target.getvalue() == b"a\nx\\ud83d\n"
+
+
+def test_a_table_of_many_columns_is_drawn_at_once() -> None:
+    """Each column is measured once, and the note names some of those that were dropped."""
+    record = {f"field{number:03}": "x" * 9 for number in range(400)}
+    told = drawn(shown.records_table([record] * 20, 20), 80)
+    assert told.split()[0] == "field000"
+    assert re.search(r"no room for (field\d+, ){4}field\d+ and \d+ more columns", " ".join(told.split()))
+
+
+def test_a_closed_stream_is_no_error() -> None:
+    """As a shell closes it: `nx-tasks --help >&-`."""
+    command = f"{shlex.join(COMMAND)} --help >&-"
+    closed = subprocess.run(["bash", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+    assert "Traceback" not in closed.stderr

@@ -47,6 +47,16 @@ def number_of(device: int) -> str:
     return f"+120255501{device:02}"
 
 
+class AheadClock(SystemClock):
+    """The system's clock, put forward."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        self._ahead = ahead
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
+
+
 @dataclass
 class Ran:
     """A run that has ended."""
@@ -113,10 +123,12 @@ class Fleet:
         fields = {"phone": phone, "last_seen": seen, "firmware": firmware}
         self.client.document(f"{devices_health.DEVICES_COLLECTION}/{device}").set(fields)
 
-    def judge(self) -> None:
-        """Run collect_devices_health."""
-        task = lambda run: devices_health.collect(self.client, datetime.now(UTC), run)  # noqa: E731
-        outcome = TaskEngine().execute_task("test", TaskName.collect_devices_health, task, {"save_in": "db"})
+    def judge(self, ahead: timedelta = timedelta(0)) -> None:
+        """Run collect_devices_health, on a clock that is ahead by so much."""
+        clock = AheadClock(ahead)
+        task = lambda run: devices_health.collect(self.client, clock.now(), run)  # noqa: E731
+        engine = TaskEngine(clock=clock)
+        outcome = engine.execute_task("test", TaskName.collect_devices_health, task, {"save_in": "db"})
         assert outcome.status == "completed"
 
     def run(self, **options: Any) -> Ran:

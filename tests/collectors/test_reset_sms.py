@@ -6,13 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from msgspec.structs import replace
 
 from emulators.twilio.server import Trouble
-from shared.collectors.reset_sms import KINDS
+from shared.collectors.reset_sms import KINDS, Tally
 from shared.collectors.sms_outbox import OUTBOX_COLLECTION, PENDING
-from shared.tasks import TaskEngine, TaskName
+from shared.tasks import TaskName
 from tests.collectors.fleet import LATER, LIMITS, Fleet, number_of, send_alone
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -237,21 +238,58 @@ def test_a_device_with_a_long_id_stops_no_other(fleet: Fleet) -> None:
     assert set(fleet.records()) == {long, "b"}
 
 
-def test_a_device_whose_clock_is_ahead_is_reset(fleet: Fleet) -> None:
+def test_a_device_whose_clock_is_ahead_is_reset_once(fleet: Fleet) -> None:
     """Its silence counts from its last report's arrival, and is one incident whatever is edited meanwhile."""
+    days = timedelta(days=3)
     fleet.add("ahead", phone=number_of(1), silent_hours=-24 * 365)
-    health = [
-        {
-            "id": "ahead",
-            "health": "offline",
-            "last_seen": fleet.began + timedelta(days=365),
-            "silent_since": fleet.began - timedelta(hours=72),
-        }
+    fleet.judge()
+    assert counted(fleet.run().summary) == {}
+    fleet.judge(ahead=days)
+    assert counted(fleet.run(ahead=days).summary) == {"sent": 1}
+    fleet.client.document("nx-devices/ahead").update({"name": "renamed"})
+    fleet.judge(ahead=2 * days)
+    assert counted(fleet.run(ahead=2 * days).summary)["already"] == 1
+    assert len(fleet.received()) == 1
+
+
+def test_a_device_whose_clock_stands_still_gets_none_when_it_has_reported_since(fleet: Fleet) -> None:
+    """Its document was written after its silence was judged, though it claims the same last_seen."""
+    days = timedelta(days=3)
+    fleet.add("ahead", phone=number_of(1), silent_hours=-24 * 365)
+    fleet.judge(ahead=days)
+    fleet.add("ahead", phone=number_of(1), silent_hours=-24 * 365, firmware="4.1.1")
+    assert counted(fleet.run(ahead=days).summary) == {"seen_again": 1}
+
+
+def test_one_message_that_twilio_lacks_stops_no_other_look_up(fleet: Fleet) -> None:
+    """Its status is asked for again until the time for it has passed; then it is unknown."""
+    for number in range(3):
+        fleet.add(f"d{number}", phone=number_of(number), silent_hours=80 - number)
+    fleet.judge()
+    fleet.run()
+    lost = min(fleet.records().values(), key=lambda record: record["recorded"])["device"]
+    (record,) = [
+        each for each in fleet.client.collection(OUTBOX_COLLECTION).stream() if each.get("device") == lost
     ]
-    task = TaskEngine().execute_task
-    task("test", TaskName.collect_devices_health, lambda: health, {"save_in": "db"})
-    assert counted(fleet.run().summary) == {"sent": 1}
-    assert counted(fleet.run().summary) == {"already": 1}
+    record.reference.update({"sid": "SM" + "0" * 32})
+    fleet.run()
+    assert fleet.run().summary["delivered"] == 2
+    assert fleet.records()[lost]["delivery"] == "awaited"
+    assert fleet.run(ahead=timedelta(days=2, minutes=1)).summary["delivery_unknown"] == 1
+
+
+def test_the_summary_fits_whatever_devices_are_called(fleet: Fleet) -> None:
+    """Names of many bytes are left out of it, and no run fails for them."""
+    for number in range(40):
+        fleet.add("\u96fb" * 36 + str(number), phone=None if number % 2 else "+4915112345678")
+    fleet.judge()
+    tally = Tally()
+    for kind in KINDS:
+        for number in range(10):
+            tally.add(kind, "\u96fb" * 38 + str(number))
+    assert len(orjson.dumps(tally.to_summary())) < 10_000
+    assert tally.to_summary()["devices"]["left_out"]
+    assert fleet.run().outcome.status == "completed"
 
 
 @pytest.mark.parametrize(

@@ -414,14 +414,15 @@ def test_search_finds_letters_however_they_are_composed(visit: "Open") -> None:
 
 def test_numbers_that_are_rounded_are_marked_and_downloaded_exactly(visit: "Open") -> None:
     """The page marks integers beyond 2^53; a download has the stored bytes."""
-    stored = [{"id": 2**53 + 1, "small": 7, "all": [2**60 + 1]}]
+    stored = [{"id": 2**53 + 1, "small": 7, "all": [2**60 + 1], "float": 1e22}]
     execute_task("test", HEALTH, lambda: stored)
     page = visit("viewer")
     open_result(page, HEALTH, "≈")
     row = page.page.get_by_role("grid").get_by_role("row").last
     expect(row).to_contain_text(f"≈ {2**53}")
     expect(row).not_to_contain_text("≈ 7")
-    expect(row.get_by_title("Rounded: an integer beyond 2^53")).to_have_count(1)
+    expect(row.get_by_role("gridcell", name="1e+22", exact=True)).to_have_count(1)
+    expect(row.get_by_title("May be rounded: beyond 2^53")).to_have_count(1)
     row.click()
     expect(page.page.get_by_role("tree")).to_contain_text(f"≈ {2**53}")
     with page.page.expect_download() as download:

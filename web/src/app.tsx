@@ -93,16 +93,14 @@ export function App({ project, person }: { project: Project; person: Person }) {
 /** What the last action came to, until it no longer holds: somebody may change the task in another tab. */
 function useNotice(list: TaskList | null): [Outcome | null, (outcome: Outcome | null) => void] {
   const [notice, setNotice] = useState<Outcome | null>(null);
-  const held = useRef(false);
+  const before = useRef<TaskList | null>(null);
   const show = (outcome: Outcome | null): void => {
-    held.current = false; // the list may be older than the action
+    before.current = list; // older than the action
     setNotice(outcome);
   };
   useEffect(() => {
     const task = list?.tasks.find(({ name }) => name === notice?.task);
-    if (notice === null || !task) return;
-    if (notice.holds(task)) held.current = true;
-    else if (held.current) show(null);
+    if (notice !== null && task && list !== before.current && !notice.holds(task)) setNotice(null);
   }, [list, notice]);
   return [notice, show];
 }

@@ -151,11 +151,11 @@ export async function call<Answer>(name: string, data: object, seconds = 20): Pr
   try {
     return (await callable(data)).data;
   } catch (error) {
-    throw told(error);
+    throw told(error, data);
   }
 }
 
-function told(error: unknown): CallError {
+function told(error: unknown, asked: object): CallError {
   if (!(error instanceof FunctionsError)) return undecoded(error);
   const code = error.code.replace("functions/", "");
   const details = (error.details ?? {}) as Record<string, unknown>;
@@ -164,11 +164,12 @@ function told(error: unknown): CallError {
   // The SDK's own word where the answer was none of a callable's; theirs are sentences.
   if (said === code) return new CallError("unreachable", status === "0" ? "The service can't be reached." : `The service is in trouble (HTTP ${status}).`);
   if (code === "unauthenticated") return new CallError(code, unauthenticated());
-  return new CallError(code, `${sentence(said)}.`, details);
+  const begins = "task_name" in asked && said.startsWith(String(asked.task_name));
+  return new CallError(code, `${begins ? said : sentence(said)}.`, details);
 }
 
-/** A text that begins a sentence: with a capital, unless a name that is written otherwise comes first. */
-const sentence = (text: string): string => (/^[a-z]+[\s,:]/.test(text) ? `${text.charAt(0).toUpperCase()}${text.slice(1)}` : text);
+/** A text as a sentence begins. */
+const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 
 /** What the SDK throws when it has the answer and cannot make values of it, or when it has none. */
 function undecoded(error: unknown): CallError {
@@ -187,15 +188,16 @@ export async function resultJson(task: string): Promise<Blob> {
   const headers: Record<string, string> = { "Content-Type": "application/json", Authorization: `Bearer ${token ?? ""}` };
   if (appCheckToken) headers["X-Firebase-AppCheck"] = await appCheckToken();
   const body = JSON.stringify({ data: { task_name: task } });
-  const answer = await fetch(`${callablesUrl}/get_task_data`, { method: "POST", headers, body }).catch((error: unknown) => {
+  const refuse = (error: unknown): never => {
     throw undecoded(error);
-  });
+  };
+  const answer = await fetch(`${callablesUrl}/get_task_data`, { method: "POST", headers, body }).catch(refuse);
   if (!answer.ok) {
     const { error } = (await answer.json().catch(() => ({ error: {} }))) as { error: { message?: string; status?: string; details?: Record<string, unknown> } };
     const code = (error.status ?? "internal").toLowerCase().replaceAll("_", "-");
     throw new CallError(code, `${sentence(error.message ?? `the service is in trouble (HTTP ${answer.status})`)}.`, error.details ?? {});
   }
-  const whole = await answer.blob();
+  const whole = await answer.blob().catch(refuse); // the connection may break while it comes
   return whole.slice(RESULT_HEAD.length, whole.size - 1, "application/json"); // without `{"result":` and `}`
 }
 

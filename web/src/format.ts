@@ -43,10 +43,14 @@ export function tone(state: string | null): string {
   }
 }
 
-/** Whether a number stands for an integer that JavaScript rounds: beyond 2^53. */
-export const isRounded = (value: unknown): boolean => typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value);
+/** Integers of results have 64 bits at most; what is larger was a float, and is shown as it is. */
+const LARGEST_INTEGER = 2 ** 64;
 
-export const ROUNDED = "Rounded: an integer beyond 2^53. The download has its exact value.";
+/** Whether a number may stand for an integer that JavaScript has rounded, or for a float of that size. */
+export const isRounded = (value: unknown): boolean =>
+  typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) <= LARGEST_INTEGER;
+
+export const ROUNDED = "May be rounded: beyond 2^53. The download has the exact value.";
 
 /** A value as text; a rounded integer is marked. */
 export const exact = (value: unknown): string => (isRounded(value) ? `≈ ${BigInt(value as number)}` : String(value));

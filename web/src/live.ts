@@ -159,10 +159,13 @@ const MOST_PAUSE_SECONDS = 15;
  * @returns Ends the tries.
  */
 export function untilDone(work: () => Promise<void>, failed: (error: unknown) => void): () => void {
-  let [tries, timer, ended] = [0, 0, false];
+  let [tries, timer, ended, busy] = [0, 0, false, false];
   const attempt = (): void => {
+    if (busy) return;
+    busy = true;
     clearTimeout(timer);
     work().then(stop, (error: unknown) => {
+      busy = false;
       if (ended) return;
       failed(error);
       tries += 1;
@@ -183,12 +186,20 @@ export function untilDone(work: () => Promise<void>, failed: (error: unknown) =>
 export function useModule<Module>(load: () => Promise<Module>): Module | undefined | null {
   const [module, set] = useState<Module | undefined | null>(undefined);
   useEffect(() => {
+    let failed = false;
     return untilDone(
       async () => {
-        const loaded = await load();
+        const loaded = await load().catch(async (error: unknown) => {
+          // Browsers may keep a module that failed as failed: once its server answers, only a new page helps.
+          if (failed && (await fetch("/config.json", { cache: "no-store" })).ok) location.reload();
+          throw error;
+        });
         set(() => loaded);
       },
-      () => set(null),
+      () => {
+        failed = true;
+        set(null);
+      },
     );
   }, []);
   return module;

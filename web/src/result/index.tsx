@@ -121,7 +121,12 @@ function Download({ task }: { task: string }) {
       </button>
       {state instanceof CallError && (
         <p class="notice bad" role="alert">
-          Not downloaded: {state.message}
+          Not downloaded: {state.message}{" "}
+          {typeof state.details["url"] === "string" && (
+            <a href={state.details["url"]} target="_blank" rel="noreferrer">
+              Download it from Storage
+            </a>
+          )}
         </p>
       )}
     </>
