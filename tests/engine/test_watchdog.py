@@ -89,7 +89,10 @@ def test_a_dead_run_s_tick_runs_again_after_the_watchdog(
     let_lease_expire(world)
     watched(engine, capsys)
     assert engine.execute_task("s", TASK, lambda: [1], tick).status == "completed"
-    assert [(run["state"], run["attempt"]) for run in world.history().values()] == [("completed", 2)]
+    assert [(run["state"], run.get("attempt")) for run in world.history().values()] == [
+        ("completed", 2),
+        ("refused", None),
+    ]
 
 
 def test_a_suspended_task_s_dead_run_stays_suspended(
