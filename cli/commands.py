@@ -355,11 +355,23 @@ def _to_cancel(caller: Caller, name: str) -> str:
     if name not in tasks:
         raise CliError(Exit.usage, f"there is no task {name}; a task is one of {', '.join(tasks)}")
     run, retries = tasks[name]["run"], tasks[name]["retries"]
-    if run is None and retries and shown.now_of(answer) < datetime.fromisoformat(retries["until"]):
+    now = shown.now_of(answer)
+    if run is None and retries and now < datetime.fromisoformat(retries["until"]):
         run = retries
+    if run is None:
+        run = _open_request(caller, name, now)
     if run is None:
         raise CliError(Exit.refused, f"no run of {name} is at work, and none that failed may be tried again")
     return str(run["id"])
+
+
+def _open_request(caller: Caller, name: str, now: datetime) -> dict[str, Any] | None:
+    """Return the run that was requested last, while no delivery has started it and one may come."""
+    for asked in caller("list_runs", task_name=name, limit=1, states=["requested"])["runs"]:
+        run: dict[str, Any] = caller("get_run", task_name=name, id=asked["holder"])
+        if run["expires"] and now < datetime.fromisoformat(run["expires"]):
+            return run
+    return None
 
 
 def _check_completed(run: dict[str, Any]) -> None:

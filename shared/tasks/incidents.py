@@ -135,8 +135,10 @@ def _is_missed(tick: datetime) -> Steps[bool]:
     for _, record in (yield ReadStarted(tick)):
         if record.state == "resumed":  # nothing was to start before that
             return False
-        asked_for = record.scheduled_for is None and record.state in _SEEN  # no other tick's
-        if asked_for and record.started is not None and record.started <= tick + TICK_GRACE:
+        # Neither another tick's nor a request that was cancelled before its run began, which has no attempt.
+        began = record.state == "skipped" or (record.state in _SEEN and record.token is not None)
+        in_its_stead = began and record.scheduled_for is None
+        if in_its_stead and record.started is not None and record.started <= tick + TICK_GRACE:
             return False
     return True
 

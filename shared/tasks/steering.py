@@ -203,9 +203,10 @@ def _leave_request(
     mine = RunRequest(writes.request_run_id(now), by, reason, now, now)
     for tries in range(STEERING_TRIES):
         task, _ = yield Read()
-        run = None
+        run = skipped = None
         last: RunRequest | None = task.request
         if last is not None:
+            _, skipped = yield Read(writes.skip_id(last.id))
             task, run = yield Read(last.id)
             if task.request != last:
                 continue
@@ -216,7 +217,8 @@ def _leave_request(
         holder = living_holder(task, now=now, skew=CLOCK_SKEW, deadline=deadline)
         if holder is not None:
             return Requested("busy", None if holder == ORIGINAL else holder)
-        joins = last is not None and run is None and now < last.at + REQUEST_WINDOW
+        # A request whose delivery was skipped has been answered: nothing will answer it again.
+        joins = last is not None and run is None and skipped is None and now < last.at + REQUEST_WINDOW
         if joins and last is not None:
             commit = writes.join_request(documents, spec.name, last, by=by, reason=reason, now=now)
         else:

@@ -17,8 +17,9 @@ from cli import commands, following
 from emulators.environment import Addresses
 from emulators.loopback import request
 from shared import firebase
-from shared.tasks import TaskName, execute_task
+from shared.tasks import TaskEngine, TaskName, TaskSpec, execute_task, specs
 from shared.tasks.errors import RunCancelled
+from shared.tasks.jobs import Jobs
 from tests.cli.conftest import Hold, Open, Run
 from tests.cli.terminal import COMMAND, ROOT
 from tests.waiting import wait_for
@@ -197,6 +198,18 @@ def test_following_in_a_pipe_shows_progress_and_what_ctrl_c_leaves(nx: Run, hold
     assert re.fullmatch(rf"{TASK}: run \S+ is running: 1 of 2 \(50 %\) half\n", first)
     assert re.search(rf"run \S+ of {TASK} goes on; `nx-tasks cancel {TASK} -m WHY` cancels it", left)
     held.go_on_until(RunCancelled)
+
+
+def test_a_request_that_nothing_answered_is_cancelled_without_its_id(
+    nx: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as it is made, and not only once its run has begun."""
+    monkeypatch.setattr(Jobs, "run", lambda *_, **__: None)  # no delivery comes
+    monkeypatch.setitem(specs._specs, TASK, TaskSpec(TASK, schedule="0 0 1 1 *"))
+    asked = TaskEngine().request_run(TASK, by="ops@example.com", reason="a test", seconds=0)
+    cancelled = nx("cancel", TASK, *WHY, "--json")
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert json.loads(cancelled.stdout)["run"]["id"] == asked.run_id
 
 
 def test_ctrl_c_while_a_run_is_requested_says_that_it_may_start(nx: Run) -> None:

@@ -239,6 +239,17 @@ def test_a_request_that_meets_another_run_is_skipped(desk: TaskEngine, world: Wo
     assert world.history()[f"{run_id}.skipped"]["holder"] == holder.run_id
 
 
+def test_a_request_after_a_skipped_one_has_a_run_of_its_own(desk: TaskEngine) -> None:
+    """What became of the skipped one is no answer to the next."""
+    skipped = requested(desk)
+    met: list[TaskOutcome] = []
+    TaskEngine().execute_task("me", TASK, lambda: met.append(forced()))
+    assert met[0].status == "skipped"
+    run_id = requested(desk)
+    assert run_id != skipped
+    assert forced().run_id == run_id
+
+
 def test_a_request_is_told_what_became_of_it(desk: TaskEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Started, busy, or refused where the task was suspended before the delivery came."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.tasks import TaskEngine, TaskSpec
+from shared.tasks import TaskEngine, TaskSpec, specs
 from shared.tasks.errors import WriteUnknown
 from shared.tasks.incidents import TICK_GRACE, due_ticks
 from shared.tasks.jobs import Jobs, JobState
@@ -413,6 +413,22 @@ def test_a_run_by_hand_within_the_grace_stands_for_the_tick(
     day.at(9, 7)
     punctual.execute_task("person", TASK, lambda: [1])
     assert watched(punctual, capsys, every("0 * * * *")) == ""
+
+
+def test_a_request_that_was_cancelled_stands_for_no_tick(
+    punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was started: neither the tick nor what was requested beside it."""
+    hourly = every("0 * * * *")
+    monkeypatch.setitem(specs._specs, TASK, hourly)
+    monkeypatch.setattr(Jobs, "run", lambda *_, **__: None)  # no delivery comes
+    knows(punctual, day, hourly)
+    day.at(9, 1)
+    asked = punctual.request_run(TASK, by="ops@example.com", reason="new prices", seconds=0)
+    day.at(9, 3)
+    punctual.cancel_run(TASK, str(asked.run_id), by="ops@example.com", reason="a mistake")
+    day.at(9, 7)
+    assert ticks_told(watched(punctual, capsys, hourly)) == ["09:00"]
 
 
 def test_a_tick_that_is_not_to_run_is_not_missed(
