@@ -21,7 +21,7 @@ OPERATOR = "operator"
 #: Roles that may look at how all tasks do; what they may read of the results, their specs say.
 ONLOOKERS = frozenset({OPERATOR, "viewer"})
 
-#: What a caller is told whose claims don't count.
+#: Error message for a caller whose claims are not honoured.
 UNVERIFIED = "your e-mail address is not verified; sign in with a link that is sent to it"
 
 _NAMES = frozenset(TaskName)

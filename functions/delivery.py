@@ -174,7 +174,7 @@ def _schedule_time(request: Request) -> datetime | None:
         moment = datetime.fromisoformat(said)
         if moment.utcoffset() is not None:
             return moment.astimezone(UTC)
-    logger.warning("schedule time not understood: duplicates of this delivery can't be told", said=said[:60])
+    logger.warning("schedule time not understood", schedule_time=said[:60])
     return None
 
 
@@ -192,14 +192,14 @@ def _tick(moment: datetime | None, schedule: str, time_zone: str) -> datetime | 
     with suppress(ValueError, OverflowError):  # a moment at the end of the years that a zone has
         tick = tick_at(schedule, time_zone, moment)
     if tick is None:
-        logger.warning(
-            "delivered outside its schedule: a run of its own, and duplicates are not detected",
+        logger.warning(  # the run has an id of its own, so duplicates of this delivery are not detected
+            "delivery outside its schedule",
             schedule_time=moment,
             schedule=schedule,
             time_zone=time_zone,
         )
     elif tick > datetime.now(UTC) + EARLIEST:
-        logger.info("delivered before its time: a run of its own, not the tick", tick=tick)
+        logger.info("delivery before its tick", tick=tick)
         tick = None
     return tick
 

@@ -179,7 +179,7 @@ class Execution:
             self._hold(work)
             return work.result()
         finally:
-            if work.alive:  # nobody waits for it any more, and its instance must know
+            if work.alive:  # a hung task: this instance takes no other run of it, and ends
                 self._seen.mark_lost()
                 self._left_behind(work)
 

@@ -63,7 +63,7 @@ def append(file: IO[bytes], pieces: Iterable[bytes]) -> None:
 def tell_partial(blob: Blob, stored_bytes: int) -> None:
     """Log that the server stored a piece of an upload as if it were the whole object."""
     logger.info(
-        "storage server took a piece for the whole object; sending it in one request",
+        "upload repeated in one request",
         object=blob.name,
         stored_bytes=stored_bytes,
     )

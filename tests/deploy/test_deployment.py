@@ -2,13 +2,14 @@
 
 import copy
 import gzip
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.deploy import findings, wanted
+from tests.deploy import deploying, findings, wanted
 from tests.deploy.deploying import (
     ACCOUNT,
     OPERATOR_ACCOUNT,
@@ -142,3 +143,16 @@ def test_pages_are_served_strictly(deployment: Deployment) -> None:
     assert headers["/assets/**"]["Cache-Control"].endswith("immutable")
     assert headers["without a hash"] == {"Cache-Control": "no-cache"}
     assert config["rewrites"] == [{"glob": "/tasks/**", "path": "/index.html"}]
+
+
+def test_a_copy_is_deployed_with_the_virtual_environments_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that is not the runtime of firebase.json: firebase-tools runs the discovery with it."""
+    deployed = json.loads((ROOT / "firebase.json").read_text("utf-8"))
+    monkeypatch.setattr(deploying, "RUNTIME", "python311")
+    copied = json.loads((copy_project(tmp_path / "project") / "firebase.json").read_text("utf-8"))
+    for codebase in deployed["functions"]:
+        assert codebase["runtime"] != "python311"
+        codebase["runtime"] = "python311"
+    assert copied == deployed

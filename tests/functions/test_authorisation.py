@@ -45,7 +45,7 @@ CALLERS: dict[str, tuple[Token, set[str]]] = {
     "allowed list": (lambda google: google.id_token(tasks=[LISTED, UNKNOWN]), {LISTED}),
     "operator": (lambda google: google.id_token(role="operator"), {LISTED, OTHER}),
 }
-#: Whose claims don't count: anybody may have registered the address.
+#: A token whose claims are not honoured: anybody may have registered the address.
 UNVERIFIED_CALLERS: dict[str, Token] = {
     "unverified operator": lambda google: google.id_token(
         role="operator", email="a@b.c", email_verified=False

@@ -187,7 +187,7 @@ def test_a_time_outside_the_schedule_is_a_run_of_its_own(
     assert ran == ["again", "again"]
     assert [bool(re.fullmatch(r"[0-9a-f]{32}", run_id)) for run_id in history()] == [True, True]
     assert [run["scheduled_for"] for run in history().values()] == [None, None]
-    assert "delivered outside its schedule" in capsys.readouterr().out
+    assert "delivery outside its schedule" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("clean_firestore")
@@ -261,7 +261,7 @@ def test_a_time_that_is_not_understood_is_warned_of(
     assert [bool(re.fullmatch(r"[0-9a-f]{32}", run_id)) for run_id in history()] == [True]
     (warning,) = [line for line in capsys.readouterr().out.splitlines() if "WARNING" in line]
     assert "schedule time not understood" in warning
-    assert f"said={said[:60]}" in warning
+    assert f"schedule_time={said[:60]}" in warning
     assert len(warning) < 300
 
 
