@@ -23,7 +23,7 @@ class AtWork:
         self._lock = threading.Lock()
         self._runs: set[Execution] = set()
         self._hung: list[tuple[TaskName, Work[Any]]] = []
-        self._unreported: list[tuple[TaskName, str]] = []
+        self._unreported: list[tuple[TaskName, Work[Any]]] = []
         #: Whether the process was told to end: it ends tasks that are at work with it.
         self.is_shutting_down = False
 
@@ -43,7 +43,7 @@ class AtWork:
         """Note that a task goes on although its run has ended."""
         with self._lock:
             self._hung.append((name, work))
-            self._unreported.append((name, work.run_id))
+            self._unreported.append((name, work))
 
     def hung(self) -> list[tuple[TaskName, str]]:
         """Return the tasks that still go on although their run has ended, with the ids of these runs."""
@@ -52,10 +52,10 @@ class AtWork:
             return [(name, work.run_id) for name, work in self._hung]
 
     def take_unreported(self) -> list[tuple[TaskName, str]]:
-        """Return the tasks and runs that were left since the last call: each is to be reported once."""
+        """Return those of the hung tasks, with the ids of their runs, that no earlier call returned."""
         with self._lock:
             unreported, self._unreported = self._unreported, []
-            return unreported
+            return [(name, work.run_id) for name, work in unreported if work.alive]
 
     def shut_down(self, clock: Clock, seconds: float) -> bool:
         """Let no other run begin, end those at work as failed, and wait until that is recorded.

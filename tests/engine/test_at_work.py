@@ -82,3 +82,21 @@ def test_a_hung_task_is_an_incident_until_it_ends(
     assert "hung_task" not in capsys.readouterr().out
     goes_on.set()
     wait_for("the task to end", lambda: not engine.report_hung_tasks())
+
+
+def test_a_task_that_ended_late_is_no_incident_of_a_later_hang(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only the run whose task is still at work is reported."""
+    del world
+    late, hangs = threading.Event(), threading.Event()
+    options = {"deadline_seconds": 1, "lease_seconds": 3}
+    engine.execute_task("s", TASK, lambda: late.wait(60), options)
+    late.set()
+    wait_for("the task to end", lambda: not engine._at_work.hung())
+    assert not engine.report_hung_tasks()
+    hung = engine.execute_task("s", TASK, lambda: hangs.wait(60), options)
+    assert engine.report_hung_tasks()
+    hangs.set()
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "incident=hung_task" in line]
+    assert f"run_id={hung.run_id}" in told
