@@ -33,7 +33,8 @@ NEXT = "https://ocpi.example.com/2.2.1/cdrs?offset=2"
         ('<?offset=2>; rel="next"; rel="prev"', "?offset=2"),
         (",, <?offset=2>; rel=next ,,", "?offset=2"),
         ('<?offset=9>; rel="last", <?offset=2>; rel="next"', "?offset=2"),
-        ('<?offset=9>; rel=last,<?offset=2>; rel=next,<?a>; rel=", <?b>; rel=next"', "?offset=2"),
+        ('<?offset=9>; rel=last,<?offset=2>; rel=next,<?a>; rel=up; title=", <?b>; rel=next"', "?offset=2"),
+        ('<?offset=2>; rel="HTTPS://example.com/rels/a?b next item.x-1"', "?offset=2"),
         ('<?offset=2>; rel="next"; anchor="?offset=0"', "?offset=2"),
         ('<?offset=2>; rel="next", <?offset=2>; rel="next"', "?offset=2"),
         ('<?offset=2>; title="n\xe4chste"; rel="next"', "?offset=2"),
@@ -46,7 +47,9 @@ def test_every_form_of_a_next_link_is_found(header: str, target: str) -> None:
     assert next_page(header, PAGE) == f"https://ocpi.example.com/2.2.1/cdrs{target}"
 
 
-@pytest.mark.parametrize("header", ["", " , ", "</>; rel=prev", '</>; rel="next-page"', "</>; rel=''"])
+@pytest.mark.parametrize(
+    "header", ["", " , ", "</>; rel=prev", '</>; rel="next-page"', "</>; rel=urn:x:next"]
+)
 def test_a_header_without_a_next_link_is_the_last_page(header: str) -> None:
     """It was parsed to its end, and nothing in it is the next page."""
     assert next_page(header, PAGE) is None
@@ -71,6 +74,15 @@ def test_a_header_without_a_next_link_is_the_last_page(header: str) -> None:
         '</a>; rel="next", </b>; rel="next"',
         f'<{NEXT}>; rel="next"; anchor="/other"',
         f'<{NEXT}>; rel="prev", nonsense',
+        f"<{NEXT}>; rel='next'",
+        f"<{NEXT}>; rel=next <b>",
+        f'<{NEXT}>; rel="next,"',
+        f'<{NEXT}>; rel="next=1"',
+        f'<{NEXT}>; rel="next:"',
+        f'<{NEXT}>; rel="n\xe4chste"',
+        f'<{NEXT}>; rel="1"',
+        f'<{NEXT}>; rel=""',
+        f"<{NEXT}>; rel",
     ],
 )
 def test_a_header_that_is_not_understood_is_an_error(header: str) -> None:

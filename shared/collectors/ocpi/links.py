@@ -31,6 +31,8 @@ _PARAMETER = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+#: A relation type (3.3) in lower case: a registered name, or a URI.
+_RELATION = re.compile(r"[a-z][a-z0-9.-]*|[a-z][a-z0-9+.-]*:[!#$%&'()*+,\-./0-9:;=?@\[\]_a-z~]+")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -51,8 +53,19 @@ class Link(NamedTuple):
 
     @property
     def relations(self) -> list[str]:
-        """The relation types, in lower case."""
-        return self.parameters["rel"].lower().split()
+        """The relation types, in lower case.
+
+        Raises:
+            LinkError: `rel` contains something else, which may be a misspelt `next`, or nothing.
+        """
+        relations = self.parameters["rel"].lower().split()
+        for relation in relations or [""]:
+            if not _RELATION.fullmatch(relation):
+                raise LinkError(
+                    f"the Link header has a `rel` that RFC 8288 does not allow: `{relation[:_SHOWN]}`; "
+                    "report it to the operator"
+                )
+        return relations
 
 
 def parse_links(header: str) -> list[Link]:
@@ -88,8 +101,8 @@ def next_page(header: str, url: str) -> str | None:
         url: The URL of the page.
 
     Raises:
-        LinkError: The header cannot be parsed, or its `next` links name several pages or belong to
-            another resource (`anchor`).
+        LinkError: The header cannot be parsed, a relation type is not valid, or its `next` links name
+            several pages or belong to another resource (`anchor`).
     """
     pages: set[str] = set()
     for link in parse_links(header):
