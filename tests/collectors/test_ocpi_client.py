@@ -201,13 +201,28 @@ def test_an_operator_that_counts_and_gives_no_link_is_asked_for_more() -> None:
         assert [path.partition("offset=")[2] for path in server.list_requests()] == ["", "3", "6"]
 
 
-def test_pages_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each with another address and other records: no circle, and yet no list."""
+def test_empty_pages_are_no_circle() -> None:
+    """A server that filters after paging sends several of them before the next record."""
+
+    def lists(asked: Asked) -> None:
+        number = int(asked.query.get("offset", 0)) + 1
+        records = [location(id=f"L{number}")] if number in {1, 5} else []
+        asked.list(records, **({"Link": f'</locations?offset={number}>; rel="next"'} if number < 7 else {}))
+
+    with hostile(lists) as server:
+        assert ids(server.operator()) == ["L1", "L5"]
+        assert len(server.list_requests()) == 7
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_pages_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch, empty: bool) -> None:
+    """Each with another address, and with other records or none: no circle, and yet no list."""
     monkeypatch.setattr(client_module, "MOST_PAGES", 20)
 
     def lists(asked: Asked) -> None:
         number = int(asked.query.get("offset", 0)) + 1
-        asked.list([location(id=f"L{number}")], Link=f'</locations?offset={number}>; rel="next"')
+        records = [] if empty else [location(id=f"L{number}")]
+        asked.list(records, Link=f'</locations?offset={number}>; rel="next"')
 
     with hostile(lists) as server, pytest.raises(OcpiError, match="/locations: more than 20 pages"):
         ids(server.operator())

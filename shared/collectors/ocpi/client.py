@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -159,7 +159,8 @@ class OcpiClient:
 
     def _refuse(self, answer: Answer, error: Exception) -> NoReturn:
         raise self._transport.error(
-            f"{path_of(answer.url)}: data is not what OCPI says: {str(error)[:SHOWN]}"
+            f"{path_of(answer.url)}: `data` is not as OCPI requires: {str(error)[:SHOWN]}; "
+            "report it to the operator"
         ) from None
 
     def _open(self, answer: Answer) -> msgspec.Raw:
@@ -196,9 +197,14 @@ class _Trail:
         self._seen: set[bytes] = set()
 
     def turns_back(self, url: str, records: list[msgspec.Raw]) -> bool:
-        """Tell whether this URL, or this very page, was seen before; remember them."""
+        """Return whether this URL, or a page with the same records, was seen before; remember both.
+
+        Empty pages are all the same, and a server that filters after paging sends several of them.
+        """
         self.pages += 1
-        digests = {_digest([url.encode(errors="replace")], b"url"), _digest(records, b"records")}
+        digests = {_digest([url.encode(errors="replace")], b"url")}
+        if records:
+            digests.add(_digest(records, b"records"))
         seen = not digests.isdisjoint(self._seen)
         self._seen |= digests
         return seen
@@ -233,6 +239,6 @@ def _but(problem: str) -> str:
     return f"; an entry could not be read: {problem[:SHOWN]}" if problem else ""
 
 
-def _hint(status: int) -> Any:
+def _hint(status: int) -> str:
     hints = {401: " (the operator does not know the token)", 403: " (the token may not read this)"}
     return hints.get(status, "")
