@@ -6,18 +6,18 @@ Each is a command that writes fields of the operator's document; the run finds i
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import re
 import shlex
 from datetime import UTC, date, datetime
 from typing import Any
 
+import msgspec
+
+from shared.collectors.ocpi.operators import Name
 from shared.collectors.ocpi.requests import COLLECTION
 from shared.settings import database_id
-
-#: As in `shared/collectors/ocpi/operators.py`.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
 def add_commands(commands: Any) -> None:
@@ -34,7 +34,11 @@ def add_commands(commands: Any) -> None:
     )
     for one in (reading, dropping):
         one.add_argument("project", help="the project's id")
-        one.add_argument("operator", type=operator_name, help="its name in NX_OCPI_OPERATORS")
+        one.add_argument(
+            "operator",
+            type=operator_name,
+            help="its name in NX_OCPI_OPERATORS (the next run logs a warning if no operator has this name)",
+        )
     reading.add_argument(
         "--from",
         dest="first",
@@ -48,14 +52,17 @@ def add_commands(commands: Any) -> None:
 
 
 def operator_name(said: str) -> str:
-    """Return the name of an operator as NX_OCPI_OPERATORS has it.
+    """Return a name that an operator in NX_OCPI_OPERATORS may have.
 
     Raises:
-        ValueError: It is no such name.
+        ArgumentTypeError: No operator can have this name.
     """
-    if not _NAME.fullmatch(said):
-        raise ValueError(said)
-    return said
+    try:
+        return msgspec.convert(said, Name)
+    except msgspec.ValidationError:
+        raise argparse.ArgumentTypeError(
+            f"must be the name of an operator in NX_OCPI_OPERATORS, got {said!r}"
+        ) from None
 
 
 def read_again(project: str, operator: str, first: date) -> str:

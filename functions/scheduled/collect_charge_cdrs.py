@@ -31,11 +31,11 @@ def collect_charge_cdrs(run: TaskRun) -> Iterator[dict[str, Any]]:
     from shared.collectors import charge_cdrs  # noqa: PLC0415  (every function imports main.py)
     from shared.collectors.ocpi import operators  # noqa: PLC0415
     from shared.collectors.ocpi.memory import Memory  # noqa: PLC0415
-    from shared.collectors.ocpi.requests import Requests, find_requests  # noqa: PLC0415
+    from shared.collectors.ocpi.requests import find_requests  # noqa: PLC0415
 
     asked = operators.parse(OCPI_OPERATORS.value)
     memory = Memory.of(get_task_details(SPEC.name).value)
-    requests = Requests(find_requests(firebase.firestore_client()), memory)
+    requests = find_requests(firebase.firestore_client())
     last = partial(iter_task_data, SPEC.name)
     months, now = settings.cdr_months(), datetime.now(UTC)
-    return charge_cdrs.collect(asked, last, run, now=now, months=months, requests=requests)
+    return charge_cdrs.collect(asked, last, run, now=now, months=months, memory=memory, requests=requests)

@@ -5,9 +5,10 @@ it included, and merges that into the last result: of two records of one (countr
 id) the newer `last_updated` wins. A CDR is kept for a number of calendar months from the end of
 its session.
 
-A run asks from an earlier time if records were set aside lately, if a person requested it, or if
-records of an operator's parties may have been replaced by others. The details of the result hold the
-complete totals and what the next run needs to know.
+A run asks from an earlier time if records were set aside lately, if a person requested it, if a party
+of which records were set aside no longer belongs to another operator, or if records of an operator's
+parties may have been replaced by others. The details of the result contain the complete totals and
+the memory for the next run.
 
 A credit CDR cancels the one it refers to, if both are of one operator. Both stay in the result: the
 cancelled one has `nx_credited: true`, and neither counts in the totals. Each record has `nx_operator`,
@@ -38,10 +39,11 @@ from shared.collectors.ocpi.spool import newest
 from shared.collectors.ocpi.summary import fit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from shared.collectors.ocpi.crawled import Crawl
     from shared.collectors.ocpi.operators import Operator
+    from shared.collectors.ocpi.requests import Request
     from shared.collectors.ocpi.spool import Entry
     from shared.collectors.ocpi.transport import Limits
     from shared.tasks import TaskRun
@@ -62,14 +64,15 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
 }
 
 
-def collect(
+def collect(  # noqa: PLR0913  (each is an input of its own)
     operators: Sequence[Operator],
     previous: Callable[[], Iterable[dict[str, Any]]],
     run: TaskRun,
     *,
     now: datetime,
     months: int,
-    requests: Requests | None = None,
+    memory: Memory | None = None,
+    requests: Mapping[str, Request] | None = None,
     limits: Limits | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield every CDR, ordered by key.
@@ -80,7 +83,8 @@ def collect(
         run: told how far the work is, and what came of it.
         now: the time, UTC.
         months: how many calendar months are kept, this one included.
-        requests: What people request, with what the last run remembered.
+        memory: What the last run remembered.
+        requests: What people request, by operator.
         limits: how far operators are borne with.
 
     Raises:
@@ -88,17 +92,21 @@ def collect(
         RunLost, DeadlineExceeded: the run has ended.
     """
     first_month = month_before(now, months - 1)
-    asked = requests or Requests({}, Memory())
-    memory = asked.memory
+    memory = memory or Memory()
+    asked = Requests(requests or {}, memory)
     owners = Owners(operators, memory.parties)
     with tempfile.TemporaryDirectory(prefix="nx-cdrs-") as made:
         folder = Path(made)
         cancelled = Cancelled(folder)
         known = Known(previous, folder, cancelled, now, run, owners)
+        for command, name in asked.without_effect({one.name for one in operators}, known.operators):
+            run.log.warning("request for an unknown operator ended", operator=name, command=command)
+        # Parties that another operator owned when records of them were set aside, and no longer does.
+        released = {name: owners.not_of_others(gone, name) for name, gone in memory.disowned.items()}
 
         def since(operator: str) -> datetime:
-            """Return from when on an operator is asked: from where it is known, or from an earlier time."""
-            if operator in asked.drops:
+            """Return the oldest last update that an operator is asked for, UTC."""
+            if operator in asked.drops or released.get(operator):
                 return first_month
             again = memory.ask_again_from(operator, now), asked.read_from(operator)
             return max(first_month, min((known.since(first_month, operator), *filter(None, again))))
@@ -115,7 +123,8 @@ def collect(
         remembered = Memory(
             parties=owners.remembered(),
             set_aside=memory.set_aside_after(crawls, now),
-            **asked.carried_out(read, failed),
+            disowned=memory.disowned_after(crawls, released),
+            **asked.ended(failed),
         )
         summary = summarise(crawls, merging, known.unreadable)
         whole = fit(summary, SHORTENED, MAX_DETAILS_BYTES)
@@ -179,7 +188,7 @@ class Merging:
 
 
 def summarise(crawls: Sequence[Crawl], merging: Merging, unreadable: int) -> dict[str, Any]:
-    """Return what is said beside the result, whole: a run's summary may hold less of it."""
+    """Return the summary in full, for the details; the run's summary may be a shortened copy."""
     summary = {
         "count": merging.count,
         "credits": merging.credits,

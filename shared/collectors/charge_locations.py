@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shared.collectors.ocpi.crawl import crawl
-from shared.collectors.ocpi.crawled import OPERATOR_FIELD, Crawl
 from shared.collectors.ocpi.memory import FIELD as MEMORY_FIELD
 from shared.collectors.ocpi.memory import Memory
 from shared.collectors.ocpi.owners import Owners, party_of
@@ -30,6 +30,7 @@ from shared.collectors.ocpi.summary import fit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from shared.collectors.ocpi.crawled import Crawl
     from shared.collectors.ocpi.operators import Operator
     from shared.collectors.ocpi.transport import Limits
     from shared.tasks import TaskRun
@@ -40,6 +41,19 @@ POWER_BOUNDS_KW = (3.7, 7.4, 11, 22, 50, 150, 350)
 _PHASES = {"AC_1_PHASE": 1, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2, "AC_3_PHASE": 3, "DC": 1}
 
 _DECODER = msgspec.json.Decoder(Location)
+
+
+class _Source(msgspec.Struct):
+    """The fields of a record of the last result that decide which operator it belongs to."""
+
+    country_code: str
+    party_id: str
+    nx_operator: str
+
+    @property
+    def party(self) -> str:
+        """The party that owns it, "DE*ABC"."""
+        return party_of(self.country_code, self.party_id)
 
 
 def collect(
@@ -55,7 +69,8 @@ def collect(
 
     Args:
         operators: whom to ask.
-        previous: reads the last good result, of which a failing operator keeps its records.
+        previous: Reads the last good result. It is read only if an operator failed, whose records are
+            kept, or if nothing is remembered.
         run: told how far the work is, and what came of it.
         now: Current time, UTC; by default, this machine's.
         memory: What the last run remembered.
@@ -66,7 +81,12 @@ def collect(
         RunLost, DeadlineExceeded: the run has ended.
     """
     now = now or datetime.now(UTC)
-    owners = Owners(operators, (memory or Memory()).parties)
+    memory = memory or Memory()
+    owners = Owners(operators, memory.parties)
+    if not memory.parties:
+        # Otherwise the memory, published with the last result, has the party of each of its records.
+        for _, source in _sources(previous):
+            owners.learn(source.party, source.nx_operator)
     with tempfile.TemporaryDirectory(prefix="nx-locations-") as made:
         folder = Path(made)
         reader = partial(read_dated, read_location, now + CLOCK_SKEW)
@@ -134,12 +154,12 @@ class Counts:
             self._counted["connectors"].update((evse["status"], power_class(power)) for power in powers)
 
     def told(self) -> dict[str, Any]:
-        """Return what a summary says of it."""
+        """Return the counts for a summary."""
         return {what: _told(counted) for what, counted in self._counted.items()}
 
 
 def summarise(crawls: Sequence[Crawl], kept: int, counts: Counts) -> dict[str, Any]:
-    """Return what is said beside the result, whole: a run's summary may hold less of it."""
+    """Return the summary in full, for the details; the run's summary may be a shortened copy."""
     reasons = [{"operator": one.operator, **reason} for one in crawls for reason in one.reasons]
     return {
         "count": counts.locations,
@@ -176,10 +196,15 @@ def _keep(
 ) -> Spool:
     """Return the records that failed operators had in the last good result, of parties that are theirs."""
     spool = Spool(folder, ".kept")
-    for record in previous() if failed else ():
-        operator = record.get(OPERATOR_FIELD)
-        if operator not in failed:
-            continue
-        if owners.of(party_of(record["country_code"], record["party_id"])) in {operator, None}:
+    for record, source in _sources(previous) if failed else ():
+        if source.nx_operator in failed and owners.of(source.party) in {source.nx_operator, None}:
             spool.add(key_of(record), in_utc(msgspec.convert(record["last_updated"], type=datetime)), record)
     return spool
+
+
+def _sources(previous: Callable[[], Iterable[dict[str, Any]]]) -> Iterator[tuple[dict[str, Any], _Source]]:
+    """Yield the records of the last result that came from an operator, each with its source."""
+    for record in previous():
+        # Another implementation may have written the result.
+        with suppress(msgspec.ValidationError):
+            yield record, msgspec.convert(record, _Source)

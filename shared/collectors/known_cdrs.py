@@ -136,7 +136,8 @@ class Known:
         owners: Decides whose the parties are; learns whose records the result has.
 
     Attributes:
-        unreadable: its records that are no CDRs; they are not taken over.
+        unreadable: Number of its records that are not CDRs; they are not taken over.
+        operators: Names of the operators that its records came from.
     """
 
     def __init__(
@@ -149,6 +150,7 @@ class Known:
         owners: Owners,
     ) -> None:
         self.unreadable = 0
+        self.operators: set[str] = set()
         self._owners = owners
         self._latest = now + CLOCK_SKEW
         self._cancelled = cancelled
@@ -207,6 +209,7 @@ class Known:
                 is_others = self._owners.is_configured_for_another(facts.party, facts.nx_operator)
                 lost = _LONG_AGO if is_others else in_utc(facts.end_date_time)
                 strays[facts.party] = min(lost, strays.get(facts.party, lost))
+            self.operators.add(facts.nx_operator)
             self._owners.learn(facts.party, facts.nx_operator)
             # A record that is ahead of the clock would hide all that come until then.
             if updated <= now and updated > self._newest.get(facts.nx_operator, _LONG_AGO):

@@ -17,7 +17,7 @@ from shared.collectors.ocpi.errors import SetAside
 from shared.collectors.ocpi.memory import Memory
 from shared.collectors.ocpi.operators import Operator
 from shared.collectors.ocpi.owners import MAX_PARTIES
-from shared.collectors.ocpi.requests import Request, Requests
+from shared.collectors.ocpi.requests import Request
 from shared.tasks import TaskName
 from tests.collectors.conftest import DEMO_NOW
 from tests.collectors.hostile import Asked, Hostile, hostile, serving
@@ -47,11 +47,9 @@ def detailed(
 ) -> tuple[Records, dict[str, Any], dict[str, Any]]:
     """The result, the summary and the details of a run that follows one with such details."""
     run = new_run(TaskName.collect_charge_cdrs)
-    asked = Requests(requests or {}, Memory.of(details or {}))
-    last = partial(iter, previous or [])
-    records = list(
-        charge_cdrs.collect(operators, last, run, now=now, months=months, requests=asked, limits=FAST)
-    )
+    collect = partial(charge_cdrs.collect, now=now, months=months, limits=FAST)
+    last, memory = partial(iter, previous or []), Memory.of(details or {})
+    records = list(collect(operators, last, run, memory=memory, requests=requests))
     assert run.summary is not None
     assert run.details is not None
     return records, run.summary, msgspec.json.decode(run.details)
@@ -251,6 +249,95 @@ def test_a_party_that_the_setting_gives_to_an_operator_gets_its_own_records_back
         attacker.lists = serving(cdr(id="2", remark="theirs", last_updated=later))
         records, _ = collected(owner, other, previous=previous)
         assert [(each["id"], each.get("remark")) for each in records] == [("1", "theirs"), ("2", None)]
+
+
+def test_cdrs_that_were_set_aside_for_their_party_come_once_it_is_free() -> None:
+    """Their operator is read from the first month, once, when the party's owner has left the setting."""
+    march = cdr(id="1", last_updated="2026-03-02T10:00:00Z")
+    with hostile(serving(cdr(id="9"))) as squatter, hostile(serving(march)) as server:
+        good = server.operator("good")
+        records, summary, details = detailed(squatter.operator("squatter"), good)
+        assert ([each["id"] for each in records], summary["set_aside"]) == (["9"], 1)
+        # Newer records of another party, and long after it: no time limit.
+        server.lists = serving(cdr(id="2", party_id="OTH", last_updated="2026-05-04T10:00:00Z"))
+        later = {"now": NOW + timedelta(days=30)}
+        records, _, details = detailed(
+            squatter.operator("squatter"), good, previous=records, details=details, **later
+        )
+        # A failure delays it only, and so does a run without the operator.
+        other, server.lists = squatter.operator("other"), lambda asked: asked.body(b"")
+        squatter.lists = serving()
+        _, _, details = detailed(other, good, previous=records, details=details, **later)
+        _, _, details = detailed(other, previous=records, details=details, **later)
+        server.lists = serving(march)
+        records, _, details = detailed(other, good, previous=records, details=details, **later)
+        assert asked_from(server)[-1] == "2025-06-01T00:00:00Z"
+        assert [(each["id"], each["nx_operator"]) for each in records if each["party_id"] == "BEC"] == [
+            ("1", "good"),
+            ("9", "squatter"),
+        ]
+        detailed(other, good, previous=records, details=details, **later)
+        assert asked_from(server)[-1] == "2026-05-03T10:00:00Z"
+
+
+def test_cdrs_that_were_set_aside_for_their_party_come_once_it_is_listed() -> None:
+    """Also if the last result has no record of the other operator any more, which was dropped or expired."""
+    march = cdr(id="1", last_updated="2026-03-02T10:00:00Z")
+    own = known("2", party_id="OTH", nx_operator="good", last_updated="2026-05-04T10:00:00Z")
+    with hostile(serving(cdr(id="9"))) as squatter, hostile(serving(march)) as server:
+        _, _, details = detailed(squatter.operator("squatter"), server.operator("good"), previous=[own])
+        squatter.lists = serving()
+        operators = squatter.operator("squatter"), server.operator("good", parties=("BE*BEC",))
+        records, _, details = detailed(*operators, previous=[own], details=details)
+        assert [each["id"] for each in records] == ["1", "2"]
+        detailed(*operators, previous=records, details=details)
+        assert asked_from(server)[1:] == ["2025-05-01T00:00:00Z", "2026-05-03T10:00:00Z"]
+
+
+def test_a_request_for_an_unknown_operator_ends_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped name is in the log once; the same request has no effect on a later operator of that name."""
+    request = Request(read_from=datetime(2026, 1, 1, tzinfo=UTC), read_requested=NOW, drop_requested=NOW)
+    requests = {"nrth": request, "removed": request, "hostile": Request(drop_requested=NOW)}
+    previous = [known("1", nx_operator="removed"), known("2")]
+    with hostile(serving()) as server:
+        _, _, details = detailed(server.operator(), previous=previous, requests=requests)
+        lines = [line for line in capsys.readouterr().out.splitlines() if "unknown operator" in line]
+        assert len(lines) == 3
+        for line, words in zip(lines, (("nrth", "read"), ("removed", "read"), ("nrth", "drop")), strict=True):
+            assert "WARNING request for an unknown operator ended" in line
+            assert f"operator={words[0]} command={words[1]}-operator" in line
+        named = [known("3", nx_operator="nrth")]
+        records, _, _ = detailed(server.operator("nrth"), previous=named, requests=requests, details=details)
+        assert (records, asked_from(server)[-1]) == (named, "2026-05-01T23:40:13Z")
+        assert "unknown operator" not in capsys.readouterr().out
+
+
+def test_a_value_of_the_memory_that_cannot_be_decoded_loses_no_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The other fields are used, and the log names the field."""
+    good = {
+        "parties": {"BE*BEC": "hostile"},
+        "set_aside": {"hostile": {"2026-03-02": "2026-05-05T12:00:00Z"}},
+        "disowned": {"hostile": ["BE*OTH"]},
+        "reads": {"hostile": "2026-05-05T12:00:00Z"},
+        "drops": {"hostile": "2026-05-05T12:00:00Z"},
+    }
+    assert Memory.of({"memory": good}).to_field() == good
+    assert capsys.readouterr().out == ""
+    bad: dict[str, Any] = {
+        "parties": {"BE*BEC": 5},
+        "set_aside": {"hostile": {"2026-02-30": "2026-05-05T12:00:00Z"}},
+        "disowned": None,
+        "reads": {"hostile": "2026-05-05T12:00:00"},
+        "drops": [],
+    }
+    for field, value in bad.items():
+        assert Memory.of({"memory": good | {field: value}}).to_field() == good | {field: {}}
+        told = capsys.readouterr().out
+        assert "WARNING memory of the last run could not be decoded" in told
+        assert f"field={field}" in told
+    assert Memory.of({"memory": "nonsense"}) == Memory.of({}) == Memory()
 
 
 def test_a_cdr_of_the_future_is_set_aside() -> None:

@@ -132,6 +132,37 @@ def test_the_party_of_a_failed_operator_stays_its_own() -> None:
         assert [each["name"] for each in records] == ["theirs"]
 
 
+def test_a_party_stays_with_its_operator_without_a_memory() -> None:
+    """The last result decides then, as after an upgrade, though its operator fails and another delivers."""
+    strange: list[Any] = [None, 5, {"id": 1}, location(nx_operator=1)]
+    previous = [*strange, location(name="kept", nx_operator="good")]
+    newer = location(name="theirs", last_updated="2026-01-01T00:00:00Z")
+    with hostile(lambda asked: asked.body(b"")) as failing, hostile(serving(newer)) as other:
+        operators = other.operator("other"), failing.operator("good")
+        run = new_run(TaskName.collect_charge_locations)
+        records = list(charge_locations.collect(operators, lambda: previous, run, now=NOW, limits=FAST))
+        assert [(each["name"], each["nx_operator"]) for each in records] == [("kept", "good")]
+        assert run.details is not None
+        memory = Memory.of(msgspec.json.decode(run.details))
+        failing.lists = serving(location(name="own"))
+        records, _ = collected(*operators, previous=records, memory=memory)
+        assert [(each["name"], each["nx_operator"]) for each in records] == [("own", "good")]
+
+
+def test_the_reason_about_a_party_is_shown_among_many(capsys: pytest.CaptureFixture[str]) -> None:
+    """The summary has one reason of each kind before further ones, and so has the log."""
+    served = [location(id=f"{number}", time_zone=...) for number in range(6)]
+    served += [location(id=f"F{number}", last_updated="9999-12-31T23:59:59Z") for number in range(6)]
+    with hostile(serving(location())) as direct, hostile(serving(*served, location())) as hub:
+        _, summary = collected(direct.operator("direct"), hub.operator("hub"))
+    reasons = [each["reason"].partition(":")[0] for each in summary["reasons"]]
+    missing, future = "Object missing required field `time_zone`", "`last_updated` is in the future"
+    assert reasons == ["this party belongs to the operator direct", missing, future, missing, missing]
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if "records set aside" in each]
+    for reason in ("BE*BEC: this party belongs to", f"BE/BEC/0: {missing}", f"BE/BEC/F0: {future}"):
+        assert reason in line
+
+
 def test_a_location_of_the_future_is_set_aside() -> None:
     """It would win over all that follow; a clock that is a little ahead is borne with."""
     served = [

@@ -39,7 +39,7 @@ def test_the_next_run_finds_what_a_command_requested(clean_firestore: Addresses)
     assert (found.read_from("north"), found.read_from("south"), found.drops) == (MARCH, None, frozenset())
     found = requested("drop-operator", PROJECT, "north", stack=clean_firestore)
     assert (found.read_from("north"), found.drops) == (MARCH, {"north"})
-    done = Memory(**found.carried_out({"north"}, set()))
+    done = Memory(**found.ended(set()))
     later = Requests(find_requests(firebase.firestore_client()), done)
     assert (later.read_from("north"), later.drops) == (None, frozenset())
     found = requested("read-operator", PROJECT, "north", "--from", "2026-03-01", stack=clean_firestore)
@@ -67,3 +67,4 @@ def test_a_request_with_a_wrong_word_is_refused(operator: str, first: str) -> No
     """Before anything is printed that a shell would run."""
     said = printed("read-operator", PROJECT, operator, "--from", first)
     assert (said.returncode, said.stdout) == (2, "")
+    assert repr(operator if operator != "a" else first) in said.stderr

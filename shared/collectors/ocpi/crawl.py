@@ -126,7 +126,7 @@ def _log(crawls: list[Crawl], run: TaskRun) -> None:
                 "records set aside",
                 operator=one.operator,
                 count=one.set_aside,
-                error="{record}: {reason}".format(**one.reasons[0]),
+                error="; ".join("{record}: {reason}".format(**reason) for reason in one.first_reasons),
             )
 
 

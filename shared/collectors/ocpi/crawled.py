@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
+    from datetime import date, datetime
 
     from shared.collectors.ocpi.errors import SetAside
     from shared.collectors.ocpi.spool import Entry, Spool
 
-#: Records set aside of which an operator's summary tells the reason.
+#: Reasons why records were set aside that a summary contains per operator.
 REASONS = 5
+#: The kind of the reason that a party belongs to another operator.
+_PARTY = "party"
 #: Days of which it is remembered that records were set aside: the first ones.
 MAX_DAYS = 400
 #: The field of each record that says from which operator it came.
@@ -27,30 +29,30 @@ class Crawl:
     Attributes:
         operator: its name.
         spool: its records; of no use where it failed.
-        set_aside: records that were not as OCPI wants them.
-        reasons: for the first of these, id and reason.
+        set_aside: Number of records that do not follow OCPI, or whose party belongs to another operator.
         error: why it failed; empty where it did not.
         unforeseen: what it was, where nobody thought of that; for the log alone.
         total: what X-Total-Count said last; None where it said nothing.
         parties: Records by party ("DE*ABC"), without those that were set aside.
         set_aside_days: Days (UTC) of `last_updated` of the records to ask for again.
+        disowned: Records that were set aside because of their party, by party.
     """
 
     operator: str
     spool: Spool
     set_aside: int = 0
-    reasons: list[dict[str, str]] = field(default_factory=list)
     error: str = ""
     unforeseen: str = ""
     total: int | None = None
     parties: dict[str, int] = field(default_factory=dict)
-    set_aside_days: set[str] = field(default_factory=set)
-    _disowned: dict[bytes, int] = field(default_factory=dict)
+    set_aside_days: set[date] = field(default_factory=set)
+    disowned: dict[str, int] = field(default_factory=dict)
+    _reasons: dict[str, list[dict[str, str]]] = field(default_factory=lambda: {_PARTY: []})
 
     @property
     def records(self) -> int:
         """Records of its own."""
-        return self.spool.count - sum(self._disowned.values())
+        return self.spool.count - sum(self.disowned.values())
 
     @property
     def read(self) -> int:
@@ -59,24 +61,23 @@ class Crawl:
 
     def entries(self) -> Iterator[Entry]:
         """Return its own records, in order of keys."""
-        if not self._disowned:
+        if not self.disowned:
             return self.spool.entries()
-        others = self._disowned
+        others = {party.replace("*", "\x1f", 1).lower().encode() for party in self.disowned}
         return (one for one in self.spool.entries() if one.key.rpartition(b"\x1f")[0] not in others)
 
     def disown(self, party: str, count: int, owner: str) -> None:
-        """Set the records of a party aside that belongs to another operator.
+        """Set the records of a party aside because it belongs to another operator.
 
         Args:
             party: The party.
             count: Its records.
             owner: The operator that it belongs to.
         """
-        country_code, _, party_id = party.partition("*")
-        self._disowned[f"{country_code}\x1f{party_id}".lower().encode()] = count
+        self.disowned[party] = count
         self.set_aside += count
         why = f"this party belongs to the operator {owner}: list it in `parties` of the right operator"
-        self._tell(party, why)
+        self._note(_PARTY, party, why)
 
     def add_aside(self, aside: SetAside, since: datetime | None) -> None:
         """Take a record that is set aside.
@@ -89,17 +90,31 @@ class Crawl:
         updated = aside.updated or since
         # An older one comes from an operator that ignores date_from: it comes again anyway.
         if since is not None and updated is not None and updated >= since:
-            self.set_aside_days.add(f"{updated:%Y-%m-%d}")
+            self.set_aside_days.add(updated.date())
             if len(self.set_aside_days) > MAX_DAYS:
                 self.set_aside_days.remove(max(self.set_aside_days))
-        self._tell(aside.record, aside.reason)
+        # Decoding errors end with the place: "Expected `int` - at `$.evses[3].max_voltage`".
+        self._note(aside.reason.partition(" - at ")[0], aside.record, aside.reason)
 
-    def _tell(self, record: str, reason: str) -> None:
-        if len(self.reasons) < REASONS:
-            self.reasons.append({"record": record, "reason": reason})
+    @property
+    def first_reasons(self) -> list[dict[str, str]]:
+        """One reason of each kind, `record` and `reason`; first the one about parties."""
+        return [noted[0] for noted in self._reasons.values() if noted][:REASONS]
+
+    @property
+    def reasons(self) -> list[dict[str, str]]:
+        """The reasons for the summary: one of each kind, then further ones."""
+        further = [reason for noted in self._reasons.values() for reason in noted[1:]]
+        return [*self.first_reasons, *further][:REASONS]
+
+    def _note(self, kind: str, record: str, reason: str) -> None:
+        if kind in self._reasons or len(self._reasons) <= REASONS:
+            noted = self._reasons.setdefault(kind, [])
+            if len(noted) < REASONS:
+                noted.append({"record": record, "reason": reason})
 
     def told(self) -> dict[str, Any]:
-        """Return what a summary says of it."""
+        """Return the operator's row of a summary."""
         said: dict[str, Any] = {"name": self.operator, "state": "failed" if self.error else "read"}
         said |= {"records": self.records, "set_aside": self.set_aside}
         if self.error:

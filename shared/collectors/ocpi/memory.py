@@ -6,20 +6,27 @@ wrote has none: the next run then starts with an empty memory.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
+from shared import logger
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from shared.collectors.ocpi.crawled import Crawl
 
 #: How long a record that was set aside is asked for again.
 ASK_AGAIN = timedelta(days=14)
+#: Parties of others that are remembered per operator.
+MAX_DISOWNED = 2_000
 #: Field of the details that holds the memory.
 FIELD = "memory"
+
+
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Memory(msgspec.Struct, kw_only=True):
@@ -27,24 +34,33 @@ class Memory(msgspec.Struct, kw_only=True):
 
     Attributes:
         parties: Operator by party ("DE*ABC").
-        set_aside: By operator, the days (UTC, "2026-05-02") of `last_updated` of records that were set
-            aside, each with the time when that was first seen.
-        reads: By operator, the time of the last request to read it again that was carried out.
-        drops: By operator, the time of the last request to drop its records that was carried out.
+        set_aside: By operator, the days (UTC) of `last_updated` of records that were set aside, each with
+            the time when that was first seen.
+        disowned: By operator, the parties whose records were set aside because another operator owns them.
+        reads: By operator, the time of the last request to read it again that has ended.
+        drops: By operator, the time of the last request to drop its records that has ended.
     """
 
     parties: dict[str, str] = {}
-    set_aside: dict[str, dict[str, datetime]] = {}
-    reads: dict[str, datetime] = {}
-    drops: dict[str, datetime] = {}
+    set_aside: dict[str, dict[date, _Moment]] = {}
+    disowned: dict[str, list[str]] = {}
+    reads: dict[str, _Moment] = {}
+    drops: dict[str, _Moment] = {}
 
     @classmethod
     def of(cls, details: dict[str, Any]) -> Memory:
-        """Return the memory that a result's details hold; an empty one if they hold none."""
-        try:
-            return msgspec.convert(details.get(FIELD, {}), cls)
-        except msgspec.ValidationError:
-            return cls()
+        """Return the memory in the details of a result; fields that cannot be decoded are empty."""
+        found = details.get(FIELD) or {}
+        fields = {}
+        for one in msgspec.structs.fields(cls):
+            try:
+                value = msgspec.convert(found, dict[str, Any]).get(one.name, {})
+                fields[one.name] = msgspec.convert(value, one.type)
+            except msgspec.ValidationError as error:
+                logger.warning(
+                    "memory of the last run could not be decoded", field=one.name, error=str(error)
+                )
+        return cls(**fields)
 
     def to_field(self) -> dict[str, Any]:
         """Return it as JSON, for the details."""
@@ -62,12 +78,9 @@ class Memory(msgspec.Struct, kw_only=True):
             The start of the earliest day with such records, UTC; None if there are none.
         """
         days = [day for day, seen in self.set_aside.get(operator, {}).items() if now - seen < ASK_AGAIN]
-        try:
-            return datetime.fromisoformat(min(days)).replace(tzinfo=UTC) if days else None
-        except ValueError:
-            return None
+        return datetime.combine(min(days), time(), UTC) if days else None
 
-    def set_aside_after(self, crawls: Iterable[Crawl], now: datetime) -> dict[str, dict[str, datetime]]:
+    def set_aside_after(self, crawls: Iterable[Crawl], now: datetime) -> dict[str, dict[date, datetime]]:
         """Return `set_aside` as it is after a run; what is remembered of a failed operator stays.
 
         Args:
@@ -81,3 +94,21 @@ class Memory(msgspec.Struct, kw_only=True):
                 seen if one.error else {day: seen.get(day, now) for day in sorted(one.set_aside_days)}
             )
         return {operator: days for operator, days in after.items() if days}
+
+    def disowned_after(
+        self, crawls: Iterable[Crawl], released: Mapping[str, set[str]]
+    ) -> dict[str, list[str]]:
+        """Return `disowned` as it is after a run; that of failed and removed operators stays.
+
+        Args:
+            crawls: What became of each operator.
+            released: By operator, parties of which it was read from the first month: they no longer
+                belonged to another operator.
+        """
+        after = dict(self.disowned)
+        for one in crawls:
+            before = set(self.disowned.get(one.operator, ()))
+            if not one.error:
+                before = (before - released.get(one.operator, set())) | one.disowned.keys()
+            after[one.operator] = sorted(before)[:MAX_DISOWNED]
+        return {operator: parties for operator, parties in after.items() if parties}

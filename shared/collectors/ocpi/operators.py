@@ -24,7 +24,8 @@ _FIELDS = "name, url, token, origins, plain_token, from, to, parties"
 _Token = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z", max_length=1024)]
 #: country_code and party_id, "DE*ABC".
 _Party = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]{2}\*[ -~]{1,3}\Z")]
-_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=40)]
+#: An operator's name.
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=40)]
 #: The same, as HTTP headers name a party: a party_id of three letters or digits (4.2.2).
 _RoutedParty = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]{2}\*[A-Za-z0-9]{3}\Z")]
 
@@ -45,7 +46,7 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             that no operator lists belongs to the first one that delivers records of it.
     """
 
-    name: _Name
+    name: Name
     url: str
     token: _Token
     origins: tuple[str, ...] = ()
@@ -154,7 +155,7 @@ def origin_advice(url: str) -> str:
         return "report it to the operator: it is not an HTTP URL"
     scheme, host, port = origin
     if not _may_be_asked(scheme):
-        return "ask the operator for an https:// URL: http:// would show everybody the token"
+        return "ask the operator for an https:// URL: http:// does not encrypt the token"
     there = f"{scheme}://{host}" + ("" if port == _PORTS[scheme] else f":{port}")
     return f'if that is the operator\'s, add "{there}" to its `origins` in {SETTING}'
 
@@ -172,5 +173,5 @@ def _check_url(name: str, url: str) -> None:
         )
     if not _may_be_asked(origin[0]):
         raise settings.SettingInvalid(
-            f"{SETTING}: {name} has an http:// URL, on which everybody can read its token: use https://"
+            f"{SETTING}: {name} has an http:// URL, which does not encrypt its token; use https://"
         )

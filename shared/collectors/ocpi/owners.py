@@ -48,6 +48,10 @@ class Owners:
         """Return the name of a party's operator; None if the party belongs to none."""
         return self._owners.get(party) or self._learnt.get(party)
 
+    def not_of_others(self, parties: Iterable[str], operator: str) -> set[str]:
+        """Return those of these parties that belong to this operator or to none."""
+        return {party for party in parties if self.of(party) in {operator, None}}
+
     def is_configured_for_another(self, party: str, operator: str) -> bool:
         """Tell whether the setting gives a party to another operator than this one."""
         return self._configured.get(party, operator) != operator

@@ -1,7 +1,7 @@
 """Requests of people to read an operator again, or to drop its records: documents that the next run reads.
 
 `python -m deploy read-operator` and `python -m deploy drop-operator` write them. A run changes none:
-which requests were carried out is in the memory of its result, so both are published in one commit.
+the memory of its result contains the requests that have ended, so both are published in one commit.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from shared import logger
 from shared.collectors.firestore_reads import read_page
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
     from google.cloud.firestore import Client
 
     from shared.collectors.ocpi.memory import Memory
@@ -39,14 +42,14 @@ class Request(msgspec.Struct, kw_only=True):
 
 
 class Requests:
-    """The requests that are not carried out yet.
+    """The requests that have not ended yet.
 
     Args:
         found: Request by operator.
         memory: What the last run remembered.
     """
 
-    def __init__(self, found: dict[str, Request], memory: Memory) -> None:
+    def __init__(self, found: Mapping[str, Request], memory: Memory) -> None:
         self._reads = {
             name: (one.read_from, one.read_requested)
             for name, one in found.items()
@@ -57,7 +60,7 @@ class Requests:
             for name, one in found.items()
             if one.drop_requested and memory.drops.get(name) != one.drop_requested
         }
-        self.memory = memory
+        self._memory = memory
 
     @property
     def drops(self) -> frozenset[str]:
@@ -68,16 +71,32 @@ class Requests:
         """Return the time from which an operator is to be read again; None if it is not."""
         return self._reads[operator][0] if operator in self._reads else None
 
-    def carried_out(self, read: set[str], failed: set[str]) -> dict[str, dict[str, datetime]]:
-        """Return what to remember: the requests that this run, or one before, has carried out.
+    def without_effect(
+        self, operators: AbstractSet[str], with_records: AbstractSet[str]
+    ) -> list[tuple[str, str]]:
+        """Return the requests that a run cannot carry out, such as those with a mistyped name.
 
         Args:
-            read: Operators that this run read.
-            failed: Operators that it could not read; their requests stay open.
+            operators: Operators in the setting.
+            with_records: Operators that the last result has records of.
+
+        Returns:
+            The command and the operator of each.
         """
-        reads = {name: requested for name, (_, requested) in self._reads.items() if name in read}
+        reads = [("read-operator", name) for name in sorted(self._reads.keys() - operators)]
+        drops = [("drop-operator", name) for name in sorted(self._drops.keys() - operators - with_records)]
+        return reads + drops
+
+    def ended(self, failed: AbstractSet[str]) -> dict[str, dict[str, datetime]]:
+        """Return what to remember: the requests that this run, or one before, has ended.
+
+        Args:
+            failed: Operators that this run could not read; their requests stay open. All others end,
+                those without effect included.
+        """
+        reads = {name: requested for name, (_, requested) in self._reads.items() if name not in failed}
         drops = {name: requested for name, requested in self._drops.items() if name not in failed}
-        return {"reads": self.memory.reads | reads, "drops": self.memory.drops | drops}
+        return {"reads": self._memory.reads | reads, "drops": self._memory.drops | drops}
 
 
 def find_requests(client: Client) -> dict[str, Request]:
