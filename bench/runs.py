@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from bench.report import Measure, interleaved
 from shared import firebase
 from shared.tasks import TaskEngine, TaskName
-from shared.tasks.objects import Objects
-from shared.tasks.workers import Workers
+from shared.tasks.backends.storage import Objects
+from shared.tasks.runtime.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

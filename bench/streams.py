@@ -12,7 +12,8 @@ import orjson
 
 from bench.report import Measure, interleaved
 from shared import firebase
-from shared.tasks import TaskEngine, TaskName, gzipped
+from shared.tasks import TaskEngine, TaskName
+from shared.tasks.results import gzipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

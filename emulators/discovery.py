@@ -81,7 +81,7 @@ def discover(root: Path) -> dict[str, object]:
         compile(file.read_bytes(), file, "exec", dont_inherit=True)
     loaded = serving.get_functions()  # type: ignore[no-untyped-call]
     endpoints = yaml.safe_load(serving.functions_as_yaml(loaded))["endpoints"]
-    names = sys.modules.get("shared.tasks.names")  # absent in a project without this one's tasks
+    names = sys.modules.get("shared.tasks.contract")  # absent in a project without this one's tasks
     forgotten = []
     if names is not None:
         exported = importlib.import_module("main").__all__

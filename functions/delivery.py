@@ -20,8 +20,8 @@ from msgspec import Struct
 from functions import instance
 from shared import logger
 from shared.tasks import ExecuteTaskOptions, TaskSpec, execute_task, register
+from shared.tasks.cron import tick_at, unix_cron
 from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS, MIN_BACKOFF_SECONDS, RETRY_COUNT
-from shared.tasks.ticks import tick_at, unix_cron
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,7 +184,7 @@ def _tick(moment: datetime | None, schedule: str, time_zone: str) -> datetime | 
     Cloud Scheduler sends schedule times with a fraction of a second, and a retry may have another one:
     a tick is identified by its minute. A job that a person runs is delivered with the time of the tick
     to come, as recordings of the service show. It is not that tick, which must still run. Whether it is
-    a run that a person requested is decided later (`shared.tasks.decisions.answers_request`).
+    a run that a person requested is decided later (`shared.tasks.protocol.decisions.answers_request`).
     """
     tick = None
     if moment is None:

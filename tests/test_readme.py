@@ -35,7 +35,7 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert [name for name, _ in files] == ["shared/collectors/my_task.py", "functions/scheduled/my_task.py"]
     assert "4. In `main.py`, its import and its name in `__all__`." in section
 
-    names = project / "shared/tasks/names.py"
+    names = project / "shared/tasks/contract.py"
     rewrite(names, "\n\n\nclass TaskStatus", f"\n    {member}\n\n\nclass TaskStatus")
     for name, content in files:
         (project / name).write_text(re.sub(r"^ {4}", "", content, flags=re.MULTILINE), "utf-8")
@@ -70,7 +70,7 @@ def test_the_linter_accepts_the_example(added: Path) -> None:
     """As it stands in README."""
     files = (
         "main.py",
-        "shared/tasks/names.py",
+        "shared/tasks/contract.py",
         "shared/collectors/my_task.py",
         "functions/scheduled/my_task.py",
     )

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass, replace
 
 from bench.scale import facts
-from shared.tasks.payload import MIN_COMPRESSED
-from shared.tasks.reader import CHECK_SECONDS
+from shared.tasks.results.payload import MIN_COMPRESSED
+from shared.tasks.serving.reader import CHECK_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

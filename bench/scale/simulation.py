@@ -16,13 +16,13 @@ import orjson
 
 from bench.scale.world import SimulatedFlights, World
 from shared import firebase
-from shared.tasks import gzipped
-from shared.tasks.cache import CacheManager
-from shared.tasks.document import ResultPointer, TaskDocument
-from shared.tasks.names import TaskName
-from shared.tasks.objects import Objects
-from shared.tasks.reader import ResultReader, Wish
-from shared.tasks.store import Store
+from shared.tasks.backends.firestore import Store
+from shared.tasks.backends.storage import Objects
+from shared.tasks.contract import TaskName
+from shared.tasks.documents.models import ResultPointer, TaskDocument
+from shared.tasks.results import gzipped
+from shared.tasks.serving.cache import CacheManager
+from shared.tasks.serving.reader import ResultReader, Wish
 
 if TYPE_CHECKING:
     from bench.scale.model import Load

@@ -13,7 +13,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shared.tasks.flights import Flight, Flights, Landed
+from shared.tasks.serving.single_flight import Flight, Flights, Landed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

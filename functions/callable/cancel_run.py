@@ -33,7 +33,7 @@ def cancel_run(request: CallableRequest[Any]) -> Any:
             for a run that never was, or is no run.
     """
     from functions import wire  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks import desk  # noqa: PLC0415
+    from shared.tasks.admin import desk  # noqa: PLC0415
 
     change = change_of(request, "id")
     became, record = desk.Cancelled.unknown, None

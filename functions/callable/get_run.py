@@ -26,7 +26,7 @@ def get_run(request: CallableRequest[Any]) -> Any:
             never was, or that is older than the history; resource-exhausted; unavailable.
     """
     from functions import wire  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks import desk  # noqa: PLC0415
+    from shared.tasks.admin import desk  # noqa: PLC0415
 
     caller = caller_of(request)
     fields = fields_of(request, ("task_name", "id"), task_name=(str,), id=(str,))

@@ -14,7 +14,7 @@ from shared import settings
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
 
-    from shared.tasks.desk import Position, RunRecord
+    from shared.tasks.admin.desk import Position, RunRecord
 
 #: Runs of a page where the caller does not say how many.
 DEFAULT_LIMIT = 50
@@ -41,7 +41,7 @@ def list_runs(request: CallableRequest[Any]) -> Any:
             caller who calls too often; unavailable.
     """
     from functions import wire  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks import desk  # noqa: PLC0415
+    from shared.tasks.admin import desk  # noqa: PLC0415
 
     caller = caller_of(request)
     optional = (str, type(None))

@@ -30,7 +30,7 @@ def list_tasks(request: CallableRequest[Any]) -> Any:
             invalid-argument; resource-exhausted, for a caller who calls too often; unavailable.
     """
     from functions import wire  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks import desk  # noqa: PLC0415
+    from shared.tasks.admin import desk  # noqa: PLC0415
 
     caller = caller_of(request)
     names = caller.tasks_to_look_at()

@@ -30,7 +30,7 @@ def run_task(request: CallableRequest[Any]) -> Any:
             failed-precondition, for a task that is suspended or that no job starts.
     """
     from functions import wire  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks import desk  # noqa: PLC0415
+    from shared.tasks.admin import desk  # noqa: PLC0415
 
     change = change_of(request)
     became = desk.request_run(change.task, by=change.by, reason=change.reason)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shared.tasks.contract import TaskName, TaskSaveOptions, TaskStatus
 from shared.tasks.engine import TaskEngine
 from shared.tasks.errors import (
     DeadlineExceeded,
@@ -27,11 +28,10 @@ from shared.tasks.errors import (
     TaskSuspended,
     UnknownTask,
 )
-from shared.tasks.names import TaskName, TaskSaveOptions, TaskStatus
 from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
-from shared.tasks.payload import Payload
-from shared.tasks.reader import TaskDetails, TaskResult
-from shared.tasks.run import TaskRun
+from shared.tasks.results.payload import Payload
+from shared.tasks.runtime.task_run import TaskRun
+from shared.tasks.serving.reader import TaskDetails, TaskResult
 from shared.tasks.specs import TaskSpec, register, registered, spec_of
 
 if TYPE_CHECKING:

@@ -17,33 +17,33 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from shared import firebase, logger
-from shared.tasks.at_work import AtWork
-from shared.tasks.cache import CacheManager
+from shared.tasks.backends.firestore import Store
+from shared.tasks.backends.scheduler import Jobs
+from shared.tasks.backends.storage import Objects
 from shared.tasks.clock import Clock, SystemClock
+from shared.tasks.contract import TaskName, contract_object, parse_task_name
 from shared.tasks.errors import InvalidOptions, ResultNotKept, ResultNotStorable, ResultUnavailable
-from shared.tasks.jobs import Jobs
-from shared.tasks.names import TaskName, contract_object, parse_task_name
-from shared.tasks.objects import Objects
 from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
-from shared.tasks.parts import Parts
-from shared.tasks.performer import Performer
-from shared.tasks.reader import ResultReader, TaskDetails, TaskResult, Wish
-from shared.tasks.results import kind_of, normalise
+from shared.tasks.protocol.effect_handler import Performer
+from shared.tasks.protocol.effects import Value, perform
+from shared.tasks.results.normalisation import kind_of, normalise
+from shared.tasks.runtime.at_work import AtWork
+from shared.tasks.runtime.dependencies import Parts
+from shared.tasks.runtime.workers import WORKERS
+from shared.tasks.serving.cache import CacheManager
+from shared.tasks.serving.reader import ResultReader, TaskDetails, TaskResult, Wish
 from shared.tasks.specs import TaskSpec, spec_of
-from shared.tasks.steps import Value, perform
-from shared.tasks.store import Store
-from shared.tasks.workers import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from shared.tasks.document import TaskDocument
-    from shared.tasks.incidents import Incident
-    from shared.tasks.steering import Cancelled, Requested
-    from shared.tasks.steps import Steps
-    from shared.tasks.viewing import Looks
-    from shared.tasks.watch import Findings
-    from shared.tasks.writes import RunIdentity
+    from shared.tasks.admin.viewing import Looks
+    from shared.tasks.documents.models import TaskDocument
+    from shared.tasks.documents.writes import RunIdentity
+    from shared.tasks.protocol.effects import Steps
+    from shared.tasks.protocol.incidents import Incident
+    from shared.tasks.protocol.operator_actions import Cancelled, Requested
+    from shared.tasks.protocol.watchdog import Findings
 
 #: Characters that `source` may have; it is a name, not a payload.
 MAX_SOURCE = 500
@@ -96,7 +96,7 @@ class TaskEngine:
         options: ExecuteTaskOptions | Mapping[str, Any] | None = None,
     ) -> TaskOutcome:
         """Run a task; `shared.tasks.execute_task` tells the rest."""
-        from shared.tasks.execution import Execution  # noqa: PLC0415  (readers run nothing)
+        from shared.tasks.runtime.execution import Execution  # noqa: PLC0415  (readers run nothing)
 
         name = parse_task_name(task_name)
         chosen = ExecuteTaskOptions.of(options)
@@ -190,13 +190,13 @@ class TaskEngine:
 
     def suspend_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
         """Suspend a task; `shared.tasks.suspend_task` tells the rest."""
-        from shared.tasks.steering import suspend  # noqa: PLC0415  (readers steer nothing)
+        from shared.tasks.protocol.operator_actions import suspend  # noqa: PLC0415  (readers steer nothing)
 
         return self._steer(suspend, task_name, by=by, reason=reason)
 
     def resume_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
         """Resume a task; `shared.tasks.resume_task` tells the rest."""
-        from shared.tasks.steering import resume  # noqa: PLC0415  (readers steer nothing)
+        from shared.tasks.protocol.operator_actions import resume  # noqa: PLC0415  (readers steer nothing)
 
         return self._steer(resume, task_name, by=by, reason=reason)
 
@@ -210,8 +210,8 @@ class TaskEngine:
         return perform(steps, self._performer(name))
 
     def cancel_run(self, task_name: TaskName | str, run_id: str, *, by: str, reason: str) -> Cancelled:
-        """Cancel a run; `shared.tasks.desk.cancel_run` tells the rest."""
-        from shared.tasks.steering import cancel  # noqa: PLC0415  (readers steer nothing)
+        """Cancel a run; `shared.tasks.admin.desk.cancel_run` tells the rest."""
+        from shared.tasks.protocol.operator_actions import cancel  # noqa: PLC0415  (readers steer nothing)
 
         name = parse_task_name(task_name)
         documents, now = self._parts.store.documents, self._now()
@@ -219,8 +219,8 @@ class TaskEngine:
         return perform(steps, self._performer(name))
 
     def request_run(self, task_name: TaskName | str, *, by: str, reason: str, seconds: float) -> Requested:
-        """Have a task run now; `shared.tasks.desk.request_run` tells the rest."""
-        from shared.tasks.steering import request_run  # noqa: PLC0415  (readers steer nothing)
+        """Have a task run now; `shared.tasks.admin.desk.request_run` tells the rest."""
+        from shared.tasks.protocol.operator_actions import request_run  # noqa: PLC0415  (readers steer nothing)
 
         name, clock = parse_task_name(task_name), self._parts.clock
         documents, until = self._parts.store.documents, clock.monotonic() + seconds
@@ -231,7 +231,7 @@ class TaskEngine:
         """Report tasks that hang; see `shared.tasks.report_hung_tasks`."""
         if not self._at_work.hung() or self._at_work.is_shutting_down:
             return False
-        from shared.tasks.incidents import Incident  # noqa: PLC0415  (readers run nothing)
+        from shared.tasks.protocol.incidents import Incident  # noqa: PLC0415  (readers run nothing)
 
         for name, run_id in self._at_work.take_unreported():
             detail = "its task is still at work although the run has ended; the instance ends"
@@ -243,13 +243,13 @@ class TaskEngine:
         return self._at_work.shut_down(self._parts.clock, seconds)
 
     def look(self, looks: Looks[Value]) -> Value:
-        """Look at tasks and their history, as `viewing` tells; `shared.tasks.desk` tells the rest."""
-        from shared.tasks.viewer import Viewer  # noqa: PLC0415  (most readers look at nothing)
+        """Look at tasks and their history, as `viewing` tells; `shared.tasks.admin.desk` tells the rest."""
+        from shared.tasks.admin.viewer import Viewer  # noqa: PLC0415  (most readers look at nothing)
 
         return perform(looks, Viewer(self._parts.store))
 
     def _watch(self, spec: TaskSpec) -> None:
-        from shared.tasks.watch import Findings, watch  # noqa: PLC0415  (readers run nothing)
+        from shared.tasks.protocol.watchdog import Findings, watch  # noqa: PLC0415  (readers run nothing)
 
         documents, deadline = self._parts.store.documents, timedelta(seconds=spec.deadline_seconds)
         until = self._parts.clock.monotonic() + WATCH_TASK_SECONDS
@@ -268,7 +268,7 @@ class TaskEngine:
         return self._parts.clock.now()
 
     def _identity(self, source: str, name: TaskName, chosen: ExecuteTaskOptions) -> RunIdentity:
-        from shared.tasks.writes import RunIdentity, run_id_of  # noqa: PLC0415  (readers run nothing)
+        from shared.tasks.documents.writes import RunIdentity, run_id_of  # noqa: PLC0415  (readers run nothing)
 
         tick, delivered = (
             moment and moment.astimezone(UTC) for moment in (chosen.scheduled_for, chosen.schedule_time)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+from shared.tasks.contract import SAVE_OPTIONS, TaskSaveOptions
 from shared.tasks.errors import InvalidOptions
-from shared.tasks.names import SAVE_OPTIONS, TaskSaveOptions
 
 #: Seconds that a task may take where nothing else is said.
 DEADLINE_SECONDS = 540.0

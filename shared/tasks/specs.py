@@ -12,13 +12,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from shared.tasks.contract import TaskName
+from shared.tasks.cron import unix_cron
 from shared.tasks.errors import InvalidOptions
-from shared.tasks.names import TaskName
 from shared.tasks.options import DEADLINE_SECONDS, ExecuteTaskOptions
-from shared.tasks.ticks import unix_cron
 
 if TYPE_CHECKING:
-    from shared.tasks.names import TaskSaveOptions
+    from shared.tasks.contract import TaskSaveOptions
 
 #: Seconds for which an instance serves a result unasked.
 MAX_AGE_SECONDS = 5.0

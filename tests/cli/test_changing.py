@@ -18,8 +18,8 @@ from emulators.environment import Addresses
 from emulators.loopback import request
 from shared import firebase
 from shared.tasks import TaskEngine, TaskName, TaskSpec, execute_task, specs
+from shared.tasks.backends.scheduler import Jobs
 from shared.tasks.errors import RunCancelled
-from shared.tasks.jobs import Jobs
 from tests.cli.conftest import Hold, Open, Run
 from tests.cli.terminal import COMMAND, ROOT
 from tests.waiting import wait_for

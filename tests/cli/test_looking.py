@@ -87,7 +87,7 @@ def test_one_run_is_shown_with_its_trace(nx: Run) -> None:
     assert "state: failed" in shown
     assert "error: ValueError: no [/such] place" in shown
     assert " in fails: raise ValueError(" in shown
-    assert "[engine] shared/tasks/work.py" in shown
+    assert "[engine] shared/tasks/runtime/task_thread.py" in shown
     assert "\x1b" not in shown
     assert json.loads(nx("runs", TASK, "--id", run_id, "--json").stdout)["id"] == run_id
     assert nx("runs", TASK, "--id", "never-was").returncode == 5

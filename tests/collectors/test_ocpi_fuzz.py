@@ -18,7 +18,7 @@ from shared.collectors.ocpi.client import OcpiClient
 from shared.collectors.ocpi.errors import OcpiError
 from shared.collectors.ocpi.transport import Transport
 from shared.tasks import TaskName
-from shared.tasks.results import encode_record
+from shared.tasks.results.normalisation import encode_record
 from tests.collectors.hostile import Asked, Hostile, hostile
 from tests.collectors.ocpi_samples import cdr, credit, location
 from tests.collectors.runs import FAST, new_run

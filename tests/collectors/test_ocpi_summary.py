@@ -4,7 +4,7 @@ from typing import Any
 
 from shared.collectors.ocpi.summary import MAX_BYTES, fit
 from shared.tasks import TaskName
-from shared.tasks.run import MAX_SUMMARY_BYTES
+from shared.tasks.runtime.task_run import MAX_SUMMARY_BYTES
 from tests.collectors.runs import new_run
 
 

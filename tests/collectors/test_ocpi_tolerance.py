@@ -14,7 +14,7 @@ from shared.collectors.ocpi.errors import NoOperatorAnswered
 from shared.collectors.ocpi.operators import Operator
 from shared.surrogates import replace_lone_surrogates
 from shared.tasks import TaskName
-from shared.tasks.results import encode_record
+from shared.tasks.results.normalisation import encode_record
 from tests.collectors.hostile import Asked, Hostile, hostile, serving
 from tests.collectors.ocpi_samples import cdr, location
 from tests.collectors.runs import FAST, new_run

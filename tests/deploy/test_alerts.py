@@ -56,7 +56,7 @@ def entries() -> Iterator[Entry]:
             if any(keyword.arg is None for keyword in call.keywords):
                 fields |= spread
             if owner.endswith("log"):
-                fields |= {"task", "run_id"}  # shared/tasks/run.py, RunLogger
+                fields |= {"task", "run_id"}  # shared/tasks/runtime/task_run.py, RunLogger
             event = call.args[0]
             said = event.value if isinstance(event, ast.Constant) else None
             yield Entry(function.attr, said, frozenset(fields))

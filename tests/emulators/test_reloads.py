@@ -88,13 +88,13 @@ def test_what_a_change_forgets_is_a_warning(project: Path) -> None:
     found = json.loads(checked.read_text("utf-8"))
     assert found["omissions"] == []
     (project / "functions/scheduled").mkdir(parents=True)
-    names = project / "shared/tasks/names.py"
+    names = project / "shared/tasks/contract.py"
     names.parent.mkdir(parents=True)
     names.write_text("TaskName = ['tick']\n", "utf-8")
     for package in (names.parent, names.parents[1]):
         (package / "__init__.py").touch()
     reloads = Reloads(project)
-    (project / "main.py").write_text(f"import shared.tasks.names\n__all__ = []\n{MAIN}", "utf-8")
+    (project / "main.py").write_text(f"import shared.tasks.contract\n__all__ = []\n{MAIN}", "utf-8")
     assert news(reloads) == ["Warning: main.py imports tick, but its __all__ lacks it: add it."]
     (project / "later.py").write_text("2\n", "utf-8")
     assert news(reloads) == []

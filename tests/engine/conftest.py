@@ -11,9 +11,9 @@ from emulators.environment import Addresses
 from shared import firebase
 from shared.firebase import FirestoreWire, StorageWire
 from shared.tasks import TaskEngine
-from shared.tasks.jobs import Jobs, JobState
-from shared.tasks.objects import Objects
-from shared.tasks.store import Store
+from shared.tasks.backends.firestore import Store
+from shared.tasks.backends.scheduler import Jobs, JobState
+from shared.tasks.backends.storage import Objects
 from tests.engine.counting import Counter
 from tests.engine.line import Line
 from tests.engine.world import TASK, HandClock, World

@@ -13,7 +13,8 @@ from pathlib import Path
 import main as deployed  # what an instance loads
 from functions.answers import MAX_ANSWER_BYTES
 from shared.settings import platform
-from shared.tasks import ResultTooLarge, TaskName, foreign, get_task_result
+from shared.tasks import ResultTooLarge, TaskName, get_task_result
+from shared.tasks.results import legacy_json as foreign
 
 #: Seconds after which the readers no longer wait for one another.
 PATIENCE = 60.0

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from functions.callables import _handed_off
 from shared import tasks
 from shared.tasks import ResultTooLarge
-from shared.tasks.objects import Objects
+from shared.tasks.backends.storage import Objects
 
 IAM_HOST = "https://iamcredentials.googleapis.com"
 

@@ -68,7 +68,7 @@ def test_a_limit_of_firestores_that_nobody_foresaw_loses_no_result(
     engine: TaskEngine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A commit that Firestore refuses for what it holds is made again with the result in Storage."""
-    monkeypatch.setattr("shared.tasks.results.MAX_KEY_BYTES", 1_500)
+    monkeypatch.setattr("shared.tasks.results.normalisation.MAX_KEY_BYTES", 1_500)
     value = {"k" * 1500: 1}
     assert engine.execute_task("s", TASK, lambda: value).status == "completed"
     assert world.status()["run"]["result"]["saved_in"] == "storage"

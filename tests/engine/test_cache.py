@@ -3,10 +3,10 @@
 import pytest
 
 from shared.tasks import ResultNotStorable, TaskName
-from shared.tasks.cache import CachedResult, CacheManager
 from shared.tasks.clock import SystemClock
-from shared.tasks.gzipped import compress
-from shared.tasks.payload import Payload
+from shared.tasks.results.gzipped import compress
+from shared.tasks.results.payload import Payload
+from shared.tasks.serving.cache import CachedResult, CacheManager
 
 HEALTH = TaskName.collect_devices_health
 

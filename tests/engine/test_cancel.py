@@ -9,19 +9,12 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from shared.tasks import (
-    InvalidOptions,
-    RunCancelled,
-    TaskEngine,
-    TaskOutcome,
-    TaskRun,
-    TaskSpec,
-    writes,
-)
-from shared.tasks.document import RunDocument, TaskDocument
+from shared.tasks import InvalidOptions, RunCancelled, TaskEngine, TaskOutcome, TaskRun, TaskSpec
+from shared.tasks.documents import writes
+from shared.tasks.documents.models import RunDocument, TaskDocument
+from shared.tasks.protocol.effects import Commit, Pause, Read
+from shared.tasks.protocol.operator_actions import Cancelled, cancel
 from shared.tasks.specs import RETRIES_OVER
-from shared.tasks.steering import Cancelled, cancel
-from shared.tasks.steps import Commit, Pause, Read
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, HandClock, World, in_thread
 from tests.waiting import wait_for

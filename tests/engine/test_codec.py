@@ -9,7 +9,7 @@ from google.cloud.firestore_v1.types import Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.tasks import codec
+from shared.tasks.documents import codec
 from tests.engine.test_results import json_values
 
 storable = json_values | st.datetimes(timezones=st.just(UTC))

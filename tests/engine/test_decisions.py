@@ -7,7 +7,9 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec.structs import replace
 
-from shared.tasks.decisions import (
+from shared.tasks.contract import TaskStatus
+from shared.tasks.documents.models import ResultPointer, RunDocument, TaskDocument
+from shared.tasks.protocol.decisions import (
     ORIGINAL,
     Busy,
     Duplicate,
@@ -19,8 +21,6 @@ from shared.tasks.decisions import (
     is_own,
     standing,
 )
-from shared.tasks.document import ResultPointer, RunDocument, TaskDocument
-from shared.tasks.names import TaskStatus
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SKEW = timedelta(seconds=5)

@@ -101,6 +101,6 @@ def test_superseded_details_are_removed(
     present = world.status()["run"]["result"]["details"]
     assert engine.watch_tasks()
     assert len(world.objects()) == 3
-    monkeypatch.setattr("shared.tasks.retention.RETENTION", timedelta(0))
+    monkeypatch.setattr("shared.tasks.protocol.retention.RETENTION", timedelta(0))
     assert engine.watch_tasks()
     assert world.objects() == {present}

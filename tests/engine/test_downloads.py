@@ -15,7 +15,7 @@ import requests
 
 from shared.firebase import StorageWire
 from shared.tasks import ResultTooLarge
-from shared.tasks.downloads import DownloadFailed, Downloads
+from shared.tasks.backends.downloads import DownloadFailed, Downloads
 from tests.engine.line import Line
 
 PATH = "tasks_data/a b/run.token.json"

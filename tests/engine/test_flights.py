@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.tasks.flights import Flights
+from shared.tasks.serving.single_flight import Flights
 from tests.engine.world import in_thread
 
 

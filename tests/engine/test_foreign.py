@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.tasks import ResultUnavailable, TaskEngine, TaskName, foreign
+from shared.tasks import ResultUnavailable, TaskEngine, TaskName
+from shared.tasks.results import legacy_json as foreign
 from tests.engine.world import TASK, World
 
 ROOT = Path(__file__).resolve().parents[2]

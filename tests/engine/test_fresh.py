@@ -11,12 +11,12 @@ import pytest
 from shared import firebase
 from shared.firebase import FirestoreWire, StorageWire
 from shared.tasks import ResultUnavailable, TaskEngine, TaskName, TaskResult, TaskSpec, specs
-from shared.tasks import reader as reader_module
-from shared.tasks.cache import CachedResult
-from shared.tasks.document import VERSION_MASK
-from shared.tasks.flights import Flight, Flights
-from shared.tasks.objects import Objects
-from shared.tasks.store import Store
+from shared.tasks.backends.firestore import Store
+from shared.tasks.backends.storage import Objects
+from shared.tasks.documents.models import VERSION_MASK
+from shared.tasks.serving import reader as reader_module
+from shared.tasks.serving.cache import CachedResult
+from shared.tasks.serving.single_flight import Flight, Flights
 from tests.engine.counting import CountedSession, Counter
 from tests.engine.line import Line
 from tests.engine.world import TASK, HandClock, World, in_thread

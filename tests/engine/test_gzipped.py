@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.tasks import gzipped
+from shared.tasks.results import gzipped
 
 texts = st.binary(max_size=2000) | st.builds(
     lambda piece, times: piece * times, st.binary(), st.integers(0, 3000)

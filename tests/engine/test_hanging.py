@@ -13,10 +13,10 @@ from google.api_core.exceptions import GoogleAPIError
 from shared import firebase
 from shared.firebase import FirestoreWire
 from shared.tasks import ResultUnavailable, TaskEngine, TaskName
-from shared.tasks.downloads import DownloadFailed
+from shared.tasks.backends.downloads import DownloadFailed
+from shared.tasks.backends.firestore import _LAST_TRY_SECONDS, Store
+from shared.tasks.backends.storage import Objects
 from shared.tasks.errors import StoreUnavailable
-from shared.tasks.objects import Objects
-from shared.tasks.store import _LAST_TRY_SECONDS, Store
 from tests.engine.line import Line
 from tests.engine.world import TASK, HandClock, World, in_thread
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from shared.tasks.document import JobNote, TaskDocument
+from shared.tasks.backends.scheduler import JobSeen, JobState
+from shared.tasks.contract import status_name
+from shared.tasks.documents.models import JobNote, TaskDocument
 from shared.tasks.errors import JobMissing, WriteRefused, WriteUnknown
-from shared.tasks.incidents import Incident
-from shared.tasks.job_keeping import CALLS_OVER, MISSING, Does, decide, keep_job, problem_of
-from shared.tasks.jobs import JobSeen, JobState
-from shared.tasks.names import status_name
-from shared.tasks.steering import resume, suspend
-from shared.tasks.steps import Commit, Pause, Read, ReadJob, SetJob, Steps, perform
+from shared.tasks.protocol.effects import Commit, Pause, Read, ReadJob, SetJob, Steps, perform
+from shared.tasks.protocol.incidents import Incident
+from shared.tasks.protocol.job_sync import CALLS_OVER, MISSING, Does, decide, keep_job, problem_of
+from shared.tasks.protocol.operator_actions import resume, suspend
 from tests.engine.world import TASK
 from tests.model.memory_store import Documents, documents_of, fields_of, task_document
 

@@ -10,11 +10,11 @@ import requests
 from shared import firebase
 from shared.firebase import SchedulerWire
 from shared.tasks import JobMissing, SchedulerUnavailable, TaskEngine, TaskSpec
-from shared.tasks.document import JobNote
-from shared.tasks.job_keeping import problem_of
-from shared.tasks.jobs import Jobs, JobState
-from shared.tasks.steering import resume, suspend
-from shared.tasks.steps import perform
+from shared.tasks.backends.scheduler import Jobs, JobState
+from shared.tasks.documents.models import JobNote
+from shared.tasks.protocol.effects import perform
+from shared.tasks.protocol.job_sync import problem_of
+from shared.tasks.protocol.operator_actions import resume, suspend
 from tests.engine.test_watchdog import watched
 from tests.engine.world import TASK, World
 

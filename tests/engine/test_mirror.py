@@ -16,8 +16,8 @@ from google.cloud.storage import Client as Storage
 from emulators.environment import Addresses
 from shared import firebase
 from shared.tasks import TaskEngine
-from shared.tasks.mirror import MIRROR_TRIES
-from shared.tasks.objects import Objects
+from shared.tasks.backends.storage import Objects
+from shared.tasks.protocol.contract_copy import MIRROR_TRIES
 from tests.engine.world import TASK, World
 
 MIRROR = f"tasks_data/{TASK.value}.json"

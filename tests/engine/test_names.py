@@ -3,7 +3,7 @@
 import pytest
 
 from shared.tasks import TaskName, TaskStatus, UnknownTask, get_task_data
-from shared.tasks.names import contract_object, parse_task_name, run_object
+from shared.tasks.contract import contract_object, parse_task_name, run_object
 
 
 def test_task_names_are_the_contracts() -> None:

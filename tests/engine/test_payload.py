@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from shared.tasks import ResultTooLarge, ResultUnavailable, gzipped, payload
-from shared.tasks.payload import MIN_COMPRESSED, Payload
+from shared.tasks import ResultTooLarge, ResultUnavailable
+from shared.tasks.results import gzipped, payload
+from shared.tasks.results.payload import MIN_COMPRESSED, Payload
 
 PLAIN = b'[{"id": "1", "health": "good"}' + b', {"id": "2"}' * 200 + b"]"
 STORED = gzipped.member(gzipped.compress(PLAIN))

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.tasks import NoRecords, ResultUnavailable, gzipped
-from shared.tasks.records import records_of
-from shared.tasks.results import CALLABLE_KEYS, encode_record, normalise
+from shared.tasks import NoRecords, ResultUnavailable
+from shared.tasks.results import gzipped
+from shared.tasks.results.normalisation import CALLABLE_KEYS, encode_record, normalise
+from shared.tasks.results.records import records_of
 
 #: Keys that are stored as they are.
 KEYS = st.text().filter(lambda key: key not in CALLABLE_KEYS)
@@ -69,7 +70,7 @@ def test_an_array_that_is_not_whole_is_an_error(
 
 def test_a_record_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no JSON is not read into memory for ever."""
-    monkeypatch.setattr("shared.tasks.records.MAX_RECORD", 10_000)
+    monkeypatch.setattr("shared.tasks.results.records.MAX_RECORD", 10_000)
     came = 0
 
     def endless() -> Iterator[bytes]:

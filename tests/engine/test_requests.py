@@ -7,13 +7,13 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks import TaskEngine, TaskOutcome, TaskSpec, specs
+from shared.tasks.admin.viewing import view_tasks
 from shared.tasks.clock import SystemClock
-from shared.tasks.decisions import REQUEST_WINDOW, answers_request
-from shared.tasks.document import RunDocument, RunRequest
+from shared.tasks.documents.models import RunDocument, RunRequest
 from shared.tasks.errors import SchedulerUnavailable, TaskSuspended
+from shared.tasks.protocol.decisions import REQUEST_WINDOW, answers_request
+from shared.tasks.protocol.operator_actions import Cancelled, Requested
 from shared.tasks.specs import RETRIES_OVER
-from shared.tasks.steering import Cancelled, Requested
-from shared.tasks.viewing import view_tasks
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, World
 

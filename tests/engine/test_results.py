@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.tasks import ResultNotStorable
-from shared.tasks.results import CALLABLE_KEYS, MAX_DEPTH, encode_record, normalise
+from shared.tasks.results.normalisation import CALLABLE_KEYS, MAX_DEPTH, encode_record, normalise
 
 #: Keys that are stored as they are.
 KEYS = st.text().filter(lambda key: key not in CALLABLE_KEYS)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.tasks import InvalidOptions, TaskEngine
-from shared.tasks.viewing import view_tasks
+from shared.tasks.admin.viewing import view_tasks
 from tests.engine.world import TASK, World
 
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from shared.tasks import NoRecords, ResultUnavailable, TaskEngine, TaskRun, gzipped
+from shared.tasks import NoRecords, ResultUnavailable, TaskEngine, TaskRun
+from shared.tasks.results import gzipped
 from tests.engine.eager import EagerStorage
 from tests.engine.line import Line
 from tests.engine.test_get_task_data import CONTRACT_PATH, MOMENT, original
@@ -161,7 +162,7 @@ def test_large_streams_go_in_pieces(
     engine: TaskEngine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An object of many uploads is one object, byte by byte."""
-    monkeypatch.setattr("shared.tasks.objects.CHUNK_BYTES", 1 << 18)
+    monkeypatch.setattr("shared.tasks.backends.storage.CHUNK_BYTES", 1 << 18)
     assert engine.execute_task("s", TASK, lambda: random_records(1500), STREAM).status == "completed"
     assert len(stored(world)) > 4 << 18
     assert json.loads(gzip.decompress(stored(world))) == list(random_records(1500))
@@ -198,7 +199,7 @@ def test_a_failure_half_way_publishes_nothing(
     says: str,
 ) -> None:
     """No object, no result; the last good one stays, and the error is the task's, with the record's place."""
-    monkeypatch.setattr("shared.tasks.objects.CHUNK_BYTES", 1 << 18)
+    monkeypatch.setattr("shared.tasks.backends.storage.CHUNK_BYTES", 1 << 18)
     engine.execute_task("s", TASK, lambda: ["good"])
     outcome = engine.execute_task("s", TASK, task(before), STREAM)
     assert outcome.status == "failed"
@@ -362,7 +363,7 @@ class FaultyUploads(Faulty):
 
 def struck(at: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Stream 600 records in three pieces, one call struck; return what became of it."""
-    monkeypatch.setattr("shared.tasks.objects.CHUNK_BYTES", 1 << 18)
+    monkeypatch.setattr("shared.tasks.backends.storage.CHUNK_BYTES", 1 << 18)
     faulty = FaultyUploads(Fault(at, kind))
     engine = engine_behind(faulty, HastyClock(), document_seconds=10.0, object_seconds=20.0)
     outcome = engine.execute_task("s", TASK, lambda: random_records(600), STREAM)
@@ -408,7 +409,7 @@ ONE_REQUEST = "upload repeated in one request"
 
 def eager_engine(monkeypatch: pytest.MonkeyPatch, at: int = 1) -> TaskEngine:
     """An engine that sends pieces of 256 KiB to a server that stores this one at once."""
-    monkeypatch.setattr("shared.tasks.objects.CHUNK_BYTES", 1 << 18)
+    monkeypatch.setattr("shared.tasks.backends.storage.CHUNK_BYTES", 1 << 18)
     return engine_behind(EagerStorage(at), HastyClock(), document_seconds=10.0, object_seconds=60.0)
 
 

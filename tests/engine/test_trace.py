@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from shared.tasks.clock import SystemClock
+from shared.tasks.contract import TaskName
+from shared.tasks.documents.writes import RunIdentity
 from shared.tasks.errors import DeadlineExceeded
 from shared.tasks.failure import MAX_TRACE, Failure
-from shared.tasks.names import TaskName
-from shared.tasks.run import TaskRun
-from shared.tasks.work import Work
-from shared.tasks.workers import Workers
-from shared.tasks.writes import RunIdentity
+from shared.tasks.runtime.task_run import TaskRun
+from shared.tasks.runtime.task_thread import Work
+from shared.tasks.runtime.workers import Workers
 from tests.waiting import wait_for
 
 HERE = "tests/engine/test_trace.py"
@@ -111,7 +111,7 @@ def test_calls_of_the_engine_are_marked() -> None:
     assert work.error is not None
     trace = unnumbered(Failure.of(work.error).trace)
     assert trace[1].startswith(f"{HERE} in read: ")
-    assert trace[2].startswith("[engine] shared/tasks/work.py in _work: ")
+    assert trace[2].startswith("[engine] shared/tasks/runtime/task_thread.py in _work: ")
 
 
 def test_a_long_trace_is_bounded_and_keeps_the_tasks_own_calls() -> None:

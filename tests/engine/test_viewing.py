@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from shared.tasks import TaskEngine, TaskName, TaskRun, writes
-from shared.tasks.decisions import Skip
-from shared.tasks.desk import TaskView
-from shared.tasks.viewing import view_history, view_last_changed, view_record, view_tasks
-from shared.tasks.writes import RunIdentity
+from shared.tasks import TaskEngine, TaskName, TaskRun
+from shared.tasks.admin.desk import TaskView
+from shared.tasks.admin.viewing import view_history, view_last_changed, view_record, view_tasks
+from shared.tasks.documents import writes
+from shared.tasks.documents.writes import RunIdentity
+from shared.tasks.protocol.decisions import Skip
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, World, in_thread
 from tests.waiting import wait_for

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from shared.tasks import TaskEngine, TaskSpec, specs
+from shared.tasks.backends.scheduler import Jobs, JobState
+from shared.tasks.cron import ticks_before
 from shared.tasks.errors import WriteUnknown
-from shared.tasks.incidents import TICK_GRACE, due_ticks
-from shared.tasks.jobs import Jobs, JobState
-from shared.tasks.ticks import ticks_before
+from shared.tasks.protocol.incidents import TICK_GRACE, due_ticks
 from tests.engine.world import TASK, HandClock, World
 
 MIRROR = "tasks_data/collect_charge_cdrs.json"
@@ -564,7 +564,7 @@ def test_one_task_s_trouble_does_not_keep_the_others_from_being_looked_after(
 @pytest.fixture
 def old_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven days pass in no time: objects can't be made old, so what counts as old is changed."""
-    monkeypatch.setattr("shared.tasks.retention.RETENTION", timedelta(0))
+    monkeypatch.setattr("shared.tasks.protocol.retention.RETENTION", timedelta(0))
 
 
 @pytest.mark.usefixtures("old_objects")

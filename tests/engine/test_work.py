@@ -12,9 +12,9 @@ import pytest
 
 from shared.tasks import DeadlineExceeded, RunLost, TaskName, TaskRun
 from shared.tasks.clock import SystemClock
-from shared.tasks.work import Loop, Work, call_task
-from shared.tasks.workers import Workers
-from shared.tasks.writes import RunIdentity
+from shared.tasks.documents.writes import RunIdentity
+from shared.tasks.runtime.task_thread import Loop, Work, call_task
+from shared.tasks.runtime.workers import Workers
 
 
 @pytest.fixture

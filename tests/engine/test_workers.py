@@ -7,9 +7,9 @@ import pytest
 
 from shared.tasks import TaskEngine, TaskName, TaskRun
 from shared.tasks.clock import SystemClock
-from shared.tasks.work import Work
-from shared.tasks.workers import KEPT, WORKERS, Workers
-from shared.tasks.writes import RunIdentity
+from shared.tasks.documents.writes import RunIdentity
+from shared.tasks.runtime.task_thread import Work
+from shared.tasks.runtime.workers import KEPT, WORKERS, Workers
 from tests.waiting import wait_for
 
 

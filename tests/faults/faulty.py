@@ -22,9 +22,9 @@ from msgspec.structs import replace
 from shared import firebase
 from shared.firebase import FirestoreWire
 from shared.tasks import TaskEngine
+from shared.tasks.backends.firestore import Store
+from shared.tasks.backends.storage import Objects
 from shared.tasks.clock import SystemClock
-from shared.tasks.objects import Objects
-from shared.tasks.store import Store
 
 #: What can happen to a call. The number is how many calls in a row it happens to.
 KINDS = ("kill before", "kill after", "fail 1", "fail 3", "fail all", "lose answer")

@@ -20,9 +20,10 @@ from emulators.environment import PROJECT, Addresses
 from functions import answers
 from shared import firebase, settings, tasks
 from shared.firebase import FirestoreWire, StorageWire
-from shared.tasks import TaskEngine, TaskName, gzipped
-from shared.tasks.objects import Objects
-from shared.tasks.store import Store
+from shared.tasks import TaskEngine, TaskName
+from shared.tasks.backends.firestore import Store
+from shared.tasks.backends.storage import Objects
+from shared.tasks.results import gzipped
 from tests.engine.counting import CountedSession, Counter
 from tests.engine.world import HandClock, World
 from tests.functions.front import front

@@ -15,7 +15,7 @@ from functions.callables import CONCURRENCY, callable_function
 from shared import firebase, tasks
 from shared.firebase import FirestoreWire
 from shared.tasks import ResultUnavailable, TaskEngine, UnknownTask
-from shared.tasks.store import Store
+from shared.tasks.backends.firestore import Store
 from tests.functions.front import front
 
 SECRET = "gs://bucket/tasks_data at /srv/private"

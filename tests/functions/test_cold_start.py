@@ -70,7 +70,7 @@ def test_readers_load_nothing_that_only_runs_need() -> None:
     assert {name for name in runs if f"shared.tasks.{name}" in modules} == set()
     early = sorted(name for name in modules if name.startswith("shared.collectors."))
     assert early == [], f"import {', '.join(early)} inside the task's function: every callable loads main.py"
-    assert "shared.tasks.reader" in modules
+    assert "shared.tasks.serving.reader" in modules
 
 
 @pytest.mark.usefixtures("clean_firestore")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from shared.tasks.jobs import JobSeen, JobState
-from shared.tasks.steps import Commit, Read, ReadJob, ReadSchedule, RunJob, SetJob
+from shared.tasks.backends.scheduler import JobSeen, JobState
+from shared.tasks.protocol.effects import Commit, Read, ReadJob, ReadSchedule, RunJob, SetJob
 from tests.model.invariants import (
     HISTORY,
     STATUS,

@@ -6,14 +6,14 @@ from typing import Any
 
 import orjson
 
-from shared.tasks.decisions import living_holder
-from shared.tasks.document import SAVED_BY_CONTRACT
-from shared.tasks.job_keeping import problem_of
-from shared.tasks.jobs import JobState
-from shared.tasks.names import contract_object, history_name, schedule_name, status_name
-from shared.tasks.protocol import CLOCK_SKEW
-from shared.tasks.steering import Cancelled
-from shared.tasks.writes import skip_id
+from shared.tasks.backends.scheduler import JobState
+from shared.tasks.contract import contract_object, history_name, schedule_name, status_name
+from shared.tasks.documents.models import SAVED_BY_CONTRACT
+from shared.tasks.documents.writes import skip_id
+from shared.tasks.protocol.decisions import living_holder
+from shared.tasks.protocol.job_sync import problem_of
+from shared.tasks.protocol.operator_actions import Cancelled
+from shared.tasks.protocol.run import CLOCK_SKEW
 from tests.model.memory_store import Documents, fields_of, run_document, task_document
 from tests.model.processes import DEADLINE, DOCUMENTS, NOTHING, OWN, REQUESTED, TASK
 from tests.model.requests import Answer, CancelTold, Got, GotByContract

@@ -14,20 +14,20 @@ from google.cloud.firestore_v1.types import write as _write
 
 from functions import delivery as answering
 from shared.tasks import ExecuteTaskOptions, ResultUnavailable, TaskName, TaskSpec
-from shared.tasks.codec import encode_fields
-from shared.tasks.decisions import Busy, Duplicate, Skip, Standing, Take
-from shared.tasks.document import ResultPointer, TaskDocument
+from shared.tasks.contract import NO_DATA, contract_object, run_object, status_name
+from shared.tasks.documents.codec import encode_fields
+from shared.tasks.documents.models import ResultPointer, TaskDocument
+from shared.tasks.documents.writes import RunIdentity
 from shared.tasks.errors import RunCancelled, RunLost, SchedulerUnavailable, StoreError, TaskSuspended
 from shared.tasks.failure import Failure
-from shared.tasks.job_keeping import keep_job
-from shared.tasks.mirror import mend_mirror
-from shared.tasks.names import NO_DATA, contract_object, run_object, status_name
-from shared.tasks.protocol import RunProtocol
-from shared.tasks.reading import FoundResult, is_present, read_result
-from shared.tasks.steering import cancel, request_run, resume, suspend
-from shared.tasks.steps import Commit, Read, ReadContent, ReadResult
-from shared.tasks.watch import Findings, watch
-from shared.tasks.writes import RunIdentity
+from shared.tasks.protocol.contract_copy import mend_mirror
+from shared.tasks.protocol.decisions import Busy, Duplicate, Skip, Standing, Take
+from shared.tasks.protocol.effects import Commit, Read, ReadContent, ReadResult
+from shared.tasks.protocol.job_sync import keep_job
+from shared.tasks.protocol.operator_actions import cancel, request_run, resume, suspend
+from shared.tasks.protocol.result_read import FoundResult, is_present, read_result
+from shared.tasks.protocol.run import RunProtocol
+from shared.tasks.protocol.watchdog import Findings, watch
 from tests.model.requests import Again, Answer, CancelTold, Choose, Got, GotByContract, Remove, Upload
 from tests.model.standing import EPOCH, STEP, ModelClock, Script, Steps
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from shared.tasks.reading import FoundResult
-from shared.tasks.steering import Cancelled
+from shared.tasks.protocol.operator_actions import Cancelled
+from shared.tasks.protocol.result_read import FoundResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from shared.tasks.steps import (
+from shared.tasks.protocol.effects import (
     CopyObject,
     ListObjects,
     Read,

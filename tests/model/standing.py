@@ -14,8 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks.clock import SystemClock
 from shared.tasks.errors import ObjectGone, SchedulerUnavailable, StoreUnavailable, WriteRefused, WriteUnknown
-from shared.tasks.protocol import RunProtocol
-from shared.tasks.steps import Commit, Pause
+from shared.tasks.protocol.effects import Commit, Pause
+from shared.tasks.protocol.run import RunProtocol
 from tests.model.memory_store import fields_of, run_document, schedule_document, task_document
 from tests.model.requests import Ended
 

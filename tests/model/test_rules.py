@@ -11,25 +11,19 @@ import pytest
 from msgspec.structs import replace
 
 from functions import delivery as answering
-from shared.tasks import (
-    ExecuteTaskOptions,
-    decisions,
-    job_keeping,
-    mirror,
-    protocol,
-    reading,
-    retention,
-    steering,
-    writes,
-)
-from shared.tasks.decisions import Busy, Duplicate, Skip, Standing, Take, is_dead, is_superseded
+from shared.tasks import ExecuteTaskOptions
+from shared.tasks.contract import contract_object, history_name
+from shared.tasks.documents import writes
 from shared.tasks.errors import StoreError
-from shared.tasks.mirror import mend_mirror
-from shared.tasks.names import contract_object, history_name
-from shared.tasks.payload import Payload
-from shared.tasks.protocol import CLOCK_SKEW, RunProtocol
-from shared.tasks.reading import NO_RESULT, FoundResult
-from shared.tasks.steps import (
+from shared.tasks.protocol import contract_copy as mirror
+from shared.tasks.protocol import decisions, retention
+from shared.tasks.protocol import job_sync as job_keeping
+from shared.tasks.protocol import operator_actions as steering
+from shared.tasks.protocol import result_read as reading
+from shared.tasks.protocol import run as protocol
+from shared.tasks.protocol.contract_copy import mend_mirror
+from shared.tasks.protocol.decisions import Busy, Duplicate, Skip, Standing, Take, is_dead, is_superseded
+from shared.tasks.protocol.effects import (
     Commit,
     CopyObject,
     Read,
@@ -38,6 +32,9 @@ from shared.tasks.steps import (
     ReadVersion,
     SetJob,
 )
+from shared.tasks.protocol.result_read import NO_RESULT, FoundResult
+from shared.tasks.protocol.run import CLOCK_SKEW, RunProtocol
+from shared.tasks.results.payload import Payload
 from tests.model import processes
 from tests.model.configurations import SMALL
 from tests.model.explore import Model

@@ -13,9 +13,9 @@ from google.cloud.firestore import Client
 from google.cloud.storage import Bucket
 
 from shared.tasks import TaskEngine, TaskName
-from shared.tasks.names import contract_object
-from shared.tasks.reader import CHECK_SECONDS, STALE_SECONDS
-from shared.tasks.writes import skip_id
+from shared.tasks.contract import contract_object
+from shared.tasks.documents.writes import skip_id
+from shared.tasks.serving.reader import CHECK_SECONDS, STALE_SECONDS
 from tests.soak.instance import identity
 from tests.soak.readers import MAX_AGE
 from tests.soak.soak import DEALT_WITH, Record

@@ -120,7 +120,7 @@ def test_a_failure_tells_all_that_is_known(visit: "Open", past: "Past") -> None:
     expect(entries.locator(".trace")).to_contain_text("raise OperatorUnreachable")
     folded = entries.locator(".trace details")
     expect(folded.locator("summary")).to_contain_text("calls of the engine and of libraries")
-    expect(folded).to_contain_text("[engine] shared/tasks/work.py")
+    expect(folded).to_contain_text("[engine] shared/tasks/runtime/task_thread.py")
     expect(folded.locator("pre")).not_to_be_visible()
     expect(entries.locator(".error")).to_contain_text("answered 503, three times")
     entries.get_by_role("button").click()

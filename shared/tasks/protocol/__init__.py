@@ -1,0 +1,9 @@
+"""What a run, a read, an operator and the watchdog do, as generators of effects that talk to no server.
+
+- `effects`, `effect_handler`: what a procedure asks for, and what carries it out.
+- `decisions`: what to do with a status document, a run record and a clock; pure functions.
+- `run`: take a task, hold it, end it.
+- `result_read`: read the last good result; `contract_copy` keeps the copy at the contract's path.
+- `operator_actions`: suspend, resume, request a run, cancel; `job_sync` keeps Cloud Scheduler's job in step.
+- `watchdog`, `incidents`, `retention`: repair what died, report what a person must know, remove old objects.
+"""

@@ -1,0 +1,156 @@
+"""Detects incidents and reports each one once.
+
+An incident is a dead run, a missed tick, or a legacy run that never ends. The watchdog logs it at
+ERROR with the fields `incident`, `task` and `run_id`, which the alert policies match.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from shared.tasks.cron import ticks_before
+from shared.tasks.documents import writes
+from shared.tasks.documents.writes import HISTORY_RETENTION, run_id_of
+from shared.tasks.errors import WriteRefused, WriteUnknown
+from shared.tasks.protocol.effects import Commit, Read, ReadStarted, Steps
+from shared.tasks.protocol.run import CLOCK_SKEW
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from shared.tasks.documents.models import ScheduleDocument
+    from shared.tasks.specs import TaskSpec
+
+#: How late a tick may start before it counts as missed.
+TICK_GRACE = timedelta(minutes=5)
+#: How long after the watchdog first sees a schedule its first tick is due. `firebase deploy` updates
+#: the watchdog and the tasks' jobs in any order, within minutes.
+DEPLOYMENT = timedelta(minutes=5)
+#: How long after its grace a tick that others followed is still looked for.
+LOOK_BACK = timedelta(minutes=15)
+#: Ticks looked for in one pass.
+MOST_TICKS = 20
+#: After so long the history of a tick may be gone, and its absence says nothing.
+FORGOTTEN = HISTORY_RETENTION - timedelta(days=1)
+
+#: States of a record that says that the task was started, or was not to be.
+_SEEN = frozenset({"running", "completed", "failed", "skipped"})
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that a person should look at.
+
+    Attributes:
+        kind: "dead_run", "missed_tick" or "overdue_original".
+        run_id: the run concerned; for a missed tick, the run that did not start.
+        detail: in words.
+    """
+
+    kind: str
+    run_id: str
+    detail: str
+
+
+def due_ticks(spec: TaskSpec, since: datetime, now: datetime) -> list[datetime]:
+    """List the ticks that should have started by now, newest first.
+
+    Includes the last tick whose grace is over, and earlier ones within `LOOK_BACK`, because a pass of
+    the watchdog can be late. Ticks before the schedule was deployed are not due.
+
+    Args:
+        spec: the task's schedule and time zone.
+        since: when the watchdog first saw this schedule, UTC.
+        now: UTC.
+
+    Returns:
+        Ticks in UTC; at most `MOST_TICKS`.
+    """
+    found: list[datetime] = []
+    for tick in ticks_before(spec, now - TICK_GRACE):
+        first = max(since + DEPLOYMENT, now - TICK_GRACE - (LOOK_BACK if found else FORGOTTEN))
+        if len(found) == MOST_TICKS or tick < first:
+            break
+        found.append(tick)
+    return found
+
+
+def missed_ticks(
+    documents: str, spec: TaskSpec, known: ScheduleDocument, found: list[Incident], *, now: datetime
+) -> Steps[None]:
+    """Record each due tick that nothing started within its grace, once.
+
+    Args:
+        documents: the database's root.
+        spec: the task.
+        known: what is recorded of its schedule.
+        found: gets each that is recorded for the first time.
+        now: UTC.
+
+    Raises:
+        StoreError: Firestore did not answer.
+    """
+    since = yield from _known_since(documents, spec, known, now=now)
+    for tick in due_ticks(spec, since, now):
+        if not (yield from _is_missed(tick)):
+            continue
+        due = f"{tick.isoformat()}, {spec.schedule!r} in {spec.time_zone}"
+        detail = f"nothing started within {TICK_GRACE} of {due}"
+        incident = Incident("missed_tick", run_id_of(tick), detail)
+        if (yield from record_once(documents, spec, incident, now=now)):
+            found.append(incident)
+
+
+def _known_since(
+    documents: str, spec: TaskSpec, known: ScheduleDocument, *, now: datetime
+) -> Steps[datetime]:
+    """Return since when the task's schedule holds, and record it when it is another than before.
+
+    If the record cannot be written now, a later pass does that. Until then no tick counts as missed.
+    """
+    same = (known.schedule, known.time_zone) == (spec.schedule, spec.time_zone)
+    if same and known.since is not None and known.since <= now + CLOCK_SKEW:
+        return known.since
+    if spec.schedule is not None or known.update_time is not None:
+        fields = {"schedule": spec.schedule, "time_zone": spec.time_zone, "since": now}
+        with suppress(WriteRefused, WriteUnknown):
+            yield Commit(writes.know_schedule(documents, spec.name, known, fields))
+    return now
+
+
+def _is_missed(tick: datetime) -> Steps[bool]:
+    """Tell whether nothing says that a tick was seen: no run or skip of its own, no run in its stead."""
+    run_id = run_id_of(tick)
+    task, run = yield Read(run_id)
+    if run is not None or task.is_suspended:
+        return False
+    if task.run_id is None and task.started is not None and task.started >= tick:
+        return False  # started by a legacy writer, which leaves no history
+    _, skipped = yield Read(writes.skip_id(run_id))
+    if skipped is not None:
+        return False
+    for _, record in (yield ReadStarted(tick)):
+        if record.state == "resumed":  # nothing was to start before that
+            return False
+        # Neither another tick's nor a request that was cancelled before its run began, which has no attempt.
+        began = record.state == "skipped" or (record.state in _SEEN and record.token is not None)
+        in_its_stead = began and record.scheduled_for is None
+        if in_its_stead and record.started is not None and record.started <= tick + TICK_GRACE:
+            return False
+    return True
+
+
+def record_once(documents: str, spec: TaskSpec, incident: Incident, *, now: datetime) -> Steps[bool]:
+    """Record an incident in the task's history; return whether it is new, for all that is known."""
+    fields = {"state": incident.kind, "run_id": incident.run_id, "detail": incident.detail}
+    incident_id = f"{incident.run_id}.{incident.kind}"
+    try:
+        yield Commit(writes.incident(documents, spec.name, incident_id, now=now, fields=fields))
+    except WriteRefused:  # known already
+        return False
+    except WriteUnknown:  # told twice, if it was not written, and never untold
+        return True
+    return True

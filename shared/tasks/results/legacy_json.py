@@ -1,0 +1,140 @@
+"""What others stored at a result's path: unpacked and checked, in memory that its bytes bound.
+
+The original writes bare JSON, and anybody may put an object there. What it holds is known only
+when it was read to its end, and what values it would make takes many times its bytes: so none
+are made of it. It is served as it is, but for what no reader could make text of.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+import threading
+import zlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shared.surrogates import replace_lone_surrogates
+from shared.tasks.errors import ResultUnavailable
+from shared.tasks.results import gzipped
+from shared.tasks.results.normalisation import CALLABLE_KEYS, CALLABLE_MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def _in_any_escapes(key: str) -> bytes:
+    """Return a pattern that matches a key of ASCII, each of its letters plain or escaped."""
+    return b"".join(rb"(?:%s|\\u00(?i:%02x))" % (re.escape(letter.encode()), ord(letter)) for letter in key)
+
+
+#: Bytes that are looked at a time.
+_STEP_BYTES = 1 << 18
+#: Checks JSON and makes nothing of it.
+_CHECK = msgspec.json.Decoder(msgspec.Raw)
+
+
+def _key_pattern(mark: str) -> re.Pattern[bytes]:
+    """Return what finds the start of a key that callables cannot carry, with this before it.
+
+    The key may be written in any escapes. A quotation mark after a backslash begins no key; in a text, the
+    one at the end would have a backslash before it.
+    """
+    keys = b"|".join(_in_any_escapes(mark + key) for key in sorted(CALLABLE_KEYS))
+    return re.compile(rb'(?<!\\)"(?=(?:%s)"[ \t\r\n]*:)' % keys)
+
+
+_CALLABLE_KEY, _MARKED_KEY = _key_pattern(""), _key_pattern(CALLABLE_MARK)
+#: A key that callables cannot carry, or such a key with its mark, as `key`; else another text, or a bracket.
+_KEY_OR_TEXT = re.compile(
+    rb'"(?P<key>%s)"[ \t\r\n]*:|"(?:[^"\\]|\\.)*"|[{}]'
+    % b"|".join(_in_any_escapes(mark + key) for key in sorted(CALLABLE_KEYS) for mark in ("", CALLABLE_MARK))
+)
+#: Objects of several tasks, read at once, would take the memory of all.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class TooMuch(Exception):
+    """It unpacks to more bytes than its reader takes."""
+
+
+def json_of(stored: bytes, most: int) -> bytes:
+    r"""Return the JSON in bytes that this engine did not store.
+
+    A byte order mark is left out, a lone surrogate (`\\ud83d` alone, which JavaScript writes and
+    reads) becomes U+FFFD, and a key that callables cannot carry gets the mark that a result of
+    this engine has: none makes a result that can't be read.
+
+    Args:
+        stored: JSON, compressed or not; a gzip stream may have several members.
+        most: bytes that the JSON may have.
+
+    Raises:
+        TooMuch: it has more.
+        ResultUnavailable: it is damaged, or no JSON, or a marked key is there already; the text says where.
+    """
+    with _ONE_AT_A_TIME:
+        return _json_of(stored, most)
+
+
+def _json_of(stored: bytes, most: int) -> bytes:
+    try:
+        plain = _unpacked(stored, most)
+    except zlib.error as error:
+        raise ResultUnavailable(f"a stored result is damaged: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ResultUnavailable(f"a stored result is not UTF-8: {error.reason}") from error
+    plain = bytes(replace_lone_surrogates(plain))
+    try:
+        _CHECK.decode(plain)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ResultUnavailable(f"a stored result is no JSON: {error}") from error
+    if _CALLABLE_KEY.search(plain):
+        if _MARKED_KEY.search(plain):
+            _check_marks(plain)
+        plain = _CALLABLE_KEY.sub(b'"' + CALLABLE_MARK.encode(), plain)
+    return plain
+
+
+def _check_marks(plain: bytes) -> None:
+    """Refuse JSON with an object in which a key would get the name of another one: readers keep one of them.
+
+    Raises:
+        ResultUnavailable: There is such an object.
+    """
+    keys: list[set[str]] = []  # of the objects around a token
+    for token in _KEY_OR_TEXT.finditer(plain):
+        if token["key"]:
+            keys[-1].add(msgspec.json.decode(b'"%s"' % token["key"], type=str))
+        elif token[0] == b"{":
+            keys.append(set())
+        elif token[0] == b"}":
+            found = keys.pop()
+            for key in CALLABLE_KEYS & found:
+                if CALLABLE_MARK + key in found:
+                    raise ResultUnavailable(
+                        f"a stored result has an object with the keys {key!r} and {CALLABLE_MARK + key!r}, "
+                        "which are read alike; rename one"
+                    )
+
+
+def _unpacked(stored: bytes, most: int) -> bytes:
+    """Return the bytes, with no copy of those that are not compressed."""
+    is_plain = not stored.startswith(gzipped.MAGIC)
+    plain, size = io.BytesIO(stored if is_plain else b""), 0
+    check = codecs.getincrementaldecoder("utf-8")()
+    for piece in gzipped.plain_pieces(_cut(stored)):
+        size += len(piece)
+        if size > most:
+            raise TooMuch
+        check.decode(piece)
+        if not is_plain:
+            plain.write(piece)
+    check.decode(b"", final=True)
+    return plain.getvalue().removeprefix(codecs.BOM_UTF8)
+
+
+def _cut(stored: bytes) -> Iterator[bytes]:
+    return (stored[start : start + _STEP_BYTES] for start in range(0, len(stored), _STEP_BYTES))
