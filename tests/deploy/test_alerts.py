@@ -139,7 +139,7 @@ def labels(matched: dict[str, Any]) -> dict[str, str]:
 def test_each_kind_of_incident_is_told() -> None:
     """Whatever kind of incident the watchdog finds, its policy matches."""
     kinds = set()
-    for path in (ROOT / "shared" / "tasks").glob("*.py"):
+    for path in (ROOT / "shared" / "tasks").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "Incident":
                 assert isinstance(node.args[0], ast.Constant)

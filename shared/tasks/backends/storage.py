@@ -21,6 +21,7 @@ from shared.tasks.backends import uploads
 from shared.tasks.backends.downloads import Downloads
 from shared.tasks.errors import ObjectGone, ResultNotKept
 from shared.tasks.results import gzipped
+from shared.tasks.results.stream import crc32c_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +106,7 @@ class Objects:
                 raise
         else:
             if blob.size != len(stored):
-                crc32c = uploads.crc32c_text(google_crc32c.value(stored))
+                crc32c = crc32c_text(google_crc32c.value(stored))
                 uploads.replace_partial(blob, io.BytesIO(stored), crc32c=crc32c, bounds=bounds)
         return len(stored)
 

@@ -7,7 +7,6 @@ whole object. A single request works on any server.
 
 from __future__ import annotations
 
-import base64
 import os
 import tempfile
 from contextlib import contextmanager, suppress
@@ -140,11 +139,6 @@ def is_stored(blob: Blob, crc32c: str, bounds: Bounds) -> bool:
     except Exception:  # noqa: BLE001  (the upload's own error names the cause)
         return False
     return found is not None and found.crc32c == crc32c
-
-
-def crc32c_text(value: int) -> str:
-    """A checksum as Storage writes it."""
-    return base64.b64encode(value.to_bytes(4, "big")).decode()
 
 
 def _no_room(error: OSError) -> ResultNotKept:

@@ -6,13 +6,13 @@ apart without a parser of its own; compressed as every stored result is. The upl
 
 from __future__ import annotations
 
+import base64
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 
-from shared.tasks.backends.uploads import crc32c_text
 from shared.tasks.results import gzipped
 from shared.tasks.results.normalisation import encode_record
 
@@ -181,3 +181,8 @@ class ResultStream:
             left -= len(piece)
         self._at_hand -= size - left
         return b"".join(pieces)
+
+
+def crc32c_text(value: int) -> str:
+    """Return a checksum as Storage writes it."""
+    return base64.b64encode(value.to_bytes(4, "big")).decode()
