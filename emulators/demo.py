@@ -158,7 +158,7 @@ def main(arguments: list[str]) -> int:
     print(
         f"\n{shown}Read a result yourself:  node emulators/read_task.mjs {demo.tasks[0]}\n"
         f"(as {' or '.join(demo_data.USERS)}; password {demo_data.PASSWORD})\n"
-        "Tasks run on schedule from here on, a line per run. Ctrl-C ends everything.\n",
+        "Tasks run on schedule from here on, a line per run. Ctrl-C ends everything; its data is not kept.\n",
         flush=True,
     )
     for line in demo.follow():

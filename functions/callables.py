@@ -90,7 +90,7 @@ def callable_function(
         concurrency: requests at once, in Cloud Run and on as many threads in the instance.
         cpu: cores of an instance; more than one request at once needs a whole one.
         max_instances: how many there may be.
-        options: further options of `on_call`: memory, say.
+        options: Further options of `on_call`, such as `memory` (MB).
 
     Raises:
         SettingInvalid: a setting means nothing. A deployment ends there, as it imports main.py.

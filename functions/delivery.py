@@ -62,7 +62,7 @@ def scheduled_task(
 
     Args:
         spec: what is decided for the task; registered here.
-        options: further options of `on_schedule`: memory, secrets, say.
+        options: Further options of `on_schedule`, such as `memory` (MB) and `secrets`; see docs/api.md.
 
     Returns:
         A decorator for the task, `def` or `async def`, taking its `TaskRun` or nothing.

@@ -1,19 +1,29 @@
-"""The specifications in docs/ and the code that cites them agree."""
+"""README, the pages in docs/ and the code that they describe or that cites them agree."""
 
 import ast
 import io
 import re
+import subprocess
+import sys
 import tokenize
+import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from cli.errors import Exit
+from shared.collectors.reset_sms import KINDS
+from shared.tasks import TaskSpec
 from tests.model import test_rules
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCS = [path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md")]
 FOLDERS = ("bench", "cli", "deploy", "emulators", "functions", "shared", "tests")
+#: Pages that people read, from README on.
+ALL_PAGES = (*sorted(path.name for path in ROOT.glob("*.md")), *sorted(map(str, DOCS)))
 PAGES = ("docs/contract.md", "docs/protocol.md", "docs/glossary.md")
 #: A citation in a docstring or comment. The right form is the page's path, a comma, and the heading.
 CITATION = re.compile(
@@ -94,14 +104,82 @@ def test_each_rule_of_the_model_has_its_anchor() -> None:
     assert sorted(found) == sorted(f"rule-{name.lower().replace('_', '-')}" for name in rules)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_each_link_of_a_specification_leads_somewhere(page: str) -> None:
-    """To a file that is there, and to a part of it that exists."""
-    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", (ROOT / page).read_text("utf-8"))
-    for file, part in links:
-        target = (ROOT / page).parent / file if file else ROOT / page
-        assert target.is_file(), file
-        assert not part or part in anchors(str(target.relative_to(ROOT))), part
+@pytest.mark.parametrize("page", ALL_PAGES)
+def test_each_relative_link_leads_somewhere(page: str) -> None:
+    """To a file that is there, and to a part of it that exists; pictures are there, too."""
+    text = (ROOT / page).read_text("utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text)
+    pictures = re.findall(r'(?:src|srcset)="(?!https?:)([^"]+)"', text)
+    for file, part in [*links, *((picture, "") for picture in pictures)]:
+        target = ((ROOT / page).parent / file).resolve() if file else ROOT / page
+        assert target.exists(), file
+        assert not part or part in anchors(str(target.relative_to(ROOT))), f"{file}#{part}"
+
+
+def test_each_page_can_be_reached_from_readme() -> None:
+    """Directly, so that README is the index of the documentation."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [str(page) for page in DOCS if f"]({page})" not in readme] == []
+
+
+def test_readme_is_short() -> None:
+    """A newcomer reads all of it; details are in docs/."""
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
+
+
+def test_nothing_claims_that_a_task_is_executed_exactly_once() -> None:
+    """Execution is at least once (docs/contract.md, "Guarantees")."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert "exactly" not in project["description"]
+    for page in ALL_PAGES:
+        text = (ROOT / page).read_text("utf-8").lower()
+        assert set(re.findall(r"(\w+) exactly once", text)) <= {"not"}, page
+
+
+def test_the_version_is_the_last_one_of_the_changelog() -> None:
+    """Below "Unreleased", with its date."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    titles = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), flags=re.MULTILINE)
+    assert titles[0] == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(project['version'])} - \d{{4}}-\d\d-\d\d", titles[1])
+
+
+def test_the_example_of_a_task_s_test_passes(tmp_path: Path) -> None:
+    """The one in docs/api.md, as it stands there."""
+    section = (ROOT / "docs/api.md").read_text("utf-8").partition("### Test a task\n")[2]
+    (tmp_path / "test_example.py").write_text(
+        section.partition("```python\n")[2].partition("```")[0], "utf-8"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml"]
+    done = subprocess.run(
+        [*command, tmp_path / "test_example.py"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
+def test_each_count_of_the_reset_sms_is_explained() -> None:
+    """The table in docs/tasks/reset-sms.md has each field of the summary that the task makes."""
+    page = (ROOT / "docs/tasks/reset-sms.md").read_text("utf-8").partition("## The summary\n")[2]
+    found = re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)
+    assert sorted(found) == sorted({*KINDS, "devices", "dry_run", "health", "silent", "unknown_ever"})
+
+
+def test_the_fields_of_a_task_s_spec_are_documented() -> None:
+    """docs/api.md has each with its unit and its default."""
+    section = (
+        (ROOT / "docs/api.md").read_text("utf-8").partition("field of `TaskSpec`")[2].partition("\n\n")[0]
+    )
+    assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == [
+        each.name for each in fields(TaskSpec)
+    ]
+
+
+def test_the_exit_codes_of_the_command_line_are_documented() -> None:
+    """docs/cli.md has each."""
+    section = (ROOT / "docs/cli.md").read_text("utf-8").partition("### Exit codes\n")[2]
+    codes = re.findall(r"^\| (\d+) \|", section, flags=re.MULTILINE)
+    assert [int(code) for code in codes] == sorted(Exit)
 
 
 @pytest.mark.parametrize("page", ["docs/contract.md", "docs/protocol.md"])

@@ -1,4 +1,4 @@
-"""README's "Add a task", followed literally in a copy of the project, leaves nothing that fails or warns."""
+"""README's tasks, made by its steps in a copy of the project, work without an error or a warning."""
 
 import json
 import os
@@ -19,6 +19,15 @@ JUDGES = (
 )
 
 
+#: The files of README's steps, and of its complete task.
+FILES = (
+    "shared/collectors/my_task.py",
+    "functions/scheduled/my_task.py",
+    "tests/collectors/test_my_task.py",
+)
+COMPLETE = "functions/scheduled/count_devices.py"
+
+
 def rewrite(file: Path, before: str, after: str) -> None:
     text = file.read_text("utf-8")
     assert text.count(before) == 1, f"{file} has {before!r} {text.count(before)} times"
@@ -27,22 +36,30 @@ def rewrite(file: Path, before: str, after: str) -> None:
 
 @pytest.fixture(scope="module")
 def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with the task that README has as its example, step by step."""
+    """A copy of the project with both tasks that README has as examples, step by step."""
     project = copy_project(tmp_path_factory.mktemp("readme"))
-    section = (ROOT / "README.md").read_text("utf-8").partition("## Add a task\n")[2].partition("\n## ")[0]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    complete = readme.partition("## A complete task\n")[2].partition("\n## ")[0]
+    section = readme.partition("## Write a task\n")[2].partition("\n## ")[0]
     (member,) = re.findall(r"^1\. .*`(my_task = .*?)`\.$", section, re.MULTILINE)
-    files = re.findall(r"in `([\w/]+\.py)`[^`]*\n\n    ```python\n(.*?)    ```\n", section, re.DOTALL)
-    assert [name for name, _ in files] == ["shared/collectors/my_task.py", "functions/scheduled/my_task.py"]
-    assert "4. In `main.py`, its import and its name in `__all__`." in section
+    files = re.findall(r"in `([\w/]+\.py)`[^`]*\n    ```python\n(.*?)    ```\n", section, re.DOTALL)
+    assert [name for name, _ in files] == list(FILES)
+    assert "4. In `main.py`, add its import and its name in `__all__`." in section
+    (count_devices,) = re.findall(r"```python\n(.*?)```\n", complete, re.DOTALL)
+    assert "`functions/scheduled/count_devices.py`" in complete
 
     names = project / "shared/tasks/contract.py"
-    rewrite(names, "\n\n\nclass TaskStatus", f"\n    {member}\n\n\nclass TaskStatus")
+    members = f'\n    {member}\n    count_devices = "count_devices"'
+    rewrite(names, "\n\n\nclass TaskStatus", f"{members}\n\n\nclass TaskStatus")
+    (project / COMPLETE).write_text(count_devices, "utf-8")
     for name, content in files:
         (project / name).write_text(re.sub(r"^ {4}", "", content, flags=re.MULTILINE), "utf-8")
+    main = project / "main.py"
     following = "from functions.scheduled.send_reset_sms import"
-    imported = "from functions.scheduled.my_task import my_task\n"
-    rewrite(project / "main.py", following, f"{imported}{following}")
-    rewrite(project / "main.py", '    "resume_task",\n', '    "my_task",\n    "resume_task",\n')
+    for task in ("count_devices", "my_task"):
+        rewrite(main, following, f"from functions.scheduled.{task} import {task}\n{following}")
+    rewrite(main, '    "get_run",\n', '    "count_devices",\n    "get_run",\n')
+    rewrite(main, '    "resume_task",\n', '    "my_task",\n    "resume_task",\n')
     return project
 
 
@@ -66,17 +83,32 @@ def test_the_tests_that_judge_tasks_pass(added: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_linter_accepts_the_example(added: Path) -> None:
-    """As it stands in README."""
-    files = (
-        "main.py",
-        "shared/tasks/contract.py",
-        "shared/collectors/my_task.py",
-        "functions/scheduled/my_task.py",
-    )
+def test_the_test_of_the_example_passes(added: Path) -> None:
+    """It needs no stack, and a wrong record fails it."""
+    test = ("pytest", "-q", "-p", "no:cacheprovider", "-m", "not stack", "tests/collectors/test_my_task.py")
+    done = run(added, *test)
+    assert done.returncode == 0, done.stdout
+    collector = added / "shared/collectors/my_task.py"
+    text = collector.read_text("utf-8")
+    try:
+        rewrite(collector, "range(3)", "range(2)")
+        assert run(added, *test).returncode == 1
+    finally:
+        collector.write_text(text, "utf-8")
+
+
+def test_the_linter_accepts_the_examples(added: Path) -> None:
+    """As they stand in README."""
+    files = ("main.py", "shared/tasks/contract.py", *FILES, COMPLETE)
     for command in (("format", "--check"), ("check",)):
         done = run(added, "ruff", *command, *files)
         assert done.returncode == 0, done.stdout
+
+
+def test_the_complete_task_is_short() -> None:
+    """It is README's first impression: twelve lines."""
+    complete = (ROOT / "README.md").read_text("utf-8").partition("## A complete task\n")[2]
+    assert len(complete.partition("```python\n")[2].partition("```")[0].splitlines()) == 12
 
 
 def test_a_forgotten_step_is_a_warning(added: Path) -> None:

@@ -155,6 +155,7 @@ def iter_task_data(task_name: TaskName | str) -> Iterator[Any]:
     It is the result that stands when the first record is asked for, to its end, whatever is
     published meanwhile; so a task can merge its own last result into its next. What this instance
     remembers is neither asked nor changed. A result is whole only if the iteration ends.
+    If there is no result, nothing is yielded.
 
     Args:
         task_name: the task.

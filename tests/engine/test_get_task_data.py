@@ -42,8 +42,9 @@ def original(**fields: Any) -> dict[str, Any]:
 
 
 def test_no_data_is_an_empty_array(engine: TaskEngine, world: World) -> None:
-    """docs/contract.md, "get_task_data": `[]` if there is no result."""
+    """docs/contract.md, "get_task_data": `[]` if there is no result; record by record, none."""
     assert engine.get_task_data(TASK) == []
+    assert list(engine.iter_task_data(TASK)) == []
     world.write(original())
     assert TaskEngine().get_task_data(TASK) == []
 

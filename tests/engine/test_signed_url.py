@@ -159,5 +159,5 @@ def test_what_iam_guarantees_of_a_url_is_documented() -> None:
     assert URL_SECONDS < 12 * 3600
     for function in (tasks.sign_result_url, tasks.keep_task_data_in_storage):
         assert "12 hours only" in str(function.__doc__)
-    for page in ("README.md", "docs/deploy.md"):
+    for page in ("docs/api.md", "docs/deploy.md"):
         assert "12 hours" in (ROOT / page).read_text("utf-8")
