@@ -313,8 +313,12 @@ def main() -> None:
     try:
         app(prog_name=completion.PROGRAM)
     except CliError as error:
-        show(str(error), stderr=True, style="red")
+        hint = "; `nx-tasks runs TASK` lists the runs" if error.code is Exit.missing else ""
+        show(f"{error}{hint}", stderr=True, style="red")
         sys.exit(error.code)
+    except OSError as error:  # a full disk, for example
+        show(f"the output could not be written: {error.strerror or error}", stderr=True, style="red")
+        sys.exit(Exit.failed)
 
 
 def _caller(ctx: typer.Context) -> Caller:
@@ -406,7 +410,8 @@ def _show_data(read: BinaryIO, form: str, out: Path | None, limit: int, *, raw: 
     if out is not None:
         with exports.written(out) as file:
             write(read, file)
-        show(f"{out}: {shown.size(out.stat().st_size)}", stderr=True)
+        written = f": {shown.size(out.stat().st_size)}" if out.is_file() else ""
+        show(f"{out}{written}", stderr=True)
     elif sys.stdout.isatty():
         with tempfile.TemporaryFile() as text:
             write(read, text)

@@ -23,17 +23,24 @@ if TYPE_CHECKING:
 def written(path: Path) -> Iterator[BinaryIO]:
     """Write a file that takes its name only once it is whole: what was there before stays until then.
 
+    A symbolic link is followed, and an existing file keeps its mode. A device or a pipe is written to.
+
     Raises:
         CliError: it can't be written.
     """
+    path = path.resolve()
     try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as device:
+                yield device
+            return
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             try:
                 yield file  # type: ignore[misc]
                 file.flush()
                 umask = os.umask(0)
                 os.umask(umask)
-                Path(file.name).chmod(0o666 & ~umask)
+                Path(file.name).chmod(path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~umask)
                 Path(file.name).replace(path)
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)

@@ -37,16 +37,17 @@ class Run:
         result, error = document.get("result") or {}, document.get("error") or {}
         reason, holder = document.get("reason") or "", document.get("holder")
         says = f"{error.get('type')}: {error.get('message')}" if error else reason
+        state = document.get("state", "?")
         return cls(
             task=task,
             id=run_id,
-            state=document.get("state", "?"),
+            state=state,
             completed=document["completed"],
             duration_ms=document.get("duration_ms"),
             saved_in=result.get("saved_in", ""),
             size_bytes=result.get("size_bytes"),
             reason=reason,
-            remark=" ".join(f"{says}, {holder} holds the task".split() if holder else says.split()),
+            remark=_printable(f"{says}, {holder} holds the task" if holder and state == "skipped" else says),
         )
 
     def cells(self) -> list[str]:
@@ -90,6 +91,12 @@ class History:
             self._told[task] = {(run.id, run.completed) for run in runs}
             self._since[task] = max(self._since[task], runs[-1].completed - LATE)
         return new
+
+
+def _printable(text: str) -> str:
+    """A text on one line, with control characters as escapes, so that no terminal obeys them."""
+    line = " ".join(text.split())
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
 
 
 def _size(size_bytes: int | None) -> str:

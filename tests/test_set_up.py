@@ -1,10 +1,15 @@
 """`.ci/set-up` on a machine whose programs the test chooses."""
 
+import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
+
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ("bash", "dirname", "id", "mkdir", "sh", "sleep", "tail")
@@ -31,3 +36,26 @@ def test_chromium_is_installed_only_where_no_browser_is_found(
     asked = root / "apt"
     assert asked.exists() is installs
     assert not installs or "chromium" in asked.read_text()
+
+
+def test_an_interrupted_install_leaves_nothing_running(tmp_path: Path) -> None:
+    """Ctrl-C during the set-up ends what it started, so that the next start does not meet it."""
+    root, programs = tmp_path / "root", tmp_path / "bin"
+    (root / ".ci").mkdir(parents=True)
+    shutil.copy(ROOT / ".ci/set-up", root / ".ci/set-up")
+    programs.mkdir()
+    for tool in TOOLS:
+        (programs / tool).symlink_to(shutil.which(tool) or pytest.fail(f"{tool} is missing"))
+    (programs / "id").unlink()
+    installer = "echo $$ >>pid; sleep 600 & echo $! >>pid; wait"
+    for name, lines in {"id": "echo 0", "apt-get": installer}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (programs / name).chmod(0o755)
+    command, env = [root / ".ci/set-up", "chromium"], {"PATH": str(programs)}
+    with subprocess.Popen(command, env=env, start_new_session=True) as setting_up:
+        pids = root / "pid"
+        wait_for("the installer", lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        os.killpg(setting_up.pid, signal.SIGINT)
+        assert setting_up.wait(60) == 130
+    started = [int(pid) for pid in pids.read_text().split()]
+    wait_for("the end of the installer", lambda: not any(map(psutil.pid_exists, started)))

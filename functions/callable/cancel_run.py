@@ -42,7 +42,5 @@ def cancel_run(request: CallableRequest[Any]) -> Any:
         became = desk.cancel_run(change.task, run_id, by=change.by, reason=change.reason)
         record = desk.view_record(change.task, run_id)
     if became is desk.Cancelled.unknown or record is None:
-        raise HttpsError(
-            FunctionsErrorCode.NOT_FOUND, "no run with this id; list_runs returns the runs of the task"
-        )
+        raise HttpsError(FunctionsErrorCode.NOT_FOUND, "no run of the task has this id")
     return {"outcome": became.value, "run": wire.run_fields(record, change.task, change.caller)}

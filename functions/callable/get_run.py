@@ -35,6 +35,6 @@ def get_run(request: CallableRequest[Any]) -> Any:
     if record is None:
         raise HttpsError(
             FunctionsErrorCode.NOT_FOUND,
-            "no run with this id is in the history of the task; list_runs returns the runs",
+            "no run in the history of the task has this id",
         )
     return wire.run_fields(record, name, caller, whole=True)

@@ -4,9 +4,12 @@ import csv
 import datetime as dt
 import io
 import json
+import os
 import re
 import shlex
+import stat
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,3 +137,33 @@ def test_a_closed_stream_is_no_error() -> None:
     command = f"{shlex.join(COMMAND)} --help >&-"
     closed = subprocess.run(["bash", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
     assert "Traceback" not in closed.stderr
+
+
+def test_a_link_a_mode_and_a_device_survive_an_export(tmp_path: Path) -> None:
+    """A file is replaced whole, and keeps its mode; what is no file is written to."""
+    real, link, pipe = tmp_path / "real", tmp_path / "link", tmp_path / "pipe"
+    real.write_text("before", "utf-8")
+    real.chmod(0o600)
+    link.symlink_to(real)
+    with exports.written(link) as file:
+        file.write(b"after")
+    assert link.is_symlink()
+    assert (real.read_text("utf-8"), stat.S_IMODE(real.stat().st_mode)) == ("after", 0o600)
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with exports.written(pipe) as file:
+            file.write(b"through")
+        assert os.read(reader, 100) == b"through"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="only Linux has a device that is full")
+def test_a_full_disk_is_an_error_in_words() -> None:
+    """Not a traceback."""
+    command = f"{shlex.join(COMMAND)} completion bash >/dev/full"
+    full = subprocess.run(["bash", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+    assert "Traceback" not in full.stderr
+    assert full.returncode == 1

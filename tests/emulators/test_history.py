@@ -71,3 +71,13 @@ def test_each_run_is_told_once_in_the_order_of_their_ends(clean_firestore: "Addr
     write("a", "3", NOW + 2 * LATE)  # its retry
     assert told() == ["a3 completed"]
     assert told() == []
+
+
+def test_a_terminal_obeys_nothing_of_an_error() -> None:
+    """Control characters are shown as escapes."""
+    document = {
+        "state": "failed",
+        "completed": dt.datetime.now(dt.UTC),
+        "error": {"type": "ValueError", "message": "a\nb\x1b[31mred\u202e"},
+    }
+    assert Run.from_document("tick", "1", document).remark == r"ValueError: a b\x1b[31mred\u202e"

@@ -173,9 +173,7 @@ def test_app_check_comes_before_claims(
 # Looking at tasks and their history
 
 RUN = "no-such-run"
-NOT_FOUND = refusal(
-    404, "NOT_FOUND", "no run with this id is in the history of the task; list_runs returns the runs"
-)
+NOT_FOUND = refusal(404, "NOT_FOUND", "no run in the history of the task has this id")
 NOTHING_TO_SEE = refusal(
     403, "PERMISSION_DENIED", "no task is yours to look at; whoever administers users can allow it"
 )

@@ -206,7 +206,7 @@ def test_a_run_that_never_was_is_not_found(
 ) -> None:
     """Whatever was asked for."""
     answer = call(stack, {**WHY, "id": run_id}, people["operator"], function="cancel_run")
-    assert refused(answer) == (404, "no run with this id; list_runs returns the runs of the task")
+    assert refused(answer) == (404, "no run of the task has this id")
 
 
 # Who may

@@ -262,7 +262,7 @@ def test_a_run_that_is_not_there_is_told(
     answer = call(clean_firestore, {"task_name": TASK, "id": run_id}, people["operator"], function="get_run")
     assert refused(answer) == (
         404,
-        "no run with this id is in the history of the task; list_runs returns the runs",
+        "no run in the history of the task has this id",
     )
 
 
