@@ -100,7 +100,7 @@ D = 50 ms until Storage answers, where nothing else is said; a round: from an in
 SIMULATED = """\
 ## Simulated
 
-The product's own reader, cache and flights, in as many instances, in one process, on a simulated clock;
+The product's own reader, cache and single-flight, in as many instances, in one process, on a simulated clock;
 readers meet on an instance as they do in life. Simulated besides: Firestore and Storage, which answer
 after L and D."""
 

@@ -1,6 +1,6 @@
 """The product's cache at work in many simulated instances, counted.
 
-Reader, cache, flights and payload are the product's own. What is simulated is the world around
+Reader, cache, single-flight and payload are the product's own. What is simulated is the world around
 them: time, readers who come by chance, and the two servers, which answer after a latency.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from bench.scale.world import SimulatedFlights, World
+from bench.scale.world import SimulatedSingleFlight, World
 from shared import firebase
 from shared.tasks.backends.firestore import Store
 from shared.tasks.backends.storage import Objects
@@ -22,7 +22,7 @@ from shared.tasks.contract import TaskName
 from shared.tasks.documents.models import ResultPointer, TaskDocument
 from shared.tasks.results import gzipped
 from shared.tasks.serving.cache import CacheManager
-from shared.tasks.serving.reader import ResultReader, Wish
+from shared.tasks.serving.reader import ReadOptions, ResultReader
 
 if TYPE_CHECKING:
     from bench.scale.model import Load
@@ -81,7 +81,7 @@ class _Simulation:
         self._from = 2 * self._spread + load.check_seconds + load.fetch_seconds
         self._until = self._from + seconds
         self._servers = _Servers(self._world, load)
-        self._wish = Wish(load.max_age)
+        self._options = ReadOptions(load.max_age)
         self._stale: list[float] = []
         self._waits: list[float] = []
 
@@ -109,7 +109,7 @@ class _Simulation:
         world: Any = self._world
         cache = CacheManager(world, bound=lambda: _CACHE_BYTES)
         reader = ResultReader(self._servers.store, self._servers.objects, cache, world)
-        reader._flights = {TASK: SimulatedFlights(world)}  # noqa: SLF001  (who waits there waits in this world)
+        reader._calls = {TASK: SimulatedSingleFlight(world)}  # noqa: SLF001  (who waits there waits in this world)
         return reader
 
     def _pause(self) -> float:
@@ -121,7 +121,7 @@ class _Simulation:
         if came >= self._until:
             return
         self._world.at(came + self._pause(), partial(self._read, reader))
-        result = reader.result(TASK, self._wish)
+        result = reader.result(TASK, self._options)
         if result.payload is None:
             raise AssertionError("a reader got no data")
         if came >= self._from:

@@ -13,7 +13,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shared.tasks.serving.single_flight import Flight, Flights, Landed
+from shared.tasks.serving.single_flight import Call, Result, SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ class Event(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set."""
         if timeout is not None:
-            raise NotImplementedError("nobody waits for a flight with a bound")
+            raise NotImplementedError("calls are waited for without a time-out")
         if not self.is_set():
             turn = _taken()
             self._waiting.append(turn)
@@ -135,19 +135,19 @@ class Event(threading.Event):
         self._waiting.clear()
 
 
-class SimulatedFlights(Flights[Landed]):
-    """The product's flights; what is waited for with them is an event of the world."""
+class SimulatedSingleFlight(SingleFlight[Result]):
+    """The product's single-flight; its calls end by an event of the simulated world."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
         self._world = world
 
-    def join(self, now: float) -> tuple[Flight[Landed], bool]:
-        """Return the flight that is on, or a new one and True."""
-        flight, leads = super().join(now)
-        if leads:
-            flight.over = Event(self._world)
-        return flight, leads
+    def join(self, now: float) -> tuple[Call[Result], bool]:
+        """Return the current call and False, or a new one and True."""
+        call, is_leader = super().join(now)
+        if is_leader:
+            call.done = Event(self._world)
+        return call, is_leader
 
 
 def _taken() -> threading.Lock:

@@ -31,7 +31,7 @@ from shared.tasks.runtime.at_work import AtWork
 from shared.tasks.runtime.dependencies import Parts
 from shared.tasks.runtime.workers import WORKERS
 from shared.tasks.serving.cache import CacheManager
-from shared.tasks.serving.reader import ResultReader, TaskDetails, TaskResult, Wish
+from shared.tasks.serving.reader import ReadOptions, ResultReader, TaskDetails, TaskResult
 from shared.tasks.specs import TaskSpec, spec_of
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ class TaskEngine:
     ) -> TaskResult:
         """Return a result and what is known of it; `shared.tasks.get_task_result` tells the rest."""
         name = parse_task_name(task_name)
-        wish = Wish(spec_of(name).max_age_seconds, data, described, unless_version, most_bytes)
-        return self._reader.result(name, wish)
+        options = ReadOptions(spec_of(name).max_age_seconds, data, described, unless_version, most_bytes)
+        return self._reader.result(name, options)
 
     def get_task_details(self, task_name: TaskName | str) -> TaskDetails:
         """Return a result's details; see `shared.tasks.get_task_details`."""

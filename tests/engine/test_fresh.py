@@ -16,7 +16,7 @@ from shared.tasks.backends.storage import Objects
 from shared.tasks.documents.models import VERSION_MASK
 from shared.tasks.serving import reader as reader_module
 from shared.tasks.serving.cache import CachedResult
-from shared.tasks.serving.single_flight import Flight, Flights
+from shared.tasks.serving.single_flight import Call, SingleFlight
 from tests.engine.counting import CountedSession, Counter
 from tests.engine.line import Line
 from tests.engine.world import TASK, HandClock, World, in_thread
@@ -25,14 +25,14 @@ VERSION = list(VERSION_MASK)
 WHOLE: list[str] = []
 
 
-class Watched(Flights[CachedResult]):
-    """Flights that tell whenever somebody comes to them."""
+class Watched(SingleFlight[CachedResult]):
+    """Single-flight that reports each request for its call."""
 
     def __init__(self) -> None:
         super().__init__()
         self._comers = threading.Semaphore(0)
 
-    def join(self, now: float) -> tuple[Flight[CachedResult], bool]:
+    def join(self, now: float) -> tuple[Call[CachedResult], bool]:
         joined = super().join(now)
         self._comers.release()
         return joined
@@ -56,7 +56,7 @@ class Instance:
             Objects(firebase.bucket, lambda: reads, call_seconds=1.0, total_seconds=2.0),
             clock=clock,
         )
-        self.flights = self.engine._reader._flights[TASK] = Watched()
+        self.calls = self.engine._reader._calls[TASK] = Watched()
 
     def get(self) -> Any:
         return self.engine.get_task_data(TASK)
@@ -182,14 +182,14 @@ def test_with_max_age_0_a_comer_waits_for_a_check_that_began_after_it_came(
     max_age(0)
     publish([1])
     instance.get()
-    instance.flights.wait_for(1)
+    instance.calls.wait_for(1)
     instance.asked()
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
         wait_for_answer()  # the old version is on its way to the first
         publish([2])
         late, seen = together(10, instance.get)
-        instance.flights.wait_for(11)
+        instance.calls.wait_for(11)
         assert seen == []
     join([first, *late])
     assert found == [[1]]
@@ -224,14 +224,14 @@ def test_a_new_result_is_seen_within_max_age_and_a_check_s_bound_however_slowly_
     """While one reads the new result, the others serve the old one no longer than that."""
     publish([1], "storage")
     instance.get()
-    instance.flights.wait_for(1)
+    instance.calls.wait_for(1)
     publish([2], "storage")
     instance.clock.ahead += 5 + reader_module.CHECK_SECONDS
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
         wait_for_answer()
         other, seen = in_thread(instance.get)
-        instance.flights.wait_for(2)
+        instance.calls.wait_for(2)
         assert seen == []
     join([first, other])
     assert (found, seen) == ([[2]], [[2]])
@@ -247,7 +247,7 @@ def test_what_took_long_to_read_is_checked_again_before_it_is_served(
         first, found = in_thread(instance.get)
         wait_for_answer()
         other, seen = in_thread(instance.get)
-        instance.flights.wait_for(2)
+        instance.calls.wait_for(2)
         instance.clock.ahead += 5 + reader_module.CHECK_SECONDS
         if changed:
             publish([2], "storage")
@@ -264,36 +264,36 @@ def test_80_cold_callers_make_one_read_and_one_download(instance: Instance) -> N
     publish([1], "storage")
     with instance.firestore.held_back():
         callers, found = together(80, instance.get)
-        instance.flights.wait_for(80)
+        instance.calls.wait_for(80)
     join(callers)
     assert found == [[1]] * 80
     assert instance.asked() == ([WHOLE], 1)
 
 
 class Late(Watched):
-    """Flights that whoever comes second reaches only once the first has landed."""
+    """Single-flight that the second request reaches only once the first call has ended."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.first: Flight[CachedResult] | None = None
+        self.first: Call[CachedResult] | None = None
         self.second_came = threading.Event()
 
-    def join(self, now: float) -> tuple[Flight[CachedResult], bool]:
+    def join(self, now: float) -> tuple[Call[CachedResult], bool]:
         if self.first is None:
             joined = super().join(now)
             self.first = joined[0]
             return joined
         self.second_came.set()
-        assert self.first.over.wait(60)
+        assert self.first.done.wait(60)
         return super().join(now)
 
 
-def test_a_caller_that_looked_before_a_fetch_landed_and_comes_after_it_asks_nothing(
+def test_a_request_that_joins_after_another_call_ended_makes_no_call(
     instance: Instance,
 ) -> None:
     """What was found between its two looks is what it wanted."""
     publish([1], "storage")
-    late = instance.engine._reader._flights[TASK] = Late()
+    late = instance.engine._reader._calls[TASK] = Late()
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
         wait_for_answer()
@@ -310,7 +310,7 @@ def test_a_fetch_that_fails_fails_all_who_wait_once(instance: Instance) -> None:
     instance.storage_line.cut()
     with instance.firestore.held_back():
         callers, found = together(80, instance.get)
-        instance.flights.wait_for(80)
+        instance.calls.wait_for(80)
     join(callers)
     assert {type(error) for error in found} == {ResultUnavailable}
     assert len({id(error) for error in found}) == 80
@@ -327,9 +327,9 @@ def test_callers_of_several_kinds_get_what_each_wants(instance: Instance) -> Non
     publish([1, 2], "storage")
     with instance.firestore.held_back():
         describing, described = together(5, lambda: instance.result(data=False))
-        instance.flights.wait_for(5)
+        instance.calls.wait_for(5)
         reading, read = together(5, instance.get)
-        instance.flights.wait_for(5)
+        instance.calls.wait_for(5)
     join([*describing, *reading])
     assert [(one.count, one.payload) for one in described] == [(2, None)] * 5
     assert read == [[1, 2]] * 5

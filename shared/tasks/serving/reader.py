@@ -1,8 +1,8 @@
-"""How a result is served: from the instance's cache while it is the present one, else read anew.
+"""Serves results from the instance's cache while they are the present ones, and reads them otherwise.
 
-`reading` says how it is read. "No data" is an answer; an outage is an error, unless a result is
-at hand that is not too old. Whatever many ask for at once is asked for once, inside a request
-of theirs: an instance gets no time of its own after it has answered.
+"No data" is a response; an outage is an error, unless the cache holds a result that is not too old.
+Concurrent requests share one read, which one of them makes: Cloud Run throttles an instance's CPU
+once its responses are sent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shared.tasks.results import gzipped
 from shared.tasks.results.payload import Payload
 from shared.tasks.results.records import records_of
 from shared.tasks.serving.cache import CachedResult
-from shared.tasks.serving.single_flight import Flights
+from shared.tasks.serving.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,66 +36,67 @@ if TYPE_CHECKING:
     from shared.tasks.documents.models import TaskDocument
     from shared.tasks.serving.cache import CacheManager
 
-#: Seconds that one check of the version may take.
+#: Seconds that one check of the version may take at most.
 CHECK_SECONDS = 2.0
-#: Seconds that reading a result may take, all calls together: less than the minute that a callable has.
+#: Seconds that reading a result may take, all calls together: less than the minute of a callable.
 READ_SECONDS = 45.0
 #: Seconds beyond its max-age that a result is served although its version can't be checked.
 STALE_SECONDS = 300.0
-#: Seconds after a check that failed until the next; more, the longer it fails.
-ASK_AGAIN_SECONDS = 2.0
-ASK_AGAIN_MOST = 30.0
+#: Seconds from a failed check to the next one: at first, and after a long outage.
+RETRY_SECONDS = 2.0
+MAX_RETRY_SECONDS = 30.0
 
 _NONE = Payload(NO_RESULT)
 
 
-class Wish(Struct, frozen=True):
-    """What a reader wants to know.
+class ReadOptions(Struct, frozen=True):
+    """What a reader asks for.
 
     Attributes:
-        max_age: seconds for which a remembered result is served unasked.
-        data: whether the result itself is wanted.
-        described: whether more than the data is: version, times, summary.
-        unless: the version that the reader has: its data is not wanted again.
-        most: bytes that the stored result may have, for a reader that can't take more.
+        max_age: Seconds for which a cached result is served without checking its version.
+        data: Whether the result itself is needed.
+        include_metadata: Whether version, times and summary are needed besides the data.
+        if_version: The version that the reader already has; its data is not sent again.
+        max_bytes: Largest stored object that the reader accepts, in bytes; None for no limit.
     """
 
     max_age: float
     data: bool = True
-    described: bool = False
-    unless: str | None = None
-    most: int | None = None
+    include_metadata: bool = False
+    if_version: str | None = None
+    max_bytes: int | None = None
 
-    def is_met_by(self, entry: CachedResult) -> bool:
-        """Tell whether an entry has all that is wanted, be it present or not."""
-        if self.described and entry.document is None:
+    def are_met_by(self, entry: CachedResult) -> bool:
+        """Return whether an entry has everything that is asked for, whether or not it is fresh."""
+        if self.include_metadata and entry.document is None:
             return False
-        if not self.data or self.has(entry):
+        if not self.data or self.has_version_of(entry):
             return True
         if entry.payload is None:
-            return entry.too_large is not None and self.most is not None
-        # What it can't take is read from where it lies, and only S tells where that is.
-        return self.most is None or entry.payload.size <= self.most or entry.document is not None
+            return entry.too_large is not None and self.max_bytes is not None
+        # A result that is too large is handed over by its path, which only the status document has.
+        fits = self.max_bytes is None or entry.payload.size <= self.max_bytes
+        return fits or entry.document is not None
 
-    def has(self, entry: CachedResult) -> bool:
-        """Tell whether the reader has that result already."""
-        return self.unless is not None and self.unless == entry.version
+    def has_version_of(self, entry: CachedResult) -> bool:
+        """Return whether the reader already has the entry's result."""
+        return self.if_version is not None and self.if_version == entry.version
 
 
 class TaskResult(Struct):
     """A task's last good result, as an instance serves it.
 
     Attributes:
-        version: unique among all results of the task.
-        completed: when it was published, UTC.
-        status: the contract's status of the task now.
-        stale: whether it could not be found out that it is still the present one.
-        saved_in: "db", "storage", "none"; "contract" or None for one that the original wrote.
-        size_bytes: of the result as JSON; None where nobody counted.
-        count: records of an array or entries of an object; None where nobody counted.
-        summary: what the task said beside its result.
-        path: of its object in the bucket; None where it has none of its own.
-        payload: the result; None where it was not wanted.
+        version: Unique among all results of the task.
+        completed: Time when it was published, UTC.
+        status: The contract's status of the task now.
+        stale: Whether its freshness could not be verified.
+        saved_in: "db", "storage" or "none"; "contract" or None for a legacy writer's result.
+        size_bytes: Bytes of the result as JSON; None if unknown.
+        count: Records of an array or entries of an object; None if unknown.
+        summary: Summary that the task gave with its result.
+        path: Path of its object in the bucket; None if it has no object of its own.
+        payload: The result; None if it was not asked for.
     """
 
     version: str
@@ -116,7 +117,7 @@ class TaskDetails(Struct, frozen=True):
     Attributes:
         version: Version of the result that they belong to.
         completed: Time when it was published, UTC.
-        payload: The details; None where the result has none.
+        payload: The details; None if the result has none.
     """
 
     version: str
@@ -125,19 +126,19 @@ class TaskDetails(Struct, frozen=True):
 
     @property
     def value(self) -> dict[str, Any]:
-        """The details, decoded; empty where the result has none."""
+        """The details, decoded; empty if the result has none."""
         value: dict[str, Any] = {} if self.payload is None else orjson.loads(self.payload.json)
         return value
 
 
 class ResultReader:
-    """Reads results of tasks. Safe to share between threads.
+    """Serves the results of tasks. Safe to share between threads.
 
     Args:
-        store: the status documents.
-        objects: the bucket.
-        cache: what this instance remembers.
-        clock: the time.
+        store: Reads status documents.
+        objects: Reads result objects.
+        cache: Results that this instance holds.
+        clock: Tells the time.
     """
 
     def __init__(self, store: Store, objects: Objects, cache: CacheManager, clock: Clock) -> None:
@@ -145,46 +146,50 @@ class ResultReader:
         self._objects = objects
         self._cache = cache
         self._clock = clock
-        self._flights: dict[TaskName, Flights[CachedResult]] = {task: Flights() for task in TaskName}
+        self._calls: dict[TaskName, SingleFlight[CachedResult]] = {task: SingleFlight() for task in TaskName}
 
     def read(self, task: TaskName, *, max_age: float) -> bytes:
-        """Return the last good result as JSON, for this process; `[]` where there is none.
+        """Return the last good result as JSON; `[]` if there is none.
 
         Args:
-            task: the task.
-            max_age: seconds for which a remembered result is served unasked.
+            task: The task.
+            max_age: Seconds for which a cached result is served without checking its version.
 
         Raises:
-            ResultUnavailable: there may be a result, and it can't be read now.
+            ResultUnavailable: There may be a result, and it could not be read.
         """
-        entry = self._entry(task, Wish(max_age))
+        entry = self._entry(task, ReadOptions(max_age))
         self._cache.used(task)
         return (entry.payload or _NONE).json
 
-    def result(self, task: TaskName, wish: Wish) -> TaskResult:
-        """Return the last good result, or what is known of it.
+    def result(self, task: TaskName, options: ReadOptions) -> TaskResult:
+        """Return the last good result, with what the options ask for.
+
+        Args:
+            task: The task.
+            options: What the reader asks for.
 
         Raises:
-            ResultUnavailable: there may be a result, and it can't be read now.
-            ResultTooLarge: the data is wanted, and has more bytes than the reader takes.
+            ResultUnavailable: There may be a result, and it could not be read.
+            ResultTooLarge: The data is asked for and is larger than the reader accepts.
         """
-        entry = self._entry(task, wish)
+        entry = self._entry(task, options)
         payload = None
-        if wish.data and not wish.has(entry):
+        if options.data and not options.has_version_of(entry):
             if entry.payload is None and entry.too_large is not None:
                 raise ResultTooLarge(entry.too_large)
             payload = _NONE if entry.private or entry.payload is None else entry.payload
             self._cache.used(task)
-        return _described(entry, payload)
+        return _result(entry, payload)
 
     def records(self, task: TaskName) -> Iterator[Any]:
-        """Return the records of the last good result, read as they come; none where there is no result.
+        """Yield the records of the last good result as they arrive; none if there is no result.
 
-        What this instance remembers is left alone: the result is never held whole.
+        The result is never held whole, and the cache is neither read nor changed.
 
         Raises:
-            NoRecords: the result is no array.
-            ResultUnavailable: there may be a result, and it can't be read now, or not to its end.
+            NoRecords: The result is not an array.
+            ResultUnavailable: There may be a result, and it could not be read, or not to its end.
         """
         found = self._performed(task, open_result(task))
         stored = iter((found.plain,)) if found.download is None else iter(found.download)
@@ -204,7 +209,7 @@ class ResultReader:
         """Return the details of the last good result.
 
         Raises:
-            ResultUnavailable: they can't be read now.
+            ResultUnavailable: They could not be read.
         """
         found = self._performed(task, read_details(task))
         result = found.document.result
@@ -212,115 +217,130 @@ class ResultReader:
         return TaskDetails(found.version, completed or found.document.completed, found.payload)
 
     def read_stored(self, task: TaskName) -> bytes | None:
-        """Return the result that Storage holds, as JSON; None where there is none.
+        """Return the result that Storage holds, as JSON; None if there is none.
 
         Raises:
-            ResultUnavailable: Firestore or Storage did not answer.
+            ResultUnavailable: Firestore or Storage did not respond.
         """
         payload = self._performed(task, read_stored(task))
         return None if payload is None else payload.json
 
-    def _entry(self, task: TaskName, wish: Wish) -> CachedResult:
-        came = self._clock.monotonic()
+    def _entry(self, task: TaskName, options: ReadOptions) -> CachedResult:
+        requested_at = self._clock.monotonic()
         entry = self._cache.result(task)
-        if entry is not None and wish.is_met_by(entry) and self._is_fresh(entry, wish.max_age):
+        if entry is not None and options.are_met_by(entry) and self._is_fresh(entry, options.max_age):
             return entry
-        # One asks. Whoever has something to serve meanwhile does, unless that is too old for it.
-        at_hand = entry if self._may_serve_meanwhile(entry, wish) else None
-        flights = self._flights[task]
+        cached = entry if self._may_serve_meanwhile(entry, options) else None
+        calls = self._calls[task]
         while True:
-            flight, leads = flights.join(self._clock.monotonic())
-            if leads:
-                return flights.lead(flight, lambda: self._look(task, wish))
-            if at_hand is not None:
-                return at_hand
-            aboard = wish.max_age > 0 or flight.began >= came
+            call, is_leader = calls.join(self._clock.monotonic())
+            if is_leader:
+                return calls.run(call, lambda: self._refresh(task, options))
+            if cached is not None:
+                return cached  # serve the cached result while the leader refreshes it
+            # With max_age 0 a reader may only use a check that started after its own request.
+            may_share = options.max_age > 0 or call.started_at >= requested_at
             try:
-                landed = flight.wait()
+                shared = call.wait()
             except Exception as error:
-                if aboard:  # a new error for each reader: one that is raised by many threads is nobody's
+                if may_share:  # one exception object must not be raised by several threads
                     raise type(error)(*error.args) from error
                 continue
-            if aboard and landed is not None and wish.is_met_by(landed):
-                return landed
+            if may_share and shared is not None and options.are_met_by(shared):
+                return shared
 
     def _is_fresh(self, entry: CachedResult, max_age: float) -> bool:
-        """Tell whether an entry may be served unasked: young enough, or asked for in vain just now."""
+        """Return whether an entry may be served without a check: it is young, or a check failed just now."""
         now = self._clock.monotonic()
         if entry.failed_at is not None:
             failing = entry.failed_at - (entry.failing_since or entry.failed_at)
-            pause = min(max(ASK_AGAIN_SECONDS, failing / 4), ASK_AGAIN_MOST)
+            pause = min(max(RETRY_SECONDS, failing / 4), MAX_RETRY_SECONDS)
             if now - entry.failed_at < pause:
                 return now - entry.checked_at < max_age + STALE_SECONDS
         return now - entry.checked_at < max_age
 
-    def _may_serve_meanwhile(self, entry: CachedResult | None, wish: Wish) -> bool:
-        """Tell whether an entry may be served while another asks: no older than a check makes it."""
-        if entry is None or entry.version is None or wish.max_age <= 0 or not wish.is_met_by(entry):
+    def _may_serve_meanwhile(self, entry: CachedResult | None, options: ReadOptions) -> bool:
+        """Return whether an entry may be served while another request checks it."""
+        if entry is None or entry.version is None or options.max_age <= 0 or not options.are_met_by(entry):
             return False
-        more = CHECK_SECONDS if entry.failed_at is None else STALE_SECONDS
-        return self._clock.monotonic() - entry.checked_at < wish.max_age + more
+        tolerated = CHECK_SECONDS if entry.failed_at is None else STALE_SECONDS
+        return self._clock.monotonic() - entry.checked_at < options.max_age + tolerated
 
-    def _look(self, task: TaskName, wish: Wish) -> CachedResult:
-        """Find out what the present result is, and read it if it is wanted and not at hand."""
-        seen = self._cache.result(task)
-        if seen is not None and wish.is_met_by(seen) and self._is_fresh(seen, wish.max_age):
-            return seen  # another found it out between two looks
-        began = self._clock.monotonic()
-        until, latest = began + READ_SECONDS, seen
+    def _refresh(self, task: TaskName, options: ReadOptions) -> CachedResult:
+        """Check the version, and read the result if it is needed and not cached."""
+        cached = self._cache.result(task)
+        if cached is not None and options.are_met_by(cached) and self._is_fresh(cached, options.max_age):
+            return cached  # another request refreshed it before this one became the leader
+        started_at = self._clock.monotonic()
+        until, latest = started_at + READ_SECONDS, cached
         try:
-            entry = latest = self._found(task, wish, seen, until)
-            if self._clock.monotonic() - entry.checked_at >= wish.max_age + CHECK_SECONDS:
-                # A slow download: there may be another result by now.
-                entry = self._found(task, wish, latest, until)
+            entry = latest = self._checked(task, options, cached, until)
+            if self._clock.monotonic() - entry.checked_at >= options.max_age + CHECK_SECONDS:
+                # The download was slow enough for a newer result to exist.
+                entry = self._checked(task, options, latest, until)
         except ResultUnavailable as error:
-            entry = self._stale(wish, latest, began, error)
-            logger.warning("serving a result that can't be checked", task=task.value, error=error)
-        self._cache.replace_result(task, seen, entry)
+            entry = self._stale(options, latest, started_at, error)
+            age = round(started_at - entry.checked_at, 1)
+            logger.warning("serving stale result", task=task.value, age_seconds=age, error=error)
+        self._cache.replace_result(task, cached, entry)
         return entry
 
-    def _found(self, task: TaskName, wish: Wish, seen: CachedResult | None, until: float) -> CachedResult:
-        began = self._clock.monotonic()
-        if (seen is None or seen.version is None) and wish.data and wish.unless is None:
-            return self._fetched(task, wish, began, until)
+    def _checked(
+        self, task: TaskName, options: ReadOptions, cached: CachedResult | None, until: float
+    ) -> CachedResult:
+        """Return an entry whose version was checked by this call."""
+        started_at = self._clock.monotonic()
+        if (cached is None or cached.version is None) and options.data and options.if_version is None:
+            return self._fetched(task, options, started_at, until)
         document = self._performed(task, _version(), until)
         version = document.result_version
-        if seen is not None and seen.version == version:
-            entry = replace(seen, checked_at=began, document=document, failed_at=None, failing_since=None)
+        if cached is not None and cached.version == version:
+            entry = replace(
+                cached, checked_at=started_at, document=document, failed_at=None, failing_since=None
+            )
         else:
-            entry = CachedResult(None, version, began, document)
-        return entry if wish.is_met_by(entry) else self._fetched(task, wish, began, until, document)
+            entry = CachedResult(None, version, started_at, document)
+        if options.are_met_by(entry):
+            return entry
+        return self._fetched(task, options, started_at, until, document)
 
     def _stale(
-        self, wish: Wish, seen: CachedResult | None, began: float, error: ResultUnavailable
+        self, options: ReadOptions, cached: CachedResult | None, started_at: float, error: ResultUnavailable
     ) -> CachedResult:
-        """Return what is at hand although it can't be checked: a result outlives a short outage.
+        """Return the cached result although its version could not be checked: it outlives a short outage.
 
         Raises:
-            ResultUnavailable: there is nothing, or it is too old.
+            ResultUnavailable: Nothing is cached, or it is too old.
         """
-        if seen is None or seen.version is None or not wish.is_met_by(seen):
+        if cached is None or cached.version is None or not options.are_met_by(cached):
             raise error
-        if began - seen.checked_at >= wish.max_age + STALE_SECONDS:
+        if started_at - cached.checked_at >= options.max_age + STALE_SECONDS:
             raise error
         failed = self._clock.monotonic()
-        return replace(seen, failed_at=failed, failing_since=seen.failing_since or failed)
+        return replace(cached, failed_at=failed, failing_since=cached.failing_since or failed)
 
     def _fetched(
-        self, task: TaskName, wish: Wish, began: float, until: float, document: TaskDocument | None = None
+        self,
+        task: TaskName,
+        options: ReadOptions,
+        started_at: float,
+        until: float,
+        document: TaskDocument | None = None,
     ) -> CachedResult:
-        found = self._performed(task, read_result(task, document, most=wish.most), until)
-        return CachedResult(found.payload, found.version, began, found.document, too_large=found.too_large)
+        found = self._performed(task, read_result(task, document, most=options.max_bytes), until)
+        return CachedResult(
+            found.payload, found.version, started_at, found.document, too_large=found.too_large
+        )
 
     def _performed(self, task: TaskName, steps: Steps[Value], until: float | None = None) -> Value:
-        """Perform a procedure, by default for as long as one read may take."""
+        """Carry out a procedure, by default for as long as one read may take."""
         until = self._clock.monotonic() + READ_SECONDS if until is None else until
         try:
             return perform(steps, Performer(task, self._clock, self._store, self._objects, until=until))
         except StoreError as error:
             raise ResultUnavailable(f"{task.value}: its result can't be read; try again later") from error
         except (TaskError, SettingMissing, SettingInvalid):
-            raise  # a deployment's mistake is no outage: nobody is to try again
+            raise  # a mistake of the deployment is not an outage, and a retry would not help
         except Exception as error:
             raise ResultUnavailable(
                 f"{task.value}: Storage could not be read: {type(error).__name__}; try again later"
@@ -332,7 +352,7 @@ def _version() -> Steps[TaskDocument]:
     return document
 
 
-def _described(entry: CachedResult, payload: Payload | None) -> TaskResult:
+def _result(entry: CachedResult, payload: Payload | None) -> TaskResult:
     document = entry.document
     result = None if document is None else document.result
     completed = None if document is None else document.completed

@@ -1,7 +1,7 @@
-"""One does a thing, the others wait for it: what many ask for at once is asked for once.
+"""Single-flight: concurrent requests for one thing share one call.
 
-A flight that fails fails everybody aboard, once; nothing of it is kept, and the next who comes
-begins another.
+A call that fails raises for every request that shares it. Nothing of it is kept: the next request
+makes a call of its own.
 """
 
 from __future__ import annotations
@@ -13,67 +13,74 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Landed = TypeVar("Landed")
+Result = TypeVar("Result")
 
 
 @dataclass(eq=False, slots=True)
-class Flight(Generic[Landed]):
-    """One doing of a thing.
+class Call(Generic[Result]):
+    """One call, which its leader makes and others wait for.
 
     Attributes:
-        began: when, on the monotonic scale of whoever began it.
+        started_at: When it started, on the leader's monotonic scale, in seconds.
+        result: What it returned; None until then.
+        error: What it raised.
+        done: Set once it has ended.
     """
 
-    began: float
-    landed: Landed | None = None
+    started_at: float
+    result: Result | None = None
     error: Exception | None = None
-    over: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
 
-    def wait(self) -> Landed | None:
-        """Return what came of it, once it is over; None where the one who did it was ended.
+    def wait(self) -> Result | None:
+        """Return the call's result once it has ended; None if its leader's thread was ended.
 
         Raises:
-            Exception: what it failed with.
+            Exception: What the call raised.
         """
-        self.over.wait()
+        self.done.wait()
         if self.error is not None:
             raise self.error
-        return self.landed
+        return self.result
 
 
-class Flights(Generic[Landed]):
-    """The flights of one thing: at most one at a time. Safe to share between threads."""
+class SingleFlight(Generic[Result]):
+    """Calls for one thing: at most one at a time. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._current: Flight[Landed] | None = None
+        self._current: Call[Result] | None = None
 
-    def join(self, now: float) -> tuple[Flight[Landed], bool]:
-        """Return the flight that is on, or a new one and True: then `lead` it.
+    def join(self, now: float) -> tuple[Call[Result], bool]:
+        """Return the current call and False, or a new one and True: its leader then passes it to `run`.
 
         Args:
-            now: when a new one begins.
+            now: Start of a new call, on the caller's monotonic scale, in seconds.
         """
         with self._lock:
             if self._current is not None:
                 return self._current, False
-            self._current = Flight(now)
+            self._current = Call(now)
             return self._current, True
 
-    def lead(self, flight: Flight[Landed], do: Callable[[], Landed]) -> Landed:
-        """Do it, for everybody aboard.
+    def run(self, call: Call[Result], fetch: Callable[[], Result]) -> Result:
+        """Make the call for every request that shares it.
+
+        Args:
+            call: The call that this thread leads.
+            fetch: Makes it.
 
         Raises:
-            BaseException: what `do` raises.
+            BaseException: What `fetch` raises.
         """
         try:
-            flight.landed = do()
+            call.result = fetch()
         except Exception as error:
-            flight.error = error
+            call.error = error
             raise
         else:
-            return flight.landed
+            return call.result
         finally:
             with self._lock:
                 self._current = None
-            flight.over.set()
+            call.done.set()
