@@ -33,7 +33,7 @@ A run between two good ones, on the real emulators, cold readers reading all the
 the database, in Storage, or not at all; in the database also one whose task fails, one on an instance that
 ran the task last, and one whose lease is extended. At each call that the run makes, each kind of fault:
 the process is killed before or after the call; the call fails once, three times, or from then on; it is
-applied and its answer is lost. Survived: status, history, result and mirror are those of an untroubled
+applied and its answer is lost. Survived: status, history, result and contract copy are those of an untroubled
 run, each run is once in the history, and no reader saw anything but the last good result.
 """
 RACES = """

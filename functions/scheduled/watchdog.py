@@ -1,4 +1,4 @@
-"""Every five minutes: did a run die, did a tick not start, is the mirror right?"""
+"""Every five minutes: did a run die, did a tick not start, is the contract copy right?"""
 
 from __future__ import annotations
 

@@ -287,7 +287,7 @@ def save_task_data_in_cache(task_name: TaskName | str, data: list[Any] | dict[st
 
 
 def watch_tasks() -> bool:
-    """Look after every task: fail runs whose process died, close lost histories, mend mirrors.
+    """Look after every task: fail runs whose process died, close lost histories, repair contract copies.
 
     Incidents (a dead run, a tick that nobody started, a run of the original's that never ends)
     are logged at ERROR, each once, with the fields `incident`, `task` and `run_id`.

@@ -293,12 +293,12 @@ def _tell(name: TaskName, found: Findings) -> None:
     """Log what a pass of the watchdog found."""
     for incident in found.incidents:
         _report(name, incident)
-    if found.superseded_runs or found.mirror_mended or found.job_mended:
+    if found.superseded_runs or found.contract_copy_repaired or found.job_mended:
         logger.warning(
             "watchdog mended",
             task=name.value,
             superseded_runs=found.superseded_runs,
-            mirror=found.mirror_mended,
+            contract_copy=found.contract_copy_repaired,
             job=found.job_mended,
         )
     if found.removed_objects:

@@ -89,7 +89,7 @@ def test_storage_keeps_an_object_and_signs_it(engine: TaskEngine, world: World) 
 
 
 def test_a_stored_object_is_one_gzip_member_of_bare_json(engine: TaskEngine, world: World) -> None:
-    """The objects are compressed from the first day, the run's own and the mirror at the contract's path."""
+    """Both objects are compressed: the run's own and the contract copy."""
     engine.execute_task("s", TASK, lambda: {"a": 1}, {"save_in": "storage"})
     own = world.status()["run"]["result"]["object"]
     assert world.objects() == {own, "tasks_data/collect_charge_cdrs.json"}
@@ -193,8 +193,8 @@ def test_a_new_object_is_never_read_with_an_old_status_nor_the_reverse(
     parts.store.commit = watched(parts.store.commit)  # type: ignore[method-assign]  # commits for real
     engine.execute_task("s", TASK, lambda: ["new"], {"save_in": "storage"})
     old, new = ("running", ["old"], ["old"]), ("completed", ["new"], ["new"])
-    start, upload, finish, mirror = [("completed", *old[1:]), old], [old, old], [old, new], [new, new]
-    assert read == [*start, *upload, *finish, *mirror]
+    start, upload, finish, copied = [("completed", *old[1:]), old], [old, old], [old, new], [new, new]
+    assert read == [*start, *upload, *finish, *copied]
 
 
 def test_a_dead_signed_url_takes_no_result_away(engine: TaskEngine, world: World) -> None:
@@ -437,8 +437,8 @@ def test_a_run_that_was_taken_over_publishes_nothing(engine: TaskEngine, world: 
     assert history[inner[0].run_id]["state"] == "completed"
     own = world.status()["run"]["result"]["object"]
     assert world.objects() == {own, "tasks_data/collect_charge_cdrs.json"}
-    mirror = world.bucket.blob("tasks_data/collect_charge_cdrs.json").download_as_bytes()
-    assert mirror == b'["new"]'
+    contract_copy = world.bucket.blob("tasks_data/collect_charge_cdrs.json").download_as_bytes()
+    assert contract_copy == b'["new"]'
 
 
 def test_a_lease_is_extended_while_the_task_works(engine: TaskEngine, world: World) -> None:

@@ -130,7 +130,7 @@ def test_a_task_is_handed_over_from_the_original_without_a_gap(
 
 
 def test_a_task_is_handed_back_to_the_original(engine: TaskEngine, world: World) -> None:
-    """The original overwrites the document whole; its result is the one then, whatever the mirror was."""
+    """The original overwrites the document whole; its result counts then, whatever the contract copy was."""
     engine.execute_task("s", TASK, lambda: ["ours"], {"save_in": "storage"})
     world.write(original(data=["theirs"]))
     assert TaskEngine().get_task_data(TASK) == ["theirs"]
@@ -139,9 +139,7 @@ def test_a_task_is_handed_back_to_the_original(engine: TaskEngine, world: World)
     assert TaskEngine().get_task_data(TASK) == ["theirs, large"]
 
 
-def test_a_mirror_of_ours_is_not_taken_for_a_result_of_the_originals(
-    engine: TaskEngine, world: World
-) -> None:
+def test_a_contract_copy_is_not_taken_for_a_legacy_result(engine: TaskEngine, world: World) -> None:
     """An object whose metadata carries a version can't be what the original's URL means."""
     engine.execute_task("s", TASK, lambda: ["ours"], {"save_in": "storage"})
     world.write(original(data="https://storage.googleapis.com/x"))
@@ -228,7 +226,7 @@ def test_what_is_no_array_or_object_is_not_kept(engine: TaskEngine, world: World
 
 
 def test_the_stored_result_is_the_last_run_s(engine: TaskEngine, world: World) -> None:
-    """Reading from Storage follows `run.result`, not a mirror that may be behind."""
+    """Reading from Storage follows `run.result`, not a contract copy that may be behind."""
     engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
     world.bucket.blob(CONTRACT_PATH).upload_from_string("[0]")
     assert engine.get_task_data_from_storage(TASK) == [1]

@@ -21,7 +21,7 @@ from tests.engine.line import Line
 from tests.engine.world import TASK, HandClock, World, in_thread
 
 OWN = f"tasks_data/{TASK.value}/run.token.json"
-MIRROR = f"tasks_data/{TASK.value}.json"
+CONTRACT_COPY = f"tasks_data/{TASK.value}.json"
 
 
 def within(seconds: float, call: Callable[[], Any]) -> Any:
@@ -88,7 +88,7 @@ def test_no_call_of_a_run_is_longer_than_the_store_s_bound(world: World, watch: 
         lambda objects: objects.write(OWN, b"[1]", once=True),
         lambda objects: objects.read(OWN),
         lambda objects: objects.metadata(OWN),
-        lambda objects: objects.copy(OWN, MIRROR, generation=0),
+        lambda objects: objects.copy(OWN, CONTRACT_COPY, generation=0),
         lambda objects: objects.remove(OWN),
         lambda objects: objects.listed("tasks_data/"),
     ],

@@ -188,7 +188,7 @@ def test_storage_gone_fails_the_run_and_says_why(
         far_engine.keep_task_data_in_storage(TASK, [1])
 
 
-def test_the_mirror_s_trouble_does_not_undo_a_published_run(
+def test_a_failed_contract_copy_does_not_undo_a_published_run(
     far_engine: TaskEngine, storage_line: Line, line: Line, world: World
 ) -> None:
     """The commit has published it; what follows is mended later."""

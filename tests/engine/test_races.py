@@ -253,8 +253,8 @@ def test_runs_that_lose_their_lease_midway_publish_nothing(world: World, race: R
         for engine in (TaskEngine(), *(holder.engine for holder in relay.holders.values())):
             assert engine.get_task_data(TASK) == [newest]
         if relay.save_in == "storage":
-            mirror = world.bucket.get_blob(contract_object(TASK))
-            assert mirror.metadata["nx-version"] == run["result"]["version"]
+            contract_copy = world.bucket.get_blob(contract_object(TASK))
+            assert contract_copy.metadata["nx-version"] == run["result"]["version"]
     states = Counter(run["state"] for run in world.history().values())
     a_round = {"completed": 1, "failed": WAVES - 1, "skipped": WAVES * (TICKS - 1)}
     assert states == {state: number * race.rounds for state, number in a_round.items()}

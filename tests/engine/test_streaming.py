@@ -530,7 +530,7 @@ def test_records_of_another_implementation_are_read(engine: TaskEngine, world: W
     assert list(engine.iter_task_data(TASK)) == []
 
 
-def test_a_mirror_is_not_taken_for_the_original_s_records(engine: TaskEngine, world: World) -> None:
+def test_a_contract_copy_is_not_taken_for_legacy_records(engine: TaskEngine, world: World) -> None:
     """An object with a version at the contract's path is of an earlier run of this engine."""
     engine.execute_task("s", TASK, lambda: ["ours"], STREAM)
     world.write(original(data="https://storage.googleapis.com/x"))

@@ -13,7 +13,7 @@ from shared.tasks.errors import WriteUnknown
 from shared.tasks.protocol.incidents import TICK_GRACE, due_ticks
 from tests.engine.world import TASK, HandClock, World
 
-MIRROR = "tasks_data/collect_charge_cdrs.json"
+CONTRACT_COPY = "tasks_data/collect_charge_cdrs.json"
 SCHEDULE = f"nx-tasks/{TASK.value}/nx-schedule/current"
 
 pytestmark = pytest.mark.usefixtures("jobs")
@@ -149,17 +149,17 @@ def test_an_incident_whose_record_s_answer_was_lost_is_told_all_the_same(
 
 
 @pytest.mark.parametrize("left", ["gone", "old"])
-def test_a_mirror_that_is_behind_is_mended(
+def test_a_stale_contract_copy_is_repaired(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str], left: str
 ) -> None:
-    """A process that died between commit and mirror leaves readers of the contract's path behind."""
+    """A process that died between commit and contract copy leaves readers of the contract's path behind."""
     engine.execute_task("s", TASK, lambda: ["new"], {"save_in": "storage"})
     if left == "gone":
-        world.bucket.blob(MIRROR).delete()
+        world.bucket.blob(CONTRACT_COPY).delete()
     else:
-        world.bucket.blob(MIRROR).upload_from_string('["old"]')
-    assert "mirror=True" in watched(engine, capsys)
-    assert world.bucket.blob(MIRROR).download_as_bytes() == b'["new"]'
+        world.bucket.blob(CONTRACT_COPY).upload_from_string('["old"]')
+    assert "contract_copy=True" in watched(engine, capsys)
+    assert world.bucket.blob(CONTRACT_COPY).download_as_bytes() == b'["new"]'
     assert watched(engine, capsys) == ""
 
 
@@ -571,7 +571,7 @@ def old_objects(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_objects_that_nobody_can_want_are_removed(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Superseded results and strays of attempts that ended go; the last good result and the mirror stay."""
+    """Superseded results and strays of attempts that ended go; the last good result and its copy stay."""
     for number in range(3):
         engine.execute_task("s", TASK, lambda number=number: [number], {"save_in": "storage"})  # type: ignore[misc]
     own = world.status()["run"]["result"]["object"]
@@ -580,7 +580,7 @@ def test_objects_that_nobody_can_want_are_removed(
         world.bucket.blob(path).upload_from_string("[]")
     assert len(world.objects()) == 8
     assert "old results removed" in watched(engine, capsys)
-    assert world.objects() == {own, MIRROR, *others}  # what no run wrote is nobody's business here
+    assert world.objects() == {own, CONTRACT_COPY, *others}  # what no run wrote is nobody's business here
     assert TaskEngine().get_task_data(TASK) == [2]
 
 

@@ -135,7 +135,7 @@ def survives(world: World, fault: Fault, name: str) -> None:
 
 
 def check(world: World, way: Way, data: list[str], runs: int) -> None:
-    """Status, history, result, mirror: all as after an untroubled run."""
+    """Status, history, result, contract copy: all as after an untroubled run."""
     status, history = world.status(), world.history()
     assert (status["status"], status["run"]["state"]) == ("completed", "completed")
     assert len(history) == runs

@@ -50,7 +50,7 @@ def storage_server() -> str:
         return OFFICIAL
 
 
-#: The official emulator copies nothing by itself: the mirror's content passes through the instance.
+#: The official emulator copies nothing by itself: the contract copy's content passes through the instance.
 STORED = {FAKE_GCS: 7, OFFICIAL: 10}
 WAYS = {
     "db": Way(3),

@@ -16,9 +16,9 @@ from tests.model.invariants import (
     check_answers_request,
     check_cancel_told,
     check_commit,
+    check_contract_copy,
     check_got,
     check_job,
-    check_mirror,
     check_order,
     check_requests_answered,
     facts,
@@ -315,7 +315,7 @@ class Model:
         """Nobody moves any more: after a pass of the watchdog, everything is in order."""
         untroubled = (state.faults, state.deaths) == (self.bounds.faults, self.bounds.deaths)
         if untroubled:
-            check_mirror(state.documents, state.objects, when="nobody died, nothing failed")
+            check_contract_copy(state.documents, state.objects, when="nobody died, nothing failed")
             check_job(state.documents, state.job, when="nobody died, nothing failed")
             if any(script.kind == "delivery" and script.after for script in self.scripts):
                 check_requests_answered(state.documents)

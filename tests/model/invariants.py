@@ -22,7 +22,7 @@ from tests.model.standing import Script, at
 STATUS = status_name(DOCUMENTS, TASK)
 HISTORY = history_name(DOCUMENTS, TASK, "")
 SCHEDULE = schedule_name(DOCUMENTS, TASK)
-MIRROR = contract_object(TASK)
+CONTRACT_COPY = contract_object(TASK)
 
 
 class Violation(AssertionError):
@@ -64,7 +64,7 @@ def seen_by_contract(documents: Documents, objects: Objects) -> str:
     if isinstance(data, list):
         return str(data[0])
     if isinstance(data, str) and data.startswith("https://"):
-        stock = dict(objects).get(MIRROR)
+        stock = dict(objects).get(CONTRACT_COPY)
         return stock.content if stock else NOTHING
     return NOTHING
 
@@ -94,7 +94,7 @@ def check_got(got: Got | GotByContract, script: Script, known: Facts, *, untroub
     good = {fact[1:] for fact in known if fact[0] == "good"}
     if isinstance(got, GotByContract):
         if ("behind",) not in known and got.content not in {content for _, content in good}:
-            raise Violation(f"{script.name} got {got.content}, and the mirror was right all the time")
+            raise Violation(f"{script.name} got {got.content}, and the contract copy was right all the time")
     elif got.found is None:
         if untroubled:
             raise Violation(f"{script.name} was told that the result can't be read")
@@ -258,22 +258,22 @@ def _check_result(before: Documents, after: Documents, objects: Objects, script:
 def check_removal(documents: Documents, path: str) -> None:
     """What the last good result points to stays, and so does the contract's object."""
     result = task_document(documents.get(STATUS)).result
-    if path == MIRROR or (result is not None and result.path == path):
+    if path == CONTRACT_COPY or (result is not None and result.path == path):
         raise Violation("the last good result's object was removed")
 
 
 def check_copy(documents: Documents, source: Stock) -> None:
-    """Only what was a result is mirrored."""
+    """Only what was a result is copied."""
     run_id, _, token = source.content.partition(".")
     run = run_document(documents.get(f"{HISTORY}{run_id}"))
     if run is not None and (run.state, run.token) != ("completed", token):
-        raise Violation(f"{source.content} was mirrored, and is no result")
+        raise Violation(f"{source.content} was copied to the contract's path, and is not a result")
 
 
-def check_mirror(documents: Documents, objects: Objects, *, when: str) -> None:
+def check_contract_copy(documents: Documents, objects: Objects, *, when: str) -> None:
     """Readers of the contract have what ours have."""
     if seen_by_contract(documents, objects) != last_good(documents)[1]:
-        raise Violation(f"{when}, and the mirror is not the last good result")
+        raise Violation(f"{when}, and the contract copy is not the last good result")
 
 
 def check_job(documents: Documents, job: str | None, *, when: str) -> None:
@@ -304,4 +304,4 @@ def check_order(documents: Documents, objects: Objects) -> None:
         _check_told(key.removeprefix(HISTORY), fields_of(stored), fields_of(documents.get(STATUS)))
     if task.result is not None and task.result.path not in {None, *dict(objects)}:
         raise Violation("the last good result's object is gone")
-    check_mirror(documents, objects, when="the watchdog has passed")
+    check_contract_copy(documents, objects, when="the watchdog has passed")

@@ -20,7 +20,7 @@ from shared.tasks.documents.models import ResultPointer, TaskDocument
 from shared.tasks.documents.writes import RunIdentity
 from shared.tasks.errors import RunCancelled, RunLost, SchedulerUnavailable, StoreError, TaskSuspended
 from shared.tasks.failure import Failure
-from shared.tasks.protocol.contract_copy import mend_mirror
+from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.decisions import Busy, Duplicate, Skip, Standing, Take
 from shared.tasks.protocol.effects import Commit, Read, ReadContent, ReadResult
 from shared.tasks.protocol.job_sync import keep_job
@@ -205,7 +205,7 @@ def _publish(protocol: RunProtocol, save_in: str) -> Steps:
         return "superseded"
     if path is not None:
         with suppress(StoreError):
-            yield from mend_mirror(TASK)
+            yield from repair_contract_copy(TASK)
     return "completed"
 
 

@@ -15,13 +15,12 @@ from shared.tasks import ExecuteTaskOptions
 from shared.tasks.contract import contract_object, history_name
 from shared.tasks.documents import writes
 from shared.tasks.errors import StoreError
-from shared.tasks.protocol import contract_copy as mirror
-from shared.tasks.protocol import decisions, retention
+from shared.tasks.protocol import contract_copy, decisions, retention
 from shared.tasks.protocol import job_sync as job_keeping
 from shared.tasks.protocol import operator_actions as steering
 from shared.tasks.protocol import result_read as reading
 from shared.tasks.protocol import run as protocol
-from shared.tasks.protocol.contract_copy import mend_mirror
+from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.decisions import Busy, Duplicate, Skip, Standing, Take, is_dead, is_superseded
 from shared.tasks.protocol.effects import (
     Commit,
@@ -167,8 +166,8 @@ def removing_after_a_failed_read(patch: Patch) -> None:
     patch.setattr(RunProtocol, "_settle", settles)
 
 
-def mirror_from_an_earlier_read(patch: Patch) -> None:
-    """S is read before the mirror's metadata."""
+def copying_from_an_earlier_read(patch: Patch) -> None:
+    """S is read before the contract copy's metadata."""
 
     def mends(task: Any) -> Any:
         document, _ = yield Read()
@@ -178,12 +177,12 @@ def mirror_from_an_earlier_read(patch: Patch) -> None:
             return False
         return (yield CopyObject(result.path, contract_object(task), generation))
 
-    patch.setattr(processes, "mend_mirror", mends)
+    patch.setattr(processes, "repair_contract_copy", mends)
 
 
-def mirror_tried_once(patch: Patch) -> None:
+def copying_tried_once(patch: Patch) -> None:
     """A copy that another writer was in the way of is not repeated."""
-    patch.setattr(mirror, "MIRROR_TRIES", 1)
+    patch.setattr(contract_copy, "COPY_TRIES", 1)
 
 
 def watchdog_reads_the_task_first(patch: Patch) -> None:
@@ -199,7 +198,7 @@ def watchdog_reads_the_task_first(patch: Patch) -> None:
                 yield Commit(writes.close_superseded(history, run, now=now))
         if is_dead(task, now=now, skew=CLOCK_SKEW):
             yield Commit(writes.fail_dead(documents, name, task, now=now))
-        yield from mend_mirror(name)
+        yield from repair_contract_copy(name)
 
     patch.setattr(processes, "watch", watches)
 
@@ -244,7 +243,7 @@ def _without_a_second_look(patch: Patch, refuses: Callable[[Any], bool]) -> None
     patch.setattr(reading, "_by_contract", reads)
 
 
-def taking_a_mirror_for_the_originals(patch: Patch) -> None:
+def taking_a_contract_copy_for_a_legacy_result(patch: Patch) -> None:
     """Whatever is at the contract's path is what the original's URL means."""
     _without_a_second_look(patch, lambda _: False)
 
@@ -526,7 +525,7 @@ RECORD = "a run record's version is adopted by its own token and state"
 MEMORY = "memory may lead only to a commit"
 ANSWERS = "2xx only for what is dealt with for good"
 SETTLE = "S and H are read again, H closed first, the object removed last"
-MIRROR = "metadata read, then S, written on that generation, repeated"
+CONTRACT_COPY = "metadata read, then S, written on that generation, repeated"
 CLOSE = "H is read before S, and closed on its update time"
 OBJECTS = "what a result points to stays, and what may become one"
 READING = "an object at the contract's path with a version is not the original's"
@@ -570,15 +569,20 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
     (SETTLE, removing_unclosed, "TTL", "object was removed"),
     (SETTLE, removing_before_closing, "two ticks, a torn read", "object was removed"),
     (SETTLE, removing_after_a_failed_read, "one run, two faults", "object was removed"),
-    (MIRROR, mirror_from_an_earlier_read, "two ticks", "the mirror is not the last good result"),
-    (MIRROR, mirror_tried_once, "two ticks", "the mirror is not the last good result"),
+    (
+        CONTRACT_COPY,
+        copying_from_an_earlier_read,
+        "two ticks",
+        "the contract copy is not the last good result",
+    ),
+    (CONTRACT_COPY, copying_tried_once, "two ticks", "the contract copy is not the last good result"),
     (CLOSE, watchdog_reads_the_task_first, "two ticks, watched", "closed the history of a run at work"),
     (CLOSE, watchdog_closes_whatever_it_is_now, "handed there and back", "completed, and is not final"),
     (OBJECTS, removing_by_age_alone, "one run, watched", "the result points to no object"),
     (OBJECTS, removing_what_is_pointed_to, "TTL", "object was removed"),
     (
         READING,
-        taking_a_mirror_for_the_originals,
+        taking_a_contract_copy_for_a_legacy_result,
         "taken over from the original",
         "reader got a.t1 as original",
     ),

@@ -30,7 +30,7 @@ DEALT_WITH = {"completed", "duplicate", "skipped"}
 BACKOFF = (0.5, 4.0)
 #: Seconds in which, once no tick is due any more, all must have been dealt with.
 QUIET_SECONDS = 90.0
-#: Seconds without an answer after which an instance hangs: more than a run's deadline, the mirror's
+#: Seconds without an answer after which an instance hangs: more than a run's deadline, the contract copy's
 #: time beyond it, and a freeze or two.
 HUNG_SECONDS = 120.0
 #: Seconds in which a process that was told to ends.
@@ -228,7 +228,7 @@ class Soak:
             for helper in helpers:
                 helper.join(HUNG_SECONDS)
             self._end(*self._instances, reader)
-        TaskEngine().watch_tasks()  # the mirror is right by the watchdog's next pass
+        TaskEngine().watch_tasks()  # the contract copy is right by the watchdog's next pass
         return self.record
 
     def _instance(self, number: int, generation: int) -> tuple[Any, dict[str, Any]]:

@@ -61,7 +61,7 @@ def good() -> tuple[Record, Left]:
     left = Left(
         status={"status": "completed", "run": {"state": "completed", "result": result}},
         value=("b", 2),
-        mirror="b.t2",
+        contract_copy="b.t2",
         history={"a": run(1, "t1", 8), "b": run(2, "t2", 18), "c.skipped": {"state": "skipped"}},
         changed={"a": 10, "b": 20, "c.skipped": 21},
     )
@@ -128,8 +128,8 @@ def test_what_is_wrong_is_found(what: str) -> None:
     assert findings(record, {TASK: left})[kind]
 
 
-@pytest.mark.parametrize("changed", [{"mirror": "a.t1"}, {"value": ("a", 1)}, {"value": None}])
-def test_a_mirror_or_a_value_that_is_not_the_last_is_found(changed: dict[str, Any]) -> None:
+@pytest.mark.parametrize("changed", [{"contract_copy": "a.t1"}, {"value": ("a", 1)}, {"value": None}])
+def test_a_contract_copy_or_a_value_that_is_not_the_last_is_found(changed: dict[str, Any]) -> None:
     """What readers of either kind get in the end is the last result."""
     record, left = good()
     assert findings(record, {TASK: replace(left, **changed)})["left in disorder"]

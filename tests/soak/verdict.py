@@ -32,19 +32,19 @@ SAMPLES = 300
 
 @dataclass(frozen=True)
 class Left:
-    """What a task has left: its status, the value that readers get, its mirror's version, its history.
+    """What a task has left: its status, the value that readers get, its contract copy's version, its history.
 
     Attributes:
         status: the status document.
         value: as a cold reader gets it.
-        mirror: the version of the object at the contract's path.
+        contract_copy: the version of the object at the contract's path.
         history: its documents by id.
         changed: when each was last written, seconds of the machine's clock.
     """
 
     status: dict[str, Any]
     value: Any
-    mirror: str | None
+    contract_copy: str | None
     history: dict[str, dict[str, Any]]
     changed: dict[str, float]
 
@@ -62,7 +62,7 @@ def look(database: Client, bucket: Bucket, task: TaskName) -> Left:
     return Left(
         status=document.get().to_dict() or {},
         value=identity(TaskEngine().get_task_data(task)),
-        mirror=(blob.metadata or {}).get("nx-version") if blob else None,
+        contract_copy=(blob.metadata or {}).get("nx-version") if blob else None,
         history={run.id: run.to_dict() or {} for run in runs},
         changed={run.id: run.update_time.timestamp() for run in runs},
     )
@@ -179,7 +179,7 @@ def _read(left: Left, run_id: str) -> tuple[str, int] | None:
 
 
 def _disorder(task: TaskName, left: Left) -> Iterator[str]:
-    """A status, a result or a mirror that is not the last one's; a run that runs for ever."""
+    """A status, a result or a contract copy that is not the last one's; a run that runs for ever."""
     run = left.status.get("run", {})
     result = run.get("result", {})
     if (left.status.get("status"), run.get("state")) != ("completed", "completed") or "lease_until" in run:
@@ -195,8 +195,8 @@ def _disorder(task: TaskName, left: Left) -> Iterator[str]:
         yield f"{task}: the result is {result}, and {last} was the last"
     if left.value != _read(left, last):
         yield f"{task}: read {left.value}, and {last} was the last"
-    if result.get("saved_in") == "storage" and left.mirror != result["version"]:
-        yield f"{task}: the mirror is {left.mirror}, the result {result['version']}"
+    if result.get("saved_in") == "storage" and left.contract_copy != result["version"]:
+        yield f"{task}: the contract copy is {left.contract_copy}, the result {result['version']}"
 
 
 def memory(record: Record) -> Iterator[tuple[str, bool | None, str]]:

@@ -1,6 +1,6 @@
 """Results in the bucket: written and read, whole or as a stream, signed for readers of the contract.
 
-An attempt's own object is written once and never changed. The contract's path is a mirror of
+An attempt's own object is written once and never changed. The contract's path has a copy of
 the last good result, for readers that know only the contract.
 """
 

@@ -1,4 +1,4 @@
-"""The mirror: the last good result at the contract's path, for readers that know only the contract.
+"""The contract copy: the last good result at the contract's path, for readers that know only the contract.
 
 The finish of a run writes it, the watchdog mends it. This engine's readers use it only in place of a
 result object that is gone (`reading`).
@@ -16,27 +16,27 @@ from shared.tasks.protocol.effects import CopyObject, Read, ReadObject, Steps
 if TYPE_CHECKING:
     from shared.tasks.contract import TaskName
 
-#: Tries to bring the mirror to the present result before it is left to the next pass.
-MIRROR_TRIES = 5
+#: Tries to update the contract copy before it is left to the watchdog's next pass.
+COPY_TRIES = 5
 
 
-def mend_mirror(task: TaskName) -> Steps[bool]:
-    """Bring the mirror to the present result, if Storage keeps that (docs/protocol.md, "Contract copy").
+def repair_contract_copy(task: TaskName) -> Steps[bool]:
+    """Update the contract copy, if Storage keeps the present result (docs/protocol.md, "Contract copy").
 
-    Reads the mirror first and S then: the copy is refused if anybody mirrored in between, so
-    an older result never replaces a newer one.
+    Reads the contract copy's generation first and the status document then. A copy on that generation is
+    refused if another writer copied in between, so an older result never replaces a newer one.
 
     Returns:
-        Whether the mirror was behind.
+        Whether the contract copy was stale.
 
     Raises:
         StoreError: Firestore did not answer.
         GoogleAPIError: Storage did not.
     """
-    mirror = contract_object(task)
+    contract_copy = contract_object(task)
     missing: str | None = None
-    for _ in range(MIRROR_TRIES):
-        generation, version = yield ReadObject(mirror)
+    for _ in range(COPY_TRIES):
+        generation, version = yield ReadObject(contract_copy)
         document, _ = yield Read()
         result = document.result
         if result is None or result.saved_in != "storage" or result.path is None:
@@ -49,9 +49,9 @@ def mend_mirror(task: TaskName) -> Steps[bool]:
             )
             return False
         try:
-            if (yield CopyObject(result.path, mirror, generation)):
+            if (yield CopyObject(result.path, contract_copy, generation)):
                 return True
         except ObjectGone:  # replaced and removed since S was read, or lost
             missing = result.path
-    logger.warning("mirror met another writer at each try; the watchdog will mend it", task=task.value)
+    logger.warning("contract copy left to the watchdog", task=task.value)
     return False

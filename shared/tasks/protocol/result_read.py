@@ -231,7 +231,7 @@ def _is_at_contract_path(document: TaskDocument, data: Any) -> bool:
 def _is_what_contract_means(task: TaskName, document: TaskDocument) -> Steps[bool]:
     """Tell whether the object at the contract's path, just read, is what S means.
 
-    One with a version is this engine's mirror, not what the original means; and one that the
+    One with a version is this engine's contract copy, not what the original means; and one that the
     original replaces meanwhile is not what this S means.
     """
     _, version = yield ReadObject(contract_object(task))

@@ -1,4 +1,4 @@
-"""What the watchdog does about one task: dead runs failed, lost histories closed, the mirror mended.
+"""What the watchdog does about one task: dead runs failed, lost histories closed, the contract copy repaired.
 
 A pass may be cut short or run beside another at any point: each write is conditional on what it
 was decided on, and what one pass leaves, the next one does.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shared.tasks.contract import history_name
 from shared.tasks.documents import writes
 from shared.tasks.errors import WriteRefused, WriteUnknown
-from shared.tasks.protocol.contract_copy import mend_mirror
+from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.decisions import is_dead, is_overdue_original, is_superseded
 from shared.tasks.protocol.effects import Commit, ReadRunning, ReadSchedule, Steps
 from shared.tasks.protocol.incidents import Incident, missed_ticks, record_once
@@ -34,14 +34,14 @@ class Findings:
         incidents: what a person should look at, each told by one pass alone; by the next one again
             where an answer was lost and nobody knows.
         superseded_runs: runs whose history was closed.
-        mirror_mended: whether the mirror was behind.
+        contract_copy_repaired: whether the contract copy was stale.
         removed_objects: objects that nobody can want any more.
         job_mended: whether Cloud Scheduler's job was made to follow the document.
     """
 
     incidents: list[Incident] = field(default_factory=list)
     superseded_runs: list[str] = field(default_factory=list)
-    mirror_mended: bool = False
+    contract_copy_repaired: bool = False
     removed_objects: list[str] = field(default_factory=list)
     job_mended: bool = False
 
@@ -82,7 +82,7 @@ def watch(
         if (yield from record_once(documents, spec, incident, now=now)):
             found.incidents.append(incident)
     yield from missed_ticks(documents, spec, schedule, found.incidents, now=now)
-    found.mirror_mended = yield from mend_mirror(spec.name)
+    found.contract_copy_repaired = yield from repair_contract_copy(spec.name)
     yield from remove_old_objects(spec.name, found.removed_objects, now=now)
     if spec.schedule is not None:  # last: whether Cloud Scheduler answers is not for the rest to wait for
         found.job_mended = yield from keep_job(documents, spec.name, found.incidents, now=now)

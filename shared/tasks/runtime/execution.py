@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 START_SECONDS = 20.0
 #: Seconds beyond the deadline in which the end of a run is still tried to be recorded.
 FINISH_SECONDS = 20.0
-#: Seconds beyond the deadline in which the mirror is still written. A function's time-out is
+#: Seconds beyond the deadline in which the contract copy is still written. A function's time-out is
 #: `functions.delivery.TIMEOUT_MARGIN_SECONDS` beyond it, and the last call may take its bound.
-MIRROR_SECONDS = 40.0
+CONTRACT_COPY_SECONDS = 40.0
 #: Seconds after a failed extension until the next, at most; jittered, as all instances fail at once.
 EXTEND_AGAIN_SECONDS = 2.0
 
@@ -285,7 +285,11 @@ class Execution:
     def _spread(self, publication: Publication) -> None:
         parts = self._parts
         on_servers = Performer(
-            self._run.task, parts.clock, parts.store, parts.objects, until=self._deadline + MIRROR_SECONDS
+            self._run.task,
+            parts.clock,
+            parts.store,
+            parts.objects,
+            until=self._deadline + CONTRACT_COPY_SECONDS,
         )
         spread(publication, parts.cache, on_servers, is_present=self._attempt.holds_result)
 
@@ -333,7 +337,7 @@ class Execution:
         """Remove what was uploaded, if anything was, and will never be published."""
         if path is None:
             return
-        left = self._deadline + MIRROR_SECONDS - self._parts.clock.monotonic()
+        left = self._deadline + CONTRACT_COPY_SECONDS - self._parts.clock.monotonic()
         try:
             self._parts.objects.remove(path, seconds=max(left, 1.0))
         except Exception as error:  # noqa: BLE001  (the watchdog removes what stays)

@@ -1,7 +1,7 @@
 """Where a result goes: made ready before the commit that publishes it, spread after it.
 
 Before: normalised, placed, and uploaded if Storage keeps it. After: the instance's cache, then
-the mirror at the contract's path. Nothing here decides whether a run may publish.
+the contract copy. Nothing here decides whether a run may publish.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from shared import logger
 from shared.tasks.contract import NO_DATA, TaskSaveOptions, details_object, run_object
 from shared.tasks.documents.models import ResultPointer
 from shared.tasks.errors import ResultNotKept, ResultNotStorable, WriteRejected
-from shared.tasks.protocol.contract_copy import mend_mirror
+from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.effects import perform
 from shared.tasks.protocol.result_read import NO_RESULT
 from shared.tasks.results.normalisation import normalise
@@ -218,7 +218,7 @@ def spread(publication: Publication, cache: CacheManager, on_servers: Performer,
     Args:
         publication: the result.
         cache: what this instance remembers.
-        on_servers: performs the mirror's writes.
+        on_servers: writes the contract copy.
         is_present: whether it is the task's present result; another may have followed already.
     """
     task = publication.run.task
@@ -229,9 +229,9 @@ def spread(publication: Publication, cache: CacheManager, on_servers: Performer,
         cache.set_result(task, publication.cached, publication.version, private=private)
     if publication.saved_in == "storage":
         try:
-            perform(mend_mirror(task), on_servers)
+            perform(repair_contract_copy(task), on_servers)
         except Exception as error:  # noqa: BLE001  (the result is published, whatever happens here)
-            logger.warning("mirror not written; the watchdog will", task=task.value, error=error)
+            logger.warning("contract copy not written", task=task.value, error=error)
 
 
 def _tell_misfit(run: RunIdentity, reason: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The mirror at the contract's path, where two writers meet: on a server that honours conditions.
+"""The contract copy, where two writers meet: on a server that honours conditions.
 
 fake-gcs-server honours an upload's and, in the releases there are, passes over a rewrite's (its pull
 request 2343). So here a rewrite is answered as the official emulator answers it, 501, and the copy
@@ -17,10 +17,10 @@ from emulators.environment import Addresses
 from shared import firebase
 from shared.tasks import TaskEngine
 from shared.tasks.backends.storage import Objects
-from shared.tasks.protocol.contract_copy import MIRROR_TRIES
+from shared.tasks.protocol.contract_copy import COPY_TRIES
 from tests.engine.world import TASK, World
 
-MIRROR = f"tasks_data/{TASK.value}.json"
+CONTRACT_COPY = f"tasks_data/{TASK.value}.json"
 STORED = {"save_in": "storage"}
 
 
@@ -59,7 +59,7 @@ def conditional(world: World, stack: Addresses) -> TaskEngine:
 
 
 def meeting(engine: TaskEngine, before_each_copy: Callable[[int], Any]) -> list[bool]:
-    """Do something between the engine's reading of the mirror and each copy; return what becomes of those."""
+    """Do something between the engine's read and each of its copies; return whether each was written."""
     objects, copied = engine._parts.objects, []
     copy = objects.copy
 
@@ -72,22 +72,22 @@ def meeting(engine: TaskEngine, before_each_copy: Callable[[int], Any]) -> list[
     return copied
 
 
-def mirrored(world: World) -> tuple[bytes, bool]:
-    """The mirror's content, and whether it says that it is the task's present result."""
-    blob = world.bucket.get_blob(MIRROR)
+def contract_copy(world: World) -> tuple[bytes, bool]:
+    """The contract copy's content, and whether it says that it is the task's present result."""
+    blob = world.bucket.get_blob(CONTRACT_COPY)
     present = world.status()["run"]["result"]["version"]
     return blob.download_as_bytes(), (blob.metadata or {}).get("nx-version") == present
 
 
 def test_an_older_result_never_replaces_a_newer_one(conditional: TaskEngine, world: World) -> None:
-    """A run that was about to mirror when the next one published finds its copy refused, and leaves it so."""
+    """A run that was about to copy when the next one published finds its copy refused, and leaves it so."""
     copied = meeting(
         conditional,
         lambda _: TaskEngine().execute_task("s", TASK, lambda: ["newer"], STORED).status == "completed",
     )
     assert conditional.execute_task("s", TASK, lambda: ["older"], STORED).status == "completed"
     assert copied == [False]
-    assert mirrored(world) == (b'["newer"]', True)
+    assert contract_copy(world) == (b'["newer"]', True)
 
 
 def test_a_copy_that_met_another_writer_is_made_again(conditional: TaskEngine, world: World) -> None:
@@ -100,28 +100,28 @@ def test_a_copy_that_met_another_writer_is_made_again(conditional: TaskEngine, w
     copied = meeting(conditional, writes_once)
     assert conditional.execute_task("s", TASK, lambda: ["mine"], STORED).status == "completed"
     assert copied == [False, True]
-    assert mirrored(world) == (b'["mine"]', True)
+    assert contract_copy(world) == (b'["mine"]', True)
 
 
-def test_a_mirror_that_others_write_all_the_time_is_left_to_the_watchdog(
+def test_a_contract_copy_with_another_writer_at_each_try_is_left_to_the_watchdog(
     conditional: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The run gives up after some tries, says so, and is no failure; the next pass mends it."""
+    """The run gives up after some tries, says so, and does not fail; the next pass repairs it."""
     copied = meeting(conditional, lambda number: TaskEngine().keep_task_data_in_storage(TASK, [number]))
     assert conditional.execute_task("s", TASK, lambda: ["mine"], STORED).status == "completed"
-    assert copied == [False] * MIRROR_TRIES
-    assert "the watchdog will mend it" in capsys.readouterr().out
-    assert mirrored(world) == (b"[5]", False)
+    assert copied == [False] * COPY_TRIES
+    assert "contract copy left to the watchdog" in capsys.readouterr().out
+    assert contract_copy(world) == (b"[5]", False)
     TaskEngine().watch_tasks()
-    assert mirrored(world) == (b'["mine"]', True)
+    assert contract_copy(world) == (b'["mine"]', True)
 
 
 def test_a_copy_that_the_server_makes_carries_the_condition(world: World) -> None:
-    """Each rewrite names the generation that was read before S: 0 where there was no mirror."""
+    """Each rewrite names the generation that was read before S: 0 where there was no contract copy."""
     session = Session(rewrites=True)
     engine = engine_on(session)
     engine.execute_task("s", TASK, lambda: [1], STORED)
-    generation = world.bucket.get_blob(MIRROR).generation
+    generation = world.bucket.get_blob(CONTRACT_COPY).generation
     engine.execute_task("s", TASK, lambda: [2], STORED)
     assert [each["ifGenerationMatch"] for each in session.noted] == [["0"], [str(generation)]]
-    assert mirrored(world) == (b"[2]", True)
+    assert contract_copy(world) == (b"[2]", True)
