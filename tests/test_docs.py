@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tokenize
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -22,9 +22,11 @@ from tests.model import test_rules
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = [path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md")]
 FOLDERS = ("bench", "cli", "deploy", "emulators", "functions", "shared", "tests")
+#: The product's code, which pages name.
+SOURCES = [path for folder in ("functions", "shared") for path in sorted((ROOT / folder).rglob("*.py"))]
 #: Pages that people read, from README on.
 ALL_PAGES = (*sorted(path.name for path in ROOT.glob("*.md")), *sorted(map(str, DOCS)))
-PAGES = ("docs/contract.md", "docs/protocol.md", "docs/glossary.md")
+PAGES = ("docs/contract.md", "docs/protocol.md", "docs/glossary.md", "docs/architecture.md")
 #: A citation in a docstring or comment. The right form is the page's path, a comma, and the heading.
 CITATION = re.compile(
     r'(?P<page>(docs/)?\b(contract|protocol)(\.md)?)(?P<comma>[,:])\s+(?P<quote>[`"]+)(?P<section>[^`"]+)[`"]',
@@ -56,6 +58,13 @@ def prose() -> tuple[tuple[str, str], ...]:
         *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))),
     ]
     return tuple(found for path in paths if "node_modules" not in path.parts for found in _prose(path))
+
+
+def unknown_names(names: Iterable[str]) -> set[str]:
+    """Names with an underscore or a capital within that are not in the product's code."""
+    code = "\n".join(path.read_text("utf-8") for path in SOURCES)
+    telling = {name for name in names if "_" in name or re.search("[a-z][A-Z]", name)}
+    return telling - set(re.findall(r"\w+", code))
 
 
 def _prose(path: Path) -> Iterator[tuple[str, str]]:
@@ -182,15 +191,31 @@ def test_the_exit_codes_of_the_command_line_are_documented() -> None:
     assert [int(code) for code in codes] == sorted(Exit)
 
 
-@pytest.mark.parametrize("page", ["docs/contract.md", "docs/protocol.md"])
-def test_each_file_and_name_of_the_code_that_a_specification_gives_exists(page: str) -> None:
+@pytest.mark.parametrize("page", ["docs/contract.md", "docs/protocol.md", "docs/architecture.md"])
+def test_each_file_and_name_of_the_code_that_a_page_gives_exists(page: str) -> None:
     """A path names a file or folder; a name with an underscore or a capital within is in the code."""
     text = (ROOT / page).read_text("utf-8")
-    paths = set(re.findall(r"`((?:shared|functions|tests)/[\w/]+(?:\.py)?)`", text))
+    paths = set(re.findall(rf"`((?:docs|web|{'|'.join(FOLDERS)})/[\w./-]*)`", text))
     assert len(paths) > 10
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
-    sources = [path for folder in ("functions", "shared") for path in (ROOT / folder).rglob("*.py")]
-    words = set(re.findall(r"\w+", "\n".join(path.read_text("utf-8") for path in sources)))
-    names = {name for found in re.findall(r"`([A-Za-z_.]+)`", text) for name in found.split(".")}
-    telling = {name for name in names if "_" in name or re.search("[a-z][A-Z]", name)}
-    assert telling - words == set()
+    found = re.findall(r"`([A-Za-z_.]+)`", text)
+    assert unknown_names(name for each in found for name in each.split(".")) == set()
+
+
+def test_the_diagrams_of_the_tour_name_what_exists() -> None:
+    """Participants are files of the product; a name with an underscore or a capital within is in the code."""
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    diagrams = re.findall(r"```mermaid\nsequenceDiagram\n(.*?)```", text, flags=re.DOTALL)
+    assert len(diagrams) == 2
+    files = [f"/{path.relative_to(ROOT)}" for path in SOURCES]
+    for diagram in diagrams:
+        named = re.findall(r"[\w/]+\.py", diagram)
+        assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []
+        assert unknown_names(re.findall(r"\w+", re.sub(r"\S+\.py", "", diagram))) == set()
+
+
+def test_the_tour_names_the_tests_behind_each_rule_of_the_model() -> None:
+    """Each rule of docs/protocol.md is in the table of promises in docs/architecture.md."""
+    rules = set(re.findall('<a id="(rule-.+?)">', (ROOT / "docs/protocol.md").read_text("utf-8")))
+    table = (ROOT / "docs/architecture.md").read_text("utf-8").partition("| promise |")[2]
+    assert rules == set(re.findall(r"protocol\.md#(rule-[\w-]+)", table))
