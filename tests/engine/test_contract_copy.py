@@ -117,7 +117,7 @@ def test_a_contract_copy_with_another_writer_at_each_try_is_left_to_the_watchdog
 
 
 def test_a_copy_that_the_server_makes_carries_the_condition(world: World) -> None:
-    """Each rewrite names the generation that was read before S: 0 where there was no contract copy."""
+    """Each rewrite names the generation that was read before the status document; 0 if there was none."""
     session = Session(rewrites=True)
     engine = engine_on(session)
     engine.execute_task("s", TASK, lambda: [1], STORED)

@@ -140,7 +140,7 @@ class Servers:
 
     @property
     def task(self) -> TaskDocument:
-        """S as it is now."""
+        """The status document as it is now."""
         return task_document(self.documents.get(STATUS))
 
     def changed(self, how: Callable[..., Steps[bool]], now: datetime) -> bool:

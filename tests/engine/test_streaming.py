@@ -613,7 +613,7 @@ def test_a_damaged_object_is_an_error_at_its_end(
 
 
 def test_an_object_that_is_gone_is_an_error(engine: TaskEngine, world: World) -> None:
-    """A result that S points to is never "no data"."""
+    """A result that the status document points to is never "no data"."""
     engine.execute_task("s", TASK, yields, STREAM)
     world.bucket.blob(world.status()["run"]["result"]["object"]).delete()
     world.bucket.blob(CONTRACT_PATH).delete()

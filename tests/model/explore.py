@@ -70,7 +70,7 @@ class Bounds:
         faults: commits whose answer is lost, reads that fail.
         deaths: processes that die.
         removals: histories that TTL removes.
-        torn: reads of S and H that come from different moments, as some BatchGets do.
+        torn: reads whose two documents come from different moments, as some BatchGets do.
     """
 
     steps: int = 1

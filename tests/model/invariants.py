@@ -46,7 +46,7 @@ Facts = frozenset[tuple[str, ...]]
 
 @cache
 def last_good(documents: Documents) -> tuple[str, str]:
-    """The task's last good result, its version and whose it is, as S alone tells."""
+    """The task's last good result, its version and whose it is, as the status document alone tells."""
     status = documents.get(STATUS)
     task, data = task_document(status), fields_of(status).get("data")
     if task.result is not None and task.result.saved_in != SAVED_BY_CONTRACT:
@@ -198,7 +198,7 @@ def _check_told(run_id: str, run: dict[str, Any], status: dict[str, Any]) -> Non
 
 
 def check_commit(before: Documents, after: Documents, objects: Objects, script: Script) -> None:
-    """What a commit may not do, whoever sends it. What the original does to S is its own affair."""
+    """What a commit may not do, whoever sends it; the original may do anything to the status document."""
     old, new = task_document(before.get(STATUS)), task_document(after.get(STATUS))
     if script.kind != "original":
         suspended = new.suspended is not None and new.status == "suspeneded"

@@ -137,7 +137,7 @@ def fields_of(stored: Stored | None) -> dict[str, Any]:
 
 @cache
 def task_document(stored: Stored | None) -> TaskDocument:
-    """S as the engine reads it."""
+    """The status document as the engine reads it."""
     if stored is None:
         return TaskDocument()
     return TaskDocument.parse(fields_of(stored), Timestamp(seconds=stored.version))
@@ -145,7 +145,7 @@ def task_document(stored: Stored | None) -> TaskDocument:
 
 @cache
 def run_document(stored: Stored | None) -> RunDocument | None:
-    """H as the engine reads it."""
+    """The run record as the engine reads it."""
     if stored is None:
         return None
     return RunDocument.parse(fields_of(stored), Timestamp(seconds=stored.version))

@@ -90,7 +90,7 @@ def instance(
     after: tuple[str, ...] = (),
     schedule_time: datetime | None = None,
 ) -> Script:
-    """An instance that stays warm: each delivery but the first begins with S as the last one left it.
+    """An instance that stays warm: later deliveries begin with the status document as the last one left it.
 
     With a schedule time, its deliveries may answer a request: a tick's, or, where the run's id begins
     with "own", one that a person forced. `AT_REQUEST` stands for the time of the present request.

@@ -60,7 +60,7 @@ def adopting_an_ended_record(patch: Patch) -> None:
 
 
 def skipping_from_memory(patch: Patch) -> None:
-    """What an instance remembers of S is enough to skip a tick."""
+    """What an instance remembers of the status document is enough to skip a tick."""
     start = RunProtocol.start
 
     def starts(self: RunProtocol, remembered: Any, *, until: float) -> Any:
@@ -120,7 +120,7 @@ def skips_unrecorded(patch: Patch) -> None:
 
 
 def without_history(patch: Patch) -> None:
-    """Whether a write was applied is asked of S alone."""
+    """Whether a write was applied is asked of the status document alone."""
     standing, close = decisions.standing, RunProtocol._close_superseded
 
     def closes(self: RunProtocol, run: Any) -> Any:
@@ -167,7 +167,7 @@ def removing_after_a_failed_read(patch: Patch) -> None:
 
 
 def copying_from_an_earlier_read(patch: Patch) -> None:
-    """S is read before the contract copy's metadata."""
+    """The status document is read before the contract copy's metadata."""
 
     def mends(task: Any) -> Any:
         document, _ = yield Read()
@@ -186,7 +186,7 @@ def copying_tried_once(patch: Patch) -> None:
 
 
 def watchdog_reads_the_task_first(patch: Patch) -> None:
-    """Histories are compared with an S that was read before them."""
+    """Histories are compared with a status document that was read before them."""
 
     def watches(documents: str, spec: Any, _found: Any, *, now: Any, deadline: Any) -> Any:
         del deadline
@@ -230,7 +230,7 @@ def removing_what_is_pointed_to(patch: Patch) -> None:
 
 
 def _without_a_second_look(patch: Patch, refuses: Callable[[Any], bool]) -> None:
-    """S is not read again; an object may be refused by the version in its metadata."""
+    """The status document is not read again; an object may be refused by the version in its metadata."""
     by_contract = reading._by_contract
 
     def reads(task: Any, document: Any, data: Any, most: Any) -> Any:
@@ -249,7 +249,7 @@ def taking_a_contract_copy_for_a_legacy_result(patch: Patch) -> None:
 
 
 def trusting_the_mark_alone(patch: Patch) -> None:
-    """An object without a version is what S meant when it was read, whatever the original did since."""
+    """An object without a version is what the status document meant when that was read."""
     _without_a_second_look(patch, lambda mark: mark is not None)
 
 
@@ -294,7 +294,7 @@ def copy_checked_only_before(patch: Patch) -> None:
 
 
 def without_conditions(patch: Patch) -> None:
-    """Writes to S are made whatever version it has."""
+    """Writes to the status document are made whatever version it has."""
     write_to = writes._write_to
 
     def unconditional(name: str, fields: Any, **how: Any) -> Any:
@@ -304,7 +304,7 @@ def without_conditions(patch: Patch) -> None:
 
 
 def as_the_contract_literally_says(patch: Patch) -> None:
-    """A start overwrites S whole."""
+    """A start overwrites the whole status document."""
     patch.setattr(processes, "OPTIONS", ExecuteTaskOptions(lease_seconds=60, keep_last_result=False))
 
 
@@ -381,7 +381,7 @@ def closing_it_as_any_other(patch: Patch) -> None:
 
 
 def believing_what_was_read_apart(patch: Patch) -> None:
-    """S and H are one moment's, always."""
+    """The status document and the run record are one moment's, always."""
     found = steering._found
     patch.setattr(steering, "_found", lambda *what, **how: found(*what, **{**how, "settled": True}))
 
@@ -397,7 +397,7 @@ def beginning_anew_what_is_cancelled(patch: Patch) -> None:
 
 
 def whatever_the_status_says(name: str) -> Callable[[Patch], None]:
-    """A cancel, or a request, is written whatever S says by then."""
+    """A cancel, or a request, is written whatever the status document says by then."""
 
     def left_out(patch: Patch) -> None:
         write = getattr(writes, name)
@@ -524,12 +524,12 @@ OWN = "a run is its own by token and state"
 RECORD = "a run record's version is adopted by its own token and state"
 MEMORY = "memory may lead only to a commit"
 ANSWERS = "2xx only for what is dealt with for good"
-SETTLE = "S and H are read again, H closed first, the object removed last"
-CONTRACT_COPY = "metadata read, then S, written on that generation, repeated"
-CLOSE = "H is read before S, and closed on its update time"
+SETTLE = "both documents are read again, the run record is closed first, the object removed last"
+CONTRACT_COPY = "metadata read, then the status document, written on that generation, repeated"
+CLOSE = "a run record is read before the status document, and closed on its update time"
 OBJECTS = "what a result points to stays, and what may become one"
 READING = "an object at the contract's path with a version is not the original's"
-TOGETHER = "an answer and its version come from one read of S; a missing object is never no data"
+TOGETHER = "a result and its version come from one read; a missing object is never no data"
 COPY = "the contract copy stands in for a missing result object only with the same version"
 OBJECTS_REPLACED = "read while old results and their copy are replaced"
 CONDITIONS = "every write is conditional, completed is final, a suspension stays"

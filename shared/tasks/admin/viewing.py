@@ -25,14 +25,14 @@ MOST_AT_ONCE = 3
 
 @dataclass(frozen=True, slots=True)
 class ReadViews:
-    """Read S of each of these tasks, without its result, in one call; answered with a `TaskView` each."""
+    """Read the status documents of these tasks, without results, in one call; answered with `TaskView`s."""
 
     names: tuple[TaskName, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ReadWorking:
-    """Read H of runs at work, in one call; answered with what their progress is, by (task, run id)."""
+    """Read the records of runs at work, in one call; answered with their progress by (task, run id)."""
 
     runs: tuple[tuple[TaskName, str], ...]
 
@@ -96,7 +96,7 @@ class HistoryPage:
 
 
 def view_tasks(names: tuple[TaskName, ...]) -> Looks[tuple[TaskView, ...]]:
-    """Look at tasks: S of each, and H of those that are at work, for their progress.
+    """Read the status documents of tasks, and the records of runs at work for their progress.
 
     Args:
         names: the tasks, in the order of the answer.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-#: What is read of S: never `data`, which may be a mebibyte.
+#: What is read of the status document: never `data`, which may be a mebibyte.
 STATUS_MASK = ("source", "status", "started", "completed", "timestamp", "error", "run")
 #: What is read of a run for a list: neither its traceback nor what it says beside its result.
 RECORD_MASK = (
@@ -51,7 +51,7 @@ RECORD_MASK = (
 )
 #: What is read of a run that is looked at for itself.
 WHOLE_RECORD_MASK = (*RECORD_MASK, "error.traceback", "result.summary")
-#: What is read of the run at work beside S.
+#: What is read of the run at work beside the status document.
 PROGRESS_MASK = ("state", "progress")
 
 
@@ -121,7 +121,7 @@ class TaskView:
 
     Attributes:
         name: the task.
-        document: S.
+        document: The status document.
         source: who asked for the last run; None where none has been.
         error: why it failed; None where it did not.
         progress: of the run at work, where it told any.
@@ -137,7 +137,7 @@ class TaskView:
 
     @classmethod
     def parse(cls, name: TaskName, values: Mapping[str, Any], document: TaskDocument) -> TaskView:
-        """Return the view that S's decoded fields are."""
+        """Return the view that the status document's decoded fields are."""
         source, error = values.get("source"), values.get("error")
         return cls(
             name,

@@ -108,7 +108,7 @@ class Store:
     def read_for_decision(
         self, task: TaskName, run_id: str | None = None, *, seconds: float | None = None
     ) -> tuple[TaskDocument, RunDocument | None]:
-        """Read S without its result, and a run's H with it, in one call.
+        """Read the status document without its result, and a run's record with it, in one call.
 
         Args:
             task: the task.
@@ -127,7 +127,7 @@ class Store:
     def read_schedule(
         self, task: TaskName, *, seconds: float | None = None
     ) -> tuple[TaskDocument, ScheduleDocument]:
-        """Read S without its result, and the task's known schedule with it, in one call.
+        """Read the status document without its result, and the task's known schedule with it, in one call.
 
         Raises:
             StoreUnavailable: as `read_for_decision`.
@@ -137,7 +137,7 @@ class Store:
         return _task_document(status), _schedule_document(schedule)
 
     def read_version(self, task: TaskName, *, seconds: float | None = None) -> TaskDocument:
-        """Read of S only what tells whether its result is another.
+        """Read of the status document only what tells whether its result is another.
 
         Raises:
             StoreUnavailable: as `read_for_decision`.
@@ -146,7 +146,7 @@ class Store:
         return _task_document(self._read([name], VERSION_MASK, seconds)[name])
 
     def read_result(self, task: TaskName, *, seconds: float | None = None) -> tuple[TaskDocument, Any]:
-        """Read S whole; return it and its `data`, decoded (None where there is none).
+        """Read the whole status document; return it and its `data`, decoded (None where there is none).
 
         Raises:
             StoreUnavailable: as `read_for_decision`.

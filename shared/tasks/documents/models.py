@@ -1,4 +1,4 @@
-"""The two documents of a task as they are read: its status (S) and one run of its history (H).
+"""The documents of a task as they are read: its status document and its run records.
 
 The fields are those of the contract (docs/contract.md, "Task document") and, in the map `run`, the
 engine's own. A document that another implementation wrote is read the same way; what it lacks,
@@ -31,7 +31,7 @@ SCHEDULE_MASK = ("schedule", "time_zone", "since")
 #: What tells whether a result is another than the one at hand.
 VERSION_MASK = ("status", "completed", "timestamp", "run.result")
 
-#: The field of the history that says when Firestore took its last write, in H alone.
+#: The field of the history that says when Firestore took its last write, in the run record alone.
 CHANGED = "changed"
 #: `saved_in` of a result that the original wrote: `data` is read as the contract says.
 SAVED_BY_CONTRACT = "contract"
@@ -170,7 +170,7 @@ class RunRequest(Struct, frozen=True):
 
 
 class TaskDocument(Struct, frozen=True):
-    """The status document S, without its result.
+    """The status document, without its result.
 
     Attributes:
         update_time: the version that a write is conditioned on; None where there is no document.
@@ -251,7 +251,7 @@ class TaskDocument(Struct, frozen=True):
 
 
 class RunDocument(Struct, frozen=True):
-    """One run of the history, H, as far as decisions need it.
+    """One run of the history as far as decisions need it.
 
     Attributes:
         update_time: the version that a write is conditioned on.

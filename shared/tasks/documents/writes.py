@@ -1,8 +1,8 @@
-"""Every write to a task's status (S) and its history (H), built here and nowhere else.
+"""Every write to a task's status document and its run records, built here and nowhere else.
 
-Each function returns the writes of one commit as wire messages, made by hand: the client
-library's own batch costs a fifth of a whole warm run. Each write to S carries the condition it
-was decided under. `store` sends them, `protocol` decides on them.
+Each function returns the writes of one commit as wire messages, made by hand: the client library's own
+batch costs a fifth of a whole warm run. Each write to the status document carries the condition under
+which it was decided. `backends.firestore` sends them, `protocol` decides on them.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class RunIdentity:
 
     @property
     def status_name(self) -> str:
-        """The full name of S."""
+        """The full name of the status document."""
         return status_name(self.documents, self.task)
 
     @property
     def history_name(self) -> str:
-        """The full name of H."""
+        """The full name of the run record."""
         return history_name(self.documents, self.task, self.run_id)
 
 
@@ -153,15 +153,18 @@ def start(
     lease_until: datetime,
     keep_last_result: bool,
 ) -> list[Any]:
-    """Take the task: S field by field but for `data`, H created or reopened, a dead run closed.
+    """Take the task.
+
+    The status document is written field by field except `data`, the run record is created or reopened, and a
+    dead run is closed.
 
     Args:
         run: the attempt that takes it.
         take: what was decided.
-        task: S as it was read; the write is conditioned on that version.
+        task: The status document as it was read; the write is conditioned on that version.
         now: UTC, for all times of this commit.
         lease_until: UTC.
-        keep_last_result: False overwrites S whole, as the contract literally says.
+        keep_last_result: False overwrites the whole status document, as the contract literally says.
     """
     head: dict[str, Any] = {
         "id": run.run_id,
@@ -222,11 +225,11 @@ def complete(
     summary: Any = None,
     suspended: bool = False,
 ) -> list[Any]:
-    """Publish a result: S and H in one commit, on the version the run last wrote.
+    """Publish a result in one commit of the status document and the run record, on the version last written.
 
     Args:
         run: the attempt.
-        on: S's version.
+        on: The status document's version.
         end: the attempt's times.
         data: the contract's `data`, replaced whole.
         result: what describes it.
@@ -260,7 +263,7 @@ def fail(
 
     Args:
         run: the attempt.
-        on: S's version.
+        on: The status document's version.
         end: the attempt's times.
         message: the contract's `error`.
         error: type, message and traceback, for the history.
@@ -330,12 +333,12 @@ def close_superseded(history: str, run: RunDocument, *, now: datetime) -> list[A
 
 
 def fail_dead(documents: str, name: TaskName, task: TaskDocument, *, now: datetime) -> list[Any]:
-    """Fail a run whose process died, S on the version read; its last good result stays.
+    """Fail a run whose process died, the status document on the version read; its last good result stays.
 
     Args:
         documents: the database's root.
         name: the task.
-        task: S as it was read: the dead run's.
+        task: The status document as it was read: the dead run's.
         now: UTC.
     """
     kind, reason = _death(task, "its process died: no sign of life since its lease expired")
@@ -370,7 +373,7 @@ def suspend(
     Args:
         documents: the database's root.
         name: the task.
-        task: S as it was read; it need not exist.
+        task: The status document as it was read; it need not exist.
         by: who suspends it.
         reason: why.
         now: UTC.
@@ -405,7 +408,7 @@ def resume(
     Args:
         documents: the database's root.
         name: the task.
-        task: S as it was read: suspended.
+        task: The status document as it was read: suspended.
         by: who resumes it.
         reason: why.
         now: UTC.
@@ -482,7 +485,7 @@ def cancel(documents: str, name: TaskName, task: TaskDocument, said: Mapping[str
     Args:
         documents: the database's root.
         name: the task.
-        task: S as it was read: a run of this engine is at work.
+        task: The status document as it was read: a run of this engine is at work.
         said: who cancels it, why and when: `by`, `reason`, `at`.
     """
     run_id = task.run_id or ""
@@ -506,8 +509,8 @@ def cancel_ended(
         documents: the database's root.
         name: the task.
         run_id: the run.
-        task: S as it was read.
-        run: H as it was read: it failed, or says that it runs and has lost the task.
+        task: The status document as it was read.
+        run: The run record as it was read: it failed, or says that it runs and has lost the task.
         said: who cancels it, why and when: `by`, `reason`, `at`.
     """
     history, on = history_name(documents, name, run_id), run.update_time
@@ -550,11 +553,12 @@ def _cancelling(documents: str, name: TaskName, run_id: str, said: Mapping[str, 
 
 
 def progress(run: RunIdentity, on: Timestamp | None, report: Mapping[str, Any]) -> list[Any]:
-    """Record progress, in H alone: on S it would move the fence and wake every reader.
+    """Record progress in the run record only: in the status document it would move the fence.
 
     Args:
         run: the attempt.
-        on: H's version, as the attempt last wrote it: somebody else's write is noticed. None: whichever.
+        on: The run record's version as the attempt last wrote it, so that another writer is noticed; None for
+            any version.
         report: `done`, `total`, `message` and `at`.
     """
     fields = {"progress": dict(report)}

@@ -51,7 +51,7 @@ def repair_contract_copy(task: TaskName) -> Steps[bool]:
         try:
             if (yield CopyObject(result.path, contract_copy, generation)):
                 return True
-        except ObjectGone:  # replaced and removed since S was read, or lost
+        except ObjectGone:  # replaced and removed since the status document was read, or lost
             missing = result.path
     logger.warning("contract copy left to the watchdog", task=task.value)
     return False

@@ -1,4 +1,4 @@
-"""The run protocol's decisions: what to do with this S, this H, at this time.
+"""The run protocol's decisions: what to do with this status document, this run record, at this time.
 
 Pure functions of what was read. They ask no server and write nothing; `protocol` follows them.
 """
@@ -81,7 +81,7 @@ class Standing(Enum):
     done = "done"
     """The write was applied, only its answer was lost."""
     superseded = "superseded"
-    """Another attempt, or the watchdog, ended this one: it may write nothing more to S."""
+    """Another attempt, or the watchdog, ended this one: it may write nothing more to the status document."""
 
 
 def decide_start(
@@ -96,8 +96,8 @@ def decide_start(
     """Decide what a delivery of a tick leads to (docs/protocol.md, "Start").
 
     Args:
-        task: S as read, or an empty one where there is none.
-        run: H of this run as read, None where there is none.
+        task: The status document as read, or an empty one where there is none.
+        run: The run record of this run as read, None where there is none.
         run_id: the run that wants to start.
         now: the time, UTC.
         skew: how far clocks of two instances may be apart; a lease counts as living that much longer.
@@ -158,7 +158,7 @@ def answers_request(
 
     Args:
         request: the last request.
-        run: H of the run that answers it.
+        run: The run record of the run that answers it.
         tick: the tick that the delivery's schedule time names, UTC; None if it names none.
         is_done: whether the run of that tick has completed.
         schedule_time: the delivery's, UTC.
@@ -216,8 +216,8 @@ def is_overdue_original(task: TaskDocument, *, now: datetime, deadline: timedelt
 def is_superseded(run: RunDocument, task: TaskDocument) -> bool:
     """Tell whether a history that says running is that of an attempt which holds nothing any more.
 
-    Certain only where H was read *before* S: H and S are created in one commit, so S had this
-    token then, and has lost it since.
+    Certain only if the run record was read *before* the status document: one commit writes the token to both,
+    so the status document had it then, and has lost it since.
     """
     return run.state == TaskStatus.running and run.token != task.token
 
@@ -243,8 +243,8 @@ def standing(task: TaskDocument, run: RunDocument | None, *, token: str, goal: T
     """Decide how an attempt stands that wrote its end and did not hear that it was applied.
 
     Args:
-        task: S as read after the write.
-        run: H as read with it.
+        task: The status document as read after the write.
+        run: The run record as read with it.
         token: the attempt's fence.
         goal: what the write would have made of the run, completed or failed.
     """

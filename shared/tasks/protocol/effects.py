@@ -23,28 +23,28 @@ Value = TypeVar("Value")
 
 
 class Read(Struct, frozen=True):
-    """Read S, and H of a run with it in the same call; answered with both (H is None without a run)."""
+    """Read the status document and a run's record in one call; answered with both (None without a run)."""
 
     run_id: str | None = None
     seconds: float | None = None
 
 
 class ReadSchedule(Struct, frozen=True):
-    """Read S and the task's known schedule in the same call; answered with both."""
+    """Read the status document and the task's known schedule in the same call; answered with both."""
 
 
 class ReadResult(Struct, frozen=True):
-    """Read S whole; answered with it and its `data`, decoded."""
+    """Read the whole status document; answered with it and its `data`, decoded."""
 
 
 class ReadVersion(Struct, frozen=True):
-    """Read of S what tells whether its result is another; answered with that."""
+    """Read of the status document what tells whether its result is another; answered with that."""
 
     seconds: float | None = None
 
 
 class ReadRunning(Struct, frozen=True):
-    """Find the histories that say running; answered with run ids and their H."""
+    """Find the run records that say running; answered with run ids and records."""
 
 
 class ReadStarted(Struct, frozen=True):

@@ -70,7 +70,7 @@ def decide(task: TaskDocument, seen: JobSeen, *, now: datetime) -> Does:
     | any | missing, disabled | any | not deployed; it can't be paused or resumed | tell, wish kept |
 
     Args:
-        task: S as it was read.
+        task: The status document as it was read.
         seen: the job, read after it.
         now: UTC.
     """
@@ -94,7 +94,7 @@ def wish(task: TaskDocument, wanted: JobState, *, now: datetime) -> JobNote:
     """Return what is noted of a job before it is made so.
 
     Args:
-        task: S as it was read: whether others may be at it is seen there.
+        task: The status document as it was read: whether others may be at it is seen there.
         wanted: what it is to become.
         now: when the call began, UTC.
     """

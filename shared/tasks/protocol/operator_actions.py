@@ -151,8 +151,8 @@ def request_run(
 ) -> Steps[Requested]:
     """Have Cloud Scheduler run a task now, and wait for the run that begins.
 
-    The request is left in S, where the delivery finds it (`decisions.answers_request`). If the process
-    dies before Cloud Scheduler is called, the request expires, and the next one calls again.
+    The request is left in the status document, where the delivery finds it (`decisions.answers_request`). If
+    the process dies before Cloud Scheduler is called, the request expires, and the next one calls again.
 
     Args:
         documents: the database's root.
@@ -299,13 +299,15 @@ def cancel(
 def _found(
     task: TaskDocument, run: RunDocument | None, run_id: str, *, settled: bool, now: datetime
 ) -> Cancelled | None:
-    """Tell what a cancel of a run comes to; None where S and H may be of different moments: read again.
+    """Return what a cancel of a run comes to; None if both documents must be read again.
+
+    They may have been read at different moments.
 
     Args:
-        task: S.
-        run: H of the run, read with it.
+        task: The status document.
+        run: The run record of the run, read with it.
         run_id: the run.
-        settled: whether H was the same when it was read before, in a request of its own.
+        settled: whether the run record was the same when it was read before, in a request of its own.
         now: UTC.
     """
     is_last = task.run_id == run_id
@@ -321,14 +323,16 @@ def _found(
     if run.state not in _OF_RUNS:
         return Cancelled.unknown
     if run.state == TaskStatus.running and not settled:
-        return None  # S may be older. If it is not, who held the run has lost it: it is as one that failed
+        # The status document may be older. If it is not, the attempt has lost the run, as if it had failed.
+        return None
     retried = (run.scheduled_for is not None or writes.is_retried(run_id)) and (
         run.completed is None or now < run.completed + RETRIES_OVER
     )
     if run.state == TaskStatus.completed or run.cancel is not None or not retried:
         return Cancelled.ended
     is_told = is_last and task.state == TaskStatus.failed
-    return Cancelled.cancelled if is_told or settled else None  # S may be older, and not tell of it yet
+    # Otherwise the status document may be older, without the failure.
+    return Cancelled.cancelled if is_told or settled else None
 
 
 def _version(run: RunDocument | None) -> Timestamp | None:

@@ -1,4 +1,4 @@
-"""How a result is read: S, then the object it points to, or the contract's path.
+"""How a result is read: the status document, then the object it points to, or the contract's path.
 
 `reader` performs these procedures where what it remembers won't do. They know no cache and no time.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shared.tasks.contract import TaskName
     from shared.tasks.documents.models import TaskDocument
 
-#: Reads of S before an object that is not there is an error: it was replaced between two reads.
+#: Reads of the status document before a missing object is an error: it was replaced between two reads.
 READ_TRIES = 4
 
 NO_RESULT = b"[]"
@@ -34,7 +34,7 @@ class FoundResult(Struct, frozen=True):
 
     Attributes:
         payload: the result; None where it has more bytes than the reader takes.
-        document: S, which says which of the task's results it is.
+        document: The status document, which says which of the task's results it is.
         too_large: where it lies, if it has more bytes than the reader takes.
     """
 
@@ -69,7 +69,8 @@ def read_result(
 
     Args:
         task: the task.
-        seen: S as it was just read, without its data: where it points to an object, that is read at once.
+        seen: The status document as it was just read, without its data; if it points to an object, that is
+            read at once.
         most: bytes of an object that the reader takes, as it is stored. One that others stored is
             unpacked to look at it: with a bound here, no further than an instance's memory allows.
 
@@ -182,7 +183,7 @@ def _object_of(document: TaskDocument) -> str | None:
 
 
 def _value(task: TaskName, document: TaskDocument, data: Any, most: int | None) -> Steps[Payload | None]:
-    """Read the result that S holds or points to; None where S must be read again."""
+    """Read the result that the status document holds or points to; None if that must be read again."""
     result = document.result
     if result is None or result.saved_in == SAVED_BY_CONTRACT:
         return (yield from _by_contract(task, document, data, most))
@@ -229,17 +230,17 @@ def _is_at_contract_path(document: TaskDocument, data: Any) -> bool:
 
 
 def _is_what_contract_means(task: TaskName, document: TaskDocument) -> Steps[bool]:
-    """Tell whether the object at the contract's path, just read, is what S means.
+    """Tell whether the object at the contract's path, just read, is what the status document means.
 
     One with a version is this engine's contract copy, not what the original means; and one that the
-    original replaces meanwhile is not what this S means.
+    original replaces meanwhile is not what this status document means.
     """
     _, version = yield ReadObject(contract_object(task))
     return version is None and (yield from is_present(document.result_version))
 
 
 def _object_or_copy(task: TaskName, path: str, version: str, most: int | None) -> Steps[Payload | None]:
-    """Read a result object, or the contract copy in its place; None if S must be read again."""
+    """Read a result object, or the contract copy in its place; None to read the status document again."""
     payload = yield from _content(path, most)
     if payload is not None:
         return payload

@@ -56,7 +56,7 @@ def _over_since(
     if task.result is not None and path in (task.result.path, task.result.details):
         return None
     if run is None:
-        # The history is gone after 30 days. The token in S would mean that the run is at work.
+        # Run records are gone after 30 days. The token in the status document means that the run works.
         return None if task.token == token else created
     if run.token == token and run.state == "running":
         return None

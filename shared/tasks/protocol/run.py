@@ -66,7 +66,7 @@ class RunProtocol:
 
     Args:
         identity: who it is.
-        options: lease, deadline, and how S is written at the start.
+        options: lease, deadline, and how the status document is written at the start.
         clock: the time.
 
     Attributes:
@@ -88,9 +88,10 @@ class RunProtocol:
         #: Bound on a call while the lease runs: several fit before it is over.
         self._seconds = options.lease_seconds / 6
         self._clock = clock
-        #: S as this attempt last wrote or read it while it was its own.
+        #: The status document as this attempt last wrote or read it while it was its own.
         self._task = TaskDocument()
-        #: H's version as this attempt last wrote it; None if not known: then it is read before it is written.
+        #: The run record's version as this attempt last wrote it. If it is None, the record is read before
+        #: it is written.
         self._run_version: Timestamp | None = None
 
     @property
@@ -106,8 +107,8 @@ class RunProtocol:
         """Take the task, or find out why not (docs/protocol.md, "Start").
 
         Args:
-            remembered: S as this instance left it. It may only lead to a commit; whatever else
-                it would lead to, or a commit that it makes fail, is decided on a fresh read.
+            remembered: The status document as this instance left it. It may only lead to a commit; anything
+                else, and a commit that it makes fail, is decided on a fresh read.
             until: when to give up, on the clock's monotonic scale.
 
         Returns:
@@ -272,13 +273,13 @@ class RunProtocol:
         return (yield from self._write_end(TaskStatus.failed, build, until, self._task.result))
 
     def remembered(self) -> TaskDocument | None:
-        """Return S as this attempt left it, or None where it can't be known."""
+        """Return the status document as this attempt left it, or None where it can't be known."""
         task = self._task
         return task if self.ended and task.exists and not task.is_suspended else None
 
     @property
     def holds_result(self) -> bool:
-        """Whether S, as this attempt last knew it, has this attempt's result and no later one."""
+        """Whether the status document, as last known here, has this attempt's result and no later one."""
         return self._task.token == self.identity.token and self._task.state == TaskStatus.completed
 
     def _decide(self, task: TaskDocument, run: RunDocument | None) -> StartDecision:
@@ -305,7 +306,7 @@ class RunProtocol:
         """Become an attempt of the requested run if this delivery is one of that (`answers_request`).
 
         Returns:
-            S, and H of the run that this is an attempt of.
+            The status document and the record of the run that this is an attempt of.
         """
         while True:
             request, own = task.request, self.identity
@@ -452,11 +453,11 @@ class RunProtocol:
         self.object_may_go = True
 
     def _both(self, until: float) -> Read:
-        """Ask for S and this run's H, within the time left."""
+        """Ask for the status document and this run's record, within the time left."""
         return Read(self.identity.run_id, max(until - self._clock.monotonic(), 1.0))
 
     def _end_here(self, left: TaskDocument | None = None) -> None:
-        """Write nothing more; S was left so, or nobody knows how."""
+        """Write nothing more; the status document was left so, or nobody knows how."""
         self.ended = True
         self._task = left or TaskDocument()
 

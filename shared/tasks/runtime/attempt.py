@@ -32,7 +32,7 @@ class Attempt:
 
     Args:
         identity: who it is.
-        options: lease, deadline, and how S is written at the start.
+        options: lease, deadline, and how the status document is written at the start.
         store: where the documents are.
         clock: the time.
     """
@@ -62,7 +62,7 @@ class Attempt:
 
     @property
     def holds_result(self) -> bool:
-        """Whether S has this attempt's result, and no later one, as far as is known."""
+        """Whether the status document has this attempt's result, and no later one, as far as is known."""
         return self._protocol.holds_result
 
     @property
@@ -119,7 +119,7 @@ class Attempt:
         return self._protocol.told(failure)
 
     def remembered(self) -> TaskDocument | None:
-        """Return S as this attempt left it, or None where it can't be known."""
+        """Return the status document as this attempt left it, or None where it can't be known."""
         return self._protocol.remembered()
 
     def _perform(self, steps: Steps[Value]) -> Value:

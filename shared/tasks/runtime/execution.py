@@ -92,7 +92,7 @@ class Execution:
         """Start, work, publish.
 
         Args:
-            remembered: S as this instance left it, if it did.
+            remembered: The status document as this instance left it, if it did.
 
         Raises:
             BaseException: what a task raised that is no Exception, once it is recorded.
@@ -142,7 +142,7 @@ class Execution:
         return self._outcome("busy", reason)
 
     def remembered(self) -> TaskDocument | None:
-        """Return S as this run left it, for the next run on this instance."""
+        """Return the status document as this run left it, for the next run on this instance."""
         return self._attempt.remembered()
 
     def _record_progress(self, progress: Progress) -> None:
@@ -298,8 +298,8 @@ class Execution:
 
         Args:
             error: it.
-            path: of what was uploaded to be published. It goes once the failure is recorded: S has a
-                newer version then, on which no publication that is still under way can be written.
+            path: Path of the object that was uploaded to be published. It is removed once the failure is
+                recorded: then the status document has a newer version, which refuses a late publication.
         """
         failure = Failure.of(error)
         told = self._attempt.told(failure)

@@ -39,7 +39,7 @@ class CachedResult(Struct, frozen=True):
         version: which result of the task it is; None where only this process knows it.
         checked_at: when the check began that found this version the present one, on the
             clock's monotonic scale.
-        document: S as that check read it; None where this instance's own run told.
+        document: The status document as that check read it; None where this instance's own run told.
         failed_at: when a check last failed since, on the same scale.
         failing_since: when the first of these did.
         private: whether only this process may be given it (`save_in="none"`).
