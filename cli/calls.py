@@ -101,7 +101,7 @@ def _error_of(answer: requests.Response, told: Any) -> CliError:
     if answer.status_code == 404:
         return CliError(
             Exit.unavailable,
-            f"there is no function at {answer.url}: deploy it, or set {REGION} to its region",
+            f"no function found at {answer.url}; deploy it, or set {REGION} to its region",
         )
     return CliError(Exit.unavailable, f"{answer.url} answered {answer.status_code}: try again")
 
