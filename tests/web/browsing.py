@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, Response
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, Response, expect
 
 from emulators.demo_data import PASSWORD
+from shared import firebase
+from shared.tasks import TaskName
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
@@ -89,6 +92,20 @@ class Visit:
         """Go to an address of the page."""
         self.page.goto(f"{self.base}{path}")
         self.page.wait_for_selector("[data-task]")
+        return self
+
+    def open_result(self, task: TaskName) -> "Visit":
+        """Open a task's present result: an instance may serve for seconds what it cached for another test."""
+        status = firebase.firestore_client().document(f"nx-tasks/{task.value}").get()
+        present = status.get("run.result.version")
+
+        def is_shown() -> bool:
+            self.open(f"/tasks/{task.value}/result")
+            expect(self.page.locator(".records[data-version]")).to_be_visible()
+            # "" where an error is shown instead, a result too large for an answer for example.
+            return self.page.locator(".records").get_attribute("data-version") in (present, "")
+
+        wait_for("the present result", is_shown)
         return self
 
     def row(self, task: str) -> Any:

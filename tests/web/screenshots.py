@@ -93,7 +93,7 @@ def show_desktop(visit: Visit, scheme: str) -> None:
     page.wait_for_selector(".trace")
     page.wait_for_selector(".u-wrap canvas")
     keep(page, f"history-{scheme}", height=860)
-    visit.open(f"/tasks/{LOCATIONS.value}/result")
+    visit.open_result(LOCATIONS)
     page.wait_for_selector(".rows .cells")
     keep(page, f"result-{scheme}", height=1080)
 

@@ -154,7 +154,7 @@ def test_a_hundred_thousand_records_are_opened(
     """A few dozen rows exist at a time; search, order, one record and the download cover them all."""
     outcome = execute_task("test", HEALTH, lambda: list(pasts.devices(100_000)), {"save_in": "storage"})
     assert outcome.status == "completed"
-    page = visit("viewer").open(f"/tasks/{HEALTH.value}/result").page
+    page = visit("viewer").open_result(HEALTH).page
     grid = page.get_by_role("grid")
     expect(grid).to_have_attribute("aria-rowcount", "100001")
     expect(page.get_by_role("button", name=re.compile("^offline 10,000"))).to_be_visible()
@@ -218,10 +218,10 @@ def test_locations_are_points_and_objects_are_trees(visit: "Open", past: "Past")
     ]  # fmt: skip
     assert execute_task("test", LOCATIONS, lambda: locations).status == "completed"
     assert execute_task("test", HEALTH, lambda: {"sums": {"DE": {"kWh": "12.5"}}}).status == "completed"
-    page = visit("viewer").open(f"/tasks/{LOCATIONS.value}/result")
+    page = visit("viewer").open_result(LOCATIONS)
     drawing = page.page.get_by_role("img", name=re.compile("^30 points between latitudes 47.00 and 49.90"))
     expect(drawing).to_be_visible()
-    page.open(f"/tasks/{HEALTH.value}/result")
+    page.open_result(HEALTH)
     tree = page.page.get_by_role("tree")
     tree.press("ArrowDown")
     tree.press("ArrowRight")
@@ -234,7 +234,7 @@ def test_a_result_that_no_answer_holds_is_read_from_storage(visit: "Open", past:
     """Beyond 32 MiB, compressed, there is a link to its object instead, and a new one for the asking."""
     noise = {"noise": [base64.b64encode(os.urandom(1 << 20)).decode() for _ in range(34)]}
     assert execute_task("test", CDRS, lambda: noise, {"save_in": "storage"}).status == "completed"
-    page = visit("operator").open(f"/tasks/{CDRS.value}/result")
+    page = visit("operator").open_result(CDRS)
     link = page.page.get_by_role("link", name="Download it from Storage")
     expect(page.page.locator(".notice")).to_contain_text("larger than an answer may be")
     expect(page.page.locator(".notice")).to_contain_text("within 15 min")
@@ -383,18 +383,6 @@ def test_lateness_counts_the_schedule_s_real_ticks(
     expect(page.row(HEALTH.value).locator(".name p")).to_have_text(words)
 
 
-def open_result(page: "Visit", task: TaskName, text: str) -> None:
-    """Open a task's result once it has this text: an instance may serve what it cached for another test."""
-
-    def shown() -> bool:
-        page.open(f"/tasks/{task.value}/result")
-        records = page.page.locator(".records .rows")
-        expect(records).to_be_visible()
-        return text in records.inner_text()
-
-    wait_for("the result", shown)
-
-
 def test_search_finds_letters_however_they_are_composed(visit: "Open") -> None:
     """An accent that is a character of its own is the same accent, in records and in trees."""
     composed, decomposed = "Caf\u00e9", "Cafe\u0301"
@@ -403,11 +391,11 @@ def test_search_finds_letters_however_they_are_composed(visit: "Open") -> None:
     )
     execute_task("test", LOCATIONS, lambda: {"a": composed, "b": decomposed, "c": "x"})
     page = visit("viewer")
-    open_result(page, HEALTH, composed)
+    page.open_result(HEALTH)
     for wanted in (composed, decomposed.upper()):
         page.page.get_by_label("Search the result").fill(wanted)
         expect(page.page.locator(".records [role=status]").last).to_have_text("2 of 3 records")
-    open_result(page, LOCATIONS, composed)
+    page.open_result(LOCATIONS)
     page.page.get_by_label("Search the result").fill(decomposed)
     expect(page.page.get_by_role("treeitem")).to_have_count(2)
 
@@ -417,7 +405,7 @@ def test_numbers_that_are_rounded_are_marked_and_downloaded_exactly(visit: "Open
     stored = [{"id": 2**53 + 1, "small": 7, "all": [2**60 + 1], "float": 1e22}]
     execute_task("test", HEALTH, lambda: stored)
     page = visit("viewer")
-    open_result(page, HEALTH, "≈")
+    page.open_result(HEALTH)
     row = page.page.get_by_role("grid").get_by_role("row").last
     expect(row).to_contain_text(f"≈ {2**53}")
     expect(row).not_to_contain_text("≈ 7")
@@ -434,7 +422,7 @@ def test_text_of_records_has_its_own_direction(visit: "Open") -> None:
     """Hebrew reads from the right in a page that reads from the left."""
     execute_task("test", HEALTH, lambda: [{"id": "1", "name": "\u05e9\u05dc\u05d5\u05dd (a)"}])
     page = visit("viewer")
-    open_result(page, HEALTH, "(a)")
+    page.open_result(HEALTH)
     cell = page.page.get_by_role("gridcell").last
     expect(cell).to_contain_text("(a)")
     assert cell.evaluate("cell => getComputedStyle(cell).direction") == "rtl"

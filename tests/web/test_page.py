@@ -62,7 +62,7 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
     one = page.page
 
     def record() -> None:
-        page.open(f"/tasks/{HEALTH.value}/result")
+        page.open_result(HEALTH)
         one.get_by_role("grid").press("Enter")
         expect(one.get_by_role("tree")).to_be_visible()
         one.get_by_text("connectors, devices, reasons").click()
@@ -79,7 +79,7 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
         expect(one.locator(".u-wrap canvas").first).to_be_visible()
 
     def drawing() -> None:
-        page.open(f"/tasks/{LOCATIONS.value}/result")
+        page.open_result(LOCATIONS)
         expect(one.get_by_role("img")).to_be_visible()
 
     def dialog() -> None:
@@ -92,7 +92,7 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
         expect(page.row(HEALTH.value).get_by_role("option").first).to_be_visible()
 
     def tree() -> None:
-        page.open(f"/tasks/{CDRS.value}/result")
+        page.open_result(CDRS)
         expect(one.get_by_role("tree")).to_be_visible()
 
     def nothing() -> None:
@@ -221,7 +221,7 @@ def test_the_keyboard_is_enough(visit: "Open") -> None:
 @pytest.mark.usefixtures("busy")
 def test_a_table_is_sorted_and_opened_by_keys(visit: "Open") -> None:
     """Its headings have their place in the order of the keyboard, then its rows."""
-    page = visit("viewer").open(f"/tasks/{HEALTH.value}/result")
+    page = visit("viewer").open_result(HEALTH)
     grid = page.page.get_by_role("grid")
     expect(grid).to_contain_text("tracker-000000")
     page.page.get_by_label("Search the result").focus()
@@ -245,7 +245,7 @@ def test_a_whole_session_asks_the_stack_alone(visit: "Open", stack: "Addresses",
     for show in views(page).values():
         show()
     page.context.set_offline(False)
-    page.open(f"/tasks/{HEALTH.value}/result")
+    page.open_result(HEALTH)
     with page.page.expect_download():
         page.page.get_by_role("button", name="Download JSON").click()
     asked = [urlsplit(request.url) for request in page.requests]

@@ -34,7 +34,7 @@ export function ResultView({ task, summary }: Props) {
   }, [asked]);
   const newer = result !== null && task.result !== null && task.result.version !== result.version;
   return (
-    <section class="records" aria-labelledby="result-title">
+    <section class="records" aria-labelledby="result-title" data-version={result?.version ?? (error ? "" : undefined)}>
       {error && <Unread task={task.name} error={error} again={() => askAgain(asked + 1)} />}
       {result === null && !error && <p class="quiet">Fetching the result …</p>}
       {result?.stale && <Notice tone="warn">The service could not ask for the newest result: this may be an earlier one.</Notice>}
