@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import main
 from deploy.costs import scheduled
-from functions.delivery import TIMEOUT_MARGIN_SECONDS
+from functions.scheduled_endpoint import TIMEOUT_MARGIN_SECONDS
 from shared.settings import region
 from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRY_COUNT, registered
 

@@ -42,9 +42,11 @@ COMPRESSED = Fact(
 )
 
 # What the deployment says.
-CORES = Fact(1, "1", "cores of an instance", "functions/callables.py")
-CONCURRENCY = Fact(80, "80", "requests that an instance has at once", "functions/callables.py")
-MOST_INSTANCES = Fact(100, "100", "instances of a callable", "MAX_INSTANCES in functions/callables.py")
+CORES = Fact(1, "1", "cores of an instance", "functions/callable_endpoint.py")
+CONCURRENCY = Fact(80, "80", "requests that an instance has at once", "functions/callable_endpoint.py")
+MOST_INSTANCES = Fact(
+    100, "100", "instances of a callable", "MAX_INSTANCES in functions/callable_endpoint.py"
+)
 MEMORY = Fact(0.5, "512 MiB", "memory of an instance", "functions/callable/get_task_data.py")
 
 # What is assumed.

@@ -138,8 +138,8 @@ def _in_short() -> str:
   at {amount(large[0])} of 10 MB ({large[1]}); with max-age 0 at {amount(asked[0])} ({asked[1]}).
 - As it is deployed, a callable has at most {facts.MOST_INSTANCES.shown} instances, so that no bill is without
   bound: they serve {amount(deployed[0])} reads a second of 1 KB, {amount(deployed[1])} of 10 MB.
-  `MAX_INSTANCES` in `functions/callables.py` says so; what follows reckons with the {facts.INSTANCES.shown}
-  of a region.
+  `MAX_INSTANCES` in `functions/callable_endpoint.py` says so; what follows reckons with the
+  {facts.INSTANCES.shown} of a region.
 - Firestore's reads follow from instances and max-age, hardly from readers: 2,500 instances at 5 s are 500
   a second.
 - 500 a second is where guidance begins and no limit: none is named for reads of one document. Named are hot

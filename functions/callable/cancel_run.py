@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 
-from functions.callables import callable_function
-from functions.changes import change_of
+from functions.callable_endpoint import callable_function
+from functions.operator_changes import change_of
 from shared import settings
 
 if TYPE_CHECKING:
@@ -32,15 +32,15 @@ def cancel_run(request: CallableRequest[Any]) -> Any:
             invalid-argument; resource-exhausted, for a caller who calls too often; unavailable; not-found,
             for a run that never was, or is no run.
     """
-    from functions import wire  # noqa: PLC0415  (every function imports main.py)
+    from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin import desk  # noqa: PLC0415
 
     change = change_of(request, "id")
     became, record = desk.Cancelled.unknown, None
-    if wire.is_record_id(change.sent["id"]):
+    if serializers.is_record_id(change.sent["id"]):
         run_id = change.sent["id"]
         became = desk.cancel_run(change.task, run_id, by=change.by, reason=change.reason)
         record = desk.view_record(change.task, run_id)
     if became is desk.Cancelled.unknown or record is None:
         raise HttpsError(FunctionsErrorCode.NOT_FOUND, "no run of the task has this id")
-    return {"outcome": became.value, "run": wire.run_fields(record, change.task, change.caller)}
+    return {"outcome": became.value, "run": serializers.run_fields(record, change.task, change.caller)}

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 
-from functions.callables import callable_function, fields_of
-from functions.callers import caller_of
+from functions.authorization import caller_of
+from functions.callable_endpoint import callable_function, fields_of
 from shared import settings
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ def get_run(request: CallableRequest[Any]) -> Any:
         HttpsError: unauthenticated; permission-denied; invalid-argument; not-found, for a run that
             never was, or that is older than the history; resource-exhausted; unavailable.
     """
-    from functions import wire  # noqa: PLC0415  (every function imports main.py)
+    from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin import desk  # noqa: PLC0415
 
     caller = caller_of(request)
     fields = fields_of(request, ("task_name", "id"), task_name=(str,), id=(str,))
     name = caller.task_to_look_at(fields["task_name"])
-    record = desk.view_record(name, fields["id"]) if wire.is_record_id(fields["id"]) else None
+    record = desk.view_record(name, fields["id"]) if serializers.is_record_id(fields["id"]) else None
     if record is None:
         raise HttpsError(
             FunctionsErrorCode.NOT_FOUND,
             "no run in the history of the task has this id",
         )
-    return wire.run_fields(record, name, caller, whole=True)
+    return serializers.run_fields(record, name, caller, whole=True)

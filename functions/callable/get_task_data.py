@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from functions.answers import MAX_ANSWER_BYTES, Answer
-from functions.callables import callable_function, fields_of
-from functions.callers import caller_of
+from functions.authorization import caller_of
+from functions.callable_endpoint import callable_function, fields_of
+from functions.responses import MAX_ANSWER_BYTES, Answer
 from shared import settings, tasks
 
 if TYPE_CHECKING:

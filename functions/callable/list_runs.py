@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 
-from functions.callables import callable_function, fields_of
-from functions.callers import caller_of
+from functions.authorization import caller_of
+from functions.callable_endpoint import callable_function, fields_of
 from shared import settings
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def list_runs(request: CallableRequest[Any]) -> Any:
         HttpsError: unauthenticated; permission-denied; invalid-argument; resource-exhausted, for a
             caller who calls too often; unavailable.
     """
-    from functions import wire  # noqa: PLC0415  (every function imports main.py)
+    from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin import desk  # noqa: PLC0415
 
     caller = caller_of(request)
@@ -55,12 +55,12 @@ def list_runs(request: CallableRequest[Any]) -> Any:
     if after is None and fields.get("if_version") == version:
         return {"version": version, "not_modified": True}
     page = desk.view_history(name, most=limit, states=states, after=after)
-    runs = [wire.run_fields(record, name, caller) for record in page.records]
-    return {"version": version, "runs": runs, "next_cursor": wire.cursor_of(page.next)}
+    runs = [serializers.run_fields(record, name, caller) for record in page.records]
+    return {"version": version, "runs": runs, "next_cursor": serializers.cursor_of(page.next)}
 
 
 def _version(changed: tuple[RunRecord, ...], asked: list[Any]) -> str:
-    from functions.wire import version_of  # noqa: PLC0415
+    from functions.serializers import version_of  # noqa: PLC0415
 
     seen = [[each.id, each.update_time.seconds, each.update_time.nanos] for each in changed]
     return version_of([asked, seen])
@@ -80,7 +80,7 @@ def _states(said: list[Any]) -> tuple[str, ...]:
 
 
 def _position(cursor: str | None) -> Position | None:
-    from functions.wire import position_of  # noqa: PLC0415
+    from functions.serializers import position_of  # noqa: PLC0415
 
     if cursor is None:
         return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from functions.callables import callable_function, fields_of
-from functions.callers import caller_of
+from functions.authorization import caller_of
+from functions.callable_endpoint import callable_function, fields_of
 from shared import settings
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ def list_tasks(request: CallableRequest[Any]) -> Any:
         HttpsError: unauthenticated; permission-denied, where no task is the caller's to see;
             invalid-argument; resource-exhausted, for a caller who calls too often; unavailable.
     """
-    from functions import wire  # noqa: PLC0415  (every function imports main.py)
+    from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin import desk  # noqa: PLC0415
 
     caller = caller_of(request)
     names = caller.tasks_to_look_at()
     fields = fields_of(request, (), if_version=(str, type(None)))
     now = datetime.now(UTC)
-    told = [wire.task_fields(task, caller, now=now) for task in desk.view_tasks(names)]
-    answer: dict[str, Any] = {"version": wire.version_of(told), "now": wire.time_text(now)}
+    told = [serializers.task_fields(task, caller, now=now) for task in desk.view_tasks(names)]
+    answer: dict[str, Any] = {"version": serializers.version_of(told), "now": serializers.time_text(now)}
     if fields.get("if_version") == answer["version"]:
         return {**answer, "not_modified": True}
     return {**answer, "tasks": told}

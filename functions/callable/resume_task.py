@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from functions.callables import callable_function
-from functions.changes import change_suspension
+from functions.callable_endpoint import callable_function
+from functions.operator_changes import change_suspension
 from shared import settings, tasks
 
 if TYPE_CHECKING:

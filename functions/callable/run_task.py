@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from functions.callables import callable_function
-from functions.changes import change_of
+from functions.callable_endpoint import callable_function
+from functions.operator_changes import change_of
 from shared import settings
 
 if TYPE_CHECKING:
@@ -29,10 +29,13 @@ def run_task(request: CallableRequest[Any]) -> Any:
             invalid-argument; resource-exhausted, for a caller who calls too often; unavailable;
             failed-precondition, for a task that is suspended or that no job starts.
     """
-    from functions import wire  # noqa: PLC0415  (every function imports main.py)
+    from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin import desk  # noqa: PLC0415
 
     change = change_of(request)
     became = desk.request_run(change.task, by=change.by, reason=change.reason)
     record = None if became.run_id is None else desk.view_record(change.task, became.run_id)
-    return {"outcome": became.outcome, "run": record and wire.run_fields(record, change.task, change.caller)}
+    return {
+        "outcome": became.outcome,
+        "run": record and serializers.run_fields(record, change.task, change.caller),
+    }

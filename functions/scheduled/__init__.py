@@ -1,1 +1,1 @@
-"""Scheduled functions, one file a task; `functions.delivery` is what they share."""
+"""Scheduled functions, one file a task; `functions.scheduled_endpoint` is what they share."""

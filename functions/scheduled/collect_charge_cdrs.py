@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from functions.delivery import scheduled_task
 from functions.params import OCPI_OPERATORS
+from functions.scheduled_endpoint import scheduled_task
 from shared import firebase, settings
 from shared.tasks import TaskName, TaskSpec, get_task_details, iter_task_data
 

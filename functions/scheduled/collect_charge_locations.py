@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from functions.delivery import scheduled_task
 from functions.params import OCPI_OPERATORS
+from functions.scheduled_endpoint import scheduled_task
 from shared.tasks import TaskName, TaskSpec, get_task_details, iter_task_data
 
 if TYPE_CHECKING:

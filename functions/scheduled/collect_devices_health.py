@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from functions.delivery import scheduled_task
+from functions.scheduled_endpoint import scheduled_task
 from shared import firebase
 from shared.tasks import TaskName, TaskSpec
 

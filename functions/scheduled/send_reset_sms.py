@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from functions import params
-from functions.delivery import scheduled_task
+from functions.scheduled_endpoint import scheduled_task
 from shared import firebase, settings
 from shared.tasks import TaskName, TaskSpec, get_task_result
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from functions.delivery import scheduled_function
+from functions.scheduled_endpoint import scheduled_function
 from shared.tasks import watch_tasks
 
 if TYPE_CHECKING:
-    from functions.delivery import Delivery
+    from functions.scheduled_endpoint import Delivery
 
 
 @scheduled_function(

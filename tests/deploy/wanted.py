@@ -14,8 +14,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions.callables import CONCURRENCY
-from functions.delivery import TIMEOUT_MARGIN_SECONDS
+from functions.callable_endpoint import CONCURRENCY
+from functions.scheduled_endpoint import TIMEOUT_MARGIN_SECONDS
 from tests.deploy.deploying import ACCOUNT, OPERATOR_ACCOUNT, READER_ACCOUNT, ROOT, SETTINGS
 from tests.deploy.google import PROJECT
 

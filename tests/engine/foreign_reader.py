@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import main as deployed  # what an instance loads
-from functions.answers import MAX_ANSWER_BYTES
+from functions.responses import MAX_ANSWER_BYTES
 from shared.settings import platform
 from shared.tasks import ResultTooLarge, TaskName, get_task_result
 from shared.tasks.results import legacy_json as foreign

@@ -14,7 +14,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 from msgspec.structs import replace
 
-from functions.callables import _handed_off
+from functions.callable_endpoint import _handed_off
 from shared import tasks
 from shared.tasks import ResultTooLarge
 from shared.tasks.backends.storage import Objects

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from functions.callables import URL_SECONDS
+from functions.callable_endpoint import URL_SECONDS
 from shared import tasks
 
 ROOT = Path(__file__).resolve().parents[2]

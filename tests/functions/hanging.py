@@ -5,8 +5,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from functions import delivery
-from functions.delivery import scheduled_task
+from functions import scheduled_endpoint
+from functions.scheduled_endpoint import scheduled_task
 from shared.tasks import TaskName, TaskOutcome, TaskRun, TaskSpec, execute_task
 from tests.waiting import wait_for
 
@@ -27,7 +27,7 @@ def _waiting(*delivered: Any) -> TaskOutcome:
     return outcome
 
 
-delivery.execute_task = _waiting
+scheduled_endpoint.execute_task = _waiting
 
 
 @scheduled_task(SPEC)

@@ -89,7 +89,7 @@ def test_a_result_is_read_bare(stack: Addresses, token: str, save_in: str) -> No
 
 
 def test_operator_and_viewer_may_read(stack: Addresses, token: str) -> None:
-    """The demo's users have the claim `role`; test_authorisation has the whole matrix."""
+    """The demo's users have the claim `role`; test_authorization_matrix has the whole matrix."""
     for reader in (token, sign_in(stack, "viewer@example.com")):
         assert call(stack, {"task_name": TaskName.collect_charge_locations}, reader).status == 200
 

@@ -12,7 +12,7 @@ from zlib import crc32
 import orjson
 from google.cloud.firestore_v1.types import write as _write
 
-from functions import delivery as answering
+from functions import scheduled_endpoint as answering
 from shared.tasks import ExecuteTaskOptions, ResultUnavailable, TaskName, TaskSpec
 from shared.tasks.contract import NO_DATA, contract_object, run_object, status_name
 from shared.tasks.documents.codec import encode_fields

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions import delivery as answering
+from functions import scheduled_endpoint as answering
 from shared.tasks import ExecuteTaskOptions
 from shared.tasks.contract import contract_object, history_name
 from shared.tasks.documents import writes

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import main
-from functions.callables import CONCURRENCY
+from functions.callable_endpoint import CONCURRENCY
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTER = Path(__file__).with_name("deployed_files.mjs")

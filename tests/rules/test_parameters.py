@@ -133,7 +133,9 @@ def test_every_setting_is_declared_and_described() -> None:
     told = {name for setting in settings.SETTINGS for name in setting.counts_in.split(", ")}
     assert told <= {"every function", "every callable", *main.__all__}
     in_all = {setting.name for setting in settings.SETTINGS if setting.counts_in == "every callable"}
-    read = re.findall(r"settings\.(\w+)\(\)", (ROOT / "functions" / "callables.py").read_text("utf-8"))
+    read = re.findall(
+        r"settings\.(\w+)\(\)", (ROOT / "functions" / "callable_endpoint.py").read_text("utf-8")
+    )
     assert in_all == declared & {f"NX_TASKS_{name.upper()}" for name in read}
     page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
     assert [name for name in declared if f"`{name}`" not in page] == []

@@ -50,7 +50,7 @@ START_SECONDS = 20.0
 #: Seconds beyond the deadline in which the end of a run is still tried to be recorded.
 FINISH_SECONDS = 20.0
 #: Seconds beyond the deadline in which the contract copy is still written. A function's time-out is
-#: `functions.delivery.TIMEOUT_MARGIN_SECONDS` beyond it, and the last call may take its bound.
+#: `functions.scheduled_endpoint.TIMEOUT_MARGIN_SECONDS` beyond it, and the last call may take its bound.
 CONTRACT_COPY_SECONDS = 40.0
 #: Seconds after a failed extension until the next, at most; jittered, as all instances fail at once.
 EXTEND_AGAIN_SECONDS = 2.0

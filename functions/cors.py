@@ -1,6 +1,6 @@
 """Which web pages' scripts may read a callable's answers: CORS, as browsers enforce it.
 
-It keeps nobody out who is no browser; `functions.callers` does that.
+It keeps nobody out who is no browser; `functions.authorization` does that.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, HttpsError
 from msgspec import Struct
 
-from functions.callables import fields_of
-from functions.callers import OPERATOR, UNVERIFIED, Caller, caller_of
+from functions.authorization import OPERATOR, UNVERIFIED, Caller, caller_of
+from functions.callable_endpoint import fields_of
 from shared import firebase, logger
 
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ def change_suspension(request: CallableRequest[Any], carry_out: Callable[..., bo
         HttpsError: as `change_of`.
         TaskError: as `carry_out`.
     """
-    from functions import wire  # noqa: PLC0415  (every function imports main.py)
+    from functions import serializers  # noqa: PLC0415  (every function imports main.py)
 
     change = change_of(request)
     changed = carry_out(change.task, by=change.by, reason=change.reason)
-    return {"changed": changed, "task": wire.task_now(change.task, change.caller)}
+    return {"changed": changed, "task": serializers.task_now(change.task, change.caller)}
 
 
 def _who(uid: str, claims: Mapping[str, Any]) -> str:

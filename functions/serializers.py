@@ -19,7 +19,7 @@ from shared.tasks import RunCancelled, spec_of
 from shared.tasks.admin.desk import Position, next_tick, recent_ticks, view_tasks
 
 if TYPE_CHECKING:
-    from functions.callers import Caller
+    from functions.authorization import Caller
     from shared.tasks import TaskName
     from shared.tasks.admin.desk import Refusal, RunProgress, RunRecord, Said, TaskView
 

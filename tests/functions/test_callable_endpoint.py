@@ -11,7 +11,7 @@ import pytest
 from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, HttpsError
 
 import main
-from functions.callables import CONCURRENCY, callable_function
+from functions.callable_endpoint import CONCURRENCY, callable_function
 from shared import firebase, tasks
 from shared.firebase import FirestoreWire
 from shared.tasks import ResultUnavailable, TaskEngine, UnknownTask

@@ -6,8 +6,8 @@ import json
 import pytest
 from werkzeug.test import TestResponse
 
-from functions.answers import MAX_JOINED_BYTES, Answer
-from functions.callables import callable_function
+from functions.callable_endpoint import callable_function
+from functions.responses import MAX_JOINED_BYTES, Answer
 from shared.tasks import Payload
 from tests.functions.front import front
 

@@ -16,7 +16,7 @@ from firebase_functions.https_fn import AuthData, CallableRequest, FunctionsErro
 from emulators import demo_data
 from emulators.environment import PROJECT, Addresses
 from emulators.loopback import request as http
-from functions.callers import UNVERIFIED, caller_of
+from functions.authorization import UNVERIFIED, caller_of
 from shared.tasks import TaskName
 from tests.functions.callable_protocol import ask_auth, call, refused, sign_in_with_custom_token
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 
-from functions.callers import Caller
+from functions.authorization import Caller
 from shared.tasks import TaskName, TaskSpec, specs
 
 SMS, CDRS = TaskName.send_reset_sms, TaskName.collect_charge_cdrs

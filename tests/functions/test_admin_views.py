@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emulators.environment import Addresses
-from functions.wire import time_text
+from functions.serializers import time_text
 from shared import firebase
 from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task, resume_task, suspend_task
 from shared.tasks.specs import RETRIES_OVER, RETRY_COUNT

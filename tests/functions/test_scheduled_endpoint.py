@@ -15,7 +15,7 @@ from firebase_functions.private import serving
 from flask.testing import FlaskClient
 
 import main
-from functions.delivery import scheduled_function, scheduled_task
+from functions.scheduled_endpoint import scheduled_function, scheduled_task
 from shared import firebase, logger, tasks
 from shared.tasks import TaskEngine, TaskName, TaskSpec, registered, specs
 from tests.functions.front import front
@@ -229,7 +229,7 @@ def test_a_tick_of_a_clock_that_is_ahead_is_itself(
     deployed: Deliverable, ran: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Clocks differ by seconds, and the fraction does not count: it is the tick that it seems to be."""
-    monkeypatch.setattr("functions.delivery.datetime", SlowClock)
+    monkeypatch.setattr("functions.scheduled_endpoint.datetime", SlowClock)
     function = deployed(lambda: ran.append("once"))
     for fraction in ("000", "990"):
         said = f"2024-05-05T12:00:00.{fraction}Z"

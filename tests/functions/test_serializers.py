@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from functions.callers import Caller
-from functions.wire import SOMEONE, run_fields
+from functions.authorization import Caller
+from functions.serializers import SOMEONE, run_fields
 from shared.tasks import TaskName, TaskSpec, specs
 from shared.tasks.admin.desk import RunRecord
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from functions.wire import SOMEONE
+from functions.serializers import SOMEONE
 from shared import firebase
 from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task, resume_task, suspend_task
 from tests.engine.world import in_thread
 from tests.functions.conftest import Serve
 from tests.functions.issuer import Issuer
-from tests.functions.test_authorisation import call
+from tests.functions.test_authorization_matrix import call
 from tests.waiting import wait_for
 
 TASK = TaskName.send_reset_sms

@@ -16,9 +16,9 @@ from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, Htt
 from firebase_functions.options import CorsOptions
 from flask import Request, Response, jsonify
 
-from functions.answers import Answer, put_into
-from functions.origins import Origins
+from functions.cors import Origins
 from functions.rate_limit import RateLimit
+from functions.responses import Answer, put_into
 from shared import firebase, logger, settings, tasks
 from shared.tasks import (
     InvalidOptions,

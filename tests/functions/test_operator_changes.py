@@ -15,8 +15,8 @@ from flask import Request
 from emulators import demo_data
 from emulators.environment import PROJECT, Addresses
 from emulators.loopback import request as http
-from functions.callers import UNVERIFIED
-from functions.changes import change_of
+from functions.authorization import UNVERIFIED
+from functions.operator_changes import change_of
 from shared import firebase
 from shared.tasks import TaskName, TaskRun, execute_task
 from tests.engine.world import in_thread

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.callers import UNVERIFIED
+from functions.authorization import UNVERIFIED
 from shared import firebase
 from shared.tasks import TaskName
 from tests.functions.callable_protocol import PRIVATE

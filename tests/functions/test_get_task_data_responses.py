@@ -17,7 +17,7 @@ import pytest
 from werkzeug.test import EnvironBuilder, TestResponse
 
 from emulators.environment import PROJECT, Addresses
-from functions import answers
+from functions import responses
 from shared import firebase, settings, tasks
 from shared.firebase import FirestoreWire, StorageWire
 from shared.tasks import TaskEngine, TaskName
@@ -198,10 +198,10 @@ def test_all_answers_share_the_very_bytes(instance: Instance) -> None:
         for _ in range(3):
             payload = tasks.get_task_result(TASK).payload
             assert payload is not None
-            bodies.append(answers.Answer(payload).body(request))
+            bodies.append(responses.Answer(payload).body(request))
         assert json.loads(unpacked(instance.ask(GZIP, if_version="x")))["result"]["data"] == RECORDS
     assert len({id(body.pieces[0]) for body in bodies}) == 1
-    plain = [answers.Answer(payload).body(EnvironBuilder().get_request()) for _ in range(3)]
+    plain = [responses.Answer(payload).body(EnvironBuilder().get_request()) for _ in range(3)]
     assert len({id(body.pieces[1]) for body in plain}) == 1
 
 
@@ -431,7 +431,7 @@ EVEN = ["x" * 100] * 1000
 @pytest.fixture
 def _small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cloud Run returns little."""
-    monkeypatch.setattr(answers, "MAX_ANSWER_BYTES", LIMIT)
+    monkeypatch.setattr(responses, "MAX_ANSWER_BYTES", LIMIT)
 
 
 def handed_off(answer: TestResponse) -> Any:
@@ -504,11 +504,11 @@ def test_the_limit_is_to_the_byte(instance: Instance, monkeypatch: pytest.Monkey
     """An answer of as many bytes is given, one of a byte more is not."""
     publish(EVEN, "storage")
     for headers in ({}, GZIP):
-        monkeypatch.setattr(answers, "MAX_ANSWER_BYTES", 1 << 30)
+        monkeypatch.setattr(responses, "MAX_ANSWER_BYTES", 1 << 30)
         size = len(instance.ask(headers).data)
-        monkeypatch.setattr(answers, "MAX_ANSWER_BYTES", size)
+        monkeypatch.setattr(responses, "MAX_ANSWER_BYTES", size)
         assert instance.ask(headers).status_code == 200
-        monkeypatch.setattr(answers, "MAX_ANSWER_BYTES", size - 1)
+        monkeypatch.setattr(responses, "MAX_ANSWER_BYTES", size - 1)
         assert instance.ask(headers).status_code == 429
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from functions.callables import callable_function
+from functions.callable_endpoint import callable_function
 from tests.functions.front import front
 
 APP = "https://app.example.com"
