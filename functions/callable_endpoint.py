@@ -128,36 +128,6 @@ def callable_function(
     return decorate
 
 
-def fields_of(
-    request: CallableRequest[Any], names: tuple[str, ...], **optional: tuple[type, ...]
-) -> dict[str, Any]:
-    """Return what the caller sent: an object with these fields and no others.
-
-    Args:
-        request: the call.
-        names: fields that must be there.
-        optional: fields that may be there, with the types that they may have; and the types of those
-            in `names` that are to have one.
-
-    Raises:
-        HttpsError: invalid-argument; the text names the fields.
-    """
-    sent = request.data
-    if not isinstance(sent, dict) or not set(names) <= set(sent) <= {*names, *optional}:
-        wanted = ", ".join((*names, *(f"{name}?" for name in optional if name not in names)))
-        send = "send exactly" if isinstance(sent, dict) else "send an object"
-        raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, f"{send} {{{wanted}}}")
-    for name, kinds in optional.items():
-        # True is an int to Python, and to nobody who sends one.
-        if name in request.data and type(request.data[name]) not in kinds:
-            kind = " or ".join(_KINDS[each] for each in kinds)
-            raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, f"{name} is {kind}")
-    return dict(request.data)
-
-
-_KINDS = {str: "text", int: "a whole number", list: "a list", bool: "true or false", type(None): "null"}
-
-
 def _have_threads(name: str, concurrency: int) -> None:
     """Have gunicorn serve that many requests at once in the process whose function this is.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, HttpsError
 from msgspec import Struct
 
 from functions.authorization import OPERATOR, UNVERIFIED, Caller, caller_of
-from functions.callable_endpoint import fields_of
+from functions.requests import CancelRun, ChangeTask, parse
 from shared import firebase, logger
 
 if TYPE_CHECKING:
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from shared.tasks import TaskName
 
 
-class Change(Struct, frozen=True):
-    """A change that may be made.
+Sent = TypeVar("Sent", ChangeTask, CancelRun)
+
+
+class Change(Struct, Generic[Sent], frozen=True):
+    """A change that the caller is allowed to make.
 
     Attributes:
         caller: who makes it.
@@ -32,19 +35,19 @@ class Change(Struct, frozen=True):
     task: TaskName
     by: str
     reason: str
-    sent: dict[str, Any]
+    sent: Sent
 
 
-def change_of(request: CallableRequest[Any], *more: str) -> Change:
-    """Return the change that is asked for.
+def change_of(request: CallableRequest[Any], kind: type[Sent]) -> Change[Sent]:
+    """Check that the caller may make the requested change.
 
     Args:
-        request: `{task_name, reason}` and what more there is to say, all of it text.
-        more: names of that.
+        request: The call, from an operator.
+        kind: The struct that the request must match.
 
     Raises:
-        HttpsError: unauthenticated, also for a token that was revoked; permission-denied, for whoever
-            is no operator; invalid-argument; unavailable, where nobody can say whether it was revoked.
+        HttpsError: unauthenticated, also for a revoked token; permission-denied for a caller who is not an
+            operator; invalid-argument; unavailable if revocation could not be checked.
     """
     caller = caller_of(request)
     if caller.role != OPERATOR:
@@ -52,12 +55,11 @@ def change_of(request: CallableRequest[Any], *more: str) -> Change:
             FunctionsErrorCode.PERMISSION_DENIED,
             "only operators change what tasks do; whoever administers users can make you one",
         )
-    names = ("task_name", *more, "reason")
-    sent = fields_of(request, names, **dict.fromkeys(names, (str,)))
-    task = caller.task_to_look_at(sent["task_name"])
+    sent = parse(request, kind)
+    task = caller.task_to_look_at(sent.task_name)
     claims: dict[str, Any] = (request.auth.token if request.auth else None) or {}
     _check_revoked(caller.uid, claims)
-    return Change(caller, task, _who(caller.uid, claims), sent["reason"], sent)
+    return Change(caller, task, _who(caller.uid, claims), sent.reason, sent)
 
 
 def change_suspension(request: CallableRequest[Any], carry_out: Callable[..., bool]) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def change_suspension(request: CallableRequest[Any], carry_out: Callable[..., bo
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
 
-    change = change_of(request)
+    change = change_of(request, ChangeTask)
     changed = carry_out(change.task, by=change.by, reason=change.reason)
     return {"changed": changed, "task": serializers.task_now(change.task, change.caller)}
 

@@ -8,6 +8,7 @@ from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 
 from functions.callable_endpoint import callable_function
 from functions.operator_changes import change_of
+from functions.requests import CancelRun
 from shared import settings
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ def cancel_run(request: CallableRequest[Any]) -> Any:
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin import desk  # noqa: PLC0415
 
-    change = change_of(request, "id")
+    change = change_of(request, CancelRun)
     became, record = desk.Cancelled.unknown, None
-    if serializers.is_record_id(change.sent["id"]):
-        run_id = change.sent["id"]
+    run_id = change.sent.id
+    if serializers.is_record_id(run_id):
         became = desk.cancel_run(change.task, run_id, by=change.by, reason=change.reason)
         record = desk.view_record(change.task, run_id)
     if became is desk.Cancelled.unknown or record is None:

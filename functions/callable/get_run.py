@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 
+from functions import requests
 from functions.authorization import caller_of
-from functions.callable_endpoint import callable_function, fields_of
+from functions.callable_endpoint import callable_function
 from shared import settings
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ def get_run(request: CallableRequest[Any]) -> Any:
     from shared.tasks.admin import desk  # noqa: PLC0415
 
     caller = caller_of(request)
-    fields = fields_of(request, ("task_name", "id"), task_name=(str,), id=(str,))
-    name = caller.task_to_look_at(fields["task_name"])
-    record = desk.view_record(name, fields["id"]) if serializers.is_record_id(fields["id"]) else None
+    sent = requests.parse(request, requests.GetRun)
+    name = caller.task_to_look_at(sent.task_name)
+    record = desk.view_record(name, sent.id) if serializers.is_record_id(sent.id) else None
     if record is None:
         raise HttpsError(
             FunctionsErrorCode.NOT_FOUND,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import UNSET
 
+from functions import requests
 from functions.authorization import caller_of
-from functions.callable_endpoint import callable_function, fields_of
+from functions.callable_endpoint import callable_function
 from functions.responses import MAX_ANSWER_BYTES, Answer
 from shared import settings, tasks
 
@@ -39,16 +41,15 @@ def get_task_data(request: CallableRequest[Any]) -> Any:
             often, and with a URL where no answer holds the result; unavailable.
     """
     caller = caller_of(request)
-    fields = fields_of(
-        request, ("task_name",), if_version=(str, type(None)), describe=(bool,), details=(bool,)
-    )
-    name = caller.task_named(fields["task_name"])
-    if fields.get("details"):
-        return _details(name, fields.get("if_version"))
-    if fields.get("describe"):
-        return _description(name, fields.get("if_version"))
-    if "if_version" in fields:
-        return _versioned(name, fields["if_version"])
+    sent = requests.parse(request, requests.GetTaskData)
+    name = caller.task_named(sent.task_name)
+    version = None if sent.if_version is UNSET else sent.if_version
+    if sent.details:
+        return _details(name, version)
+    if sent.describe:
+        return _description(name, version)
+    if sent.if_version is not UNSET:
+        return _versioned(name, version)
     return _answer(tasks.get_task_result(name, described=False, most_bytes=MAX_ANSWER_BYTES))
 
 

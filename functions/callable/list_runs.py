@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 
+from functions import requests
 from functions.authorization import caller_of
-from functions.callable_endpoint import callable_function, fields_of
+from functions.callable_endpoint import callable_function
 from shared import settings
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
 
     from shared.tasks.admin.desk import Position, RunRecord
-
-#: Runs of a page where the caller does not say how many.
-DEFAULT_LIMIT = 50
-#: The most.
-MOST_RUNS = 200
-#: States that can be asked for at once.
-MOST_STATES = 10
 
 
 @callable_function(memory=512, service_account=settings.reader_account())
@@ -44,15 +37,12 @@ def list_runs(request: CallableRequest[Any]) -> Any:
     from shared.tasks.admin import desk  # noqa: PLC0415
 
     caller = caller_of(request)
-    optional = (str, type(None))
-    fields = fields_of(
-        request, ("task_name",), limit=(int,), cursor=optional, states=(list,), if_version=optional
-    )
-    name = caller.task_to_look_at(fields["task_name"])
-    limit, states = _limit(fields.get("limit", DEFAULT_LIMIT)), _states(fields.get("states", []))
-    after = _position(fields.get("cursor"))
+    sent = requests.parse(request, requests.ListRuns)
+    name = caller.task_to_look_at(sent.task_name)
+    limit, states = sent.limit, tuple(sorted(set(sent.states)))
+    after = _position(sent.cursor)
     version = _version(desk.view_last_changed(name), [limit, states])
-    if after is None and fields.get("if_version") == version:
+    if after is None and sent.if_version == version:
         return {"version": version, "not_modified": True}
     page = desk.view_history(name, most=limit, states=states, after=after)
     runs = [serializers.run_fields(record, name, caller) for record in page.records]
@@ -66,19 +56,6 @@ def _version(changed: tuple[RunRecord, ...], asked: list[Any]) -> str:
     return version_of([asked, seen])
 
 
-def _limit(said: Any) -> int:
-    if isinstance(said, bool) or not 1 <= said <= MOST_RUNS:
-        raise _mistake(f"limit is a whole number from 1 to {MOST_RUNS}")
-    return int(said)
-
-
-def _states(said: list[Any]) -> tuple[str, ...]:
-    names = [state for state in said if isinstance(state, str) and re.fullmatch("[a-z_]{1,30}", state)]
-    if len(names) != len(said) or len(names) > MOST_STATES:
-        raise _mistake(f"states is a list of at most {MOST_STATES} states, as runs have them")
-    return tuple(sorted(set(names)))
-
-
 def _position(cursor: str | None) -> Position | None:
     from functions.serializers import position_of  # noqa: PLC0415
 
@@ -86,9 +63,5 @@ def _position(cursor: str | None) -> Position | None:
         return None
     position = position_of(cursor)
     if position is None:
-        raise _mistake("cursor is a next_cursor of this list, or null")
+        raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, "cursor is a next_cursor of this list, or null")
     return position
-
-
-def _mistake(text: str) -> HttpsError:
-    return HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, text)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from functions import requests
 from functions.authorization import caller_of
-from functions.callable_endpoint import callable_function, fields_of
+from functions.callable_endpoint import callable_function
 from shared import settings
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ def list_tasks(request: CallableRequest[Any]) -> Any:
 
     caller = caller_of(request)
     names = caller.tasks_to_look_at()
-    fields = fields_of(request, (), if_version=(str, type(None)))
+    sent = requests.parse(request, requests.ListTasks)
     now = datetime.now(UTC)
     told = [serializers.task_fields(task, caller, now=now) for task in desk.view_tasks(names)]
     answer: dict[str, Any] = {"version": serializers.version_of(told), "now": serializers.time_text(now)}
-    if fields.get("if_version") == answer["version"]:
+    if sent.if_version == answer["version"]:
         return {**answer, "not_modified": True}
     return {**answer, "tasks": told}

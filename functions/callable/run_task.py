@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.callable_endpoint import callable_function
 from functions.operator_changes import change_of
+from functions.requests import ChangeTask
 from shared import settings
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def run_task(request: CallableRequest[Any]) -> Any:
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin import desk  # noqa: PLC0415
 
-    change = change_of(request)
+    change = change_of(request, ChangeTask)
     became = desk.request_run(change.task, by=change.by, reason=change.reason)
     record = None if became.run_id is None else desk.view_record(change.task, became.run_id)
     return {

@@ -17,6 +17,7 @@ from emulators.environment import PROJECT, Addresses
 from emulators.loopback import request as http
 from functions.authorization import UNVERIFIED
 from functions.operator_changes import change_of
+from functions.requests import ChangeTask
 from shared import firebase
 from shared.tasks import TaskName, TaskRun, execute_task
 from tests.engine.world import in_thread
@@ -285,7 +286,7 @@ def test_a_change_looks_its_user_up_once(
     own = initialize_app(options={"projectId": PROJECT}, name="looks-once")  # others' may ask elsewhere
     monkeypatch.setattr(firebase, "app", lambda: own)
     try:
-        assert change_of(request).by == OPERATOR
+        assert change_of(request, ChangeTask).by == OPERATOR
     finally:
         delete_app(own)
     assert [url.rpartition("/")[2] for url in asked] == ["accounts:lookup"]

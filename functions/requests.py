@@ -1,0 +1,131 @@
+"""What the callables accept: one struct per callable, validated by msgspec.
+
+Unknown fields are refused. `parse` turns a violation into invalid-argument with a text for the caller,
+which is built from the names and descriptions of the fields.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+
+import msgspec
+from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+if TYPE_CHECKING:
+    from firebase_functions.https_fn import CallableRequest
+
+#: Runs on a page of the run history if the caller does not specify a limit.
+DEFAULT_LIMIT = 50
+#: Largest page of the run history.
+MAX_RUNS = 200
+#: States by which one request may filter.
+MAX_STATES = 10
+
+Text = Annotated[str, Meta(description="text")]
+TextOrNull = Annotated[str | None, Meta(description="text or null")]
+Flag = Annotated[bool, Meta(description="true or false")]
+State = Annotated[str, Meta(pattern=r"^[a-z_]{1,30}\Z")]
+
+
+class GetTaskData(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `get_task_data` accepts; see docs/api.md.
+
+    Attributes:
+        task_name: The task. Authorization rejects a value of any type that is not a task of the caller.
+        if_version: The version that the caller has. Null and a missing field differ: null asks for the
+            versioned response.
+        describe: Whether metadata is returned instead of the data.
+        details: Whether the result's details are returned instead of the data. Overrides `describe`.
+    """
+
+    task_name: Any
+    if_version: Annotated[str | UnsetType | None, Meta(description="text or null")] = UNSET
+    describe: Flag = False
+    details: Flag = False
+
+
+class ListTasks(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `list_tasks` accepts."""
+
+    if_version: TextOrNull = None
+
+
+class ListRuns(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `list_runs` accepts.
+
+    Attributes:
+        task_name: The task, as in `GetTaskData`.
+        limit: Runs per page.
+        cursor: The `next_cursor` of the previous page.
+        states: States to list; empty for all.
+        if_version: The version of the first page that the caller has.
+    """
+
+    task_name: Any
+    limit: Annotated[int, Meta(ge=1, le=MAX_RUNS, description=f"a whole number from 1 to {MAX_RUNS}")] = (
+        DEFAULT_LIMIT
+    )
+    cursor: TextOrNull = None
+    states: Annotated[
+        list[State],
+        Meta(max_length=MAX_STATES, description=f"a list of at most {MAX_STATES} states, as runs have them"),
+    ] = []
+    if_version: TextOrNull = None
+
+
+class GetRun(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `get_run` accepts."""
+
+    task_name: Text
+    id: Text
+
+
+class ChangeTask(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `run_task`, `suspend_task` and `resume_task` accept."""
+
+    task_name: Text
+    reason: Text
+
+
+class CancelRun(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `cancel_run` accepts."""
+
+    task_name: Text
+    id: Text
+    reason: Text
+
+
+T = TypeVar("T", bound=Struct)
+
+
+def parse(request: CallableRequest[Any], kind: type[T]) -> T:
+    """Validate what a caller sent.
+
+    Args:
+        request: The call.
+        kind: The struct that it must match.
+
+    Raises:
+        HttpsError: invalid-argument; the text names the field and what it accepts.
+    """
+    try:
+        return msgspec.convert(request.data, kind)
+    except msgspec.ValidationError as error:
+        raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, _text(request.data, kind, error)) from error
+
+
+def _text(sent: object, kind: type[Struct], error: msgspec.ValidationError) -> str:
+    """Describe a violation. msgspec's own text names types of Python, and no optional fields."""
+    fields = msgspec.structs.fields(kind)
+    accepted = ", ".join(field.name if field.required else f"{field.name}?" for field in fields)
+    if not isinstance(sent, dict):
+        return f"send an object {{{accepted}}}"
+    required = {field.name for field in fields if field.required}
+    path = re.search(r" - at `\$\.(\w+)", str(error))
+    if path is None or not required <= set(sent) <= {field.name for field in fields}:
+        return f"send exactly {{{accepted}}}"
+    name = path[1]
+    field_type = get_type_hints(kind, include_extras=True)[name]
+    return f"{name} is {field_type.__metadata__[0].description}"
