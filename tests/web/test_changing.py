@@ -40,19 +40,17 @@ def test_an_operator_runs_a_task(visit: "Open") -> None:
     page = visit("operator")
     expect(page.state(HEALTH.value)).to_have_text("Never ran")
     act(page, "Run now")
-    expect(page.page.locator(".said")).to_contain_text(HEALTH.value)
+    expect(page.page.locator(".outcome")).to_contain_text(HEALTH.value)
     expect(page.state(HEALTH.value)).to_have_text("Completed")
     expect(page.row(HEALTH.value)).to_contain_text("200 records")
     page.open(f"/tasks/{HEALTH.value}")
-    expect(page.row(HEALTH.value)).to_contain_text(
-        "by Cloud Scheduler, on request of operator@example.com (demo-operator)"
-    )
+    expect(page.row(HEALTH.value)).to_contain_text("Requested by operator@example.com (demo-operator)")
     run = page.page.locator('.runs li[data-state="completed"]').first
-    expect(run).to_contain_text("requested by operator@example.com (demo-operator)")
+    expect(run).to_contain_text("Requested by operator@example.com (demo-operator)")
     run.get_by_role("button").click()
     expect(run).to_contain_text(f"operator@example.com (demo-operator): {REASON}")
-    expect(run).not_to_contain_text("its schedule")
-    page.page.get_by_role("button", name="By people").click()
+    expect(run).not_to_contain_text("Scheduled")
+    page.page.get_by_role("button", name="By operators").click()
     expect(page.page.locator(".runs li")).to_contain_text(
         [f"by operator@example.com (demo-operator): {REASON}"]
     )
@@ -70,10 +68,10 @@ def test_the_retries_of_a_requested_run_can_be_stopped(visit: "Open", clean_fire
     assert execute_task("test", HEALTH, fails, {"schedule_time": at}).run_id == asked["id"]
     page = visit("operator")
     page.row(HEALTH.value).get_by_role("button", name="Run now").click()
-    expect(page.page.get_by_role("dialog")).to_contain_text("and again if it fails")
+    expect(page.page.get_by_role("dialog")).to_contain_text("and retries it if it fails")
     page.page.keyboard.press("Escape")
     act(page, "Stop retries")
-    expect(page.page.locator(".said")).to_contain_text("is not tried again")
+    expect(page.page.locator(".outcome")).to_contain_text("will not be retried")
     assert execute_task("test", HEALTH, fails, {"schedule_time": at}).status == "duplicate"
 
 
@@ -85,7 +83,7 @@ def test_a_refused_delivery_is_in_the_history(visit: "Open") -> None:
     page.open(f"/tasks/{HEALTH.value}")
     page.page.get_by_role("button", name="Skipped or missed").click()
     expect(page.page.locator('.runs li[data-state="refused"]')).to_contain_text(
-        re.compile(r"1 delivery refused: an attempt of this run may still be alive; comes again after \d")
+        re.compile(r"1 delivery refused: an attempt of this run may still be alive; next delivery after \d")
     )
 
 
@@ -98,7 +96,7 @@ def test_a_task_at_work_is_not_run_twice(visit: "Open", hold: "Hold") -> None:
     dialog = page.page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill(REASON)
     dialog.get_by_role("button", name="Run now").click()
-    expect(page.page.locator(".said")).to_contain_text("was at work already: no second run was started")
+    expect(page.page.locator(".outcome")).to_contain_text("is already running. No second run was started")
 
 
 def test_an_operator_suspends_and_resumes_a_task(visit: "Open", past: "Past") -> None:
@@ -108,8 +106,10 @@ def test_an_operator_suspends_and_resumes_a_task(visit: "Open", past: "Past") ->
     act(page, "Suspend")
     for each in (page, looking):
         expect(each.state(HEALTH.value)).to_have_text("Suspended")
-        expect(each.row(HEALTH.value)).to_contain_text(f"by operator@example.com (demo-operator): {REASON}")
-        expect(each.row(HEALTH.value)).to_contain_text("none while suspended")
+        expect(each.row(HEALTH.value)).to_contain_text(
+            f"Suspended by operator@example.com (demo-operator): {REASON}"
+        )
+        expect(each.row(HEALTH.value)).to_contain_text("None while suspended")
     act(page, "Resume", "it is well again")
     expect(page.state(HEALTH.value)).to_have_text("Completed")
     expect(page.row(HEALTH.value)).to_contain_text(re.compile(r"in \d+ (s|min)"))
@@ -120,18 +120,18 @@ def test_an_operator_suspends_and_resumes_a_task(visit: "Open", past: "Past") ->
 
 
 def test_an_operator_cancels_a_run(visit: "Open", hold: "Hold") -> None:
-    """The run meets it at its next progress and ends failed, and the page says by whom and why."""
+    """The run stops at its next progress report and is shown as cancelled, with operator and reason."""
     page = visit("operator")
     run = hold(HEALTH)
     run.progress(1, 10)
     expect(page.state(HEALTH.value)).to_have_text("Running")
     act(page, "Cancel run")
     expect(page.row(HEALTH.value)).to_contain_text(
-        f"Asked to stop by operator@example.com (demo-operator): {REASON}"
+        f"Cancellation requested by operator@example.com (demo-operator): {REASON}"
     )
     run.go_on_until(RunCancelled)
-    expect(page.state(HEALTH.value)).to_have_text("Failed")
-    expect(page.row(HEALTH.value)).to_contain_text("operator@example.com")
+    expect(page.state(HEALTH.value)).to_have_text("Cancelled")
+    expect(page.row(HEALTH.value)).to_contain_text("Cancelled by operator@example.com")
 
 
 def test_an_operator_stops_the_retries_of_a_failed_run(visit: "Open") -> None:
@@ -146,8 +146,8 @@ def test_an_operator_stops_the_retries_of_a_failed_run(visit: "Open") -> None:
     expect(page.state(HEALTH.value)).to_have_text("Failed")
     expect(looking.row(HEALTH.value).get_by_role("button", name="Stop retries")).to_be_disabled()
     act(page, "Stop retries")
-    expect(page.page.locator(".said")).to_contain_text("is not tried again")
-    said = f"cancelled by operator@example.com (demo-operator): {REASON} (ValueError: no answer)"
+    expect(page.page.locator(".outcome")).to_contain_text("will not be retried")
+    said = f"Cancelled by operator@example.com (demo-operator): {REASON} (ValueError: no answer)"
     expect(page.row(HEALTH.value)).to_contain_text(said)
     button = page.row(HEALTH.value).get_by_role("button", name="Not retried")
     expect(button).to_be_disabled()
@@ -178,7 +178,7 @@ def test_a_change_wants_a_reason(visit: "Open") -> None:
     dialog = page.page.get_by_role("dialog", name=f"Suspend {HEALTH.value}?")
     expect(dialog.get_by_label("Reason")).to_be_focused()
     dialog.get_by_role("button", name="Suspend").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("Say why")
+    expect(dialog.get_by_role("alert")).to_contain_text("Enter a reason")
     page.page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     expect(button).to_be_focused()
@@ -191,7 +191,9 @@ def test_a_viewer_is_told_why_buttons_do_nothing(visit: "Open") -> None:
     for name in ("Run now", "Suspend"):
         button = page.row(HEALTH.value).get_by_role("button", name=name)
         expect(button).to_be_disabled()
-        expect(button).to_have_accessible_description(re.compile("Changes are for operators"))
+        expect(button).to_have_accessible_description(
+            re.compile("Ask an administrator for the operator role")
+        )
         button.dispatch_event("click")
     expect(page.page.get_by_role("dialog")).to_have_count(0)
 
@@ -239,7 +241,7 @@ def test_a_suspended_task_is_not_offered_a_run(visit: "Open") -> None:
     page = visit("operator")
     button = page.row(HEALTH.value).get_by_role("button", name="Run now")
     expect(button).to_have_attribute("aria-disabled", "true")
-    expect(button).to_have_attribute("title", re.compile("resume it"))
+    expect(button).to_have_attribute("title", re.compile("Resume it"))
     button.click(force=True)
     expect(page.page.get_by_role("dialog")).to_have_count(0)
 
@@ -249,11 +251,11 @@ def test_a_notice_goes_when_it_no_longer_holds(visit: "Open", past: "Past") -> N
     past.of(HEALTH, every=dt.timedelta(minutes=5), result=lambda: [1], seconds=lambda _: 1, count=2)
     page = visit("operator")
     act(page, "Suspend")
-    expect(page.page.locator(".said")).to_contain_text(f"{HEALTH.value} is suspended.")
+    expect(page.page.locator(".outcome")).to_contain_text(f"{HEALTH.value} is suspended.")
     expect(page.state(HEALTH.value)).to_have_text("Suspended")
     resume_task(HEALTH, by="ops@example.com", reason=REASON)
     expect(page.state(HEALTH.value)).to_have_text("Completed")
-    expect(page.page.locator(".said")).to_have_text("")
+    expect(page.page.locator(".outcome")).to_have_text("")
 
 
 def test_a_refusal_keeps_the_name_of_its_task(visit: "Open") -> None:

@@ -1,4 +1,4 @@
-"""What people see: all tasks, one of them, its history, its result."""
+"""The page's read-only views: all tasks, one task, its history, its result."""
 
 import base64
 import datetime as dt
@@ -144,7 +144,7 @@ def test_attempts_and_skips_tell_why(visit: "Open", past: "Past") -> None:
     page.get_by_role("button", name="Skipped or missed").click()
     expect(entries).to_have_count(1)
     expect(entries).to_contain_text("suspended")
-    page.get_by_role("button", name="By people").click()
+    page.get_by_role("button", name="By operators").click()
     expect(entries).to_contain_text("by operator@example.com: devices are moved")
 
 
@@ -236,7 +236,7 @@ def test_a_result_that_no_answer_holds_is_read_from_storage(visit: "Open", past:
     assert execute_task("test", CDRS, lambda: noise, {"save_in": "storage"}).status == "completed"
     page = visit("operator").open_result(CDRS)
     link = page.page.get_by_role("link", name="Download it from Storage")
-    expect(page.page.locator(".notice")).to_contain_text("larger than an answer may be")
+    expect(page.page.locator(".notice")).to_contain_text("too large to show here")
     expect(page.page.locator(".notice")).to_contain_text("within 15 min")
     address = link.get_attribute("href")
     assert address is not None
@@ -254,7 +254,7 @@ def test_what_is_shown_while_the_network_is_away_is_said_to_be_stale(visit: "Ope
     expect(page.page.get_by_text("Live", exact=True)).to_be_visible()
     page.context.set_offline(True)
     alert = page.page.get_by_role("alert")
-    expect(alert).to_contain_text("The service can't be reached. What you see is stale: it is of")
+    expect(alert).to_contain_text("Cannot reach the service. Showing data from")
     expect(page.page.get_by_text(re.compile(r"^Stale, \d+ s old$"))).to_be_visible()
     expect(page.state(HEALTH.value)).to_have_text("Completed")
     assert execute_task("test", HEALTH, lambda: 1 / 0).status == "failed"
@@ -325,12 +325,12 @@ def test_who_was_given_a_task_sees_that_a_person_acted(visit: "Open", hold: "Hol
         TaskEngine().cancel_run(HEALTH, status.get("run.id"), **who)
         suspend_task(HEALTH, **who)
         row = page.row(HEALTH.value)
-        expect(row.get_by_text("by an operator", exact=True)).to_have_count(1)
-        expect(row.get_by_text("Asked to stop by an operator", exact=True)).to_have_count(1)
+        expect(row.get_by_text("Suspended by an operator", exact=True)).to_have_count(1)
+        expect(row.get_by_text("Cancellation requested by an operator", exact=True)).to_have_count(1)
         run.go_on_until(RunCancelled)
         resume_task(HEALTH, **who)
-        expect(page.state(HEALTH.value)).to_have_text("Failed")
-        expect(row).to_contain_text("cancelled by an operator")
+        expect(page.state(HEALTH.value)).to_have_text("Cancelled")
+        expect(row).to_contain_text("Cancelled by an operator")
         for text in ("anna", "alone"):
             expect(row).not_to_contain_text(text)
 
@@ -435,7 +435,7 @@ def test_an_address_that_is_no_encoding_shows_no_task(visit: "Open") -> None:
     page.page.evaluate(
         "history.pushState(null, '', '/tasks/%E0%A4%A'); dispatchEvent(new PopStateEvent('popstate'))"
     )
-    expect(page.page.get_by_role("heading", name="No such task")).to_be_visible()
+    expect(page.page.get_by_role("heading", name="Task not found")).to_be_visible()
 
 
 def test_a_result_that_the_sdk_cannot_decode_is_named(visit: "Open") -> None:
@@ -464,7 +464,7 @@ def test_a_tab_that_failed_to_load_recovers_by_itself(visit: "Open", past: "Past
     page = visit("viewer")
     page.page.route("**/config.json", lambda route: route.abort())
     page.page.goto(page.base)
-    expect(page.page.get_by_role("heading", name=re.compile("^The page can.t start"))).to_be_visible()
+    expect(page.page.get_by_role("heading", name="The page cannot start")).to_be_visible()
     page.page.unroute("**/config.json")
     expect(page.row(HEALTH.value)).to_be_visible()
     page.page.route("**/assets/charts*", lambda route: route.abort())

@@ -97,12 +97,12 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
 
     def nothing() -> None:
         one.goto(f"{page.base}/tasks/none")
-        expect(one.get_by_role("heading", name="No such task")).to_be_visible()
+        expect(one.get_by_role("heading", name="Task not found")).to_be_visible()
 
     def outage() -> None:
         strips()
         page.context.set_offline(True)
-        expect(one.get_by_role("alert")).to_contain_text("What you see is stale")
+        expect(one.get_by_role("alert")).to_contain_text("Showing data from")
 
     return {
         "all tasks": strips, "one run": run, "history": trace, "result": record, "tree": tree,
@@ -213,7 +213,7 @@ def test_the_keyboard_is_enough(visit: "Open") -> None:
     press_until(page, "Tab", lambda: focused(page).endswith("Suspend"))
     one.keyboard.press("Enter")
     expect(page.state(HEALTH.value)).to_have_text("Suspended")
-    told = "by operator@example.com (demo-operator): by hand, without"
+    told = "Suspended by operator@example.com (demo-operator): by hand, without"
     expect(page.row(HEALTH.value)).to_contain_text(told)
     expect(page.row(HEALTH.value).get_by_role("button", name="Resume")).to_be_focused()
 
@@ -301,7 +301,7 @@ def test_themes_and_stillness_are_the_viewers_to_choose(visit: "Open") -> None:
     page = visit("viewer", color_scheme="dark", reduced_motion="reduce")
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     dark = page.page.evaluate(ground)
-    page.page.get_by_label("Colours").select_option("Light")
+    page.page.get_by_label("Theme").select_option("light")
     light = page.page.evaluate(ground)
     assert light != dark
     page.page.reload()

@@ -72,11 +72,11 @@ def sign_in_by_link(project: "Visit", stack: "Addresses") -> None:
     """Ask for a link, open it in the same browser, and confirm the address that the page remembers."""
     page = project.page
     page.goto(project.base)
-    expect(page.get_by_text("Sign in with the e-mail address that your administrator")).to_be_visible()
+    expect(page.get_by_text("Sign in with the e-mail address that an administrator")).to_be_visible()
     expect(page.get_by_label("Password")).to_have_count(0)
     page.get_by_label("E-mail address").fill(VIEWER)
-    page.get_by_role("button", name="Send me a link").click()
-    expect(page.get_by_role("status")).to_contain_text(f"A link is on its way to {VIEWER}")
+    page.get_by_role("button", name="Send sign-in link").click()
+    expect(page.get_by_role("status")).to_contain_text(f"We sent a sign-in link to {VIEWER}")
     page.goto(emulated_codes(stack)[-1]["oobLink"])
     expect(page.get_by_label("E-mail address")).to_have_value(VIEWER)
     page.get_by_role("button", name="Sign in").click()
@@ -113,8 +113,27 @@ def test_a_wrong_password_is_told(visit: "Open") -> None:
     page.page.get_by_label("Password").fill("guess")
     page.page.get_by_role("button", name="Sign in").click()
     expect(page.page.get_by_role("alert")).to_have_text(
-        "E-mail address and password don't match. Check both."
+        "The e-mail address or the password is wrong. Check both."
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("USER_DISABLED", "This account is disabled. Ask an administrator to enable it."),
+        ("TOO_MANY_ATTEMPTS_TRY_LATER", "Too many attempts. Wait a few minutes, then try again."),
+        ("SOME_NEW_CODE", "Sign-in failed. Try again; if it fails again, ask an administrator."),
+    ],
+)
+def test_firebase_error_codes_are_shown_as_sentences(visit: "Open", code: str, sentence: str) -> None:
+    page = visit()
+    error = {"error": {"code": 400, "message": code}}
+    page.page.route("**/accounts:signInWithPassword?**", lambda route: route.fulfill(status=400, json=error))
+    page.page.goto(page.base)
+    page.page.get_by_label("E-mail address").fill("operator@example.com")
+    page.page.get_by_label("Password").fill("guess")
+    page.page.get_by_role("button", name="Sign in").click()
+    expect(page.page.get_by_role("alert")).to_have_text(sentence)
 
 
 def test_a_link_signs_in_whom_it_was_sent_to(visit: "Open", stack: "Addresses") -> None:
@@ -138,4 +157,4 @@ def test_a_link_signs_in_whom_it_was_sent_to(visit: "Open", stack: "Addresses") 
         each.page.get_by_role("button", name="Sign in").click()
         if each is page:
             expect(each.row(HEALTH.value)).to_be_visible()
-    expect(again.page.get_by_role("alert")).to_contain_text("Ask for a new one")
+    expect(again.page.get_by_role("alert")).to_contain_text("Request a new one")

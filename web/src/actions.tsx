@@ -1,4 +1,4 @@
-// What an operator can have done: each asks for a reason, says what will happen, and tells what came of it.
+// The operators' actions: each asks for a reason, states its consequence, and reports its outcome.
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { CallError, call } from "./firebase";
 import { refusal } from "./strip";
@@ -22,35 +22,35 @@ const WORDING: Record<Kind, Wording> = {
     button: "Run now",
     title: (task) => `Run ${task} now?`,
     consequence: (task) =>
-      `Cloud Scheduler delivers it now, beside its schedule, and again if it fails. The last result stays until the run has a new one.${task.status === "suspended" ? " While the task is suspended, the delivery is skipped." : ""}`,
+      `Cloud Scheduler starts a run now, in addition to the schedule, and retries it if it fails. The last good result stays until the run completes.${task.status === "suspended" ? " While the task is suspended, the delivery is skipped." : ""}`,
   },
   suspend: {
     button: "Suspend",
     title: (task) => `Suspend ${task}?`,
     consequence: (task) =>
-      `Its ticks are skipped until somebody resumes it; readers keep the last result.${task.state === "running" ? " The run that is at work finishes." : ""}`,
+      `Its ticks are skipped until an operator resumes it. Readers keep getting the last good result.${task.state === "running" ? " The current run finishes." : ""}`,
   },
   resume: {
     button: "Resume",
     title: (task) => `Resume ${task}?`,
-    consequence: () => "It runs on its schedule again, from the next tick on.",
+    consequence: () => "It runs on schedule again, starting with the next tick.",
   },
   cancel: {
     button: "Cancel run",
     title: (task) => `Cancel the run of ${task}?`,
-    consequence: () => "The run is asked to stop where it next tells its progress, and ends as failed. The last result stays.",
+    consequence: () => "The run stops at its next progress report and ends as cancelled. The last good result stays.",
   },
   "no-retry": {
     button: "Stop retries",
     title: (task) => `Stop retries of the failed run of ${task}?`,
-    consequence: () => "Cloud Scheduler delivers a failed run again, each time later. This one is not begun anew; the next tick runs as ever.",
+    consequence: () => "Cloud Scheduler retries a failed run, at growing intervals. This run will not be retried; the next tick runs as scheduled.",
   },
 };
 
-/** The run that a cancel is for: the one at work, or the failed one that may be delivered again. */
+/** The run that `cancel` applies to: the current run, or the failed run that may be retried. */
 export const toCancel = (task: Task) => task.run ?? task.retries;
 
-/** What can be done with a task as it stands; each place holds a thing and its opposite, so that the focus stays there. */
+/** The actions that a task's state allows. An action and its opposite have the same place, so that the focus stays. */
 export function possible(task: Task): Kind[] {
   const kinds: Kind[] = [];
   if (task.state === "running") kinds.push("cancel");
@@ -60,10 +60,10 @@ export function possible(task: Task): Kind[] {
   return kinds;
 }
 
-/** What buttons say once their run is cancelled: they stay, so that the focus does. */
+/** Texts of buttons whose run was cancelled. The buttons stay, so that the focus does. */
 const OFF: Partial<Record<Kind, { button: string; why: string }>> = {
-  cancel: { button: "Cancelling …", why: "It was asked to stop." },
-  "no-retry": { button: "Not retried", why: "It was cancelled: no delivery begins it anew." },
+  cancel: { button: "Cancelling …", why: "The run is already being cancelled." },
+  "no-retry": { button: "Not retried", why: "The run was cancelled and will not be retried." },
 };
 
 interface ButtonProps {
@@ -78,7 +78,7 @@ export function ActionButton({ kind, task, mayChange, ask }: ButtonProps) {
   const suspended = kind === "run" && task.status === "suspended";
   const off = !mayChange || cancelled || suspended;
   const text = (cancelled && OFF[kind]?.button) || WORDING[kind].button;
-  const why = !mayChange ? "Only operators can do this; your role lets you look." : cancelled ? OFF[kind]?.why : suspended ? "The task is suspended: resume it to run it." : undefined;
+  const why = !mayChange ? "Read-only access. Ask an administrator for the operator role." : cancelled ? OFF[kind]?.why : suspended ? "The task is suspended. Resume it first." : undefined;
   return (
     <button
       class={kind}
@@ -93,12 +93,12 @@ export function ActionButton({ kind, task, mayChange, ask }: ButtonProps) {
   );
 }
 
-const MOST_REASON = 500;
+const MAX_REASON_LENGTH = 500;
 
-/** What came of an action, and whether that still holds as a task stands: the notice goes when it no longer does. */
+/** The outcome of an action. Its notice is removed once `holds` is false for the task's present state. */
 export interface Outcome {
   task: string;
-  said: string;
+  text: string;
   holds: (task: Task) => boolean;
 }
 
@@ -114,20 +114,20 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
   const [error, setError] = useState("");
   useLayoutEffect(() => dialog.current?.showModal(), []);
   const leave = (outcome: Outcome | null): void => {
-    dialog.current?.close(); // gives the focus back to the button
+    dialog.current?.close(); // returns the focus to the button
     done(outcome);
   };
 
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
-    if (reason.trim() === "") return setError("Say why: it is kept in the task’s history, for whoever asks later.");
+    if (reason.trim() === "") return setError("Enter a reason. It is recorded in the task’s history.");
     setBusy(true);
     setError("");
     try {
       leave(await carryOut(kind, task, reason.trim()));
     } catch (refused) {
-      const said = refused as CallError;
-      setError(said.unreachable ? `${said.message} Whether it was done shows in the task’s state once the service is back.` : said.message);
+      const { message, unreachable } = refused as CallError;
+      setError(unreachable ? `${message} The change may have been made. Check the task’s state once the service responds.` : message);
       setBusy(false);
     }
   };
@@ -147,7 +147,7 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
           <textarea
             rows={3}
             dir="auto"
-            maxLength={MOST_REASON}
+            maxLength={MAX_REASON_LENGTH}
             aria-describedby="ask-consequence"
             value={reason}
             onInput={(event) => setReason(event.currentTarget.value)}
@@ -160,10 +160,10 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
         )}
         <div class="choices">
           <button type="button" onClick={() => leave(null)}>
-            Leave it
+            {kind === "cancel" ? "Keep running" : "Close"}
           </button>
           <button class={kind === "cancel" ? "primary danger" : "primary"} disabled={busy}>
-            {busy ? "Asking …" : button}
+            {busy ? "Sending …" : button}
           </button>
         </div>
       </form>
@@ -176,31 +176,31 @@ const isSuspended = (task: Task): boolean => task.status === "suspended";
 
 async function carryOut(kind: Kind, task: Task, reason: string): Promise<Outcome> {
   const task_name = task.name;
-  const outcomeOf = (said: string, holds: (task: Task) => boolean): Outcome => ({ task: task_name, said, holds });
+  const outcomeOf = (text: string, holds: (task: Task) => boolean): Outcome => ({ task: task_name, text, holds });
   switch (kind) {
     case "run": {
       const before = task.started;
       const { outcome, run } = await call<{ outcome: string; run: Run | null }>("run_task", { task_name, reason }, 60);
       if (outcome === "started") return outcomeOf(`Started a run of ${task_name}.`, () => true);
-      if (outcome === "busy") return outcomeOf(`${task_name} was at work already: no second run was started.`, () => true);
-      if (run?.refused) return outcomeOf(`No run of ${task_name} has begun yet: ${refusal(run.refused)}.`, (now) => now.started === before);
-      return outcomeOf(`Cloud Scheduler took it; no run of ${task_name} has begun yet. It shows here as soon as one does.`, (now) => now.started === before);
+      if (outcome === "busy") return outcomeOf(`${task_name} is already running. No second run was started.`, () => true);
+      if (run?.refused) return outcomeOf(`No run of ${task_name} has started yet: ${refusal(run.refused)}.`, (now) => now.started === before);
+      return outcomeOf(`Requested a run of ${task_name}. It appears here as soon as Cloud Scheduler starts it.`, (now) => now.started === before);
     }
     case "suspend": {
       const { changed } = await call<{ changed: boolean }>("suspend_task", { task_name, reason }, 30);
-      return outcomeOf(changed ? `${task_name} is suspended.` : `${task_name} was suspended before.`, isSuspended);
+      return outcomeOf(changed ? `${task_name} is suspended.` : `${task_name} was already suspended.`, isSuspended);
     }
     case "resume": {
       const { changed } = await call<{ changed: boolean }>("resume_task", { task_name, reason }, 30);
-      return outcomeOf(changed ? `${task_name} is on its schedule again.` : `${task_name} was not suspended.`, (now) => !isSuspended(now));
+      return outcomeOf(changed ? `${task_name} runs on schedule again.` : `${task_name} was not suspended.`, (now) => !isSuspended(now));
     }
     case "cancel":
     case "no-retry": {
       const { outcome } = await call<{ outcome: string }>("cancel_run", { task_name, id: toCancel(task)?.id, reason }, 30);
       const isLast = (now: Task): boolean => now.started === task.started;
-      if (outcome === "cancelled") return outcomeOf(`That run of ${task_name} had failed, and is not tried again.`, isLast);
-      if (outcome === "ended") return outcomeOf(`That run of ${task_name} had ended before.`, isLast);
-      return outcomeOf(`The run of ${task_name} is asked to stop.`, (now) => isLast(now) && isRunning(now));
+      if (outcome === "cancelled") return outcomeOf(`The failed run of ${task_name} will not be retried.`, isLast);
+      if (outcome === "ended") return outcomeOf(`The run of ${task_name} had already ended.`, isLast);
+      return outcomeOf(`Cancelling the run of ${task_name}.`, (now) => isLast(now) && isRunning(now));
     }
   }
 }

@@ -1,4 +1,4 @@
-// The frame around all views: who looks, whether what is shown is live, and the dialogs that change something.
+// The frame of all views: the signed-in user, whether the data is live, and the dialogs of actions.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ActionDialog, type Asked, type Outcome } from "./actions";
 import { type Person, type Project, call, leave } from "./firebase";
@@ -57,10 +57,10 @@ export function App({ project, person }: { project: Project; person: Person }) {
         <Who person={person} />
       </header>
       <Outage live={list} />
-      <div class="said" role="status">
+      <div class="outcome" role="status">
         {notice !== null && (
           <p>
-            {notice.said}{" "}
+            {notice.text}{" "}
             <button class="plain" onClick={() => setNotice(null)}>
               Dismiss
             </button>
@@ -70,7 +70,7 @@ export function App({ project, person }: { project: Project; person: Person }) {
       <div class={list.error && tasks ? "stale" : ""}>
         {tasks === null ? (
           <main id="main" aria-busy={list.error === null}>
-            <p class="quiet">{list.error ? "Nothing to show yet." : "Looking at the tasks …"}</p>
+            <p class="quiet">{list.error ? "No data yet." : "Loading tasks …"}</p>
           </main>
         ) : place.task === null ? (
           <Overview tasks={tasks} mayChange={person.mayChange} ask={open} />
@@ -78,9 +78,9 @@ export function App({ project, person }: { project: Project; person: Person }) {
           <TaskView key={task.name} task={task} place={place} mayChange={person.mayChange} ask={open} />
         ) : (
           <main id="main">
-            <h1 tabIndex={-1}>No such task</h1>
+            <h1 tabIndex={-1}>Task not found</h1>
             <p>
-              There is no task {place.task}, or it is not yours to see. <Link to="/">All tasks</Link>
+              The task {place.task} does not exist, or you do not have access to it. <Link to="/">All tasks</Link>
             </p>
           </main>
         )}
@@ -90,7 +90,7 @@ export function App({ project, person }: { project: Project; person: Person }) {
   );
 }
 
-/** What the last action came to, until it no longer holds: somebody may change the task in another tab. */
+/** The outcome of the last action, until the task's state contradicts it, for example after a change in another tab. */
 function useNotice(list: TaskList | null): [Outcome | null, (outcome: Outcome | null) => void] {
   const [notice, setNotice] = useState<Outcome | null>(null);
   const before = useRef<TaskList | null>(null);
@@ -105,7 +105,7 @@ function useNotice(list: TaskList | null): [Outcome | null, (outcome: Outcome | 
   return [notice, show];
 }
 
-/** A new view is announced: its heading gets the focus, the tab its name. */
+/** Announces a new view: focuses its heading and sets the tab's title. */
 function useArrival(task: string | null, part: string, shown: boolean): void {
   const arrived = useRef(false);
   useEffect(() => {
@@ -123,13 +123,13 @@ function Connection({ live }: { live: Live<TaskList> }) {
     return <span class="connection bad">Stale, {age((Date.now() - live.at) / 1000)} old</span>;
   }
   return (
-    <span class="connection ok" title={`The service confirmed this at ${clock(live.at, now, true)}`}>
+    <span class="connection ok" title={`Confirmed by the service at ${clock(live.at, now, true)}`}>
       Live
     </span>
   );
 }
 
-/** What went wrong with asking, since when, and what happens next. */
+/** Why the data is stale, since when, and when the page tries again. */
 function Outage({ live }: { live: Live<TaskList> }) {
   useNow();
   const { error } = live;
@@ -139,9 +139,9 @@ function Outage({ live }: { live: Live<TaskList> }) {
     <div class="outage">
       <Notice tone="bad">
         <b>{error.message}</b>{" "}
-        {live.at !== null && `What you see is stale: it is of ${clock(live.at, Date.now(), true)}. `}
-        {error.code === "permission-denied" && "After that, sign out and in again. "}
-        <span aria-hidden="true">{wait > 0 ? `Trying again in ${wait} s. ` : "Trying again … "}</span>
+        {live.at !== null && `Showing data from ${clock(live.at, Date.now(), true)}, which may be out of date. `}
+        {error.code === "permission-denied" && "Then sign out and in again. "}
+        <span aria-hidden="true">{wait > 0 ? `Next try in ${wait} s. ` : "Trying again … "}</span>
         <button onClick={live.refresh}>Try now</button>
       </Notice>
     </div>
@@ -159,11 +159,11 @@ function ThemeChoice() {
   };
   return (
     <label class="theme">
-      <span class="hidden">Colours</span>
+      <span class="hidden">Theme</span>
       <select value={chosen} onChange={pick}>
         {THEMES.map((each) => (
           <option key={each} value={each}>
-            {each === "system" ? "As the system" : each === "light" ? "Light" : "Dark"}
+            Theme: {each}
           </option>
         ))}
       </select>

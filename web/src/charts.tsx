@@ -1,4 +1,4 @@
-// Duration and size of a task's runs over time. Loaded when a task is first shown: uPlot is not needed before.
+// Charts of the duration and result size of a task's runs. Loaded when a task is first shown, because of uPlot's size.
 import "uplot/dist/uPlot.min.css";
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
@@ -13,14 +13,14 @@ interface Line {
   label: string;
   colour: string;
   values: Points;
-  /** Points alone, for what has no line through it. */
+  /** Whether to draw points without a line. */
   marks?: boolean;
 }
 
 /** @param runs Newest first, completed and failed ones. */
 export function Charts({ runs }: { runs: Run[] }) {
   const timed = runs.filter((run) => run.started !== null).toReversed();
-  if (timed.length < 2) return <p class="charts quiet">Charts of duration and size begin with the second run.</p>;
+  if (timed.length < 2) return <p class="charts quiet">Charts appear after the second run.</p>;
   const times = timed.map((run) => Date.parse(run.started as string) / 1000);
   const took = (state: string): Points => timed.map((run) => (run.state === state ? run.duration_seconds : null));
   const sizes = timed.map((run) => run.result?.size_bytes ?? null);
@@ -28,7 +28,7 @@ export function Charts({ runs }: { runs: Run[] }) {
     <div class="charts">
       <Figure
         title="Duration"
-        told={range(timed.map((run) => run.duration_seconds), duration)}
+        summary={range(timed.map((run) => run.duration_seconds), duration)}
         times={times}
         lines={[
           { label: "completed", colour: "ok", values: took("completed") },
@@ -37,7 +37,7 @@ export function Charts({ runs }: { runs: Run[] }) {
         unit={duration}
       />
       {sizes.some((bytes) => bytes !== null) && (
-        <Figure title="Size of the result" told={range(sizes, size)} times={times} lines={[{ label: "size", colour: "run", values: sizes }]} unit={size} />
+        <Figure title="Result size" summary={range(sizes, size)} times={times} lines={[{ label: "size", colour: "run", values: sizes }]} unit={size} />
       )}
     </div>
   );
@@ -46,28 +46,28 @@ export function Charts({ runs }: { runs: Run[] }) {
 function range(values: Points, unit: (value: number) => string): string {
   const known = values.filter((value) => value !== null);
   if (known.length === 0) return "";
-  const [least, most] = [unit(Math.min(...known)), unit(Math.max(...known))];
-  if (least === most) return `${known.length} runs, each ${most}`;
-  return `${known.length} runs, from ${least} to ${most}, usually ${unit(median(known) as number)}`;
+  const [min, max] = [unit(Math.min(...known)), unit(Math.max(...known))];
+  if (min === max) return `${known.length} runs, ${max} each`;
+  return `${known.length} runs, ${min} to ${max}, usually ${unit(median(known) as number)}`;
 }
 
 interface FigureProps {
   title: string;
-  told: string;
+  summary: string;
   times: number[];
   lines: Line[];
   unit: (value: number) => string;
 }
 
 const HEIGHT_REM = 9;
-/** From so many seconds between two marks on, what each says, and what is added where the day changes. */
+/** Formats of the time axis: smallest increment in seconds, format, and what is added at a change of day. */
 const TIME_MARKS = [
   [86400, "{D} {MMM}", null, null, null, null, null, null, 1],
   [60, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
   [1, "{HH}:{mm}:{ss}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
 ] as unknown as uPlot.Axis.Values;
 
-function Figure({ title, told, times, lines, unit }: FigureProps) {
+function Figure({ title, summary, times, lines, unit }: FigureProps) {
   const box = useRef<HTMLDivElement>(null);
   const [colours, recoloured] = useState(0);
   useEffect(() => onColours(() => recoloured((count) => count + 1)), []);
@@ -84,7 +84,7 @@ function Figure({ title, told, times, lines, unit }: FigureProps) {
   return (
     <figure>
       <figcaption>
-        <b>{title}</b> <span class="quiet">{told}</span>
+        <b>{title}</b> <span class="quiet">{summary}</span>
       </figcaption>
       <div ref={box} class="plot" aria-hidden="true" />
     </figure>

@@ -1,5 +1,5 @@
-// The way to the project: its configuration from Hosting, who is signed in, and the callables.
-// Everything that knows the Firebase SDK is here; errors leave it as CallError.
+// Access to the project: its configuration from Hosting, sign-in, and the callables.
+// Only this module uses the Firebase SDK; it reports errors as CallError.
 import { initializeApp } from "firebase/app";
 import {
   type Auth,
@@ -21,7 +21,7 @@ export interface Person {
   mayChange: boolean;
 }
 
-/** What to make of a call that failed, and what its reader can do about it. */
+/** A call that failed; the message states what to do about it. */
 export class CallError extends Error {
   constructor(
     readonly code: string,
@@ -50,17 +50,17 @@ let appCheckToken: (() => Promise<string>) | null = null;
 export async function connect(): Promise<Project> {
   const [config, own] = await Promise.all([json("/__/firebase/init.json"), json("/config.json")]);
   const projectId = String(config["projectId"]);
-  // Firebase's own rule: projects of this name exist on emulators alone.
+  // Firebase reserves this prefix for projects that exist only on emulators.
   const local = projectId.startsWith("demo-");
   const emulators = local ? await findEmulators() : null;
   const app = initializeApp(config);
   auth = initializeAuth(app, { persistence: indexedDBLocalPersistence });
-  // Whoever serves the page writes the region there: `firebase deploy` and the local stack.
+  // The deployment and the local stack write the region to config.json.
   const region = typeof own["region"] === "string" ? own["region"] : "us-central1";
   functions = getFunctions(app, region);
   callablesUrl = `https://${region}-${projectId}.cloudfunctions.net`;
   if (emulators) {
-    // At once: whoever is remembered here is looked up a moment later.
+    // Connect before the SDK looks up the remembered user.
     connectAuthEmulator(auth, `http://${emulators.auth.host}:${emulators.auth.port}`, { disableWarnings: true });
     connectFunctionsEmulator(functions, emulators.functions.host, emulators.functions.port);
     callablesUrl = `http://${emulators.functions.host}:${emulators.functions.port}/${projectId}/${region}`;
@@ -76,7 +76,7 @@ export async function connect(): Promise<Project> {
 
 async function json(path: string): Promise<Record<string, unknown>> {
   const answer = await fetch(path);
-  if (!answer.ok) throw new CallError("unreachable", `${path} answered ${answer.status}`);
+  if (!answer.ok) throw new CallError("unreachable", `GET ${path} returned HTTP ${answer.status}.`);
   return (await answer.json()) as Record<string, unknown>;
 }
 
@@ -86,20 +86,20 @@ interface Address {
 }
 
 async function findEmulators(): Promise<{ auth: Address; functions: Address }> {
-  // Hosting's emulator tells where the others are in a script for pages of another kind.
+  // The Hosting emulator publishes the other emulators' addresses only in this script.
   const script = await (await fetch("/__/firebase/init.js?useEmulator=true")).text();
-  const said = /firebaseEmulators = (\{[^;]*\});/.exec(script);
-  if (!said) throw new CallError("unreachable", "Hosting's emulator does not tell where the others are");
-  return JSON.parse(said[1] as string) as { auth: Address; functions: Address };
+  const found = /firebaseEmulators = (\{[^;]*\});/.exec(script);
+  if (!found) throw new CallError("unreachable", "The Hosting emulator does not report the addresses of the other emulators.");
+  return JSON.parse(found[1] as string) as { auth: Address; functions: Address };
 }
 
-/** Tells who is signed in, now and at each change; null while nobody is. */
+/** Calls `tell` with the signed-in user, now and after each change; null means signed out. */
 export function onPerson(tell: (person: Person | null) => void): void {
   onIdTokenChanged(auth, async (user) => {
     if (user === null) return tell(null);
     const role = await user.getIdTokenResult().then(
       ({ claims }) => (typeof claims["role"] === "string" ? claims["role"] : null),
-      () => null, // unreachable: the calls will tell
+      () => null, // Auth is unreachable; the calls report it
     );
     tell({ email: user.email ?? user.uid, role, mayChange: role === "operator" });
   });
@@ -120,7 +120,7 @@ export async function sendLink(email: string): Promise<void> {
 
 export const cameByLink = (): boolean => isSignInWithEmailLink(auth, location.href);
 
-/** The address that the link was asked for in this browser, if it was here. */
+/** The address for which this browser requested the link; "" if another one did. */
 export const linkEmail = (): string => localStorage.getItem(LINK_EMAIL) ?? "";
 
 export async function finishLink(email: string): Promise<void> {
@@ -129,20 +129,30 @@ export async function finishLink(email: string): Promise<void> {
   history.replaceState(null, "", "/");
 }
 
-const REFUSALS: Record<string, string> = {
-  "auth/network-request-failed": "The sign-in service can't be reached. Check the connection, then try again.",
-  "auth/too-many-requests": "Too many attempts. Wait some minutes, then try again.",
-  "auth/invalid-email": "This is no e-mail address. Check the spelling.",
-  "auth/user-disabled": "This account is disabled. Whoever administers users can enable it.",
-  "auth/invalid-action-code": "This link was used before, or is too old. Ask for a new one.",
-  "auth/expired-action-code": "This link is too old. Ask for a new one.",
-  "auth/operation-not-allowed": "This project has no sign-in of this kind. Enable e-mail links in Firebase Authentication.",
+/** Sentences for Firebase Auth's error codes. */
+const SIGN_IN_ERRORS: Record<string, string> = {
+  "auth/network-request-failed": "Cannot reach the sign-in service. Check your connection, then try again.",
+  "auth/too-many-requests": "Too many attempts. Wait a few minutes, then try again.",
+  "auth/quota-exceeded": "Firebase has sent too many sign-in links for this project today. Try again later.",
+  "auth/invalid-email": "This e-mail address is not valid. Check the spelling.",
+  "auth/user-disabled": "This account is disabled. Ask an administrator to enable it.",
+  "auth/invalid-action-code": "This link has expired or was already used. Request a new one.",
+  "auth/expired-action-code": "This link has expired. Request a new one.",
+  "auth/operation-not-allowed": "E-mail links are not enabled in this project. Ask an administrator to enable them in Firebase Authentication.",
+  "auth/admin-restricted-operation": "This e-mail address has no account. Ask an administrator to add you.",
+  "auth/unauthorized-continue-uri": "This address of the page is not an authorised domain. Ask an administrator to add it in Firebase Authentication.",
+  "auth/unauthorized-domain": "This address of the page is not an authorised domain. Ask an administrator to add it in Firebase Authentication.",
+  "auth/internal-error": "The sign-in service failed. Try again in a few minutes.",
 };
+
+const WRONG_PASSWORD = "The e-mail address or the password is wrong. Check both.";
+const UNKNOWN_SIGN_IN_ERROR = "Sign-in failed. Try again; if it fails again, ask an administrator.";
 
 function refuse(error: { code?: string }): never {
   const code = error.code ?? "unknown";
-  const said = REFUSALS[code] ?? (/password|credential|user-not-found/.test(code) ? "E-mail address and password don't match. Check both." : `Not signed in (${code}). Try again.`);
-  throw new CallError(code, said);
+  console.info("sign-in failed", code);
+  const known = SIGN_IN_ERRORS[code] ?? (/password|credential|user-not-found/i.test(code) ? WRONG_PASSWORD : UNKNOWN_SIGN_IN_ERROR);
+  throw new CallError(code, known);
 }
 
 /** Call a function of the project. */
@@ -151,38 +161,43 @@ export async function call<Answer>(name: string, data: object, seconds = 20): Pr
   try {
     return (await callable(data)).data;
   } catch (error) {
-    throw told(error, data);
+    throw callError(error, data);
   }
 }
 
-function told(error: unknown, asked: object): CallError {
+function callError(error: unknown, request: object): CallError {
   if (!(error instanceof FunctionsError)) return undecoded(error);
   const code = error.code.replace("functions/", "");
   const details = (error.details ?? {}) as Record<string, unknown>;
-  const [, said = "", status = ""] = /^(.*?)(?: \[(\d+)\])?$/s.exec(error.message) ?? [];
-  if (code === "deadline-exceeded") return new CallError("unreachable", "The service did not answer in time.");
-  // The SDK's own word where the answer was none of a callable's; theirs are sentences.
-  if (said === code) return new CallError("unreachable", status === "0" ? "The service can't be reached." : `The service is in trouble (HTTP ${status}).`);
+  const [, message = "", status = ""] = /^(.*?)(?: \[(\d+)\])?$/s.exec(error.message) ?? [];
+  if (code === "deadline-exceeded") return new CallError("unreachable", "The service did not respond in time.");
+  // For a response that is not a callable's the SDK repeats the code; the callables return sentences.
+  if (message === code) return new CallError("unreachable", status === "0" ? UNREACHABLE : `The service failed (HTTP ${status}).`);
   if (code === "unauthenticated") return new CallError(code, unauthenticated());
-  const begins = "task_name" in asked && said.startsWith(String(asked.task_name));
-  return new CallError(code, `${begins ? said : sentence(said)}.`, details);
+  const begins = "task_name" in request && message.startsWith(String(request.task_name));
+  return new CallError(code, ended(begins ? message : sentence(message)), details);
 }
 
-/** A text as a sentence begins. */
+const UNREACHABLE = "Cannot reach the service.";
+
+/** A text with a capital first letter. */
 const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 
-/** What the SDK throws when it has the answer and cannot make values of it, or when it has none. */
+/** A text with a full stop, unless it ends with one. */
+const ended = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
+
+/** The error for a response that the SDK cannot decode, or that never came. */
 function undecoded(error: unknown): CallError {
   if (error instanceof Error && /cannot be decoded|is not a function/.test(error.message)) {
     return new CallError(
       "undecodable",
-      "The result has a field that Firebase’s callable protocol cannot carry (@type, hasOwnProperty). It is stored under another name by the task’s next run; until then, download it.",
+      "The result has a field that Firebase’s callable protocol cannot carry (@type, hasOwnProperty). The task’s next run renames it; until then, download the result.",
     );
   }
-  return new CallError("unreachable", "The service can't be reached.");
+  return new CallError("unreachable", UNREACHABLE);
 }
 
-/** The JSON of a task's result exactly as it is stored: no number is rounded, no field renamed. */
+/** The JSON of a task's result exactly as stored: no number is rounded, no field renamed. */
 export async function resultJson(task: string): Promise<Blob> {
   const token = await auth.currentUser?.getIdToken();
   const headers: Record<string, string> = { "Content-Type": "application/json", Authorization: `Bearer ${token ?? ""}` };
@@ -195,9 +210,9 @@ export async function resultJson(task: string): Promise<Blob> {
   if (!answer.ok) {
     const { error } = (await answer.json().catch(() => ({ error: {} }))) as { error: { message?: string; status?: string; details?: Record<string, unknown> } };
     const code = (error.status ?? "internal").toLowerCase().replaceAll("_", "-");
-    throw new CallError(code, `${sentence(error.message ?? `the service is in trouble (HTTP ${answer.status})`)}.`, error.details ?? {});
+    throw new CallError(code, ended(sentence(error.message ?? `the service failed (HTTP ${answer.status})`)), error.details ?? {});
   }
-  const whole = await answer.blob().catch(refuse); // the connection may break while it comes
+  const whole = await answer.blob().catch(refuse); // the connection may break during the download
   return whole.slice(RESULT_HEAD.length, whole.size - 1, "application/json"); // without `{"result":` and `}`
 }
 
@@ -205,6 +220,6 @@ const RESULT_HEAD = '{"result":';
 
 function unauthenticated(): string {
   return appCheckToken
-    ? "The server knows neither this sign-in nor this page any more. Sign out and in again; if that does not help, check the site key in config.json against App Check's settings."
-    : "The server refused this sign-in. Sign out and in again. If that does not help, the server asks for App Check and this page has no key: set appCheckSiteKey in config.json, or deploy the functions with NX_TASKS_APP_CHECK=off.";
+    ? "The service rejected this sign-in or this page's App Check token. Sign out and in again. If that does not help, check the site key in config.json against App Check's settings."
+    : "The service rejected this sign-in. Sign out and in again. If that does not help, the service may require App Check: set appCheckSiteKey in config.json, or deploy the functions with NX_TASKS_APP_CHECK=off.";
 }

@@ -1,6 +1,6 @@
-// Times, durations, sizes and names as a person reads them. Pure functions; times in the viewer's zone.
+// Formats times, durations, sizes and states. Pure functions; times are in the viewer's time zone.
 
-import type { Said } from "./wire";
+import type { Actor } from "./wire";
 
 const WORDS: Record<string, string> = {
   running: "Running",
@@ -21,7 +21,7 @@ export function word(state: string | null): string {
   return state === null ? "Never ran" : (WORDS[state] ?? state.replaceAll("_", " "));
 }
 
-/** The class that colours a state: ok, bad, run, warn, off or idle. */
+/** The CSS class of a state's colour: ok, bad, run, warn, off or idle. */
 export function tone(state: string | null): string {
   switch (state) {
     case "completed":
@@ -43,7 +43,7 @@ export function tone(state: string | null): string {
   }
 }
 
-/** Integers of results have 64 bits at most; what is larger was a float, and is shown as it is. */
+/** Integers in results have at most 64 bits; a larger number was a float and is shown unchanged. */
 const LARGEST_INTEGER = 2 ** 64;
 
 /** Whether a number may stand for an integer that JavaScript has rounded, or for a float of that size. */
@@ -75,7 +75,7 @@ function joined(large: number, largeUnit: string, small: number, smallUnit: stri
   return small === 0 ? `${large} ${largeUnit}` : `${large} ${largeUnit} ${small} ${smallUnit}`;
 }
 
-/** One unit only: for ages, which move while one looks. */
+/** An age in one unit, because ages change while they are shown. */
 export function age(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   if (whole < 60) return `${whole} s`;
@@ -105,14 +105,14 @@ const CLOCK_SECONDS = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 const FULL = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long" });
 
-/** Time of day, with the day where that is not today's. */
+/** Time of day, with the date unless it is today's. */
 export function clock(time: string | number, now: number, seconds = false): string {
   const date = new Date(time);
-  const said = (seconds ? CLOCK_SECONDS : CLOCK).format(date);
-  return DAY.format(date) === DAY.format(new Date(now)) ? said : `${DAY.format(date)}, ${said}`;
+  const text = (seconds ? CLOCK_SECONDS : CLOCK).format(date);
+  return DAY.format(date) === DAY.format(new Date(now)) ? text : `${DAY.format(date)}, ${text}`;
 }
 
-/** All of a time, with its zone: what a pointer that rests on a short one is shown. */
+/** Date, time and zone, for tooltips. */
 export const fullTime = (time: string): string => FULL.format(new Date(time));
 
 export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -120,17 +120,29 @@ export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 export const PLACES: Record<string, string> = {
   db: "in the status document",
   storage: "in Storage",
-  none: "nowhere",
-  contract: "by the contract's other writer",
+  none: "not stored",
+  contract: "written by a legacy writer",
 };
 
-/** Who started a run; one that Cloud Scheduler delivered beside the schedule was asked for. */
-export function starter(source: string | null, tick: string | null | undefined, requested: Said | null): string {
-  if (requested) return `Cloud Scheduler, on request of ${requested.by}`;
-  if (source === null) return "nobody known";
-  if (!source.startsWith("firebase-schedule-")) return source;
-  return tick === null ? "Cloud Scheduler, on request" : "its schedule";
+/** How a run was started. A run that Cloud Scheduler delivered without a tick was requested. */
+export function trigger(source: string | null, tick: string | null | undefined, requested: Actor | null): string {
+  if (requested) return `Requested by ${requested.by}`;
+  if (source === null) return "Unknown trigger";
+  if (!source.startsWith("firebase-schedule-")) return `Started by ${source}`;
+  return tick === null ? "Requested" : "Scheduled";
 }
 
-/** Who acted, and why. Callers without a role are not told the reason. */
+/** Type of the error of a cancelled run, whose state is `failed`. */
+const CANCELLED_TYPE = "RunCancelled";
+
+/** Whether an error's text belongs to a cancelled run. */
+export const isCancelled = (error: string | null): boolean => error !== null && /^(RunCancelled: )?cancelled by /.test(error);
+
+/** An error as text: of a cancelled run, who cancelled it and why. */
+export function errorText(type: string | null, message: string | null): string {
+  const text = [type === CANCELLED_TYPE ? null : type, message].filter(Boolean).join(": ");
+  return text.replace(/^(?:RunCancelled: )?cancelled by /, "Cancelled by ");
+}
+
+/** Who acted, and why. Callers without a role do not receive the reason. */
 export const who = ({ by, reason }: { by: string | null; reason: string | null }): string => (reason ? `${by}: ${reason}` : `${by}`);

@@ -1,11 +1,11 @@
-// What the page knows, kept up to date: it asks with the version it has, seldom while nobody looks, ever more
-// seldom while the service fails, and keeps what it had meanwhile, with its age.
+// Polls the service. A poll carries the version at hand; polls are rarer while the page is hidden, and back off while
+// the service fails. The last value stays, with its age.
 import { useEffect, useReducer, useRef, useState } from "preact/hooks";
 import { CallError } from "./firebase";
 import type { Unmodified } from "./wire";
 
 const HIDDEN_SECONDS = 60;
-const MOST_BACK_OFF_SECONDS = 60;
+const MAX_BACK_OFF_SECONDS = 60;
 
 interface Versioned {
   version: string;
@@ -14,18 +14,18 @@ interface Versioned {
 
 export interface Live<Value> {
   value: Value | null;
-  /** When the service last confirmed the value; milliseconds of this machine. */
+  /** When the service last confirmed the value, in milliseconds by this machine's clock. */
   at: number | null;
   error: CallError | null;
-  /** When it is asked again; milliseconds of this machine. */
+  /** Time of the next poll, in milliseconds by this machine's clock. */
   again: number | null;
   refresh: () => void;
 }
 
-/** Milliseconds that the server's clock is ahead of this machine's. */
+/** Milliseconds by which the server's clock is ahead of this machine's. */
 let ahead = 0;
 
-/** The server's time, as well as it is known: ages and remaining times are counted by it. */
+/** The server's time, estimated from its last response; ages and remaining times use it. */
 export const serverNow = (): number => Date.now() + ahead;
 
 class Poller<Value extends Versioned> {
@@ -92,7 +92,7 @@ class Poller<Value extends Versioned> {
   private pause(): number {
     if (this.error) {
       const wanted = Number(this.error.details["retry_after_seconds"] ?? 0);
-      const backOff = Math.min(MOST_BACK_OFF_SECONDS, 2 ** this.failures) * (0.75 + Math.random() / 2);
+      const backOff = Math.min(MAX_BACK_OFF_SECONDS, 2 ** this.failures) * (0.75 + Math.random() / 2);
       return Math.max(wanted, backOff);
     }
     const seconds = this.seconds(this.value);
@@ -101,12 +101,12 @@ class Poller<Value extends Versioned> {
 }
 
 /**
- * Keep a value of the service's up to date while a component is shown.
+ * Keep a value up to date while a component is shown.
  *
- * @param key What is asked for; another key starts anew.
- * @param load Asks, with the version at hand.
- * @param seconds From one answer to the next question.
- * @param nudge Asks at once whenever it changes.
+ * @param key Identifies the value; a new key discards the old value.
+ * @param load Fetches the value, given the version at hand.
+ * @param seconds Seconds between a response and the next poll.
+ * @param nudge A change of it triggers a poll at once.
  */
 export function useLive<Value extends Versioned>(
   key: string,
@@ -139,7 +139,7 @@ export function useLive<Value extends Versioned>(
 const ticking = new Set<() => void>();
 setInterval(() => document.visibilityState === "visible" && ticking.forEach((tick) => tick()), 1000);
 
-/** The server's time, anew each second. */
+/** The server's time, updated each second. */
 export function useNow(): number {
   const [now, set] = useState(serverNow);
   useEffect(() => {
@@ -150,13 +150,13 @@ export function useNow(): number {
   return now;
 }
 
-const MOST_PAUSE_SECONDS = 15;
+const MAX_PAUSE_SECONDS = 15;
 
 /**
- * Do something again until it succeeds: sooner when the browser is back online.
+ * Retry until success; the browser's `online` event triggers the next try at once.
  *
  * @param failed Called with the error of each try.
- * @returns Ends the tries.
+ * @returns A function that ends the tries.
  */
 export function untilDone(work: () => Promise<void>, failed: (error: unknown) => void): () => void {
   let [tries, timer, ended, busy] = [0, 0, false, false];
@@ -169,7 +169,7 @@ export function untilDone(work: () => Promise<void>, failed: (error: unknown) =>
       if (ended) return;
       failed(error);
       tries += 1;
-      timer = window.setTimeout(attempt, Math.min(MOST_PAUSE_SECONDS, 2 ** tries) * 1000);
+      timer = window.setTimeout(attempt, Math.min(MAX_PAUSE_SECONDS, 2 ** tries) * 1000);
     });
   };
   const stop = (): void => {
@@ -182,7 +182,7 @@ export function untilDone(work: () => Promise<void>, failed: (error: unknown) =>
   return stop;
 }
 
-/** A module that is loaded when it is first shown; undefined until then, null while it can't be loaded. */
+/** A module that is loaded when it is first shown; undefined until then, null while loading fails. */
 export function useModule<Module>(load: () => Promise<Module>): Module | undefined | null {
   const [module, set] = useState<Module | undefined | null>(undefined);
   useEffect(() => {
@@ -190,7 +190,7 @@ export function useModule<Module>(load: () => Promise<Module>): Module | undefin
     return untilDone(
       async () => {
         const loaded = await load().catch(async (error: unknown) => {
-          // Browsers may keep a module that failed as failed: once its server answers, only a new page helps.
+          // Browsers may cache a failed import: once the server responds, only a reload helps.
           if (failed && (await fetch("/config.json", { cache: "no-store" })).ok) location.reload();
           throw error;
         });

@@ -1,4 +1,4 @@
-// From the address to the page: the project's configuration, who is signed in, then what there is to see.
+// Entry point: loads the project's configuration, then shows the sign-in or the page.
 import "./styles.css";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
@@ -26,9 +26,9 @@ function Page() {
   if (project instanceof CallError) {
     return (
       <main class="alone">
-        <h1>The page can’t start</h1>
+        <h1>The page cannot start</h1>
         <Notice tone="bad">
-          The project’s configuration could not be loaded: {project.message} The page tries again by itself.{" "}
+          The project’s configuration could not be loaded: {project.message} The page tries again automatically.{" "}
           <button onClick={() => location.reload()}>Try now</button>
         </Notice>
       </main>

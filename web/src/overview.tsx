@@ -1,7 +1,7 @@
-// All tasks at a glance: one row each, what wants attention said first.
+// The list of tasks, one row each, after a summary of what needs attention.
 import { ActionButton, type Asked, possible, toCancel } from "./actions";
 import { call } from "./firebase";
-import { age, ago, clock, duration, number, percent, plural, size, until, who } from "./format";
+import { age, ago, clock, duration, errorText, isCancelled, number, percent, plural, size, until, who } from "./format";
 import { useLive, useNow } from "./live";
 import { Link, taskPath } from "./router";
 import { cadence, freshness } from "./schedule";
@@ -45,28 +45,30 @@ export function Overview({ tasks, mayChange, ask }: Props) {
 export function ViewerNote() {
   return (
     <p class="quiet" id="viewer-note">
-      You may look. Changes are for operators; whoever administers users can make you one.
+      Read-only access. Ask an administrator for the operator role.
     </p>
   );
 }
 
-/** The state of everything in one sentence. */
+/** The state of all tasks in one sentence. */
 function inShort(tasks: Task[], now: number): string {
   const having = (status: string): Task[] => tasks.filter((task) => task.status === status);
-  const failed = having("failed");
+  const failed = having("failed").filter((task) => !isCancelled(task.error));
+  const cancelled = having("failed").length - failed.length;
   const late = tasks.filter((task) => task.status !== "failed" && isLate(task, now));
-  const said = [
+  const parts = [
     failed.length > 0 && `${failed.map((task) => task.name).join(", ")} failed`,
-    late.length > 0 && `${late.map((task) => task.name).join(", ")} ${late.length === 1 ? "is" : "are"} behind schedule`,
-    having("running").length > 0 && `${plural(having("running").length, "task")} at work`,
+    late.length > 0 && `${late.map((task) => task.name).join(", ")} late`,
+    cancelled > 0 && `${number(cancelled)} cancelled`,
+    having("running").length > 0 && `${number(having("running").length)} running`,
     having("suspended").length > 0 && `${number(having("suspended").length)} suspended`,
   ].filter((part) => part !== false);
   const next = tasks
     .filter((task) => task.next_run !== null && task.status !== "suspended")
     .toSorted((one, other) => Date.parse(one.next_run as string) - Date.parse(other.next_run as string))[0];
-  if (failed.length === 0 && late.length === 0) said.unshift(`Nothing failed`);
-  if (next) said.push(`next is ${next.name} ${until(next.next_run as string, now)}`);
-  return `${said.join("; ")}.`;
+  if (failed.length === 0 && late.length === 0) parts.unshift("No failures");
+  if (next) parts.push(`next run: ${next.name} ${until(next.next_run as string, now)}`);
+  return `${parts.join("; ")}.`;
 }
 
 function isLate(task: Task, now: number): boolean {
@@ -78,7 +80,7 @@ function isLate(task: Task, now: number): boolean {
 
 const STRIP_SECONDS = 60;
 
-/** A task's last runs, asked for again when the task has changed, and now and then for what leaves it unchanged. */
+/** A task's last runs. They are fetched again when the task changes, and once a minute for changes that its state does not show. */
 export function useLastRuns(task: Task): Run[] | null {
   const changes = [task.state, task.run?.id, task.completed, task.started, task.suspended?.at, toCancel(task)?.cancel?.at].join();
   const load = (version: string | null) =>
@@ -131,8 +133,8 @@ function Row({ task, now, mayChange, ask }: RowProps) {
 }
 
 export function Next({ task, now }: { task: Task; now: number }) {
-  if (task.status === "suspended") return <span class="quiet">none while suspended</span>;
-  if (!task.next_run) return <span class="quiet">none</span>;
+  if (task.status === "suspended") return <span class="quiet">None while suspended</span>;
+  if (!task.next_run) return <span class="quiet">None</span>;
   return (
     <>
       <Time at={task.next_run} now={now} /> <span class="quiet">{until(task.next_run, now)}</span>
@@ -144,15 +146,15 @@ export function Status({ task, runs, now }: { task: Task; runs: Run[]; now: numb
   return (
     <>
       <p>
-        <StateWord state={task.status} /> <span class="quiet">{since(task, now)}</span>
+        <StateWord state={task.status}>{task.status === "failed" && isCancelled(task.error) ? "Cancelled" : undefined}</StateWord> <span class="quiet">{since(task, now)}</span>
       </p>
       {task.suspended && (
         <p class="detail">
-          <bdi>by {who(task.suspended)}</bdi>
+          <bdi>Suspended by {who(task.suspended)}</bdi>
         </p>
       )}
       {task.state === "running" && <Working task={task} runs={runs} now={now} />}
-      {task.state === "failed" && task.error && <p class="detail error" dir="auto">{firstLine(task.error)}</p>}
+      {task.state === "failed" && task.error && <p class="detail error" dir="auto">{errorText(null, firstLine(task.error))}</p>}
       {task.problem && <Notice tone="warn">{task.problem}</Notice>}
     </>
   );
@@ -166,21 +168,21 @@ function since(task: Task, now: number): string {
   return task.completed ? ago(task.completed, now) : "";
 }
 
-/** The present run: how far it is, and how long it still takes. */
+/** The current run: its progress, and an estimate of the time left. */
 function Working({ task, runs, now }: { task: Task; runs: Run[]; now: number }) {
   const progress = task.run?.progress ?? null;
   const left = secondsLeft(task, runs, now);
   const total = progress?.total ?? null;
   const counted = progress && (total === null ? number(progress.done) : `${number(progress.done)} of ${number(total)}`);
   const remaining = left === null ? null : left > 0 ? `about ${age(Math.max(1, left))} left` : "longer than expected";
-  const said = [counted, progress?.message, remaining, (task.run?.attempt ?? 1) > 1 && `attempt ${task.run?.attempt}`];
+  const parts = [counted, progress?.message, remaining, (task.run?.attempt ?? 1) > 1 && `attempt ${task.run?.attempt}`];
   return (
     <div class="working">
       <progress aria-label={`Progress of ${task.name}`} {...(total ? { value: Math.min(progress?.done ?? 0, total), max: total } : {})} />
-      <p class="detail" dir="auto">{said.filter(Boolean).join(" · ") || "no progress told yet"}</p>
+      <p class="detail" dir="auto">{parts.filter(Boolean).join(" · ") || "No progress reported yet"}</p>
       {task.run?.cancel && (
         <p class="detail">
-          <bdi>Asked to stop by {who(task.run.cancel)}</bdi>
+          <bdi>Cancellation requested by {who(task.run.cancel)}</bdi>
         </p>
       )}
     </div>
@@ -190,11 +192,11 @@ function Working({ task, runs, now }: { task: Task; runs: Run[]; now: number }) 
 /** Ticks of the schedule that the gauge shows. */
 const GAUGE_TICKS = 3;
 
-/** How old the last good result is, as words and as a gauge whose marks are the schedule's ticks. */
+/** The age of the last good result, as text and as a gauge whose marks are the schedule's ticks. */
 export function Freshness({ task, now }: { task: Task; now: number }) {
   const { result } = task;
-  if (task.save_in === "none") return <p class="quiet">keeps none</p>;
-  if (!result?.completed) return <p class="quiet">none yet</p>;
+  if (task.save_in === "none") return <p class="quiet">No result kept</p>;
+  if (!result?.completed) return <p class="quiet">No result yet</p>;
   const seconds = (now - Date.parse(result.completed)) / 1000;
   const fresh = freshness(task, result.completed, now);
   const facts = [result.size_bytes !== null && size(result.size_bytes), result.count !== null && plural(result.count, "record")];
@@ -204,7 +206,7 @@ export function Freshness({ task, now }: { task: Task; now: number }) {
         <span class="figure">{age(seconds)}</span> old{fresh.words && <span class={`verdict ${fresh.tone}`}> · {fresh.words}</span>}
       </p>
       {fresh.ticks !== null && (
-        <div class={`gauge ${fresh.tone}`} aria-hidden="true" title={`Of ${clock(result.completed, now, true)}; each mark is a tick of the schedule`}>
+        <div class={`gauge ${fresh.tone}`} aria-hidden="true" title={`Completed at ${clock(result.completed, now, true)}; each mark is a tick of the schedule`}>
           <b style={{ width: `${Math.min(100, (100 * fresh.ticks) / GAUGE_TICKS)}%` }} />
         </div>
       )}
@@ -215,7 +217,7 @@ export function Freshness({ task, now }: { task: Task; now: number }) {
 
 function RecordWords({ runs }: { runs: Run[] }) {
   const { ended, completed, usual, trend } = recordOf(runs);
-  if (ended === 0) return <p class="quiet">no run has ended</p>;
+  if (ended === 0) return <p class="quiet">No completed or failed run</p>;
   return (
     <>
       <p>

@@ -1,11 +1,11 @@
-// Addresses of the page: / and /tasks/NAME, with what is opened there in the query.
+// The page's addresses: / and /tasks/NAME; the query names the opened run.
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 
 export interface Place {
-  /** The task that is shown; null: all of them. */
+  /** The task that is shown; null for the list. */
   task: string | null;
-  /** Which part of the task. */
+  /** The part of the task that is shown. */
   part: "runs" | "result";
   /** The run that is opened. */
   run: string | null;
@@ -20,7 +20,7 @@ function read(): Place {
   };
 }
 
-/** A part of the address; one that is not valid percent-encoding is taken as it is. */
+/** A decoded part of the address; invalid percent-encoding stays as it is. */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
@@ -58,7 +58,7 @@ interface LinkProps {
 
 export function Link({ to, children, current, ...rest }: LinkProps) {
   const follow = (event: MouseEvent): void => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return; // a tab of its own, say
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return; // for example, to open a new tab
     event.preventDefault();
     go(to);
   };

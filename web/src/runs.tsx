@@ -1,21 +1,21 @@
-// A task's history: filtered by outcome, page by page; each entry opens to what is known of it.
+// A task's history, page by page, filtered by outcome. An entry opens to its details.
 import { useEffect, useState } from "preact/hooks";
 import { CallError, call } from "./firebase";
 import { toCancel } from "./actions";
-import { ago, duration, plural, size, starter, who, word } from "./format";
+import { ago, duration, errorText, plural, size, trigger, who } from "./format";
 import { useLive, useNow } from "./live";
 import { go, taskPath } from "./router";
-import { refusal, remark } from "./strip";
+import { outcome, refusal, remark } from "./strip";
 import type { Run, RunPage, Task } from "./wire";
 import { Facts, Notice, StateWord, Time } from "./words";
 
-/** What one looks for, and the states that it means. */
+/** The filters, each with the states that it selects. */
 const FILTERS: [name: string, states: string[]][] = [
   ["All", []],
   ["Completed", ["completed"]],
   ["Failed", ["failed"]],
   ["Skipped or missed", ["skipped", "refused", "missed_tick", "overdue_original"]],
-  ["By people", ["suspended", "resumed", "cancelling", "requested"]],
+  ["By operators", ["suspended", "resumed", "cancelling", "requested"]],
 ];
 const PAGE_RUNS = 50;
 const SECONDS = 10;
@@ -58,7 +58,7 @@ export function History({ task }: { task: Task }) {
     <section aria-labelledby="history-title" class="runs">
       <div class="bar">
         <h2 id="history-title">History</h2>
-        <div class="filters" role="group" aria-label="Which entries">
+        <div class="filters" role="group" aria-label="Filter by outcome">
           {FILTERS.map(([name], index) => (
             <button key={name} aria-pressed={index === filter} onClick={() => choose(index)}>
               {name}
@@ -66,8 +66,8 @@ export function History({ task }: { task: Task }) {
           ))}
         </div>
       </div>
-      {page.error && <Notice tone="warn">The history is not up to date: {page.error.message}</Notice>}
-      {page.value && runs.length === 0 && <p class="quiet">No entry of this kind.</p>}
+      {page.error && <Notice tone="warn">The history may be out of date: {page.error.message}</Notice>}
+      {page.value && runs.length === 0 && <p class="quiet">No matching entries.</p>}
       <ol>
         {runs.map((run) => (
           <Entry key={run.id} task={task.name} run={run} now={now} />
@@ -87,12 +87,12 @@ function Entry({ task, run, now }: { task: string; run: Run; now: number }) {
   return (
     <li data-run={run.id} data-state={run.state}>
       <button class="entry" aria-expanded={open} onClick={() => setOpen(!open)}>
-        <StateWord state={run.state} />
+        <StateWord state={run.state}>{outcome(run)}</StateWord>
         <span class="when">{at && <Time at={at} now={now} seconds />}</span>
         <span class="took figure">{run.duration_seconds === null ? "" : duration(run.duration_seconds)}</span>
         <span class="what" dir="auto">
           {(run.attempt ?? 1) > 1 && <span class="badge">attempt {run.attempt}</span>}{" "}
-          {run.requested && <span class="badge">requested by {run.requested.by}</span>} {remark(run) || produced(run)}
+          {run.requested && <span class="badge">Requested by {run.requested.by}</span>} {remark(run) || produced(run)}
         </span>
         <span class="ago quiet">{at && ago(at, now)}</span>
       </button>
@@ -112,12 +112,12 @@ function produced({ result, progress, state }: Run): string {
 const reached = (progress: Run["progress"]): string =>
   progress ? `${progress.done}${progress.total ? ` of ${progress.total}` : ""} ${progress.message ?? ""}` : "";
 
-/** A run that an address leads to, whatever the history shows. */
+/** The run that the address names, whichever entries the history shows. */
 export function RunPanel({ task, id }: { task: string; id: string }) {
   return (
     <section class="panel" aria-labelledby="run-title">
       <div class="bar">
-        <h2 id="run-title">One run</h2>
+        <h2 id="run-title">Run</h2>
         <button class="plain" onClick={() => go(taskPath(task))}>
           Close
         </button>
@@ -140,23 +140,23 @@ function Detail({ task, id, version }: { task: string; id: string; version: stri
     return () => void (gone = true);
   }, [task, id, version]);
   if (error !== "") return <Notice tone="bad">{error}</Notice>;
-  if (run === null) return <p class="quiet">Looking …</p>;
+  if (run === null) return <p class="quiet">Loading …</p>;
   const facts: [string, preact.ComponentChildren][] = [
-    ["Outcome", word(run.state)],
+    ["Outcome", outcome(run)],
     ["Scheduled for", run.scheduled_for && <Time at={run.scheduled_for} now={now} seconds />],
     ["Started", run.started && <Time at={run.started} now={now} seconds />],
     ["Ended", run.completed && <Time at={run.completed} now={now} seconds />],
-    ["Took", run.duration_seconds !== null && duration(run.duration_seconds)],
+    ["Duration", run.duration_seconds !== null && duration(run.duration_seconds)],
     ["Attempt", run.attempt],
-    ["Started by", run.source && starter(run.source, run.scheduled_for, run.requested)],
-    [run.state === "failed" ? "Cancelled by" : "Who", run.by],
+    ["Trigger", run.source && trigger(run.source, run.scheduled_for, run.requested)],
+    [run.state === "failed" ? "Cancelled by" : "Operator", run.by],
     ["Reason", run.reason],
-    ["Held by", run.holder],
+    ["Holder", run.holder],
     ["Requested by", run.requested && who(run.requested)],
-    ["Refused", run.refused && refusal(run.refused)],
+    ["Refused deliveries", run.refused && refusal(run.refused)],
     ["Result", produced(run)],
     ["Progress", run.state === "failed" && reached(run.progress)],
-    ["Id", <code key="id">{run.id}</code>],
+    ["Run ID", <code key="id">{run.id}</code>],
   ];
   return (
     <div class="run">
@@ -174,8 +174,7 @@ function Detail({ task, id, version }: { task: string; id: string; version: stri
       {run.error && (
         <>
           <p class="error" dir="auto">
-            {run.error.type && <b>{run.error.type}: </b>}
-            {run.error.message}
+            {errorText(run.error.type, run.error.message)}
           </p>
           {run.error.traceback && <Trace lines={run.error.traceback.split("\n")} />}
         </>
@@ -190,10 +189,10 @@ function Detail({ task, id, version }: { task: string; id: string; version: stri
   );
 }
 
-/** Whether a line of a trace is a call of the engine or of a library (`shared/tasks/trace.py`). */
+/** Matches lines of a traceback for calls of the engine or of a library (`shared/tasks/trace.py`). */
 const FOLDED = /^ *\[(engine|library)\] /;
 
-/** A trace with the calls of the engine and of libraries folded, unless there are no others. */
+/** A traceback; calls of the engine and of libraries are folded, unless there are no others. */
 function Trace({ lines }: { lines: string[] }) {
   const groups: string[][] = [];
   for (const line of lines) {

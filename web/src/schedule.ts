@@ -1,15 +1,15 @@
-// A schedule in words, and how old a result is against the ticks of its schedule.
-// Forms that people often write have words; any other one is shown as it is.
+// Describes a schedule in words and compares a result's age with the schedule's ticks.
+// Only common forms have words; other schedules are shown as written.
 import type { Task } from "./wire";
 
 const DAYS = ["Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays"];
 
 export function cadence(schedule: string | null): string {
-  if (schedule === null) return "no schedule";
+  if (schedule === null) return "No schedule";
   return ofCron(schedule.trim().split(/\s+/)) ?? schedule;
 }
 
-/** An interval, unless the last one of an hour or a day is shorter than the others. */
+/** An interval in words; null if the last interval of an hour or a day is shorter than the others. */
 function evenly(step: string, unit: string, of: number, suffix = ""): string | null {
   const count = Number(step);
   if (of % count !== 0) return null;
@@ -34,22 +34,22 @@ function ofCron([minute, hour, day, month, weekday]: string[]): string | null {
 export interface Freshness {
   words: string;
   tone: "ok" | "warn" | "bad" | "idle";
-  /** Age in ticks of the schedule: 1 is as old as a result gets when all is well. */
+  /** Age in ticks of the schedule; 1 is the greatest age of a result that is on time. */
   ticks: number | null;
 }
 
-/** Milliseconds that a run may take longer than the last one before its result counts as late. */
+/** Milliseconds by which a run may exceed the last one's duration before its result counts as late. */
 const GRACE_MS = 90_000;
 
-/** How old a result is against its schedule's own ticks, which the service lists: intervals may differ. */
+/** Compare a result's age with the ticks that the service lists, because intervals may differ. */
 export function freshness(task: Task, completed: string, now: number): Freshness {
-  if (task.suspended !== null) return { words: "stands still while suspended", tone: "idle", ticks: null };
+  if (task.suspended !== null) return { words: "not updated while suspended", tone: "idle", ticks: null };
   const published = Date.parse(completed);
   const ticks = task.recent_ticks.map((tick) => Date.parse(tick));
   const [last] = ticks;
   if (last === undefined) return { words: "", tone: "idle", ticks: null };
   const since = ticks.filter((tick) => tick > published);
-  // From its tick to its result the next run may take as long as the last one took.
+  // Allow the next run as much time from tick to result as the last one took.
   const tick = ticks.find((each) => each <= published);
   const took = tick === undefined ? 0 : Math.min(published - tick, task.deadline_seconds * 1000);
   const late = since.filter((each) => each + took + GRACE_MS < now).length;

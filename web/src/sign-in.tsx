@@ -1,4 +1,4 @@
-// Signing in: a link by e-mail; on the local stack, which sends none, an address and a password.
+// Sign-in by e-mail link; on the local stack, which sends no e-mail, with address and password.
 import { useState } from "preact/hooks";
 import { CallError, type Project, cameByLink, finishLink, linkEmail, sendLink, signInWithPassword } from "./firebase";
 import { Notice } from "./words";
@@ -36,14 +36,14 @@ export function SignIn({ project }: { project: Project }) {
       </h1>
       <p>
         {finishing
-          ? "One step left: the address that the link was sent to."
+          ? "Confirm the e-mail address that the link was sent to."
           : byPassword
-            ? "The local stack. Whoever started it was shown two identities: an operator’s and a viewer’s."
-            : "Sign in with the e-mail address that your administrator gave a role."}
+            ? "This is the local stack. `make run` printed two users: an operator and a viewer."
+            : "Sign in with the e-mail address that an administrator gave a role."}
       </p>
       {sent ? (
         <p role="status">
-          A link is on its way to <b>{email}</b>. Open it in this browser; it is good for one use.
+          We sent a sign-in link to <b>{email}</b>. Open it in this browser. It works once.
         </p>
       ) : (
         <form onSubmit={submit}>
@@ -64,7 +64,7 @@ export function SignIn({ project }: { project: Project }) {
             </label>
           )}
           <button class="primary" disabled={busy}>
-            {byPassword || finishing ? "Sign in" : "Send me a link"}
+            {byPassword || finishing ? "Sign in" : "Send sign-in link"}
           </button>
           {error !== "" && <Notice tone="bad">{error}</Notice>}
         </form>

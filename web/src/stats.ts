@@ -1,4 +1,4 @@
-// Figures that a task's history gives: success rate, usual duration, its trend, how long a run may still take.
+// Figures computed from a task's history: success rate, usual duration and its trend, time left of a run.
 import type { Run, Task } from "./wire";
 
 export function median(values: number[]): number | null {
@@ -12,11 +12,11 @@ const durations = (runs: Run[]): number[] =>
   runs.filter((run) => run.state === "completed" && run.duration_seconds !== null).map((run) => run.duration_seconds as number);
 
 export interface Record {
-  /** Runs that ended: completed, failed, or missed altogether. */
+  /** Number of runs that completed, failed, or were missed. */
   ended: number;
   completed: number;
   usual: number | null;
-  /** Share by which the last runs take longer than those before; null where there are too few. */
+  /** Share by which the last runs took longer than the earlier ones; null if there are too few runs. */
   trend: number | null;
 }
 
@@ -33,7 +33,7 @@ export function recordOf(runs: Run[]): Record {
   return { ended, completed, usual: median(took), trend };
 }
 
-/** Below this share a difference of durations is chance. */
+/** Smaller differences in duration count as noise. */
 const STEADY = 0.15;
 
 export function trendWords(trend: number | null): string {
@@ -42,14 +42,14 @@ export function trendWords(trend: number | null): string {
   return trend > 0 ? `${Math.round(trend * 100)} % slower` : `${Math.round(-trend * 100)} % faster`;
 }
 
-/** Seconds that the present run still takes, as far as its progress or its predecessors tell; negative: overdue. */
+/** Estimated seconds left of the current run, from its progress or from earlier runs; negative if overdue. */
 export function secondsLeft(task: Task, runs: Run[], now: number): number | null {
   const started = task.run?.started ?? task.started;
   if (!started) return null;
   const elapsed = (now - Date.parse(started)) / 1000;
   const progress = task.run?.progress;
   if (progress?.total && progress.done > 0) {
-    // As told at its last progress, counted down since: between two of them it comes nearer, not further away.
+    // Count down since the last progress report; otherwise the estimate would grow between two reports.
     const since = (now - Date.parse(progress.at)) / 1000;
     const left = ((elapsed - since) * Math.max(0, progress.total - progress.done)) / progress.done - since;
     if (left > 0) return left;

@@ -1,7 +1,7 @@
-// The last runs of a task as bars: height is duration, colour and foot are the outcome. The pointer or the arrow keys
-// choose a bar, whose details are shown; a click or Enter opens it.
+// The last runs of a task as bars: the height is the duration, the colour and the foot are the outcome. The pointer
+// or the arrow keys select a bar and show its details; a click or Enter opens the run.
 import { useState } from "preact/hooks";
-import { clock, duration, plural, tone, who, word } from "./format";
+import { clock, duration, errorText, isCancelled, plural, tone, who, word } from "./format";
 import { go, runPath } from "./router";
 import type { Run } from "./wire";
 
@@ -30,7 +30,7 @@ export function Strip({ task, runs, now }: Props) {
     else return;
     event.preventDefault();
   };
-  if (shown.length === 0) return <p class="strip empty quiet">No run yet</p>;
+  if (shown.length === 0) return <p class="strip empty quiet">No runs yet</p>;
   return (
     <div class="strip" onMouseLeave={() => choose(null)}>
       <div
@@ -50,7 +50,7 @@ export function Strip({ task, runs, now }: Props) {
             id={`${task}-bar-${index}`}
             role="option"
             aria-selected={index === chosen}
-            aria-label={told(run, now)}
+            aria-label={label(run, now)}
             class={`bar ${tone(run.state)} ${run.duration_seconds === null && run.state !== "running" ? "instant" : ""}`}
             onMouseEnter={() => choose(index)}
             onClick={() => go(runPath(task, run.id))}
@@ -66,7 +66,7 @@ export function Strip({ task, runs, now }: Props) {
         <div class={`hint ${(chosen as number) + STRIP_RUNS - shown.length < STRIP_RUNS / 2 ? "left" : "right"}`} aria-hidden="true">
           <span class={`state ${tone(active.state)}`}>
             <span class="mark" />
-            {word(active.state)}
+            {outcome(active)}
           </span>{" "}
           {time(active) && clock(time(active) as string, now, true)}
           {active.duration_seconds !== null && ` · ${duration(active.duration_seconds)}`}
@@ -80,24 +80,27 @@ export function Strip({ task, runs, now }: Props) {
 
 const time = (run: Run): string | null => run.started ?? run.completed ?? run.scheduled_for;
 
-/** How often a run's delivery was refused, why, and when it comes again. */
+/** How many deliveries of a run were refused, why, and when the next one comes. */
 export function refusal({ count, reason, at, again }: NonNullable<Run["refused"]>): string {
-  const next = again === null ? "not delivered again" : `comes again after ${clock(again, Date.parse(at), true)}`;
+  const next = again === null ? "no further delivery" : `next delivery after ${clock(again, Date.parse(at), true)}`;
   return `${plural(count, "delivery", "deliveries")} refused: ${reason}; ${next}`;
 }
 
-/** Why it ended as it did, on one line. */
+/** A run's state as text; a cancelled run has the state `failed`. */
+export const outcome = (run: Run): string => (run.error && isCancelled(run.error.message) ? "Cancelled" : word(run.state));
+
+/** The reason for a run's outcome, on one line. */
 export function remark(run: Run): string {
-  if (run.error) return [run.error.type, run.error.message].filter(Boolean).join(": ");
+  if (run.error) return errorText(run.error.type, run.error.message);
   if (run.refused) return refusal(run.refused);
   if (run.by) return `by ${who(run)}`;
   return run.reason ?? "";
 }
 
-function told(run: Run, now: number): string {
+function label(run: Run, now: number): string {
   const at = time(run);
   const took = run.duration_seconds === null ? "" : `, ${duration(run.duration_seconds)}`;
-  return `${word(run.state)}${at ? `, ${clock(at, now)}` : ""}${took}${remark(run) ? `, ${remark(run)}` : ""}`;
+  return `${outcome(run)}${at ? `, ${clock(at, now)}` : ""}${took}${remark(run) ? `, ${remark(run)}` : ""}`;
 }
 
 function height(run: Run, longest: number): number {

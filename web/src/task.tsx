@@ -1,7 +1,7 @@
-// One task: what it does now, its history with charts, and its result.
+// One task: its present state, its history with charts, and its result.
 import { ActionButton, type Asked, possible } from "./actions";
 import { call } from "./firebase";
-import { PLACES, duration, size, starter } from "./format";
+import { PLACES, duration, size, trigger } from "./format";
 import { useLive, useModule, useNow } from "./live";
 import { Freshness, Next, Status, ViewerNote, useLastRuns } from "./overview";
 import { Link, type Place, taskPath } from "./router";
@@ -49,7 +49,7 @@ export function TaskView({ task, place, mayChange, ask }: Props) {
   );
 }
 
-/** What is known of it now; told anew each second. */
+/** The task's present state, updated each second. */
 function Glance({ task }: { task: Task }) {
   const now = useNow();
   const runs = useLastRuns(task);
@@ -61,7 +61,7 @@ function Glance({ task }: { task: Task }) {
         <Status task={task} runs={runs ?? []} now={now} />
         {task.started && (
           <p class="quiet">
-            Started <Time at={task.started} now={now} seconds /> by {starter(task.source, tick, task.requested)}
+            Started <Time at={task.started} now={now} seconds />. {trigger(task.source, tick, task.requested)}
           </p>
         )}
       </section>
@@ -70,14 +70,14 @@ function Glance({ task }: { task: Task }) {
         <Freshness task={task} now={now} />
         {task.result?.completed && task.save_in !== "none" && (
           <p class="quiet">
-            Of <Time at={task.result.completed} now={now} seconds />, kept {PLACES[task.result.saved_in ?? ""] ?? task.result.saved_in}
+            Completed <Time at={task.result.completed} now={now} seconds />, stored {PLACES[task.result.saved_in ?? ""] ?? task.result.saved_in}
           </p>
         )}
       </section>
       <section aria-label="Schedule">
         <h2>Schedule</h2>
         <p>
-          {cadence(task.schedule)}, <span class="quiet">at most {duration(task.deadline_seconds)}</span>
+          {cadence(task.schedule)}, <span class="quiet">deadline {duration(task.deadline_seconds)}</span>
         </p>
         <p>
           <span class="quiet">Next:</span> <Next task={task} now={now} />
@@ -111,14 +111,14 @@ function Charts({ task }: { task: Task }) {
   const load = (version: string | null) =>
     call<RunPage>("list_runs", { task_name: task.name, limit: CHARTED_RUNS, states: ["completed", "failed"], if_version: version });
   const { value } = useLive(`charts ${task.name}`, load, () => 120, `${task.completed} ${task.state}`);
-  if (module === null) return <p class="quiet">The charts could not be loaded. The page tries again by itself.</p>;
+  if (module === null) return <p class="quiet">The charts could not be loaded. The page tries again automatically.</p>;
   return module && value ? <module.Charts runs={value.runs} /> : <div class="charts empty" />;
 }
 
 function ResultPart({ task }: { task: Task }) {
   const module = useModule(() => import("./result"));
   const summary = task.result?.summary ?? null;
-  const told = summary !== null && (
+  const summaryPart = summary !== null && (
     <section class="summary" aria-labelledby="summary-title">
       <h2 id="summary-title">Summary</h2>
       <Facts value={summary} folded={task.save_in !== "none"} />
@@ -127,16 +127,16 @@ function ResultPart({ task }: { task: Task }) {
   return (
     <>
       {!task.readable ? (
-        <p class="quiet">The records of this result are not for your role. Whoever administers users can allow you to read them.</p>
+        <p class="quiet">You do not have access to this result. Ask an administrator of the project.</p>
       ) : task.save_in === "none" ? (
         <>
-          {told}
-          <p class="quiet">This task keeps no result: what it did is in its history.</p>
+          {summaryPart}
+          <p class="quiet">No result kept. The history shows what the task did.</p>
         </>
       ) : module === null ? (
-        <p class="quiet">The view of results could not be loaded. The page tries again by itself.</p>
+        <p class="quiet">The result view could not be loaded. The page tries again automatically.</p>
       ) : (
-        module && <module.ResultView task={task} summary={told} />
+        module && <module.ResultView task={task} summary={summaryPart} />
       )}
     </>
   );

@@ -1,4 +1,4 @@
-// Light or dark: the system's choice, or the viewer's, which this browser remembers.
+// The theme: the system's, or the user's choice, which this browser stores.
 
 export type Theme = "system" | "light" | "dark";
 
@@ -20,7 +20,7 @@ export function applyTheme(chosen: Theme = theme()): void {
   dispatchEvent(new Event("nx-theme"));
 }
 
-/** Call whenever the colours change, for what is drawn on a canvas; returns what ends that. */
+/** Calls `changed` whenever the colours change, so that canvases are drawn again; returns a function that ends it. */
 export function onColours(changed: () => void): () => void {
   const system = matchMedia("(prefers-color-scheme: dark)");
   system.addEventListener("change", changed);
@@ -31,7 +31,7 @@ export function onColours(changed: () => void): () => void {
   };
 }
 
-/** A colour of the style sheet as a canvas wants it, for the theme of this moment. */
+/** A colour of the style sheet in the present theme, in a form that a canvas accepts. */
 export function colour(name: string): string {
   const probe = document.createElement("i");
   probe.style.color = `var(--${name})`;

@@ -1,4 +1,4 @@
-// What the callables answer, field by field. Times are RFC 3339 in UTC.
+// The callables' responses, field by field. Times are RFC 3339 in UTC.
 
 export type State = "running" | "completed" | "failed";
 
@@ -9,8 +9,8 @@ export interface Progress {
   at: string;
 }
 
-/** Who changed something, why, and when. Callers without a role are told "an operator", and no reason. */
-export interface Said {
+/** Who acted, why, and when. Callers without a role receive "an operator" and no reason. */
+export interface Actor {
   by: string;
   reason: string;
   at: string;
@@ -39,7 +39,7 @@ export interface Task {
   /** Whether this caller may read the result. */
   readable: boolean;
   status: State | "suspended" | null;
-  /** Of the last run, whether the task is suspended or not. */
+  /** State of the last run, also while the task is suspended. */
   state: State | null;
   source: string | null;
   started: string | null;
@@ -51,15 +51,15 @@ export interface Task {
     started: string | null;
     lease_until: string | null;
     progress: Progress | null;
-    cancel: Said | null;
+    cancel: Actor | null;
   } | null;
-  /** Who requested the last run; null if nobody did. */
-  requested: Said | null;
-  /** The failed run that may be delivered again, and who wants it not to be begun anew. */
-  retries: { id: string; until: string; cancel: Said | null } | null;
-  suspended: Said | null;
+  /** Who requested the last run; null if it was not requested. */
+  requested: Actor | null;
+  /** The failed run that may be retried, and who stopped its retries. */
+  retries: { id: string; until: string; cancel: Actor | null } | null;
+  suspended: Actor | null;
   result: Result | null;
-  /** A change that was left half-done, in words. */
+  /** Describes a change that was not completed. */
   problem: string | null;
 }
 
@@ -75,15 +75,15 @@ export interface Run {
   error: { type: string | null; message: string | null; traceback?: string | null } | null;
   reason: string | null;
   by: string | null;
-  /** The run that held the task, of a skip. */
+  /** For a skip, the run that held the task. */
   holder: string | null;
   progress: Progress | null;
   result: Result | null;
-  /** Who requested the run; null if nobody did. */
-  requested: Said | null;
-  /** Deliveries of the run that were answered 503, and when the next one comes at the earliest. */
+  /** Who requested the run; null if it was not requested. */
+  requested: Actor | null;
+  /** Deliveries of the run that were refused with 503, and the earliest time of the next one. */
   refused: { count: number; reason: string; at: string; again: string | null } | null;
-  /** Until when a request waits for a delivery; null once its run has started. */
+  /** When a request expires without a delivery; null once its run has started. */
   expires: string | null;
 }
 

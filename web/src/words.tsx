@@ -1,9 +1,9 @@
-// Small pieces that several views say things with.
+// Small components that several views share.
 import { type ComponentChildren, Fragment } from "preact";
 import { ROUNDED, clock, exact, fullTime, isRounded, number, tone, word } from "./format";
 import type { Json } from "./wire";
 
-/** A state: its word, its colour and its shape, so that none of the three is needed. */
+/** A state as word, colour and shape: each of the three is enough to recognise it. */
 export function StateWord({ state, children }: { state: string | null; children?: ComponentChildren }) {
   return (
     <span class={`state ${tone(state)}`} data-state={state ?? "never"}>
@@ -29,7 +29,7 @@ export function Notice({ tone: kind, children }: { tone: "bad" | "warn" | "info"
   );
 }
 
-/** A task's name, which may break after its underscores and nowhere else. */
+/** A task's name; lines break only after its underscores. */
 export function Name({ of: name }: { of: string }) {
   return (
     <>
@@ -47,12 +47,12 @@ type Fields = { [name: string]: Json };
 
 const isMap = (value: Json): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
 const isScalar = (value: Json): boolean => typeof value !== "object" || value === null;
-const said = (name: string): string => name.replaceAll("_", " ");
+const label = (name: string): string => name.replaceAll("_", " ");
 
 /**
- * A summary: what is counted in one line, maps below their names, lists of alike maps as tables.
+ * A summary: scalars on one line, maps below their names, lists of maps as tables.
  *
- * @param folded Whether all but that one line is to be opened first: it may be long.
+ * @param folded Whether everything but the line of scalars is collapsed at first.
  */
 export function Facts({ value, folded }: { value: Json; folded?: boolean }) {
   if (isScalar(value)) return <Scalar value={value} />;
@@ -64,7 +64,7 @@ export function Facts({ value, folded }: { value: Json; folded?: boolean }) {
     <dl class={kind}>
       {some.map(([name, inner]) => (
         <div key={name}>
-          <dt dir="auto">{said(name)}</dt>
+          <dt dir="auto">{label(name)}</dt>
           <dd>
             <Facts value={inner} />
           </dd>
@@ -78,7 +78,7 @@ export function Facts({ value, folded }: { value: Json; folded?: boolean }) {
       {deep.length > 0 &&
         (folded ? (
           <details>
-            <summary>{deep.map(([name]) => said(name)).join(", ")}</summary>
+            <summary>{deep.map(([name]) => label(name)).join(", ")}</summary>
             {listed("deep", deep)}
           </details>
         ) : (
@@ -116,7 +116,7 @@ function List({ items }: { items: Json[] }) {
           <tr>
             {names.map((name) => (
               <th key={name} scope="col">
-                {said(name)}
+                {label(name)}
               </th>
             ))}
           </tr>

@@ -1,4 +1,4 @@
-// Records as a table: sorted by a click on a heading, a row opened by click or Enter.
+// Records as a table. A click on a heading sorts; a click or Enter opens a record.
 import { useState } from "preact/hooks";
 import { ROUNDED, isRounded, number } from "../format";
 import type { Json } from "../wire";
@@ -14,7 +14,7 @@ interface Props {
   label: string;
   records: Json[];
   columns: Column[];
-  /** Which records, in which order. */
+  /** Indices of the records to show, in order. */
   indices: number[];
   order: Order | null;
   onOrder: (order: Order | null) => void;

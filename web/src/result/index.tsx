@@ -1,4 +1,4 @@
-// A task's result: fetched when it is asked for, searched, sorted, opened record by record, downloaded.
+// A task's result: search, order, single records, download. Fetched when the tab is opened.
 import "./result.css";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
@@ -15,7 +15,7 @@ const FETCH_SECONDS = 120;
 
 interface Props {
   task: Task;
-  /** What the run said beside its result. */
+  /** The summary that the run published with its result. */
   summary: ComponentChildren;
 }
 
@@ -36,11 +36,11 @@ export function ResultView({ task, summary }: Props) {
   return (
     <section class="records" aria-labelledby="result-title" data-version={result?.version ?? (error ? "" : undefined)}>
       {error && <Unread task={task.name} error={error} again={() => askAgain(asked + 1)} />}
-      {result === null && !error && <p class="quiet">Fetching the result …</p>}
-      {result?.stale && <Notice tone="warn">The service could not ask for the newest result: this may be an earlier one.</Notice>}
+      {result === null && !error && <p class="quiet">Loading the result …</p>}
+      {result?.stale && <Notice tone="warn">The service could not verify that this is the latest result.</Notice>}
       {newer && (
         <p role="status">
-          A newer result is there. <button onClick={() => askAgain(asked + 1)}>Show it</button>
+          A newer result is available. <button onClick={() => askAgain(asked + 1)}>Show it</button>
         </p>
       )}
       {result && Array.isArray(result.data) ? (
@@ -60,11 +60,11 @@ function Unread({ task, error, again }: { task: string; error: CallError; again:
   if (typeof url === "string") {
     return (
       <Notice tone="info">
-        This result is larger than an answer may be.{" "}
+        This result is too large to show here.{" "}
         <a href={url} target="_blank" rel="noreferrer">
           Download it from Storage
         </a>{" "}
-        within {duration(Number(error.details["expires_in_seconds"]))}, or <button onClick={again}>get a new link</button>
+        within {duration(Number(error.details["expires_in_seconds"]))}, or <button onClick={again}>get a new link</button>.
       </Notice>
     );
   }
@@ -81,10 +81,10 @@ interface BarProps {
   value: Json;
   search: string;
   onSearch: (text: string) => void;
-  said: string;
+  count: string;
 }
 
-function Bar({ task, value, search, onSearch, said }: BarProps) {
+function Bar({ task, value, search, onSearch, count }: BarProps) {
   return (
     <div class="bar">
       <h2 id="result-title">Result</h2>
@@ -93,14 +93,14 @@ function Bar({ task, value, search, onSearch, said }: BarProps) {
         <input type="search" placeholder={Array.isArray(value) ? 'Words, or "a phrase"' : "Search all fields"} value={search} onInput={(event) => onSearch(event.currentTarget.value)} />
       </label>
       <p role="status" class="quiet">
-        {said}
+        {count}
       </p>
       <Download task={task} />
     </div>
   );
 }
 
-/** Saves the result's bytes as they are stored; what the page shows may have rounded numbers. */
+/** Saves the result's bytes as stored; the page may show rounded numbers. */
 function Download({ task }: { task: string }) {
   const [state, setState] = useState<"idle" | "busy" | CallError>("idle");
   const save = async (): Promise<void> => {
@@ -121,7 +121,7 @@ function Download({ task }: { task: string }) {
       </button>
       {state instanceof CallError && (
         <p class="notice bad" role="alert">
-          Not downloaded: {state.message}{" "}
+          Download failed: {state.message}{" "}
           {typeof state.details["url"] === "string" && (
             <a href={state.details["url"]} target="_blank" rel="noreferrer">
               Download it from Storage
@@ -137,7 +137,7 @@ function Whole({ task, value }: { task: string; value: Json }) {
   const [search, setSearch] = useState("");
   return (
     <>
-      <Bar task={task} value={value} search={search} onSearch={setSearch} said="" />
+      <Bar task={task} value={value} search={search} onSearch={setSearch} count="" />
       <Tree id="whole" label={`Result of ${task}`} value={value} search={search} />
     </>
   );
@@ -164,8 +164,8 @@ function Records({ task, records, summary }: RecordsProps) {
     return order ? ordered(records, chosen, order.field, order.descending) : chosen;
   }, [records, found, kind, order]);
   const chosen = useMemo(() => (indices.length === records.length ? null : new Set(indices)), [indices]);
-  if (records.length === 0) return <p class="quiet">The result is empty: no records.</p>;
-  const said = chosen === null ? plural(records.length, "record") : `${number(indices.length)} of ${plural(records.length, "record")}`;
+  if (records.length === 0) return <p class="quiet">The result has no records.</p>;
+  const count = chosen === null ? plural(records.length, "record") : `${number(indices.length)} of ${plural(records.length, "record")}`;
   return (
     <>
       <div class={spots.length > 0 ? "over both" : "over"}>
@@ -173,7 +173,7 @@ function Records({ task, records, summary }: RecordsProps) {
         {spots.length > 0 && <Scatter records={records} spots={spots} chosen={chosen} onOpen={setOpened} />}
       </div>
       {breakdown && <Breakdown {...breakdown} total={records.length} chosen={kind} choose={setKind} />}
-      <Bar task={task} value={records} search={search} onSearch={setSearch} said={said} />
+      <Bar task={task} value={records} search={search} onSearch={setSearch} count={count} />
       <div class={opened === null ? "beside" : "beside both"}>
         <div>
           <Grid
@@ -203,7 +203,7 @@ function Records({ task, records, summary }: RecordsProps) {
   );
 }
 
-/** The records that contain the words; null while nothing is searched for. */
+/** Indices of the records that match the search; null without a search. */
 function useSearch(records: Json[], words: string): number[] | null {
   const index = useMemo(() => new TextIndex(records), [records]);
   const [found, setFound] = useState<number[] | null>(null);
@@ -226,7 +226,7 @@ interface BreakdownProps {
   choose: (kind: string | null) => void;
 }
 
-/** How many records are how; a click leaves those alone in the table. */
+/** Number of records per value of a field; a click filters the table by that value. */
 function Breakdown({ field, counts, total, chosen, choose }: BreakdownProps) {
   return (
     <section class="breakdown" aria-label={`By ${field}`}>

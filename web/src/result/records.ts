@@ -1,19 +1,19 @@
-// A result as records: its columns, what a cell shows, search and order. Knows no component.
+// A result as records: columns, cell texts, search and order. Imports no component.
 import { exact, isRounded } from "../format";
 import type { Json } from "../wire";
 
 export type Fields = { [name: string]: Json };
 
-/** Records that tell which columns there are and how wide. */
+/** Number of records from which columns and their widths are derived. */
 const SAMPLED = 200;
 const MOST_WIDTH = 36;
-/** Fields that tell which record it is and how it does; databases give fields in no order. */
+/** Fields that come first, because databases return fields in no useful order. */
 const FIRST = ["id", "name", "health", "status", "reasons"];
 
 export interface Column {
-  /** Field of a record; null: the record itself, where records are no maps. */
+  /** Field of a record; null for the record itself if records are not maps. */
   field: string | null;
-  /** Characters that it needs. */
+  /** Width in characters. */
   width: number;
   numeric: boolean;
 }
@@ -53,20 +53,20 @@ export function inOrder(record: Json, columns: Column[]): Json {
   return { ...Object.fromEntries(fields), ...record };
 }
 
-/** A text as it is searched: letters alike whatever their case, and however their accents are composed. */
+/** A text normalised for search: case and composition of accents do not matter. */
 export const searchable = (text: string): string => text.normalize("NFC").toLowerCase();
 
 const CHUNK = 4000;
-/** Lets the page answer to its user between two chunks. */
+/** Yields to the browser between two chunks, so that the page stays responsive. */
 const breath = (): Promise<void> => new Promise((go) => setTimeout(go));
 
-/** What is searched in, made once for each result. */
+/** The search index of a result. */
 export class TextIndex {
   private readonly texts: string[] = [];
 
   constructor(private readonly records: Json[]) {}
 
-  /** The records that contain all words and "phrases", by index, in order; null once somebody searches for something else. */
+  /** Indices of the records that contain all words and "phrases", in order; null if the search was superseded. */
   async find(words: string, superseded: () => boolean): Promise<number[] | null> {
     const wanted = [...searchable(words).matchAll(/"([^"]+)"|[^\s"]+/g)].map(([word, phrase]) => phrase ?? word);
     const found: number[] = [];
@@ -82,7 +82,7 @@ export class TextIndex {
   }
 }
 
-/** Indices in the order of a field; what has no value comes last. */
+/** Indices sorted by a field; records without a value come last. */
 export function ordered(records: Json[], indices: number[], field: string | null, descending: boolean): number[] {
   const compare = new Intl.Collator("en", { numeric: true }).compare;
   const sign = descending ? -1 : 1;
@@ -101,7 +101,7 @@ export interface Spot {
   longitude: number;
 }
 
-/** Where the records are that have coordinates, as OCPI writes them. */
+/** Positions of the records that have coordinates in OCPI's form. */
 export function spotsOf(records: Json[]): Spot[] {
   return records.flatMap((record, index) => {
     const at = valueOf(record, "coordinates");
@@ -112,10 +112,10 @@ export function spotsOf(records: Json[]): Spot[] {
 }
 
 const MOST_KINDS = 12;
-/** Devices' health, from best to worst. */
+/** Values of a device's health, best first. */
 const WORSENING = ["good", "degraded", "unhealthy", "offline"];
 
-/** The field that says how each record is doing, and how many have which value; null where there is none. */
+/** The field with each record's state, and the number of records per value; null if there is none. */
 export function breakdownOf(records: Json[]): { field: string; counts: [kind: string, count: number][] } | null {
   for (const field of ["health", "status"]) {
     const counts = new Map<string, number>();

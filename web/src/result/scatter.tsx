@@ -1,21 +1,21 @@
-// Where records are, as points on a grid of degrees: no map, hence no request to anybody's map server.
+// Records with coordinates as points on a grid of degrees. There is no map, so no request goes to a map server.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { plural } from "../format";
 import { colour, onColours } from "../theme";
 import type { Json } from "../wire";
 import { type Spot, cellText, valueOf } from "./records";
 
-/** What points are coloured by, where records have it. */
+/** The field that colours the points, if records have it. */
 const KIND_FIELD = "nx_operator";
 const COLOURS = ["run", "warn", "ok", "off", "bad"];
-/** Pixels within which a point counts as pointed at. */
+/** Distance in pixels within which the pointer selects a point. */
 const REACH = 14;
 const PADDING = 28;
 
 interface Props {
   records: Json[];
   spots: Spot[];
-  /** Those that the search left; null: all. */
+  /** Records that match the search; null for all. */
   chosen: Set<number> | null;
   onOpen: (index: number) => void;
 }
@@ -32,7 +32,7 @@ export function Scatter({ records, spots, chosen, onOpen }: Props) {
   const kinds = [...new Set(spots.map(({ index }) => cellText(valueOf(records[index], KIND_FIELD))))].slice(0, COLOURS.length);
   useEffect(() => {
     const draw = (): void => {
-      if (canvas.current === null) return; // its size is told once more as it goes
+      if (canvas.current === null) return; // the observer reports once more on removal
       placed.current = paint(canvas.current, spots, chosen, (index) =>
         Math.max(0, kinds.indexOf(cellText(valueOf(records[index], KIND_FIELD)))),
       );
@@ -54,7 +54,7 @@ export function Scatter({ records, spots, chosen, onOpen }: Props) {
   return (
     <figure class="scatter">
       <figcaption>
-        <b>Where they are</b> <span class="quiet">{plural(spots.length, "record")} with coordinates, on a grid of degrees</span>
+        <b>Positions</b> <span class="quiet">{plural(spots.length, "record")} with coordinates, on a grid of degrees</span>
         {kinds.length > 1 &&
           kinds.map((kind, index) => (
             <span key={kind} class={`kind ${COLOURS[index]}`}>
@@ -96,7 +96,7 @@ function paint(canvas: HTMLCanvasElement, spots: Spot[], chosen: Set<number> | n
   pen.scale(ratio, ratio);
   const [south, north] = bounds(spots.map(({ latitude }) => latitude));
   const [west, east] = bounds(spots.map(({ longitude }) => longitude));
-  const squeeze = Math.cos((((south + north) / 2) * Math.PI) / 180); // a degree of longitude is shorter, up north
+  const squeeze = Math.cos((((south + north) / 2) * Math.PI) / 180); // a degree of longitude is shorter at high latitudes
   const scale = Math.min((width - 2 * PADDING) / Math.max((east - west) * squeeze, 0.02), (height - 2 * PADDING) / Math.max(north - south, 0.02));
   const x = (longitude: number): number => width / 2 + (longitude - (west + east) / 2) * squeeze * scale;
   const y = (latitude: number): number => height / 2 - (latitude - (south + north) / 2) * scale;

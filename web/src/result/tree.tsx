@@ -1,4 +1,4 @@
-// Any JSON value as a tree, opened branch by branch, with arrow keys as trees have them.
+// Any JSON value as a tree, with the usual arrow keys.
 import { useMemo, useState } from "preact/hooks";
 import { ROUNDED, exact, isRounded, plural } from "../format";
 import type { Json } from "../wire";
@@ -16,7 +16,7 @@ interface Node {
 const isBranch = (value: Json): value is Json[] | { [key: string]: Json } =>
   typeof value === "object" && value !== null && Object.keys(value).length > 0;
 
-/** The nodes in view: children of what is open. */
+/** The visible nodes: children of open nodes. */
 function visible(root: Json, open: Set<string>): Node[] {
   const nodes: Node[] = [];
   const walk = (value: Json, path: string, depth: number): void => {
@@ -31,7 +31,7 @@ function visible(root: Json, open: Set<string>): Node[] {
   return nodes;
 }
 
-/** Leaves whose path or value contains the text, each with its whole path. */
+/** Leaves whose path or value contains the text, each with its full path. */
 export function leaves(root: Json, text: string): Node[] {
   const wanted = searchable(text);
   const found: Node[] = [];
@@ -49,9 +49,9 @@ export function leaves(root: Json, text: string): Node[] {
 interface Props {
   label: string;
   value: Json;
-  /** Shows what contains it, flat, instead of the tree. */
+  /** If set, shows the matching leaves as a flat list instead of the tree. */
   search?: string;
-  /** Prefix of ids, where two trees are on the page. */
+  /** Prefix of element ids, because a page may have two trees. */
   id: string;
 }
 

@@ -1,20 +1,20 @@
-// Rows of which only those in view exist: a hundred thousand scroll like a hundred.
+// A list that renders only the rows in view, so that 100,000 rows scroll smoothly.
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
-/** Rows that exist beyond each edge, so that fast scrolling shows no gaps. */
+/** Rows rendered beyond each edge, so that fast scrolling shows no gaps. */
 const BEYOND = 10;
 const ROW_REM = 1.9;
-/** Browsers don't lay out anything taller than some 17 million pixels. */
+/** Browsers do not lay out elements taller than about 17 million pixels. */
 const MOST_PIXELS = 15_000_000;
 
 interface Props {
   count: number;
-  /** Renders a row; its style puts it into its place. */
+  /** Renders a row; the style positions it. */
   row: (index: number, style: Record<string, string>) => ComponentChildren;
-  /** The row that is to be in view. */
+  /** The row to keep in view. */
   active: number;
-  /** Goes to another row, or acts on this one; returns whether it knew the key. */
+  /** Handles a key; returns whether it did. */
   onKey: (event: KeyboardEvent, page: number) => boolean;
   role: "grid" | "tree";
   label: string;
@@ -33,7 +33,7 @@ export function Rows({ count, row, active, onKey, role, label, activeId, columns
   const headHeight = head ? height : 0;
 
   const measure = (): void => {
-    if (box.current === null) return; // measured once more as it goes
+    if (box.current === null) return; // the observer reports once more on removal
     const { scrollTop, clientHeight } = box.current;
     const from = Math.max(0, Math.floor(scrollTop / height) - BEYOND);
     const to = Math.min(shown, Math.ceil((scrollTop + clientHeight) / height) + BEYOND);
@@ -83,7 +83,7 @@ export function Rows({ count, row, active, onKey, role, label, activeId, columns
   );
 }
 
-/** Where a key moves to among `count` rows; null if it is no such key. */
+/** The row that a key moves to among `count` rows; null for any other key. */
 export function moved(key: string, at: number, count: number, page: number): number | null {
   const moves: Record<string, number> = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: count - 1 };
   const to = moves[key];
