@@ -1,5 +1,9 @@
-"""The command line for operators: `python -m cli`.
+"""Command line for operators, `python -m cli`. It uses the same HTTP interfaces as the page.
 
-It speaks HTTP with the callables and with Firebase Auth, as the page does, and knows nothing else of the
-product. `commands` says what there is, `calls` and `identity` speak, `shown` and `exports` show.
+- `app`: the program, its options and exit codes
+- `read_commands`, `change_commands`, `session_commands`: the commands
+- `callables`, `authentication`, `http_client`, `target`: requests to the callables and to Firebase Auth
+- `polling`: waiting for runs, and the live table
+- `rendering`, `tables`, `terminal`, `exports`: output
+- `completion`: shell completion
 """

@@ -1,6 +1,7 @@
-"""`python -m cli`."""
+"""Entry point of `python -m cli`."""
 
-from cli.commands import main
+from cli import change_commands, read_commands, session_commands  # noqa: F401  (they register the commands)
+from cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -1,8 +1,8 @@
-"""Who asks: signs in with Firebase Auth, and shows that to the callables.
+"""Signs in with Firebase Auth and provides the headers for the callables.
 
-On the local stack with a demo user's e-mail address and password. In a project with a link sent to one's
-e-mail address (`login`): no password passes through here. What is kept then is a refresh token, in a file
-that nobody else may read; it is worth nothing once the user is disabled or signed out everywhere.
+The local stack has demo users with passwords. A project sends a link to the user's e-mail address (`login`),
+so no password is handled here. The refresh token is stored in a file that only its owner can read. It becomes
+invalid when the user is disabled or signed out everywhere.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from cli.errors import CliError, Exit
-from cli.wire import post
+from cli.http_client import post
 
 if TYPE_CHECKING:
     import requests
 
     from cli.target import Target
 
-#: Who one is on the local stack, where nobody else is named; `make run` makes these users.
+#: Default user of the local stack; `make run` creates it.
 LOCAL_USER = "operator@example.com"
-LOCAL_PASSWORD = "nx-tasks-demo"  # noqa: S105  (opens nothing but the Auth emulator)
+LOCAL_PASSWORD = "nx-tasks-demo"  # noqa: S105  (valid only on the Auth emulator)
 _LOCAL_KEY = "demo"
 _APP_CHECK = "https://firebaseappcheck.googleapis.com/v1"
 
 
 def headers_of(target: Target, user: str | None) -> dict[str, str]:
-    """Sign in, and return the headers that show it.
+    """Sign in, and return the headers that authenticate calls.
 
     Args:
-        target: where.
-        user: an e-mail address of the local stack's; None for the usual one.
+        target: The local stack or a project.
+        user: E-mail address of a user of the local stack; None for the operator.
 
     Raises:
-        CliError: it can't be done; the text says what to do.
+        CliError: The sign-in failed.
     """
     if target.local:
         token = _with_password(target, user or LOCAL_USER)
@@ -53,7 +53,7 @@ def send_link(target: Target, email: str, api_key: str) -> None:
     """Have Firebase Auth send a sign-in link to an e-mail address.
 
     Raises:
-        CliError: it won't.
+        CliError: Firebase Auth refused.
     """
     body = {
         "requestType": "EMAIL_SIGNIN",
@@ -61,22 +61,24 @@ def send_link(target: Target, email: str, api_key: str) -> None:
         "continueUrl": f"https://{target.project}.web.app/",
         "canHandleCodeInApp": True,
     }
-    _told(post(f"{target.accounts}:sendOobCode", body, params={"key": api_key}))
+    _checked(post(f"{target.accounts}:sendOobCode", body, params={"key": api_key}))
 
 
 def sign_in_with_link(target: Target, email: str, api_key: str, link: str) -> None:
-    """Sign in with the link that was sent, and keep that.
+    """Sign in with the link that was sent, and store the refresh token.
 
     Raises:
-        CliError: it is no such link, or is used up or too old.
+        CliError: The link is not a sign-in link, was used before, or has expired.
     """
     codes = parse_qs(urlsplit(link.strip()).query)
-    if "link" in codes:  # within a link for telephones
+    if "link" in codes:  # mobile links wrap the sign-in link
         codes = parse_qs(urlsplit(codes["link"][0]).query)
     if "oobCode" not in codes:
-        raise CliError(Exit.usage, "that is no sign-in link: copy the whole address of the e-mail's link")
+        raise CliError(
+            Exit.usage, "this is not a sign-in link; copy the whole address of the link in the e-mail"
+        )
     body = {"email": email, "oobCode": codes["oobCode"][0]}
-    signed_in = _told(post(f"{target.accounts}:signInWithEmailLink", body, params={"key": api_key}))
+    signed_in = _checked(post(f"{target.accounts}:signInWithEmailLink", body, params={"key": api_key}))
     kept = {"email": email, "api_key": api_key, "refresh_token": signed_in["refreshToken"]}
     file = _file(target)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -88,18 +90,18 @@ def sign_in_with_link(target: Target, email: str, api_key: str, link: str) -> No
 
 
 def sign_out(target: Target) -> bool:
-    """Forget who is signed in; return whether anybody was."""
+    """Delete the stored sign-in; return whether there was one."""
     file = _file(target)
-    there = file.exists()
+    existed = file.exists()
     file.unlink(missing_ok=True)
-    return there
+    return existed
 
 
 def _with_password(target: Target, email: str) -> str:
     password = os.environ.get("NX_PASSWORD", LOCAL_PASSWORD)
     body = {"email": email, "password": password, "returnSecureToken": True}
     answer = post(f"{target.accounts}:signInWithPassword", body, params={"key": _LOCAL_KEY})
-    return str(_told(answer, f"{email} (--user; password: NX_PASSWORD or the demo's)")["idToken"])
+    return str(_checked(answer, f"{email} (--user; password: NX_PASSWORD or the demo's)")["idToken"])
 
 
 def _with_refresh_token(target: Target) -> str:
@@ -110,21 +112,22 @@ def _with_refresh_token(target: Target) -> str:
     api_key = os.environ.get("NX_API_KEY") or kept.get("api_key")
     if not refresh or not api_key:
         raise CliError(
-            Exit.signed_out, f"nobody is signed in to {target.project}: `--project {target.project} login`"
+            Exit.signed_out,
+            f"not signed in to {target.project}; run `nx-tasks --project {target.project} login`",
         )
     body = {"grant_type": "refresh_token", "refresh_token": refresh}
-    return str(_told(post(target.tokens, body, params={"key": api_key}))["id_token"])
+    return str(_checked(post(target.tokens, body, params={"key": api_key}))["id_token"])
 
 
 def _app_check_token(target: Target) -> str:
     app_id, api_key = os.environ.get("NX_APP_ID"), os.environ.get("NX_API_KEY")
     if not app_id:
         raise CliError(
-            Exit.signed_out, "NX_APP_CHECK_DEBUG_TOKEN is set: set NX_APP_ID to the web app's id, too"
+            Exit.signed_out, "NX_APP_CHECK_DEBUG_TOKEN needs NX_APP_ID; set it to the web app's id"
         )
     url = f"{_APP_CHECK}/projects/{target.project}/apps/{app_id}:exchangeDebugToken"
     body = {"debug_token": os.environ["NX_APP_CHECK_DEBUG_TOKEN"]}
-    return str(_told(post(url, body, params={"key": api_key} if api_key else None))["token"])
+    return str(_checked(post(url, body, params={"key": api_key} if api_key else None))["token"])
 
 
 def _file(target: Target) -> Path:
@@ -132,14 +135,31 @@ def _file(target: Target) -> Path:
     return Path(home) / "nx-tasks" / f"{target.project}.json"
 
 
-def _told(answer: requests.Response, who: str = "") -> dict[str, Any]:
-    """Return what Firebase Auth says, or why it won't let somebody in."""
-    told: Any = None
+#: Sentences for Firebase Auth's error codes; other codes are shown as they are.
+_SENTENCES = {
+    "EMAIL_NOT_FOUND": "the e-mail address or the password is wrong",
+    "INVALID_PASSWORD": "the e-mail address or the password is wrong",
+    "INVALID_LOGIN_CREDENTIALS": "the e-mail address or the password is wrong",
+    "USER_DISABLED": "this account is disabled; ask an administrator to enable it",
+    "INVALID_OOB_CODE": "the link was already used or is not valid; run login again",
+    "EXPIRED_OOB_CODE": "the link has expired; run login again",
+    "TOKEN_EXPIRED": "the sign-in has expired; run login again",
+    "INVALID_REFRESH_TOKEN": "the sign-in has expired; run login again",
+    "USER_NOT_FOUND": "this account no longer exists; ask an administrator to add it",
+    "TOO_MANY_ATTEMPTS_TRY_LATER": "too many attempts; wait a few minutes",
+    "INVALID_EMAIL": "this e-mail address is not valid",
+}
+
+
+def _checked(answer: requests.Response, user: str = "") -> dict[str, Any]:
+    """Return the body of Firebase Auth's response; raises CliError if it is an error."""
+    body: Any = None
     with suppress(ValueError):
-        told = answer.json()
-    if answer.ok and isinstance(told, dict):
-        return told
-    error = told.get("error") if isinstance(told, dict) else None
-    said = error.get("message") if isinstance(error, dict) else None
-    code = Exit.unavailable if answer.status_code >= 500 else Exit.signed_out
-    raise CliError(code, f"Firebase Auth refused{who and f' {who}'}: {said or f'HTTP {answer.status_code}'}")
+        body = answer.json()
+    if answer.ok and isinstance(body, dict):
+        return body
+    error = body.get("error") if isinstance(body, dict) else None
+    message = str(error.get("message")) if isinstance(error, dict) else f"HTTP {answer.status_code}"
+    exit_code = Exit.unavailable if answer.status_code >= 500 else Exit.signed_out
+    reason = _SENTENCES.get(message.split(" ", 1)[0], message)
+    raise CliError(exit_code, f"Firebase Auth refused the sign-in{user and f' of {user}'}: {reason}")

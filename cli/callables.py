@@ -1,4 +1,4 @@
-"""Calls the functions, by the protocol of Firebase's callables."""
+"""Calls the project's callable functions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from cli.authentication import headers_of
 from cli.errors import CliError, Exit, refusal
-from cli.identity import headers_of
+from cli.http_client import LOADING_HINT, is_loopback, post, request
 from cli.target import REGION
-from cli.wire import post, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from cli.target import Target
 
 _CHUNK_BYTES = 1 << 16
-#: What is around a result, as it comes.
+#: The text before the result in a callable's response.
 _HEAD = re.compile(rb'\s*\{\s*"result"\s*:\s*')
-_LONGEST_HEAD = 64
+_MAX_HEAD_BYTES = 64
 
-#: Told of bytes that came, and of how many there will be, as they are sent; None where nobody says.
+#: Receives the number of bytes received so far, and the total or None if it is unknown.
 if TYPE_CHECKING:
     Progress = Callable[[int, int | None], None]
 
 
 class Caller:
-    """Calls functions as somebody.
+    """Calls functions as a user.
 
     Args:
-        target: where they are.
-        user: who calls, on the local stack; None for the usual user.
+        target: The local stack or a project.
+        user: E-mail address of the local stack's user; None for the operator.
     """
 
     def __init__(self, target: Target, user: str | None = None) -> None:
@@ -47,35 +47,35 @@ class Caller:
         """Call a function, and return its result.
 
         Raises:
-            CliError: it refused, or did not answer.
+            CliError: The function returned an error or did not respond.
         """
         answer = self._post(function, data)
-        if answer.status_code == 401:  # a token lives an hour, and some commands longer
+        if answer.status_code == 401:  # an ID token expires after an hour
             self._headers = None
             answer = self._post(function, data)
         return _result(answer)
 
     @contextmanager
     def open_data(self, task: str, progress: Progress) -> Iterator[BinaryIO]:
-        """Read a task's result into a file that is gone afterwards, however large; gives its JSON.
+        """Download a task's result into a temporary file and yield the file, which contains its JSON.
 
         Args:
-            task: the task.
-            progress: is told of the bytes as they come.
+            task: Name of the task.
+            progress: Called after each chunk.
 
         Raises:
-            CliError: it can't be read.
+            CliError: The result cannot be read.
         """
         with (
             tempfile.TemporaryFile() as file,
             self._post("get_task_data", {"task_name": task}, stream=True) as answer,
         ):
             if answer.ok:
-                _pour(answer, file, progress)
+                _save(answer, file, progress)
                 _unwrap(file)
             else:
-                with _handed_off(answer) as elsewhere:
-                    _pour(elsewhere, file, progress)
+                with _open_stored(answer) as stored:
+                    _save(stored, file, progress)
             file.seek(0)
             yield file
 
@@ -86,65 +86,73 @@ class Caller:
 
 
 def _result(answer: requests.Response) -> Any:
-    told: Any = None
+    body: Any = None
     with suppress(ValueError):
-        told = answer.json()
-    if answer.ok and isinstance(told, dict) and "result" in told:
-        return told["result"]
-    raise _error_of(answer, told)
+        body = answer.json()
+    if answer.ok and isinstance(body, dict) and "result" in body:
+        return body["result"]
+    raise _error_of(answer, body)
 
 
-def _error_of(answer: requests.Response, told: Any) -> CliError:
-    error = told.get("error") if isinstance(told, dict) else None
+def _error_of(answer: requests.Response, body: Any) -> CliError:
+    error = body.get("error") if isinstance(body, dict) else None
     if isinstance(error, dict) and isinstance(error.get("status"), str):
         return refusal(error["status"], str(error.get("message")))
+    local = is_loopback(answer.url)
     if answer.status_code == 404:
-        return CliError(
-            Exit.unavailable,
-            f"no function found at {answer.url}; deploy it, or set {REGION} to its region",
+        fix = (
+            f"{LOADING_HINT} Otherwise check {REGION}."
+            if local
+            else f"Deploy it, or set {REGION} to its region."
         )
-    return CliError(Exit.unavailable, f"{answer.url} answered {answer.status_code}: try again")
+        return CliError(Exit.unavailable, f"no function at {answer.url}. {fix}")
+    return CliError(
+        Exit.unavailable,
+        f"{answer.url} failed with HTTP {answer.status_code}. {LOADING_HINT if local else 'Try again.'}",
+    )
 
 
-def _handed_off(answer: requests.Response) -> requests.Response:
-    """Follow where a result that no answer holds is to be read."""
-    told: Any = None
+def _open_stored(answer: requests.Response) -> requests.Response:
+    """Open the Storage URL of a result that is too large for a response."""
+    body: Any = None
     with suppress(ValueError):
-        told = answer.json()
-    error = told.get("error") if isinstance(told, dict) else None
+        body = answer.json()
+    error = body.get("error") if isinstance(body, dict) else None
     details = error.get("details") if isinstance(error, dict) else None
     url = details.get("url") if isinstance(details, dict) else None
     if not isinstance(url, str):
-        raise _error_of(answer, told)
+        raise _error_of(answer, body)
     try:
-        found = request("GET", url, stream=True)  # a signed URL needs no other credentials
-        found.raise_for_status()
+        stored = request("GET", url, stream=True)  # a signed URL needs no other credentials
+        stored.raise_for_status()
     except requests.RequestException as error:
-        raise CliError(Exit.unavailable, "the result could not be read from Storage: try again") from error
-    return found
+        raise CliError(Exit.unavailable, "cannot read the result from Storage; try again") from error
+    return stored
 
 
-def _pour(answer: requests.Response, file: BinaryIO, progress: Progress) -> None:
+def _save(answer: requests.Response, file: BinaryIO, progress: Progress) -> None:
     length = answer.headers.get("Content-Length", "")
     total = int(length) if length.isdecimal() else None
     try:
         for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=True):
             file.write(chunk)
             progress(answer.raw.tell(), total)
-    except Exception as error:  # urllib3's, of many kinds
-        raise CliError(Exit.unavailable, f"the result came only in part: try again ({error})") from error
+    except Exception as error:  # urllib3 raises errors of many types
+        raise CliError(Exit.unavailable, f"the download was interrupted; try again ({error})") from error
 
 
 def _unwrap(file: BinaryIO) -> None:
-    """Leave of an answer the result alone, without reading it whole."""
+    """Remove everything but the result from a response, in bounded memory."""
     file.seek(0)
-    head = _HEAD.match(file.read(_LONGEST_HEAD))
+    head = _HEAD.match(file.read(_MAX_HEAD_BYTES))
     size = file.seek(0, 2)
-    file.seek(max(size - _LONGEST_HEAD, 0))
+    file.seek(max(size - _MAX_HEAD_BYTES, 0))
     tail = file.read().rstrip()
     if head is None or not tail.endswith(b"}"):
-        raise CliError(Exit.unavailable, "the answer is no result: is this the right project?")
-    end = max(size - _LONGEST_HEAD, 0) + len(tail) - 1
+        raise CliError(
+            Exit.unavailable, "the response contains no result; check that the project is the right one"
+        )
+    end = max(size - _MAX_HEAD_BYTES, 0) + len(tail) - 1
     start, place = head.end(), 0
     while start + place < end:
         file.seek(start + place)

@@ -1,7 +1,4 @@
-"""What a shell needs to know the command as `nx-tasks`, and to complete what is typed after it.
-
-`python -m cli` is no name that a shell completes. The script defines one.
-"""
+"""Shell completion. Its script defines `nx-tasks`, because shells cannot complete `python -m cli`."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+# Typer has no public function for this without adding options; tests/cli/test_program.py checks it.
 from typer._completion_classes import completion_init
 
 PROGRAM = "nx-tasks"
@@ -40,11 +38,11 @@ _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 def script_for(shell: str) -> str:
-    """Return the script for a shell's start file: bash, zsh or fish."""
+    """Return the script for the start file of bash, zsh or fish."""
     root = Path(__file__).resolve().parents[1]
     return _SCRIPTS[shell].replace("RUN", shlex.join([f"PYTHONPATH={root}", sys.executable, "-m", "cli"]))
 
 
 def enable() -> None:
-    """Have typer answer shells that complete; by itself it does so only with options of its own."""
+    """Enable typer's completion; typer itself does so only together with options of its own."""
     completion_init()

@@ -1,4 +1,4 @@
-"""What can go wrong, each with the code that scripts can tell it by."""
+"""The error that ends a command, and the exit codes."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ class Exit(IntEnum):
 
     #: Done.
     done = 0
-    #: The run that was followed did not complete: it failed, or was cancelled. Also typer's own, where a pipe
-    #: was closed, or a prompt.
+    #: The followed run failed or was cancelled. Typer uses this code, too, if a pipe or a prompt was closed.
     failed = 1
-    #: The command was not understood, or means nothing to the server: there is no such task, say.
+    #: Invalid command, such as an unknown task.
     usage = 2
-    #: Nobody is signed in, or their sign-in is over.
+    #: Not signed in, or the sign-in has expired.
     signed_out = 3
-    #: Whoever is signed in may not do this.
+    #: The user is not allowed to do this.
     denied = 4
     #: No such run.
     missing = 5
-    #: Not in this state: the task is suspended, held by another run, or the run has ended.
+    #: Not possible in this state: the task is suspended or held by another run, or the run has ended.
     refused = 6
-    #: The server did not answer, or can't now: try again.
+    #: The server did not respond or is unavailable; try again.
     unavailable = 7
-    #: The wait is over, and the run is not, or has not begun.
+    #: The time to wait is over, and the run has not ended or not started.
     waiting = 8
     #: Ctrl-C.
     interrupted = 130
 
 
 class CliError(Exception):
-    """Ends the command; the text says what to do."""
+    """Ends the command.
+
+    Args:
+        code: The exit code.
+        text: What failed and what to do about it.
+    """
 
     def __init__(self, code: Exit, text: str) -> None:
         super().__init__(text)
@@ -50,5 +54,5 @@ _CODES = {
 
 
 def refusal(status: str, message: str) -> CliError:
-    """Return the error that a callable's refusal is."""
+    """Return the error for a callable's error status."""
     return CliError(_CODES.get(status, Exit.unavailable), message)

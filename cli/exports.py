@@ -1,4 +1,4 @@
-"""Results as files: JSON as it came, or CSV; written whole or not at all."""
+"""Exports results as JSON or CSV; files are written atomically."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def written(path: Path) -> Iterator[BinaryIO]:
-    """Write a file that takes its name only once it is whole: what was there before stays until then.
+    """Write a file and replace an existing one only once the new one is complete.
 
-    A symbolic link is followed, and an existing file keeps its mode. A device or a pipe is written to.
+    A symbolic link is followed, and an existing file keeps its mode. A device or a pipe is written directly.
 
     Raises:
-        CliError: it can't be written.
+        CliError: The file cannot be written.
     """
     path = path.resolve()
     try:
@@ -46,21 +46,21 @@ def written(path: Path) -> Iterator[BinaryIO]:
                 Path(file.name).unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise CliError(Exit.usage, f"{path} can't be written: {error.strerror}") from error
+        raise CliError(Exit.usage, f"cannot write {path}: {error.strerror}") from error
 
 
 def copy_json(source: BinaryIO, target: BinaryIO) -> None:
-    """Write the result's JSON as it is, with a line's end."""
+    """Copy the result's JSON unchanged and append a newline."""
     shutil.copyfileobj(source, target)
     target.write(b"\n")
 
 
-#: What makes a spreadsheet execute a cell, or read it as another value, when the cell begins with it.
+#: Starts of cells that spreadsheets execute or convert to another value.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def write_csv(source: BinaryIO, target: BinaryIO, *, raw: bool = False) -> None:
-    """Write a result as CSV in UTF-8, one record a line.
+    """Write a result as CSV in UTF-8, one record per line.
 
     The columns are the records' fields, in the order of their first appearance. A nested value is JSON in
     its cell. Text that a spreadsheet would execute, headings included, gets an apostrophe before it.
@@ -68,24 +68,26 @@ def write_csv(source: BinaryIO, target: BinaryIO, *, raw: bool = False) -> None:
     Args:
         source: The result, as JSON.
         target: The file to write.
-        raw: Whether text stays as it is.
+        raw: Whether to keep such text unchanged.
     """
 
-    def kept(value: Any) -> Any:
+    def escaped(value: Any) -> Any:
         executed = not raw and isinstance(value, str) and value.startswith(_FORMULA_STARTS)
         return f"'{value}" if executed else value
 
     rows = rows_of(json.load(source))
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.TextIOWrapper(target, "utf-8", "backslashreplace", newline="")  # JSON may hold half a pair
+    text = io.TextIOWrapper(
+        target, "utf-8", "backslashreplace", newline=""
+    )  # JSON may contain a lone surrogate
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(kept, columns))
-    writer.writerows([kept(cell(row.get(name))) for name in columns] for row in rows)
-    text.detach()  # flushes, and leaves the file open
+    writer.writerow(map(escaped, columns))
+    writer.writerows([escaped(cell(row.get(name))) for name in columns] for row in rows)
+    text.detach()  # flushes and leaves the file open
 
 
 def rows_of(result: Any) -> list[dict[str, Any]]:
-    """Return a result as records: an object is one an entry, a bare value one of its own."""
+    """Return a result as records: one per entry of an object, and one for a scalar."""
     if isinstance(result, dict):
         return [{"key": key, "value": value} for key, value in result.items()]
     records = result if isinstance(result, list) else [result]
@@ -93,7 +95,7 @@ def rows_of(result: Any) -> list[dict[str, Any]]:
 
 
 def cell(value: Any) -> Any:
-    """Return a value as a cell has it: nothing, text and numbers as they are, all else as JSON."""
+    """Return a value as a cell: text and numbers unchanged, None as "", everything else as JSON."""
     if value is None:
         return ""
     if isinstance(value, str | int | float) and not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""HTTP, with failures reported in words."""
+"""HTTP requests; failures become errors that say what to do."""
 
 from __future__ import annotations
 
@@ -12,53 +12,57 @@ from requests.utils import get_environ_proxies
 
 from cli.errors import CliError, Exit
 
-#: Seconds to connect, and longest silence in seconds: `run_task` waits for a run to start.
+#: Timeouts for connecting and for each read, in seconds; `run_task` waits for a run to start.
 TIMEOUT = (10, 90)
+#: What to do if a function of the local stack fails or is missing.
+LOADING_HINT = "If the code of the functions cannot be loaded, the console of `make run` shows the error."
 
 
-def post(url: str, body: Any, headers: dict[str, str] | None = None, **how: Any) -> requests.Response:
+def post(url: str, body: Any, headers: dict[str, str] | None = None, **options: Any) -> requests.Response:
     """Send JSON and return the response, whatever its status.
 
     Args:
         url: Address of the server.
         body: JSON value to send.
-        headers: Headers beside the usual ones.
-        how: Further arguments of `requests`.
+        headers: Additional headers.
+        options: Further arguments of `requests`.
 
     Raises:
-        CliError: The server did not answer.
+        CliError: The server did not respond.
     """
     try:
-        return request("POST", url, json=body, headers=headers, **how)
+        return request("POST", url, json=body, headers=headers, **options)
     except requests.RequestException as error:
         host = "/".join(url.split("/")[:3])
-        started = "is the local stack running (make run)?" if is_loopback(url) else "try again"
+        fix = "try again"
+        if is_loopback(url):
+            fix = f"is the local stack running (make run)? {LOADING_HINT}"
         raise CliError(
-            Exit.unavailable, f"{host} does not answer: {started} ({type(error).__name__})"
+            Exit.unavailable, f"{host} does not respond ({type(error).__name__}): {fix}"
         ) from error
 
 
-def request(method: str, url: str, **how: Any) -> requests.Response:
-    """Send a request with no credentials but those in `how`, to loopback never through a proxy.
+def request(method: str, url: str, **options: Any) -> requests.Response:
+    """Send a request with no credentials but those in `options`; requests to loopback use no proxy.
 
     Args:
         method: HTTP method.
         url: Address of the server.
-        how: Further arguments of `requests`.
+        options: Further arguments of `requests`.
 
     Raises:
-        requests.RequestException: The server did not answer.
+        requests.RequestException: The server did not respond.
     """
     session = requests.Session()
     # With it, requests would replace the Authorization header by an entry of ~/.netrc.
     session.trust_env = False
     session.proxies = {} if is_loopback(url) else get_environ_proxies(url)
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    return session.request(method, url, timeout=TIMEOUT, **how)
+    return session.request(method, url, timeout=TIMEOUT, **options)
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether the URL leads to this machine."""
+    """Return whether the URL's host is a loopback address."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

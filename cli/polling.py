@@ -1,4 +1,4 @@
-"""Waiting for what runs do, with live pictures where somebody looks and lines where nobody does."""
+"""Waits for runs and watches tasks: a live display in a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.text import Text
 
 from cli.errors import CliError, Exit
-from cli.shown import now_of, progress_text, refusal_text, tasks_table
+from cli.rendering import now_of, progress_text, refusal_text, tasks_table
 from cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -19,44 +19,45 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from cli.calls import Caller
+    from cli.callables import Caller
+    from cli.tables import FittingTable
 
-#: Seconds between two looks at a run.
-LOOK_SECONDS = 1.0
+#: Seconds between two requests for a run.
+POLL_SECONDS = 1.0
 
 
-def follow(caller: Caller, task: str, run_id: str, *, console: Console, seconds: float) -> dict[str, Any]:
-    """Wait for a run to end and return it; a requested run may have yet to start.
+def follow(caller: Caller, task: str, run_id: str, *, console: Console, timeout: float) -> dict[str, Any]:
+    """Wait for a run to end and return it; a requested run may not have started yet.
 
-    A terminal gets a progress bar, anything else a line per change of the progress.
+    A terminal gets a progress bar, anything else one line per change of the progress.
 
     Args:
         caller: Calls the functions.
-        task: The task.
-        run_id: The run.
+        task: Name of the task.
+        run_id: Id of the run.
         console: Shows the progress.
-        seconds: Longest wait, in seconds.
+        timeout: Longest wait, in seconds.
 
     Raises:
-        CliError: The run goes on after the wait, or no delivery started it in time, or the service could
-            not be reached for so long.
-        KeyboardInterrupt: Ctrl-C; the run goes on, and the console says so.
+        CliError: The run has not ended within the timeout, no delivery started it in time, or the service was
+            unavailable.
+        KeyboardInterrupt: Ctrl-C. The run continues.
     """
-    until = time.monotonic() + seconds
+    deadline = time.monotonic() + timeout
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[said]}", markup=False),
+        TextColumn("{task.fields[progress]}", markup=False),
     )
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     reported = refused = None
     try:
         with Progress(
             *columns, *times, console=console, transient=True, disable=not console.is_terminal
-        ) as picture:
-            line = picture.add_task(printable(task), total=None, said="")
+        ) as bar:
+            line = bar.add_task(printable(task), total=None, progress="")
             while True:
-                run = _patiently(lambda: caller("get_run", task_name=task, id=run_id), until, console)
+                run = _retried(lambda: caller("get_run", task_name=task, id=run_id), deadline, console)
                 if run["state"] not in {"running", "requested"}:
                     return run
                 if run["refused"] and run["refused"]["count"] != refused:
@@ -65,30 +66,32 @@ def follow(caller: Caller, task: str, run_id: str, *, console: Console, seconds:
                 if run["expires"] and datetime.fromisoformat(run["expires"]) <= datetime.now(UTC):
                     raise CliError(
                         Exit.waiting,
-                        f"no delivery of Cloud Scheduler started {run_id} of {task}: run it again",
+                        f"no delivery of Cloud Scheduler started run {run_id} of {task}; run it again",
                     )
                 progress = run["progress"] or {}
                 text = progress_text(run["progress"])
-                picture.update(
-                    line, total=progress.get("total"), completed=progress.get("done", 0), said=text
+                bar.update(
+                    line, total=progress.get("total"), completed=progress.get("done", 0), progress=text
                 )
                 if not console.is_terminal and text != reported:
                     _report(console, f"{task}: run {run_id} is {run['state']}{text and f': {text}'}")
                     reported = text
-                if time.monotonic() >= until:
+                if time.monotonic() >= deadline:
                     raise CliError(
-                        Exit.waiting, f"run {run_id} of {task} {_goes_on(run)} after {seconds:g} s"
+                        Exit.waiting, f"run {run_id} of {task} {_unfinished(run)} after {timeout:g} s"
                     )
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
-        _report(console, f"run {run_id} of {task} goes on; `nx-tasks cancel {task} -m WHY` cancels it")
+        _report(
+            console, f"run {run_id} of {task} continues; to cancel it: `nx-tasks cancel {task} -m REASON`"
+        )
         raise
 
 
-def _goes_on(run: dict[str, Any]) -> str:
+def _unfinished(run: dict[str, Any]) -> str:
     if run["state"] == "running":
-        return "goes on"
-    return f"has not begun ({refusal_text(run['refused'])})" if run["refused"] else "has not begun"
+        return "is still running"
+    return f"has not started ({refusal_text(run['refused'])})" if run["refused"] else "has not started"
 
 
 def _report(console: Console, text: str) -> None:
@@ -96,11 +99,11 @@ def _report(console: Console, text: str) -> None:
 
 
 def changes(caller: Caller, *, every: float) -> Iterator[dict[str, Any]]:
-    """Yield how all tasks stand, now and whenever that is another; the old picture, marked, in an outage.
+    """Yield the status of all tasks after each request; during an outage the last one, marked as stale.
 
     Args:
-        caller: asks.
-        every: seconds between two looks.
+        caller: Calls the functions.
+        every: Seconds between two requests.
     """
     last: dict[str, Any] | None = None
     while True:
@@ -121,42 +124,42 @@ def changes(caller: Caller, *, every: float) -> Iterator[dict[str, Any]]:
 
 
 def watch(answers: Iterable[dict[str, Any]], *, console: Console) -> None:
-    """Show all tasks, until somebody ends it: a live table, or a new one a change where no terminal is.
+    """Show all tasks until Ctrl-C: as a live table in a terminal, else as one table per change.
 
     Args:
-        answers: how they stand, as `changes` has it.
-        console: where.
+        answers: Answers as `changes` yields them.
+        console: Shows the tables.
     """
     if not console.is_terminal:
         shown = None
         for answer in answers:
             present = answer["version"], answer.get("stale")
             if present != shown:
-                console.print(_picture(answer))
+                console.print(_table(answer))
             shown = present
         return
-    with Live(console=console, auto_refresh=False) as picture:
+    with Live(console=console, auto_refresh=False) as live:
         for answer in answers:
-            picture.update(_picture(answer), refresh=True)
+            live.update(_table(answer), refresh=True)
 
 
-def _picture(answer: dict[str, Any]) -> Any:
+def _table(answer: dict[str, Any]) -> FittingTable:
     table = tasks_table(answer["tasks"], now_of(answer))
     if "stale" in answer:
-        table.note = f"stale, as of {answer['now']}: {answer['stale']}"
+        table.note = f"stale since {answer['now']}: {answer['stale']}"
     return table
 
 
-def _patiently(ask: Callable[[], dict[str, Any]], until: float, console: Console) -> dict[str, Any]:
-    """Ask until there is an answer: a short outage ends no wait, and is told once."""
-    said = False
+def _retried(ask: Callable[[], dict[str, Any]], deadline: float, console: Console) -> dict[str, Any]:
+    """Retry while the service is unavailable, until the deadline; report the first failure."""
+    reported = False
     while True:
         try:
             return ask()
         except CliError as error:
-            if error.code is not Exit.unavailable or time.monotonic() >= until:
+            if error.code is not Exit.unavailable or time.monotonic() >= deadline:
                 raise
-            if not said:
-                _report(console, f"{error}; asking again")
-            said = True
-            time.sleep(LOOK_SECONDS)
+            if not reported:
+                _report(console, f"{error}; trying again")
+            reported = True
+            time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Which system is spoken to: the local stack, or a project."""
+"""The system that commands use: the local stack or a project."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOCAL_PROJECT = "demo-nx-tasks"
-#: Where the local stack's parts answer, where its environment says nothing: this checkout's own stack.
+#: Contains the ports of this checkout's local stack, unless the environment overrides them.
 FIREBASE_JSON = Path(__file__).resolve().parents[1] / "firebase.json"
-#: The setting of the functions' region, and its default.
+#: Name and default of the setting for the functions' region.
 REGION, DEFAULT_REGION = "NX_TASKS_REGION", "us-central1"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A system.
+    """The local stack or a project.
 
     Attributes:
-        project: its id.
-        functions: what precedes a callable's name in its address.
-        accounts: what precedes a method of the Identity Toolkit.
-        tokens: where refresh tokens are exchanged.
-        local: whether it is the stack on this machine.
+        project: Id of the project.
+        functions: URL prefix of the callables.
+        accounts: URL prefix of the Identity Toolkit's methods.
+        tokens: URL for exchanging refresh tokens.
+        local: Whether it is the local stack.
     """
 
     project: str
@@ -35,11 +35,11 @@ class Target:
 
 
 def target_of(project: str | None, *, configured: Path = FIREBASE_JSON) -> Target:
-    """Return the local stack, or a project's system.
+    """Return the addresses of the local stack or of a project.
 
     Args:
-        project: its id; None for the local stack, wherever its environment says it is.
-        configured: the firebase.json whose ports the local stack has, if its environment says nothing.
+        project: Id of the project; None for the local stack.
+        configured: The firebase.json with the local stack's ports; the environment takes precedence.
     """
     if project is None:
         local = json.loads(configured.read_text("utf-8"))["emulators"]
@@ -54,19 +54,19 @@ def target_of(project: str | None, *, configured: Path = FIREBASE_JSON) -> Targe
 
 
 def _region(folder: Path, *files: str) -> str:
-    """Return the functions' region: of the last of the `.env` files that sets it, else of the environment."""
+    """Return the region of the last `.env` file that sets it, else of the environment, else the default."""
     region = os.environ.get(REGION) or DEFAULT_REGION
     for file in (folder / name for name in (".env", *files)):
         if file.is_file():
-            said = re.findall(
+            found = re.findall(
                 rf"""(?m)^\s*(?:export\s+)?{REGION}\s*=\s*["']?([a-z0-9-]+)""", file.read_text("utf-8")
             )
-            region = said[-1] if said else region
+            region = found[-1] if found else region
     return region
 
 
-def _auth(before: str) -> tuple[str, str]:
+def _auth(prefix: str) -> tuple[str, str]:
     return (
-        f"{before}identitytoolkit.googleapis.com/v1/accounts",
-        f"{before}securetoken.googleapis.com/v1/token",
+        f"{prefix}identitytoolkit.googleapis.com/v1/accounts",
+        f"{prefix}securetoken.googleapis.com/v1/token",
     )

@@ -1,9 +1,10 @@
-"""Text for a terminal: data is never markup, and control characters are shown instead of obeyed."""
+"""Terminal output: data is never markup, and control characters are printed as escapes."""
 
 from __future__ import annotations
 
 import codecs
 import json
+import os
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -14,9 +15,11 @@ from rich.text import Text
 if TYPE_CHECKING:
     from typing import BinaryIO, TextIO
 
-#: Controls except tab and newline, lone surrogates, line separators, and what changes the direction of text.
+#: Control characters except tab and newline, lone surrogates, line separators, and bidi controls.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _CHUNK_BYTES = 1 << 16
+#: Columns of standard output if it is not a terminal and COLUMNS is not set.
+_PIPE_WIDTH = 200
 
 
 def printable(text: str) -> str:
@@ -25,7 +28,7 @@ def printable(text: str) -> str:
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """Return JSON that standard output can show, with control and bidi characters as JSON escapes."""
+    """Return JSON that standard output can encode, with control and bidi characters as JSON escapes."""
     text = json.dumps(value, ensure_ascii=not _is_utf8(sys.stdout), indent=indent)
     return _UNSAFE.sub(_as_json_escape, text)
 
@@ -34,9 +37,9 @@ def write_to_terminal(source: BinaryIO, out: TextIO, *, is_json: bool) -> None:
     """Copy UTF-8 text to a terminal, with control and bidi characters as escapes.
 
     Args:
-        source: What to copy, from its current position to its end.
+        source: The text, copied from its current position.
         out: The terminal.
-        is_json: Whether the text is JSON, whose escapes it gets then.
+        is_json: Whether to use JSON escapes.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     while chunk := source.read(_CHUNK_BYTES):
@@ -46,21 +49,26 @@ def write_to_terminal(source: BinaryIO, out: TextIO, *, is_json: bool) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console for standard output or standard error that takes no text for markup or emoji codes."""
+    """Return a console that interprets neither markup nor emoji codes.
+
+    Args:
+        stderr: Whether it writes to standard error instead of standard output.
+    """
     made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-    if not stderr and not made.is_terminal:  # a file or a pipe has no width
-        made.width = 200
+    has_columns = os.environ.get("COLUMNS", "").isdigit()  # rich uses it
+    if not stderr and not made.is_terminal and not has_columns:
+        made.width = _PIPE_WIDTH
     return made
 
 
 def show(text: str, *, stderr: bool = False, style: str = "") -> None:
-    """Print a line that may hold data."""
+    """Print a line that may contain data."""
     console(stderr=stderr).print(Text(printable(text), style=style), soft_wrap=True)
 
 
 def replace_unencodable() -> None:
-    """Have both streams replace characters that their encoding lacks, instead of failing."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # a closed one is None
+    """Make both streams replace characters that their encoding lacks, instead of raising an error."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # a closed stream is None
         stream.reconfigure(errors="replace")
 
 

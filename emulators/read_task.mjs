@@ -1,13 +1,13 @@
-// Reads tasks' results as an application does: the Firebase JavaScript SDK, signed in, through the callable
+// Reads tasks' results as an application does: with the Firebase JavaScript SDK, signed in, through the callable
 // get_task_data. Prints one line of JSON per task: {task, ok, size, count, first} or {task, ok, code, message}.
-// Exit codes: 0 all tasks were read, 1 a task could not be read, 2 no task was named.
+// Exit codes: 0 all tasks were read, 1 a task could not be read or the SDK is not installed, 2 no task was named.
 //
 //   node emulators/read_task.mjs TASK... [--user viewer@example.com]
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { deleteApp, initializeApp } from "firebase/app";
-import { connectAuthEmulator, getAuth, signInWithEmailAndPassword, signOut } from "firebase/auth";
-import { connectFunctionsEmulator, getFunctions, httpsCallable } from "firebase/functions";
+const { deleteApp, initializeApp } = await load("firebase/app");
+const { connectAuthEmulator, getAuth, signInWithEmailAndPassword, signOut } = await load("firebase/auth");
+const { connectFunctionsEmulator, getFunctions, httpsCallable } = await load("firebase/functions");
 
 const { values, positionals: tasks } = parseArgs({
   allowPositionals: true,
@@ -22,7 +22,7 @@ if (tasks.length === 0) {
   process.exit(2);
 }
 
-// Inside the stack the environment names the addresses; typed by hand, they are firebase.json's.
+// The stack's environment contains the addresses; without it, those of firebase.json are used.
 const { auth, functions } = JSON.parse(readFileSync(new URL("../firebase.json", import.meta.url), "utf8")).emulators;
 const authHost = process.env.FIREBASE_AUTH_EMULATOR_HOST ?? `${auth.host}:${auth.port}`;
 const functionsUrl = new URL(process.env.NX_FUNCTIONS_URL ?? `http://${functions.host}:${functions.port}`);
@@ -35,10 +35,12 @@ try {
   await signInWithEmailAndPassword(getAuth(app), values.user, values.password);
 } catch (error) {
   const reasons = {
-    "auth/network-request-failed": `no stack answers at ${authHost}: start it with make run`,
-    "auth/user-not-found": `nobody is called ${values.user}: use operator@example.com or viewer@example.com`,
+    "auth/network-request-failed": `the local stack does not respond at ${authHost}; start it with make run`,
+    "auth/user-not-found": `unknown user ${values.user}; use operator@example.com or viewer@example.com`,
+    "auth/wrong-password": `wrong password for ${values.user}; the demo's is nx-tasks-demo`,
+    "auth/user-disabled": `the account ${values.user} is disabled`,
   };
-  console.error(reasons[error.code] ?? `not signed in as ${values.user}: ${error.code}`);
+  console.error(reasons[error.code] ?? `could not sign in as ${values.user}: ${error.message}`);
   process.exit(1);
 }
 
@@ -51,12 +53,23 @@ for (const task of tasks) {
 await signOut(getAuth(app));
 await deleteApp(app);
 
-// The functions' region, as the stack that runs has discovered it.
+// Loads a module of the SDK, which the set-up installs.
+async function load(name) {
+  try {
+    return await import(name);
+  } catch (error) {
+    if (error.code !== "ERR_MODULE_NOT_FOUND") throw error;
+    console.error("the Firebase SDK is not installed in emulators/node_modules; run make run or make demo once");
+    process.exit(1);
+  }
+}
+
+// The functions' region that the running stack has discovered.
 function regionOfStack() {
   try {
     return JSON.parse(readFileSync(new URL("../.stack/functions.json", import.meta.url), "utf8")).location;
   } catch {
-    return undefined; // no stack was started here yet: the SDK's default
+    return undefined; // no stack has been started here; use the SDK's default
   }
 }
 

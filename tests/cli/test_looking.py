@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from cli.calls import Caller
+from cli.callables import Caller
 from cli.errors import CliError
-from cli.following import changes
+from cli.http_client import post
+from cli.polling import changes
 from cli.target import target_of
-from cli.wire import post
 from shared.tasks import TaskName, TaskRun, execute_task, resume_task, suspend_task
 from tests.cli.conftest import Hold, Open, Run
 from tests.cli.terminal import COMMAND, ROOT
@@ -107,7 +107,7 @@ def test_a_result_is_shown_and_exported(nx: Run, tmp_path: Path) -> None:
     assert set(shown.stdout.splitlines()[0].split()) == set(records[0])
     assert "tracker-000019" in shown.stdout
     assert "tracker-000020" not in shown.stdout
-    assert "and 10 more records: --format json or csv has all" in shown.stdout
+    assert "10 more records; --format json or csv prints all" in shown.stdout
     assert json.loads(nx("data", TASK, "--json").stdout) == records
     rows = list(csv.DictReader(io.StringIO(nx("data", TASK, "--format", "csv").stdout)))
     assert [row["id"] for row in rows] == [record["id"] for record in records]
@@ -203,7 +203,7 @@ def test_an_outage_leaves_the_last_picture_and_says_so(nx: Run) -> None:
     before = next(pictures)
     caller._target = replace(there, functions="http://127.0.0.1:1")
     during = next(pictures)
-    assert (during["tasks"], "does not answer" in during["stale"]) == (before["tasks"], True)
+    assert (during["tasks"], "does not respond" in during["stale"]) == (before["tasks"], True)
     caller._target = there
     assert "stale" not in next(pictures)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli import exports, shown
+from cli import exports, rendering, tables
 from shared.tasks import TaskName
 from tests.cli.terminal import COMMAND, ROOT
 
@@ -40,7 +40,7 @@ def run() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def drawn(table: shown.FittingTable, width: int) -> str:
+def drawn(table: tables.FittingTable, width: int) -> str:
     out = io.StringIO()
     Console(file=out, width=width, color_system=None).print(table)
     assert max(map(len, out.getvalue().splitlines())) <= width
@@ -50,8 +50,8 @@ def drawn(table: shown.FittingTable, width: int) -> str:
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 def test_a_narrow_terminal_gets_fewer_columns_whole(width: int) -> None:
     """Names, states and ids are never cut or broken; what has no place is counted."""
-    tasks = drawn(shown.tasks_table(map(task, TaskName), NOW), width)
-    runs = drawn(shown.runs_table([run()]), width)
+    tasks = drawn(rendering.tasks_table(map(task, TaskName), NOW), width)
+    runs = drawn(rendering.runs_table([run()]), width)
     assert all(name in tasks for name in TaskName)
     assert "failed" in runs
     assert (RUN_ID in runs) == (width > 60)
@@ -64,7 +64,7 @@ def test_a_narrow_terminal_gets_fewer_columns_whole(width: int) -> None:
 def test_a_long_error_takes_no_column_away() -> None:
     """Of a task that fails, age and next run are what is wanted, and not all of a URL."""
     long = f"OperatorUnreachable: GET https://ocpi.example.com/{'locations/' * 30}?limit=100 answered 503"
-    told = drawn(shown.tasks_table([{**task(name), "error": long} for name in TaskName], NOW), 100)
+    told = drawn(rendering.tasks_table([{**task(name), "error": long} for name in TaskName], NOW), 100)
     assert all(heading in told for heading in ("RESULT", "AGE", "NEXT RUN"))
     assert told.count("OperatorUnreachable") == len(TaskName)
     assert "answered 503" not in told
@@ -73,11 +73,11 @@ def test_a_long_error_takes_no_column_away() -> None:
 def test_records_begin_with_what_tells_them_apart() -> None:
     """Whatever the order of their fields; what is nested is JSON, as an export has it."""
     record = {"battery": 12.5, "fix": True, "reasons": ["low", "weak"], "name": "Tracker", "id": "t-1"}
-    lines = drawn(shown.records_table([record] * 3, 2), 100).splitlines()
+    lines = drawn(rendering.records_table([record] * 3, 2), 100).splitlines()
     assert lines[0].split() == ["id", "name", "battery", "fix", "reasons"]
     assert lines[1].split() == ["t-1", "Tracker", "12.5", "true", '["low","weak"]']
-    assert "and 1 more records" in lines[3]
-    narrow = drawn(shown.records_table([record], 2), 20)
+    assert "1 more records" in lines[3]
+    narrow = drawn(rendering.records_table([record], 2), 20)
     assert narrow.split()[:2] == ["id", "name"]
     assert "no room for reasons, battery: widen the terminal" in " ".join(narrow.split())
 
@@ -85,22 +85,22 @@ def test_records_begin_with_what_tells_them_apart() -> None:
 def test_a_column_is_as_wide_as_it_was_measured_whatever_was_left_out_before_it() -> None:
     """Where nothing is wrong there is nothing to say of it, and each age is whole."""
     well = {**task("collect_devices_health"), "error": None}
-    header, line, *_ = drawn(shown.tasks_table([well], NOW), 120).splitlines()
+    header, line, *_ = drawn(rendering.tasks_table([well], NOW), 120).splitlines()
     assert header.split() == ["TASK", "STATUS", "RESULT", "AGE", "NEXT", "RUN"]
     assert "…" not in header + line
 
 
 def test_a_narrow_history_keeps_the_error() -> None:
     """The id goes before the reason of a failure does, and the note names every column that went."""
-    told = drawn(shown.runs_table([{**run(), "id": "0123456789abcdef" * 2}]), 60)
+    told = drawn(rendering.runs_table([{**run(), "id": "0123456789abcdef" * 2}]), 60)
     assert "OperatorUn" in told
     assert "no room for RESULT, ID: widen the terminal, or use --json" in " ".join(told.split())
 
 
 def test_a_note_is_as_wide_as_the_terminal() -> None:
     """And not folded into the width of a table that is narrower."""
-    lines = drawn(shown.records_table([{"n": 1}] * 3, 2), 100).splitlines()
-    assert lines[3] == "and 1 more records: --format json or csv has all"
+    lines = drawn(rendering.records_table([{"n": 1}] * 3, 2), 100).splitlines()
+    assert lines[3] == "1 more records; --format json or csv prints all"
 
 
 FORMULAS = ("\uff1d1+1", "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1")
@@ -127,7 +127,7 @@ def test_csv_holds_half_a_surrogate_pair_as_an_escape() -> None:
 def test_a_table_of_many_columns_is_drawn_at_once() -> None:
     """Each column is measured once, and the note names some of those that were dropped."""
     record = {f"field{number:03}": "x" * 9 for number in range(400)}
-    told = drawn(shown.records_table([record] * 20, 20), 80)
+    told = drawn(rendering.records_table([record] * 20, 20), 80)
     assert told.split()[0] == "field000"
     assert re.search(r"no room for (field\d+, ){4}field\d+ and \d+ more columns", " ".join(told.split()))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cli import identity
-from cli.calls import Caller
+from cli import authentication
+from cli.callables import Caller
 from cli.errors import CliError, Exit
 from cli.target import Target, target_of
 from emulators.environment import Addresses
@@ -27,17 +27,17 @@ def project(nx: Run, stack: Addresses, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_link_signs_in_until_one_signs_out(project: Target, stack: Addresses, tmp_path: Path) -> None:
     """What is kept is a file that nobody else reads, and is taken away again."""
-    identity.send_link(project, OPERATOR, "key")
+    authentication.send_link(project, OPERATOR, "key")
     link = emulated_codes(stack)[-1]["oobLink"]
-    identity.sign_in_with_link(project, OPERATOR, "key", link)
+    authentication.sign_in_with_link(project, OPERATOR, "key", link)
     kept = tmp_path / "nx-tasks/some-project.json"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert len(Caller(project)("list_tasks")["tasks"]) == len(TaskName)
     with pytest.raises(CliError) as used:
-        identity.sign_in_with_link(project, OPERATOR, "key", link)
+        authentication.sign_in_with_link(project, OPERATOR, "key", link)
     assert used.value.code is Exit.signed_out
-    assert identity.sign_out(project)
-    with pytest.raises(CliError, match="`--project some-project login`") as out:
+    assert authentication.sign_out(project)
+    with pytest.raises(CliError, match="`nx-tasks --project some-project login`") as out:
         Caller(project)("list_tasks")
     assert out.value.code is Exit.signed_out
 

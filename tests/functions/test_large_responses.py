@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cli.calls import Caller
+from cli.callables import Caller
 from cli.target import Target
 from shared import firebase
 from shared.tasks import TaskName, execute_task

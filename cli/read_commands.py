@@ -1,0 +1,183 @@
+"""Commands that read: `tasks`, `runs`, `data`, `watch`."""
+
+from __future__ import annotations
+
+import errno
+import json
+import select
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from cli import exports, rendering
+from cli.app import Json, Task, app, caller_of, complete_state, print_json, write
+from cli.errors import CliError, Exit
+from cli.polling import changes, watch
+from cli.terminal import console, show, to_json, write_to_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Records that `data` shows by default.
+SHOWN_RECORDS = 20
+#: Runs per request; the callable's own limit.
+_PAGE_RUNS = 200
+
+
+@app.command()
+def tasks(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show the status of all tasks."""
+    answer = caller_of(ctx)("list_tasks")
+    if as_json:
+        print_json(answer)
+    else:
+        console().print(rendering.tasks_table(answer["tasks"], rendering.now_of(answer)))
+
+
+@app.command()
+def runs(
+    ctx: typer.Context,
+    task: Task,
+    run_id: Annotated[
+        str | None, typer.Option("--id", help="Show this run with all its fields and its traceback.")
+    ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="Show only this state; can be repeated.", autocompletion=complete_state),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Number of entries, newest first.", min=1)] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show a task's history: runs, skips, incidents, and operators' actions."""
+    unknown = [each for each in state or [] if each not in rendering.STATES]
+    if unknown:
+        raise CliError(Exit.usage, f"unknown state {unknown[0]}; use one of {', '.join(rendering.STATES)}")
+    caller = caller_of(ctx)
+    if run_id is not None:
+        run = caller("get_run", task_name=task, id=run_id)
+        if as_json:
+            print_json(run)
+        else:
+            console().print(*rendering.run_lines(run), sep="\n", soft_wrap=True)
+        return
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while len(found) < limit:
+        size = min(limit - len(found), _PAGE_RUNS)
+        page = caller("list_runs", task_name=task, limit=size, states=state or [], cursor=cursor)
+        found += page["runs"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    if as_json:
+        print_json({"runs": found})
+    else:
+        console().print(rendering.runs_table(found))
+
+
+@app.command()
+def data(  # noqa: PLR0913, PLR0917  (each option of the command is a parameter)
+    ctx: typer.Context,
+    task: Task,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the result to this file.")] = None,
+    form: Annotated[
+        Literal["pretty", "json", "csv"],
+        typer.Option("--format", help="Output format; files are written as JSON or CSV."),
+    ] = "pretty",
+    limit: Annotated[int, typer.Option(help="Number of records in a table.", min=1)] = SHOWN_RECORDS,
+    details: Annotated[
+        bool, typer.Option("--details", help="Print the result's details as JSON instead of its data.")
+    ] = False,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Keep CSV cells unchanged, even if a spreadsheet would execute them."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Read a task's last good result."""
+    if details:
+        print_json(caller_of(ctx)("get_task_data", task_name=task, details=True))
+        return
+    if as_json or (out is not None and form == "pretty"):
+        form = "csv" if out is not None and out.suffix == ".csv" and not as_json else "json"
+    with _download_bar() as bar:
+        line = bar.add_task(task, total=None)
+
+        def report(done: int, total: int | None) -> None:
+            bar.update(line, completed=done, total=total)
+
+        with caller_of(ctx).open_data(task, report) as result:
+            bar.stop()
+            _show_data(result, form, out, limit, raw=raw)
+
+
+@app.command("watch")
+def watch_tasks(
+    ctx: typer.Context,
+    every: Annotated[float, typer.Option(help="Seconds between two requests.", min=0.5)] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Show the status of all tasks, live, until Ctrl-C. In a pipe or with --json, print each change."""
+    answers = _while_read(changes(caller_of(ctx), every=every))
+    if not as_json:
+        watch(answers, console=console())
+        return
+    version = None
+    for answer in answers:
+        if answer["version"] != version:
+            version = answer["version"]
+            write(to_json(answer) + "\n")
+
+
+def _while_read(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pass answers on until the reader of standard output is gone; the next write may be hours away.
+
+    Raises:
+        BrokenPipeError: The reader closed the pipe.
+    """
+    pipe = select.poll()
+    pipe.register(sys.stdout, 0)
+    for answer in answers:
+        yield answer
+        if any(events & select.POLLERR for _, events in pipe.poll(0)):
+            raise BrokenPipeError(errno.EPIPE, "standard output is closed")
+
+
+def _show_data(result: BinaryIO, form: str, out: Path | None, limit: int, *, raw: bool) -> None:
+    if form == "pretty":
+        value = json.load(result)
+        if value in ([], {}):
+            show("no records")
+        else:
+            console().print(rendering.records_table(value, limit))
+        return
+    export = partial(exports.write_csv, raw=raw) if form == "csv" else exports.copy_json
+    if out is not None:
+        with exports.written(out) as file:
+            export(result, file)
+        written = f": {rendering.size(out.stat().st_size)}" if out.is_file() else ""
+        show(f"{out}{written}", stderr=True)
+    elif sys.stdout.isatty():
+        with tempfile.TemporaryFile() as text:
+            export(result, text)
+            text.seek(0)
+            write_to_terminal(text, sys.stdout, is_json=form == "json")
+    else:
+        export(result, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def _download_bar() -> Progress:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    stderr = console(stderr=True)
+    return Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)

@@ -1,0 +1,106 @@
+"""The program itself: version, help, completion, output width, and errors that need no stack."""
+
+import json
+import os
+import re
+import subprocess
+import threading
+import tomllib
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+import pytest
+
+from cli.callables import Caller
+from cli.errors import CliError
+from cli.target import Target
+from cli.terminal import console
+from tests.cli.terminal import COMMAND, ROOT
+
+
+def nx(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **environment}
+    return subprocess.run(
+        [*COMMAND, *words], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+
+def test_all_files_state_the_same_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert nx("--version").stdout == f"nx-tasks {version}\n"
+    released = re.findall(r"^## (\d+\.\d+\.\d+) ", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert released[0] == version
+    for folder in ("web", "emulators"):
+        for file in ("package.json", "package-lock.json"):
+            assert json.loads((ROOT / folder / file).read_text("utf-8"))["version"] == version, (folder, file)
+
+
+def test_typer_still_completes_through_its_private_hook() -> None:
+    """`cli/completion.py` imports a private module of typer; see there after an upgrade."""
+    asked = {"_NX_TASKS_COMPLETE": "complete_bash", "COMP_WORDS": "nx-tasks su", "COMP_CWORD": "1"}
+    completed = nx(**asked)
+    why = f"typer {installed_version('typer')} no longer fits cli/completion.py: {completed.stderr}"
+    assert completed.stdout.split() == ["suspend"], why
+
+
+@pytest.mark.parametrize(("columns", "width"), [("90", 90), ("", 200)])
+def test_columns_sets_the_width_of_a_pipe(monkeypatch: pytest.MonkeyPatch, columns: str, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert console().width == width
+
+
+@pytest.mark.parametrize("command", ["login", "logout"])
+def test_sign_in_commands_need_a_project(command: str) -> None:
+    """The error comes before any prompt and states that the local stack needs no sign-in."""
+    failed = nx(command)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert f"nx-tasks --project PROJECT {command}" in failed.stderr
+    assert "The local stack needs neither a sign-in nor a project" in failed.stderr
+
+
+class _WithoutFunctions(BaseHTTPRequestHandler):
+    """Auth accepts the sign-in; the path of a function is answered with the status that it begins with."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        is_auth = "signInWithPassword" in self.path
+        body = json.dumps({"idToken": "token"}).encode() if is_auth else b"no such function"
+        self.send_response(200 if is_auth else int(self.path.split("/")[1]))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def without_functions() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _WithoutFunctions) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_functions_that_cannot_be_loaded_are_named_as_a_cause(without_functions: str, status: int) -> None:
+    """On the local stack, a missing or failing function may be code that cannot be loaded."""
+    url = without_functions
+    caller = Caller(Target("demo-nx-tasks", f"{url}/{status}", f"{url}/accounts", f"{url}/token", local=True))
+    with pytest.raises(CliError, match="the functions cannot be loaded, the console of `make run` shows"):
+        caller("list_tasks")
+
+
+def test_read_task_without_the_sdk_names_the_set_up(tmp_path: Path) -> None:
+    """`emulators/read_task.mjs` in a checkout that was not set up prints one sentence, no module trace."""
+    script = tmp_path / "emulators/read_task.mjs"
+    script.parent.mkdir()
+    script.write_bytes((ROOT / "emulators/read_task.mjs").read_bytes())
+    failed = subprocess.run(["node", script, "a_task"], capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr == (
+        "the Firebase SDK is not installed in emulators/node_modules; run make run or make demo once\n"
+    )
