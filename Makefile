@@ -11,56 +11,56 @@ COMPILE := venv/bin/uv pip compile --quiet --universal --python-version 3.11 --n
 DEPENDENCIES := venv/.installed emulators/node_modules/.installed web/dist/.built
 PAGE := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print)
 
-help: ## what there is
+help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
-run: $(DEPENDENCIES) ## the whole system on this machine, firing on schedule, until Ctrl-C
-	@venv/bin/python -m emulators up || [ $$? -eq 130 ]  # Ctrl-C is how it ends
+run: $(DEPENDENCIES) ## start the local stack; tasks run on schedule until Ctrl-C
+	@venv/bin/python -m emulators up || [ $$? -eq 130 ]  # Ctrl-C is the normal end
 
-demo: $(DEPENDENCIES) ## the same once: every task runs, its result is read by the Firebase client SDK
+demo: $(DEPENDENCIES) ## start the stack, run each task once, read the results with the Firebase client SDK
 	@venv/bin/python -m emulators demo
 
-test: $(DEPENDENCIES) ## all tests, those that need no stack first
+test: $(DEPENDENCIES) ## run all tests, those without the stack first
 	@venv/bin/python -m pytest $(T)
 
-test-full: $(DEPENDENCIES) ## all tests with larger bounds and more rounds: takes long
+test-full: $(DEPENDENCIES) ## run all tests with larger bounds and more rounds; takes long
 	@venv/bin/python -m pytest --full $(T)
 
-deploy-check: $(DEPENDENCIES) ## what `firebase deploy` would have Google do, as a part of the tests sees it
+deploy-check: $(DEPENDENCIES) ## deploy to a recorder in Google's place and check the requests
 	@venv/bin/python -m pytest tests/deploy
 
-docs: venv/.installed ## write the generated parts of docs/deploy.md anew
+docs: venv/.installed ## write the generated parts of docs/deploy.md
 	@venv/bin/python -m deploy page
 
-soak: $(DEPENDENCIES) ## ten minutes, or SOAK_SECONDS, of ticks, random faults and readers: nothing lost, nothing twice
+soak: $(DEPENDENCIES) ## run ticks, random faults and readers for ten minutes, or SOAK_SECONDS
 	@venv/bin/python -m emulators exec -- venv/bin/python -m tests.soak
 
-bench: $(DEPENDENCIES) ## measures, as ratios within one run; takes some minutes
+bench: $(DEPENDENCIES) ## measure performance as ratios within one run; takes some minutes
 	@venv/bin/python -m emulators exec -- venv/bin/python -m bench
 
-scale: $(DEPENDENCIES) ## how far the design reaches, on paper and simulated: docs/scale.md
+scale: $(DEPENDENCIES) ## compute and simulate the design's limits: docs/scale.md
 	@venv/bin/python -m bench.scale
 
-page: web/dist/.built ## build the operators' page, web/dist
+page: web/dist/.built ## build the operators' page into web/dist
 
-screenshots: $(DEPENDENCIES) ## the page as it looks, desktop and phone, light and dark: docs/screenshots
+screenshots: $(DEPENDENCIES) ## take the pictures in docs/screenshots
 	@venv/bin/python -m emulators exec -- venv/bin/python -m tests.web.screenshots
 
-lint: $(DEPENDENCIES) ## format, lint, types, import directions
+lint: $(DEPENDENCIES) ## check format, lint, types and import directions
 	@venv/bin/ruff format --check .
 	@venv/bin/ruff check .
 	@venv/bin/mypy
 	@mkdir -p .stack; venv/bin/lint-imports --no-cache >.stack/import-linter.log 2>&1 || { cat .stack/import-linter.log; exit 1; }
 
-format: venv/.installed ## write the code as `make lint` wants it
+format: venv/.installed ## apply formatting and automatic fixes
 	@venv/bin/ruff format .
 	@venv/bin/ruff check --fix .
 
-requirements: venv/.installed ## pin the requirements anew from requirements.in and requirements-dev.in
+requirements: venv/.installed ## pin the dependencies in requirements.in and requirements-dev.in
 	@$(COMPILE) --upgrade requirements.in -o requirements.txt
 	@$(COMPILE) --upgrade requirements-dev.in -o requirements-dev.txt
 
-clean: ## remove all that was set up or made
+clean: ## remove everything that was set up or built
 	@rm -rf venv emulators/node_modules web/node_modules web/dist .stack firebase.local.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

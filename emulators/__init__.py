@@ -1,1 +1,1 @@
-"""The local stack: Firebase's emulators, Storage and a Cloud Scheduler, started and ended as one."""
+"""The local stack: Firebase's emulators, a Storage server and a local Cloud Scheduler, run together."""

@@ -1,6 +1,6 @@
-"""Shows the whole way on a running stack: demo data in, every task run by Cloud Scheduler, its result read.
+"""The demo: writes demo data, has the local Cloud Scheduler run each task, and reads the results.
 
-`make demo` and `make run` run this inside the stack, as a process of its own.
+`make demo` and `make run` run it on the stack, in a separate process.
 """
 
 import datetime as dt
@@ -25,8 +25,9 @@ from emulators.reloads import Reloads
 from emulators.stack import ROOT
 from emulators.twilio.server import SHOWN_AT as TWILIO_MESSAGES
 
+#: Longest wait for runs and for reading results, in seconds.
 RUN_SECONDS = 120.0
-#: Tasks that read another's result: they run once the others have.
+#: Tasks that read other tasks' results; they start after the others have ended.
 LAST = {"send_reset_sms"}
 SCHEDULER_LOG = ROOT / ".stack/logs/cloud-scheduler.log"
 _FAILED_DELIVERY = re.compile(r"attempt \d+: (?!HTTP 2)")
@@ -34,7 +35,7 @@ _READER = Path(__file__).with_name("read_task.mjs")
 
 
 class Demo:
-    """The tasks of a running stack, and their runs."""
+    """Runs the tasks of a running stack and follows their runs."""
 
     def __init__(self, addresses: Addresses, tasks: list[str]) -> None:
         self._addresses = addresses
@@ -43,11 +44,11 @@ class Demo:
         self.tasks = tasks
         client = firestore.Client(project=PROJECT, database=addresses.database)
         self._history = History(client, tasks, since=dt.datetime.now(dt.UTC))
-        #: Runs that have ended and that nobody was told of.
-        self._others: list[Run] = []
+        #: Ended runs that have not been printed.
+        self._unreported: list[Run] = []
 
     def run_all(self) -> dict[str, Run]:
-        """Let Cloud Scheduler run every task now, those in LAST after the others, and wait for them.
+        """Have Cloud Scheduler run each task now, those in LAST after the others, and wait for their runs.
 
         Returns:
             The runs that ended in time, by task.
@@ -65,27 +66,27 @@ class Demo:
         while len(runs) < len(tasks) and time.monotonic() < deadline:
             time.sleep(0.2)
             for run in self._history.ended():
-                # After an overlap the run that holds the task is still to end.
+                # After an overlap, the run that holds the task has yet to end.
                 if run.task in runs or run.reason == "overlap":
-                    self._others.append(run)
+                    self._unreported.append(run)
                 else:
                     runs[run.task] = run
         return runs
 
     def follow(self) -> Iterator[str]:
-        """Yield a line for each run that ends after run_all, each failed delivery, each failed reload."""
+        """Yield a line for each run that ends after run_all, each failed delivery, and each failed reload."""
         with SCHEDULER_LOG.open(encoding="utf-8", errors="replace") as log:
             log.seek(0, os.SEEK_END)
             while True:
-                yield from (run.line() for run in self._others)
+                yield from (run.line() for run in self._unreported)
                 yield from (line.strip() for line in log if _FAILED_DELIVERY.search(line))
-                yield from self._reloads.news()
+                yield from self._reloads.messages()
                 time.sleep(1)
-                self._others = self._history.ended()
+                self._unreported = self._history.ended()
 
 
 def read_results(tasks: list[str]) -> dict[str, dict[str, Any]]:
-    """What the Firebase JavaScript SDK reads through the callable: read_task.mjs's answer by task."""
+    """Read results with the Firebase JavaScript SDK; return read_task.mjs's output by task."""
     reader = subprocess.run(["node", _READER, *tasks], capture_output=True, check=False, timeout=RUN_SECONDS)
     answers = [json.loads(line) for line in reader.stdout.decode().splitlines()]
     if reader.stderr:
@@ -94,7 +95,7 @@ def read_results(tasks: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def show(tasks: list[str], runs: dict[str, Run], answers: dict[str, dict[str, Any]]) -> bool:
-    """Print a line a task, and say whether every task was completed and read."""
+    """Print one line per task; return whether each task completed and its result was read."""
     rows = [["TASK", "STATUS", "DURATION", "SAVED IN", "SIZE", "FIRST RECORD, READ WITH THE JAVASCRIPT SDK"]]
     for task in tasks:
         run = runs.get(task)
@@ -109,18 +110,18 @@ def show(tasks: list[str], runs: dict[str, Run], answers: dict[str, dict[str, An
         if run.remark:
             print(f"{run.task}: {run.remark}")
     for task in set(tasks) - runs.keys():
-        print(f"{task}: no run has ended; {SCHEDULER_LOG} and those beside it tell why")
+        print(f"{task}: no run ended within {RUN_SECONDS:.0f} s; see the logs in {SCHEDULER_LOG.parent}")
     return all(
         task in runs and runs[task].state == "completed" and answers.get(task, {}).get("ok") for task in tasks
     )
 
 
 def show_messages(twilio: str) -> None:
-    """Print what was sent to the local Twilio, if anything was."""
+    """Print the number of messages at the local Twilio and the first one, if there are any."""
     _, answer = request(f"http://{twilio}{TWILIO_MESSAGES}")
     messages = answer["messages"] if isinstance(answer, dict) else []
     if messages:
-        print(f"\nMessages at the local Twilio: {len(messages)}, which went to nobody. The first:")
+        print(f"\n{len(messages)} messages at the local Twilio, which delivers none. The first:")
         print(f"  to {messages[0]['to']}: {messages[0]['body']}")
 
 
@@ -140,13 +141,13 @@ def _shortened(line: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the demo; with `--stay`, go on with a line per run until somebody ends it."""
+    """Run the demo; with `--stay`, then print a line per run until interrupted."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may not know a letter
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # the terminal's encoding may lack characters
     demo_data.seed(dt.datetime.now(dt.UTC))
     addresses = Addresses.from_environment()
     demo = Demo(addresses, functions.tasks_in(ROOT / functions.MANIFEST))
-    print(f"\nDemo data is in. Cloud Scheduler runs each task once: {', '.join(demo.tasks)} …\n", flush=True)
+    print(f"\nDemo data is written. Running each task once: {', '.join(demo.tasks)} …\n", flush=True)
     runs = demo.run_all()
     succeeded = show(demo.tasks, runs, read_results(demo.tasks))
     for omission in functions.omissions_in(ROOT / functions.MANIFEST):
@@ -154,11 +155,11 @@ def main(arguments: list[str]) -> int:
     show_messages(addresses.twilio)
     if "--stay" not in arguments:
         return 0 if succeeded else 1
-    shown = f"The page:                http://{addresses.hosting}\n" if page.is_built(ROOT) else ""
+    page_line = f"Page:           http://{addresses.hosting}\n" if page.is_built(ROOT) else ""
     print(
-        f"\n{shown}Read a result yourself:  node emulators/read_task.mjs {demo.tasks[0]}\n"
-        f"(as {' or '.join(demo_data.USERS)}; password {demo_data.PASSWORD})\n"
-        "Tasks run on schedule from here on, a line per run. Ctrl-C ends everything; its data is not kept.\n",
+        f"\n{page_line}Users:          {' and '.join(demo_data.USERS)}; password {demo_data.PASSWORD}\n"
+        f"Read a result:  node emulators/read_task.mjs {demo.tasks[0]}\n"
+        "Tasks now run on schedule; each run prints a line. Ctrl-C stops the stack and discards its data.\n",
         flush=True,
     )
     for line in demo.follow():

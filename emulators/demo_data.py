@@ -1,4 +1,4 @@
-"""Demo data for the local stack: 200 devices to judge, two people who may read. The same on every machine."""
+"""Demo data for the local stack: 200 devices and two users, the same on every machine."""
 
 import datetime as dt
 import os
@@ -8,19 +8,19 @@ from emulators.environment import PROJECT
 
 DEVICES = "nx-devices"
 DEVICE_COUNT = 200
-#: The telephone numbers of each area that are fiction's: nobody has them.
+#: Area codes whose numbers 555-0100 to 555-0199 are reserved for fiction.
 _AREAS = (202, 212, 213, 215, 303, 305, 312, 404, 415, 512)
-PASSWORD = "nx-tasks-demo"  # noqa: S105 - opens nothing but the Auth emulator
+PASSWORD = "nx-tasks-demo"  # noqa: S105 - valid only on the Auth emulator
 #: E-mail address and the claim `role` of each demo user.
 USERS = {"operator@example.com": "operator", "viewer@example.com": "viewer"}
 
 
 def make_devices(now: dt.datetime, count: int = DEVICE_COUNT) -> list[dict[str, Any]]:
-    """Trackers in electric cars, most of them well, the others in each of the ways that trackers fail.
+    """Make trackers in electric cars: most are healthy, the others cover each kind of failure.
 
     Args:
-        now: The time that `last_seen` counts back from; aware.
-        count: How many.
+        now: Time that `last_seen` counts back from; aware.
+        count: Number of devices.
 
     Returns:
         Documents for `nx-devices`, each with its `id`.
@@ -29,7 +29,7 @@ def make_devices(now: dt.datetime, count: int = DEVICE_COUNT) -> list[dict[str, 
 
 
 def _make_device(number: int, now: dt.datetime) -> dict[str, Any]:
-    # Multiples of a number without common factors walk through all remainders: variety without chance.
+    # 37 and 100 are coprime, so the remainders vary without randomness.
     spread = number * 37 % 100
     device: dict[str, Any] = {
         "id": f"tracker-{number:04}",
@@ -51,47 +51,47 @@ def _phone(number: int) -> str:
 
 def _ailment(number: int, spread: int, now: dt.datetime) -> dict[str, Any]:
     match number % 20:
-        case 3:  # the 12 V battery runs low
+        case 3:  # the 12 V battery is low
             return {"battery_voltage": round(11.6 + spread * 0.003, 2)}
         case 7:  # poor reception
             return {"gsm_signal": 3 + spread % 5}
         case 11:  # in a garage, underground
             return {"gps_fix": False, "gsm_signal": 4 + spread % 4}
-        case 13:  # close to dying
+        case 13:  # battery nearly empty
             return {
                 "battery_voltage": round(11.0 + spread * 0.002, 2),
                 "gsm_signal": spread % 3,
                 "gps_fix": False,
             }
-        case 17:  # out of reach, for two hours to weeks
+        case 17:  # silent for two hours to weeks
             return {"last_seen": now - dt.timedelta(hours=2 + spread * 5)}
-        case 19 if number % 40 == 19:  # never reported since it was built in
+        case 19 if number % 40 == 19:  # never reported since installation
             return {"last_seen": None, "battery_voltage": None, "gsm_signal": None, "gps_fix": None}
     return {}
 
 
 def without_none(device: dict[str, Any]) -> dict[str, Any]:
-    """The device as an older writer left it: what it did not know is missing."""
+    """Return the device as older writers store it, without the unknown fields."""
     return {name: value for name, value in device.items() if value is not None}
 
 
 def seed(now: dt.datetime) -> None:
-    """Write devices and users to the emulators that the environment names; what is there is replaced.
+    """Write devices and users to the emulators in the environment, replacing existing ones.
 
     Args:
-        now: The time that `last_seen` counts back from; aware.
+        now: Time that `last_seen` counts back from; aware.
     """
     _seed_devices(now)
     _seed_users()
 
 
 def _seed_devices(now: dt.datetime) -> None:
-    from google.cloud import firestore  # noqa: PLC0415 - half a second, which only seeding needs
+    from google.cloud import firestore  # noqa: PLC0415 - takes half a second, needed only here
 
     client = firestore.Client(database=os.environ["NX_TASKS_DATABASE"])
     batch = client.batch()
     for number, device in enumerate(make_devices(now)):
-        # Every other device that does not know a value lacks the field instead.
+        # Half of the devices with unknown values lack the fields instead.
         batch.set(
             client.document(DEVICES, device["id"]), without_none(device) if number % 80 < 40 else device
         )

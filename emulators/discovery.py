@@ -1,7 +1,7 @@
-"""Loads the functions as firebase-tools does, in a process of its own, and writes their manifest.
+"""Loads the functions as firebase-tools does, in a separate process, and writes their manifest.
 
-`python -m emulators.discovery FILE` prints the error and ends with 1 if they cannot be loaded. The stack
-itself never imports the product.
+`python -m emulators.discovery FILE` prints the error and exits with 1 if they cannot be loaded. The stack's
+own process never imports the product.
 """
 
 import fnmatch
@@ -15,12 +15,12 @@ from pathlib import Path
 
 from emulators.environment import PROJECT
 
-#: Where each file is one function of the file's name.
+#: Folders in which each file defines the function of its name.
 _FOLDERS = ("functions/scheduled", "functions/callable")
 
 
 def sources(root: Path) -> Iterator[Path]:
-    """Yield the Python files that a deployment uploads, which are those that the Functions emulator watches.
+    """Yield the Python files that a deployment uploads and the Functions emulator watches.
 
     Args:
         root: The project's folder, with firebase.json.
@@ -42,14 +42,14 @@ def omissions(
     found: Collection[str],
     named: Collection[str],
 ) -> list[str]:
-    """Return what looks forgotten: tasks without a function, and functions that main.py does not deploy.
+    """Return a sentence for each task without a function and each function that main.py does not deploy.
 
     Args:
         root: The project's folder.
         tasks: Names of all tasks.
         scheduled: Names of the scheduled functions that main.py imports.
-        found: Names of all functions that it imports.
-        named: Names in its `__all__`.
+        found: Names of all functions that main.py imports.
+        named: Names in main.py's `__all__`.
     """
     files = {file.stem: folder for folder in _FOLDERS for file in (root / folder).glob("[!_]*.py")}
     forgotten = [
@@ -69,10 +69,10 @@ def omissions(
 
 
 def discover(root: Path) -> dict[str, object]:
-    """Load main.py and return the manifest of its functions, with what looks forgotten as `omissions`.
+    """Load main.py and return the manifest of its functions, with their `omissions`.
 
     Raises:
-        Exception: Whatever loading main.py raises; SyntaxError also for a file that it imports later.
+        Exception: Any error that loading main.py raises; SyntaxError also for files that it imports later.
     """
     import yaml  # type: ignore[import-untyped]  # noqa: PLC0415  (the stack imports this module without it)
     from firebase_functions.private import serving  # noqa: PLC0415
@@ -81,7 +81,7 @@ def discover(root: Path) -> dict[str, object]:
         compile(file.read_bytes(), file, "exec", dont_inherit=True)
     loaded = serving.get_functions()  # type: ignore[no-untyped-call]
     endpoints = yaml.safe_load(serving.functions_as_yaml(loaded))["endpoints"]
-    names = sys.modules.get("shared.tasks.contract")  # absent in a project without this one's tasks
+    names = sys.modules.get("shared.tasks.contract")  # not imported in a project without this engine
     forgotten = []
     if names is not None:
         exported = importlib.import_module("main").__all__
@@ -95,21 +95,21 @@ def discover(root: Path) -> dict[str, object]:
     }
 
 
-def explained(error: BaseException, root: Path) -> str:
-    """Return an error as Python prints it, with the project's own frames only.
+def describe(error: BaseException, root: Path) -> str:
+    """Return an error as Python prints it, reduced to the project's own frames.
 
     Args:
-        error: What loading the functions raised.
+        error: The error that loading the functions raised.
         root: The project's folder.
     """
-    told = traceback.TracebackException.from_exception(error)
+    explained = traceback.TracebackException.from_exception(error)
     own = [
         f
-        for f in told.stack
+        for f in explained.stack
         if Path(f.filename).is_relative_to(root) and "venv" not in Path(f.filename).parts
     ]
-    told.stack = traceback.StackSummary.from_list([f for f in own if f.filename != __file__])
-    return "".join(told.format(chain=False))
+    explained.stack = traceback.StackSummary.from_list([f for f in own if f.filename != __file__])
+    return "".join(explained.format(chain=False))
 
 
 def main(file: str) -> int:
@@ -117,8 +117,8 @@ def main(file: str) -> int:
     root = Path.cwd()
     try:
         manifest = discover(root)
-    except Exception as error:  # noqa: BLE001  (whatever the code does as it is loaded)
-        sys.stderr.write(explained(error, root))
+    except Exception as error:  # noqa: BLE001  (loading the code may raise anything)
+        sys.stderr.write(describe(error, root))
         return 1
     Path(file).write_text(json.dumps(manifest, indent=2), "utf-8")
     return 0

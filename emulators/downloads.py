@@ -1,41 +1,41 @@
-"""Letting firebase-tools download emulators: a failed try is remembered, so that not every start makes it."""
+"""Downloads of emulators by firebase-tools. A failure is remembered, so that not every start tries again."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-#: How long a failed try is remembered.
+#: Seconds for which a failed download is remembered.
 DAY_SECONDS = 24 * 60 * 60
 
 
 class Download(Protocol):
-    """Has an emulator downloaded."""
+    """Downloads an emulator."""
 
     def __call__(self, emulator: str, *, needed: bool) -> bool:
-        """Try to.
+        """Download an emulator.
 
         Args:
-            emulator: Name of the emulator, as firebase-tools has it.
-            needed: Nothing else can take its place.
+            emulator: Name of the emulator in firebase-tools.
+            needed: Whether there is no alternative to it.
 
         Returns:
-            Whether it is there now.
+            Whether the emulator is available.
         """
 
 
 class Downloads:
-    """Downloads that are tried once a day where something else can take the emulator's place.
+    """Downloads emulators, and tries at most once a day if there is an alternative.
 
     Args:
-        folder: Where failed tries are remembered.
-        download: Lets firebase-tools download the emulator of that name; False where it cannot.
+        folder: Folder in which failures are remembered.
+        download: Downloads the emulator of a name with firebase-tools; returns False on failure.
     """
 
     def __init__(self, folder: Path, download: Callable[[str], bool]) -> None:
         self._folder = folder
         self._download = download
-        #: The emulators that were tried, and could not be had.
+        #: Emulators whose download failed.
         self.failed: set[str] = set()
 
     def __call__(self, emulator: str, *, needed: bool) -> bool:

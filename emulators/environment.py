@@ -1,4 +1,4 @@
-"""The addresses of a running stack, and the environment that leads every client to it and to nothing else."""
+"""The addresses of a running stack, and the environment with which clients use only this stack."""
 
 import os
 import re
@@ -10,22 +10,22 @@ from pathlib import Path
 from emulators.ocpi.operators import secret
 from emulators.twilio.messages import ACCOUNT_SID, AUTH_TOKEN, MESSAGING_SERVICE_SID
 
-#: A demo project: firebase-tools refuses to reach anything real with it.
+#: A demo project, with which firebase-tools contacts no real service.
 PROJECT = "demo-nx-tasks"
 BUCKET = f"{PROJECT}.appspot.com"
-#: What decides where functions and data are, and the default of each. The product's settings of these names.
+#: Defaults of the product's settings for the functions' region and the database.
 PLACES = {"NX_TASKS_REGION": "us-central1", "NX_TASKS_DATABASE": "(default)"}
-#: Settings of the local stack, where firebase-tools reads them; the last one that has a setting counts.
+#: Files with settings of the local stack, in firebase-tools' order; later files override earlier ones.
 _ENV_FILES = (".env", f".env.{PROJECT}", ".env.local")
 
 
-#: What resets which firmware of the demo's devices.
+#: Reset text by firmware prefix for the demo's devices.
 RESET_TEXTS = '{"4.0.": "RESET", "": "#RESET#"}'
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the parts of a running stack answer, each as host:port."""
+    """The addresses of a running stack's parts, each as host:port."""
 
     auth: str
     firestore: str
@@ -33,36 +33,35 @@ class Addresses:
     scheduler: str
     storage: str
     hosting: str
-    #: Which server plays Storage: `official` or `fake-gcs`.
+    #: The Storage server: `official` or `fake-gcs`.
     storage_server: str
     ocpi: str
     twilio: str
-    #: Of all functions and their jobs.
+    #: Region of the functions and their jobs.
     region: str = PLACES["NX_TASKS_REGION"]
     #: Id of the Firestore database.
     database: str = PLACES["NX_TASKS_DATABASE"]
 
     @property
     def callables_url(self) -> str:
-        """What precedes a callable's name in its address."""
+        """URL prefix of the callables."""
         return f"http://{self.functions}/{PROJECT}/{self.region}"
 
     @property
     def page_origins(self) -> str:
-        """Where the page is, as a browser may be sent there; callables answer pages of these origins."""
+        """Origins of the page, which the callables' CORS headers allow."""
         return f"http://{self.hosting},http://localhost:{self.hosting.rpartition(':')[2]}"
 
     @property
     def jobs_url(self) -> str:
-        """Cloud Scheduler's jobs."""
+        """URL of the local Cloud Scheduler's jobs."""
         return f"http://{self.scheduler}/v1/projects/{PROJECT}/locations/{self.region}/jobs"
 
     def to_environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """The environment of everything that is to use this stack.
+        """Return the environment for programs that use this stack.
 
         Args:
-            base: What to build on. Its Google credentials are left out, and so is a proxy on the way to this
-                machine's own servers.
+            base: Environment to extend. Google credentials are removed; loopback is excluded from proxies.
         """
         proxied = base.get("no_proxy") or base.get("NO_PROXY")
         direct = ",".join(filter(None, [proxied, "127.0.0.1,localhost,::1"]))
@@ -81,9 +80,9 @@ class Addresses:
             "CLOUD_SCHEDULER_EMULATOR_HOST": self.scheduler,
             "STORAGE_EMULATOR_HOST": f"http://{self.storage}",
             "NX_OCPI_PEER": self.ocpi,
-            # Another's server can be pointed at: what is said before the stack starts, stands.
+            # A value that was set before the start takes precedence, to test against another server.
             "NX_OCPI_OPERATORS": base.get("NX_OCPI_OPERATORS") or secret(self.ocpi),
-            # What is sent to this Twilio reaches nobody: the demo shows messages instead of a dry run.
+            # The local Twilio delivers nothing, so the demo can send messages instead of doing a dry run.
             "NX_SMS_DRY_RUN": "off",
             "NX_SMS_REGIONS": "US",
             "NX_SMS_TEXTS": RESET_TEXTS,
@@ -100,13 +99,13 @@ class Addresses:
         return {name: value for name, value in base.items() if name not in left_out} | added
 
     def exports(self) -> str:
-        """What a shell reads, so that what it starts uses this stack."""
+        """Return the environment as `export` lines for a shell."""
         added = self.to_environment({}).items()
         return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in added)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Addresses":
-        """The addresses that to_environment wrote."""
+        """Return the addresses in an environment that to_environment made."""
         return cls(
             auth=environment["FIREBASE_AUTH_EMULATOR_HOST"],
             firestore=environment["FIRESTORE_EMULATOR_HOST"],
@@ -129,20 +128,20 @@ def places_of_stack(root: Path, environment: Mapping[str, str]) -> dict[str, str
 
     Args:
         root: The project's folder.
-        environment: Of the command that starts the stack.
+        environment: Environment of the command that starts the stack.
     """
-    said = {name: environment[name] for name in PLACES if environment.get(name)}
-    return PLACES | said | places_in_files(root, *_ENV_FILES)
+    chosen = {name: environment[name] for name in PLACES if environment.get(name)}
+    return PLACES | chosen | places_in_files(root, *_ENV_FILES)
 
 
 def places_in_files(root: Path, *names: str) -> dict[str, str]:
-    """Return the settings of PLACES that `.env` files set; the last file that has one counts.
+    """Return the settings of PLACES in `.env` files; later files override earlier ones.
 
     Args:
-        root: The folder of the files.
-        names: The files' names; those that do not exist are skipped.
+        root: Folder of the files.
+        names: Names of the files; missing files are skipped.
     """
-    # Neither setting can have a blank or a quote in its value, so that one pattern reads every valid line.
+    # Valid values contain neither blanks nor quotes, so one pattern matches every valid line.
     setting = re.compile(rf"""^\s*(?:export\s+)?({"|".join(PLACES)})\s*=\s*["']?([^\s"'#]+)""", re.MULTILINE)
     files = [root / name for name in names if (root / name).is_file()]
     return {name: value for file in files for name, value in setting.findall(file.read_text("utf-8"))}

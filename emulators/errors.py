@@ -1,5 +1,5 @@
-"""What keeps the local stack from starting or from going on, in words for the person at the console."""
+"""The error that stops the local stack."""
 
 
 class StackError(Exception):
-    """The stack cannot start or go on; the text says why and what to do, and is all that is shown."""
+    """The stack cannot start or continue; only the text is printed: what failed and how to fix it."""

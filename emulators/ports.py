@@ -1,4 +1,4 @@
-"""The ports of the local stack: read from firebase.json, and checked before anything starts."""
+"""The local stack's ports, which are read from firebase.json and checked before anything starts."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import psutil
 from emulators.errors import StackError
 
 HOST = "127.0.0.1"
-#: What is no Firebase emulator, and has no place in firebase.json: the variable that moves it, its port.
+#: Parts that firebase.json does not know: the variable for the port, and its default.
 OWN_PORTS = {
     "scheduler": ("NX_SCHEDULER_PORT", 8123),
     "twilio": ("NX_TWILIO_PORT", 8124),
@@ -22,11 +22,11 @@ _PARTS = ("auth", "functions", "firestore", "storage", "hosting", "hub", "loggin
 
 
 def read_ports(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, int]:
-    """Port by part: each emulator's, those of hub, logging and their kin, and OWN_PORTS.
+    """Return the port of each part: the emulators, firebase-tools' own services, and OWN_PORTS.
 
     Args:
         root: The project's folder, with firebase.json.
-        environment: Where the variables of OWN_PORTS are read.
+        environment: Contains the variables of OWN_PORTS.
     """
     configured = json.loads((root / "firebase.json").read_text("utf-8"))["emulators"]
     ports = {part: int(configured[part]["port"]) for part in _PARTS}
@@ -36,34 +36,34 @@ def read_ports(root: Path, environment: Mapping[str, str] = os.environ) -> dict[
 def _own_port(variable: str, default: int, environment: Mapping[str, str]) -> int:
     chosen = environment.get(variable) or str(default)
     if not chosen.isascii() or not chosen.isdigit() or not 0 < int(chosen) < 65536:
-        raise StackError(f"{variable}={chosen} is no port. Choose a number from 1 to 65535.")
+        raise StackError(f"{variable} must be a port from 1 to 65535, got {chosen}.")
     return int(chosen)
 
 
 def check_free(ports: Mapping[str, int]) -> None:
-    """Make sure that each part can listen.
+    """Check that each part can listen on its port.
 
     Args:
         ports: Port by part, from read_ports.
 
     Raises:
-        StackError: Ports are taken; names each, the part that wants it and who holds it.
+        StackError: Ports are in use; the text lists each with its part and the process that holds it.
     """
     taken = [
-        f"Port {port} is in use, and {part} needs it. {_holder(port)}"
+        f"Port {port} for {part} is in use. {_holder(port)}"
         for part, port in ports.items()
         if not is_free(port)
     ]
     if taken:
-        own = ", ".join(f"for {part}: {variable}" for part, (variable, _) in OWN_PORTS.items())
-        advice = f"End that program, or choose another port in firebase.json ({own})."
+        own = ", ".join(f"{part}: {variable}" for part, (variable, _) in OWN_PORTS.items())
+        advice = f"Stop the other program, or choose another port in firebase.json ({own})."
         raise StackError("\n".join([*taken, advice]))
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens there."""
+    """Return whether no process listens on the port."""
     with socket.socket() as probe:
-        # As servers do it: a connection that lingers after its server is no hindrance, a listener is.
+        # As servers do: a connection in TIME_WAIT is no obstacle, a listener is.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -78,6 +78,6 @@ def _holder(port: int) -> str:
         holder = next(s.pid for s in sockets if s.status == psutil.CONN_LISTEN and s.laddr[1:] == (port,))
         if holder:
             return f"It is held by process {holder}: {' '.join(psutil.Process(holder).cmdline())[:200]}"
-    except (psutil.Error, StopIteration):  # macOS shows other processes' sockets to root alone
+    except (psutil.Error, StopIteration):  # macOS shows other processes' sockets only to root
         pass
-    return "Who holds it cannot be seen from here: another user's process, perhaps."
+    return "The process that holds it is not visible; it may belong to another user."

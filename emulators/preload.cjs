@@ -1,22 +1,21 @@
-// Loaded into firebase-tools before its own code, to mend four things that a person would meet here. Where another
-// version has no place for a mend, it is left out, and said.
+// Loaded into firebase-tools before its own code, to work around four of its problems. If a version of firebase-tools
+// does not fit a workaround, a warning is printed and the workaround is skipped.
 
 const http = require("node:http");
 const path = require("node:path");
 
-// The Auth emulator, when it starts, compiles a validator for each request of Google's Identity API: most of the time
-// that a start of the stack would take, for the ten requests that a session makes. The library can compile each at its
-// first use; firebase-tools doesn't ask for that.
-mend("The Auth emulator will start slowly", (from) => {
+// On start, the Auth emulator compiles a validator for every request type of the Identity API, which would take most of
+// the stack's start-up time. The library can compile them on first use, but firebase-tools does not enable that.
+workAround("The Auth emulator will start slowly", (from) => {
   const exegesis = require(require.resolve("exegesis-express", { paths: [from] }));
   const { middleware } = exegesis;
   exegesis.middleware = (document, options) =>
     middleware(document, { ...options, lazyCompileValidationSchemas: true });
 });
 
-// For each Python worker firebase-tools looks for a free port, at random, and the worker takes it seconds later: two that
-// start together may get the same, and one task's delivery then runs another. No port is given out twice here.
-mend("Two functions that start together may meet", (from) => {
+// For each Python worker, firebase-tools picks a free port, which the worker binds seconds later. Two workers that start
+// together may get the same port, and one task's delivery then runs another task. Here no port is assigned twice.
+workAround("Functions that start together may get the same port", (from) => {
   const portfinder = require(require.resolve("portfinder", { paths: [from] }));
   const { getPortPromise } = portfinder;
   let last = 0;
@@ -30,9 +29,9 @@ mend("Two functions that start together may meet", (from) => {
   };
 });
 
-// For each worker firebase-tools asks Google's Secret Manager for the function's secrets, with whatever credentials it
-// finds. Secrets of the local stack are in its environment, and nothing real is asked.
-mend("Secrets will be looked for in Google's Secret Manager", (from) => {
+// For each worker, firebase-tools reads the function's secrets from Google's Secret Manager, with any credentials that it
+// finds. The local stack's secrets are in its environment, so no real service is contacted.
+workAround("Secrets will be read from Google's Secret Manager", (from) => {
   const manager = require(path.join(path.dirname(from), "lib/gcp/secretManager.js"));
   manager.accessSecretVersion = async (_project, name) => {
     if (!process.env[name]) throw new Error(`the stack's environment has no ${name}`);
@@ -40,14 +39,14 @@ mend("Secrets will be looked for in Google's Secret Manager", (from) => {
   };
 });
 
-// Node keeps a connection to a Python worker for the next request, and the worker ends it after two seconds of silence:
-// a request that comes just then is lost. Each request has a connection of its own here.
+// Node keeps connections to Python workers open, and workers close idle ones after two seconds. A request sent at that
+// moment is lost, so each request gets a new connection.
 http.globalAgent = new http.Agent();
 
-function mend(otherwise, how) {
+function workAround(consequence, apply) {
   try {
-    how(require.resolve("firebase-tools/package.json"));
+    apply(require.resolve("firebase-tools/package.json"));
   } catch (error) {
-    console.warn(`${otherwise}: ${error.message}`);
+    console.warn(`${consequence}: ${error.message}`);
   }
 }

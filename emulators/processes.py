@@ -1,7 +1,7 @@
-"""Starting programs, watching them, and ending them whole, with whatever they left behind.
+"""Starts and watches the stack's programs, and ends them with all of their children.
 
-Some of what the emulators start leaves their process group (Java), some outlives them (Python workers). So
-each process of a stack carries its id in the environment, children inherit it, and the end hunts for it.
+Some children of the emulators leave their process group (Java) or outlive them (Python workers). So each
+process of a stack has the stack's id in its environment. Children inherit it, and `end` finds them by it.
 """
 
 import os
@@ -18,32 +18,34 @@ import psutil
 from emulators.errors import StackError
 
 MARKER = "NX_STACK_ID"
-ASKED_SECONDS = 8.0
-FORCED_SECONDS = 5.0
+#: Seconds between SIGTERM and SIGKILL.
+TERM_SECONDS = 8.0
+#: Seconds that processes may take to end after SIGKILL.
+KILL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A program of the stack that was started."""
+    """A started program of the stack."""
 
-    #: What a person calls it.
+    #: Name for messages.
     name: str
     process: subprocess.Popen[bytes]
-    #: Where its output goes.
+    #: File with the program's output.
     log: Path
 
     def check(self) -> None:
-        """See that it still runs.
+        """Check that the program is running.
 
         Raises:
-            StackError: It has ended; names it and shows the end of its log.
+            StackError: The program has ended; the text contains the end of its log.
         """
         if (code := self.process.poll()) is not None:
             raise StackError(f"{self.name} ended unexpectedly (exit code {code}).\n{log_end(self.log)}")
 
 
 def mark(environment: Mapping[str, str], stack_id: str) -> dict[str, str]:
-    """An environment that names the stack of a process: innermost last, where one runs on another."""
+    """Return an environment with the stack's id appended, since a stack may run on another one."""
     outer = environment.get(MARKER)
     return {**environment, MARKER: f"{outer}/{stack_id}" if outer else stack_id}
 
@@ -54,11 +56,11 @@ def start(
     """Start a program of the stack in a process group of its own.
 
     Args:
-        name: What a person calls it.
+        name: Name for messages.
         command: Program and arguments.
-        environment: The whole environment, marked with the stack's id.
+        environment: The complete environment, marked with the stack's id.
         cwd: Working folder.
-        log: File that takes its output, overwritten.
+        log: File for the program's output; it is overwritten.
 
     Raises:
         StackError: The program cannot be started.
@@ -75,61 +77,61 @@ def start(
                 start_new_session=True,
             )
     except OSError as error:
-        raise StackError(f"{name} cannot be started: {command[0]}: {error.strerror}.") from None
+        raise StackError(f"Cannot start {name}: {command[0]}: {error.strerror}.") from None
     return Part(name, process, log)
 
 
 def log_end(log: Path) -> str:
-    """The last lines of a log, and where the rest is."""
+    """Return the last lines of a log, and its path."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text("utf-8", errors="replace"))
     lines = [f"  | {line}" for line in text.splitlines() if line.strip()]
-    return "\n".join([*lines[-40:], f"All of it: {log}"])
+    return "\n".join([*lines[-40:], f"Full log: {log}"])
 
 
 def groups(stack_id: str) -> set[int]:
-    """The process groups in which something lives that a stack has started, directly or not."""
+    """Return the process groups of a stack's living processes, descendants included."""
     found = set()
     for process in psutil.process_iter():
         try:
             carried = process.environ().get(MARKER)
             if carried and stack_id in carried.split("/"):
                 found.add(os.getpgid(process.pid))
-        except (psutil.Error, OSError):  # gone meanwhile, or another user's, which no stack of ours started
+        except (psutil.Error, OSError):  # ended, or another user's
             continue
-    # What a test started in its own group, while a stack is the test session's, the test has to end.
+    # On a test session's stack, tests end the processes in their own group.
     return found - {os.getpgrp()}
 
 
-def end(stack_id: str, *, asked_seconds: float = ASKED_SECONDS) -> bool:
-    """End everything that a stack has started: asked first, then forced.
+def end(stack_id: str, *, term_seconds: float = TERM_SECONDS) -> bool:
+    """End all processes of a stack, first with SIGTERM, then with SIGKILL.
 
     Args:
-        stack_id: The id that the processes carry in their environment.
-        asked_seconds: How long they may take before they are forced.
+        stack_id: The stack's id in the environment of its processes.
+        term_seconds: Seconds between SIGTERM and SIGKILL.
 
     Returns:
-        Whether there was anything.
+        Whether there were any processes.
 
     Raises:
-        StackError: Something cannot be ended; names the process groups.
+        StackError: Processes did not end; the text lists their groups.
     """
     found = bool(groups(stack_id))
-    for how, seconds in ((signal.SIGTERM, asked_seconds), (signal.SIGKILL, FORCED_SECONDS)):
-        told: set[int] = set()
+    for how, seconds in ((signal.SIGTERM, term_seconds), (signal.SIGKILL, KILL_SECONDS)):
+        signalled: set[int] = set()
         deadline = time.monotonic() + seconds
         while (living := groups(stack_id)) and time.monotonic() < deadline:
-            # Each once: firebase-tools takes a second request as the wish to drop its clean end.
-            for group in living - told:
+            # Once each: on a second signal, firebase-tools skips its clean shutdown.
+            for group in living - signalled:
                 _signal(group, how)
-            told |= living
+            signalled |= living
             time.sleep(0.05)
         if not living:
             return found
-    raise StackError(f"The process groups {sorted(living)} cannot be ended.")
+    raise StackError(f"Cannot end the process groups {sorted(living)}; end them by hand.")
 
 
 def _signal(group: int, how: signal.Signals) -> None:
     try:
         os.killpg(group, how)
-    except ProcessLookupError:  # ended meanwhile
+    except ProcessLookupError:  # already ended
         return

@@ -1,4 +1,4 @@
-"""Tells whether code that is changed while the stack runs can be loaded, and what of it needs a new start."""
+"""Reports whether code that changed while the stack runs can be loaded, and which changes need a restart."""
 
 import json
 import subprocess
@@ -16,13 +16,13 @@ _LOAD_SECONDS = 60.0
 
 
 class Reloads:
-    """The functions' source files, compared with what was there before.
+    """Watches the functions' source files.
 
-    The Functions emulator reloads by itself. If it cannot, what it loaded before goes on, and only its log
-    has the error. So each change is loaded here as well, in a process of its own.
+    The Functions emulator reloads changed code itself. If that fails, it keeps the old code, and only its log
+    contains the error. So each change is also loaded here, in a separate process.
 
     Args:
-        root: The project's folder, whose functions are loaded as they are now.
+        root: The project's folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -31,29 +31,29 @@ class Reloads:
         self._started = self._last = _manifest(root / functions.MANIFEST)
         self._broken = False
 
-    def news(self) -> Iterator[str]:
-        """Yield what a person should know about the changes since the last call."""
+    def messages(self) -> Iterator[str]:
+        """Yield messages about the changes since the last call."""
         states, self._polled = self._polled, self._states()
-        if self._polled != states or states == self._seen:  # an editor may be about to write more
+        if self._polled != states or states == self._seen:  # an editor may still be writing
             return
         self._seen = states
         error = self._load()
         if error is not None:
             self._broken = True
             yield f"The changed code cannot be loaded:\n{textwrap.indent(error, '  | ')}"
-            yield "Loaded functions go on with the old code, others cannot start, until this is fixed."
+            yield "Until it is fixed, loaded functions keep running the old code, and others cannot start."
             return
         if self._broken:
             self._broken = False
-            yield "The code can be loaded again. Functions use it from their next run on."
+            yield "The code can be loaded again. Functions use it from their next run."
         before, self._last = self._last, _manifest(self._root / _CHECKED)
         yield from (f"Warning: {each}" for each in self._last["omissions"] if each not in before["omissions"])
         for name in _rescheduled(before, self._last):
             if name in _rescheduled(self._started, self._last):
-                yield f"The schedule of {name} is new or changed: start `make run` again for it to count."
+                yield f"The schedule of {name} is new or has changed; restart `make run` to apply it."
 
     def _load(self) -> str | None:
-        """Load the functions; return the error in words, None if there is none."""
+        """Load the functions; return the error as text, or None."""
         try:
             loaded = subprocess.run(
                 [sys.executable, "-m", "emulators.discovery", _CHECKED],
@@ -63,7 +63,7 @@ class Reloads:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return f"It still loads after {_LOAD_SECONDS:.0f} s."
+            return f"Loading did not finish within {_LOAD_SECONDS:.0f} s."
         return loaded.stderr.decode(errors="replace").rstrip() if loaded.returncode else None
 
     def _states(self) -> dict[Path, tuple[int, int]]:
@@ -71,7 +71,7 @@ class Reloads:
         for file in sources(self._root):
             try:
                 state = file.stat()
-            except FileNotFoundError:  # an editor replaces it at this moment
+            except FileNotFoundError:  # an editor is replacing it
                 continue
             found[file] = (state.st_mtime_ns, state.st_size)
         return found
@@ -83,7 +83,7 @@ def _manifest(file: Path) -> dict[str, Any]:
 
 
 def _rescheduled(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Names of the functions whose schedule is another one, or that had none."""
+    """Return the names of functions whose schedule is new or has changed."""
     return [
         name
         for name, endpoint in after["endpoints"].items()

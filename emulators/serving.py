@@ -1,4 +1,4 @@
-"""What the stack's own servers share: HTTP on one port of this machine, in the foreground, until a signal."""
+"""The HTTP server that the stack's own services share: one port, in the foreground, until a signal."""
 
 import argparse
 import signal
@@ -12,7 +12,7 @@ _IDLE_SECONDS = 30
 
 
 class Server(ThreadingMixIn, TCPServer):
-    """A server with a thread for each connection. Port 0 takes a free one; OSError where it is in use."""
+    """A server with a thread per connection. Port 0 selects a free one; a port in use raises OSError."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -21,20 +21,20 @@ class Server(ThreadingMixIn, TCPServer):
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """Port that the server listens on."""
         return int(self.socket.getsockname()[1])
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """URL of the server."""
         return f"http://{self.socket.getsockname()[0]}:{self.port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keeps silent: a client that went away is no news."""
+        """Ignore errors of clients that disconnected."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers the requests of a connection, which is kept open between them."""
+    """Handles the requests of a connection, which stays open between them."""
 
     protocol_version = "HTTP/1.1"
     timeout = _IDLE_SECONDS
@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
     def send(
         self, status: int, body: bytes, content_type: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Sends an answer."""
+        """Send a response."""
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -54,26 +54,26 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 the name is the base class's
-        """Writes nothing: a log is for what happens, and requests may hold what nobody should read."""
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 named by the base class
+        """Log nothing, because requests may contain secrets."""
 
 
 Served = TypeVar("Served", bound=Server)
 
 
 def serve(
-    name: str, module: str, make: Callable[[tuple[str, int]], Served], tell: Callable[[Served], str]
+    name: str, module: str, make: Callable[[tuple[str, int]], Served], describe: Callable[[Served], str]
 ) -> int:
-    """Serve until a signal ends it.
+    """Serve until a signal ends the process.
 
     Args:
-        name: What a person calls it.
-        module: Where it is run from, "emulators.x".
-        make: Makes the server of an address.
-        tell: What is said once it listens.
+        name: Name for messages.
+        module: Module that is run, "emulators.x".
+        make: Makes the server for an address.
+        describe: Returns the line that is printed once the server listens.
 
     Returns:
-        An exit code: 0 after a signal, 1 where it cannot start.
+        The exit code: 0 after a signal, 1 if the server cannot start.
     """
     end_at_signals()
     options = address_parser(module, f"{name} in the foreground, until SIGTERM or Ctrl-C.").parse_args()
@@ -81,27 +81,27 @@ def serve(
         server = make((options.host, options.port))
     except (OSError, OverflowError) as error:
         return failed(name, f"cannot listen on {options.host}:{options.port}: {error}")
-    print(tell(server), flush=True)
+    print(describe(server), flush=True)
     server.serve_forever()
     return 0
 
 
 def address_parser(module: str, description: str) -> argparse.ArgumentParser:
-    """A parser of the options that say where to listen: `--port`, `--host`."""
+    """Return a parser for the options `--port` and `--host`."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
-    parser.add_argument("--port", type=int, required=True, help="port to listen on; 0 takes a free one")
+    parser.add_argument("--port", type=int, required=True, help="port to listen on; 0 selects a free one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     return parser
 
 
 def failed(name: str, why: str) -> int:
-    """Say why it cannot start. Returns the exit code, 1."""
+    """Print why the server cannot start, and return the exit code 1."""
     sys.stderr.write(f"{name}: {why}\n")
     return 1
 
 
 def end_at_signals() -> None:
-    """End this process with exit code 0 at SIGTERM or Ctrl-C, wherever it is: it waits for nothing."""
+    """End this process at once with exit code 0 at SIGTERM or Ctrl-C."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
 

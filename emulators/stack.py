@@ -1,6 +1,6 @@
-"""The local stack: what is started in which order, what "ready" means, and that everything ends.
+"""Starts the local stack's parts in order, waits until they are ready, and ends all of them.
 
-Called by the commands and by the tests' fixture. Clients find the parts through the environment alone.
+The commands and the tests' fixture use it. Clients find the parts only through the environment.
 """
 
 import fcntl
@@ -17,25 +17,25 @@ from emulators import firestore, functions, page, ports, processes, storage
 from emulators.downloads import Downloads
 from emulators.environment import BUCKET, PROJECT, Addresses, places_of_stack
 from emulators.errors import StackError
-from emulators.interruption import interruptible, pass_over_signals
+from emulators.interruption import ignore_signals, interruptible
 from emulators.loopback import request
 from emulators.ocpi.server import READY_AT as OCPI_READY_AT
 from emulators.twilio.server import SHOWN_AT as TWILIO_MESSAGES
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Long enough for a first start on a slow machine: a part that dies is noticed at once.
+#: Longest wait for a part, in seconds; long enough for a first start on a slow machine.
 READY_SECONDS = 120.0
-#: How long a person is left without a word; a download that is impossible ends before.
+#: Seconds after which a running download is reported; an impossible one fails sooner.
 SLOW_SECONDS = 5.0
 
 
-def tell(line: str) -> None:
-    """Tell the person at the console. Standard output is left to the command that runs on the stack."""
+def report(line: str) -> None:
+    """Print a line to standard error; standard output belongs to the command that runs on the stack."""
     print(line, file=sys.stderr, flush=True)
 
 
 class Stack:
-    """A stack that is started: where its parts answer, and the environment that leads clients to them."""
+    """The stack's parts, their addresses, and the environment with which clients use them."""
 
     def __init__(self, root: Path, stack_id: str) -> None:
         self._root = root
@@ -46,19 +46,19 @@ class Stack:
         if not self._has_page:
             del self._ports["hosting"]
         self._parts: list[processes.Part] = []
-        #: What is started with it uses the stack, and is ended with it.
+        #: Environment of programs that use the stack and are ended with it.
         self.environment = processes.mark(os.environ, stack_id)
         self.addresses: Addresses
         self._ready = False
 
     def start(self, *, paused: bool) -> None:
-        """Start all parts and wait until each answers.
+        """Start all parts and wait until each responds.
 
         Args:
-            paused: Whether Cloud Scheduler runs a job only when told to, instead of firing on schedule.
+            paused: Whether Cloud Scheduler runs jobs only on request instead of on schedule.
 
         Raises:
-            StackError: A part cannot be had, started or loaded.
+            StackError: A part is not available, or cannot be started or loaded.
         """
         began = time.monotonic()
         ports.check_free(self._ports)
@@ -66,10 +66,10 @@ class Stack:
         downloads = Downloads(self._work, self._download)
         jar, jar_origin = firestore.find_emulator(self._root, self._work, os.environ, downloads)
         if "firestore" in downloads.failed:
-            tell(f"Firestore: no download possible here; using the emulator {jar_origin}.")
+            report(f"Firestore: the download failed; using the emulator {jar_origin}.")
         server = storage.choose_storage(self._root, os.environ, downloads)
         if "storage" in downloads.failed:
-            tell("Storage: no download possible here; using fake-gcs-server.")
+            report("Storage: the download failed; using fake-gcs-server.")
         parts = ("auth", "firestore", "functions", "ocpi", "scheduler", "storage", "twilio")
         at = {part: f"{ports.HOST}:{self._ports[part]}" for part in parts}
         places = places_of_stack(self._root, os.environ)
@@ -82,7 +82,7 @@ class Stack:
         )
         self.environment = self.addresses.to_environment(self.environment)
 
-        tell(f"Starting the local stack (project {PROJECT}; {java_origin}) …")
+        report(f"Starting the local stack (project {PROJECT}; {java_origin}) …")
         if self._has_page:
             page.set_region(self._root, self.addresses.region)
         manifest = self._discover()
@@ -95,31 +95,31 @@ class Stack:
         self._start_scheduler(manifest, paused=paused)
         self._ready = True
         (self._work / "env").write_text(self.addresses.exports(), "utf-8")
-        tell(f"Ready after {time.monotonic() - began:.1f} s:")
-        self._tell_addresses(jar_origin)
+        report(f"Ready after {time.monotonic() - began:.1f} s:")
+        self._report_addresses(jar_origin)
 
     def check(self) -> None:
-        """See that every part still runs.
+        """Check that every part is running.
 
         Raises:
-            StackError: One has ended; names it.
+            StackError: A part has ended; the text names it.
         """
         for part in self._parts:
             part.check()
-        # firebase-tools goes on when the Java of its Firestore is killed.
+        # firebase-tools keeps running when its Firestore's Java is killed.
         for name, port in self._ports.items():
             if self._ready and ports.is_free(port):
                 raise StackError(f"{name.title()} ended unexpectedly.\n{self._ends_of_logs()}")
 
     def reap(self) -> None:
-        """Take note that the parts have ended."""
+        """Collect the exit codes of the ended parts."""
         for part in self._parts:
-            # They are gone. A signal may have hit while one was asked, which leaves it unanswerable.
+            # The parts have ended, but a signal during `poll` can leave a Popen that reports no exit code.
             with suppress(subprocess.TimeoutExpired):
                 part.process.wait(1)
 
     def _start(self, name: str, command: Sequence[str | Path], *, cwd: Path, **added: str) -> processes.Part:
-        # One locale for all parts, the cloud's: paths and logs must not depend on the person's.
+        # The cloud's locale for all parts, so that paths and logs do not depend on the user's.
         environment = {**self.environment, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8", **added}
         log = self._work / f"logs/{name.lower().replace(' ', '-')}.log"
         self._parts.append(part := processes.start(name, command, environment=environment, cwd=cwd, log=log))
@@ -131,7 +131,7 @@ class Stack:
             part.process.wait(SLOW_SECONDS)
         except subprocess.TimeoutExpired:
             if if_slow:
-                tell(if_slow)
+                report(if_slow)
             part.process.wait()
         self._parts.remove(part)
         return part
@@ -145,14 +145,14 @@ class Stack:
 
     def _download(self, emulator: str) -> bool:
         command: list[str | Path] = [self._firebase(), f"setup:emulators:{emulator}"]
-        slow = f"Downloading the {emulator.title()} emulator, once …"
+        slow = f"Downloading the {emulator.title()} emulator (once) …"
         part = self._run(f"Download {emulator}", command, if_slow=slow)
         return part.process.returncode == 0
 
     def _firebase(self) -> Path:
         firebase = self._root / "emulators/node_modules/.bin/firebase"
         if not firebase.exists():
-            raise StackError("firebase-tools is not installed. `make run` installs it.")
+            raise StackError("firebase-tools is not installed; run `make run`, which installs it.")
         return firebase
 
     def _start_emulators(self, java: Path, jar: Path | None, *, with_storage: bool) -> None:
@@ -170,7 +170,7 @@ class Stack:
                 "emulators:start",
                 *options,
             ],
-            cwd=self._work / "logs",  # where it leaves its debug logs
+            cwd=self._work / "logs",  # firebase-tools writes its debug logs here
             PATH=f"{java}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             FUNCTIONS_DISCOVERY_TIMEOUT="60",
             NO_UPDATE_NOTIFIER="1",
@@ -212,41 +212,43 @@ class Stack:
         while not answers():
             self.check()
             if time.monotonic() > deadline:
-                raise StackError(f"{what} does not answer.\n{self._ends_of_logs()}")
+                raise StackError(
+                    f"{what} did not respond within {READY_SECONDS:.0f} s.\n{self._ends_of_logs()}"
+                )
             time.sleep(0.1)
 
     def _ends_of_logs(self) -> str:
         return "\n".join(processes.log_end(part.log) for part in self._parts)
 
-    def _tell_addresses(self, jar_origin: str) -> None:
+    def _report_addresses(self, jar_origin: str) -> None:
         at, official = self.addresses, "official emulator"
-        tell(f"  Auth             {at.auth:<16} {official}")
-        tell(f"  Functions        {at.functions:<16} {official}")
-        tell(f"  Firestore        {at.firestore:<16} {official}, {jar_origin}")
+        report(f"  Auth             {at.auth:<16} {official}")
+        report(f"  Functions        {at.functions:<16} {official}")
+        report(f"  Firestore        {at.firestore:<16} {official}, {jar_origin}")
         server = official if at.storage_server == storage.OFFICIAL else "fake-gcs-server"
-        tell(f"  Storage          {at.storage:<16} {server}")
-        served = official if self._has_page else "not served: make page builds it"
-        tell(f"  Page             {at.hosting if self._has_page else '-':<16} {served}")
-        tell(f"  Cloud Scheduler  {at.scheduler:<16} this project's own")
-        tell(f"  OCPI             {at.ocpi:<16} this project's own; two charge point operators")
-        tell(f"  Twilio           {at.twilio:<16} this project's own; sends to nobody")
-        tell(f"  Logs             {self._work / 'logs'}")
+        report(f"  Storage          {at.storage:<16} {server}")
+        served = official if self._has_page else "not built; run make page"
+        report(f"  Page             {at.hosting if self._has_page else '-':<16} {served}")
+        report(f"  Cloud Scheduler  {at.scheduler:<16} this project's own")
+        report(f"  OCPI             {at.ocpi:<16} this project's own; two charge point operators")
+        report(f"  Twilio           {at.twilio:<16} this project's own; delivers no messages")
+        report(f"  Logs             {self._work / 'logs'}")
 
 
 @contextmanager
 def running(*, paused: bool = True, root: Path = ROOT) -> Iterator[Stack]:
-    """Have the local stack for the time of a with block. However that ends, no process is left.
+    """Run the local stack during a with block; afterwards none of its processes is left.
 
     Args:
-        paused: Whether Cloud Scheduler runs a job only when told to, instead of firing on schedule.
+        paused: Whether Cloud Scheduler runs jobs only on request instead of on schedule.
         root: The project's folder.
 
     Yields:
-        The stack, each of its parts answering.
+        The stack, with all parts responding.
 
     Raises:
-        StackError: It cannot start, or a process cannot be ended.
-        Interrupted: A signal asked for the end.
+        StackError: The stack cannot start, or a process cannot be ended.
+        Interrupted: A signal asked the program to end.
     """
     (root / ".stack/logs").mkdir(parents=True, exist_ok=True)
     with interruptible(), _only_one(root / ".stack/lock") as stack_id:
@@ -255,26 +257,26 @@ def running(*, paused: bool = True, root: Path = ROOT) -> Iterator[Stack]:
             stack.start(paused=paused)
             yield stack
         finally:
-            pass_over_signals()
+            ignore_signals()
             processes.end(stack_id)
             stack.reap()
 
 
 @contextmanager
 def _only_one(path: Path) -> Iterator[str]:
-    """Hold the folder for one stack, whose id it gives, and end what a killed stack has left behind."""
+    """Lock the folder for one stack, yield its id, and end the processes of a killed stack."""
     with path.open("a+", encoding="utf-8") as lock:
         lock.seek(0)
         holder, _, earlier = lock.read().partition(" ")
         try:
-            # The system takes it away when this process ends, however it ends.
+            # The system releases the lock when this process ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StackError(
-                f"The local stack is running already: process {holder}. End that first."
+                f"The local stack is already running (process {holder}). Stop it first."
             ) from None
         if earlier and processes.end(earlier):
-            tell("Ended what a killed stack had left behind.")
+            report("Ended the processes of a killed stack.")
         stack_id = uuid.uuid4().hex
         lock.truncate(0)
         lock.write(f"{os.getpid()} {stack_id}")

@@ -1,4 +1,4 @@
-"""Choosing the Storage server, official emulator or fake-gcs-server, and making the bucket on either."""
+"""Chooses the Storage server, the official emulator or fake-gcs-server, and creates its bucket."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -16,43 +16,45 @@ _DOWNLOAD = "With internet: emulators/node_modules/.bin/firebase setup:emulators
 
 
 def choose_storage(root: Path, environment: Mapping[str, str], download: Download) -> str:
-    """Which server plays Storage: STORAGE's choice, else the official emulator where it can be had.
+    """Choose the Storage server: the one that STORAGE names, else the official emulator if it is available.
 
     Args:
         root: The project's folder.
-        environment: Where STORAGE, FIREBASE_EMULATORS_PATH and HOME are read.
-        download: Lets firebase-tools download an emulator.
+        environment: Contains STORAGE, FIREBASE_EMULATORS_PATH and HOME.
+        download: Downloads an emulator with firebase-tools.
 
     Returns:
         `OFFICIAL` or `FAKE_GCS`.
 
     Raises:
-        StackError: STORAGE is neither, or asks for one that cannot be had.
+        StackError: STORAGE is not valid, or names a server that is not available.
     """
-    wanted = environment.get("STORAGE", "")
-    if wanted not in {"", OFFICIAL, FAKE_GCS}:
-        raise StackError(f"STORAGE={wanted} is unknown. Choose {OFFICIAL} or {FAKE_GCS}, or leave it out.")
-    needed = wanted == OFFICIAL or _fake_gcs_program() is None
-    if wanted != FAKE_GCS and (is_cached(root, "storage", environment) or download("storage", needed=needed)):
+    chosen = environment.get("STORAGE", "")
+    if chosen not in {"", OFFICIAL, FAKE_GCS}:
+        raise StackError(f"STORAGE must be {OFFICIAL} or {FAKE_GCS}, or unset, got {chosen}.")
+    needed = chosen == OFFICIAL or _fake_gcs_program() is None
+    if chosen != FAKE_GCS and (is_cached(root, "storage", environment) or download("storage", needed=needed)):
         return OFFICIAL
-    if wanted == OFFICIAL:
+    if chosen == OFFICIAL:
         raise StackError(
-            f"The official Storage emulator cannot be had. {_DOWNLOAD}\nElse: STORAGE={FAKE_GCS}"
+            f"The official Storage emulator is not available. {_DOWNLOAD}\nOr use STORAGE={FAKE_GCS}."
         )
     if _fake_gcs_program() is None:
-        raise StackError(f"fake-gcs-server is not there: it exists for Linux on x86-64 only. {_DOWNLOAD}")
+        raise StackError(
+            f"fake-gcs-server is available only for Linux on x86-64. Use the official emulator. {_DOWNLOAD}"
+        )
     return FAKE_GCS
 
 
 def fake_gcs_command(address: str) -> list[str]:
-    """How to start fake-gcs-server, objects in memory, where choose_storage has chosen it.
+    """Return the command that starts fake-gcs-server with objects in memory.
 
     Args:
-        address: Its host and port.
+        address: Host and port to listen on.
     """
     host, _, port = address.partition(":")
     where = ["-scheme", "http", "-host", host, "-port", port]
-    # The public host is what media links name; without it they lead to the real service.
+    # Media links contain the public host; without it they point to the real service.
     links = ["-external-url", f"http://{address}", "-public-host", address]
     return [str(_fake_gcs_program()), *where, *links, "-backend", "memory", "-log-level", "warn"]
 
@@ -64,19 +66,19 @@ def _fake_gcs_program() -> Path | None:
 
 
 def create_bucket(server: str, address: str, project: str, bucket: str) -> bool:
-    """Make the bucket, if the server answers yet.
+    """Create the bucket, if the server already responds.
 
     Args:
         server: `OFFICIAL` or `FAKE_GCS`.
-        address: The server's host and port.
-        project: Project id.
-        bucket: Bucket's name.
+        address: Host and port of the server.
+        project: Id of the project.
+        bucket: Name of the bucket.
 
     Returns:
-        Whether the bucket is there.
+        Whether the bucket exists.
     """
     buckets = f"http://{address}/storage/v1/b"
-    if server == OFFICIAL:  # makes a bucket when it is first asked for one, and knows no other way
+    if server == OFFICIAL:  # creates a bucket on first use, and in no other way
         return request(f"{buckets}/{bucket}/o")[0] == 200
     made, _ = request(f"{buckets}?project={project}", method="POST", body={"name": bucket})
     return made in {200, 409}

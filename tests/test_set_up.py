@@ -12,7 +12,7 @@ import pytest
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent
-TOOLS = ("bash", "dirname", "id", "mkdir", "sh", "sleep", "tail")
+TOOLS = ("bash", "cat", "dirname", "id", "mkdir", "rm", "sh", "sleep", "tail")
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,34 @@ def test_an_interrupted_install_leaves_nothing_running(tmp_path: Path) -> None:
         assert setting_up.wait(60) == 130
     started = [int(pid) for pid in pids.read_text().split()]
     wait_for("the end of the installer", lambda: not any(map(psutil.pid_exists, started)))
+
+
+def test_two_set_ups_of_one_folder_run_one_after_the_other(tmp_path: Path) -> None:
+    """The second one waits for the first; the lock of a killed set-up is removed."""
+    root, programs = tmp_path / "root", tmp_path / "bin"
+    (root / ".ci").mkdir(parents=True)
+    shutil.copy(ROOT / ".ci/set-up", root / ".ci/set-up")
+    programs.mkdir()
+    for tool in TOOLS:
+        (programs / tool).symlink_to(shutil.which(tool) or pytest.fail(f"{tool} is missing"))
+    (programs / "id").unlink()
+    installer = "echo begin >>log; until [ -e go ]; do sleep 0.1; done; echo end >>log"
+    for name, lines in {"id": "echo 0", "apt-get": installer}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (programs / name).chmod(0o755)
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    (root / ".stack/set-up.lock").mkdir(parents=True)
+    (root / ".stack/set-up.lock/pid").write_text(f"{killed.pid}\n")
+    command, env, log = [root / ".ci/set-up", "chromium"], {"PATH": str(programs)}, root / "log"
+    with (
+        subprocess.Popen(command, env=env) as first,
+        subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as second,
+    ):
+        assert second.stdout is not None
+        wait_for("the first install", log.exists)
+        (root / "go").touch()
+        assert (first.wait(60), second.wait(60)) == (0, 0)
+    lines = log.read_text().split()
+    assert lines == ["begin", "end"] * (len(lines) // 2)
+    assert not (root / ".stack/set-up.lock").exists()

@@ -112,7 +112,7 @@ class Launched:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
-        processes.end(self._marker, asked_seconds=0)
+        processes.end(self._marker, term_seconds=0)
 
 
 class Project:

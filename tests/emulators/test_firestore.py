@@ -58,7 +58,7 @@ def test_a_given_jar_comes_first(tmp_path: Path) -> None:
 
 def test_a_given_jar_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     """A FIRESTORE_EMULATOR_BINARY_PATH without a file is named, and not passed over in silence."""
-    with pytest.raises(StackError, match=r"names no file: /nowhere/x\.jar"):
+    with pytest.raises(StackError, match=r"must name a JAR, got /nowhere/x\.jar"):
         find(tmp_path, FIRESTORE_EMULATOR_BINARY_PATH="/nowhere/x.jar")
 
 
@@ -118,7 +118,9 @@ def test_the_command_shows_the_message_alone(project: "Project") -> None:
     """What cannot be had is one message on the console, with exit code 1 and no stack trace."""
     launched = project.exec("print('never')", FIRESTORE_EMULATOR_BINARY_PATH="/nowhere/x.jar")
     assert launched.wait() == 1
-    assert launched.err.strip() == "FIRESTORE_EMULATOR_BINARY_PATH names no file: /nowhere/x.jar"
+    assert launched.err.strip() == (
+        "FIRESTORE_EMULATOR_BINARY_PATH must name a JAR, got /nowhere/x.jar, which is not a file."
+    )
     assert launched.left() == set()
 
 

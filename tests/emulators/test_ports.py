@@ -33,7 +33,7 @@ def test_a_taken_port_names_the_part_and_the_holder(host: str) -> None:
         port = server.getsockname()[1]
         with pytest.raises(StackError) as error:
             ports.check_free({"firestore": port})
-    assert f"Port {port} is in use, and firestore needs it" in str(error.value)
+    assert f"Port {port} for firestore is in use" in str(error.value)
     assert f"process {os.getpid()}: " in str(error.value)
     assert "pytest" in str(error.value)
 
@@ -54,7 +54,7 @@ def test_a_start_on_a_taken_port_is_refused_without_a_stack_trace(project: "Proj
     with socket.create_server(("127.0.0.1", project.ports["functions"])):
         launched = project.exec("print('never')")
         assert launched.wait() == 1
-    assert f"Port {project.ports['functions']} is in use, and functions needs it" in launched.err
+    assert f"Port {project.ports['functions']} for functions is in use" in launched.err
     assert "Traceback" not in launched.err
     assert launched.out == ""
     assert launched.left() == set()

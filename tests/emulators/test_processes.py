@@ -66,7 +66,7 @@ def test_the_end_leaves_nobody(tmp_path: Path) -> None:
         part.check()
         time.sleep(0.01)
     assert len(processes.groups(stack_id)) == 2
-    assert processes.end(stack_id, asked_seconds=0.2)
+    assert processes.end(stack_id, term_seconds=0.2)
     assert part.process.wait() == -signal.SIGKILL
     assert processes.groups(stack_id) == set()
     assert not [p for p in psutil.process_iter() if group_of(p) == part.process.pid and is_alive(p)]
@@ -96,13 +96,13 @@ def test_a_part_that_ended_shows_its_log(tmp_path: Path) -> None:
         part.check()
     lines = str(error.value).splitlines()
     assert lines[0] == "It ended unexpectedly (exit code 3)."
-    assert lines[-2:] == ["  | 99", f"All of it: {part.log}"]
+    assert lines[-2:] == ["  | 99", f"Full log: {part.log}"]
     assert len(lines) == 42
 
 
 def test_a_program_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     """The error names what was to be started."""
-    with pytest.raises(StackError, match="It cannot be started: /nowhere"):
+    with pytest.raises(StackError, match="Cannot start It: /nowhere"):
         processes.start("It", ["/nowhere"], environment={}, cwd=tmp_path, log=tmp_path / "log")
 
 

@@ -35,7 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def news(reloads: Reloads) -> list[str]:
     """What it tells once a change has settled."""
-    return [*reloads.news(), *reloads.news()]
+    return [*reloads.messages(), *reloads.messages()]
 
 
 @pytest.mark.parametrize("file", ["main.py", "later.py"])
@@ -49,10 +49,10 @@ def test_broken_code_is_said_once_and_its_repair_too(project: Path, file: str) -
     assert error.startswith("The changed code cannot be loaded:\n")
     assert error.endswith("  | SyntaxError: invalid syntax")
     assert f'File "{project / file}", line {len(good.splitlines()) + 1}' in error
-    assert "go on with the old code" in advice
+    assert "keep running the old code" in advice
     assert news(reloads) == []
     (project / file).write_text(good, "utf-8")
-    assert news(reloads) == ["The code can be loaded again. Functions use it from their next run on."]
+    assert news(reloads) == ["The code can be loaded again. Functions use it from their next run."]
     assert news(reloads) == []
 
 
@@ -67,7 +67,7 @@ def test_a_change_is_judged_once_it_has_settled(project: Path) -> None:
     """A file that an editor is still writing is no error."""
     reloads = Reloads(project)
     (project / "main.py").write_text("def half(", "utf-8")
-    assert list(reloads.news()) == []
+    assert list(reloads.messages()) == []
     (project / "main.py").write_text(f"{MAIN}\n# whole", "utf-8")
     assert news(reloads) == []
 
@@ -76,7 +76,7 @@ def test_a_schedule_that_needs_a_new_start_is_named(project: Path) -> None:
     """Cloud Scheduler has the schedules that were there when the stack started."""
     reloads = Reloads(project)
     (project / "main.py").write_text(MAIN.replace("5 minutes", "10 minutes"), "utf-8")
-    expected = "The schedule of tick is new or changed: start `make run` again for it to count."
+    expected = "The schedule of tick is new or has changed; restart `make run` to apply it."
     assert news(reloads) == [expected]
     (project / "main.py").write_text(MAIN, "utf-8")
     assert news(reloads) == []

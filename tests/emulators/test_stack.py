@@ -77,14 +77,14 @@ def test_a_killed_stack_is_cleared_away_by_the_next_start(project: "Project") ->
     killed.wait_for(lambda: "here" in killed.out)
     refused = project.exec("")
     assert refused.wait() == 1
-    assert f"running already: process {killed.process.pid}" in refused.err
+    assert f"already running (process {killed.process.pid})" in refused.err
 
     killed.process.kill()
     killed.wait()
     assert len(killed.left()) >= 4  # the command, the emulators, Java, Cloud Scheduler
     following = project.exec("print('there')")
     assert following.wait() == 0, following.err
-    assert "Ended what a killed stack had left behind." in following.err
+    assert "Ended the processes of a killed stack." in following.err
     assert following.out.strip() == "there"
     assert_all_ended(killed, project)
     assert_all_ended(following, project)
@@ -109,7 +109,7 @@ except KeyboardInterrupt:
     launched.process.send_signal(signal.SIGINT)
     launched.process.send_signal(signal.SIGINT)  # an impatient person
     assert launched.wait(20) == 128 + signal.SIGINT
-    assert launched.err.index("Ending …") < launched.err.index("Ended.")
+    assert launched.err.index("Stopping …") < launched.err.index("Stopped.")
     assert "told 200" in launched.out
     assert "Traceback" not in launched.err
     assert_all_ended(launched, project)
@@ -119,7 +119,7 @@ def test_up_shows_the_table_and_then_a_line_for_each_run(project: "Project") -> 
     """`make run`: a row for the task, a line for each of two quick runs, and Ctrl-C ends all with 130."""
     launched = project.launch("up")
     launched.wait_for(lambda: "Ctrl-C ends everything" in launched.out)
-    table, _, _ = launched.out.partition("\nRead a result yourself")
+    table, _, _ = launched.out.partition("\nRead a result:")
     assert " ".join(table.splitlines()[-1].split()) == (
         'tick completed 1.23 s database 39.5 kB {"task_name": "tick"}'
     )

@@ -33,7 +33,7 @@ def test_storage_chooses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "says"), [("official", "setup:emulators:storage"), ("minio", "Choose official or fake-gcs")]
+    ("wanted", "says"), [("official", "setup:emulators:storage"), ("minio", "must be official or fake-gcs")]
 )
 def test_a_choice_that_cannot_be_had_is_an_error(tmp_path: Path, wanted: str, says: str) -> None:
     """STORAGE=official without a JAR, or a server that nobody knows, says what to do."""
