@@ -1,7 +1,7 @@
-"""Who calls, and which tasks they may read: the claims of a checked ID token, and nothing else.
+"""Decides which tasks a caller may read, from the claims of a verified ID token alone.
 
-Callables ask here before they look anything up. Claims are set by whoever administers the
-project, so that a claim of an unexpected shape is a mistake of theirs: it allows nothing.
+Callables check here before they read anything. Administrators of the project set the claims.
+A claim of an unexpected shape grants nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from shared.tasks import TaskName, spec_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: The role that may change what tasks do, and is told which names there are.
+#: The role that may change tasks. Errors list the names of all tasks for it.
 OPERATOR = "operator"
-#: Roles that may look at how all tasks do; what they may read of the results, their specs say.
+#: Roles that may see the status of all tasks. Each TaskSpec lists the roles that may read its result.
 ONLOOKERS = frozenset({OPERATOR, "viewer"})
 
 #: Error message for a caller whose claims are not honoured.
@@ -28,7 +28,7 @@ _NAMES = frozenset(TaskName)
 
 
 class Caller(Struct, frozen=True):
-    """Somebody who is signed in.
+    """A signed-in user.
 
     Attributes:
         uid: the user's id.
@@ -75,7 +75,7 @@ class Caller(Struct, frozen=True):
         if not names:
             raise HttpsError(
                 FunctionsErrorCode.PERMISSION_DENIED,
-                "no task is yours to look at; whoever administers users can allow it",
+                "You do not have access to any task. Ask an administrator of the project.",
             )
         return names
 
@@ -102,7 +102,7 @@ class Caller(Struct, frozen=True):
         if task is None or not may(task):
             raise HttpsError(
                 FunctionsErrorCode.PERMISSION_DENIED,
-                "no task of that name is yours to read; whoever administers users can allow it",
+                "You do not have access to this task. Ask an administrator of the project.",
             )
         return task
 

@@ -52,7 +52,8 @@ CPU = 1
 #: Seconds until the URL expires that an answer gives in place of a result that it can't hold. Far below
 #: the 12 hours for which URLs signed by IAM are guaranteed.
 URL_SECONDS = 15 * 60
-#: Where in its request's environment an answer's body waits until `on_call` is done.
+#: Key in the WSGI environ for a response's body. `on_call` encodes every return value as JSON, so that
+#: bytes cannot pass through it.
 _BODY = "nx.body"
 #: Bytes of a request; a callable here takes a few names and flags.
 MAX_REQUEST_BYTES = 64 * 1024
@@ -212,7 +213,9 @@ def _call(function: Callable[[CallableRequest[Any]], Any], request: CallableRequ
         ) from error
     except Exception as error:
         logger.error("callable failed", function=function.__name__, error=repr(error))
-        raise HttpsError(FunctionsErrorCode.INTERNAL, "this failed; the log says why") from error
+        raise HttpsError(
+            FunctionsErrorCode.INTERNAL, "The call failed. The log contains the reason."
+        ) from error
 
 
 def _handed_off(error: ResultTooLarge) -> HttpsError:

@@ -1,4 +1,4 @@
-"""Who may change what tasks do: operators, whose token was not revoked since, and who say why."""
+"""Checks who may change tasks: operators whose token was not revoked, and who give a reason."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def change_of(request: CallableRequest[Any], kind: type[Sent]) -> Change[Sent]:
     if caller.role != OPERATOR:
         raise HttpsError(
             FunctionsErrorCode.PERMISSION_DENIED,
-            "only operators change what tasks do; whoever administers users can make you one",
+            "Only operators can change tasks. Ask an administrator of the project for the operator role.",
         )
     sent = parse(request, kind)
     task = caller.task_to_look_at(sent.task_name)
@@ -101,7 +101,7 @@ def _check_revoked(uid: str, claims: Mapping[str, Any]) -> None:
     except Exception as error:
         logger.error("token not checked for revocation", error=repr(error))
         raise HttpsError(
-            FunctionsErrorCode.UNAVAILABLE, "whether your token is still good can't be told now; try again"
+            FunctionsErrorCode.UNAVAILABLE, "Could not check whether your sign-in was revoked. Try again."
         ) from error
     issued = claims.get("iat")
     if user.disabled or not isinstance(issued, int) or issued * 1000 < user.tokens_valid_after_timestamp:
@@ -109,4 +109,6 @@ def _check_revoked(uid: str, claims: Mapping[str, Any]) -> None:
     if user.email and not user.email_verified:
         raise HttpsError(FunctionsErrorCode.PERMISSION_DENIED, UNVERIFIED)
     if (user.custom_claims or {}).get("role") != OPERATOR:
-        raise HttpsError(FunctionsErrorCode.PERMISSION_DENIED, "you are no operator any more: sign in again")
+        raise HttpsError(
+            FunctionsErrorCode.PERMISSION_DENIED, "You no longer have the operator role. Sign in again."
+        )

@@ -140,6 +140,7 @@ def scheduled_function(
         )  # type: ignore[untyped-decorator]
         @functools.wraps(handle)
         def on_tick(event: ScheduledEvent) -> None:
+            # on_schedule passes its handler only the event and drops what it returns: `g` carries both.
             g.status = handle(Delivery(event.job_name or "manual", g.tick, g.schedule_time))
 
         @functools.wraps(on_tick)  # discovery reads the attributes that on_schedule set
@@ -157,7 +158,7 @@ def scheduled_function(
                 logger.error("delivery failed", error=repr(error))
             # on_schedule answers an exception with its text; it is in the log, and stays there.
             status: int = g.get("status", 500)
-            text = "ok" if status < 300 else "not done: the log says why"
+            text = "ok" if status < 300 else "not completed; see the log"
             return instance.answered(Response(text, status, mimetype="text/plain"))
 
         return on_request

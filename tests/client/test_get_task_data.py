@@ -132,7 +132,7 @@ def test_nobody_signed_in_is_unauthenticated(sdk: JavaScript) -> None:
 def test_a_user_without_a_claim_is_denied(sdk: JavaScript) -> None:
     """The SDK's own code for it."""
     assert sdk.do("signInAnonymously")
-    message = "no task of that name is yours to read; whoever administers users can allow it [403]"
+    message = "You do not have access to this task. Ask an administrator of the project. [403]"
     assert read(sdk, HEALTH) == Refused("functions/permission-denied", message)
 
 

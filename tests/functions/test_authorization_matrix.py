@@ -122,7 +122,7 @@ UNAUTHENTICATED = refusal(401, "UNAUTHENTICATED", "Unauthenticated")
 DENIED = refusal(
     403,
     "PERMISSION_DENIED",
-    "no task of that name is yours to read; whoever administers users can allow it",
+    "You do not have access to this task. Ask an administrator of the project.",
 )
 
 
@@ -175,7 +175,7 @@ def test_app_check_comes_before_claims(
 RUN = "no-such-run"
 NOT_FOUND = refusal(404, "NOT_FOUND", "no run in the history of the task has this id")
 NOTHING_TO_SEE = refusal(
-    403, "PERMISSION_DENIED", "no task is yours to look at; whoever administers users can allow it"
+    403, "PERMISSION_DENIED", "You do not have access to any task. Ask an administrator of the project."
 )
 #: What a caller may see of the tasks there are.
 SEEN = {"viewer": sorted(TaskName), "operator": sorted(TaskName), "allowed list": [LISTED]}
@@ -218,9 +218,9 @@ CHANGES = {"run_task": {}, "suspend_task": {}, "resume_task": {}, "cancel_run": 
 ONLY_OPERATORS = refusal(
     403,
     "PERMISSION_DENIED",
-    "only operators change what tasks do; whoever administers users can make you one",
+    "Only operators can change tasks. Ask an administrator of the project for the operator role.",
 )
-UNTOLD = refusal(503, "UNAVAILABLE", "whether your token is still good can't be told now; try again")
+UNTOLD = refusal(503, "UNAVAILABLE", "Could not check whether your sign-in was revoked. Try again.")
 
 
 @pytest.fixture(scope="module")

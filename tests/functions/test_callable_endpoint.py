@@ -51,7 +51,10 @@ def test_an_outage_is_unavailable(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_whatever_else_fails_is_internal_and_generic(capsys: pytest.CaptureFixture[str]) -> None:
     """No text of an exception reaches a caller; the log has it."""
-    assert told(RuntimeError(SECRET)) == (500, error("INTERNAL", "this failed; the log says why"))
+    assert told(RuntimeError(SECRET)) == (
+        500,
+        error("INTERNAL", "The call failed. The log contains the reason."),
+    )
     assert SECRET in capsys.readouterr().out
 
 

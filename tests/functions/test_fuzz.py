@@ -34,7 +34,7 @@ REFUSALS = {
     (400, f"unknown task_name; task_name is one of {', '.join(sorted(NAMES))}"),
     (401, "Unauthenticated"),
     (401, "sign in first"),
-    (403, "no task of that name is yours to read; whoever administers users can allow it"),
+    (403, "You do not have access to this task. Ask an administrator of the project."),
 }
 
 values = st.recursive(

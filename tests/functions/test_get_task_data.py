@@ -18,7 +18,7 @@ from tests.waiting import wait_for
 TASK = TaskName.send_reset_sms
 NAMES = ", ".join(sorted(TaskName))
 UNKNOWN = f"unknown task_name; task_name is one of {NAMES}"
-DENIED = "no task of that name is yours to read; whoever administers users can allow it"
+DENIED = "You do not have access to this task. Ask an administrator of the project."
 NO_OBJECT = "send an object {task_name, if_version?, describe?, details?}"
 NOT_EXACTLY = "send exactly {task_name, if_version?, describe?, details?}"
 NO_JSON = 'send JSON: an object with the one field "data"'

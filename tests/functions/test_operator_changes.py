@@ -316,7 +316,7 @@ def test_whose_token_is_good_no_more_changes_nothing(job: str, stack: Addresses,
             auth.set_custom_user_claims(user.uid, {"role": "viewer"}, app=app)
         told = (401, "sign in again")
         if how == "made a viewer":
-            told = (403, "you are no operator any more: sign in again")
+            told = (403, "You no longer have the operator role. Sign in again.")
         elif how == "unverified":
             told = (403, UNVERIFIED)
         assert refused(call(stack, WHY, token, function="suspend_task")) == told

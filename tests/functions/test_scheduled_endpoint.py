@@ -274,7 +274,7 @@ def test_a_failing_task_is_no_success_and_told_without_its_text(deployed: Delive
 
     answer = deployed(body).post("/", headers=HEADERS)
 
-    assert (answer.status_code, answer.text) == (500, "not done: the log says why")
+    assert (answer.status_code, answer.text) == (500, "not completed; see the log")
     assert "secret" not in str(answer.headers)
     assert status()["status"] == "failed"
     assert "secret-token" in status()["error"]
@@ -306,7 +306,7 @@ def test_a_tick_whose_attempt_may_be_alive_is_busy(deployed: Deliverable) -> Non
     """503 has Cloud Scheduler come back until the attempt has ended or its lease has."""
     store_status(**held_by(RUN_ID))
     answer = deployed(never).post("/", headers=HEADERS)
-    assert (answer.status_code, answer.text) == (503, "not done: the log says why")
+    assert (answer.status_code, answer.text) == (503, "not completed; see the log")
     assert [(run_id, run["state"]) for run_id, run in history().items()] == [(f"{RUN_ID}.refused", "refused")]
 
 
@@ -342,7 +342,7 @@ def test_a_suspended_task_skips_its_ticks(deployed: Deliverable, fields: dict[st
 def test_an_error_of_the_engine_is_told_without_its_text(deployed: Deliverable) -> None:
     """What on_schedule would put into the answer stays in the log."""
     answer = deployed(never).post("/", headers={"X-CloudScheduler-JobName": NO_RUN})
-    assert (answer.status_code, answer.text) == (500, "not done: the log says why")
+    assert (answer.status_code, answer.text) == (500, "not completed; see the log")
 
 
 def test_a_deployment_without_a_project_is_told_without_its_text(
@@ -354,7 +354,7 @@ def test_a_deployment_without_a_project_is_told_without_its_text(
     monkeypatch.setattr(firebase, "_made", {})
     monkeypatch.setattr(tasks, "_engine", TaskEngine())
     answer = deployed(never).post("/", headers=HEADERS)
-    assert (answer.status_code, answer.text) == (500, "not done: the log says why")
+    assert (answer.status_code, answer.text) == (500, "not completed; see the log")
 
 
 # Logs

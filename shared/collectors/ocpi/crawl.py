@@ -115,7 +115,7 @@ def _log(crawls: list[Crawl], run: TaskRun) -> None:
     for one in crawls:
         if one.unforeseen:
             run.log.error(
-                "operator failed in a way that nobody thought of", operator=one.operator, error=one.unforeseen
+                "operator failed with an unexpected error", operator=one.operator, error=one.unforeseen
             )
         elif one.error:
             run.log.warning(
