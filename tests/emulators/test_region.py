@@ -40,7 +40,7 @@ def running(project: "Project") -> "Launched":
     settings = f"NX_TASKS_REGION={REGION}\nNX_TASKS_DATABASE='{DATABASE}'\n"
     (project.folder / ".env.local").write_text(settings, "utf-8")
     launched = project.launch("up")
-    launched.wait_for(lambda: "Ctrl-C ends everything" in launched.out, seconds=180)
+    launched.wait_for(lambda: "Ctrl-C stops the stack" in launched.out, seconds=180)
     return launched
 
 

@@ -118,8 +118,8 @@ except KeyboardInterrupt:
 def test_up_shows_the_table_and_then_a_line_for_each_run(project: "Project") -> None:
     """`make run`: a row for the task, a line for each of two quick runs, and Ctrl-C ends all with 130."""
     launched = project.launch("up")
-    launched.wait_for(lambda: "Ctrl-C ends everything" in launched.out)
-    table, _, _ = launched.out.partition("\nRead a result:")
+    launched.wait_for(lambda: "Ctrl-C stops the stack" in launched.out)
+    table, _, _ = launched.out.partition("\nUsers:")
     assert " ".join(table.splitlines()[-1].split()) == (
         'tick completed 1.23 s database 39.5 kB {"task_name": "tick"}'
     )
@@ -146,7 +146,7 @@ def test_a_change_that_cannot_be_loaded_is_said_with_its_error(project: "Project
     main = project.folder / "main.py"
     before = main.read_text("utf-8")
     launched = project.launch("up")
-    launched.wait_for(lambda: "Ctrl-C ends everything" in launched.out)
+    launched.wait_for(lambda: "Ctrl-C stops the stack" in launched.out)
     try:
         main.write_text(f"{before}\n\ndef broken(:\n", "utf-8")
         launched.wait_for(lambda: "others cannot start" in launched.out)
@@ -212,5 +212,5 @@ def test_a_command_that_does_not_exist_is_an_error(project: "Project") -> None:
     """A misspelt command is named before anything is started."""
     launched = project.launch("exec", "--", "no-such-command")
     assert launched.wait() == 2
-    assert "there is no command no-such-command" in launched.err
+    assert "command not found: no-such-command" in launched.err
     assert_all_ended(launched, project)
