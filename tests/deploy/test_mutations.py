@@ -76,8 +76,8 @@ def test_a_public_scheduled_function_is_found(found: dict[str, list[str]]) -> No
 def test_an_extra_file_in_the_archive_is_found(found: dict[str, list[str]]) -> None:
     """A file that lies about, and that firebase.json does not keep at home; and files that are others."""
     assert sorted(found["archive_is_the_product"]) == [
-        "functions/scheduled_endpoint.py: is another there",
         "functions/scheduled/watchdog.py: is another there",
+        "functions/scheduled_endpoint.py: is another there",
         "requirements.txt: is another there",
         "shared/notes.txt: has no place in the archive",
     ]
