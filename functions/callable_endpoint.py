@@ -224,7 +224,7 @@ def _handed_off(error: ResultTooLarge) -> HttpsError:
     if error.path is None:
         return HttpsError(FunctionsErrorCode.RESOURCE_EXHAUSTED, f"{said}; take compressed answers")
     try:
-        url = tasks.sign_result_url(error.path, seconds=URL_SECONDS)
+        url = tasks.sign_result_url(error.path, expires_in_seconds=URL_SECONDS)
     except TaskError as unsigned:
         logger.error("no URL for a large result", error=unsigned, cause=unsigned.__cause__)
         return HttpsError(FunctionsErrorCode.UNAVAILABLE, f"{said}, and has no URL now; try again later")

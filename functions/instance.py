@@ -122,5 +122,5 @@ def _end_runs() -> None:
     """Wait for SIGTERM, and end all runs."""
     _signals.get()
     logger.warning("instance shutting down", signal="SIGTERM")
-    if not shut_down(seconds=SHUT_DOWN_SECONDS):
+    if not shut_down(timeout_seconds=SHUT_DOWN_SECONDS):
         logger.warning("runs not ended before the instance", seconds=SHUT_DOWN_SECONDS)

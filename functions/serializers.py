@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from shared.tasks import RunCancelled, spec_of
-from shared.tasks.admin.desk import Position, next_tick, recent_ticks, view_tasks
+from shared.tasks.admin import Position, next_tick, recent_ticks, view_tasks
 
 if TYPE_CHECKING:
     from functions.authorization import Caller
     from shared.tasks import TaskName
-    from shared.tasks.admin.desk import Refusal, RunProgress, RunRecord, Said, TaskView
+    from shared.tasks.admin import Refusal, RunProgress, RunRecord, Said, TaskView
 
 #: What stands in for a person's name, for callers who are not to know it.
 SOMEONE = "an operator"

@@ -34,14 +34,14 @@ def cancel_run(request: CallableRequest[Any]) -> Any:
             for a run that never was, or is no run.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks.admin import desk  # noqa: PLC0415
+    from shared.tasks import admin  # noqa: PLC0415
 
     change = change_of(request, CancelRun)
-    became, record = desk.Cancelled.unknown, None
+    became, record = admin.Cancelled.unknown, None
     run_id = change.sent.id
     if serializers.is_record_id(run_id):
-        became = desk.cancel_run(change.task, run_id, by=change.by, reason=change.reason)
-        record = desk.view_record(change.task, run_id)
-    if became is desk.Cancelled.unknown or record is None:
+        became = admin.cancel_run(change.task, run_id, by=change.by, reason=change.reason)
+        record = admin.view_record(change.task, run_id)
+    if became is admin.Cancelled.unknown or record is None:
         raise HttpsError(FunctionsErrorCode.NOT_FOUND, "no run of the task has this id")
     return {"outcome": became.value, "run": serializers.run_fields(record, change.task, change.caller)}

@@ -27,12 +27,12 @@ def get_run(request: CallableRequest[Any]) -> Any:
             never was, or that is older than the history; resource-exhausted; unavailable.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks.admin import desk  # noqa: PLC0415
+    from shared.tasks import admin  # noqa: PLC0415
 
     caller = caller_of(request)
     sent = requests.parse(request, requests.GetRun)
     name = caller.task_to_look_at(sent.task_name)
-    record = desk.view_record(name, sent.id) if serializers.is_record_id(sent.id) else None
+    record = admin.view_record(name, sent.id) if serializers.is_record_id(sent.id) else None
     if record is None:
         raise HttpsError(
             FunctionsErrorCode.NOT_FOUND,

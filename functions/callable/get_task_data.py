@@ -50,11 +50,11 @@ def get_task_data(request: CallableRequest[Any]) -> Any:
         return _description(name, version)
     if sent.if_version is not UNSET:
         return _versioned(name, version)
-    return _answer(tasks.get_task_result(name, described=False, most_bytes=MAX_ANSWER_BYTES))
+    return _answer(tasks.get_task_result(name, include_metadata=False, max_bytes=MAX_ANSWER_BYTES))
 
 
 def _versioned(name: TaskName, has: str | None) -> Any:
-    result = tasks.get_task_result(name, unless_version=has, most_bytes=MAX_ANSWER_BYTES)
+    result = tasks.get_task_result(name, if_version=has, max_bytes=MAX_ANSWER_BYTES)
     if result.payload is None:
         return _not_modified(result)
     head = orjson.dumps(_told(result))[:-1] + b',"data":'
@@ -62,7 +62,7 @@ def _versioned(name: TaskName, has: str | None) -> Any:
 
 
 def _description(name: TaskName, has: str | None) -> dict[str, Any]:
-    result = tasks.get_task_result(name, data=False)
+    result = tasks.get_task_result(name, include_data=False)
     if has is not None and has == result.version:
         return _not_modified(result)
     more = {name: getattr(result, name) for name in ("status", "saved_in", "size_bytes", "count", "summary")}
@@ -71,7 +71,7 @@ def _description(name: TaskName, has: str | None) -> dict[str, Any]:
 
 def _details(name: TaskName, has: str | None) -> Any:
     if has is not None:
-        result = tasks.get_task_result(name, data=False)
+        result = tasks.get_task_result(name, include_data=False)
         if result.version == has:
             return _not_modified(result)
     found = tasks.get_task_details(name)

@@ -14,7 +14,7 @@ from shared import settings
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
 
-    from shared.tasks.admin.desk import Position, RunRecord
+    from shared.tasks.admin import Position, RunRecord
 
 
 @callable_function(memory=512, service_account=settings.reader_account())
@@ -34,17 +34,17 @@ def list_runs(request: CallableRequest[Any]) -> Any:
             caller who calls too often; unavailable.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks.admin import desk  # noqa: PLC0415
+    from shared.tasks import admin  # noqa: PLC0415
 
     caller = caller_of(request)
     sent = requests.parse(request, requests.ListRuns)
     name = caller.task_to_look_at(sent.task_name)
     limit, states = sent.limit, tuple(sorted(set(sent.states)))
     after = _position(sent.cursor)
-    version = _version(desk.view_last_changed(name), [limit, states])
+    version = _version(admin.view_last_changed(name), [limit, states])
     if after is None and sent.if_version == version:
         return {"version": version, "not_modified": True}
-    page = desk.view_history(name, most=limit, states=states, after=after)
+    page = admin.view_history(name, limit=limit, states=states, after=after)
     runs = [serializers.run_fields(record, name, caller) for record in page.records]
     return {"version": version, "runs": runs, "next_cursor": serializers.cursor_of(page.next)}
 

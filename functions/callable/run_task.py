@@ -31,11 +31,11 @@ def run_task(request: CallableRequest[Any]) -> Any:
             failed-precondition, for a task that is suspended or that no job starts.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks.admin import desk  # noqa: PLC0415
+    from shared.tasks import admin  # noqa: PLC0415
 
     change = change_of(request, ChangeTask)
-    became = desk.request_run(change.task, by=change.by, reason=change.reason)
-    record = None if became.run_id is None else desk.view_record(change.task, became.run_id)
+    became = admin.request_run(change.task, by=change.by, reason=change.reason)
+    record = None if became.run_id is None else admin.view_record(change.task, became.run_id)
     return {
         "outcome": became.outcome,
         "run": record and serializers.run_fields(record, change.task, change.caller),

@@ -216,7 +216,7 @@ def test_a_request_that_nothing_answered_is_cancelled_without_its_id(
     """As soon as it is made, and not only once its run has begun."""
     monkeypatch.setattr(Jobs, "run", lambda *_, **__: None)  # no delivery comes
     monkeypatch.setitem(specs._specs, TASK, TaskSpec(TASK, schedule="0 0 1 1 *"))
-    asked = TaskEngine().request_run(TASK, by="ops@example.com", reason="a test", seconds=0)
+    asked = TaskEngine().request_run(TASK, by="ops@example.com", reason="a test", timeout_seconds=0)
     cancelled = nx("cancel", TASK, *WHY, "--json")
     assert cancelled.returncode == 0, cancelled.stderr
     assert json.loads(cancelled.stdout)["run"]["id"] == asked.run_id

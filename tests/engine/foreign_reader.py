@@ -34,7 +34,7 @@ def meet() -> None:
 def read(task: TaskName) -> str | None:
     """Read a result and make the answer of a client that takes gzip."""
     try:
-        payload = get_task_result(task, most_bytes=MAX_ANSWER_BYTES).payload
+        payload = get_task_result(task, max_bytes=MAX_ANSWER_BYTES).payload
     except ResultTooLarge as error:
         return error.path
     assert payload is not None

@@ -25,7 +25,7 @@ def test_a_run_is_failed_when_its_process_shuts_down(engine: TaskEngine, world: 
     engine.execute_task("s", TASK, lambda: [0])
     thread, outcomes = in_thread(lambda: engine.execute_task("s", TASK, works, TICK))
     assert at_work.wait(30)
-    assert engine.shut_down(seconds=30)
+    assert engine.shut_down(timeout_seconds=30)
     thread.join(30)
     assert outcomes[0].status == "failed"
     status, record = world.status(), world.history()[outcomes[0].run_id]
@@ -50,7 +50,7 @@ def test_a_run_that_begins_while_its_process_shuts_down_does_not_start_its_task(
     def commits(*what: object, **how: object) -> object:
         engine._parts.store.commit = commit  # type: ignore[method-assign]
         written = commit(*what, **how)  # type: ignore[arg-type]
-        assert not engine.shut_down(seconds=0)
+        assert not engine.shut_down(timeout_seconds=0)
         return written
 
     engine._parts.store.commit = commits  # type: ignore[method-assign,assignment]
@@ -63,7 +63,7 @@ def test_a_run_that_begins_while_its_process_shuts_down_does_not_start_its_task(
 def test_a_process_without_runs_has_nothing_to_end(engine: TaskEngine) -> None:
     """Neither a run that has ended keeps it waiting."""
     engine.execute_task("s", TASK, lambda: [1])
-    assert engine.shut_down(seconds=0)
+    assert engine.shut_down(timeout_seconds=0)
 
 
 def test_a_hung_task_is_an_incident_until_it_ends(

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from shared.tasks import InvalidOptions, RunCancelled, TaskEngine, TaskOutcome, TaskRun, TaskSpec
 from shared.tasks.documents import writes
 from shared.tasks.documents.models import RunDocument, TaskDocument
-from shared.tasks.protocol.effects import Commit, Pause, Read
+from shared.tasks.protocol.effects import Commit, Pause, ReadRun
 from shared.tasks.protocol.operator_actions import Cancelled, cancel
 from shared.tasks.specs import RETRIES_OVER
 from tests.engine.counting import Counter
@@ -230,11 +230,11 @@ def test_a_run_that_nobody_holds_any_more_is_cancelled(engine: TaskEngine, world
 def test_what_was_read_of_two_moments_is_read_again() -> None:
     """The status of before the run began, its history of after: it is at work, though by no tick."""
     steps = cancel("d", TASK, "r", **WHO, now=TICK)
-    assert isinstance(next(steps), Read)
+    assert isinstance(next(steps), ReadRun)
     version = Timestamp(seconds=1)
     run = RunDocument(update_time=version, state="running")
     assert isinstance(steps.send((TaskDocument(), run)), Pause)
-    assert isinstance(next(steps), Read)
+    assert isinstance(next(steps), ReadRun)
     assert isinstance(steps.send((TaskDocument(version, run_id="r", state="running"), run)), Commit)
     with pytest.raises(StopIteration) as became:
         steps.send(version)

@@ -210,7 +210,7 @@ def test_trouble_that_stays_is_told_in_time(serve: Serve, status: int) -> None:
     """Tries are a few, with pauses between them, within the seconds given."""
     server = serve(says(head(status, 0)))
     with within(3), pytest.raises(DownloadFailed, match=f"HTTP {status}"):
-        reads(server.address).read(PATH, seconds=2)
+        reads(server.address).read(PATH, timeout=2)
     assert 2 <= len(server.requests) <= 20
 
 
@@ -227,7 +227,7 @@ def test_a_download_ends_within_its_bound(serve: Serve, endless: Any) -> None:
     """However slowly a server speaks: silences and bytes that trickle count together."""
     server = serve(endless)
     with within(3), pytest.raises(DownloadFailed):
-        reads(server.address).read(PATH, seconds=2)
+        reads(server.address).read(PATH, timeout=2)
 
 
 def test_a_silence_is_not_waited_for_longer_than_a_call_may_take(serve: Serve) -> None:
@@ -242,7 +242,7 @@ def test_a_server_that_is_not_there_is_told_in_time(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     with within(3), pytest.raises(DownloadFailed, match="ConnectionError"):
-        reads(address).read(PATH, seconds=1.5)
+        reads(address).read(PATH, timeout=1.5)
 
 
 def test_a_line_that_is_cut_and_mended_is_outlasted(serve: Serve) -> None:
@@ -277,7 +277,7 @@ def test_no_more_is_read_than_the_reader_takes(serve: Serve, length: int | None)
     endless = Metered(head(200, length))
     server = serve(endless)
     with within(5), pytest.raises(ResultTooLarge) as told:
-        reads(server.address).read(PATH, most=1_000_000)
+        reads(server.address).read(PATH, max_bytes=1_000_000)
     assert told.value.path == PATH
     assert len(server.requests) == 1
     assert endless.sent < 12_000_000  # what it took, and what loopback's buffers hold
@@ -289,7 +289,7 @@ def test_the_largest_that_a_reader_takes(serve: Serve, most: int, *, fits: bool,
     """As many bytes as it says, and not one more."""
     server = serve(says(head(200, len(STORED) if told else None) + STORED))
     if fits:
-        assert reads(server.address).read(PATH, most=most) == STORED
+        assert reads(server.address).read(PATH, max_bytes=most) == STORED
     else:
         with pytest.raises(ResultTooLarge):
-            reads(server.address).read(PATH, most=most)
+            reads(server.address).read(PATH, max_bytes=most)

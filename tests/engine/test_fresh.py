@@ -326,7 +326,7 @@ def test_callers_of_several_kinds_get_what_each_wants(instance: Instance) -> Non
     """Whoever wants the data does not get the description that another asked for."""
     publish([1, 2], "storage")
     with instance.firestore.held_back():
-        describing, described = together(5, lambda: instance.result(data=False))
+        describing, described = together(5, lambda: instance.result(include_data=False))
         instance.calls.wait_for(5)
         reading, read = together(5, instance.get)
         instance.calls.wait_for(5)
@@ -399,7 +399,7 @@ def test_an_outage_that_is_over_leaves_an_unchanged_result_as_it_was(
     instance.clock.ahead += 6
     with monkeypatch.context() as patch:
         patch.setattr(reader_module, "CHECK_SECONDS", 0.2)
-        assert instance.result(described=False).stale is True
+        assert instance.result(include_metadata=False).stale is True
     instance.line.mend()
     instance.asked()
     instance.clock.ahead += 30
@@ -416,7 +416,7 @@ def test_a_stored_result_that_can_t_be_read_leaves_the_one_before_it(instance: I
     publish([2], "storage")
     instance.storage_line.cut()
     instance.clock.ahead += 6
-    result = instance.result(described=False)
+    result = instance.result(include_metadata=False)
     assert result.stale is True
     assert instance.get() == [1]
     instance.storage_line.mend()
@@ -450,15 +450,15 @@ def test_neither_a_description_nor_an_unchanged_version_reads_the_result(
     """On a cold instance neither: a look at the version is all."""
     publish([1, 2], save_in)
     version = world.status()["run"]["result"]["version"]
-    described = instance.result(data=False)
+    described = instance.result(include_data=False)
     assert (described.version, described.saved_in, described.count) == (version, save_in, 2)
     assert described.size_bytes == 5
     assert described.payload is None
     assert instance.asked() == ([VERSION], 0)
     instance.engine.cache.forget(TASK)
-    assert instance.result(unless_version=version).payload is None
+    assert instance.result(if_version=version).payload is None
     assert instance.asked() == ([VERSION], 0)
-    assert instance.result(unless_version="another").payload is not None
+    assert instance.result(if_version="another").payload is not None
     reads, downloads = instance.asked()
     assert (len(reads), downloads) == ((1, 1) if save_in == "storage" else (2, 0))
 
@@ -468,14 +468,14 @@ def test_a_result_that_is_too_large_for_a_reader_is_not_read(instance: Instance,
     publish(["x" * 5000, "y"], "storage")
     for _ in range(2):
         with pytest.raises(reader_module.ResultTooLarge) as told:
-            instance.result(most_bytes=10)
+            instance.result(max_bytes=10)
         assert told.value.path == world.status()["run"]["result"]["object"]
     assert instance.asked() == ([WHOLE], 1)
-    assert instance.result(data=False).size_bytes == 5008
+    assert instance.result(include_data=False).size_bytes == 5008
     assert instance.asked() == ([], 0)
     assert instance.get() == ["x" * 5000, "y"]
     assert instance.asked() == ([VERSION], 1)
-    assert instance.result(most_bytes=10).path == told.value.path
+    assert instance.result(max_bytes=10).path == told.value.path
 
 
 @pytest.mark.parametrize("read", ["get_task_data", "get_task_result"])

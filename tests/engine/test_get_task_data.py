@@ -249,7 +249,7 @@ READS: dict[str, Callable[[TaskEngine], Any]] = {
     "whole": lambda engine: engine.get_task_data(TASK),
     "from Storage": lambda engine: engine.get_task_data_from_storage(TASK),
     "record by record": lambda engine: list(engine.iter_task_data(TASK)),
-    "too large for its reader": lambda engine: engine.get_task_result(TASK, most_bytes=10),
+    "too large for its reader": lambda engine: engine.get_task_result(TASK, max_bytes=10),
 }
 
 

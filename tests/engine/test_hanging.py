@@ -57,7 +57,7 @@ def watch() -> Watch:
 @pytest.fixture
 def far_store(far_engine: TaskEngine, watch: Watch) -> Store:
     """A store behind the line whose calls are noted."""
-    wire = far_engine._parts.store._make_wire()
+    wire = far_engine.store._make_wire()
     watched = FirestoreWire(grpc.intercept_channel(wire.channel, watch), wire.database, wire.metadata)
     return Store(lambda: watched, call_seconds=1.0)
 
@@ -68,7 +68,7 @@ def test_the_last_try_of_a_read_ends_within_its_bound(far_store: Store, watch: W
     watch.bounds.clear()
     line.hush()
     with pytest.raises(StoreUnavailable):
-        far_store.read_version(TASK, seconds=1.9)
+        far_store.read_version(TASK, timeout=1.9)
     assert len(watch.bounds) >= 2
     assert sum(watch.bounds) <= 1.9 + _LAST_TRY_SECONDS
 
@@ -147,7 +147,7 @@ def test_readers_that_wait_for_a_storage_that_hangs_fail_together(
 ) -> None:
     """Who waited for a read that failed shares its failure, and waits for no outage of its own."""
     TaskEngine().execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
-    store, asked = far_engine._parts.store, []
+    store, asked = far_engine.store, []
     read = store.read_result
     together = threading.Barrier(6)
 
@@ -185,7 +185,7 @@ def test_a_storage_that_hangs_leaves_the_watchdog_time_for_every_task(
     """What Firestore alone needs is done for all of them, and what was found on the way is told."""
     monkeypatch.setattr("shared.tasks.engine.WATCH_TASK_SECONDS", 2.0)
     patient = Objects(far_engine._parts.objects._bucket)  # as deployed: two minutes a call
-    engine = TaskEngine(far_engine._parts.store, patient)
+    engine = TaskEngine(far_engine.store, patient)
     last = list(TaskName)[-1]
     engine.execute_task("s", last, lambda: [1])
     past = datetime.now(UTC) - timedelta(minutes=1)

@@ -11,7 +11,7 @@ from shared.tasks.backends.scheduler import JobSeen, JobState
 from shared.tasks.contract import status_name
 from shared.tasks.documents.models import JobNote, TaskDocument
 from shared.tasks.errors import JobMissing, WriteRefused, WriteUnknown
-from shared.tasks.protocol.effects import Commit, Pause, Read, ReadJob, SetJob, Steps, perform
+from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadJob, ReadRun, SetJob, run_procedure
 from shared.tasks.protocol.incidents import Incident
 from shared.tasks.protocol.job_sync import CALLS_OVER, MISSING, Does, decide, keep_job, problem_of
 from shared.tasks.protocol.operator_actions import resume, suspend
@@ -109,7 +109,7 @@ class Servers:
 
     def _answer(self, request: Any) -> Any:
         match request:
-            case Read():
+            case ReadRun():
                 return task_document(self.documents.get(STATUS)), None
             case ReadJob() if self.job == MISSING:
                 raise JobMissing("test")
@@ -143,14 +143,14 @@ class Servers:
         """The status document as it is now."""
         return task_document(self.documents.get(STATUS))
 
-    def changed(self, how: Callable[..., Steps[bool]], now: datetime) -> bool:
+    def changed(self, how: Callable[..., Procedure[bool]], now: datetime) -> bool:
         """Suspend or resume; whether that made it so."""
-        return perform(how("d", TASK, **WHO, now=now, has_job=True), self)
+        return run_procedure(how("d", TASK, **WHO, now=now, has_job=True), self)
 
     def kept(self, now: datetime) -> list[Incident]:
         """A pass of the watchdog; what it tells."""
         found: list[Incident] = []
-        perform(keep_job("d", TASK, found, now=now), self)
+        run_procedure(keep_job("d", TASK, found, now=now), self)
         return found
 
     def records(self) -> list[str]:

@@ -12,7 +12,7 @@ from shared.firebase import SchedulerWire
 from shared.tasks import JobMissing, SchedulerUnavailable, TaskEngine, TaskSpec
 from shared.tasks.backends.scheduler import Jobs, JobState
 from shared.tasks.documents.models import JobNote
-from shared.tasks.protocol.effects import perform
+from shared.tasks.protocol.effects import run_procedure
 from shared.tasks.protocol.job_sync import problem_of
 from shared.tasks.protocol.operator_actions import resume, suspend
 from tests.engine.test_watchdog import watched
@@ -38,7 +38,7 @@ def without_jobs() -> SchedulerWire:
 def change(engine: TaskEngine, how: Any) -> bool:
     """Suspend or resume, document and job."""
     documents, now = engine._parts.store.documents, datetime.now(UTC)
-    return perform(how(documents, TASK, **WHO, now=now, has_job=True), engine._performer(TASK))
+    return run_procedure(how(documents, TASK, **WHO, now=now, has_job=True), engine._effect_handler(TASK))
 
 
 def said(world: World) -> Any:

@@ -75,14 +75,14 @@ def test_commits_that_fail_all_the_time_don_t_keep_a_run_from_its_deadline(
 ) -> None:
     """An extension gives up after a few tries: the thread that makes it is the one that ends the run."""
     sent: list[int] = []
-    store = far_engine._parts.store
+    store = far_engine.store
     commit = store.commit
     began = clock.monotonic()
 
-    def loses(written: Any, *, seconds: float | None = None) -> Any:
+    def loses(written: Any, *, timeout: float | None = None) -> Any:
         sent.append(1)
         if len(sent) == 1:
-            return commit(written, seconds=seconds)
+            return commit(written, timeout=timeout)
         if clock.monotonic() > began + 1:  # the end is tried to be recorded, for twenty seconds
             clock.ahead += 1
         raise WriteUnknown("lost")
@@ -192,7 +192,7 @@ def test_a_failed_contract_copy_does_not_undo_a_published_run(
     far_engine: TaskEngine, storage_line: Line, line: Line, world: World
 ) -> None:
     """The commit has published it; what follows is mended later."""
-    commit = far_engine._parts.store.commit
+    commit = far_engine.store.commit
 
     def commits_and_cuts(*arguments: Any, **options: Any) -> Any:
         version = commit(*arguments, **options)
@@ -200,7 +200,7 @@ def test_a_failed_contract_copy_does_not_undo_a_published_run(
             storage_line.cut()
         return version
 
-    far_engine._parts.store.commit = commits_and_cuts  # type: ignore[method-assign]  # commits for real
+    far_engine.store.commit = commits_and_cuts  # type: ignore[method-assign]  # commits for real
     assert far_engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"}).status == "completed"
     assert TaskEngine().get_task_data(TASK) == [1]
 
@@ -273,9 +273,9 @@ def test_a_completion_that_landed_unheard_keeps_its_object(engine: TaskEngine, w
     sent: list[int] = []
     commit = engine._parts.store.commit
 
-    def breaks(written: Any, *, seconds: float | None = None) -> Any:
+    def breaks(written: Any, *, timeout: float | None = None) -> Any:
         sent.append(1)
-        version = commit(written, seconds=seconds)
+        version = commit(written, timeout=timeout)
         if len(sent) == 2:
             raise RuntimeError("a library's own")
         return version

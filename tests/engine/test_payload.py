@@ -136,9 +136,9 @@ def test_others_objects_are_unpacked_no_further_than_their_reader_says() -> None
     """This engine's own need not be: they are handed on as they are."""
     for stored in (PLAIN, gzip.compress(PLAIN), STORED + STORED):
         with pytest.raises(ResultTooLarge):
-            Payload.of_stored(stored, most_unpacked=len(PLAIN) - 1)
-    assert Payload.of_stored(gzip.compress(PLAIN), most_unpacked=len(PLAIN)).json == PLAIN
-    assert Payload.of_stored(STORED, most_unpacked=1).size == len(PLAIN)
+            Payload.of_stored(stored, max_unpacked_bytes=len(PLAIN) - 1)
+    assert Payload.of_stored(gzip.compress(PLAIN), max_unpacked_bytes=len(PLAIN)).json == PLAIN
+    assert Payload.of_stored(STORED, max_unpacked_bytes=1).size == len(PLAIN)
 
 
 def test_it_is_told_apart_without_being_told() -> None:

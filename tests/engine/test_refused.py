@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.tasks import TaskEngine, TaskOutcome, TaskSpec, specs
-from shared.tasks.admin.viewing import view_history, view_record
+from shared.tasks.admin.queries import view_history, view_record
 from shared.tasks.admin.views import Refusal
 from shared.tasks.documents.writes import run_id_of
 from shared.tasks.specs import RETRY_COUNT
@@ -43,7 +43,7 @@ def test_a_busy_instance_counts_what_it_refuses(busy: TaskEngine, world: World, 
     record = world.history()[f"{run_id_of(TICK)}.refused"]
     assert (record["state"], record["count"], record["reason"]) == ("refused", 3, BUSY)
     assert record["expire_at"] > record["started"]
-    seen = TaskEngine().look(view_history(TASK, most=1)).records[0]
+    seen = view_history(TaskEngine().store, TASK, limit=1).records[0]
     assert seen.refused is not None
     assert (seen.refused.count, seen.refused.reason) == (3, BUSY)
     assert deliver(TaskEngine(), scheduled_for=TICK).status == "completed"
@@ -56,7 +56,7 @@ def test_a_run_whose_attempt_may_be_alive_says_so(engine: TaskEngine, world: Wor
         "s", TASK, lambda: met.append(deliver(TaskEngine(), scheduled_for=TICK)), {"scheduled_for": TICK}
     )
     assert ([each.status for each in met], outcome.status) == (["busy"], "completed")
-    record = TaskEngine().look(view_record(TASK, outcome.run_id))
+    record = view_record(TaskEngine().store, TASK, outcome.run_id)
     assert record is not None
     assert record.refused is not None
     assert (record.state, record.refused.count, record.refused.reason) == ("completed", 1, ALIVE)
@@ -68,15 +68,15 @@ def test_a_requested_run_that_is_refused_says_so_before_it_starts(
     """Its id leads to who requested it, what was refused, and until when it waits."""
     monkeypatch.setitem(specs._specs, TASK, TaskSpec(TASK, schedule="0 0 1 1 *"))
     desk = TaskEngine(jobs=Jobs())  # type: ignore[arg-type]
-    run_id = desk.request_run(TASK, by="p", reason="why", seconds=0).run_id
+    run_id = desk.request_run(TASK, by="p", reason="why", timeout_seconds=0).run_id
     assert run_id is not None
-    before = desk.look(view_record(TASK, run_id))
+    before = view_record(desk.store, TASK, run_id)
     assert before is not None
     assert (before.id, before.state, before.refused) == (run_id, "requested", None)
     to_come = datetime.now(UTC) + timedelta(minutes=5)
     refused = deliver(busy, schedule_time=to_come)
     assert (refused.run_id, refused.status) == (run_id, "busy")
-    seen = desk.look(view_record(TASK, run_id))
+    seen = view_record(desk.store, TASK, run_id)
     assert seen is not None
     assert seen.requested is not None
     assert seen.refused is not None
@@ -84,7 +84,7 @@ def test_a_requested_run_that_is_refused_says_so_before_it_starts(
     assert seen.expires is not None
     assert seen.expires > datetime.now(UTC)
     assert deliver(TaskEngine(), schedule_time=to_come).run_id == run_id
-    after = desk.look(view_record(TASK, run_id))
+    after = view_record(desk.store, TASK, run_id)
     assert after is not None
     assert (after.state, after.expires) == ("completed", None)
 

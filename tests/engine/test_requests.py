@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks import TaskEngine, TaskOutcome, TaskSpec, specs
-from shared.tasks.admin.viewing import view_tasks
+from shared.tasks.admin.queries import view_tasks
 from shared.tasks.clock import SystemClock
 from shared.tasks.documents.models import RunDocument, RunRequest
 from shared.tasks.errors import SchedulerUnavailable, TaskSuspended
@@ -62,7 +62,7 @@ class StoppedClock(SystemClock):
 
 def requested(desk: TaskEngine, who: dict[str, Any] = WHO) -> str:
     """Request a run that nothing answers yet; return the id that it will have."""
-    became = desk.request_run(TASK, **who, seconds=0)
+    became = desk.request_run(TASK, **who, timeout_seconds=0)
     assert became.outcome == "requested"
     assert became.run_id is not None
     return became.run_id
@@ -123,7 +123,7 @@ def test_its_retries_can_be_stopped(desk: TaskEngine, world: World) -> None:
     """As those of a tick's run; the next delivery is acknowledged, and runs nothing."""
     run_id = requested(desk)
     assert forced(fails).run_id == run_id
-    (task,) = desk.look(view_tasks((TASK,)))
+    (task,) = view_tasks(desk.store, (TASK,))
     assert task.retries_over is not None
     assert desk.cancel_run(TASK, run_id, **WHO) is Cancelled.cancelled
     assert forced().status == "duplicate"
@@ -255,10 +255,12 @@ def test_a_request_is_told_what_became_of_it(desk: TaskEngine, monkeypatch: pyte
 
     def at_once(before: Any) -> Requested:
         monkeypatch.setattr(Jobs, "run", lambda *_, **__: before())
-        return desk.request_run(TASK, **WHO, seconds=30)
+        return desk.request_run(TASK, **WHO, timeout_seconds=30)
 
     assert at_once(forced).outcome == "started"
-    held = TaskEngine().execute_task("me", TASK, lambda: desk.request_run(TASK, **WHO, seconds=0).outcome)
+    held = TaskEngine().execute_task(
+        "me", TASK, lambda: desk.request_run(TASK, **WHO, timeout_seconds=0).outcome
+    )
     assert TaskEngine().get_task_data(TASK) == "busy", held
 
     def suspends() -> None:
@@ -283,7 +285,7 @@ def test_a_task_that_never_ran_can_be_requested(desk: TaskEngine, world: World) 
     assert set(world.status()) == {"run"}
     assert set(world.status()["run"]) == {"request"}
     assert TaskEngine().get_task_data(TASK) == []
-    (task,) = desk.look(view_tasks((TASK,)))
+    (task,) = view_tasks(desk.store, (TASK,))
     assert (task.status, task.state, task.result) == (None, None, None)
     assert forced().run_id == run_id
     assert TaskEngine().get_task_data(TASK) == [1]

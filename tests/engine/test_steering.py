@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.tasks import InvalidOptions, TaskEngine
-from shared.tasks.admin.viewing import view_tasks
+from shared.tasks.admin.queries import view_tasks
 from tests.engine.world import TASK, World
 
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
@@ -66,14 +66,14 @@ def test_a_task_that_never_ran_says_nothing_of_a_run_once_it_is_resumed(
     engine.suspend_task(TASK, **WHO)
     engine.resume_task(TASK, **WHO)
     assert "status" not in world.status()
-    (task,) = engine.look(view_tasks((TASK,)))
+    (task,) = view_tasks(engine.store, (TASK,))
     assert (task.status, task.state, task.suspended) == (None, None, None)
 
     def fails() -> None:
         raise ValueError("no")
 
     assert engine.execute_task("s", TASK, fails).status == "failed"
-    (task,) = engine.look(view_tasks((TASK,)))
+    (task,) = view_tasks(engine.store, (TASK,))
     assert (task.status, task.result) == ("failed", None)
     assert engine.execute_task("s", TASK, lambda: [1]).status == "completed"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emulators.scheduler.schedule import parse_schedule
 from shared.tasks import TaskName, TaskSpec
-from shared.tasks.admin.desk import next_tick
+from shared.tasks.admin import next_tick
 from shared.tasks.cron import recent_ticks, tick_at, ticks_before
 
 SCHEDULES = [

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from shared.tasks import TaskEngine, TaskName, TaskRun
-from shared.tasks.admin.desk import TaskView
-from shared.tasks.admin.viewing import view_history, view_last_changed, view_record, view_tasks
+from shared.tasks.admin import TaskView
+from shared.tasks.admin.queries import view_history, view_last_changed, view_record, view_tasks
 from shared.tasks.documents import writes
 from shared.tasks.documents.writes import RunIdentity
 from shared.tasks.protocol.decisions import Skip
@@ -26,7 +26,7 @@ SMALL = 1_000
 
 def see(engine: TaskEngine, name: TaskName = TASK) -> TaskView:
     """A task as it stands."""
-    (task,) = engine.look(view_tasks((name,)))
+    (task,) = view_tasks(engine.store, (name,))
     return task
 
 
@@ -36,7 +36,7 @@ def test_all_tasks_at_rest_cost_one_call_that_fetches_no_result(
     """One small document each; the mask has neither `data` nor all there is."""
     for name in ALL:
         engine.execute_task("s", name, lambda: LARGE)
-    assert [task.state for task in counted.look(view_tasks(ALL))] == ["completed"] * len(ALL)
+    assert [task.state for task in view_tasks(counted.store, ALL)] == ["completed"] * len(ALL)
     assert (counter.calls, counter.documents) == (["BatchGetDocuments"], len(ALL))
     assert counter.bytes < len(ALL) * SMALL
     (mask,) = counter.masks
@@ -68,7 +68,7 @@ def test_whether_a_history_changed_costs_one_call(
 ) -> None:
     """Three small documents, however long it is, and of each no more than when it changed."""
     run_ids = [engine.execute_task("s", TASK, lambda: LARGE).run_id for _ in range(5)]
-    assert [record.id for record in counted.look(view_last_changed(TASK))] == run_ids[:1:-1]
+    assert [record.id for record in view_last_changed(counted.store, TASK)] == run_ids[:1:-1]
     assert (counter.calls, counter.masks, counter.documents) == (["RunQuery"], [["changed"]], 3)
     assert counter.bytes < 3 * SMALL
 
@@ -83,7 +83,7 @@ def test_whatever_changes_in_a_history_is_seen(engine: TaskEngine, world: World,
     history.set({"state": "running", "started": early, "token": "t"})
     for _ in range(4):
         engine.execute_task("s", TASK, lambda: [1])
-    before = engine.look(view_last_changed(TASK))
+    before = view_last_changed(engine.store, TASK)
     status, record = engine._parts.store.read_for_decision(TASK, "old")
     assert record is not None
     who: dict[str, Any] = {"by": "ops", "reason": "why", "now": early}
@@ -99,7 +99,7 @@ def test_whatever_changes_in_a_history_is_seen(engine: TaskEngine, world: World,
         "refuse": writes.refuse(run, "busy", now=early),
     }
     engine._parts.store.commit(commits[what])
-    after = engine.look(view_last_changed(TASK))
+    after = view_last_changed(engine.store, TASK)
     assert after[0].id.startswith(("old", "i", "2026-01-01"))
     assert after != before
     assert after[-1] in before
@@ -113,7 +113,7 @@ def test_records_of_one_moment_are_each_on_one_page(engine: TaskEngine, world: W
         runs.document(f"r{number}").set({"state": "completed", "started": moment})
     seen, after = [], None
     while True:
-        page = engine.look(view_history(TASK, most=2, after=after))
+        page = view_history(engine.store, TASK, limit=2, after=after)
         seen.append([record.id for record in page.records])
         after = page.next
         if after is None:
@@ -154,7 +154,7 @@ def test_fields_of_another_kind_are_none(engine: TaskEngine, world: World, wrong
     record = world.database.document(f"nx-tasks/{TASK.value}/nx-runs/r")
     record.set({"state": "failed", **dict.fromkeys(fields, wrong)})
     world.write(dict.fromkeys(("status", "source", "started", "error", "run"), wrong))
-    found = engine.look(view_record(TASK, "r"))
+    found = view_record(engine.store, TASK, "r")
     assert found is not None
     assert (found.state, found.started, found.result, found.progress) == ("failed", None, None, None)
     assert see(engine).result is None

@@ -424,7 +424,7 @@ def test_a_request_that_was_cancelled_stands_for_no_tick(
     monkeypatch.setattr(Jobs, "run", lambda *_, **__: None)  # no delivery comes
     knows(punctual, day, hourly)
     day.at(9, 1)
-    asked = punctual.request_run(TASK, by="ops@example.com", reason="new prices", seconds=0)
+    asked = punctual.request_run(TASK, by="ops@example.com", reason="new prices", timeout_seconds=0)
     day.at(9, 3)
     punctual.cancel_run(TASK, str(asked.run_id), by="ops@example.com", reason="a mistake")
     day.at(9, 7)
@@ -620,4 +620,4 @@ def test_a_job_that_is_paused_for_the_original_is_left_alone(
     world.write({"source": "ts", "status": status, "started": datetime.now(UTC), "data": [1]})
     before = world.status()
     assert "job_disagrees" not in watched(engine, capsys, every("0 0 1 1 *"))
-    assert (world.status(), jobs.state(TASK, seconds=5)) == (before, JobState.paused)
+    assert (world.status(), jobs.state(TASK, timeout=5)) == (before, JobState.paused)

@@ -17,6 +17,7 @@ from shared.firebase import FirestoreWire
 from shared.tasks import ResultUnavailable, TaskEngine, UnknownTask
 from shared.tasks.backends.firestore import Store
 from tests.functions.front import front
+from tests.support.engines import use_engine
 
 SECRET = "gs://bucket/tasks_data at /srv/private"
 
@@ -103,7 +104,7 @@ def test_firestore_out_of_reach_is_no_empty_list(monkeypatch: pytest.MonkeyPatch
     """An outage is told as one: `[]` would say that there is no result."""
     with grpc.insecure_channel("127.0.0.1:1") as nowhere:
         wire = FirestoreWire(nowhere, "projects/demo-nx-tasks/databases/(default)", ())
-        monkeypatch.setattr(tasks, "_engine", TaskEngine(store=Store(lambda: wire, call_seconds=0.1)))
+        use_engine(monkeypatch, TaskEngine(store=Store(lambda: wire, call_seconds=0.1)))
         function = callable_function()(lambda request: tasks.get_task_data(request.data["task_name"]))
         answer = front(function).post("/", json={"data": {"task_name": "send_reset_sms"}})
     assert (answer.status_code, answer.json["error"]["status"]) == (503, "UNAVAILABLE")
@@ -125,7 +126,7 @@ def test_a_caller_is_denied_before_anything_is_read(
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:1")
     with grpc.insecure_channel("127.0.0.1:1") as nowhere:
         wire = FirestoreWire(nowhere, "projects/demo-nx-tasks/databases/(default)", ())
-        monkeypatch.setattr(tasks, "_engine", TaskEngine(store=Store(lambda: wire, call_seconds=0.1)))
+        use_engine(monkeypatch, TaskEngine(store=Store(lambda: wire, call_seconds=0.1)))
         client = front(runpy.run_path("functions/callable/get_task_data.py")["get_task_data"])
         call = {"data": {"task_name": "send_reset_sms"}}
         denied = client.post("/", json=call, headers=bearer(**claims))

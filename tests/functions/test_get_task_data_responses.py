@@ -27,6 +27,7 @@ from shared.tasks.results import gzipped
 from tests.engine.counting import CountedSession, Counter
 from tests.engine.world import HandClock, World
 from tests.functions.front import front
+from tests.support.engines import use_engine
 
 TASK = TaskName.send_reset_sms
 CONTRACT_PATH = f"tasks_data/{TASK}.json"
@@ -48,7 +49,7 @@ class Instance:
         self.engine = TaskEngine(
             Store(lambda: wire), Objects(firebase.bucket, lambda: reads), clock=self.clock
         )
-        patch.setattr(tasks, "_engine", self.engine)
+        use_engine(patch, self.engine)
         claims = {"iss": f"https://securetoken.google.com/{PROJECT}", "aud": PROJECT, "sub": "somebody"}
         token = jwt.encode({**claims, "role": "viewer"}, None, algorithm="none")
         self.headers = {"Authorization": f"Bearer {token}"}

@@ -15,8 +15,9 @@ from firebase_functions.private import serving
 from flask.testing import FlaskClient
 
 import main
+from functions import scheduled_endpoint
 from functions.scheduled_endpoint import scheduled_function, scheduled_task
-from shared import firebase, logger, tasks
+from shared import firebase, logger
 from shared.tasks import TaskEngine, TaskName, TaskSpec, registered, specs
 from tests.functions.front import front
 
@@ -101,7 +102,7 @@ def test_a_request_that_is_no_post_runs_nothing(deployed: Deliverable, method: s
 @pytest.mark.parametrize("function", [main.collect_devices_health])
 def test_a_probe_of_a_deployed_function_runs_nothing(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the emulator sends to each new process leaves every task alone."""
-    monkeypatch.setattr(tasks, "_engine", None)  # whatever a run would need
+    monkeypatch.setattr(scheduled_endpoint, "execute_task", None)  # whatever a run would need
     answer = front(function).get("/__/health")
     assert (answer.status_code, answer.data) == (204, b"")
 
@@ -352,7 +353,7 @@ def test_a_deployment_without_a_project_is_told_without_its_text(
     for variable in ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "FIREBASE_CONFIG"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(firebase, "_made", {})
-    monkeypatch.setattr(tasks, "_engine", TaskEngine())
+    monkeypatch.setattr(scheduled_endpoint, "execute_task", TaskEngine().execute_task)
     answer = deployed(never).post("/", headers=HEADERS)
     assert (answer.status_code, answer.text) == (500, "not completed; see the log")
 

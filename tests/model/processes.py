@@ -22,14 +22,14 @@ from shared.tasks.errors import RunCancelled, RunLost, SchedulerUnavailable, Sto
 from shared.tasks.failure import Failure
 from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.decisions import Busy, Duplicate, Skip, Standing, Take
-from shared.tasks.protocol.effects import Commit, Read, ReadContent, ReadResult
+from shared.tasks.protocol.effects import Commit, ReadContent, ReadResult, ReadRun
 from shared.tasks.protocol.job_sync import keep_job
 from shared.tasks.protocol.operator_actions import cancel, request_run, resume, suspend
 from shared.tasks.protocol.result_read import FoundResult, is_present, read_result
 from shared.tasks.protocol.run import RunProtocol
 from shared.tasks.protocol.watchdog import Findings, watch
 from tests.model.requests import Again, Answer, CancelTold, Choose, Got, GotByContract, Remove, Upload
-from tests.model.standing import EPOCH, STEP, ModelClock, Script, Steps
+from tests.model.standing import EPOCH, STEP, ModelClock, Procedure, Script
 
 TASK = TaskName.collect_charge_cdrs
 DOCUMENTS = "d"
@@ -96,10 +96,10 @@ def instance(
     with "own", one that a person forced. `AT_REQUEST` stands for the time of the present request.
     """
 
-    def body(clock: ModelClock) -> Steps:
+    def body(clock: ModelClock) -> Procedure:
         remembered, delivered = None, schedule_time
         if schedule_time == AT_REQUEST:
-            task, _ = yield Read()
+            task, _ = yield ReadRun()
             delivered = task.request.at if task.request else EPOCH
         for number, (tick, token) in enumerate(deliveries):
             if number:
@@ -125,10 +125,10 @@ def forced(
 def requester(name: str, after: tuple[str, ...] = ()) -> Script:
     """A person who requests that the task runs now, and does not wait for it."""
 
-    def body(clock: ModelClock) -> Steps:
+    def body(clock: ModelClock) -> Procedure:
         theirs = _Apart(clock, _apart(name))
         with suppress(StoreError, TaskSuspended):
-            yield from request_run(DOCUMENTS, SCHEDULED, theirs, by=name, reason="r", until=0)
+            yield from request_run(DOCUMENTS, SCHEDULED, theirs, by=name, reason="r", deadline=0)
 
     return Script(f"request by {name}", body, "operator", after)
 
@@ -147,7 +147,7 @@ def _deliver(
     protocol: RunProtocol, remembered: TaskDocument | None, save_in: str, may: tuple[str, ...]
 ) -> Generator[Any, Any, TaskDocument | None]:
     try:
-        decision = yield from protocol.start(remembered, until=1)
+        decision = yield from protocol.start(remembered, deadline=1)
         if isinstance(decision, Take):
             outcome = yield from _work(protocol, save_in, may)
         else:
@@ -160,7 +160,7 @@ def _deliver(
     return protocol.remembered()
 
 
-def _work(protocol: RunProtocol, save_in: str, may: tuple[str, ...]) -> Steps:
+def _work(protocol: RunProtocol, save_in: str, may: tuple[str, ...]) -> Procedure:
     chosen = yield Choose(may)
     if chosen in BETWEEN:
         for step in BETWEEN[chosen]:
@@ -183,13 +183,13 @@ def _work(protocol: RunProtocol, save_in: str, may: tuple[str, ...]) -> Steps:
         return ended
 
 
-def _fail(protocol: RunProtocol) -> Steps:
-    stands = yield from protocol.fail(Failure("E", "failed"), seconds=0, until=1)
+def _fail(protocol: RunProtocol) -> Procedure:
+    stands = yield from protocol.fail(Failure("E", "failed"), duration=0, deadline=1)
     ended = "failed" if protocol.cancel is None else "cancelled"
     return ended if stands is Standing.done else "superseded"
 
 
-def _publish(protocol: RunProtocol, save_in: str) -> Steps:
+def _publish(protocol: RunProtocol, save_in: str) -> Procedure:
     run = protocol.identity
     version, path, data = f"{run.run_id}.{run.token}", None, _DATA[save_in]
     if save_in == "storage":
@@ -197,7 +197,7 @@ def _publish(protocol: RunProtocol, save_in: str) -> Steps:
         yield Upload(path, version, version)
     pointer = ResultPointer(version=version, saved_in=save_in, path=path)
     stands = yield from protocol.complete(
-        data=data or [version], result=lambda _: pointer, summary=None, seconds=0, until=1
+        data=data or [version], result=lambda _: pointer, summary=None, duration=0, deadline=1
     )
     if stands is Standing.superseded:
         if path is not None and protocol.object_may_go:
@@ -216,7 +216,7 @@ _DATA = {"storage": "https://signed", "none": NO_DATA, "db": None}
 def watchdog(name: str = "watchdog") -> Script:
     """A pass of the watchdog over the task."""
 
-    def body(clock: ModelClock) -> Steps:
+    def body(clock: ModelClock) -> Procedure:
         with suppress(StoreError):
             yield from watch(DOCUMENTS, TaskSpec(TASK), Findings(), now=clock.now(), deadline=DEADLINE)
 
@@ -226,7 +226,7 @@ def watchdog(name: str = "watchdog") -> Script:
 def operator(does: str) -> Script:
     """A person who suspends or resumes the task."""
 
-    def body(clock: ModelClock) -> Steps:
+    def body(clock: ModelClock) -> Procedure:
         change = suspend if does == "suspend" else resume
         with suppress(StoreError):
             yield from change(DOCUMENTS, TASK, by="p", reason="r", now=clock.now())
@@ -237,7 +237,7 @@ def operator(does: str) -> Script:
 def steerer(name: str) -> Script:
     """A person who suspends or resumes the task, job and all; the name begins with what they do."""
 
-    def body(clock: ModelClock) -> Steps:
+    def body(clock: ModelClock) -> Procedure:
         change = suspend if name.startswith("suspend") else resume
         now = clock.now() + _apart(name)
         with suppress(StoreError, SchedulerUnavailable):
@@ -254,7 +254,7 @@ def _apart(name: str) -> timedelta:
 def job_keeper(name: str = "job keeper") -> Script:
     """What a pass of the watchdog does about the task's job."""
 
-    def body(clock: ModelClock) -> Steps:
+    def body(clock: ModelClock) -> Procedure:
         with suppress(StoreError, SchedulerUnavailable):
             yield from keep_job(DOCUMENTS, TASK, [], now=clock.now() + _apart(name))
 
@@ -264,11 +264,11 @@ def job_keeper(name: str = "job keeper") -> Script:
 def canceller(run_id: str) -> Script:
     """A person who cancels a run (`REQUESTED`: the one that was requested), and tells what became of that."""
 
-    def body(clock: ModelClock) -> Steps:
+    def body(clock: ModelClock) -> Procedure:
         with suppress(StoreError):
             meant = run_id
             if run_id == REQUESTED:
-                task, _ = yield Read()
+                task, _ = yield ReadRun()
                 if task.request is None:
                     return
                 meant = task.request.id
@@ -281,7 +281,7 @@ def canceller(run_id: str) -> Script:
 def reader(name: str = "reader", reads: int = 1) -> Script:
     """An instance that reads: cold first, then warm, asking for the version of what it has."""
 
-    def body(_: ModelClock) -> Steps:
+    def body(_: ModelClock) -> Procedure:
         has: FoundResult | None = None
         for number in range(reads):
             if number:
@@ -308,7 +308,7 @@ def original(
         after: whose end it waits for.
     """
 
-    def body(clock: ModelClock) -> Steps:
+    def body(clock: ModelClock) -> Procedure:
         apart = timedelta(milliseconds=int(result[1:]))
         began = clock.now() + apart
         status = {"source": "ts", "status": "running", "started": began, "timestamp": began, "error": ""}
@@ -337,7 +337,7 @@ def _set_document(fields: dict[str, Any], *, merge: bool) -> Any:
 def contract_reader(name: str = "contract reader") -> Script:
     """A reader that knows only the contract, on an instance that has just begun."""
 
-    def body(_: ModelClock) -> Steps:
+    def body(_: ModelClock) -> Procedure:
         _, data = yield ReadResult()
         content = data[0] if isinstance(data, list) else NOTHING
         if isinstance(data, str) and data.startswith("http"):

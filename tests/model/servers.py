@@ -8,11 +8,11 @@ import orjson
 from shared.tasks.protocol.effects import (
     CopyObject,
     ListObjects,
-    Read,
     ReadContent,
     ReadNextResult,
     ReadObject,
     ReadResult,
+    ReadRun,
     ReadRunning,
     ReadSchedule,
     ReadVersion,
@@ -31,7 +31,7 @@ def read(documents: Documents, request: Any) -> Event | None:
     """Firestore's answer; None where it is not asked to read."""
     status = documents.get(STATUS)
     match request:
-        case Read(run_id):
+        case ReadRun(run_id):
             return "read", status, documents.get(f"{HISTORY}{run_id}") if run_id else None
         case ReadSchedule():
             return "schedule", status, documents.get(SCHEDULE)

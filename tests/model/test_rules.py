@@ -25,8 +25,8 @@ from shared.tasks.protocol.decisions import Busy, Duplicate, Skip, Standing, Tak
 from shared.tasks.protocol.effects import (
     Commit,
     CopyObject,
-    Read,
     ReadObject,
+    ReadRun,
     ReadRunning,
     ReadVersion,
     SetJob,
@@ -63,13 +63,13 @@ def skipping_from_memory(patch: Patch) -> None:
     """What an instance remembers of the status document is enough to skip a tick."""
     start = RunProtocol.start
 
-    def starts(self: RunProtocol, remembered: Any, *, until: float) -> Any:
+    def starts(self: RunProtocol, remembered: Any, *, deadline: float) -> Any:
         if remembered is not None:
             decision = self._decide(remembered, None)
             if not isinstance(decision, Take):
-                yield from self._record_skip(decision, until)
+                yield from self._record_skip(decision, deadline)
                 return decision
-        return (yield from start(self, remembered, until=until))
+        return (yield from start(self, remembered, deadline=deadline))
 
     patch.setattr(RunProtocol, "start", starts)
     patch.setattr(RunProtocol, "remembered", lambda self: self._task if self._task.exists else None)
@@ -79,9 +79,9 @@ def giving_up_on_memory(patch: Patch) -> None:
     """A commit that memory led to is refused: another delivery must have been faster."""
     start = RunProtocol.start
 
-    def starts(self: RunProtocol, remembered: Any, *, until: float) -> Any:
+    def starts(self: RunProtocol, remembered: Any, *, deadline: float) -> Any:
         if remembered is None:
-            return (yield from start(self, None, until=until))
+            return (yield from start(self, None, deadline=deadline))
         decision = self._decide(remembered, None)
         taken = isinstance(decision, Take) and (yield from self._take(decision, remembered))
         return decision if taken else Duplicate()
@@ -156,8 +156,8 @@ def removing_after_a_failed_read(patch: Patch) -> None:
     """An attempt whose end was refused or lost, and that can't read how it stands, gives up its object."""
     settle = RunProtocol._settle
 
-    def settles(self: RunProtocol, goal: Any, error: StoreError, until: float) -> Any:
-        found = yield from settle(self, goal, error, until)
+    def settles(self: RunProtocol, goal: Any, error: StoreError, deadline: float) -> Any:
+        found = yield from settle(self, goal, error, deadline)
         if found is None:
             self.object_may_go = True
             return Standing.superseded
@@ -170,7 +170,7 @@ def copying_from_an_earlier_read(patch: Patch) -> None:
     """The status document is read before the contract copy's metadata."""
 
     def mends(task: Any) -> Any:
-        document, _ = yield Read()
+        document, _ = yield ReadRun()
         generation, version = yield ReadObject(contract_object(task))
         result = document.result
         if result is None or result.saved_in != "storage" or result.version == version:
@@ -191,7 +191,7 @@ def watchdog_reads_the_task_first(patch: Patch) -> None:
     def watches(documents: str, spec: Any, _found: Any, *, now: Any, deadline: Any) -> Any:
         del deadline
         name = spec.name
-        task, _ = yield Read()
+        task, _ = yield ReadRun()
         for run_id, run in (yield ReadRunning()):
             if is_superseded(run, task):
                 history = history_name(documents, name, run_id)
@@ -436,7 +436,7 @@ def following_without_a_second_look(patch: Patch) -> None:
     """Whoever changed the document changes the job, whatever others did meanwhile."""
 
     def follows(documents: str, name: Any, **_: Any) -> Any:
-        task, _ = yield Read()
+        task, _ = yield ReadRun()
         yield SetJob(job_keeping._wanted(task))
         done = writes.note_job(documents, name, task, None)
         done[0].ClearField("current_document")
@@ -492,9 +492,9 @@ def remembering_that_nobody_requested(patch: Patch) -> None:
     )
     start = RunProtocol.start
 
-    def starts(self: RunProtocol, remembered: Any, *, until: float) -> Any:
+    def starts(self: RunProtocol, remembered: Any, *, deadline: float) -> Any:
         self.last = remembered
-        return (yield from start(self, remembered, until=until))
+        return (yield from start(self, remembered, deadline=deadline))
 
     patch.setattr(RunProtocol, "last", None, raising=False)
     patch.setattr(RunProtocol, "start", starts)

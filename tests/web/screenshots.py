@@ -49,7 +49,7 @@ def real_results(stack: Addresses) -> dict[TaskName, Any]:
     demo_data.seed(dt.datetime.now(dt.UTC))
     Demo(stack, [task.value for task in TaskName]).run_all()
     return {
-        task: (tasks.get_task_data(task), tasks.get_task_result(task, data=False).summary)
+        task: (tasks.get_task_data(task), tasks.get_task_result(task, include_data=False).summary)
         for task in TaskName
     }
 

@@ -64,52 +64,54 @@ class Downloads:
         self._call_seconds = call_seconds
         self._total_seconds = total_seconds
 
-    def read(self, path: str, *, most: int | None = None, seconds: float | None = None) -> bytes | None:
+    def read(self, path: str, *, max_bytes: int | None = None, timeout: float | None = None) -> bytes | None:
         """Return an object's bytes as they are stored, or None where there is none.
 
         Args:
             path: the object's path.
-            most: bytes that the reader takes; no more than that are fetched.
-            seconds: bound on the download with its repetitions.
+            max_bytes: bytes that the reader takes; no more than that are fetched.
+            timeout: bound on the download with its repetitions.
 
         Raises:
             ResultTooLarge: it has more.
             DownloadFailed: Storage did not give it, or not whole.
         """
-        return self._repeated(path, seconds, lambda silence, until: self._once(path, most, silence, until))
+        return self._repeated(
+            path, timeout, lambda silence, until: self._once(path, max_bytes, silence, until)
+        )
 
-    def open(self, path: str, *, seconds: float | None = None) -> Download | None:
+    def open(self, path: str, *, timeout: float | None = None) -> Download | None:
         """Return an object's bytes as they are stored, to be read as they come; None where there is none.
 
         A stream that breaks is taken up again where it broke: its reader may take as long as it likes.
 
         Args:
             path: the object's path.
-            seconds: bound on the beginning, with its repetitions.
+            timeout: bound on the beginning, with its repetitions.
 
         Raises:
             DownloadFailed: Storage did not give it.
         """
-        answer = self._repeated(path, seconds, lambda silence, until: self._ask(path, silence, until))
+        answer = self._repeated(path, timeout, lambda silence, until: self._ask(path, silence, until))
         return None if answer is None else Download(path, answer, self._ask_for_rest)
 
     def _ask_for_rest(self, path: str, start: int, generation: str | None) -> Any:
         ask = partial(self._ask, path, start=start, generation=generation)
         return self._repeated(path, None, ask)
 
-    def _repeated(self, path: str, seconds: float | None, once: Callable[[float, float], _Got]) -> _Got:
+    def _repeated(self, path: str, timeout: float | None, once: Callable[[float, float], _Got]) -> _Got:
         """Repeat a call while its failure may pass.
 
         Args:
             path: the object's path.
-            seconds: bound on all tries.
+            timeout: bound on all tries.
             once: makes one, with so long a silence, until that time on the monotonic scale.
         """
-        seconds = self._total_seconds if seconds is None else min(seconds, self._total_seconds)
+        timeout = self._total_seconds if timeout is None else min(timeout, self._total_seconds)
         # A silence that begins when the time is all but over ends in time, too.
-        silence = min(self._call_seconds, seconds * _SILENCE)
-        until = time.monotonic() + seconds - silence
-        retry = Retry(predicate=_may_pass, initial=0.1, maximum=5.0, timeout=seconds - silence)
+        silence = min(self._call_seconds, timeout * _SILENCE)
+        until = time.monotonic() + timeout - silence
+        retry = Retry(predicate=_may_pass, initial=0.1, maximum=5.0, timeout=timeout - silence)
         try:
             return retry(lambda: once(silence, until))()
         except (DownloadFailed, ResultTooLarge, SettingMissing, SettingInvalid):
@@ -119,12 +121,12 @@ class Downloads:
         except Exception as error:
             raise DownloadFailed(f"{path}: {_reason(error)}", passing=True) from error
 
-    def _once(self, path: str, most: int | None, silence: float, until: float) -> bytes | None:
+    def _once(self, path: str, max_bytes: int | None, silence: float, until: float) -> bytes | None:
         answer = self._ask(path, silence, until)
         if answer is None:
             return None
         with answer:
-            stored = _received(answer, path, most, until)
+            stored = _received(answer, path, max_bytes, until)
         _check(google_crc32c.value(stored), answer.headers.get("X-Goog-Hash", ""), path)
         return stored
 
@@ -223,17 +225,17 @@ class Download:
         self._again = 0 if self._answer.status_code == requests.codes.partial_content else self._received
 
 
-def _received(answer: Any, path: str, most: int | None, until: float) -> bytes:
+def _received(answer: Any, path: str, max_bytes: int | None, until: float) -> bytes:
     """Return the body; stop where it is too long or takes too long."""
     announced = answer.headers.get("Content-Length")
-    if most is not None and announced is not None and int(announced) > most:
+    if max_bytes is not None and announced is not None and int(announced) > max_bytes:
         raise ResultTooLarge(path)
     # It gives its bytes away as they lie there: pieces and what they are joined to take twice the memory.
     body, size = io.BytesIO(), 0
     # What has come, and not a chunk's worth: a server that trickles would keep that for ever.
     while piece := answer.raw.read1(_CHUNK_BYTES, decode_content=False):
         size += body.write(piece)
-        if most is not None and size > most:
+        if max_bytes is not None and size > max_bytes:
             raise ResultTooLarge(path)
         if time.monotonic() > until:
             raise DownloadFailed(f"{path}: it took too long", passing=False)

@@ -106,14 +106,14 @@ class Store:
         return f"{self._wire.database}/documents"
 
     def read_for_decision(
-        self, task: TaskName, run_id: str | None = None, *, seconds: float | None = None
+        self, task: TaskName, run_id: str | None = None, *, timeout: float | None = None
     ) -> tuple[TaskDocument, RunDocument | None]:
         """Read the status document without its result, and a run's record with it, in one call.
 
         Args:
             task: the task.
             run_id: the run whose history is read; without it, none is.
-            seconds: bound on the call and its repetitions; by default, and at most, that of three calls.
+            timeout: bound on the call and its repetitions; by default, and at most, that of three calls.
 
         Raises:
             StoreUnavailable: Firestore did not answer in that time.
@@ -121,11 +121,11 @@ class Store:
         names = [status_name(self.documents, task)]
         if run_id is not None:
             names.append(history_name(self.documents, task, run_id))
-        status, *histories = self._read(names, DECISION_MASK, seconds).values()
+        status, *histories = self._read(names, DECISION_MASK, timeout).values()
         return _task_document(status), _run_document(histories[0]) if histories else None
 
     def read_schedule(
-        self, task: TaskName, *, seconds: float | None = None
+        self, task: TaskName, *, timeout: float | None = None
     ) -> tuple[TaskDocument, ScheduleDocument]:
         """Read the status document without its result, and the task's known schedule with it, in one call.
 
@@ -133,31 +133,31 @@ class Store:
             StoreUnavailable: as `read_for_decision`.
         """
         names = [status_name(self.documents, task), schedule_name(self.documents, task)]
-        status, schedule = self._read(names, (*DECISION_MASK, *SCHEDULE_MASK), seconds).values()
+        status, schedule = self._read(names, (*DECISION_MASK, *SCHEDULE_MASK), timeout).values()
         return _task_document(status), _schedule_document(schedule)
 
-    def read_version(self, task: TaskName, *, seconds: float | None = None) -> TaskDocument:
+    def read_version(self, task: TaskName, *, timeout: float | None = None) -> TaskDocument:
         """Read of the status document only what tells whether its result is another.
 
         Raises:
             StoreUnavailable: as `read_for_decision`.
         """
         name = status_name(self.documents, task)
-        return _task_document(self._read([name], VERSION_MASK, seconds)[name])
+        return _task_document(self._read([name], VERSION_MASK, timeout)[name])
 
-    def read_result(self, task: TaskName, *, seconds: float | None = None) -> tuple[TaskDocument, Any]:
+    def read_result(self, task: TaskName, *, timeout: float | None = None) -> tuple[TaskDocument, Any]:
         """Read the whole status document; return it and its `data`, decoded (None where there is none).
 
         Raises:
             StoreUnavailable: as `read_for_decision`.
         """
         name = status_name(self.documents, task)
-        found = self._read([name], None, seconds)[name]
+        found = self._read([name], None, timeout)[name]
         data = decode(found.fields["data"]) if found is not None and "data" in found.fields else None
         return _task_document(found), data
 
     def running_histories(
-        self, task: TaskName, *, seconds: float | None = None
+        self, task: TaskName, *, timeout: float | None = None
     ) -> list[tuple[str, RunDocument]]:
         """Find the runs of the history that say running; return their ids and documents.
 
@@ -168,27 +168,27 @@ class Store:
         where = self._history_query(request).where.field_filter
         where.field.field_path, where.op = "state", _EQUAL
         where.value.string_value = TaskStatus.running.value
-        return self._histories(request, seconds)
+        return self._histories(request, timeout)
 
     def started_since(
-        self, task: TaskName, since: datetime, *, seconds: float | None = None
+        self, task: TaskName, since: datetime, *, timeout: float | None = None
     ) -> list[tuple[str, RunDocument]]:
         """Find what the history has started since a time, the first first, at most so many as count.
 
         Raises:
             StoreUnavailable: as `read_for_decision`.
         """
-        return self._histories(self._from(task, "started", _NOT_BEFORE, since), seconds)
+        return self._histories(self._from(task, "started", _NOT_BEFORE, since), timeout)
 
     def next_result(
-        self, task: TaskName, after: datetime, *, seconds: float | None = None
+        self, task: TaskName, after: datetime, *, timeout: float | None = None
     ) -> datetime | None:
         """Find the first run that completed after a time; return when it did, None where none has.
 
         Raises:
             StoreUnavailable: as `read_for_decision`.
         """
-        found = self._histories(self._from(task, "completed", _GREATER, after), seconds)
+        found = self._histories(self._from(task, "completed", _GREATER, after), timeout)
         # By one field alone, so that no index is needed; failed runs and skips are few in between.
         return next((run.completed for _, run in found if run.state == TaskStatus.completed), None)
 
@@ -209,52 +209,52 @@ class Store:
         query.from_.add(collection_id=RUNS_COLLECTION)
         return query
 
-    def _histories(self, request: Any, seconds: float | None) -> list[tuple[str, RunDocument]]:
+    def _histories(self, request: Any, timeout: float | None) -> list[tuple[str, RunDocument]]:
         return [
             (found.name.rpartition("/")[2], RunDocument.parse(decode_fields(found.fields), found.update_time))
-            for found in self._found(request, seconds)
+            for found in self._found(request, timeout)
         ]
 
-    def _found(self, request: Any, seconds: float | None) -> list[Any]:
-        def once(seconds: float) -> list[Any]:
-            answers = self._call(self._wire.run_query, request, seconds)
+    def _found(self, request: Any, timeout: float | None) -> list[Any]:
+        def once(timeout: float) -> list[Any]:
+            answers = self._call(self._wire.run_query, request, timeout)
             return [answer.document for answer in answers if answer.HasField("document")]
 
-        return self._repeat(once, seconds)
+        return self._repeat(once, timeout)
 
     def read_fields(
-        self, names: list[str], mask: Iterable[str], *, seconds: float | None = None
+        self, names: list[str], mask: Iterable[str], *, timeout: float | None = None
     ) -> dict[str, Any]:
         """Read fields of any of these documents, in one call; return the messages by name, None for none.
 
         Raises:
             StoreUnavailable: as `read_for_decision`.
         """
-        return self._read(names, mask, seconds)
+        return self._read(names, mask, timeout)
 
     def query_history(
-        self, task: TaskName, fill: Callable[[Any], None], *, seconds: float | None = None
+        self, task: TaskName, fill: Callable[[Any], None], *, timeout: float | None = None
     ) -> list[Any]:
         """Find documents of a task's history; return the messages.
 
         Args:
             task: the task.
             fill: completes the query, which asks for all of them.
-            seconds: bound, as for `read_for_decision`.
+            timeout: bound, as for `read_for_decision`.
 
         Raises:
             StoreUnavailable: as `read_for_decision`.
         """
         request = _RunQueryPb(parent=status_name(self.documents, task))
         fill(self._history_query(request))
-        return self._found(request, seconds)
+        return self._found(request, timeout)
 
-    def commit(self, writes: Iterable[Any], *, seconds: float | None = None) -> Timestamp:
+    def commit(self, writes: Iterable[Any], *, timeout: float | None = None) -> Timestamp:
         """Send the writes as one commit, once.
 
         Args:
             writes: as `writes` builds them.
-            seconds: bound on the call.
+            timeout: bound on the call.
 
         Returns:
             The update time that the first written document has now.
@@ -267,7 +267,7 @@ class Store:
             StoreUnavailable: nothing was sent.
         """
         request = _CommitPb(database=self._wire.database, writes=writes)
-        bound = self._call_seconds if seconds is None else min(seconds, self._call_seconds)
+        bound = self._call_seconds if timeout is None else min(timeout, self._call_seconds)
         try:
             answer = self._wire.commit(request, timeout=bound, metadata=self._wire.metadata)
         except grpc.RpcError as error:
@@ -277,43 +277,43 @@ class Store:
         first: Timestamp = answer.write_results[0].update_time
         return first
 
-    def _read(self, names: list[str], mask: Iterable[str] | None, seconds: float | None) -> dict[str, Any]:
+    def _read(self, names: list[str], mask: Iterable[str] | None, timeout: float | None) -> dict[str, Any]:
         request = _BatchGetPb(database=self._wire.database, documents=names)
         if mask is not None:
             request.mask.field_paths.extend(mask)
 
-        def once(seconds: float) -> dict[str, Any]:
-            answers = self._call(self._wire.batch_get, request, seconds)
+        def once(timeout: float) -> dict[str, Any]:
+            answers = self._call(self._wire.batch_get, request, timeout)
             found: dict[str, Any] = dict.fromkeys(names)
             found.update((answer.found.name, answer.found) for answer in answers if answer.HasField("found"))
             return found
 
-        return self._repeat(once, seconds)
+        return self._repeat(once, timeout)
 
-    def _repeat(self, read: Callable[[float], _Answer], seconds: float | None) -> _Answer:
+    def _repeat(self, read: Callable[[float], _Answer], timeout: float | None) -> _Answer:
         """Repeat a read with jittered back-off while its failure may pass; the last try ends in time, too.
 
         Args:
             read: makes one try, within the seconds it is given.
-            seconds: bound on all tries.
+            timeout: bound on all tries.
         """
-        seconds = self._read_seconds if seconds is None else min(seconds, self._read_seconds)
-        over = time.monotonic() + seconds
+        timeout = self._read_seconds if timeout is None else min(timeout, self._read_seconds)
+        over = time.monotonic() + timeout
 
         def once() -> _Answer:
             return read(max(min(self._call_seconds, over - time.monotonic()), _LAST_TRY_SECONDS))
 
-        retry = Retry(predicate=_may_pass, initial=0.05, maximum=1.0, timeout=seconds)
+        retry = Retry(predicate=_may_pass, initial=0.05, maximum=1.0, timeout=timeout)
         try:
             return retry(once)()
         except google_errors.GoogleAPIError as error:
             cause = error.cause if isinstance(error, google_errors.RetryError) else error
             raise StoreUnavailable(f"Firestore did not answer: {cause}") from error
 
-    def _call(self, method: Any, request: Any, seconds: float) -> list[Any]:
+    def _call(self, method: Any, request: Any, timeout: float) -> list[Any]:
         """Make one call that streams its answers; return them all."""
         try:
-            return list(method(request, timeout=seconds, metadata=self._wire.metadata))
+            return list(method(request, timeout=timeout, metadata=self._wire.metadata))
         except grpc.RpcError as error:
             raise google_errors.from_grpc_error(error) from error  # type: ignore[no-untyped-call]
         except Exception as error:

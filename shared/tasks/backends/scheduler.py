@@ -61,42 +61,42 @@ class Jobs:
         self._wire = wire
         self._call_seconds = call_seconds
 
-    def state(self, task: TaskName, *, seconds: float | None = None) -> str:
-        """Return the state of a task's job; arguments and errors as `look`."""
-        return self.look(task, seconds=seconds).state
+    def state(self, task: TaskName, *, timeout: float | None = None) -> str:
+        """Return the state of a task's job; arguments and errors as `read`."""
+        return self.read(task, timeout=timeout).state
 
-    def look(self, task: TaskName, *, seconds: float | None = None) -> JobSeen:
+    def read(self, task: TaskName, *, timeout: float | None = None) -> JobSeen:
         """Return a task's job as it is.
 
         Args:
             task: the task.
-            seconds: bound on the call, if shorter than this one's own.
+            timeout: bound on the call, if shorter than this one's own.
 
         Raises:
             JobMissing: there is no such job.
             SchedulerUnavailable: Cloud Scheduler did not say.
         """
-        _, answer = self._call("GET", task, "", seconds)
+        _, answer = self._call("GET", task, "", timeout)
         return JobSeen(str(answer.get("state")), _moment(answer.get("userUpdateTime")))
 
-    def set_state(self, task: TaskName, wanted: JobState, *, seconds: float | None = None) -> None:
-        """Pause or resume a task's job; one that is as wanted stays so. Arguments and errors as `look`."""
-        if self.state(task, seconds=seconds) == wanted:
+    def set_state(self, task: TaskName, wanted: JobState, *, timeout: float | None = None) -> None:
+        """Pause or resume a task's job; one that is as wanted stays so. Arguments and errors as `read`."""
+        if self.state(task, timeout=timeout) == wanted:
             return
-        status, _ = self._call("POST", task, f":{_VERBS[wanted]}", seconds)
+        status, _ = self._call("POST", task, f":{_VERBS[wanted]}", timeout)
         # FAILED_PRECONDITION: somebody else was faster, or its state is one that can't be left.
-        if status == 400 and (now := self.state(task, seconds=seconds)) != wanted:
+        if status == 400 and (now := self.state(task, timeout=timeout)) != wanted:
             raise SchedulerUnavailable(f"the job of {task.value} is {now}, and can't become {wanted.value}")
 
-    def run(self, task: TaskName, *, seconds: float | None = None) -> None:
-        """Have a task's job run now; arguments and errors as `look`."""
-        status, answer = self._call("POST", task, ":run", seconds)
+    def run(self, task: TaskName, *, timeout: float | None = None) -> None:
+        """Have a task's job run now; arguments and errors as `read`."""
+        status, answer = self._call("POST", task, ":run", timeout)
         if status == 400:
             raise SchedulerUnavailable(f"the job of {task.value} was not run: {answer}")
 
-    def _call(self, method: str, task: TaskName, verb: str, seconds: float | None) -> tuple[int, Any]:
+    def _call(self, method: str, task: TaskName, verb: str, timeout: float | None) -> tuple[int, Any]:
         """Make a call; return its status, 200 or 400, and its answer."""
-        bound = self._call_seconds if seconds is None else min(seconds, self._call_seconds)
+        bound = self._call_seconds if timeout is None else min(timeout, self._call_seconds)
         name = job_name(task)
         try:
             wire = self._wire()

@@ -77,7 +77,7 @@ class Objects:
         *,
         version: str | None = None,
         once: bool = False,
-        seconds: float | None = None,
+        timeout: float | None = None,
     ) -> int:
         """Store JSON under a path, compressed as one gzip member.
 
@@ -87,7 +87,7 @@ class Objects:
             version: kept in the object's metadata, where given.
             once: the path is this caller's alone: an object found there is its own, sent before
                 an answer was lost.
-            seconds: bound on the call with its repetitions.
+            timeout: bound on the call with its repetitions.
 
         Returns:
             The stored bytes.
@@ -98,7 +98,7 @@ class Objects:
         stored = gzipped.member(gzipped.compress(encoded))
         blob = self._new(path, version)
         condition = {"if_generation_match": 0} if once else {}
-        bounds = self._bounds_until(seconds)
+        bounds = self._bounds_until(timeout)
         try:
             blob.upload_from_string(stored, content_type="application/json", **bounds(), **condition)
         except google_errors.PreconditionFailed:
@@ -110,7 +110,7 @@ class Objects:
                 uploads.replace_partial(blob, io.BytesIO(stored), crc32c=crc32c, bounds=bounds)
         return len(stored)
 
-    def write_stream(self, path: str, stream: ResultStream, *, version: str, seconds: float) -> None:
+    def write_stream(self, path: str, stream: ResultStream, *, version: str, timeout: float) -> None:
         """Store what a stream gives, piece by piece; there is an object once all of it is there.
 
         A server that stores a piece as if it were the whole object gets all of it in one request instead.
@@ -119,14 +119,14 @@ class Objects:
             path: the object's path, this caller's alone.
             stream: the bytes as they are to be stored, made while they are read.
             version: kept in the object's metadata.
-            seconds: bound on the whole. A call that fails is repeated as other calls are.
+            timeout: bound on the whole. A call that fails is repeated as other calls are.
 
         Raises:
             Exception: what the stream raised.
             google.api_core.exceptions.GoogleAPIError: Storage did not take it.
             ResultNotKept: the temporary directory cannot hold what has to go in one request.
         """
-        until = time.monotonic() + seconds
+        until = time.monotonic() + timeout
 
         def bounds() -> dict[str, Any]:
             return self._bounds(max(until - time.monotonic(), _LAST_CALL_SECONDS))
@@ -159,12 +159,12 @@ class Objects:
     ) -> None:
         """Store a stream in one request: what the server has of it already, and the rest."""
         with uploads.temporary_file() as file:
-            download = self.open(path, seconds=bounds()["timeout"])
+            download = self.open(path, timeout=bounds()["timeout"])
             if download is None:
                 raise ResultNotKept(f"the first {stream.tell()} bytes of the result are gone from {path}")
             uploads.append(file, download)
             # A failure or the end of this process from here on leaves no part of a result behind.
-            self.remove(path, seconds=bounds()["timeout"])
+            self.remove(path, timeout=bounds()["timeout"])
             uploads.append(file, iter(lambda: stream.read(CHUNK_BYTES), b""))
             blob = self._new(path, version)
             uploads.upload_whole(blob, file, crc32c=stream.crc32c, generation=0, bounds=bounds)
@@ -219,28 +219,28 @@ class Objects:
         )
         return url
 
-    def remove(self, path: str, *, seconds: float | None = None) -> None:
+    def remove(self, path: str, *, timeout: float | None = None) -> None:
         """Remove an object; one that is gone already is no error."""
         try:
-            self._bucket().blob(path).delete(**self._bounds(seconds))
+            self._bucket().blob(path).delete(**self._bounds(timeout))
         except google_errors.NotFound:
             return
 
-    def listed(self, folder: str, *, seconds: float | None = None) -> list[tuple[str, datetime]]:
+    def listed(self, folder: str, *, timeout: float | None = None) -> list[tuple[str, datetime]]:
         """Return path and time of creation of each object below a folder."""
         bucket = self._bucket()
         fields = "items(name,timeCreated),nextPageToken"
-        found = bucket.client.list_blobs(bucket, prefix=folder, fields=fields, **self._bounds(seconds))
+        found = bucket.client.list_blobs(bucket, prefix=folder, fields=fields, **self._bounds(timeout))
         return [(blob.name, blob.time_created) for blob in found if blob.name and blob.time_created]
 
-    def metadata(self, path: str, *, seconds: float | None = None) -> tuple[int, str | None]:
+    def metadata(self, path: str, *, timeout: float | None = None) -> tuple[int, str | None]:
         """Return an object's generation (0 where there is none) and the version in its metadata."""
-        blob = self._bucket().get_blob(path, **self._bounds(seconds))
+        blob = self._bucket().get_blob(path, **self._bounds(timeout))
         if blob is None:
             return 0, None
         return int(blob.generation or 0), (blob.metadata or {}).get(VERSION_KEY)
 
-    def copy(self, source: str, target: str, *, generation: int, seconds: float | None = None) -> bool:
+    def copy(self, source: str, target: str, *, generation: int, timeout: float | None = None) -> bool:
         """Copy an object, content and metadata, if the target still has that generation.
 
         The server copies where it can; where it can't (the official emulator answers 501), the
@@ -254,7 +254,7 @@ class Objects:
                 source is gone.
         """
         bucket = self._bucket()
-        bounds = self._bounds_until(seconds)
+        bounds = self._bounds_until(timeout)
         original, copied = bucket.blob(source), bucket.blob(target)
         try:
             token = None
@@ -276,7 +276,7 @@ class Objects:
         copied.content_encoding = original.content_encoding
         copied.cache_control = original.cache_control
         copied.metadata = original.metadata
-        download = self.open(original.name, seconds=bounds()["timeout"])
+        download = self.open(original.name, timeout=bounds()["timeout"])
         if download is None:
             raise ObjectGone(original.name)
         with uploads.temporary_file() as file:
@@ -297,9 +297,9 @@ class Objects:
                 uploads.replace_partial(copied, file, crc32c=original.crc32c, bounds=bounds)
         return True
 
-    def _bounds_until(self, seconds: float | None) -> Callable[[], dict[str, Any]]:
+    def _bounds_until(self, timeout: float | None) -> Callable[[], dict[str, Any]]:
         """Return what bounds each of several calls by what is left for all of them."""
-        over = time.monotonic() + (self._total_seconds if seconds is None else seconds)
+        over = time.monotonic() + (self._total_seconds if timeout is None else timeout)
 
         def bounds() -> dict[str, Any]:
             left = over - time.monotonic()
@@ -309,10 +309,10 @@ class Objects:
 
         return bounds
 
-    def _bounds(self, seconds: float | None) -> dict[str, Any]:
+    def _bounds(self, timeout: float | None) -> dict[str, Any]:
         """Bound a call's tries and their repetition, so that the last try ends in time, too."""
         from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415  (with Storage itself)
 
-        total = self._total_seconds if seconds is None else min(seconds, self._total_seconds)
+        total = self._total_seconds if timeout is None else min(timeout, self._total_seconds)
         one = min(self._call_seconds, total / 2)
         return {"timeout": one, "retry": DEFAULT_RETRY.with_timeout(total - one)}

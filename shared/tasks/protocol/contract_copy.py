@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from shared import logger
 from shared.tasks.contract import contract_object
 from shared.tasks.errors import ObjectGone
-from shared.tasks.protocol.effects import CopyObject, Read, ReadObject, Steps
+from shared.tasks.protocol.effects import CopyObject, Procedure, ReadObject, ReadRun, ask
 
 if TYPE_CHECKING:
     from shared.tasks.contract import TaskName
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COPY_TRIES = 5
 
 
-def repair_contract_copy(task: TaskName) -> Steps[bool]:
+def repair_contract_copy(task: TaskName) -> Procedure[bool]:
     """Update the contract copy, if Storage keeps the present result (docs/protocol.md, "Contract copy").
 
     Reads the contract copy's generation first and the status document then. A copy on that generation is
@@ -36,8 +36,8 @@ def repair_contract_copy(task: TaskName) -> Steps[bool]:
     contract_copy = contract_object(task)
     missing: str | None = None
     for _ in range(COPY_TRIES):
-        generation, version = yield ReadObject(contract_copy)
-        document, _ = yield Read()
+        generation, version = yield from ask(ReadObject(contract_copy))
+        document, _ = yield from ask(ReadRun())
         result = document.result
         if result is None or result.saved_in != "storage" or result.path is None:
             return False
@@ -49,7 +49,7 @@ def repair_contract_copy(task: TaskName) -> Steps[bool]:
             )
             return False
         try:
-            if (yield CopyObject(result.path, contract_copy, generation)):
+            if (yield from ask(CopyObject(result.path, contract_copy, generation))):
                 return True
         except ObjectGone:  # replaced and removed since the status document was read, or lost
             missing = result.path

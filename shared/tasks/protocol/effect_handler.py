@@ -1,9 +1,9 @@
-"""Carries out what the procedures ask for, on the real store and the real bucket."""
+"""Carries out the effects of procedures on Firestore, Storage and Cloud Scheduler."""
 
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 
 from google.api_core import exceptions as google_errors
 
@@ -11,24 +11,20 @@ from shared.tasks.errors import ObjectGone
 from shared.tasks.protocol.effects import (
     Commit,
     CopyObject,
-    JobRequest,
     ListObjects,
-    ObjectRequest,
     OpenContent,
     Pause,
-    Read,
     ReadContent,
     ReadJob,
     ReadNextResult,
     ReadObject,
-    ReadRequest,
     ReadResult,
+    ReadRun,
     ReadRunning,
     ReadSchedule,
     ReadStarted,
     ReadVersion,
     RemoveObject,
-    Request,
     RunJob,
     SetJob,
 )
@@ -39,24 +35,24 @@ if TYPE_CHECKING:
     from shared.tasks.backends.storage import Objects
     from shared.tasks.clock import Clock
     from shared.tasks.contract import TaskName
+    from shared.tasks.protocol.effects import Effect
 
-#: Seconds of the first pause before deciding anew; doubled each time, jittered.
-FIRST_PAUSE = 0.02
-#: Seconds of the longest pause.
-LONGEST_PAUSE = 2.0
-MOST_DOUBLINGS = 10
+#: Seconds of the first pause before a decision is made again. It doubles with each try, with jitter.
+FIRST_PAUSE_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 2.0
+MAX_DOUBLINGS = 10
 
 
-class Performer:
-    """Answers the requests of one task's procedures.
+class EffectHandler:
+    """Carries out the effects of one task's procedures.
 
     Args:
-        task: the task.
-        clock: pauses are taken on it.
-        store: the documents.
-        objects: the bucket; a procedure that asks for no objects needs none.
-        jobs: of Cloud Scheduler, the same.
-        until: when everything that is asked for must have ended, on the clock's monotonic scale.
+        task: The task.
+        clock: Times pauses and the deadline.
+        store: Firestore.
+        objects: The bucket; None if the procedures ask for no objects.
+        jobs: Cloud Scheduler; None if the procedures ask for no jobs.
+        deadline: Time on the clock's monotonic scale at which every effect must have ended.
     """
 
     def __init__(
@@ -67,100 +63,99 @@ class Performer:
         objects: Objects | None = None,
         jobs: Jobs | None = None,
         *,
-        until: float = float("inf"),
+        deadline: float = float("inf"),
     ) -> None:
         self._task = task
         self._clock = clock
         self._store = store
         self._objects = objects
         self._jobs = jobs
-        self._until = until
+        self._deadline = deadline
 
-    def __call__(self, request: Request) -> Any:
-        """Carry out a request and return its answer.
+    def __call__(self, effect: Effect[Any]) -> Any:
+        """Carry out an effect and return its result.
 
         Raises:
-            StoreError: Firestore did not do what was asked.
-            GoogleAPIError: Storage did not.
-            ObjectGone: the object to be copied is not there.
-            ResultUnavailable: an object's content could not be read.
-            SchedulerUnavailable: Cloud Scheduler did not do what was asked.
-            TimeoutError: no time is left for it.
+            StoreError: Firestore refused or failed.
+            GoogleAPIError: Storage refused or failed.
+            ObjectGone: The object to be copied does not exist.
+            ResultUnavailable: An object's content could not be read.
+            SchedulerUnavailable: Cloud Scheduler refused or failed.
+            TimeoutError: The deadline has passed.
         """
-        match request:
-            case Commit(writes, seconds):
-                return self._store.commit(writes, seconds=self._bound(request, seconds))
+        store, task = self._store, self._task
+        match effect:
+            case Commit(writes, timeout):
+                return store.commit(writes, timeout=self._timeout(effect, timeout))
             case Pause(tries):
-                longest = min(FIRST_PAUSE * 2 ** min(tries, MOST_DOUBLINGS), LONGEST_PAUSE)
-                self._clock.sleep(random.uniform(longest / 2, longest))  # noqa: S311  (jitter is no secret)
-                return None
+                longest = min(FIRST_PAUSE_SECONDS * 2 ** min(tries, MAX_DOUBLINGS), LONGEST_PAUSE_SECONDS)
+                return self._clock.sleep(random.uniform(longest / 2, longest))  # noqa: S311  (jitter)
+            case ReadRun(run_id, timeout):
+                timeout = self._timeout(effect, timeout)
+                return store.read_for_decision(task, run_id, timeout=timeout)
+            case ReadVersion(timeout):
+                return store.read_version(task, timeout=self._timeout(effect, timeout))
+            case ReadSchedule() | ReadResult() | ReadRunning() | ReadStarted() | ReadNextResult():
+                return self._read(effect)
             case ReadJob() | SetJob() | RunJob():
-                return self._on_job(request)
-            case ReadObject() | ReadContent() | OpenContent() | CopyObject() | ListObjects() | RemoveObject():
-                return self._on_object(request)
+                return self._on_job(effect)
             case _:
-                return self._read(request)
+                return self._on_object(effect)
 
-    def _read(self, request: ReadRequest) -> Any:
-        store = self._store
-        match request:
-            case Read(run_id, seconds):
-                return store.read_for_decision(self._task, run_id, seconds=self._bound(request, seconds))
+    def _read(self, effect: ReadSchedule | ReadResult | ReadRunning | ReadStarted | ReadNextResult) -> Any:
+        store, task, timeout = self._store, self._task, self._timeout(effect)
+        match effect:
             case ReadSchedule():
-                return store.read_schedule(self._task, seconds=self._bound(request))
+                return store.read_schedule(task, timeout=timeout)
             case ReadResult():
-                return store.read_result(self._task, seconds=self._bound(request))
-            case ReadVersion(seconds):
-                return store.read_version(self._task, seconds=self._bound(request, seconds))
+                return store.read_result(task, timeout=timeout)
             case ReadRunning():
-                return store.running_histories(self._task, seconds=self._bound(request))
+                return store.running_histories(task, timeout=timeout)
             case ReadStarted(since):
-                return store.started_since(self._task, since, seconds=self._bound(request))
+                return store.started_since(task, since, timeout=timeout)
             case ReadNextResult(after):
-                return store.next_result(self._task, after, seconds=self._bound(request))
-            case _:
-                assert_never(request)
+                return store.next_result(task, after, timeout=timeout)
 
-    def _bound(self, request: Request, seconds: float | None = None) -> float:
-        """Return the seconds that a request may take, of those that are left."""
-        left = self._until - self._clock.monotonic()
+    def _timeout(self, effect: Effect[Any], timeout: float | None = None) -> float:
+        """Return the longest duration of an effect in seconds, within the time left."""
+        left = self._deadline - self._clock.monotonic()
         if left <= 0:
-            raise TimeoutError(f"no time left for {type(request).__name__}")
-        return left if seconds is None else min(seconds, left)
+            raise TimeoutError(f"no time left for {type(effect).__name__}")
+        return left if timeout is None else min(timeout, left)
 
-    def _on_job(self, request: JobRequest) -> Any:
+    def _on_job(self, effect: ReadJob | SetJob | RunJob) -> Any:
         jobs = self._jobs
         if jobs is None:
-            raise TypeError(f"{request} asked of a performer without jobs")
-        seconds = self._bound(request)
-        match request:
+            raise TypeError(f"{effect} needs an effect handler with jobs")
+        timeout = self._timeout(effect)
+        match effect:
             case ReadJob():
-                return jobs.look(self._task, seconds=seconds)
+                return jobs.read(self._task, timeout=timeout)
             case SetJob(wanted):
-                return jobs.set_state(self._task, wanted, seconds=seconds)
+                return jobs.set_state(self._task, wanted, timeout=timeout)
             case RunJob():
-                return jobs.run(self._task, seconds=seconds)
-            case _:
-                assert_never(request)
+                return jobs.run(self._task, timeout=timeout)
 
-    def _on_object(self, request: ObjectRequest) -> Any:
+    def _on_object(self, effect: Effect[Any]) -> Any:
         objects = self._objects
         if objects is None:
-            raise TypeError(f"{request} asked of a performer without a bucket")
-        seconds = self._bound(request)
-        match request:
+            raise TypeError(f"{effect} needs an effect handler with a bucket")
+        timeout = self._timeout(effect)
+        match effect:
             case ReadObject(path):
-                return objects.metadata(path, seconds=seconds)
-            case ReadContent(path, most):
-                return objects.read(path, most=most, seconds=seconds)
+                return objects.metadata(path, timeout=timeout)
+            case ReadContent(path, max_bytes):
+                return objects.read(path, max_bytes=max_bytes, timeout=timeout)
             case OpenContent(path):
-                return objects.open(path, seconds=seconds)
+                return objects.open(path, timeout=timeout)
             case ListObjects(folder):
-                return objects.listed(folder, seconds=seconds)
+                return objects.listed(folder, timeout=timeout)
             case RemoveObject(path):
-                return objects.remove(path, seconds=seconds)
+                return objects.remove(path, timeout=timeout)
             case CopyObject(source, target, generation):
                 try:
-                    return objects.copy(source, target, generation=generation, seconds=seconds)
+                    return objects.copy(source, target, generation=generation, timeout=timeout)
                 except google_errors.NotFound as error:
                     raise ObjectGone(source) from error
+            case _:
+                raise TypeError(f"no handler for the effect {effect}")

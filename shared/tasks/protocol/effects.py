@@ -1,97 +1,107 @@
-"""What the engine's procedures ask for, and what performs them.
+"""The effects that the engine's procedures ask for.
 
-Procedures are generators: they yield a request, are sent its answer, or thrown its error. They
-talk to no server, so that the tests' model explores exactly what runs.
+A procedure is a generator: it yields an effect, and is sent what the effect returns or thrown the
+effect's error. Procedures talk to no server, so that the model in the tests explores the code that runs.
 
-Requests are structs, as are the other values here that every function loads: an instance would
-take half a millisecond of its start to make a dataclass of each, and takes a hundredth.
+Effects are structs, like the other values here that every function loads. Making a dataclass takes
+half a millisecond of an instance's start, and a struct a hundredth of that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from datetime import datetime
+from typing import Any, Generic, TypeAlias, TypeVar
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import Struct
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from shared.tasks.backends.scheduler import JobState
+from shared.tasks.backends.downloads import Download
+from shared.tasks.backends.scheduler import JobSeen, JobState
+from shared.tasks.documents.models import RunDocument, ScheduleDocument, TaskDocument
 
 Value = TypeVar("Value")
 
 
-class Read(Struct, frozen=True):
-    """Read the status document and a run's record in one call; answered with both (None without a run)."""
+class Effect(Struct, Generic[Value], frozen=True):
+    """What a procedure asks for; the type parameter is what the procedure is sent."""
+
+
+class ReadRun(Effect[tuple[TaskDocument, RunDocument | None]], frozen=True):
+    """Read the status document and a run's record in one call. Without a run, its record is None.
+
+    Attributes:
+        run_id: The run.
+        timeout: Longest duration of the call; None for the backend's own.
+    """
 
     run_id: str | None = None
-    seconds: float | None = None
+    timeout: float | None = None
 
 
-class ReadSchedule(Struct, frozen=True):
-    """Read the status document and the task's known schedule in the same call; answered with both."""
+class ReadSchedule(Effect[tuple[TaskDocument, ScheduleDocument]], frozen=True):
+    """Read the status document and the task's recorded schedule in one call."""
 
 
-class ReadResult(Struct, frozen=True):
-    """Read the whole status document; answered with it and its `data`, decoded."""
+class ReadResult(Effect[tuple[TaskDocument, Any]], frozen=True):
+    """Read the whole status document: it and its decoded `data`."""
 
 
-class ReadVersion(Struct, frozen=True):
-    """Read of the status document what tells whether its result is another; answered with that."""
+class ReadVersion(Effect[TaskDocument], frozen=True):
+    """Read the fields of the status document that identify its result."""
 
-    seconds: float | None = None
-
-
-class ReadRunning(Struct, frozen=True):
-    """Find the run records that say running; answered with run ids and records."""
+    timeout: float | None = None
 
 
-class ReadStarted(Struct, frozen=True):
-    """Find what the history has started since a time, the first first; answered as `ReadRunning`."""
+class ReadRunning(Effect[list[tuple[str, RunDocument]]], frozen=True):
+    """Find the records of running runs, with their ids."""
+
+
+class ReadStarted(Effect[list[tuple[str, RunDocument]]], frozen=True):
+    """Find the records of runs that started since a time, oldest first, with their ids."""
 
     since: datetime
 
 
-class Commit(Struct, frozen=True):
-    """Send these writes as one commit; answered with the first document's new version."""
+class Commit(Effect[Timestamp], frozen=True):
+    """Send writes as one commit, which returns the first document's new version."""
 
     writes: list[Any]
-    seconds: float | None = None
+    timeout: float | None = None
 
 
-class Pause(Struct, frozen=True):
-    """Wait a little, longer with each try."""
+class Pause(Effect[None], frozen=True):
+    """Wait before the next try, longer after each one."""
 
     tries: int
 
 
-class ReadObject(Struct, frozen=True):
-    """Read an object's metadata; answered with its generation (0: there is none) and its version."""
+class ReadObject(Effect[tuple[int, str | None]], frozen=True):
+    """Read an object's generation (0 if there is no object) and the version in its metadata."""
 
     path: str
 
 
-class ReadContent(Struct, frozen=True):
-    """Read an object whole; answered with its bytes as they are stored, or None where there is none.
+class ReadContent(Effect[bytes | None], frozen=True):
+    """Read an object's stored bytes; None if there is no object.
 
-    `ResultTooLarge` is thrown where it has more than `most`.
+    Throws `ResultTooLarge` if the object has more than `max_bytes`.
     """
 
     path: str
-    most: int | None = None
+    max_bytes: int | None = None
 
 
-class OpenContent(Struct, frozen=True):
-    """Read an object as a stream; answered with a `Download`, or None where there is no object."""
+class OpenContent(Effect[Download | None], frozen=True):
+    """Open an object as a stream; None if there is no object."""
 
     path: str
 
 
-class CopyObject(Struct, frozen=True):
-    """Copy an object if the target still has that generation; answered with whether it was.
+class CopyObject(Effect[bool], frozen=True):
+    """Copy an object if the target still has that generation; returns whether it was copied.
 
-    `ObjectGone` is thrown where the source is not there any more.
+    Throws `ObjectGone` if there is no source.
     """
 
     source: str
@@ -99,63 +109,66 @@ class CopyObject(Struct, frozen=True):
     generation: int
 
 
-class ListObjects(Struct, frozen=True):
-    """List the objects below a folder; answered with path and time of creation of each."""
+class ListObjects(Effect[list[tuple[str, datetime]]], frozen=True):
+    """List the path and time of creation of each object below a folder."""
 
     folder: str
 
 
-class RemoveObject(Struct, frozen=True):
-    """Remove an object; one that is gone already is no error."""
+class RemoveObject(Effect[None], frozen=True):
+    """Remove an object. A missing object is not an error."""
 
     path: str
 
 
-class ReadNextResult(Struct, frozen=True):
-    """Find the first run that completed after a time; answered with when it did, or None."""
+class ReadNextResult(Effect[datetime | None], frozen=True):
+    """Find when the first run after a time completed; None if there is none."""
 
     after: datetime
 
 
-class ReadJob(Struct, frozen=True):
-    """Ask Cloud Scheduler for the task's job; answered with a `JobSeen`."""
+class ReadJob(Effect[JobSeen], frozen=True):
+    """Read the task's Cloud Scheduler job."""
 
 
-class SetJob(Struct, frozen=True):
-    """Pause or resume the task's job, if it is not that."""
+class SetJob(Effect[None], frozen=True):
+    """Pause or resume the task's Cloud Scheduler job, if it is not in that state."""
 
     wanted: JobState
 
 
-class RunJob(Struct, frozen=True):
-    """Have the task's job run now."""
+class RunJob(Effect[None], frozen=True):
+    """Run the task's Cloud Scheduler job now."""
 
 
-JobRequest: TypeAlias = ReadJob | SetJob | RunJob
-ObjectRequest: TypeAlias = ReadObject | ReadContent | OpenContent | CopyObject | ListObjects | RemoveObject
-ReadRequest: TypeAlias = (
-    Read | ReadSchedule | ReadResult | ReadVersion | ReadRunning | ReadStarted | ReadNextResult
-)
-Request: TypeAlias = ReadRequest | Commit | Pause | ObjectRequest | JobRequest
-Steps: TypeAlias = Generator[Request, Any, Value]
+Procedure: TypeAlias = Generator[Effect[Any], Any, Value]
 
 
-def perform(steps: Generator[Any, Any, Value], answer: Callable[[Any], Any]) -> Value:
-    """Answer each request of a procedure until it returns.
+def ask(effect: Effect[Value]) -> Generator[Effect[Any], Any, Value]:
+    """Yield an effect and return its result. `yield from` of this call has the type of that result."""
+    result: Value = yield effect
+    return result
+
+
+def run_procedure(procedure: Procedure[Value], handle: Callable[[Effect[Any]], Any]) -> Value:
+    """Carry out the effects of a procedure until it returns.
 
     Args:
-        steps: the procedure.
-        answer: carries out a request. What it raises is raised where the request was made.
+        procedure: The procedure.
+        handle: Carries out one effect. What it raises is raised where the procedure asked.
+
+    Returns:
+        What the procedure returns.
     """
     try:
-        request = next(steps)
+        effect = next(procedure)
         while True:
             try:
-                answered = answer(request)
-            except Exception as error:  # noqa: BLE001  (the procedure knows what it means)
-                request = steps.throw(error)
+                result = handle(effect)
+            except Exception as error:  # noqa: BLE001  (the procedure decides what an error means)
+                effect = procedure.throw(error)
             else:
-                request = steps.send(answered)
+                effect = procedure.send(result)
     except StopIteration as ended:
         value: Value = ended.value
         return value

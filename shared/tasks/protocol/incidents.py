@@ -15,7 +15,7 @@ from shared.tasks.cron import ticks_before
 from shared.tasks.documents import writes
 from shared.tasks.documents.writes import HISTORY_RETENTION, run_id_of
 from shared.tasks.errors import WriteRefused, WriteUnknown
-from shared.tasks.protocol.effects import Commit, Read, ReadStarted, Steps
+from shared.tasks.protocol.effects import Commit, Procedure, ReadRun, ReadStarted, ask
 from shared.tasks.protocol.run import CLOCK_SKEW
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def due_ticks(spec: TaskSpec, since: datetime, now: datetime) -> list[datetime]:
 
 def missed_ticks(
     documents: str, spec: TaskSpec, known: ScheduleDocument, found: list[Incident], *, now: datetime
-) -> Steps[None]:
+) -> Procedure[None]:
     """Record each due tick that nothing started within its grace, once.
 
     Args:
@@ -106,7 +106,7 @@ def missed_ticks(
 
 def _known_since(
     documents: str, spec: TaskSpec, known: ScheduleDocument, *, now: datetime
-) -> Steps[datetime]:
+) -> Procedure[datetime]:
     """Return since when the task's schedule holds, and record it when it is another than before.
 
     If the record cannot be written now, a later pass does that. Until then no tick counts as missed.
@@ -117,22 +117,22 @@ def _known_since(
     if spec.schedule is not None or known.update_time is not None:
         fields = {"schedule": spec.schedule, "time_zone": spec.time_zone, "since": now}
         with suppress(WriteRefused, WriteUnknown):
-            yield Commit(writes.know_schedule(documents, spec.name, known, fields))
+            yield from ask(Commit(writes.know_schedule(documents, spec.name, known, fields)))
     return now
 
 
-def _is_missed(tick: datetime) -> Steps[bool]:
+def _is_missed(tick: datetime) -> Procedure[bool]:
     """Tell whether nothing says that a tick was seen: no run or skip of its own, no run in its stead."""
     run_id = run_id_of(tick)
-    task, run = yield Read(run_id)
+    task, run = yield from ask(ReadRun(run_id))
     if run is not None or task.is_suspended:
         return False
     if task.run_id is None and task.started is not None and task.started >= tick:
         return False  # started by a legacy writer, which leaves no history
-    _, skipped = yield Read(writes.skip_id(run_id))
+    _, skipped = yield from ask(ReadRun(writes.skip_id(run_id)))
     if skipped is not None:
         return False
-    for _, record in (yield ReadStarted(tick)):
+    for _, record in (yield from ask(ReadStarted(tick))):
         if record.state == "resumed":  # nothing was to start before that
             return False
         # Neither another tick's nor a request that was cancelled before its run began, which has no attempt.
@@ -143,12 +143,12 @@ def _is_missed(tick: datetime) -> Steps[bool]:
     return True
 
 
-def record_once(documents: str, spec: TaskSpec, incident: Incident, *, now: datetime) -> Steps[bool]:
+def record_once(documents: str, spec: TaskSpec, incident: Incident, *, now: datetime) -> Procedure[bool]:
     """Record an incident in the task's history; return whether it is new, for all that is known."""
     fields = {"state": incident.kind, "run_id": incident.run_id, "detail": incident.detail}
     incident_id = f"{incident.run_id}.{incident.kind}"
     try:
-        yield Commit(writes.incident(documents, spec.name, incident_id, now=now, fields=fields))
+        yield from ask(Commit(writes.incident(documents, spec.name, incident_id, now=now, fields=fields)))
     except WriteRefused:  # known already
         return False
     except WriteUnknown:  # told twice, if it was not written, and never untold

@@ -18,7 +18,7 @@ from shared.tasks.backends.scheduler import JobSeen, JobState
 from shared.tasks.documents import writes
 from shared.tasks.documents.models import JobNote
 from shared.tasks.errors import JobMissing, StoreUnavailable, WriteRefused, WriteUnknown
-from shared.tasks.protocol.effects import Commit, Pause, Read, ReadJob, SetJob, Steps
+from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadJob, ReadRun, SetJob, ask
 from shared.tasks.protocol.incidents import Incident
 from shared.tasks.protocol.run import CLOCK_SKEW
 
@@ -106,7 +106,7 @@ def wish(task: TaskDocument, wanted: JobState, *, now: datetime) -> JobNote:
 
 def have_job_follow(
     documents: str, name: TaskName, *, now: datetime, mine: JobNote | None = None, record: Any = None
-) -> Steps[None]:
+) -> Procedure[None]:
     """Make the job what the document says, and see that the document still says so then.
 
     Args:
@@ -124,7 +124,7 @@ def have_job_follow(
     records = [] if record is None else [record]
     taken_back = False  # whether a commit that takes the wish back may still arrive
     for tries in range(FOLLOW_TRIES):
-        task, _ = yield Read()
+        task, _ = yield from ask(ReadRun())
         wanted, note = _wanted(task), task.job
         try:
             # A shared wish of others for the same, begun no earlier, stays as long as this call may take.
@@ -132,31 +132,31 @@ def have_job_follow(
             own = note == mine and not taken_back
             if note is None or note.wanted != wanted or not (own or (covers and not records)):
                 note = mine = wish(task, wanted, now=now)
-                version = yield Commit(writes.note_job(documents, name, task, note, *records))
+                version = yield from ask(Commit(writes.note_job(documents, name, task, note, *records)))
                 task, taken_back, records = replace(task, update_time=version), False, []
-            yield SetJob(wanted)
+            yield from ask(SetJob(wanted))
             left, taken_back = replace(note, done=True) if note.shared else None, True
-            yield Commit(writes.note_job(documents, name, task, left))
+            yield from ask(Commit(writes.note_job(documents, name, task, left)))
         except (WriteRefused, WriteUnknown):
-            yield Pause(tries)
+            yield from ask(Pause(tries))
         else:
             return
     raise StoreUnavailable(f"the job of {name.value} may not follow its document: others wrote each time")
 
 
-def have_job_agree(documents: str, name: TaskName, record: Any, *, now: datetime) -> Steps[None]:
+def have_job_agree(documents: str, name: TaskName, record: Any, *, now: datetime) -> Procedure[None]:
     """Make the job what the document said before; whoever changes the job by that is recorded.
 
     Arguments and errors as `have_job_follow`.
     """
-    task, _ = yield Read()
-    seen: JobSeen = yield ReadJob()
+    task, _ = yield from ask(ReadRun())
+    seen: JobSeen = yield from ask(ReadJob())
     agrees = seen.state == _wanted(task)
     if not agrees or (task.job is not None and task.job.is_open):
         yield from have_job_follow(documents, name, now=now, record=None if agrees else record)
 
 
-def keep_job(documents: str, name: TaskName, found: list[Incident], *, now: datetime) -> Steps[bool]:
+def keep_job(documents: str, name: TaskName, found: list[Incident], *, now: datetime) -> Procedure[bool]:
     """Do what a change left half done, or say in the document what is not as it should be.
 
     Args:
@@ -172,11 +172,11 @@ def keep_job(documents: str, name: TaskName, found: list[Incident], *, now: date
         StoreError: Firestore did not answer, or others wrote each time.
         SchedulerUnavailable: Cloud Scheduler did not.
     """
-    task, _ = yield Read()
+    task, _ = yield from ask(ReadRun())
     if not task.exists or _is_the_originals(task):
         return False
     try:
-        seen = yield ReadJob()
+        seen = yield from ask(ReadJob())
     except JobMissing:
         seen = JobSeen(MISSING)
     note = task.job or JobNote()
@@ -212,10 +212,10 @@ def problem_of(note: JobNote | None) -> str | None:
     return f"{done}, but its Cloud Scheduler job is not yet: {again} it again, or wait for the watchdog"
 
 
-def _noted(commit: list[Any]) -> Steps[bool]:
+def _noted(commit: list[Any]) -> Procedure[bool]:
     """Commit; return whether it was, for all that is known: what was not, the next pass looks at again."""
     try:
-        yield Commit(commit)
+        yield from ask(Commit(commit))
     except WriteRefused:
         return False
     except WriteUnknown:  # told twice rather than never

@@ -28,7 +28,7 @@ from shared.tasks.errors import (
     WriteUnknown,
 )
 from shared.tasks.protocol.decisions import ORIGINAL, REQUEST_WINDOW, living_holder
-from shared.tasks.protocol.effects import Commit, Pause, Read, RunJob, Steps
+from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadRun, RunJob, ask
 from shared.tasks.protocol.job_sync import have_job_agree, have_job_follow, wish
 from shared.tasks.protocol.run import CLOCK_SKEW
 from shared.tasks.specs import RETRIES_OVER
@@ -67,7 +67,7 @@ class Cancelled(Enum):
 
 def suspend(
     documents: str, name: TaskName, *, by: str, reason: str, now: datetime, has_job: bool = False
-) -> Steps[bool]:
+) -> Procedure[bool]:
     """Suspend a task (docs/protocol.md, "Suspend and resume").
 
     Args:
@@ -109,7 +109,7 @@ def suspend(
 
 def resume(
     documents: str, name: TaskName, *, by: str, reason: str, now: datetime, has_job: bool = False
-) -> Steps[bool]:
+) -> Procedure[bool]:
     """Resume a task; arguments and errors as `suspend`.
 
     Returns:
@@ -147,8 +147,8 @@ class Requested:
 
 
 def request_run(
-    documents: str, spec: TaskSpec, clock: Clock, *, by: str, reason: str, until: float
-) -> Steps[Requested]:
+    documents: str, spec: TaskSpec, clock: Clock, *, by: str, reason: str, deadline: float
+) -> Procedure[Requested]:
     """Have Cloud Scheduler run a task now, and wait for the run that begins.
 
     The request is left in the status document, where the delivery finds it (`decisions.answers_request`). If
@@ -160,7 +160,7 @@ def request_run(
         clock: the time.
         by: who wants it.
         reason: why.
-        until: how long is waited, on the clock's monotonic scale.
+        deadline: how long is waited, on the clock's monotonic scale.
 
     Raises:
         InvalidOptions: nobody, or no reason, is named.
@@ -175,25 +175,25 @@ def request_run(
     left = yield from _leave_request(documents, spec, by=by, reason=reason, now=clock.now())
     if isinstance(left, Requested):
         return left
-    yield RunJob()
+    yield from ask(RunJob())
     tries = 0
-    while clock.monotonic() < until:
-        _, run = yield Read(left.id)
+    while clock.monotonic() < deadline:
+        _, run = yield from ask(ReadRun(left.id))
         if run is not None:
             return Requested("started", left.id)
-        task, skipped = yield Read(writes.skip_id(left.id))
+        task, skipped = yield from ask(ReadRun(writes.skip_id(left.id)))
         if skipped is not None and task.is_suspended:
             raise _suspended(spec)
         if skipped is not None:
             return Requested("busy", task.run_id)
-        yield Pause(tries)
+        yield from ask(Pause(tries))
         tries += 1
     return Requested("requested", left.id)
 
 
 def _leave_request(
     documents: str, spec: TaskSpec, *, by: str, reason: str, now: datetime
-) -> Steps[RunRequest | Requested]:
+) -> Procedure[RunRequest | Requested]:
     """Leave a request for the next delivery, or join one that nothing has answered yet.
 
     Returns:
@@ -202,12 +202,12 @@ def _leave_request(
     deadline = timedelta(seconds=spec.deadline_seconds)
     mine = RunRequest(writes.request_run_id(now), by, reason, now, now)
     for tries in range(STEERING_TRIES):
-        task, _ = yield Read()
+        task, _ = yield from ask(ReadRun())
         run = skipped = None
         last: RunRequest | None = task.request
         if last is not None:
-            _, skipped = yield Read(writes.skip_id(last.id))
-            task, run = yield Read(last.id)
+            _, skipped = yield from ask(ReadRun(writes.skip_id(last.id)))
+            task, run = yield from ask(ReadRun(last.id))
             if task.request != last:
                 continue
         if task.is_suspended:
@@ -224,9 +224,9 @@ def _leave_request(
         else:
             commit = writes.request(documents, spec.name, task, replace(mine, since=_since(last, run, now)))
         try:
-            yield Commit(commit)
+            yield from ask(Commit(commit))
         except (WriteRefused, WriteUnknown):
-            yield Pause(tries)
+            yield from ask(Pause(tries))
         else:
             return last if joins and last is not None else mine
     raise StoreUnavailable(
@@ -248,7 +248,7 @@ def _since(last: RunRequest | None, run: RunDocument | None, now: datetime) -> d
 
 def cancel(
     documents: str, name: TaskName, run_id: str, *, by: str, reason: str, now: datetime
-) -> Steps[Cancelled]:
+) -> Procedure[Cancelled]:
     """Ask a run to end; its task meets that at its next progress, or extension of its lease.
 
     What it returns then is not published. One that failed, and that Cloud Scheduler may deliver
@@ -275,7 +275,7 @@ def cancel(
     said = {"by": by, "reason": reason, "at": now}
     before: RunDocument | None = None
     for tries in range(STEERING_TRIES):
-        task, run = yield Read(run_id)
+        task, run = yield from ask(ReadRun(run_id))
         settled = tries > 0 and _version(run) == _version(before)
         before, found = run, _found(task, run, run_id, settled=settled, now=now)
         if run is not None and run.cancel is not None and _is_by(run.cancel, by, now):
@@ -290,9 +290,9 @@ def cancel(
         if found is not None:
             with suppress(WriteRefused, WriteUnknown):
                 if commit:
-                    yield Commit(commit)
+                    yield from ask(Commit(commit))
                 return found
-        yield Pause(tries)
+        yield from ask(Pause(tries))
     raise StoreUnavailable(f"{run_id} could not be cancelled: others wrote each time, try again")
 
 
@@ -345,7 +345,7 @@ def _change(
     is_this: Callable[[TaskDocument], bool],
     *,
     suspended: bool,
-) -> Steps[bool]:
+) -> Procedure[bool]:
     """Write until the task is suspended, or is not; return whether, for all that is known, this made it so.
 
     Args:
@@ -356,14 +356,14 @@ def _change(
     """
     sent = False
     for tries in range(STEERING_TRIES):
-        task, _ = yield Read()
+        task, _ = yield from ask(ReadRun())
         if task.is_suspended is suspended:
             return sent and is_this(task)
         sent = True
         try:
-            yield Commit(write(task))
+            yield from ask(Commit(write(task)))
         except (WriteRefused, WriteUnknown):
-            yield Pause(tries)
+            yield from ask(Pause(tries))
         else:
             return True
     wanted = "suspended" if suspended else "resumed"

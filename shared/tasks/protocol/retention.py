@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shared.tasks.contract import DETAILS_SUFFIX, STORAGE_FOLDER
-from shared.tasks.protocol.effects import ListObjects, Read, ReadNextResult, RemoveObject, Steps
+from shared.tasks.protocol.effects import ListObjects, Procedure, ReadNextResult, ReadRun, RemoveObject, ask
 
 if TYPE_CHECKING:
     from shared.tasks.contract import TaskName
@@ -22,7 +22,7 @@ RETENTION = timedelta(days=7)
 MOST_REMOVALS = 100
 
 
-def remove_old_objects(name: TaskName, removed: list[str], *, now: datetime) -> Steps[None]:
+def remove_old_objects(name: TaskName, removed: list[str], *, now: datetime) -> Procedure[None]:
     """Remove the task's objects that may go (docs/protocol.md, "Stored objects").
 
     Args:
@@ -34,7 +34,7 @@ def remove_old_objects(name: TaskName, removed: list[str], *, now: datetime) -> 
         StoreError: Firestore did not answer.
         GoogleAPIError: Storage did not.
     """
-    stored = yield ListObjects(f"{STORAGE_FOLDER}/{name.value}/")
+    stored = yield from ask(ListObjects(f"{STORAGE_FOLDER}/{name.value}/"))
     for path, created in stored:
         if now - created < RETENTION or len(removed) >= MOST_REMOVALS:
             continue
@@ -42,16 +42,16 @@ def remove_old_objects(name: TaskName, removed: list[str], *, now: datetime) -> 
         if attempt is None:
             continue
         run_id, token = attempt
-        task, run = yield Read(run_id)
+        task, run = yield from ask(ReadRun(run_id))
         over_since = yield from _over_since(path, token, created, task, run)
         if over_since is not None and now - over_since >= RETENTION:
-            yield RemoveObject(path)
+            yield from ask(RemoveObject(path))
             removed.append(path)
 
 
 def _over_since(
     path: str, token: str, created: datetime, task: TaskDocument, run: RunDocument | None
-) -> Steps[datetime | None]:
+) -> Procedure[datetime | None]:
     """Return since when an object is surely nobody's result any more; None while it may be one."""
     if task.result is not None and path in (task.result.path, task.result.details):
         return None
@@ -61,7 +61,7 @@ def _over_since(
     if run.token == token and run.state == "running":
         return None
     if run.token == token and run.state == "completed" and run.completed is not None:
-        superseded: datetime | None = yield ReadNextResult(run.completed)
+        superseded: datetime | None = yield from ask(ReadNextResult(run.completed))
         return superseded
     return run.completed if run.token == token else created
 

@@ -40,7 +40,7 @@ from shared.tasks.protocol.decisions import (
     is_own_record,
     standing,
 )
-from shared.tasks.protocol.effects import Commit, Pause, Read, Steps
+from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadRun, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,13 +103,13 @@ class RunProtocol:
         """Return how a failure is told: that of a run which is cancelled as such."""
         return failure if self.cancel is None else failure.cancelled(cancelled_by(self.cancel))
 
-    def start(self, remembered: TaskDocument | None, *, until: float) -> Steps[StartDecision]:
+    def start(self, remembered: TaskDocument | None, *, deadline: float) -> Procedure[StartDecision]:
         """Take the task, or find out why not (docs/protocol.md, "Start").
 
         Args:
             remembered: The status document as this instance left it. It may only lead to a commit; anything
                 else, and a commit that it makes fail, is decided on a fresh read.
-            until: when to give up, on the clock's monotonic scale.
+            deadline: when to give up, on the clock's monotonic scale.
 
         Returns:
             Take where the task is this attempt's now; else what was decided, a skip recorded.
@@ -120,23 +120,23 @@ class RunProtocol:
         if remembered is not None and self._may_be_requested(remembered):
             remembered = None
         fresh = remembered is None
-        task, run = (yield self._both(until)) if remembered is None else (remembered, None)
+        task, run = (yield from ask(self._both(deadline))) if remembered is None else (remembered, None)
         tries = 0
         while True:
             if fresh:
-                task, run = yield from self._recognised(task, run, until)
+                task, run = yield from self._recognised(task, run, deadline)
             decision = self._decide(task, run)
             if isinstance(decision, Take):
                 if (yield from self._take(decision, task)):
                     return decision
                 if fresh:
-                    yield Pause(tries)
+                    yield from ask(Pause(tries))
             elif fresh:
-                yield from self._record_skip(decision, until)
+                yield from self._record_skip(decision, deadline)
                 return decision
-            if self._clock.monotonic() >= until:
+            if self._clock.monotonic() >= deadline:
                 raise StoreUnavailable("the task could not be taken in time: answers lost, or other writers")
-            task, run = yield self._both(until)
+            task, run = yield from ask(self._both(deadline))
             fresh = True
             tries += 1
             if is_own(task, self.identity.token):  # only the answer was lost
@@ -146,7 +146,7 @@ class RunProtocol:
                 self.started = task.started or self.started
                 return Take(task.attempt)
 
-    def refuse(self, reason: str) -> Steps[None]:
+    def refuse(self, reason: str) -> Procedure[None]:
         """Record that this delivery is answered 503, and why: Cloud Scheduler delivers it again.
 
         Of many at one time one is recorded. The condition keeps the others from waiting for it.
@@ -158,14 +158,14 @@ class RunProtocol:
         if own.scheduled_for is None and own.schedule_time is None:
             return  # a call by code: nothing delivers it again
         if own.request is None and own.scheduled_for is None and own.schedule_time is not None:
-            task, run = yield Read(self.identity.run_id, self._seconds)
+            task, run = yield from ask(ReadRun(self.identity.run_id, self._seconds))
             yield from self._recognised(task, run, self._clock.monotonic() + self._seconds)
-        _, refused = yield Read(writes.refusal_id(self.identity.run_id), self._seconds)
+        _, refused = yield from ask(ReadRun(writes.refusal_id(self.identity.run_id), self._seconds))
         on, now = refused.update_time if refused else None, self._clock.now()
         with suppress(WriteRefused):
-            yield Commit(writes.refuse(self.identity, reason, now=now, on=on), self._seconds)
+            yield from ask(Commit(writes.refuse(self.identity, reason, now=now, on=on), self._seconds))
 
-    def extend(self) -> Steps[None]:
+    def extend(self) -> Procedure[None]:
         """Extend the lease (docs/protocol.md, "While it works").
 
         Raises:
@@ -173,25 +173,25 @@ class RunProtocol:
             StoreError: Firestore did not answer; the lease runs on as it was.
         """
         for tries in range(EXTENSION_TRIES):
-            until = self._clock.now() + self._lease
-            extension = writes.extend(self.identity, self._version(), lease_until=until)
+            lease_until = self._clock.now() + self._lease
+            extension = writes.extend(self.identity, self._version(), lease_until=lease_until)
             try:
-                version = yield Commit(extension, self._seconds)
+                version = yield from ask(Commit(extension, self._seconds))
             except (WriteRefused, WriteUnknown):
-                task, _ = yield Read(self.identity.run_id, self._seconds)
+                task, _ = yield from ask(ReadRun(self.identity.run_id, self._seconds))
                 if not is_own(task, self.identity.token):
                     self._end_here()
                     raise RunLost(f"{self.identity.run_id} lost its lease") from None
                 self._task = task
-                if task.lease_until is not None and task.lease_until >= until:
+                if task.lease_until is not None and task.lease_until >= lease_until:
                     return
-                yield Pause(tries)
+                yield from ask(Pause(tries))
             else:
-                self._task = replace(self._task, update_time=version, lease_until=until)
+                self._task = replace(self._task, update_time=version, lease_until=lease_until)
                 return
         raise StoreUnavailable("the lease could not be extended: answers lost, or other writers")
 
-    def record_progress(self, progress: Mapping[str, Any]) -> Steps[None]:
+    def record_progress(self, progress: Mapping[str, Any]) -> Procedure[None]:
         """Write progress to the run record, unless the attempt has ended.
 
         If the record has another version than this attempt last wrote, both documents are read, which
@@ -208,12 +208,12 @@ class RunProtocol:
             if on is not None:
                 try:
                     record = writes.progress(self.identity, on, progress)
-                    self._run_version = yield Commit(record, self._seconds)
+                    self._run_version = yield from ask(Commit(record, self._seconds))
                 except WriteRefused:
                     pass
                 else:
                     return
-            task, run = yield Read(self.identity.run_id, self._seconds)
+            task, run = yield from ask(ReadRun(self.identity.run_id, self._seconds))
             if not is_own(task, self.identity.token):
                 return
             self._task = task
@@ -226,18 +226,18 @@ class RunProtocol:
         data: Any,
         result: Callable[[datetime], ResultPointer],
         summary: Any,
-        seconds: float,
-        until: float,
+        duration: float,
+        deadline: float,
         progress: Mapping[str, Any] | None = None,
-    ) -> Steps[Standing]:
+    ) -> Procedure[Standing]:
         """Publish a result (docs/protocol.md, "Finish").
 
         Args:
             data: the contract's `data`.
             result: describes it, given when it completed.
             summary: what the task says beside it.
-            seconds: that the task's work took.
-            until: when to give up, on the clock's monotonic scale.
+            duration: that the task's work took.
+            deadline: when to give up, on the clock's monotonic scale.
             progress: The task's last progress report, written in the same commit; None if it made none.
 
         Returns:
@@ -248,7 +248,7 @@ class RunProtocol:
             WriteRejected: Firestore can't hold this result.
             StoreError: Firestore did not answer until then.
         """
-        end = self._end(seconds, progress)
+        end = self._end(duration, progress)
         pointer = result(end.completed)
 
         def build(on: Timestamp, suspended: bool) -> list[Any]:
@@ -256,13 +256,18 @@ class RunProtocol:
                 self.identity, on, end, data=data, result=pointer, summary=summary, suspended=suspended
             )
 
-        return (yield from self._write_end(TaskStatus.completed, build, until, pointer))
+        return (yield from self._write_end(TaskStatus.completed, build, deadline, pointer))
 
     def fail(
-        self, failure: Failure, *, seconds: float, until: float, progress: Mapping[str, Any] | None = None
-    ) -> Steps[Standing]:
+        self,
+        failure: Failure,
+        *,
+        duration: float,
+        deadline: float,
+        progress: Mapping[str, Any] | None = None,
+    ) -> Procedure[Standing]:
         """Record a failure; the last good result stays. Arguments and errors as `complete`."""
-        end = self._end(seconds, progress)
+        end = self._end(duration, progress)
 
         def build(on: Timestamp, suspended: bool) -> list[Any]:
             told = self.told(failure)  # anew with each try: a cancel may be what was in its way
@@ -270,7 +275,7 @@ class RunProtocol:
                 self.identity, on, end, message=told.text, error=told.to_fields(), suspended=suspended
             )
 
-        return (yield from self._write_end(TaskStatus.failed, build, until, self._task.result))
+        return (yield from self._write_end(TaskStatus.failed, build, deadline, self._task.result))
 
     def remembered(self) -> TaskDocument | None:
         """Return the status document as this attempt left it, or None where it can't be known."""
@@ -301,8 +306,8 @@ class RunProtocol:
         return after and is_forced(own.scheduled_for, own.schedule_time, now=now, skew=CLOCK_SKEW)
 
     def _recognised(
-        self, task: TaskDocument, run: RunDocument | None, until: float
-    ) -> Steps[tuple[TaskDocument, RunDocument | None]]:
+        self, task: TaskDocument, run: RunDocument | None, deadline: float
+    ) -> Procedure[tuple[TaskDocument, RunDocument | None]]:
         """Become an attempt of the requested run if this delivery is one of that (`answers_request`).
 
         Returns:
@@ -315,10 +320,10 @@ class RunProtocol:
                 return task, run
             if not (is_done or self._may_be_requested(task)):
                 return task, run
-            latest, asked = yield Read(request.id, max(until - self._clock.monotonic(), 1.0))
-            if latest.request == request or self._clock.monotonic() >= until:
+            latest, asked = yield from ask(ReadRun(request.id, max(deadline - self._clock.monotonic(), 1.0)))
+            if latest.request == request or self._clock.monotonic() >= deadline:
                 break
-            task, run = yield self._both(until)
+            task, run = yield from ask(self._both(deadline))
         answers = answers_request(
             request,
             asked,
@@ -333,14 +338,16 @@ class RunProtocol:
         self.identity = dataclasses.replace(own, run_id=request.id, scheduled_for=None, request=request)
         return latest, asked
 
-    def _take(self, take: Take, task: TaskDocument) -> Steps[bool]:
+    def _take(self, take: Take, task: TaskDocument) -> Procedure[bool]:
         """Write the start; return whether it was applied for certain."""
         now = self._clock.now()
-        until = now + self._lease
+        lease_until = now + self._lease
         keep = self._options.keep_last_result
-        start = writes.start(self.identity, take, task, now=now, lease_until=until, keep_last_result=keep)
+        start = writes.start(
+            self.identity, take, task, now=now, lease_until=lease_until, keep_last_result=keep
+        )
         try:
-            version = yield Commit(start, self._seconds)
+            version = yield from ask(Commit(start, self._seconds))
         except (WriteRefused, WriteUnknown):
             return False
         self.number = take.attempt
@@ -355,7 +362,7 @@ class RunProtocol:
             attempt=take.attempt,
             token=self.identity.token,
             state=TaskStatus.running.value,
-            lease_until=until,
+            lease_until=lease_until,
             cancel=None,
             result=task.result if keep else None,
         )
@@ -369,18 +376,20 @@ class RunProtocol:
         self._run_version = run.update_time
         return True
 
-    def _record_skip(self, decision: StartDecision, until: float) -> Steps[None]:
+    def _record_skip(self, decision: StartDecision, deadline: float) -> Procedure[None]:
         """Record a skip; everything else that is not taken leaves no trace."""
         if not isinstance(decision, Skip):
             return
         tries = 0
         while True:
             try:
-                yield Commit(writes.skip(self.identity, decision, now=self._clock.now()), self._seconds)
+                yield from ask(
+                    Commit(writes.skip(self.identity, decision, now=self._clock.now()), self._seconds)
+                )
             except (WriteRefused, WriteUnknown):  # written over itself, it does no harm twice
-                if self._clock.monotonic() >= until:
+                if self._clock.monotonic() >= deadline:
                     raise
-                yield Pause(tries)
+                yield from ask(Pause(tries))
                 tries += 1
             else:
                 return
@@ -389,20 +398,22 @@ class RunProtocol:
         self,
         goal: TaskStatus,
         build: Callable[[Timestamp, bool], list[Any]],
-        until: float,
+        deadline: float,
         result: ResultPointer | None,
-    ) -> Steps[Standing]:
+    ) -> Procedure[Standing]:
         """Commit the attempt's end, deciding again whenever it is not known to be applied."""
         tries = 0
         while True:
             if goal is TaskStatus.completed and self.cancel is not None:
                 raise RunCancelled(cancelled_by(self.cancel))
             try:
-                version = yield Commit(build(self._version(), self._task.is_suspended), self._seconds)
+                version = yield from ask(
+                    Commit(build(self._version(), self._task.is_suspended), self._seconds)
+                )
             except (WriteRejected, WriteDenied):
                 raise
             except StoreError as error:
-                found = yield from self._settle(goal, error, until)
+                found = yield from self._settle(goal, error, deadline)
             else:
                 status = self._task.status if self._task.is_suspended else goal.value
                 left = replace(self._task, update_time=version, status=status, state=goal.value)
@@ -410,15 +421,15 @@ class RunProtocol:
                 return Standing.done
             if found is Standing.done or found is Standing.superseded:
                 return found
-            if self._clock.monotonic() >= until:
+            if self._clock.monotonic() >= deadline:
                 raise StoreUnavailable("the end of the run could not be recorded in time")
-            yield Pause(tries)
+            yield from ask(Pause(tries))
             tries += 1
 
-    def _settle(self, goal: TaskStatus, error: StoreError, until: float) -> Steps[Standing | None]:
+    def _settle(self, goal: TaskStatus, error: StoreError, deadline: float) -> Procedure[Standing | None]:
         """Find out how the attempt stands after a refused or lost write; None where that failed."""
         try:
-            task, run = yield self._both(until)
+            task, run = yield from ask(self._both(deadline))
             stands = standing(task, run, token=self.identity.token, goal=goal)
             if stands is Standing.superseded:
                 yield from self._close_superseded(run)
@@ -433,7 +444,7 @@ class RunProtocol:
             self._end_here(task if task.token == self.identity.token else None)
         return stands
 
-    def _close_superseded(self, run: RunDocument | None) -> Steps[None]:
+    def _close_superseded(self, run: RunDocument | None) -> Procedure[None]:
         """Close the history if it is still this attempt's; only then may its object go.
 
         A failure is superseded, too, by a completion of the same attempt that landed after all:
@@ -449,20 +460,20 @@ class RunProtocol:
             return
         if own and run.state == TaskStatus.running:
             history, now = self.identity.history_name, self._clock.now()
-            yield Commit(writes.close_superseded(history, run, now=now))
+            yield from ask(Commit(writes.close_superseded(history, run, now=now)))
         self.object_may_go = True
 
-    def _both(self, until: float) -> Read:
+    def _both(self, deadline: float) -> ReadRun:
         """Ask for the status document and this run's record, within the time left."""
-        return Read(self.identity.run_id, max(until - self._clock.monotonic(), 1.0))
+        return ReadRun(self.identity.run_id, max(deadline - self._clock.monotonic(), 1.0))
 
     def _end_here(self, left: TaskDocument | None = None) -> None:
         """Write nothing more; the status document was left so, or nobody knows how."""
         self.ended = True
         self._task = left or TaskDocument()
 
-    def _end(self, seconds: float, progress: Mapping[str, Any] | None) -> RunEnd:
-        return RunEnd(self.number, self.started, self._clock.now(), round(seconds * 1000), progress)
+    def _end(self, duration: float, progress: Mapping[str, Any] | None) -> RunEnd:
+        return RunEnd(self.number, self.started, self._clock.now(), round(duration * 1000), progress)
 
     def _version(self) -> Timestamp:
         version = self._task.update_time

@@ -14,7 +14,7 @@ from shared.tasks.documents import writes
 from shared.tasks.errors import WriteRefused, WriteUnknown
 from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.decisions import is_dead, is_overdue_original, is_superseded
-from shared.tasks.protocol.effects import Commit, ReadRunning, ReadSchedule, Steps
+from shared.tasks.protocol.effects import Commit, Procedure, ReadRunning, ReadSchedule, ask
 from shared.tasks.protocol.incidents import Incident, missed_ticks, record_once
 from shared.tasks.protocol.job_sync import keep_job
 from shared.tasks.protocol.retention import remove_old_objects
@@ -48,7 +48,7 @@ class Findings:
 
 def watch(
     documents: str, spec: TaskSpec, found: Findings, *, now: datetime, deadline: timedelta
-) -> Steps[None]:
+) -> Procedure[None]:
     """Look after one task (docs/protocol.md, "Watchdog").
 
     Args:
@@ -65,8 +65,10 @@ def watch(
         SchedulerUnavailable: Cloud Scheduler did not.
         TimeoutError: no time is left for it.
     """
-    running = yield ReadRunning()
-    task, schedule = yield ReadSchedule()  # after the histories, in its own call: `is_superseded` needs that
+    running = yield from ask(ReadRunning())
+    task, schedule = yield from ask(
+        ReadSchedule()
+    )  # after the histories, in its own call: `is_superseded` needs that
     for run_id, run in running:
         if is_superseded(run, task):
             history = history_name(documents, spec.name, run_id)
@@ -88,10 +90,10 @@ def watch(
         found.job_mended = yield from keep_job(documents, spec.name, found.incidents, now=now)
 
 
-def _applied(commit: list[Any]) -> Steps[bool]:
+def _applied(commit: list[Any]) -> Procedure[bool]:
     """Commit; return whether it was, for all that is known. What was not, the next pass looks at again."""
     try:
-        yield Commit(commit)
+        yield from ask(Commit(commit))
     except WriteRefused:
         return False
     except WriteUnknown:  # it may have been: whoever is told of it twice is better off than untold

@@ -60,7 +60,7 @@ class TooMuch(Exception):
     """It unpacks to more bytes than its reader takes."""
 
 
-def json_of(stored: bytes, most: int) -> bytes:
+def json_of(stored: bytes, max_bytes: int) -> bytes:
     r"""Return the JSON in bytes that this engine did not store.
 
     A byte order mark is left out, a lone surrogate (`\\ud83d` alone, which JavaScript writes and
@@ -69,19 +69,19 @@ def json_of(stored: bytes, most: int) -> bytes:
 
     Args:
         stored: JSON, compressed or not; a gzip stream may have several members.
-        most: bytes that the JSON may have.
+        max_bytes: bytes that the JSON may have.
 
     Raises:
         TooMuch: it has more.
         ResultUnavailable: it is damaged, or no JSON, or a marked key is there already; the text says where.
     """
     with _ONE_AT_A_TIME:
-        return _json_of(stored, most)
+        return _json_of(stored, max_bytes)
 
 
-def _json_of(stored: bytes, most: int) -> bytes:
+def _json_of(stored: bytes, max_bytes: int) -> bytes:
     try:
-        plain = _unpacked(stored, most)
+        plain = _unpacked(stored, max_bytes)
     except zlib.error as error:
         raise ResultUnavailable(f"a stored result is damaged: {error}") from error
     except UnicodeDecodeError as error:
@@ -120,14 +120,14 @@ def _check_marks(plain: bytes) -> None:
                     )
 
 
-def _unpacked(stored: bytes, most: int) -> bytes:
+def _unpacked(stored: bytes, max_bytes: int) -> bytes:
     """Return the bytes, with no copy of those that are not compressed."""
     is_plain = not stored.startswith(gzipped.MAGIC)
     plain, size = io.BytesIO(stored if is_plain else b""), 0
     check = codecs.getincrementaldecoder("utf-8")()
     for piece in gzipped.plain_pieces(_cut(stored)):
         size += len(piece)
-        if size > most:
+        if size > max_bytes:
             raise TooMuch
         check.decode(piece)
         if not is_plain:

@@ -48,12 +48,12 @@ class Payload:
         self.size = len(plain) if plain is not None else blocks.size if blocks is not None else 0
 
     @classmethod
-    def of_stored(cls, stored: bytes, *, most_unpacked: int | None = None) -> Payload:
+    def of_stored(cls, stored: bytes, *, max_unpacked_bytes: int | None = None) -> Payload:
         """Take an object's bytes as they lie in the bucket, whoever wrote them.
 
         Args:
             stored: compressed by this engine, or by somebody else, or not at all.
-            most_unpacked: bytes that another's may have uncompressed, for a reader that need not
+            max_unpacked_bytes: bytes that another's may have uncompressed, for a reader that need not
                 have them; this engine's own are not unpacked for it.
 
         Raises:
@@ -66,10 +66,12 @@ class Payload:
 
             try:
                 return cls(
-                    foreign.json_of(stored, MAX_RESULT_BYTES if most_unpacked is None else most_unpacked)
+                    foreign.json_of(
+                        stored, MAX_RESULT_BYTES if max_unpacked_bytes is None else max_unpacked_bytes
+                    )
                 )
             except foreign.TooMuch:
-                if most_unpacked is not None:
+                if max_unpacked_bytes is not None:
                     raise ResultTooLarge(None) from None
                 raise ResultUnavailable(_TOO_MUCH) from None
         if blocks.size > MAX_RESULT_BYTES:

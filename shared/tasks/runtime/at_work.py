@@ -57,12 +57,12 @@ class AtWork:
             unreported, self._unreported = self._unreported, []
             return [(name, work.run_id) for name, work in unreported if work.alive]
 
-    def shut_down(self, clock: Clock, seconds: float) -> bool:
+    def shut_down(self, clock: Clock, timeout_seconds: float) -> bool:
         """Let no other run begin, end those at work as failed, and wait until that is recorded.
 
         Args:
             clock: The time.
-            seconds: Longest wait.
+            timeout_seconds: Longest wait.
 
         Returns:
             Whether all runs have ended.
@@ -72,5 +72,5 @@ class AtWork:
             runs = list(self._runs)
         for run in runs:
             run.shut_down()
-        ends_at = clock.monotonic() + seconds
+        ends_at = clock.monotonic() + timeout_seconds
         return all(clock.wait(run.ended, ends_at - clock.monotonic()) for run in runs)

@@ -9,8 +9,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from shared import logger
-from shared.tasks.protocol.effect_handler import Performer
-from shared.tasks.protocol.effects import Steps, Value, perform
+from shared.tasks.protocol.effect_handler import EffectHandler
+from shared.tasks.protocol.effects import Procedure, Value, run_procedure
 from shared.tasks.protocol.run import RunProtocol
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Attempt:
         self, identity: RunIdentity, options: ExecuteTaskOptions, store: Store, clock: Clock
     ) -> None:
         self._protocol = RunProtocol(identity, options, clock)
-        self._answer = Performer(identity.task, clock, store)
+        self._answer = EffectHandler(identity.task, clock, store)
         # An extension and the end must not refuse each other, and no progress may follow the end.
         self._lock = threading.Lock()
 
@@ -70,9 +70,9 @@ class Attempt:
         """Who wants the run to end, when and why, as far as it is known here: `RunProtocol.cancel`."""
         return self._protocol.cancel
 
-    def start(self, remembered: TaskDocument | None, *, until: float) -> StartDecision:
+    def start(self, remembered: TaskDocument | None, *, deadline: float) -> StartDecision:
         """Take the task, or find out why not: `RunProtocol.start`."""
-        return self._perform(self._protocol.start(remembered, until=until))
+        return self._perform(self._protocol.start(remembered, deadline=deadline))
 
     def refuse(self, reason: str) -> None:
         """Record that the delivery is refused: `RunProtocol.refuse`. A failure is logged, no more."""
@@ -98,21 +98,33 @@ class Attempt:
         data: Any,
         result: Callable[[datetime], ResultPointer],
         summary: Any,
-        seconds: float,
-        until: float,
+        duration: float,
+        deadline: float,
         progress: Mapping[str, Any] | None,
     ) -> Standing:
         """Publish a result: `RunProtocol.complete`."""
         steps = self._protocol.complete(
-            data=data, result=result, summary=summary, seconds=seconds, until=until, progress=progress
+            data=data,
+            result=result,
+            summary=summary,
+            duration=duration,
+            deadline=deadline,
+            progress=progress,
         )
         return self._perform(steps)
 
     def fail(
-        self, failure: Failure, *, seconds: float, until: float, progress: Mapping[str, Any] | None
+        self,
+        failure: Failure,
+        *,
+        duration: float,
+        deadline: float,
+        progress: Mapping[str, Any] | None,
     ) -> Standing:
         """Record a failure: `RunProtocol.fail`."""
-        return self._perform(self._protocol.fail(failure, seconds=seconds, until=until, progress=progress))
+        return self._perform(
+            self._protocol.fail(failure, duration=duration, deadline=deadline, progress=progress)
+        )
 
     def told(self, failure: Failure) -> Failure:
         """Return how a failure is told: `RunProtocol.told`."""
@@ -122,6 +134,6 @@ class Attempt:
         """Return the status document as this attempt left it, or None where it can't be known."""
         return self._protocol.remembered()
 
-    def _perform(self, steps: Steps[Value]) -> Value:
+    def _perform(self, steps: Procedure[Value]) -> Value:
         with self._lock:
-            return perform(steps, self._answer)
+            return run_procedure(steps, self._answer)

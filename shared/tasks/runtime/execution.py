@@ -24,7 +24,7 @@ from shared.tasks.errors import (
 from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskOutcome
 from shared.tasks.protocol.decisions import Busy, Skip, Standing, StartDecision, Take
-from shared.tasks.protocol.effect_handler import Performer
+from shared.tasks.protocol.effect_handler import EffectHandler
 from shared.tasks.results.stream import Records
 from shared.tasks.runtime.attempt import Attempt
 from shared.tasks.runtime.publication import (
@@ -110,7 +110,7 @@ class Execution:
 
     def _carried_out(self, remembered: TaskDocument | None) -> TaskOutcome:
         try:
-            decision = self._attempt.start(remembered, until=self._began + START_SECONDS)
+            decision = self._attempt.start(remembered, deadline=self._began + START_SECONDS)
         except StoreError as error:
             logger.error("run not started", **self._names(), error=Failure.of(error).text)
             return self._outcome("failed", error=f"not started: {Failure.of(error).text}")
@@ -257,7 +257,7 @@ class Execution:
             move_to_storage,
             refusal=refusal,
             objects=self._parts.objects,
-            seconds=max(self._seen.remaining(), 1.0),
+            timeout=max(self._seen.remaining(), 1.0),
         )
         parts = self._parts
         return self._done(Work(lambda: publication, self._seen, move, parts.clock, parts.workers))
@@ -267,8 +267,8 @@ class Execution:
             data=publication.data,
             result=publication.pointer,
             summary=self._seen.summary,
-            seconds=self._work.task_seconds,
-            until=self._deadline + FINISH_SECONDS,
+            duration=self._work.task_seconds,
+            deadline=self._deadline + FINISH_SECONDS,
             progress=self._last_progress(),
         )
 
@@ -284,12 +284,12 @@ class Execution:
 
     def _spread(self, publication: Publication) -> None:
         parts = self._parts
-        on_servers = Performer(
+        on_servers = EffectHandler(
             self._run.task,
             parts.clock,
             parts.store,
             parts.objects,
-            until=self._deadline + CONTRACT_COPY_SECONDS,
+            deadline=self._deadline + CONTRACT_COPY_SECONDS,
         )
         spread(publication, parts.cache, on_servers, is_present=self._attempt.holds_result)
 
@@ -313,8 +313,8 @@ class Execution:
         try:
             stands = self._attempt.fail(
                 failure,
-                seconds=self._work.task_seconds,
-                until=self._deadline + FINISH_SECONDS,
+                duration=self._work.task_seconds,
+                deadline=self._deadline + FINISH_SECONDS,
                 progress=self._last_progress(),
             )
         except Exception as unwritten:  # noqa: BLE001  (whatever it is, it must be told)
@@ -339,7 +339,7 @@ class Execution:
             return
         left = self._deadline + CONTRACT_COPY_SECONDS - self._parts.clock.monotonic()
         try:
-            self._parts.objects.remove(path, seconds=max(left, 1.0))
+            self._parts.objects.remove(path, timeout=max(left, 1.0))
         except Exception as error:  # noqa: BLE001  (the watchdog removes what stays)
             logger.warning("unpublished object not removed", **self._names(), error=error)
 

@@ -14,7 +14,7 @@ from shared.tasks.contract import NO_DATA, TaskSaveOptions, details_object, run_
 from shared.tasks.documents.models import ResultPointer
 from shared.tasks.errors import ResultNotKept, ResultNotStorable, WriteRejected
 from shared.tasks.protocol.contract_copy import repair_contract_copy
-from shared.tasks.protocol.effects import perform
+from shared.tasks.protocol.effects import run_procedure
 from shared.tasks.protocol.result_read import NO_RESULT
 from shared.tasks.results.normalisation import normalise
 from shared.tasks.results.payload import Payload
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from shared.tasks.backends.storage import Objects
     from shared.tasks.documents.writes import RunIdentity
-    from shared.tasks.protocol.effect_handler import Performer
+    from shared.tasks.protocol.effect_handler import EffectHandler
     from shared.tasks.runtime.task_run import TaskRun
     from shared.tasks.serving.cache import CacheManager
 
@@ -140,7 +140,7 @@ def prepare_stream(
     path = run_object(run.task, run.run_id, run.token)
     stream = ResultStream(records, seen)
     try:
-        objects.write_stream(path, stream, version=result_version(run), seconds=seen.remaining())
+        objects.write_stream(path, stream, version=result_version(run), timeout=seen.remaining())
     except Exception as error:
         if error is stream.failure or isinstance(error, ResultNotKept):
             raise
@@ -180,16 +180,16 @@ def with_details(publication: Publication, seen: TaskRun, objects: Objects) -> P
         return publication
     run = publication.run
     path = details_object(run.task, run.run_id, run.token)
-    seconds = max(seen.remaining(), 1.0)
+    timeout = max(seen.remaining(), 1.0)
     try:
-        objects.write(path, seen.details, version=publication.version, once=True, seconds=seconds)
+        objects.write(path, seen.details, version=publication.version, once=True, timeout=timeout)
     except Exception as error:
         raise _not_kept(error) from error
     return replace(publication, details=path)
 
 
 def move_to_storage(
-    publication: Publication, refusal: WriteRejected, objects: Objects, *, seconds: float
+    publication: Publication, refusal: WriteRejected, objects: Objects, *, timeout: float
 ) -> Publication:
     """Give a result that Firestore refused to Storage, so that the work is not lost.
 
@@ -199,7 +199,7 @@ def move_to_storage(
         publication: the result.
         refusal: what Firestore said.
         objects: the bucket.
-        seconds: that the upload may take.
+        timeout: that the upload may take.
 
     Raises:
         WriteRejected: the refusal, where there is no result to move.
@@ -208,11 +208,13 @@ def move_to_storage(
     if publication.saved_in != "db" or publication.cached is None:
         raise refusal
     _tell_misfit(publication.run, str(refusal))
-    moved = _uploaded(publication.cached.json, publication.count, publication.run, objects, seconds)
+    moved = _uploaded(publication.cached.json, publication.count, publication.run, objects, timeout)
     return replace(moved, details=publication.details)
 
 
-def spread(publication: Publication, cache: CacheManager, on_servers: Performer, *, is_present: bool) -> None:
+def spread(
+    publication: Publication, cache: CacheManager, on_servers: EffectHandler, *, is_present: bool
+) -> None:
     """Let the readers of this instance and of the contract's path have a published result.
 
     Args:
@@ -229,7 +231,7 @@ def spread(publication: Publication, cache: CacheManager, on_servers: Performer,
         cache.set_result(task, publication.cached, publication.version, private=private)
     if publication.saved_in == "storage":
         try:
-            perform(repair_contract_copy(task), on_servers)
+            run_procedure(repair_contract_copy(task), on_servers)
         except Exception as error:  # noqa: BLE001  (the result is published, whatever happens here)
             logger.warning("contract copy not written", task=task.value, error=error)
 
@@ -244,11 +246,15 @@ def _tell_misfit(run: RunIdentity, reason: str | None) -> None:
 
 
 def _uploaded(
-    encoded: bytes, count: int | None, run: RunIdentity, objects: Objects, seconds: float | None = None
+    encoded: bytes,
+    count: int | None,
+    run: RunIdentity,
+    objects: Objects,
+    timeout: float | None = None,
 ) -> Publication:
     path = run_object(run.task, run.run_id, run.token)
     try:
-        objects.write(path, encoded, version=result_version(run), once=True, seconds=seconds)
+        objects.write(path, encoded, version=result_version(run), once=True, timeout=timeout)
     except ResultNotKept:
         raise
     except Exception as error:

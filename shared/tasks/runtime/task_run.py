@@ -211,8 +211,8 @@ class Progress(Struct, frozen=True):
     """One progress report of a task, as `TaskRun.progress` received it.
 
     Attributes:
-        done: Steps done.
-        total: Steps in all; None if not known.
+        done: Procedure done.
+        total: Procedure in all; None if not known.
         message: What the task is doing, in words.
         at: When the task reported it, UTC.
     """

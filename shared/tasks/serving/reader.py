@@ -17,8 +17,8 @@ from shared import logger
 from shared.settings import SettingInvalid, SettingMissing
 from shared.tasks.contract import TaskName
 from shared.tasks.errors import NoRecords, ResultTooLarge, ResultUnavailable, StoreError, TaskError
-from shared.tasks.protocol.effect_handler import Performer
-from shared.tasks.protocol.effects import ReadVersion, Steps, Value, perform
+from shared.tasks.protocol.effect_handler import EffectHandler
+from shared.tasks.protocol.effects import Procedure, ReadVersion, Value, run_procedure
 from shared.tasks.protocol.result_read import NO_RESULT, open_result, read_details, read_result, read_stored
 from shared.tasks.results import gzipped
 from shared.tasks.results.payload import Payload
@@ -54,14 +54,14 @@ class ReadOptions(Struct, frozen=True):
 
     Attributes:
         max_age: Seconds for which a cached result is served without checking its version.
-        data: Whether the result itself is needed.
+        include_data: Whether the result itself is needed.
         include_metadata: Whether version, times and summary are needed besides the data.
         if_version: The version that the reader already has; its data is not sent again.
         max_bytes: Largest stored object that the reader accepts, in bytes; None for no limit.
     """
 
     max_age: float
-    data: bool = True
+    include_data: bool = True
     include_metadata: bool = False
     if_version: str | None = None
     max_bytes: int | None = None
@@ -70,7 +70,7 @@ class ReadOptions(Struct, frozen=True):
         """Return whether an entry has everything that is asked for, whether or not it is fresh."""
         if self.include_metadata and entry.document is None:
             return False
-        if not self.data or self.has_version_of(entry):
+        if not self.include_data or self.has_version_of(entry):
             return True
         if entry.payload is None:
             return entry.too_large is not None and self.max_bytes is not None
@@ -175,7 +175,7 @@ class ResultReader:
         """
         entry = self._entry(task, options)
         payload = None
-        if options.data and not options.has_version_of(entry):
+        if options.include_data and not options.has_version_of(entry):
             if entry.payload is None and entry.too_large is not None:
                 raise ResultTooLarge(entry.too_large)
             payload = _NONE if entry.private or entry.payload is None else entry.payload
@@ -272,12 +272,12 @@ class ResultReader:
         if cached is not None and options.are_met_by(cached) and self._is_fresh(cached, options.max_age):
             return cached  # another request refreshed it before this one became the leader
         started_at = self._clock.monotonic()
-        until, latest = started_at + READ_SECONDS, cached
+        deadline, latest = started_at + READ_SECONDS, cached
         try:
-            entry = latest = self._checked(task, options, cached, until)
+            entry = latest = self._checked(task, options, cached, deadline)
             if self._clock.monotonic() - entry.checked_at >= options.max_age + CHECK_SECONDS:
                 # The download was slow enough for a newer result to exist.
-                entry = self._checked(task, options, latest, until)
+                entry = self._checked(task, options, latest, deadline)
         except ResultUnavailable as error:
             entry = self._stale(options, latest, started_at, error)
             age = round(started_at - entry.checked_at, 1)
@@ -286,13 +286,13 @@ class ResultReader:
         return entry
 
     def _checked(
-        self, task: TaskName, options: ReadOptions, cached: CachedResult | None, until: float
+        self, task: TaskName, options: ReadOptions, cached: CachedResult | None, deadline: float
     ) -> CachedResult:
         """Return an entry whose version was checked by this call."""
         started_at = self._clock.monotonic()
-        if (cached is None or cached.version is None) and options.data and options.if_version is None:
-            return self._fetched(task, options, started_at, until)
-        document = self._performed(task, _version(), until)
+        if (cached is None or cached.version is None) and options.include_data and options.if_version is None:
+            return self._fetched(task, options, started_at, deadline)
+        document = self._performed(task, _version(), deadline)
         version = document.result_version
         if cached is not None and cached.version == version:
             entry = replace(
@@ -302,7 +302,7 @@ class ResultReader:
             entry = CachedResult(None, version, started_at, document)
         if options.are_met_by(entry):
             return entry
-        return self._fetched(task, options, started_at, until, document)
+        return self._fetched(task, options, started_at, deadline, document)
 
     def _stale(
         self, options: ReadOptions, cached: CachedResult | None, started_at: float, error: ResultUnavailable
@@ -324,19 +324,21 @@ class ResultReader:
         task: TaskName,
         options: ReadOptions,
         started_at: float,
-        until: float,
+        deadline: float,
         document: TaskDocument | None = None,
     ) -> CachedResult:
-        found = self._performed(task, read_result(task, document, most=options.max_bytes), until)
+        found = self._performed(task, read_result(task, document, max_bytes=options.max_bytes), deadline)
         return CachedResult(
             found.payload, found.version, started_at, found.document, too_large=found.too_large
         )
 
-    def _performed(self, task: TaskName, steps: Steps[Value], until: float | None = None) -> Value:
+    def _performed(self, task: TaskName, steps: Procedure[Value], deadline: float | None = None) -> Value:
         """Carry out a procedure, by default for as long as one read may take."""
-        until = self._clock.monotonic() + READ_SECONDS if until is None else until
+        deadline = self._clock.monotonic() + READ_SECONDS if deadline is None else deadline
         try:
-            return perform(steps, Performer(task, self._clock, self._store, self._objects, until=until))
+            return run_procedure(
+                steps, EffectHandler(task, self._clock, self._store, self._objects, deadline=deadline)
+            )
         except StoreError as error:
             raise ResultUnavailable(f"{task.value}: its result can't be read; try again later") from error
         except (TaskError, SettingMissing, SettingInvalid):
@@ -347,7 +349,7 @@ class ResultReader:
             ) from error
 
 
-def _version() -> Steps[TaskDocument]:
+def _version() -> Procedure[TaskDocument]:
     document: TaskDocument = yield ReadVersion(CHECK_SECONDS)
     return document
 

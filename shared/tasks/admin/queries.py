@@ -1,0 +1,171 @@
+"""Reads what operators' tools show: tasks as they stand, and their run history.
+
+No query fetches a result. Reading tasks of which none is running costs one small document per task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from google.cloud.firestore_v1.types import query as _query
+
+from shared.tasks.admin.views import (
+    PROGRESS_MASK,
+    RECORD_MASK,
+    STATUS_MASK,
+    WHOLE_RECORD_MASK,
+    RunRecord,
+    TaskView,
+    joined,
+    parts_of,
+)
+from shared.tasks.contract import history_name, status_name
+from shared.tasks.documents.codec import decode_fields, to_datetime, to_timestamp
+from shared.tasks.documents.models import CHANGED, TaskDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from shared.tasks.backends.firestore import Store
+    from shared.tasks.contract import TaskName
+
+_DESCENDING = _query.StructuredQuery.Direction.DESCENDING
+_IN = _query.StructuredQuery.FieldFilter.Operator.IN
+#: The document's own name in a query.
+_NAME = "__name__"
+#: Records that show whether a history has changed.
+MAX_LAST_CHANGED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in the history, after a record: when that run started (UTC), and its id."""
+
+    started: datetime
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """A part of the history, newest first.
+
+    Attributes:
+        records: The records of this page.
+        next: Where the next page begins; None if this is the last one.
+    """
+
+    records: tuple[RunRecord, ...]
+    next: Position | None
+
+
+def view_tasks(store: Store, names: tuple[TaskName, ...]) -> tuple[TaskView, ...]:
+    """Read tasks as they stand, with the progress of running runs and without results.
+
+    Args:
+        store: Firestore.
+        names: The tasks, in the order of the result.
+
+    Raises:
+        StoreUnavailable: Firestore did not answer.
+    """
+    documents = [status_name(store.documents, name) for name in names]
+    found = store.read_fields(documents, STATUS_MASK)
+    views = {name: _view(name, found[full]) for name, full in zip(names, documents, strict=True)}
+    running = [(name, view.document.run_id or "") for name, view in views.items() if view.is_at_work]
+    if running:
+        records = _records(store, running, PROGRESS_MASK)
+        views |= {name: views[name].with_progress(records.get((name, run_id))) for name, run_id in running}
+    return tuple(views[name] for name in names)
+
+
+def view_last_changed(store: Store, name: TaskName) -> tuple[RunRecord, ...]:
+    """Read which records of a task's history were written last; each write to the history changes them.
+
+    Several are read because of two writes at the same time the later one may become visible first. A
+    document that TTL removes is not a write.
+
+    Raises:
+        StoreUnavailable: Firestore did not answer.
+    """
+
+    def fill(query: Any) -> None:
+        query.select.fields.add(field_path=CHANGED)
+        order = query.order_by.add(direction=_DESCENDING)
+        order.field.field_path = CHANGED
+        query.limit.value = MAX_LAST_CHANGED
+
+    return tuple(_record(found) for found in store.query_history(name, fill))
+
+
+def view_history(
+    store: Store, name: TaskName, *, limit: int, states: tuple[str, ...] = (), after: Position | None = None
+) -> HistoryPage:
+    """Read one page of a task's history, newest first.
+
+    Args:
+        store: Firestore.
+        name: The task.
+        limit: Maximum number of records on the page.
+        states: Only records in one of these states, at most ten; all records if empty.
+        after: `next` of the page before; None for the first page.
+
+    Raises:
+        StoreUnavailable: Firestore did not answer.
+    """
+
+    def fill(query: Any) -> None:
+        for field in RECORD_MASK:
+            query.select.fields.add(field_path=field)
+        if states:
+            where = query.where.field_filter
+            where.field.field_path, where.op = "state", _IN
+            for state in states:
+                where.value.array_value.values.add(string_value=state)
+        for field in ("started", _NAME):
+            order = query.order_by.add(direction=_DESCENDING)
+            order.field.field_path = field
+        query.limit.value = limit + 1  # one more shows whether there is a next page
+        if after is not None:
+            position = query.start_at.values
+            position.add().timestamp_value.CopyFrom(to_timestamp(after.started))
+            position.add(reference_value=history_name(store.documents, name, after.id))
+            query.start_at.before = False
+
+    found = [_record(each) for each in store.query_history(name, fill)]
+    records = tuple(found[:limit])
+    last = records[-1] if len(found) > limit else None
+    position = None if last is None or last.started is None else Position(last.started, last.id)
+    return HistoryPage(records, position)
+
+
+def view_record(store: Store, name: TaskName, record_id: str) -> RunRecord | None:
+    """Read one record of a task's history whole; None if there is none.
+
+    Raises:
+        StoreUnavailable: Firestore did not answer.
+    """
+    parts = [(name, part) for part in parts_of(record_id)]
+    found = _records(store, parts, WHOLE_RECORD_MASK)
+    return joined(record_id, {part: record for (_, part), record in found.items()})
+
+
+def _records(
+    store: Store, runs: Iterable[tuple[TaskName, str]], mask: Iterable[str]
+) -> dict[tuple[TaskName, str], RunRecord]:
+    by_name = {history_name(store.documents, *run): run for run in runs}
+    found = store.read_fields(list(by_name), mask)
+    return {run: _record(found[full]) for full, run in by_name.items() if found[full] is not None}
+
+
+def _view(name: TaskName, found: Any) -> TaskView:
+    if found is None:
+        return TaskView(name, TaskDocument())
+    values = decode_fields(found.fields)
+    document = TaskDocument.parse(values, found.update_time, to_datetime(found.create_time))
+    return TaskView.parse(name, values, document)
+
+
+def _record(found: Any) -> RunRecord:
+    return RunRecord.parse(found.name.rpartition("/")[2], decode_fields(found.fields), found.update_time)
