@@ -35,7 +35,7 @@ def measures() -> Iterator[Measure]:
 def _hits(engine: TaskEngine) -> None:
     read = engine.get_task_result
     for _ in range(CALLS):
-        read(LARGE, described=False)
+        read(LARGE, include_metadata=False)
 
 
 _lock = threading.Lock()

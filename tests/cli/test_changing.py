@@ -278,7 +278,7 @@ def test_viewers_change_nothing(nx: Run, clean_firestore: Addresses, words: tupl
     """The server refuses: code 4."""
     refused = nx("--user", "viewer@example.com", *words, TASK, *WHY)
     assert (refused.returncode, refused.stdout) == (4, "")
-    assert "only operators change what tasks do" in refused.stderr
+    assert "Only operators can change tasks." in refused.stderr
     assert job_state(clean_firestore) == "ENABLED"
     assert list(firebase.firestore_client().collection("nx-tasks").stream()) == []
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from emulators import demo_data
 from emulators.environment import Addresses
 from shared.tasks import TaskName, execute_task
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,12 +29,17 @@ def test_the_javascript_example_reads_a_result(stack: Addresses, tmp_path: Path)
         example = example.replace(written, present)
     (tmp_path / "node_modules").symlink_to(ROOT / "emulators" / "node_modules", target_is_directory=True)
     (tmp_path / "example.mjs").write_text(f"{example}process.exit(0);\n", "utf-8")
-    done = subprocess.run(
-        ["node", "--preserve-symlinks", tmp_path / "example.mjs"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["2", "{", "id:", "'a'", "}"]
+
+    def printed() -> list[str]:
+        done = subprocess.run(
+            ["node", "--preserve-symlinks", tmp_path / "example.mjs"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    # An instance may serve for seconds what it cached for another test.
+    wait_for("the example's result", lambda: printed() == ["2", "{", "id:", "'a'", "}"])

@@ -61,7 +61,7 @@ def publish(operators: list[Operator], known: int) -> None:
     began = time.monotonic()
     collect = lambda run: charge_cdrs.collect(operators, last, run, now=NOW, months=13)  # noqa: E731
     outcome = execute_task("test", task, collect, options)
-    result = get_task_result(task, data=False)
+    result = get_task_result(task, include_data=False)
     tell(result.count or 0, outcome.error or "", began, result.summary)
 
 

@@ -85,7 +85,7 @@ def test_a_first_answer_loads_no_storage_client(save_in: str) -> None:
     assert execute_task("test", task, lambda: ["x" * 2000], {"save_in": save_in}).status == "completed"
     reads = (
         "import main\nfrom shared import tasks\n"
-        f"assert tasks.get_task_result('{task}', data=False).count == 1\n"
+        f"assert tasks.get_task_result('{task}', include_data=False).count == 1\n"
         f"assert tasks.get_task_data('{task}') == ['x' * 2000]"
     )
     assert unwanted(modules_after(reads)) == set()
