@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from shared.tasks.documents.models import TaskDocument
-    from shared.tasks.documents.writes import RunIdentity
+    from shared.tasks.documents.run_writes import RunIdentity
     from shared.tasks.protocol.effects import Procedure
     from shared.tasks.protocol.incidents import Incident
     from shared.tasks.protocol.operator_actions import Cancelled, Requested
@@ -473,7 +473,8 @@ class TaskEngine:
         return self._parts.clock.now()
 
     def _identity(self, source: str, name: TaskName, chosen: ExecuteTaskOptions) -> RunIdentity:
-        from shared.tasks.documents.writes import RunIdentity, run_id_of  # noqa: PLC0415  (readers run nothing)
+        from shared.tasks.documents.run_ids import run_id_of  # noqa: PLC0415  (readers run nothing)
+        from shared.tasks.documents.run_writes import RunIdentity  # noqa: PLC0415  (readers run nothing)
 
         tick, delivered = (
             moment and moment.astimezone(UTC) for moment in (chosen.scheduled_for, chosen.schedule_time)

@@ -18,7 +18,7 @@ from shared.collectors.twilio_messages import TwilioMessages
 from shared.settings import SmsLimits, TwilioAccount
 from shared.tasks import TaskEngine, TaskName, TaskOutcome, TaskRun
 from shared.tasks.clock import SystemClock
-from shared.tasks.documents.writes import RunIdentity
+from shared.tasks.documents.run_writes import RunIdentity
 
 LIMITS = SmsLimits(offline_hours=48, per_run=50, per_device_per_day=1, regions=frozenset({"US"}))
 TEXTS = {"4.0.": "RESET", "4.": "#RESET#"}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from shared.collectors.ocpi.transport import Limits
 from shared.tasks import TaskName, TaskRun
 from shared.tasks.clock import SystemClock
-from shared.tasks.documents.writes import RunIdentity
+from shared.tasks.documents.run_writes import RunIdentity
 from shared.tasks.runtime.task_run import Progress
 
 #: Short, for peers on this machine. Silence and slowness are borne for long enough to be told apart.

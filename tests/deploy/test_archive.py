@@ -15,7 +15,7 @@ from emulators.environment import PROJECT, Addresses
 from emulators.loopback import request as ask
 from shared import firebase
 from shared.tasks import TaskName, execute_task, resume_task
-from shared.tasks.documents.writes import run_id_of
+from shared.tasks.documents.run_ids import run_id_of
 from tests.deploy import wanted
 from tests.deploy.built import Built, build
 from tests.deploy.deploying import Deployment

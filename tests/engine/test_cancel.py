@@ -10,8 +10,9 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks import InvalidOptions, RunCancelled, TaskEngine, TaskOutcome, TaskRun, TaskSpec
-from shared.tasks.documents import writes
+from shared.tasks.documents import run_writes
 from shared.tasks.documents.models import RunDocument, TaskDocument
+from shared.tasks.documents.run_ids import run_id_of
 from shared.tasks.protocol.effects import Commit, Pause, ReadRun
 from shared.tasks.protocol.operator_actions import Cancelled, cancel
 from shared.tasks.specs import RETRIES_OVER
@@ -217,11 +218,11 @@ def test_a_run_that_nobody_holds_any_more_is_cancelled(engine: TaskEngine, world
 
     def task() -> list[int]:
         world.write({"source": "ts", "status": "completed", "data": [1]})
-        assert TaskEngine().cancel_run(TASK, writes.run_id_of(TICK), **WHO) is Cancelled.cancelled
+        assert TaskEngine().cancel_run(TASK, run_id_of(TICK), **WHO) is Cancelled.cancelled
         return [2]
 
     assert engine.execute_task("s", TASK, task, {"scheduled_for": TICK}).status == "superseded"
-    error = world.history()[writes.run_id_of(TICK)]["error"]
+    error = world.history()[run_id_of(TICK)]["error"]
     assert (error["type"], error["message"]) == ("RunCancelled", f"{SAID} (another attempt took the task)")
     again = TaskEngine().execute_task("s", TASK, lambda: [3], {"scheduled_for": TICK})
     assert (again.status, world.status()["data"]) == ("duplicate", [1])
@@ -397,8 +398,8 @@ def test_looking_for_a_cancel_costs_nothing(counted: TaskEngine, counter: Counte
 
 def _touch(run: TaskRun) -> list[Any]:
     documents = TaskEngine()._parts.store.documents
-    identity = writes.RunIdentity(documents, TASK, run.run_id, "", "s")
-    return writes.progress(identity, None, {"done": 9, "at": datetime.now(UTC)})
+    identity = run_writes.RunIdentity(documents, TASK, run.run_id, "", "s")
+    return run_writes.progress(identity, None, {"done": 9, "at": datetime.now(UTC)})
 
 
 def test_a_cancel_and_an_end_that_meet_have_one_winner(engine: TaskEngine, world: World) -> None:

@@ -68,7 +68,7 @@ def test_equal_moments_are_the_same_run_in_every_zone() -> None:
     """A run's id is its tick in UTC, to the microsecond."""
     from datetime import timedelta, timezone  # noqa: PLC0415
 
-    from shared.tasks.documents.writes import run_id_of  # noqa: PLC0415
+    from shared.tasks.documents.run_ids import run_id_of  # noqa: PLC0415
 
     utc = datetime(2026, 3, 29, 1, 30, 0, 5, tzinfo=UTC)
     assert run_id_of(utc) == "2026-03-29T01:30:00.000005Z"

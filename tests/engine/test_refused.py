@@ -10,7 +10,7 @@ import pytest
 from shared.tasks import TaskEngine, TaskOutcome, TaskSpec, specs
 from shared.tasks.admin.queries import view_history, view_record
 from shared.tasks.admin.views import Refusal
-from shared.tasks.documents.writes import run_id_of
+from shared.tasks.documents.run_ids import run_id_of
 from shared.tasks.specs import RETRY_COUNT
 from tests.engine.counting import Counter
 from tests.engine.test_requests import Jobs
@@ -93,7 +93,7 @@ def test_a_trace_that_can_not_be_written_changes_no_answer(
     busy: TaskEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is a help; Cloud Scheduler is answered 503 anyway."""
-    monkeypatch.setattr("shared.tasks.documents.writes.refuse", lambda *_, **__: ["no write"])
+    monkeypatch.setattr("shared.tasks.documents.run_writes.refuse", lambda *_, **__: ["no write"])
     assert deliver(busy, scheduled_for=TICK).status == "busy"
     assert "refused delivery not recorded" in capsys.readouterr().out
 

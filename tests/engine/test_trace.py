@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.tasks.clock import SystemClock
 from shared.tasks.contract import TaskName
-from shared.tasks.documents.writes import RunIdentity
+from shared.tasks.documents.run_writes import RunIdentity
 from shared.tasks.errors import DeadlineExceeded
 from shared.tasks.failure import MAX_TRACE, Failure
 from shared.tasks.runtime.task_run import TaskRun

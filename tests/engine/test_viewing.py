@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from shared.tasks import TaskEngine, TaskName, TaskRun
 from shared.tasks.admin import TaskView
 from shared.tasks.admin.queries import view_history, view_last_changed, view_record, view_tasks
-from shared.tasks.documents import writes
-from shared.tasks.documents.writes import RunIdentity
+from shared.tasks.documents import operator_writes, run_writes, watchdog_writes
+from shared.tasks.documents.run_writes import RunIdentity
+from shared.tasks.documents.write_messages import record_change
 from shared.tasks.protocol.decisions import Skip
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, World, in_thread
@@ -88,15 +89,17 @@ def test_whatever_changes_in_a_history_is_seen(engine: TaskEngine, world: World,
     assert record is not None
     who: dict[str, Any] = {"by": "ops", "reason": "why", "now": early}
     commits: dict[str, list[Any]] = {
-        "close": writes.close_superseded(run.history_name, record, now=early),
-        "incident": writes.incident(documents, TASK, "i", now=early, fields={"state": "missed_tick"}),
-        "cancel": writes.cancel(
+        "close": run_writes.close_superseded(run.history_name, record, now=early),
+        "incident": watchdog_writes.incident(
+            documents, TASK, "i", now=early, fields={"state": "missed_tick"}
+        ),
+        "cancel": operator_writes.cancel(
             documents, TASK, replace(status, run_id="old"), {"by": "o", "reason": "r", "at": early}
         ),
-        "progress": writes.progress(run, None, {"done": 1, "total": 2, "message": "", "at": early}),
-        "skip": writes.skip(run, Skip("suspended"), now=early),
-        "change": [writes.change(documents, TASK, "requested", **who)],
-        "refuse": writes.refuse(run, "busy", now=early),
+        "progress": run_writes.progress(run, None, {"done": 1, "total": 2, "message": "", "at": early}),
+        "skip": run_writes.skip(run, Skip("suspended"), now=early),
+        "change": [record_change(documents, TASK, "requested", **who)],
+        "refuse": run_writes.refuse(run, "busy", now=early),
     }
     engine._parts.store.commit(commits[what])
     after = view_last_changed(engine.store, TASK)

@@ -12,7 +12,7 @@ import pytest
 
 from shared.tasks import DeadlineExceeded, RunLost, TaskName, TaskRun
 from shared.tasks.clock import SystemClock
-from shared.tasks.documents.writes import RunIdentity
+from shared.tasks.documents.run_writes import RunIdentity
 from shared.tasks.runtime.task_thread import Loop, Work, call_task
 from shared.tasks.runtime.workers import Workers
 

@@ -7,7 +7,7 @@ import pytest
 
 from shared.tasks import TaskEngine, TaskName, TaskRun
 from shared.tasks.clock import SystemClock
-from shared.tasks.documents.writes import RunIdentity
+from shared.tasks.documents.run_writes import RunIdentity
 from shared.tasks.runtime.task_thread import Work
 from shared.tasks.runtime.workers import KEPT, WORKERS, Workers
 from tests.waiting import wait_for

@@ -66,7 +66,8 @@ def test_what_is_unwanted_exists() -> None:
 def test_readers_load_nothing_that_only_runs_need() -> None:
     """How a task is taken, carried out and watched is not loaded, nor what any task does."""
     runs = {
-        *("documents.writes", "protocol.decisions", "protocol.run", "protocol.watchdog"),
+        *("documents.run_writes", "documents.operator_writes", "documents.watchdog_writes"),
+        *("protocol.decisions", "protocol.run", "protocol.watchdog"),
         "protocol.operator_actions",
         *("runtime.attempt", "runtime.execution", "runtime.publication", "runtime.task_thread"),
     }

@@ -1,6 +1,6 @@
 """Firestore as far as the run protocol needs it: documents, masks, conditions, one commit at a time.
 
-Applies the very writes that `shared.tasks.documents.writes` builds. Immutable, and equal ones are one and
+Applies the very writes that `shared.tasks.documents` builds. Immutable, and equal ones are one and
 the same object, so that a model can keep every state it has seen and tell it quickly; times are
 kept, versions are counted.
 """

@@ -17,7 +17,7 @@ from shared.tasks import ExecuteTaskOptions, ResultUnavailable, TaskName, TaskSp
 from shared.tasks.contract import NO_DATA, contract_object, run_object, status_name
 from shared.tasks.documents.codec import encode_fields
 from shared.tasks.documents.models import ResultPointer, TaskDocument
-from shared.tasks.documents.writes import RunIdentity
+from shared.tasks.documents.run_writes import RunIdentity
 from shared.tasks.errors import RunCancelled, RunLost, SchedulerUnavailable, StoreError, TaskSuspended
 from shared.tasks.failure import Failure
 from shared.tasks.protocol.contract_copy import repair_contract_copy

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from functions import scheduled_endpoint as answering
 from shared.tasks import ExecuteTaskOptions
 from shared.tasks.contract import contract_object, history_name
-from shared.tasks.documents import writes
+from shared.tasks.documents import operator_writes, run_writes, watchdog_writes, write_messages
 from shared.tasks.errors import StoreError
 from shared.tasks.protocol import contract_copy, decisions, retention
 from shared.tasks.protocol import job_sync as job_keeping
@@ -41,6 +41,13 @@ from tests.model.invariants import Violation
 from tests.model.processes import OLD_TICK
 
 Patch = pytest.MonkeyPatch
+
+
+def replace_builder(patch: Patch, name: str, builder: Callable[..., Any]) -> None:
+    """Replace a builder of `write_messages` in each module that calls it."""
+    for module in (write_messages, run_writes, operator_writes, watchdog_writes):
+        if hasattr(module, name):
+            patch.setattr(module, name, builder)
 
 
 def by_token_alone(patch: Patch) -> None:
@@ -136,7 +143,7 @@ def removing_unclosed(patch: Patch) -> None:
     def closes(self: RunProtocol, run: Any) -> Any:
         if run is not None and run.token == self.identity.token and run.state == "running":
             now = self._clock.now()
-            yield Commit(writes.close_superseded(self.identity.history_name, run, now=now))
+            yield Commit(run_writes.close_superseded(self.identity.history_name, run, now=now))
         self.object_may_go = True
 
     patch.setattr(RunProtocol, "_close_superseded", closes)
@@ -195,9 +202,9 @@ def watchdog_reads_the_task_first(patch: Patch) -> None:
         for run_id, run in (yield ReadRunning()):
             if is_superseded(run, task):
                 history = history_name(documents, name, run_id)
-                yield Commit(writes.close_superseded(history, run, now=now))
+                yield Commit(run_writes.close_superseded(history, run, now=now))
         if is_dead(task, now=now, skew=CLOCK_SKEW):
-            yield Commit(writes.fail_dead(documents, name, task, now=now))
+            yield Commit(watchdog_writes.fail_dead(documents, name, task, now=now))
         yield from repair_contract_copy(name)
 
     patch.setattr(processes, "watch", watches)
@@ -205,8 +212,8 @@ def watchdog_reads_the_task_first(patch: Patch) -> None:
 
 def watchdog_closes_whatever_it_is_now(patch: Patch) -> None:
     """A history is closed without its update time."""
-    close = writes._close
-    patch.setattr(writes, "_close", lambda *what, **_on: close(*what))
+    close = write_messages.close_record
+    replace_builder(patch, "close_record", lambda *what, **_on: close(*what))
 
 
 def removing_by_age_alone(patch: Patch) -> None:
@@ -295,12 +302,12 @@ def copy_checked_only_before(patch: Patch) -> None:
 
 def without_conditions(patch: Patch) -> None:
     """Writes to the status document are made whatever version it has."""
-    write_to = writes._write_to
+    write_to = write_messages.write_document
 
     def unconditional(name: str, fields: Any, **how: Any) -> Any:
         return write_to(name, fields, **{**how, "on": None})
 
-    patch.setattr(writes, "_write_to", unconditional)
+    replace_builder(patch, "write_document", unconditional)
 
 
 def as_the_contract_literally_says(patch: Patch) -> None:
@@ -324,15 +331,15 @@ def running_what_is_completed(patch: Patch) -> None:
 def ending_without_a_look_at_the_suspension(patch: Patch) -> None:
     """A run writes its status at its end, whoever suspended its task meanwhile."""
     for name in ("complete", "fail"):
-        write = getattr(writes, name)
+        write = getattr(run_writes, name)
         patch.setattr(
-            writes, name, lambda *what, write=write, **how: write(*what, **{**how, "suspended": False})
+            run_writes, name, lambda *what, write=write, **how: write(*what, **{**how, "suspended": False})
         )
 
 
 def a_start_keeps_the_cancel(patch: Patch) -> None:
     """The cancel of the last run is still there when the next one begins."""
-    start = writes.start
+    start = run_writes.start
 
     def starts(*what: Any, **how: Any) -> Any:
         status, *others = start(*what, **how)
@@ -340,7 +347,7 @@ def a_start_keeps_the_cancel(patch: Patch) -> None:
             status.update_mask.field_paths.remove("run.cancel")
         return [status, *others]
 
-    patch.setattr(writes, "start", starts)
+    patch.setattr(run_writes, "start", starts)
 
 
 def publishing_what_is_cancelled(patch: Patch) -> None:
@@ -363,7 +370,7 @@ def telling_it_as_any_other_failure(patch: Patch) -> None:
 
 def leaving_what_it_failed_with(patch: Patch) -> None:
     """A run that is cancelled once it has failed goes on saying that it just failed."""
-    cancel = writes.cancel_ended
+    cancel = operator_writes.cancel_ended
 
     def cancels(*what: Any, **how: Any) -> Any:
         commit = cancel(*what, **how)
@@ -372,12 +379,12 @@ def leaving_what_it_failed_with(patch: Patch) -> None:
             write.update_mask.field_paths[:] = kept
         return commit
 
-    patch.setattr(writes, "cancel_ended", cancels)
+    patch.setattr(operator_writes, "cancel_ended", cancels)
 
 
 def closing_it_as_any_other(patch: Patch) -> None:
     """A dead run is closed, whoever cancelled it."""
-    patch.setattr(writes, "_why", lambda _cancel, kind, reason: (kind, reason))
+    replace_builder(patch, "cause_of", lambda _cancel, kind, reason: (kind, reason))
 
 
 def believing_what_was_read_apart(patch: Patch) -> None:
@@ -400,14 +407,14 @@ def whatever_the_status_says(name: str) -> Callable[[Patch], None]:
     """A cancel, or a request, is written whatever the status document says by then."""
 
     def left_out(patch: Patch) -> None:
-        write = getattr(writes, name)
+        write = getattr(operator_writes, name)
 
         def unconditional(*what: Any, **how: Any) -> Any:
             commit = write(*what, **how)
             commit[0].ClearField("current_document")
             return commit
 
-        patch.setattr(writes, name, unconditional)
+        patch.setattr(operator_writes, name, unconditional)
 
     left_out.__name__ = f"{name}_whatever_the_status_says"
     return left_out
@@ -415,7 +422,7 @@ def whatever_the_status_says(name: str) -> Callable[[Patch], None]:
 
 def cancelling_whatever_has_failed(patch: Patch) -> None:
     """A cancel of a failed run is written whatever its history says by then."""
-    cancel = writes.cancel_ended
+    cancel = operator_writes.cancel_ended
 
     def unconditional(*what: Any, **how: Any) -> Any:
         commit = cancel(*what, **how)
@@ -423,13 +430,13 @@ def cancelling_whatever_has_failed(patch: Patch) -> None:
             write.ClearField("current_document")
         return commit
 
-    patch.setattr(writes, "cancel_ended", unconditional)
+    patch.setattr(operator_writes, "cancel_ended", unconditional)
 
 
 def cancelling_in_the_status_alone(patch: Patch) -> None:
     """The run's own history does not say that it was cancelled."""
-    cancel = writes.cancel
-    patch.setattr(writes, "cancel", lambda *what, **how: cancel(*what, **how)[::2])
+    cancel = operator_writes.cancel
+    patch.setattr(operator_writes, "cancel", lambda *what, **how: cancel(*what, **how)[::2])
 
 
 def following_without_a_second_look(patch: Patch) -> None:
@@ -438,7 +445,7 @@ def following_without_a_second_look(patch: Patch) -> None:
     def follows(documents: str, name: Any, **_: Any) -> Any:
         task, _ = yield ReadRun()
         yield SetJob(job_keeping._wanted(task))
-        done = writes.note_job(documents, name, task, None)
+        done = watchdog_writes.note_job(documents, name, task, None)
         done[0].ClearField("current_document")
         yield Commit(done)
 
@@ -453,8 +460,10 @@ def forgetting_whoever_else_is_at_it(patch: Patch) -> None:
 def following_without_a_wish(patch: Patch) -> None:
     """The document alone is changed; that its job is to follow is not noted there."""
     for name in ("suspend", "resume"):
-        write = getattr(writes, name)
-        patch.setattr(writes, name, lambda *what, write=write, **how: write(*what, **{**how, "job": None}))
+        write = getattr(operator_writes, name)
+        patch.setattr(
+            operator_writes, name, lambda *what, write=write, **how: write(*what, **{**how, "job": None})
+        )
 
 
 def answering_a_request_with(**differently: Any) -> Callable[[Patch], None]:

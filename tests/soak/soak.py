@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from shared.tasks import TaskEngine, TaskName
-from shared.tasks.documents.writes import run_id_of
+from shared.tasks.documents.run_ids import run_id_of
 from tests.soak import instance, readers
 from tests.soak.instance import Order
 from tests.soak.readers import Seen

@@ -14,7 +14,7 @@ from google.cloud.storage import Bucket
 
 from shared.tasks import TaskEngine, TaskName
 from shared.tasks.contract import contract_object
-from shared.tasks.documents.writes import skip_id
+from shared.tasks.documents.run_ids import skip_id
 from shared.tasks.serving.reader import CHECK_SECONDS, STALE_SECONDS
 from tests.soak.instance import identity
 from tests.soak.readers import MAX_AGE

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.tasks.contract import SUSPENDED_SPELLINGS, TaskName, TaskStatus
 from shared.tasks.documents.models import SAVED_BY_CONTRACT, ResultPointer, TaskDocument
-from shared.tasks.documents.writes import is_retried, refusal_id, request_record_id, skip_id
+from shared.tasks.documents.run_ids import is_retried, refusal_id, request_record_id, skip_id
 from shared.tasks.protocol.decisions import REQUEST_WINDOW
 from shared.tasks.protocol.job_sync import problem_of
 from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRIES_OVER, RETRY_COUNT

@@ -253,8 +253,8 @@ class Store:
         """Send the writes as one commit, once.
 
         Args:
-            writes: as `writes` builds them.
-            timeout: bound on the call.
+            writes: Messages built by the `*_writes` modules of `documents`.
+            timeout: Seconds that the call may take.
 
         Returns:
             The update time that the first written document has now.

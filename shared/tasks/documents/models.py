@@ -2,7 +2,7 @@
 
 The fields are those of the contract (docs/contract.md, "Task document") and, in the map `run`, the
 engine's own. A document that another implementation wrote is read the same way; what it lacks,
-or holds in a type of its own, is None here. `writes` is where documents are written.
+or holds in a type of its own, is None here. The `*_writes` modules write them.
 """
 
 from __future__ import annotations

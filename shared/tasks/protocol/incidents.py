@@ -12,8 +12,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from shared.tasks.cron import ticks_before
-from shared.tasks.documents import writes
-from shared.tasks.documents.writes import HISTORY_RETENTION, run_id_of
+from shared.tasks.documents import watchdog_writes
+from shared.tasks.documents.run_ids import run_id_of, skip_id
+from shared.tasks.documents.write_messages import HISTORY_RETENTION
 from shared.tasks.errors import WriteRefused, WriteUnknown
 from shared.tasks.protocol.effects import Commit, Procedure, ReadRun, ReadStarted, ask
 from shared.tasks.protocol.run import CLOCK_SKEW
@@ -117,7 +118,7 @@ def _known_since(
     if spec.schedule is not None or known.update_time is not None:
         fields = {"schedule": spec.schedule, "time_zone": spec.time_zone, "since": now}
         with suppress(WriteRefused, WriteUnknown):
-            yield from ask(Commit(writes.know_schedule(documents, spec.name, known, fields)))
+            yield from ask(Commit(watchdog_writes.know_schedule(documents, spec.name, known, fields)))
     return now
 
 
@@ -129,7 +130,7 @@ def _is_missed(tick: datetime) -> Procedure[bool]:
         return False
     if task.run_id is None and task.started is not None and task.started >= tick:
         return False  # started by a legacy writer, which leaves no history
-    _, skipped = yield from ask(ReadRun(writes.skip_id(run_id)))
+    _, skipped = yield from ask(ReadRun(skip_id(run_id)))
     if skipped is not None:
         return False
     for _, record in (yield from ask(ReadStarted(tick))):
@@ -148,7 +149,9 @@ def record_once(documents: str, spec: TaskSpec, incident: Incident, *, now: date
     fields = {"state": incident.kind, "run_id": incident.run_id, "detail": incident.detail}
     incident_id = f"{incident.run_id}.{incident.kind}"
     try:
-        yield from ask(Commit(writes.incident(documents, spec.name, incident_id, now=now, fields=fields)))
+        yield from ask(
+            Commit(watchdog_writes.incident(documents, spec.name, incident_id, now=now, fields=fields))
+        )
     except WriteRefused:  # known already
         return False
     except WriteUnknown:  # told twice, if it was not written, and never untold

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from shared.tasks.backends.scheduler import JobSeen, JobState
-from shared.tasks.documents import writes
+from shared.tasks.documents import watchdog_writes
 from shared.tasks.documents.models import JobNote
 from shared.tasks.errors import JobMissing, StoreUnavailable, WriteRefused, WriteUnknown
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadJob, ReadRun, SetJob, ask
@@ -132,11 +132,13 @@ def have_job_follow(
             own = note == mine and not taken_back
             if note is None or note.wanted != wanted or not (own or (covers and not records)):
                 note = mine = wish(task, wanted, now=now)
-                version = yield from ask(Commit(writes.note_job(documents, name, task, note, *records)))
+                version = yield from ask(
+                    Commit(watchdog_writes.note_job(documents, name, task, note, *records))
+                )
                 task, taken_back, records = replace(task, update_time=version), False, []
             yield from ask(SetJob(wanted))
             left, taken_back = replace(note, done=True) if note.shared else None, True
-            yield from ask(Commit(writes.note_job(documents, name, task, left)))
+            yield from ask(Commit(watchdog_writes.note_job(documents, name, task, left)))
         except (WriteRefused, WriteUnknown):
             yield from ask(Pause(tries))
         else:
@@ -185,12 +187,14 @@ def keep_job(documents: str, name: TaskName, found: list[Incident], *, now: date
             yield from have_job_follow(documents, name, now=now)
             return True
         case Does.settle:
-            yield from _noted(writes.note_job(documents, name, task, replace(note, done=True, found=None)))
+            yield from _noted(
+                watchdog_writes.note_job(documents, name, task, replace(note, done=True, found=None))
+            )
         case Does.forget:
-            yield from _noted(writes.note_job(documents, name, task, None))
+            yield from _noted(watchdog_writes.note_job(documents, name, task, None))
         case Does.tell if note.found != seen.state:
             told = replace(note, found=seen.state)
-            if (yield from _noted(writes.note_job(documents, name, task, told))):
+            if (yield from _noted(watchdog_writes.note_job(documents, name, task, told))):
                 found.append(Incident("job_disagrees", task.run_id or "", problem_of(told) or ""))
     return False
 

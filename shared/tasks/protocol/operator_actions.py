@@ -17,8 +17,10 @@ from msgspec.structs import replace
 
 from shared.tasks.backends.scheduler import JobState
 from shared.tasks.contract import TaskStatus
-from shared.tasks.documents import writes
+from shared.tasks.documents import operator_writes
 from shared.tasks.documents.models import RunRequest
+from shared.tasks.documents.run_ids import is_retried, request_run_id, skip_id
+from shared.tasks.documents.write_messages import record_change
 from shared.tasks.errors import (
     InvalidOptions,
     NotScheduled,
@@ -93,7 +95,7 @@ def suspend(
     def write(task: TaskDocument) -> list[Any]:
         nonlocal mine
         mine = wish(task, JobState.paused, now=now) if has_job else None
-        return writes.suspend(documents, name, task, by=by, reason=reason, now=now, job=mine)
+        return operator_writes.suspend(documents, name, task, by=by, reason=reason, now=now, job=mine)
 
     def is_this(task: TaskDocument) -> bool:
         return task.suspended is not None and _is_by(task.suspended, by, now)
@@ -102,7 +104,7 @@ def suspend(
     if changed and has_job:
         yield from have_job_follow(documents, name, now=now, mine=mine)
     elif has_job:
-        record = writes.change(documents, name, "suspended", by=by, reason=reason, now=now)
+        record = record_change(documents, name, "suspended", by=by, reason=reason, now=now)
         yield from have_job_agree(documents, name, record, now=now)
     return changed
 
@@ -121,13 +123,13 @@ def resume(
     def write(task: TaskDocument) -> list[Any]:
         nonlocal mine
         mine = wish(task, JobState.enabled, now=now) if has_job else None
-        return writes.resume(documents, name, task, by=by, reason=reason, now=now, job=mine)
+        return operator_writes.resume(documents, name, task, by=by, reason=reason, now=now, job=mine)
 
     changed = yield from _change(name, write, lambda _: True, suspended=False)
     if changed and has_job:
         yield from have_job_follow(documents, name, now=now, mine=mine)
     elif has_job:
-        record = writes.change(documents, name, "resumed", by=by, reason=reason, now=now)
+        record = record_change(documents, name, "resumed", by=by, reason=reason, now=now)
         yield from have_job_agree(documents, name, record, now=now)
     return changed
 
@@ -181,7 +183,7 @@ def request_run(
         _, run = yield from ask(ReadRun(left.id))
         if run is not None:
             return Requested("started", left.id)
-        task, skipped = yield from ask(ReadRun(writes.skip_id(left.id)))
+        task, skipped = yield from ask(ReadRun(skip_id(left.id)))
         if skipped is not None and task.is_suspended:
             raise _suspended(spec)
         if skipped is not None:
@@ -200,13 +202,13 @@ def _leave_request(
         The request; or what became of it, if another run holds the task.
     """
     deadline = timedelta(seconds=spec.deadline_seconds)
-    mine = RunRequest(writes.request_run_id(now), by, reason, now, now)
+    mine = RunRequest(request_run_id(now), by, reason, now, now)
     for tries in range(STEERING_TRIES):
         task, _ = yield from ask(ReadRun())
         run = skipped = None
         last: RunRequest | None = task.request
         if last is not None:
-            _, skipped = yield from ask(ReadRun(writes.skip_id(last.id)))
+            _, skipped = yield from ask(ReadRun(skip_id(last.id)))
             task, run = yield from ask(ReadRun(last.id))
             if task.request != last:
                 continue
@@ -220,9 +222,11 @@ def _leave_request(
         # A request whose delivery was skipped has been answered: nothing will answer it again.
         joins = last is not None and run is None and skipped is None and now < last.at + REQUEST_WINDOW
         if joins and last is not None:
-            commit = writes.join_request(documents, spec.name, last, by=by, reason=reason, now=now)
+            commit = operator_writes.join_request(documents, spec.name, last, by=by, reason=reason, now=now)
         else:
-            commit = writes.request(documents, spec.name, task, replace(mine, since=_since(last, run, now)))
+            commit = operator_writes.request(
+                documents, spec.name, task, replace(mine, since=_since(last, run, now))
+            )
         try:
             yield from ask(Commit(commit))
         except (WriteRefused, WriteUnknown):
@@ -282,11 +286,11 @@ def cancel(
             return found if found is Cancelled.cancelling else Cancelled.cancelled  # its answer was lost
         commit: list[Any] = []
         if found is Cancelled.cancelling and task.cancel is None:
-            commit = writes.cancel(documents, name, task, said)
+            commit = operator_writes.cancel(documents, name, task, said)
         elif found is Cancelled.cancelled and run is not None:
-            commit = writes.cancel_ended(documents, name, run_id, task, run, said)
+            commit = operator_writes.cancel_ended(documents, name, run_id, task, run, said)
         elif found is Cancelled.cancelled and task.request is not None:
-            commit = writes.cancel_request(documents, name, task.request, said)
+            commit = operator_writes.cancel_request(documents, name, task.request, said)
         if found is not None:
             with suppress(WriteRefused, WriteUnknown):
                 if commit:
@@ -325,7 +329,7 @@ def _found(
     if run.state == TaskStatus.running and not settled:
         # The status document may be older. If it is not, the attempt has lost the run, as if it had failed.
         return None
-    retried = (run.scheduled_for is not None or writes.is_retried(run_id)) and (
+    retried = (run.scheduled_for is not None or is_retried(run_id)) and (
         run.completed is None or now < run.completed + RETRIES_OVER
     )
     if run.state == TaskStatus.completed or run.cancel is not None or not retried:

@@ -15,9 +15,10 @@ from msgspec.structs import replace
 
 from shared import logger
 from shared.tasks.contract import TaskStatus
-from shared.tasks.documents import writes
+from shared.tasks.documents import run_writes
 from shared.tasks.documents.models import TaskDocument, cancelled_by
-from shared.tasks.documents.writes import RunEnd, RunIdentity
+from shared.tasks.documents.run_ids import refusal_id
+from shared.tasks.documents.run_writes import RunEnd, RunIdentity
 from shared.tasks.errors import (
     RunCancelled,
     RunLost,
@@ -160,10 +161,10 @@ class RunProtocol:
         if own.request is None and own.scheduled_for is None and own.schedule_time is not None:
             task, run = yield from ask(ReadRun(self.identity.run_id, self._seconds))
             yield from self._recognised(task, run, self._clock.monotonic() + self._seconds)
-        _, refused = yield from ask(ReadRun(writes.refusal_id(self.identity.run_id), self._seconds))
+        _, refused = yield from ask(ReadRun(refusal_id(self.identity.run_id), self._seconds))
         on, now = refused.update_time if refused else None, self._clock.now()
         with suppress(WriteRefused):
-            yield from ask(Commit(writes.refuse(self.identity, reason, now=now, on=on), self._seconds))
+            yield from ask(Commit(run_writes.refuse(self.identity, reason, now=now, on=on), self._seconds))
 
     def extend(self) -> Procedure[None]:
         """Extend the lease (docs/protocol.md, "While it works").
@@ -174,7 +175,7 @@ class RunProtocol:
         """
         for tries in range(EXTENSION_TRIES):
             lease_until = self._clock.now() + self._lease
-            extension = writes.extend(self.identity, self._version(), lease_until=lease_until)
+            extension = run_writes.extend(self.identity, self._version(), lease_until=lease_until)
             try:
                 version = yield from ask(Commit(extension, self._seconds))
             except (WriteRefused, WriteUnknown):
@@ -207,7 +208,7 @@ class RunProtocol:
             on = self._run_version
             if on is not None:
                 try:
-                    record = writes.progress(self.identity, on, progress)
+                    record = run_writes.progress(self.identity, on, progress)
                     self._run_version = yield from ask(Commit(record, self._seconds))
                 except WriteRefused:
                     pass
@@ -252,7 +253,7 @@ class RunProtocol:
         pointer = result(end.completed)
 
         def build(on: Timestamp, suspended: bool) -> list[Any]:
-            return writes.complete(
+            return run_writes.complete(
                 self.identity, on, end, data=data, result=pointer, summary=summary, suspended=suspended
             )
 
@@ -271,7 +272,7 @@ class RunProtocol:
 
         def build(on: Timestamp, suspended: bool) -> list[Any]:
             told = self.told(failure)  # anew with each try: a cancel may be what was in its way
-            return writes.fail(
+            return run_writes.fail(
                 self.identity, on, end, message=told.text, error=told.to_fields(), suspended=suspended
             )
 
@@ -343,7 +344,7 @@ class RunProtocol:
         now = self._clock.now()
         lease_until = now + self._lease
         keep = self._options.keep_last_result
-        start = writes.start(
+        start = run_writes.start(
             self.identity, take, task, now=now, lease_until=lease_until, keep_last_result=keep
         )
         try:
@@ -384,7 +385,7 @@ class RunProtocol:
         while True:
             try:
                 yield from ask(
-                    Commit(writes.skip(self.identity, decision, now=self._clock.now()), self._seconds)
+                    Commit(run_writes.skip(self.identity, decision, now=self._clock.now()), self._seconds)
                 )
             except (WriteRefused, WriteUnknown):  # written over itself, it does no harm twice
                 if self._clock.monotonic() >= deadline:
@@ -460,7 +461,7 @@ class RunProtocol:
             return
         if own and run.state == TaskStatus.running:
             history, now = self.identity.history_name, self._clock.now()
-            yield from ask(Commit(writes.close_superseded(history, run, now=now)))
+            yield from ask(Commit(run_writes.close_superseded(history, run, now=now)))
         self.object_may_go = True
 
     def _both(self, deadline: float) -> ReadRun:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shared.tasks.contract import history_name
-from shared.tasks.documents import writes
+from shared.tasks.documents import run_writes, watchdog_writes
 from shared.tasks.errors import WriteRefused, WriteUnknown
 from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.decisions import is_dead, is_overdue_original, is_superseded
@@ -72,10 +72,10 @@ def watch(
     for run_id, run in running:
         if is_superseded(run, task):
             history = history_name(documents, spec.name, run_id)
-            if (yield from _applied(writes.close_superseded(history, run, now=now))):
+            if (yield from _applied(run_writes.close_superseded(history, run, now=now))):
                 found.superseded_runs.append(run_id)
     if is_dead(task, now=now, skew=CLOCK_SKEW):
-        if (yield from _applied(writes.fail_dead(documents, spec.name, task, now=now))):
+        if (yield from _applied(watchdog_writes.fail_dead(documents, spec.name, task, now=now))):
             detail = f"its process died: no sign of life since {task.lease_until}"
             found.incidents.append(Incident("dead_run", task.run_id or "", detail))
     elif is_overdue_original(task, now=now, deadline=deadline):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shared.tasks.backends.firestore import Store
     from shared.tasks.clock import Clock
     from shared.tasks.documents.models import ResultPointer, TaskDocument
-    from shared.tasks.documents.writes import RunIdentity
+    from shared.tasks.documents.run_writes import RunIdentity
     from shared.tasks.failure import Failure
     from shared.tasks.options import ExecuteTaskOptions
     from shared.tasks.protocol.decisions import Standing, StartDecision

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.tasks.documents.models import TaskDocument
-    from shared.tasks.documents.writes import RunIdentity
+    from shared.tasks.documents.run_writes import RunIdentity
     from shared.tasks.runtime.dependencies import Parts
 
 #: Seconds within which a task is taken, or the delivery is given up.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.tasks.backends.storage import Objects
-    from shared.tasks.documents.writes import RunIdentity
+    from shared.tasks.documents.run_writes import RunIdentity
     from shared.tasks.protocol.effect_handler import EffectHandler
     from shared.tasks.runtime.task_run import TaskRun
     from shared.tasks.serving.cache import CacheManager

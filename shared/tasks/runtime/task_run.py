@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.tasks.clock import Clock
-    from shared.tasks.documents.writes import RunIdentity
+    from shared.tasks.documents.run_writes import RunIdentity
 
 #: Bytes of what a task may say beside its result, as JSON.
 MAX_SUMMARY_BYTES = 10_000

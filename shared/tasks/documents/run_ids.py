@@ -1,0 +1,47 @@
+"""Ids of runs and of the other records in a task's run history."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+#: Prefix of the id of a run that a person requested.
+_REQUESTED = "request-"
+
+
+def run_id_of(scheduled_for: datetime) -> str:
+    """Return the id of the run of a tick: its time in UTC, with microseconds."""
+    return scheduled_for.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def is_of_tick(run_id: str) -> bool:
+    """Tell whether a run is that of a tick, by its id."""
+    try:
+        return run_id_of(datetime.fromisoformat(run_id)) == run_id
+    except ValueError:
+        return False
+
+
+def request_run_id(at: datetime) -> str:
+    """Return the id of the run that answers a request made at this time."""
+    return f"{_REQUESTED}{run_id_of(at)}"
+
+
+def is_retried(run_id: str) -> bool:
+    """Return whether Cloud Scheduler delivers a run again that failed: a tick's, or a requested one."""
+    return is_of_tick(run_id.removeprefix(_REQUESTED))
+
+
+def request_record_id(run_id: str) -> str | None:
+    """Return the id of the record of the request that a run answers, None for any other run."""
+    moment = run_id.removeprefix(_REQUESTED)
+    return f"{moment}.requested" if moment != run_id and is_of_tick(moment) else None
+
+
+def skip_id(run_id: str) -> str:
+    """Return the id of the record that a run was skipped; the run itself may still come."""
+    return f"{run_id}.skipped"
+
+
+def refusal_id(run_id: str) -> str:
+    """Return the id of the record that counts a run's refused deliveries."""
+    return f"{run_id}.refused"
