@@ -17,7 +17,7 @@ class Download(Protocol):
 
         Args:
             emulator: Name of the emulator in firebase-tools.
-            needed: Whether there is no alternative to it.
+            needed: Whether the stack cannot start without it.
 
         Returns:
             Whether the emulator is available.

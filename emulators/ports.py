@@ -63,7 +63,7 @@ def check_free(ports: Mapping[str, int]) -> None:
 def is_free(port: int) -> bool:
     """Return whether no process listens on the port."""
     with socket.socket() as probe:
-        # As servers do: a connection in TIME_WAIT is no obstacle, a listener is.
+        # Servers set this, too: a connection in TIME_WAIT does not block the port, but a listener does.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

@@ -1,6 +1,6 @@
 """Which web pages' scripts may read a callable's answers: CORS, as browsers enforce it.
 
-It keeps nobody out who is no browser; `functions.authorization` does that.
+CORS does not restrict clients other than browsers; `functions.authorization` does.
 """
 
 from __future__ import annotations

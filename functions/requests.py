@@ -1,4 +1,4 @@
-"""What the callables accept: one struct per callable, validated by msgspec.
+"""What the callables accept: one struct per kind of request, validated by msgspec.
 
 Unknown fields are refused. `parse` turns a violation into invalid-argument with a text for the caller,
 which is built from the names and descriptions of the fields.

@@ -1,1 +1,1 @@
-"""Scheduled functions, one file a task; `functions.scheduled_endpoint` is what they share."""
+"""Scheduled functions, one file per task; `functions.scheduled_endpoint` has their common code."""

@@ -198,7 +198,7 @@ def _check_told(run_id: str, run: dict[str, Any], status: dict[str, Any]) -> Non
 
 
 def check_commit(before: Documents, after: Documents, objects: Objects, script: Script) -> None:
-    """What a commit may not do, whoever sends it; the original may do anything to the status document."""
+    """What no process may commit; a legacy writer may write anything to the status document."""
     old, new = task_document(before.get(STATUS)), task_document(after.get(STATUS))
     if script.kind != "original":
         suspended = new.suspended is not None and new.status == "suspeneded"

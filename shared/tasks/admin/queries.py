@@ -83,8 +83,8 @@ def view_tasks(store: Store, names: tuple[TaskName, ...]) -> tuple[TaskView, ...
 def view_last_changed(store: Store, name: TaskName) -> tuple[RunRecord, ...]:
     """Read which records of a task's history were written last; each write to the history changes them.
 
-    Several are read because of two writes at the same time the later one may become visible first. A
-    document that TTL removes is not a write.
+    Several are read because the later of two concurrent writes may become visible first. A removal by TTL
+    is not a write.
 
     Raises:
         StoreUnavailable: Firestore did not answer.

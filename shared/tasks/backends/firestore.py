@@ -137,7 +137,7 @@ class Store:
         return _task_document(status), _schedule_document(schedule)
 
     def read_version(self, task: TaskName, *, timeout: float | None = None) -> TaskDocument:
-        """Read of the status document only what tells whether its result is another.
+        """Read only the fields of the status document that identify its result.
 
         Raises:
             StoreUnavailable: as `read_for_decision`.

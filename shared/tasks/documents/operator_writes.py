@@ -38,16 +38,16 @@ def suspend(
     now: datetime,
     job: JobNote | None = None,
 ) -> list[Any]:
-    """Suspend a task, on the version read; a run at work finishes all the same.
+    """Suspend a task, on the version read. A running run finishes.
 
     Args:
-        documents: the database's root.
-        name: the task.
+        documents: Root of the database.
+        name: The task.
         task: The status document as it was read; it need not exist.
-        by: who suspends it.
-        reason: why.
-        now: UTC.
-        job: what is noted of its job until that is so; None where it has none.
+        by: Who makes the change.
+        reason: Why.
+        now: Time of the change, UTC.
+        job: Requested state of the task's job; None if the task has no job.
     """
     run: dict[str, Any] = {"suspended": {"by": by, "reason": reason, "at": now}}
     if job is not None:
@@ -73,16 +73,9 @@ def resume(
     now: datetime,
     job: JobNote | None = None,
 ) -> list[Any]:
-    """Resume a task, on the version read: its status is that of its last run again, none where there is none.
+    """Resume a suspended task, on the version read. Arguments as `suspend`.
 
-    Args:
-        documents: the database's root.
-        name: the task.
-        task: The status document as it was read: suspended.
-        by: who resumes it.
-        reason: why.
-        now: UTC.
-        job: what is noted of its job until that is so; None where it has none.
+    The status is that of the last run again, and absent if the task never ran.
     """
     state = task.state
     if state is None and (task.completed or task.started):
@@ -101,7 +94,7 @@ def resume(
 
 
 def request(documents: str, name: TaskName, task: TaskDocument, made: RunRequest) -> list[Any]:
-    """Leave a request where the next delivery finds it, and record it, on the version read.
+    """Write a run request to the status document and record it, on the version read.
 
     The status document of a task that never ran holds nothing else: readers find no result, as before.
     """
@@ -119,18 +112,18 @@ def request(documents: str, name: TaskName, task: TaskDocument, made: RunRequest
 def join_request(
     documents: str, name: TaskName, made: RunRequest, *, by: str, reason: str, now: datetime
 ) -> list[Any]:
-    """Record who asked for a run, and why, and which run answers that."""
+    """Record who requested a run and why, and which run answers the request."""
     return [record_change(documents, name, "requested", by=by, reason=reason, now=now, holder=made.id)]
 
 
 def cancel(documents: str, name: TaskName, task: TaskDocument, said: Mapping[str, Any]) -> list[Any]:
-    """Ask the run at work to end, on the version read. Its history says so at once: nobody begins it anew.
+    """Cancel the running run, on the version read. Its record contains the cancel, so it is not retried.
 
     Args:
         documents: the database's root.
         name: the task.
-        task: The status document as it was read: a run of this engine is at work.
-        said: who cancels it, why and when: `by`, `reason`, `at`.
+        task: The status document as it was read; a run of this engine is running.
+        said: Who cancels the run, why and when: `by`, `reason`, `at`.
     """
     run_id = task.run_id or ""
     return [
@@ -145,17 +138,17 @@ def cancel(documents: str, name: TaskName, task: TaskDocument, said: Mapping[str
 def cancel_ended(
     documents: str, name: TaskName, run_id: str, task: TaskDocument, run: RunDocument, said: Mapping[str, Any]
 ) -> list[Any]:
-    """Have a run not begun anew that nobody holds, on the versions read, and have it tell who wanted that.
+    """Cancel the retries of a run without a holder, on the versions read.
 
-    The status says so as well where it still tells of that run; else it is another's.
+    The status document contains the cancel too if its last run is this one.
 
     Args:
         documents: the database's root.
         name: the task.
         run_id: the run.
         task: The status document as it was read.
-        run: The run record as it was read: it failed, or says that it runs and has lost the task.
-        said: who cancels it, why and when: `by`, `reason`, `at`.
+        run: The run record as it was read: failed, or running although the run lost its task.
+        said: Who cancels the run, why and when: `by`, `reason`, `at`.
     """
     history, on = history_name(documents, name, run_id), run.update_time
     told = Failure(*run.error).cancelled(cancelled_by(said))
@@ -173,7 +166,7 @@ def cancel_ended(
 
 
 def cancel_request(documents: str, name: TaskName, request: RunRequest, said: Mapping[str, Any]) -> list[Any]:
-    """Have a request not answered that no delivery has answered yet; refused if one has meanwhile."""
+    """Cancel a run request that no delivery has answered. The commit is refused if one has meanwhile."""
     history = history_name(documents, name, request.id)
     told = Failure(RunCancelled.__name__, "").cancelled(cancelled_by(said))
     fields = {

@@ -14,7 +14,7 @@ def run_id_of(scheduled_for: datetime) -> str:
 
 
 def is_of_tick(run_id: str) -> bool:
-    """Tell whether a run is that of a tick, by its id."""
+    """Return whether a run id is that of a tick."""
     try:
         return run_id_of(datetime.fromisoformat(run_id)) == run_id
     except ValueError:
@@ -27,7 +27,7 @@ def request_run_id(at: datetime) -> str:
 
 
 def is_retried(run_id: str) -> bool:
-    """Return whether Cloud Scheduler delivers a run again that failed: a tick's, or a requested one."""
+    """Return whether Cloud Scheduler retries a failed run with this id: a tick's, or a requested one."""
     return is_of_tick(run_id.removeprefix(_REQUESTED))
 
 

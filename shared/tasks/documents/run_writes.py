@@ -48,7 +48,7 @@ class RunIdentity:
         source: who asked for the run, as the contract has it.
         scheduled_for: the tick, UTC; None for a run that no schedule asked for.
         schedule_time: the schedule time of the delivery, UTC; None unless Cloud Scheduler delivered it.
-        request: the request that the run answers; None if nobody requested it.
+        request: the request that the run answers; None if the run was not requested.
     """
 
     documents: str
@@ -124,7 +124,9 @@ def start(
         "lease_until": lease_until,
     }
     if task.job is not None and not keep_last_result:
-        head["job"] = task.job.to_fields()  # no part of the last result: somebody is still at it
+        head["job"] = (
+            task.job.to_fields()
+        )  # Keep the job note: another operator's change is still in progress.
     if task.request is not None and not keep_last_result:
         head["request"] = task.request.to_fields()  # the deliveries to come are still to be known by it
     if take.adopts and keep_last_result:

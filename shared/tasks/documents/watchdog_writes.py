@@ -53,7 +53,7 @@ def fail_dead(documents: str, name: TaskName, task: TaskDocument, *, now: dateti
 def incident(
     documents: str, name: TaskName, incident_id: str, *, now: datetime, fields: Mapping[str, Any]
 ) -> list[Any]:
-    """Record an incident in the history, once: refused where it is recorded already."""
+    """Record an incident in the history once; the commit is refused if the record exists."""
     record = {**fields, "task": name.value, "started": now, "completed": now}
     record["expire_at"] = now + HISTORY_RETENTION
     return [write_record(history_name(documents, name, incident_id), record, create=True)]
@@ -62,7 +62,7 @@ def incident(
 def know_schedule(
     documents: str, name: TaskName, known: ScheduleDocument, fields: Mapping[str, Any]
 ) -> list[Any]:
-    """Replace what is known of a task's schedule, on the version read."""
+    """Replace the recorded schedule of a task, on the version read."""
     named, create = schedule_name(documents, name), known.update_time is None
     return [write_document(named, fields, on=known.update_time, create=create)]
 
@@ -70,7 +70,7 @@ def know_schedule(
 def note_job(
     documents: str, name: TaskName, task: TaskDocument, note: JobNote | None, *records: Any
 ) -> list[Any]:
-    """Note something of the job, on the version read, or nothing any more; with records for the history."""
+    """Write or remove the job note, on the version read, together with records for the history."""
     head = {} if note is None else {"run": {"job": note.to_fields()}}
     named, create = status_name(documents, name), not task.exists
     return [write_document(named, head, mask=["run.job"], on=task.update_time, create=create), *records]

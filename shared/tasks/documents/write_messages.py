@@ -66,7 +66,7 @@ def write_document(
 
 
 def write_record(name: str, fields: Mapping[str, Any], **how: Any) -> Any:
-    """Build a write to the history; Firestore says when it took it: what changed last is found by that."""
+    """Build a write to the history. Firestore adds the commit time, by which the last change is found."""
     write = write_document(name, fields, **how)
     write.update_transforms.add(field_path=CHANGED, set_to_server_value=_REQUEST_TIME)
     return write
@@ -82,7 +82,7 @@ def record_change(
     now: datetime,
     holder: str | None = None,
 ) -> Any:
-    """Record who changed what, when and why, and which run is meant; the same change sent twice is one."""
+    """Record a change by an operator. The same change sent twice makes one record."""
     record = {
         "task": name.value,
         "state": state,
@@ -111,12 +111,12 @@ def close_record(
 
 
 def death_of(task: TaskDocument, reason: str) -> tuple[str, str]:
-    """Return what kind of error a dead run ends with, and why."""
+    """Return the error type and reason with which a dead run ends."""
     return cause_of(task.cancel, "LeaseExpired", reason)
 
 
 def cause_of(cancel: Mapping[str, Any] | None, kind: str, reason: str) -> tuple[str, str]:
-    """Return what kind of error a run is closed with, and why: a cancel that nobody was there to meet."""
+    """Return the error type and reason with which a run is closed; a cancel that is still open goes first."""
     if cancel is None:
         return kind, reason
     return RunCancelled.__name__, f"{cancelled_by(cancel)} ({reason})"

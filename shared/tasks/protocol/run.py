@@ -469,7 +469,7 @@ class RunProtocol:
         return ReadRun(self.identity.run_id, max(deadline - self._clock.monotonic(), 1.0))
 
     def _end_here(self, left: TaskDocument | None = None) -> None:
-        """Write nothing more; the status document was left so, or nobody knows how."""
+        """Write nothing more. `left` is the status document as left here; None if that is unknown."""
         self.ended = True
         self._task = left or TaskDocument()
 
