@@ -20,7 +20,7 @@ import requests
 from bench.first_download import download
 from bench.report import Measure
 from bench.results import ASK_LARGE, ASK_OTHER, ASK_TINY, LARGE, OTHER, publish_large, publish_tiny
-from bench.serving import COMPILED, PRODUCT, ROOT, SERVED, TARGETS, Client, Crowd, Refused, instance
+from bench.serving import COMPILED, PRODUCT, REFERENCE, ROOT, SERVED, Client, Crowd, Refused, instance
 from shared import firebase
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _first_crowd() -> Iterator[Measure]:
     taken: dict[int, list[tuple[float, float]]] = {1: [], CALLERS: []}
     asked: dict[str, list[int]] = {"reads of Firestore": [], "downloads": []}
     noops: list[float] = []
-    with instance("noop", TARGETS) as noop:
+    with instance("noop", REFERENCE) as noop:
         for _ in range(ROUNDS):
             with Crowd(CALLERS, noop.port) as warm:
                 noops.append(_seconds(warm.call_once))
@@ -155,7 +155,7 @@ def _start() -> Iterator[Measure]:
     image, whose files have other times, is not documented: shown without as well. What importing
     `main.py` takes of it, where hello-world's packages are loaded, is shown beside it.
     """
-    ways = {"get_task_data": (PRODUCT, ASK_TINY), "hello": (TARGETS, None)}
+    ways = {"get_task_data": (PRODUCT, ASK_TINY), "hello": (REFERENCE, None)}
     for compiled in (True, False):
         taken: dict[str, list[float]] = {name: [] for name in (*ways, "importing")}
         for number in range(STARTS + 1):

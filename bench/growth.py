@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from bench.reference_functions import BODY
 from bench.report import Measure, interleaved
 from bench.results import ASK_LARGE, publish_large
-from bench.serving import TARGETS, Client, Refused, instance
-from bench.targets import BODY
+from bench.serving import REFERENCE, Client, Refused, instance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ class Size:
 
 def sizes() -> Iterator[Size]:
     """Measure each size, on an instance that has served it before."""
-    with instance("noop", TARGETS) as noop, TemporaryDirectory() as folder:
+    with instance("noop", REFERENCE) as noop, TemporaryDirectory() as folder:
         for wanted, rounds in SIZES.items():
             yield _measured(wanted, rounds, noop.port, Path(folder) / "body")
 
@@ -66,7 +66,7 @@ def _measured(wanted: int, rounds: int, noop: int, body: Path) -> Size:
         # In pairs: what is many bytes leaves the processor's caches cold for who comes next.
         taken = _pair(rounds, noop=Client(noop), gzip=Client(product.port, ASK_LARGE))
         if _is_answered(product.port):
-            with instance("fixed", TARGETS, **{BODY: str(body)}) as fixed:
+            with instance("fixed", REFERENCE, **{BODY: str(body)}) as fixed:
                 route = Client(fixed.port, gzip=False)
                 taken |= _pair(rounds, plain=Client(product.port, ASK_LARGE, gzip=False), route=route)
     return Size(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[1]
-PRODUCT, TARGETS = ROOT / "main.py", ROOT / "bench" / "targets.py"
+PRODUCT, REFERENCE = ROOT / "main.py", ROOT / "bench" / "reference_functions.py"
 #: Where compiled code is kept: the build of a function compiles its source.
 COMPILED = ROOT / ".stack" / "compiled"
 START_SECONDS = 60.0

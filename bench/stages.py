@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from bench.bare import BODY
 from bench.report import interleaved
 from bench.results import ASK_LARGE, ASK_TINY, publish_large, publish_tiny
-from bench.serving import PRODUCT, TARGETS, Client, instance, listening
+from bench.serving import PRODUCT, REFERENCE, Client, instance, listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,7 +58,7 @@ def stages() -> list[Stage]:
         body.write_bytes(bytes(stored))
 
         def served(target: str, data: object = None, *, token: bool = True) -> Client:
-            source = PRODUCT if target == "get_task_data" else TARGETS
+            source = PRODUCT if target == "get_task_data" else REFERENCE
             port = opened.enter_context(instance(target, source)).port
             return opened.enter_context(Client(port, data, token=token))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.bare import BODY
 from bench.report import Measure
 from bench.results import ASK_LARGE, publish_large
-from bench.serving import TARGETS, Crowd, instance, listening
+from bench.serving import REFERENCE, Crowd, instance, listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def measures() -> Iterator[Measure]:
         body.write_bytes(bytes(stored))
         product = opened.enter_context(instance("get_task_data")).port
         ways = {
-            "no-op": (opened.enter_context(instance("noop", TARGETS)).port, None, True),
+            "no-op": (opened.enter_context(instance("noop", REFERENCE)).port, None, True),
             "gzip": (product, ASK_LARGE, True),
             "no gzip": (product, ASK_LARGE, False),
             "few": (opened.enter_context(listening(BARE)).port, None, True),
