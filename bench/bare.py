@@ -1,4 +1,4 @@
-"""gunicorn as functions-framework sets it up, and nothing behind it: `python -m bench.bare PORT`."""
+"""gunicorn as functions-framework sets it up, without an application: `python -m bench.bare PORT`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from functions_framework._http.gunicorn import GunicornApplication
 
+from bench.serving import BODY
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: The file whose bytes are answered.
-BODY = "NX_BENCH_BODY"
-
 
 def main(port: str) -> None:
-    """Answer the same bytes to every request."""
+    """Answer every request with the same bytes."""
     body = Path(os.environ[BODY]).read_bytes() if BODY in os.environ else b'{"result":null}'
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
 

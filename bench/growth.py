@@ -1,4 +1,4 @@
-"""How the latency of a warm answer grows with the result: one instance, one keep-alive client, each size."""
+"""Latency of a warm answer by result size: one instance, one keep-alive connection."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bench.reference_functions import BODY
 from bench.report import Measure, interleaved
 from bench.results import ASK_LARGE, publish_large
-from bench.serving import REFERENCE, Client, Refused, instance
+from bench.serving import BARE, BODY, REFERENCE, Client, Refused, instance, listening
+from bench.targets import WARM_SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,71 +23,81 @@ WARM_UP = 20
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A result of one size, and the medians of its answers, milliseconds.
+    """The medians of one result size, milliseconds.
 
     Attributes:
-        wanted: bytes that its JSON was to have.
-        size: bytes that it has.
-        stored: bytes of the same compressed.
-        noop: a no-op callable's answer.
-        gzip: the answer to a client that takes gzip.
-        plain: to one that doesn't; None where no response holds it.
-        route: a Flask route's that returns the same bytes as they are; None likewise.
+        requested: bytes of JSON that were asked for.
+        size: bytes of JSON that the result has.
+        stored: the same, compressed.
+        noop: answer of a no-op callable.
+        bare: answer of gunicorn alone, as many bytes as the compressed answer has.
+        gzip: answer to a client that accepts gzip.
+        plain: answer to a client that does not; None if it is too large for a response.
+        route: answer of a Flask route that returns the same bytes as `plain`; None likewise.
     """
 
-    wanted: int
+    requested: int
     size: int
     stored: int
     noop: float
+    bare: float
     gzip: float
     plain: float | None
     route: float | None
 
     @property
     def name(self) -> str:
-        """The size as a person says it."""
-        for unit, one in (("MB", 1_000_000), ("KB", 1_000)):
-            if self.wanted >= one:
-                return f"{self.wanted // one} {unit}"
-        return f"{self.wanted} B"
+        """The requested size with its unit."""
+        unit, factor = ("MB", 1_000_000) if self.requested >= 1_000_000 else ("KB", 1_000)
+        return f"{self.requested // factor} {unit}"
+
+    @property
+    def ratio(self) -> float:
+        """The answer with gzip over a no-op and its bytes sent by gunicorn alone."""
+        return self.gzip / (self.noop + self.bare)
 
 
 def sizes() -> Iterator[Size]:
-    """Measure each size, on an instance that has served it before."""
+    """Measure each size on an instance that has served it before."""
     with instance("noop", REFERENCE) as noop, TemporaryDirectory() as folder:
-        for wanted, rounds in SIZES.items():
-            yield _measured(wanted, rounds, noop.port, Path(folder) / "body")
+        for requested, rounds in SIZES.items():
+            yield _measured(requested, rounds, noop.port, Path(folder))
 
 
-def _measured(wanted: int, rounds: int, noop: int, body: Path) -> Size:
-    published = publish_large(wanted)
-    body.write_bytes(published.answer)
+def _measured(requested: int, rounds: int, noop: int, folder: Path) -> Size:
+    published = publish_large(requested)
+    plain, compressed = folder / "plain", folder / "compressed"
+    plain.write_bytes(published.answer)
+    compressed.write_bytes(bytes(published.stored))
     with instance("get_task_data") as product:
-        # In pairs: what is many bytes leaves the processor's caches cold for who comes next.
-        taken = _pair(rounds, noop=Client(noop), gzip=Client(product.port, ASK_LARGE))
+        with listening(BARE, **{BODY: str(compressed)}) as bare:
+            ways = {"noop": Client(noop), "bare": Client(bare.port), "gzip": Client(product.port, ASK_LARGE)}
+            taken = _timed(rounds, **ways)
+        # Apart from the others: a large answer leaves cold caches to the next one.
         if _is_answered(product.port):
-            with instance("fixed", REFERENCE, **{BODY: str(body)}) as fixed:
+            with instance("fixed", REFERENCE, **{BODY: str(plain)}) as fixed:
                 route = Client(fixed.port, gzip=False)
-                taken |= _pair(rounds, plain=Client(product.port, ASK_LARGE, gzip=False), route=route)
+                taken |= _timed(rounds, plain=Client(product.port, ASK_LARGE, gzip=False), route=route)
     return Size(
-        wanted,
+        requested,
         published.size,
         published.stored,
         taken["noop"],
+        taken["bare"],
         taken["gzip"],
         taken.get("plain"),
         taken.get("route"),
     )
 
 
-def _pair(rounds: int, **clients: Client) -> dict[str, float]:
+def _timed(rounds: int, **clients: Client) -> dict[str, float]:
     with ExitStack() as opened:
         ways = {name: opened.enter_context(client).call for name, client in clients.items()}
         return interleaved(ways, rounds=rounds, warm_up=WARM_UP)
 
 
 def _is_answered(port: int) -> bool:
-    """Tell whether a client without gzip gets the result."""
+    """Return whether a client without gzip gets the result."""
     with Client(port, ASK_LARGE, gzip=False) as client:
         try:
             client.call()
@@ -97,25 +107,27 @@ def _is_answered(port: int) -> bool:
 
 
 def measures(sizes: Sequence[Size]) -> Iterator[Measure]:
-    """Give the measures that have an aim."""
-    by_size = {each.wanted: each for each in sizes}
-    small, large = by_size[1_000], by_size[10_000_000]
-    for each, limit in ((small, 1.1), (large, 1.5)):
-        parts = {"answer": each.gzip, "no-op": each.noop}
-        yield Measure(f"warm {each.name}, gzip : no-op callable", each.gzip / each.noop, limit, parts)
+    """Yield the measures that have a target."""
+    by_name = {each.name: each for each in sizes}
+    small, large = by_name["1 KB"], by_name["10 MB"]
+    parts = {"answer": small.gzip, "no-op": small.noop}
+    yield Measure("warm 1 KB, gzip : no-op callable", small.gzip / small.noop, parts)
+    for name in WARM_SIZES:
+        each = by_name[name]
+        parts = {"answer": each.gzip, "no-op": each.noop, "gunicorn alone": each.bare}
+        yield Measure(f"warm {name}, gzip : no-op + same bytes from gunicorn", each.ratio, parts)
     if large.plain is not None and large.route is not None:
         parts = {"answer": large.plain, "route": large.route}
-        name = f"warm {large.name}, no gzip : Flask route, same bytes"
-        yield Measure(name, large.plain / large.route, 1.3, parts)
+        yield Measure("warm 10 MB, no gzip : Flask route, same bytes", large.plain / large.route, parts)
 
 
 def table(sizes: Sequence[Size]) -> Iterator[str]:
-    """Give the lines of the table over all sizes, Markdown."""
-    heads = "result | JSON, bytes | gzip, bytes | no-op | gzip | : no-op | no gzip | Flask route, same bytes"
-    yield f"| {heads} |"
-    yield "| ---: " * 8 + "|"
+    """Yield the lines of the table of all sizes, Markdown."""
+    heads = "result | JSON, bytes | gzip, bytes | no-op | gunicorn alone | answer, gzip | ratio"
+    yield f"| {heads} | answer, no gzip | Flask route, same bytes |"
+    yield "| ---: " * 9 + "|"
     for each in sizes:
         plain = "refused" if each.plain is None else f"{each.plain:.2f} ms"
         route = "" if each.route is None else f"{each.route:.2f} ms"
-        times = f"{each.noop:.2f} ms | {each.gzip:.2f} ms | {each.gzip / each.noop:.2f} | {plain} | {route}"
-        yield f"| {each.name} | {each.size:,} | {each.stored:,} | {times} |"
+        times = f"{each.noop:.2f} ms | {each.bare:.2f} ms | {each.gzip:.2f} ms | {each.ratio:.2f}"
+        yield f"| {each.name} | {each.size:,} | {each.stored:,} | {times} | {plain} | {route} |"

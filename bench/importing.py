@@ -1,11 +1,11 @@
-"""What importing `main.py` takes beyond what any callable of use has loaded: `python -m bench.importing`."""
+"""Time the import of `main.py` after the packages that every callable loads: `python -m bench.importing`."""
 
 import time
 
-from firebase_functions import https_fn  # noqa: F401  (that is hello-world's)
+from firebase_functions import https_fn  # noqa: F401  (hello-world imports it, too)
 from google.cloud import firestore  # noqa: F401
 
-from bench import production  # noqa: F401  (leaves out what an instance has not)
+from bench import production  # noqa: F401  (hides packages that an instance does not have)
 
 if __name__ == "__main__":
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""`docs/performance.md`: what `make bench` printed, on which machine, and what it means."""
+"""`docs/performance.md`: the measures, the machine, and how to read them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import growth, plot, reasons, report, stages
+from bench import growth, plot, report, stages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,29 +21,30 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, PLOT = DOCS / "performance.md", DOCS / "performance.svg"
 
 ABOUT = """
-What `make bench` printed; it writes this page. Each value is a ratio of medians within one run, whose ways
-of doing a thing are timed in turn; values without an aim stand for themselves. Functions are served as in
-production, their source compiled, by functions-framework and gunicorn in one process of 80 threads, beside
-their clients, Firestore's emulator and the Storage server on one machine.
+Written by `make bench`. Each value is a ratio of medians within one run, in which the compared calls are
+timed in turn. Values without a target are shown for information. Functions are served as in production,
+with compiled source, by functions-framework and gunicorn in one process of 80 threads. The clients, the
+Firestore emulator and the Storage server run on the same machine.
 """
 GROWTH = """
 Results are charging sites with ids, coordinates, connectors and times; gzip makes the largest {ratio:.1f}
-times smaller. A warm instance, one keep-alive connection. An answer above 32 MiB is refused, with a URL in
-its place.
+times smaller. The instance is warm, and the client has one keep-alive connection. The ratio is the answer
+with gzip over the sum of a no-op callable and the same bytes sent by gunicorn alone. An answer above 32 MiB
+is refused with the URL of the result.
 """
 STAGES = """
-The same call, to servers of which each does one thing more than the one before.
+The same call to servers that each do one thing more than the one before.
 """
 READING = """
-- **A warm answer** costs what a no-op costs, and what it takes to send its bytes: nothing is encoded,
-  compressed or copied for it. What the product does itself is one line of the table. The no-op writes
-  on_call's line into the log, which the product leaves out.
-- **In the process**, `get_task_result` hands out the bytes that are kept, whatever their number;
-  `get_task_data` decodes them for each caller, who may change what it is given.
-- **A cold read** asks Firestore which result there is, and only then Storage for it. The farther Storage is
-  from the instance, the less all but the download weighs.
-- **80 cold callers** share one read and one download. Callers of an instance that Cloud Run has yet to start
-  wait for that as well.
+- **A warm answer** costs as much as a no-op and the sending of its bytes. Nothing is encoded, compressed or
+  copied for it. The no-op also writes on_call's log line, which the product omits.
+- **Within the process**, `get_task_result` returns the cached bytes, regardless of their number.
+  `get_task_data` decodes them for each caller, because a caller may change the data.
+- **A cold read** reads the status document, and only then downloads the result that it names. The farther
+  Storage is from the instance, the more the download dominates. Its target is 1.3 times (document read +
+  download), plus a no-op. The no-op is therefore subtracted before the ratio is computed.
+- **80 cold callers** share one document read and one download. Callers of an instance that Cloud Run has yet
+  to start also wait for its start.
 """
 
 
@@ -53,13 +54,13 @@ def page(measures: Sequence[Measure], sizes: Sequence[Size], where: Sequence[Sta
 
 
 def write(text: str, sizes: Sequence[Size]) -> None:
-    """Write the page, and the plot beside it."""
+    """Write the page and its plot."""
     PAGE.write_text(text, "utf-8")
     lines = {
-        "no gzip": [(each.wanted, each.plain) for each in sizes if each.plain is not None],
-        "Flask, same bytes": [(each.wanted, each.route) for each in sizes if each.route is not None],
-        "gzip": [(each.wanted, each.gzip) for each in sizes],
-        "no-op": [(each.wanted, each.noop) for each in sizes],
+        "no gzip": [(each.requested, each.plain) for each in sizes if each.plain is not None],
+        "Flask, same bytes": [(each.requested, each.route) for each in sizes if each.route is not None],
+        "gzip": [(each.requested, each.gzip) for each in sizes],
+        "no-op": [(each.requested, each.noop) for each in sizes],
     }
     PLOT.write_text(plot.svg(lines), "utf-8")
 
@@ -70,16 +71,15 @@ def _lines(measures: Sequence[Measure], sizes: Sequence[Size], where: Sequence[S
     yield from _machine()
     yield "\n```text"
     yield from report.table(measures)
-    yield "```\n\n## Over the size of the result"
+    yield "```\n\n## By size of the result"
     yield GROWTH.format(ratio=max(each.size / each.stored for each in sizes))
     yield from growth.table(sizes)
-    yield f"\n![latency over the size of the result]({PLOT.name})\n\n## Where the time goes"
+    yield f"\n![latency by size of the result]({PLOT.name})\n\n## Where the time goes"
     yield STAGES
     yield from stages.table(where)
     yield READING.rstrip()
-    missed = list(reasons.lines(measures, where))
-    if missed:
-        yield "\n## Aims that are missed\n"
+    if missed := list(report.missed(measures)):
+        yield "\n## Missed targets\n"
         yield from missed
 
 

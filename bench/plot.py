@@ -1,4 +1,4 @@
-"""A plot of latency over a result's size, both in powers of ten, as SVG."""
+"""A log-log plot of latency by result size, as SVG."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COLOURS = ("#1b6ca8", "#c8553d", "#5b8c5a", "#888888")
 
 
 def svg(lines: Mapping[str, Line]) -> str:
-    """Draw lines, their names beside the plot.
+    """Return a plot with a legend.
 
     Args:
-        lines: points by name, bytes and milliseconds.
+        lines: points (bytes, milliseconds) by name.
     """
     sizes, times = ([point[axis] for line in lines.values() for point in line] for axis in (0, 1))
     x = _scale(min(sizes), max(sizes), LEFT, WIDTH - RIGHT)
@@ -42,11 +42,11 @@ def svg(lines: Mapping[str, Line]) -> str:
 
 
 class _scale:  # noqa: N801  (used as a function)
-    """Turns a value into a place, by its power of ten.
+    """A logarithmic scale that begins and ends at powers of ten.
 
     Args:
-        least, most: values that must have a place; the scale begins and ends at powers of ten.
-        first, last: the places of its ends.
+        least, most: the smallest and the largest value.
+        first, last: the coordinates of its ends.
     """
 
     def __init__(self, least: float, most: float, first: float, last: float) -> None:

@@ -1,12 +1,12 @@
-"""functions-framework as it is deployed: `python -m bench.production`, and its own arguments.
+"""functions-framework as it is deployed: `python -m bench.production` with its own arguments.
 
-A developer's environment has more packages than an instance. One of them counts: the SDK's HTTP
-client loads `rich` where there is one, which takes longer than all that this project loads.
+A developer's environment has more packages than an instance. The SDK's HTTP client imports `rich`
+if it is installed, which takes longer than importing this project.
 """
 
 import sys
 
-sys.modules["rich"] = None  # type: ignore[assignment]  # whoever imports it is told that there is none
+sys.modules["rich"] = None  # type: ignore[assignment]  # importing it then fails
 
 from functions_framework._cli import _cli  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""Results that look like real ones: charging sites with their coordinates, connectors and times."""
+"""Realistic results: charging sites with coordinates, connectors and times."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _STREETS = ("Harbour Road", "Station Street", "Mill Lane", "Market Square", "Air
 _STATES = ("AVAILABLE", "AVAILABLE", "AVAILABLE", "CHARGING", "OUTOFORDER")
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
-#: Bytes after which the same sites come again, to spare memory. Nothing is compressed the better
-#: for it: deflate looks back 32 KiB.
+#: Bytes after which the sites repeat, to save memory. The repetition does not improve compression,
+#: because deflate looks back only 32 KiB.
 DISTINCT = 10_000_000
 
 
 def charge_locations(size: int) -> list[dict[str, Any]]:
-    """Return charging sites, always the same ones, that make at least so many bytes of JSON.
+    """Return charging sites with at least that much JSON, the same in each run.
 
     Args:
-        size: bytes; above `DISTINCT` a multiple of it.
+        size: bytes; above `DISTINCT`, a multiple of it.
     """
-    draw = random.Random(size)  # noqa: S311  (the same bytes in each run are wanted, no secret)
+    draw = random.Random(size)  # noqa: S311  (reproducible, not a secret)
     locations: list[dict[str, Any]] = []
     made = 2
     while made < min(size, DISTINCT):

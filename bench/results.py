@@ -1,4 +1,4 @@
-"""Results that the answers' measures read: published as tasks publish them, of many sizes."""
+"""Results of many sizes for the measures to read, published as tasks publish them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 from bench.records import charge_locations
 from shared.tasks import TaskEngine, TaskName, TaskResult
 
-#: The task whose large results are read, and one whose result is a few bytes.
+#: The task with the large results, and one whose result is a few bytes.
 LARGE, TINY = TaskName.collect_charge_locations, TaskName.collect_devices_health
-#: Another whose large results are read.
+#: Another task with a large result.
 OTHER = TaskName.send_reset_sms
 ASK_LARGE, ASK_TINY, ASK_OTHER = ({"task_name": name.value} for name in (LARGE, TINY, OTHER))
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A result that is there to be read.
+    """A published result.
 
     Attributes:
         size: bytes of its JSON.
-        stored: bytes of its object, compressed.
-        path: its object's.
+        stored: bytes of its compressed object.
+        path: path of its object.
         answer: the callable's answer to a client without gzip.
     """
 
@@ -33,17 +33,17 @@ class Published:
 
 
 def publish_large(size: int, task: TaskName = LARGE) -> Published:
-    """Publish charging sites of so many bytes, in Storage."""
+    """Publish that many bytes of charging sites in Storage."""
     result = _published(task, charge_locations(size), "storage")
     if result.payload is None or result.path is None:
-        raise RuntimeError("the result is not in Storage")
+        raise RuntimeError("the published result is not in Storage")
     stored = b"".join(result.payload.gzip_around(b"", b"") or ())
     answer = b"".join(result.payload.around(b'{"result":', b"}"))
     return Published(result.payload.size, len(stored), result.path, answer)
 
 
 def publish_tiny() -> None:
-    """Publish a result of a few bytes, in Firestore."""
+    """Publish a result of a few bytes in Firestore."""
     _published(TINY, [{"id": "1", "health": "good"}], "db")
 
 
@@ -52,5 +52,5 @@ def _published(task: TaskName, data: list[Any], save_in: str) -> TaskResult:
         "bench", task, lambda: data, {"save_in": save_in, "debug_logs": False}
     )
     if outcome.status != "completed":
-        raise RuntimeError(f"no result to measure with: {outcome.error}")
+        raise RuntimeError(f"the run that publishes the result failed: {outcome.error}")
     return TaskEngine().get_task_result(task)

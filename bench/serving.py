@@ -1,4 +1,4 @@
-"""Functions served as in production: functions-framework with gunicorn, one process, many threads."""
+"""Functions served as in production (functions-framework with gunicorn, 80 threads), and their clients."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCT, REFERENCE = ROOT / "main.py", ROOT / "bench" / "reference_functions.py"
-#: Where compiled code is kept: the build of a function compiles its source.
+#: The folder of compiled code; the build of a function compiles its source.
 COMPILED = ROOT / ".stack" / "compiled"
 START_SECONDS = 60.0
-#: Less than the two seconds after which gunicorn closes an idle connection.
+#: The variable with the file whose bytes `bench.bare` and the function `fixed` return.
+BODY = "NX_BENCH_BODY"
+#: Serves these bytes from gunicorn alone.
+BARE = ["-m", "bench.bare"]
+#: gunicorn closes connections that have been idle for two seconds.
 IDLE_SECONDS = 1.5
-#: Variables of each process: threads as a callable has them, and compiled code.
+#: Variables of each process: the threads of a callable, and the folder of compiled code.
 SERVED = {"THREADS": "80", "PYTHONPYCACHEPREFIX": str(COMPILED), "PYTHONDONTWRITEBYTECODE": ""}
 
 
@@ -35,8 +39,8 @@ class Instance:
     """A function's process.
 
     Attributes:
-        port: where it listens, on loopback.
-        pid: its first process.
+        port: its port on loopback.
+        pid: the id of its first process.
     """
 
     port: int
@@ -49,8 +53,8 @@ def instance(target: str, source: Path = PRODUCT, **environment: str) -> Iterato
 
     Args:
         target: the function's name.
-        source: the file that has it.
-        environment: further variables.
+        source: the file that defines it.
+        environment: additional variables.
     """
     command = ["-m", "bench.production", "--target", target, "--source", str(source)]
     with listening([*command, "--host", "127.0.0.1", "--port"], **environment) as served:
@@ -59,10 +63,10 @@ def instance(target: str, source: Path = PRODUCT, **environment: str) -> Iterato
 
 @contextmanager
 def listening(arguments: list[str], **environment: str) -> Iterator[Instance]:
-    """Run a Python program that listens on the port which is its last argument, until the block ends."""
+    """Run a Python program, whose last argument is the port to listen on, until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    process = subprocess.Popen(  # noqa: S603  (a program of this project, under its own name)
+    process = subprocess.Popen(  # noqa: S603  (a program of this project)
         [sys.executable, *arguments, str(port)],
         cwd=ROOT,
         env={**os.environ, **SERVED, **environment},
@@ -92,20 +96,20 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 class Client:
-    """One keep-alive connection. It costs little itself, so that what is measured is the server.
+    """One keep-alive connection, with little cost of its own so that the server is what is measured.
 
     Args:
-        port: of the function's process.
-        data: what is sent to the callable.
-        gzip: whether compressed answers are taken.
-        token: whether the caller is signed in.
+        port: the port of the function's process.
+        data: the data sent to the callable.
+        gzip: whether to accept compressed answers.
+        token: whether to send an ID token.
     """
 
     def __init__(self, port: int, data: object = None, *, gzip: bool = True, token: bool = True) -> None:
         self._headers = {"Host": f"127.0.0.1:{port}", "Content-Type": "application/json"}
         self._headers |= {"Authorization": f"Bearer {TOKEN}"} if token else {}
         self._headers |= {"Accept-Encoding": "gzip"} if gzip else {}
-        self.will_ask(data)
+        self.set_data(data)
         self._port = port
         self._socket: socket.socket | None = None
         self._used = 0.0
@@ -122,15 +126,15 @@ class Client:
         if self._socket is not None:
             self._socket.close()
 
-    def will_ask(self, data: object) -> None:
-        """Send this from the next call on."""
+    def set_data(self, data: object) -> None:
+        """Set the data of the next calls."""
         body = json.dumps({"data": data}).encode()
         headers = self._headers | {"Content-Length": str(len(body))}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._request = f"POST / HTTP/1.1\r\n{lines}\r\n".encode() + body
 
     def connect(self) -> socket.socket:
-        """Return the connection; a new one where it has been idle for long, as gunicorn closes such."""
+        """Return the connection, or a new one if gunicorn may have closed it as idle."""
         if self._socket is None or time.monotonic() - self._used > IDLE_SECONDS:
             if self._socket is not None:
                 self._socket.close()
@@ -140,10 +144,10 @@ class Client:
         return self._socket
 
     def call(self) -> None:
-        """Call, and read the answer to its end.
+        """Send a request and read the whole answer.
 
         Raises:
-            RuntimeError: it is no success.
+            Refused: The status is not 200.
         """
         self.connect()
         self.ask()
@@ -151,16 +155,17 @@ class Client:
             pass
 
     def ask(self) -> None:
-        """Send the request; the last one's answer must have been received to its end."""
+        """Send the request; the previous answer must have been read to its end."""
         self._head.clear()
         self._left = None
         self._open.sendall(self._request)
 
     def receive(self) -> bool:
-        """Read what is there of the answer; tell whether it is whole.
+        """Read a part of the answer, and return whether it is complete.
 
         Raises:
-            RuntimeError: it is no success.
+            Refused: The status is not 200.
+            RuntimeError: The server closed the connection.
         """
         got = self._open.recv_into(self._buffer)
         if not got:
@@ -190,17 +195,17 @@ def _length(head: bytes) -> int:
 
 
 class Refused(RuntimeError):
-    """An answer was no success."""
+    """The status of an answer is not 200."""
 
 
 class Crowd:
-    """As many connections as there are callers, each of which calls as soon as it has its answer.
+    """Concurrent connections, each of which calls again when it has its answer.
 
-    One thread serves all of them: it costs less than the function that answers.
+    One thread drives all of them, which costs less than the function that answers.
 
     Args:
-        callers: how many.
-        port, data, gzip: as a `Client`'s.
+        callers: the number of connections.
+        port, data, gzip: as for `Client`.
     """
 
     def __init__(self, callers: int, port: int, data: object = None, *, gzip: bool = True) -> None:
@@ -217,11 +222,11 @@ class Crowd:
         self._open.close()
 
     def call_once(self) -> None:
-        """Have all of them call at once, and read every answer to its end."""
+        """Call once on all connections, and read every answer."""
         self._call(until=0.0)
 
     def calls_in(self, seconds: float) -> float:
-        """Have all of them call again and again; return the calls a second."""
+        """Call repeatedly for that many seconds, and return the calls per second."""
         began = time.perf_counter()
         answered = self._call(until=began + seconds)
         return answered / (time.perf_counter() - began)
@@ -243,7 +248,7 @@ class Crowd:
 
 
 def _token() -> str:
-    """An ID token as the Auth emulator makes them: unsigned."""
+    """Return an unsigned ID token, as the Auth emulator issues them."""
     now = int(time.time())
     project = os.environ.get("GOOGLE_CLOUD_PROJECT", "demo-nx-tasks")
     claims = {"iss": f"https://securetoken.google.com/{project}", "aud": project, "sub": "bench"}

@@ -1,7 +1,7 @@
-"""Where a warm answer's time goes: the same call, to servers of which each does one thing more.
+"""Where the time of a warm answer goes: the same call to servers that each do one thing more.
 
-What a stage takes is the difference to the one before. Nothing is instrumented, so that nothing
-is slowed down by being looked at.
+A stage takes the difference to the stage before. Nothing is instrumented, because that would
+slow it down.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bench.bare import BODY
 from bench.report import interleaved
 from bench.results import ASK_LARGE, ASK_TINY, publish_large, publish_tiny
-from bench.serving import PRODUCT, REFERENCE, Client, instance, listening
+from bench.serving import BARE, BODY, PRODUCT, REFERENCE, Client, instance, listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 SIZE = 10_000_000
 ROUNDS, WARM_UP = 300, 50
-#: Each stage, and the one that it is more than.
+#: Each stage, and the position of the stage that it builds on.
 STAGES = {
     "gunicorn alone: connection, request and headers parsed, a few bytes sent": None,
     "functions-framework and Flask: routing, request and response objects": 0,
-    "on_call without a token: CORS, the protocol, JSON, its line in the log": 1,
+    "on_call without a token: CORS, the protocol, JSON, its log line": 1,
     "the token decoded and checked: the no-op callable": 2,
     "get_task_data, a result of a few bytes": 3,
     "get_task_data, 10 MB compressed": 4,
@@ -39,9 +38,9 @@ class Stage:
     """One stage.
 
     Attributes:
-        name: what it does.
-        median: of its answers, milliseconds.
-        more: milliseconds more than the stage that it builds on.
+        name: what the server does.
+        median: median of its answers, milliseconds.
+        more: difference to the stage that it builds on, milliseconds.
     """
 
     name: str
@@ -63,10 +62,10 @@ def stages() -> list[Stage]:
             return opened.enter_context(Client(port, data, token=token))
 
         def bare(**environment: str) -> Client:
-            port = opened.enter_context(listening(["-m", "bench.bare"], **environment)).port
+            port = opened.enter_context(listening(BARE, **environment)).port
             return opened.enter_context(Client(port))
 
-        # A process for each: one that is called twice as often is faster.
+        # One process per stage, because a process that is called twice as often is faster.
         clients = [
             bare(),
             served("fixed"),
@@ -78,17 +77,17 @@ def stages() -> list[Stage]:
         ]
         ways = {name: each.call for name, each in zip(STAGES, clients, strict=True)}
         large = {name: ways.pop(name) for name in list(ways)[-2:]}
-        # Apart: many bytes leave the processor's caches cold for who comes next.
+        # Apart from the others, because a large answer leaves cold caches to the next one.
         taken = interleaved(ways, rounds=ROUNDS, warm_up=WARM_UP)
         taken |= interleaved(large, rounds=ROUNDS, warm_up=WARM_UP)
     medians = [taken[name] for name in STAGES]
     befores = [0.0 if before is None else medians[before] for before in STAGES.values()]
-    told = zip(STAGES, medians, befores, strict=True)
-    return [Stage(name, median, median - before) for name, median, before in told]
+    rows = zip(STAGES, medians, befores, strict=True)
+    return [Stage(name, median, median - before) for name, median, before in rows]
 
 
 def table(stages: Iterable[Stage]) -> Iterator[str]:
-    """Give the lines of the table, Markdown."""
+    """Yield the lines of the table, Markdown."""
     yield "| answer of | median | more than the stage before |"
     yield "| --- | ---: | ---: |"
     for each in stages:
