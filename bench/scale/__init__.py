@@ -1,1 +1,1 @@
-"""How far the design reaches, on paper and simulated: `make scale` writes docs/scale.md."""
+"""How far the design scales, computed and simulated; `make scale` writes docs/scale.md."""

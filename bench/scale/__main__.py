@@ -1,4 +1,4 @@
-"""`make scale`: docs/scale.md, from the formulas and from what a simulation saw."""
+"""`make scale`: write docs/scale.md from the formulas and a simulation."""
 
 import sys
 from pathlib import Path
@@ -10,11 +10,11 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "scale.md"
 
 
 def main() -> int:
-    """Write the page, print it, and tell by the exit status whether the formulas hold."""
+    """Write and print the page; return 1 if the simulation contradicts a formula."""
     compared = [(point, compare(point)) for point in POINTS]
-    told = page(compared)
-    PAGE.write_text(told, "utf-8")
-    print(told)
+    text = page(compared)
+    PAGE.write_text(text, "utf-8")
+    print(text)
     return 0 if all(figure.holds for _, figures in compared for figure in figures) else 1
 
 

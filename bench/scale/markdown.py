@@ -1,4 +1,4 @@
-"""How the page writes numbers and tables."""
+"""Numbers and tables in Markdown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def amount(value: float) -> str:
-    """Return a number with three digits that count, thousands apart."""
+    """Return a number with three significant digits and thousands separators."""
     if value == 0:
         return "0"
     digits = 2 - math.floor(math.log10(abs(value)))
@@ -19,7 +19,7 @@ def amount(value: float) -> str:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes."""
+    """Return a number of bytes with its unit."""
     for unit, bytes_of_unit in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
         if count >= bytes_of_unit:
             return f"{amount(count / bytes_of_unit)} {unit}"

@@ -1,7 +1,7 @@
-"""What a load costs and how far it may grow: pure functions, a line of explanation each.
+"""Cost and limits of a load, as pure functions.
 
-A load is readers who come by chance (Poisson) and evenly to all instances, to one task's result.
-What several tasks cost adds up. `simulation` shows that the product's cache does what these say.
+A load is readers of one task's result who arrive at random (Poisson), evenly over all instances.
+`simulation` compares the formulas with the product's cache.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from shared.tasks.serving.reader import CHECK_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Who reads what.
+    """Readers of one result.
 
     Attributes:
         instances: warm instances of the callable.
-        reads: reads a second, of all instances together.
-        max_age: seconds for which an instance serves a result unasked.
+        reads: reads per second, over all instances.
+        max_age: seconds for which an instance serves a result without a check.
         size: bytes of the result as JSON.
-        published_every: seconds from one result to the next.
-        check_seconds: how long Firestore takes to tell the version.
-        fetch_seconds: how long Storage takes to give the result.
+        published_every: seconds between two results.
+        check_seconds: latency of Firestore.
+        fetch_seconds: latency of Storage.
     """
 
     instances: int
@@ -41,10 +41,10 @@ class Load:
 
 
 def round_seconds(load: Load) -> float:
-    """Return seconds from one check of an instance to its next.
+    """Return the seconds from one check of an instance to its next.
 
-    Max-age, then until the next reader comes. At 0 the check itself, then, if nobody came in
-    that time, until somebody does.
+    Above max-age 0, it is max-age and the time until the next reader. At 0, it is the check itself, and
+    the time until the next reader if none arrived during the check.
     """
     each = load.reads / load.instances
     if load.max_age > 0:
@@ -53,34 +53,35 @@ def round_seconds(load: Load) -> float:
 
 
 def checks(load: Load) -> float:
-    """Return Firestore's reads a second: each instance asks once a round, whoever else reads there."""
+    """Return Firestore reads per second: each instance reads once per round."""
     return load.instances / round_seconds(load)
 
 
 def most_checks(load: Load) -> float:
-    """Return what no load exceeds: a check a read, and a check an instance and max-age (or latency)."""
+    """Return the upper bound: one check per read, and one per instance and max-age (or latency)."""
     return min(load.reads, load.instances / (load.max_age or load.check_seconds))
 
 
 def fetches_of_version(load: Load) -> float:
-    """Return downloads of one version: one on each instance that checks before the next version comes."""
+    """Return downloads of one version: one per instance that checks before the next version."""
     each, left = load.reads / load.instances, load.published_every - load.max_age
-    nobody = math.exp(-each * left) if left > 0 else 1 - each * left
-    return load.instances * (1 - nobody / (1 + each * load.max_age))
+    unread = math.exp(-each * left) if left > 0 else 1 - each * left
+    return load.instances * (1 - unread / (1 + each * load.max_age))
 
 
 def fetches(load: Load) -> float:
-    """Return downloads from Storage a second."""
+    """Return downloads from Storage per second."""
     return fetches_of_version(load) / load.published_every
 
 
-# What readers see
+# Waits and ages
 
 
 def mean_wait(load: Load) -> float:
     """Return the mean seconds that a reader waits for Firestore and Storage.
 
-    Above 0 only who asks waits. At 0 all do: for one check, or half of another and then one.
+    Above max-age 0, only the reader that triggers a check waits. At 0, every reader waits for one check,
+    and some also for half of the previous one.
     """
     fetching = load.fetch_seconds * fetches(load)
     if load.max_age > 0:
@@ -90,10 +91,10 @@ def mean_wait(load: Load) -> float:
 
 
 def stale_most(load: Load) -> float:
-    """Return the most seconds by which an answer is older than the present result.
+    """Return the largest age of an answer, in seconds after a newer result was published.
 
-    Above 0: max-age and the deadline of a check, older ones are not served; what took longer to
-    download is checked again first. At 0: since it was read.
+    Above max-age 0, it is max-age and the deadline of a check. A result whose download took longer is
+    checked again before it is served.
     """
     if load.max_age > 0:
         return load.max_age + CHECK_SECONDS
@@ -101,23 +102,23 @@ def stale_most(load: Load) -> float:
 
 
 def stale_median(load: Load) -> float:
-    """Return the median of these seconds over the answers that are not the present result, above max-age 0.
+    """Return the median age of outdated answers above max-age 0, in seconds.
 
-    A new result comes at any moment of a round, and is seen at its end: 1 - 1/√2 of it.
+    A new result arrives at any moment of a round and is noticed at its end: 1 - 1/√2 of it.
     """
     return (1 - math.sqrt(0.5)) * (load.max_age + load.check_seconds / 2 + load.fetch_seconds)
 
 
-# Instances, and what they send
+# Instances and egress
 
 
 def answer_bytes(load: Load) -> float:
-    """Return the bytes of an answer's body: compressed, unless that would save no packet."""
+    """Return the bytes of an answer's body, compressed unless that would save no packet."""
     return load.size if load.size < MIN_COMPRESSED else load.size * facts.COMPRESSED.value
 
 
 def egress(load: Load) -> float:
-    """Return the bytes a second that are sent: a whole answer a read."""
+    """Return the bytes sent per second: a whole answer per read."""
     return load.reads * (answer_bytes(load) + facts.HEAD_BYTES.value)
 
 
@@ -127,12 +128,12 @@ def cpu_seconds(load: Load) -> float:
 
 
 def answer_seconds(load: Load) -> float:
-    """Return how long a request is with its instance: the wait, the CPU, and until the client has it all."""
+    """Return the seconds of a request on its instance: wait, CPU, and transfer to the client."""
     return mean_wait(load) + cpu_seconds(load) + answer_bytes(load) / facts.CLIENT_BYTES.value
 
 
 def instances_for(load: Load) -> dict[str, float]:
-    """Return the instances that each of their means makes necessary."""
+    """Return the instances that each resource requires."""
     return {
         "CPU": load.reads * cpu_seconds(load) / (facts.CORES.value * facts.BUSY.value),
         "requests at once": load.reads * answer_seconds(load) / facts.CONCURRENCY.value,
@@ -141,7 +142,7 @@ def instances_for(load: Load) -> dict[str, float]:
 
 
 def instances_needed(load: Load) -> int:
-    """Return the instances that it takes: the most that any of their means asks for."""
+    """Return the instances that the scarcest resource requires."""
     return max(1, math.ceil(max(instances_for(load).values())))
 
 
@@ -149,9 +150,9 @@ def instances_needed(load: Load) -> int:
 
 
 def monthly_cost(load: Load) -> dict[str, float]:
-    """Return dollars a month, at list prices.
+    """Return dollars per month at list prices.
 
-    An instance is paid for while it has a request, 0.1 s at least; an idle one is not.
+    An instance is billed while it has a request, for at least 0.1 s. An idle instance is free.
     """
     each = load.reads / load.instances
     in_use = 1 - math.exp(-each * max(answer_seconds(load), facts.BILLED_SECONDS.value))
@@ -169,20 +170,20 @@ def monthly_cost(load: Load) -> dict[str, float]:
 # Limits
 
 
-#: More reads a second than any limit lets be.
+#: More reads per second than any limit allows.
 _MOST_READS = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How much of a limit a load uses; 1 is all of it."""
+    """The used share of a limit; 1 is all of it."""
 
     limit: str
     share: float
 
 
 def uses(load: Load) -> list[Use]:
-    """Return how much of each limit is used, the most used first."""
+    """Return the used share of each limit, largest first."""
     why, needed = max(instances_for(load).items(), key=lambda item: item[1])
     there = f", for {why}" if math.ceil(needed) >= load.instances else ""
     used = [
@@ -195,14 +196,14 @@ def uses(load: Load) -> list[Use]:
 
 
 def writes(load: Load, *, run_seconds: float = 60.0, lease_seconds: float = 60.0) -> float:
-    """Return writes of the document a second: start, finish, and a lease extended at each third of it."""
+    """Return document writes per second: start, finish, and a lease extension every third of the lease."""
     return (2 + run_seconds // (lease_seconds / 3)) / load.published_every
 
 
 def first_limit(load: Load) -> tuple[float, str]:
-    """Return the reads a second at which the first limit is met, and which it is.
+    """Return the reads per second at which the first limit is reached, and its name.
 
-    There are as many instances as these reads need. What no answer holds is at its limit at 0 reads.
+    There are as many instances as these reads need. An answer that is too large is over its limit at 0 reads.
     """
     low, high = 0.0, _MOST_READS
     while high - low > high / 1e6 and high > 1:
@@ -212,7 +213,7 @@ def first_limit(load: Load) -> tuple[float, str]:
 
 
 def deployed_most(load: Load) -> float:
-    """Return the reads a second for which the instances suffice that the deployment allows."""
+    """Return the reads per second that the deployed number of instances can serve."""
     low, high = 0.0, _MOST_READS
     while high - low > high / 1e6:
         middle = (low + high) / 2
@@ -224,51 +225,6 @@ def deployed_most(load: Load) -> float:
 def grown(load: Load, reads: float) -> Load:
     """Return a load with so many reads, and the instances that they need."""
     load = replace(load, reads=reads)
-    for _ in range(2):  # how long a request takes depends on the instances a little
+    for _ in range(2):  # the duration of a request depends slightly on the instances
         load = replace(load, instances=instances_needed(load))
     return load
-
-
-# What to change there
-
-
-def ramp_minutes(reads: float) -> float:
-    """Return the minutes in which Firestore is to be led up to so many reads of a document a second."""
-    return max(0.0, 5 * math.log(reads / facts.READ_RATE.value) / math.log(1.5))
-
-
-def shards_needed(load: Load) -> int:
-    """Return the copies of the pointer, an instance reading one of them, that keep each within the rate."""
-    return math.ceil(checks(load) / facts.READ_RATE.value)
-
-
-def shards_cost(load: Load) -> float:
-    """Return dollars a month for the copies: each new result writes all of them."""
-    more = shards_needed(load) - 1
-    return more * facts.SECONDS_IN_MONTH / load.published_every * facts.WRITE_PRICE.value
-
-
-def redis_cost() -> float:
-    """Return dollars a month for the smallest Redis, which takes the checks instead of Firestore."""
-    return facts.REDIS_PRICE.value * facts.SECONDS_IN_MONTH / 3600
-
-
-def redis_pays_from() -> float:
-    """Return the checks a second from which that Redis is cheaper than asking Firestore."""
-    return redis_cost() / (facts.READ_PRICE.value * facts.SECONDS_IN_MONTH)
-
-
-def hosting_cost(load: Load) -> float:
-    """Return dollars a month where Hosting's CDN sends all answers: what is public needs no instance."""
-    return egress(load) / 1e9 * facts.HOSTING_PRICE.value * facts.SECONDS_IN_MONTH
-
-
-def storage_cost(load: Load) -> float:
-    """Return dollars a month where Storage sends the data, and the callable only a signed URL."""
-    a_read = answer_bytes(load) / 1e9 * facts.STORAGE_PRICE.value + facts.DOWNLOAD_PRICE.value
-    return load.reads * a_read * facts.SECONDS_IN_MONTH
-
-
-def unchanged_share(load: Load, *, polled_every: float) -> float:
-    """Return the share of answers that `if_version` makes a few bytes: a poll sees a new version or not."""
-    return max(0.0, 1 - polled_every / load.published_every)

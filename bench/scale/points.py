@@ -1,4 +1,4 @@
-"""The points at which the formulas are compared with the product's cache at work."""
+"""The loads for which the formulas are compared with the simulated cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A load, and the simulated seconds in which it is counted."""
+    """A load, and the simulated seconds for which it is counted."""
 
     name: str
     load: Load
@@ -35,13 +35,13 @@ POINTS = (
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What is compared.
+    """One compared figure.
 
     Attributes:
-        name: with its unit.
-        formula: what the formula says.
-        counted: what the simulation saw.
-        tolerance: by how much the ratio may differ from 1; None for a bound, which may not be exceeded.
+        name: name and unit.
+        formula: value of the formula.
+        counted: value counted in the simulation.
+        tolerance: largest difference of the ratio from 1; None if the formula is an upper bound.
     """
 
     name: str
@@ -51,17 +51,17 @@ class Figure:
 
     @property
     def ratio(self) -> float:
-        """What was seen, over what was said."""
+        """The counted value over the formula."""
         return self.counted / self.formula
 
     @property
     def holds(self) -> bool:
-        """Whether the formula is right here."""
+        """Whether the simulation confirms the formula."""
         return self.ratio <= 1 if self.tolerance is None else abs(self.ratio - 1) <= self.tolerance
 
 
 def compare(point: Point, simulated: Callable[..., Counted] = simulate) -> list[Figure]:
-    """Simulate a point, and set what was seen beside what the formulas say."""
+    """Simulate a point and compare the counts with the formulas."""
     load, seconds = point.load, point.seconds
     seen = simulated(load, seconds=seconds)
     figures = [

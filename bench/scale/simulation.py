@@ -1,7 +1,7 @@
-"""The product's cache at work in many simulated instances, counted.
+"""The product's cache in many simulated instances.
 
-Reader, cache, single-flight and payload are the product's own. What is simulated is the world around
-them: time, readers who come by chance, and the two servers, which answer after a latency.
+Reader, cache, single-flight and payload are the product's own. Time, randomly arriving readers, and the
+two servers are simulated.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _CACHE_BYTES = 128 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What a simulation saw, in the seconds that were counted.
+    """Counts of the measured part of a simulation.
 
     Attributes:
-        reads: answers that readers got.
-        firestore_reads: documents that Firestore was asked for.
-        downloads: objects that Storage was asked for.
-        stale: for how many seconds each answer that was not the present result had been superseded.
-        mean_wait: seconds that a reader waited.
+        reads: number of answers.
+        firestore_reads: number of document reads.
+        downloads: number of downloads.
+        stale: age of each outdated answer, seconds since a newer result was published.
+        mean_wait: mean seconds that a reader waited.
     """
 
     reads: int
@@ -51,24 +51,24 @@ class Counted:
 
     @property
     def stale_most(self) -> float:
-        """Seconds of the oldest answer; 0 where each was the present result."""
+        """Age of the oldest answer, seconds; 0 if none was outdated."""
         return max(self.stale, default=0.0)
 
     @property
     def stale_median(self) -> float:
-        """Median seconds of the answers that were not the present result; 0 where each was."""
+        """Median age of the outdated answers, seconds; 0 if there are none."""
         return statistics.median(self.stale) if self.stale else 0.0
 
 
 def simulate(load: Load, *, seconds: float, seed: int = 1) -> Counted:
-    """Let a load come for so long, after a time that is not counted in which all instances have begun.
+    """Simulate a load, after an uncounted time in which all instances start.
 
     Args:
-        load: the load; its latencies and the time between two results included.
+        load: the load.
         seconds: simulated time that is counted.
-        seed: of all chance.
+        seed: seed of the random numbers.
     """
-    return _Simulation(load, seconds, random.Random(seed)).run()  # noqa: S311  (chance, no secret)
+    return _Simulation(load, seconds, random.Random(seed)).run()  # noqa: S311  (not a secret)
 
 
 class _Simulation:
@@ -76,7 +76,7 @@ class _Simulation:
         self._load = load
         self._chance = chance
         self._world = World()
-        # Instances begin at any moment of their first round of checks, as they do in life.
+        # Real instances start at any moment of a round of checks.
         self._spread = load.max_age + load.instances / load.reads
         self._from = 2 * self._spread + load.check_seconds + load.fetch_seconds
         self._until = self._from + seconds
@@ -93,7 +93,7 @@ class _Simulation:
         while published < self._until:
             self._world.at(published, self._servers.publish)
             published += self._load.published_every
-        self._world.at(self._from, self._servers.count_anew)
+        self._world.at(self._from, self._servers.start_counting)
         self._world.at(self._until, self._servers.stop_counting)
         self._world.run()
         counted = self._servers.counted
@@ -109,38 +109,38 @@ class _Simulation:
         world: Any = self._world
         cache = CacheManager(world, bound=lambda: _CACHE_BYTES)
         reader = ResultReader(self._servers.store, self._servers.objects, cache, world)
-        reader._calls = {TASK: SimulatedSingleFlight(world)}  # noqa: SLF001  (who waits there waits in this world)
+        reader._calls = {TASK: SimulatedSingleFlight(world)}  # noqa: SLF001  (its waits are simulated)
         return reader
 
     def _pause(self) -> float:
         return self._chance.expovariate(self._load.reads / self._load.instances)
 
     def _read(self, reader: ResultReader) -> None:
-        """Have the next reader come, and read."""
-        came = self._world.monotonic()
-        if came >= self._until:
+        """Read, and schedule the next reader."""
+        arrived = self._world.monotonic()
+        if arrived >= self._until:
             return
-        self._world.at(came + self._pause(), partial(self._read, reader))
+        self._world.at(arrived + self._pause(), partial(self._read, reader))
         result = reader.result(TASK, self._options)
         if result.payload is None:
-            raise AssertionError("a reader got no data")
-        if came >= self._from:
+            raise AssertionError("a read returned no data")
+        if arrived >= self._from:
             now = self._world.monotonic()
-            self._waits.append(now - came)
+            self._waits.append(now - arrived)
             superseded = self._servers.superseded.get(result.version)
             if superseded is not None:
                 self._stale.append(now - superseded)
 
 
 class _Servers:
-    """Firestore and Storage, as far as a reader sees them: the present version, and its bytes."""
+    """Firestore and Storage as a reader sees them: the current version and its bytes."""
 
     def __init__(self, world: World, load: Load) -> None:
         self._world = world
         self._load = load
         self._number = 0
         self._present = self._document()
-        #: When each version ended that is no longer the present one.
+        #: When each earlier version was superseded.
         self.superseded: dict[str, float] = {}
         self._running: dict[str, int] | None = None
         self.counted = {"firestore": 0, "storage": 0}
@@ -153,16 +153,16 @@ class _Servers:
         self._number += 1
         self._present = self._document()
 
-    def count_anew(self) -> None:
-        """Count from here on."""
+    def start_counting(self) -> None:
+        """Start counting."""
         self._running = self.counted
 
     def stop_counting(self) -> None:
-        """Count no longer."""
+        """Stop counting."""
         self._running = None
 
     def document(self) -> TaskDocument:
-        """Answer a read of the document: what it holds when half of the time has passed."""
+        """Answer a document read with its content after half of the latency."""
         self._count("firestore")
         self._world.sleep(self._load.check_seconds / 2)
         document = self._present

@@ -1,8 +1,8 @@
-"""Time that is simulated, under code that waits for real: many threads, one of which works at a time.
+"""Simulated time for code that blocks threads.
 
-The cache is code for threads: readers wait for each other. So each wait is a thread's, but time
-passes only where all of them wait: whoever waits hands the turn to another thread, which carries
-out the next of what is to happen. The same seed gives the same run, to the last read.
+In the cache, readers wait for each other. Each simulated wait therefore blocks a thread, but only one
+thread runs at a time, and time passes only while all threads wait. A thread that waits passes its turn
+to another one, which carries out the next event. The same seed gives the same run.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
-#: Bytes of a thread's stack: there may be thousands.
+#: Stack size of a thread, small because there may be thousands.
 _STACK_BYTES = 256 * 1024
 
 
 class World:
-    """What happens, in the order of its simulated time. It is also the clock of those who live in it."""
+    """The events in the order of simulated time, and the clock of the simulated code."""
 
     def __init__(self) -> None:
         self._now = 0.0
         self._numbers = itertools.count()
-        #: What happens when; a lock is the turn of a thread that waits for that moment.
+        #: Time, number and event; a lock is the turn of a thread that waits for that time.
         self._events: list[tuple[float, int, Callable[[], None] | threading.Lock]] = []
         self._idle: list[threading.Lock] = []
         self._threads: list[threading.Thread] = []
@@ -37,14 +37,14 @@ class World:
         self._error: BaseException | None = None
 
     def at(self, moment: float, happens: Callable[[], None] | threading.Lock) -> None:
-        """Have something happen at a moment, in seconds from the beginning; it may take time."""
+        """Schedule an event, in seconds from the start."""
         heapq.heappush(self._events, (moment, next(self._numbers), happens))
 
     def run(self) -> None:
-        """Let everything happen that is to, and what follows from it.
+        """Carry out all events, including those that they schedule.
 
         Raises:
-            RuntimeError: somebody waits for what never happens.
+            RuntimeError: A thread waits for an event that never happens.
         """
         before = threading.stack_size(_STACK_BYTES)
         try:
@@ -59,28 +59,28 @@ class World:
         for thread in self._threads:
             thread.join(10)
             if thread.is_alive():
-                raise RuntimeError("somebody waits for what never happens")
+                raise RuntimeError("a thread waits for an event that never happens")
 
     def now(self) -> datetime:
-        """Return the time of day, UTC."""
+        """Return the simulated time, UTC."""
         return _START + timedelta(seconds=self._now)
 
     def monotonic(self) -> float:
-        """Return seconds from the beginning."""
+        """Return the simulated seconds from the start."""
         return self._now
 
     def sleep(self, seconds: float) -> None:
-        """Let that much time pass."""
+        """Wait for simulated seconds."""
         turn = _taken()
         self.at(self._now + max(seconds, 0.0), turn)
         self.wait_for(turn)
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        """Wait for an event of this world; none here is waited for with a bound."""
+        """Not supported: the simulated code waits without a timeout."""
         raise NotImplementedError(f"{event} for {seconds} s")
 
     def wait_for(self, turn: threading.Lock) -> None:
-        """Give the turn away until it comes back."""
+        """Pass the turn on, and wait until it returns."""
         if self._idle:
             self._idle.pop().release()
         else:
@@ -93,13 +93,13 @@ class World:
         thread.start()
 
     def _work(self) -> None:
-        """Carry out what happens next, until nothing does; the turn goes to whoever it is the turn of."""
+        """Carry out events until there are none; a lock passes the turn to the thread that waits for it."""
         while self._events and self._error is None:
             self._now, _, happens = heapq.heappop(self._events)
             if callable(happens):
                 try:
                     happens()
-                except BaseException as error:  # noqa: BLE001  (raised again where the world was set going)
+                except BaseException as error:  # noqa: BLE001  (raised again in `run`)
                     self._error = error
             else:
                 mine = _taken()
@@ -110,7 +110,7 @@ class World:
 
 
 class Event(threading.Event):
-    """An event whose waiting is the world's."""
+    """An event with simulated waits."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class Event(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set."""
         if timeout is not None:
-            raise NotImplementedError("calls are waited for without a time-out")
+            raise NotImplementedError("timeouts are not simulated")
         if not self.is_set():
             turn = _taken()
             self._waiting.append(turn)
@@ -128,7 +128,7 @@ class Event(threading.Event):
         return True
 
     def set(self) -> None:
-        """Let all who wait go on, in the order in which they came."""
+        """Wake all waiting threads in the order of their arrival."""
         super().set()
         for turn in self._waiting:
             self._world.at(self._world.monotonic(), turn)
@@ -136,7 +136,7 @@ class Event(threading.Event):
 
 
 class SimulatedSingleFlight(SingleFlight[Result]):
-    """The product's single-flight; its calls end by an event of the simulated world."""
+    """The product's single-flight; its waits are simulated."""
 
     def __init__(self, world: World) -> None:
         super().__init__()

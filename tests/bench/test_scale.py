@@ -1,4 +1,4 @@
-"""What is said of scale on paper is what the product's cache does, and what the page says."""
+"""The formulas of docs/scale.md agree with the simulated cache, and the page with the formulas."""
 
 from itertools import pairwise, product
 from pathlib import Path
@@ -19,19 +19,19 @@ LOADS = [
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: point.name)
 def test_the_cache_does_what_the_formulas_say(point: Point) -> None:
-    """Reads of Firestore, downloads and waits within the tolerances; no answer older than is said."""
+    """Document reads, downloads and waits are within the tolerances; no answer exceeds the bound."""
     figures = compare(point)
     assert [figure for figure in figures if not figure.holds] == []
 
 
 def test_a_simulation_is_the_same_each_time() -> None:
-    """Threads take turns, so that chance is the seed's alone."""
+    """Threads take turns, so that only the seed decides."""
     point = Point("short", Load(20, 1_000, 0, published_every=0.1), 0.3)
     assert compare(point) == compare(point)
 
 
-def test_who_waits_in_a_world_goes_on_in_order() -> None:
-    """Time passes only where all wait; what is waited for wakes those who came first."""
+def test_waiting_threads_wake_in_order() -> None:
+    """Time passes only while all threads wait."""
     world, seen = World(), []
     event = Event(world)
 
@@ -52,7 +52,7 @@ def test_who_waits_in_a_world_goes_on_in_order() -> None:
 
 
 def test_an_error_in_a_world_ends_it() -> None:
-    """A simulation that fails does so where it was called."""
+    """`run` raises it."""
     world = World()
 
     def fails() -> None:
@@ -64,15 +64,15 @@ def test_an_error_in_a_world_ends_it() -> None:
         world.run()
 
 
-def test_no_load_asks_more_than_once_a_read_and_once_a_round() -> None:
-    """The bound that needs no formula holds for all loads, and is nearly met where readers are many."""
+def test_no_load_checks_more_often_than_the_upper_bound() -> None:
+    """The bound holds for all loads, and many readers nearly reach it."""
     assert all(model.checks(load) <= model.most_checks(load) * 1.000001 for load in LOADS)
     busy = Load(10, 100_000, 5)
     assert model.checks(busy) == pytest.approx(model.most_checks(busy), rel=0.001)
 
 
-def test_what_grows_with_a_load_does_not_shrink() -> None:
-    """More readers: no fewer reads of Firestore, bytes, instances, dollars."""
+def test_figures_do_not_shrink_as_the_load_grows() -> None:
+    """More readers cause no fewer document reads, downloads, bytes or instances."""
     for figure in (model.checks, model.fetches, model.egress, model.instances_needed):
         for max_age in page.MAX_AGES:
             figures = [figure(Load(100, reads, max_age, 100_000)) for reads in page.READS]
@@ -81,8 +81,8 @@ def test_what_grows_with_a_load_does_not_shrink() -> None:
 
 @pytest.mark.parametrize("max_age", page.MAX_AGES)
 @pytest.mark.parametrize("size", page.SIZES)
-def test_the_first_limit_is_where_something_no_longer_fits(max_age: float, size: int) -> None:
-    """Just below it all limits hold, just above it the one that is named does not."""
+def test_the_first_limit_is_the_first_to_be_exceeded(max_age: float, size: int) -> None:
+    """All limits hold just below it, and the named one is exceeded just above it."""
     reads, limit = model.first_limit(Load(1, 1, max_age, size))
     assert model.uses(model.grown(Load(1, 1, max_age, size), reads * 0.99))[0].share <= 1
     above = model.uses(model.grown(Load(1, 1, max_age, size), reads * 1.01))
@@ -90,13 +90,13 @@ def test_the_first_limit_is_where_something_no_longer_fits(max_age: float, size:
     assert limit in {use.limit for use in above if use.share > 1}
 
 
-def test_what_no_answer_holds_is_at_its_limit_at_once() -> None:
-    """Whoever reads it at all reads it from Storage."""
+def test_a_result_that_is_too_large_reaches_its_limit_at_once() -> None:
+    """Every read of it is a download from Storage."""
     assert model.first_limit(Load(1, 1, 5, page.TOO_LARGE)) == (0, "Cloud Run: size of an answer")
 
 
-def test_the_page_is_what_the_command_writes() -> None:
-    """`make scale` was run since the model or a fact changed."""
+def test_the_page_is_up_to_date() -> None:
+    """`make scale` has run after the last change to the model or a fact."""
     written = PAGE.read_text("utf-8")
     for part in (*page.on_paper_first(), *page.on_paper_then()):
         assert part in written
