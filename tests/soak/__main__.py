@@ -10,20 +10,20 @@ from tests.soak.soak import Soak
 from tests.soak.verdict import findings, look, table
 
 
-def tell(line: str) -> None:
-    print(line, flush=True)  # noqa: T201  (a person waits)
+def show(line: str) -> None:
+    print(line, flush=True)  # noqa: T201  (progress for the person who waits)
 
 
 def main() -> int:
-    """Soak, and say what was found."""
+    """Soak and print the findings."""
     seconds = float(os.environ.get("SOAK_SECONDS") or 600)
     seed = int(os.environ.get("SOAK_SEED") or secrets.randbelow(1_000_000))
-    tell(f"Soaking for {seconds:g} s; SOAK_SEED={seed} repeats the choices.")
-    record = Soak(seed, tell).run(seconds=seconds)
+    show(f"Soaking for {seconds:g} s; SOAK_SEED={seed} repeats the choices.")
+    record = Soak(seed, show).run(seconds=seconds)
     left = {task: look(firebase.firestore_client(), firebase.bucket(), task) for task in TaskName}
     found = findings(record, left)
     for line in table(record, left, found):
-        tell(line)
+        show(line)
     return 1 if any(found.values()) else 0
 
 

@@ -1,4 +1,4 @@
-"""The engine tests' fixtures serve here as well."""
+"""The fixtures of the engine tests."""
 
 from tests.engine.conftest import world
 

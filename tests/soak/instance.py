@@ -1,4 +1,4 @@
-"""An instance of the soak: a process that carries out deliveries, its calls meeting random faults."""
+"""An instance of the soak: a process that carries out deliveries while its calls meet random faults."""
 
 import os
 import random
@@ -18,29 +18,29 @@ from shared.tasks import TaskEngine, TaskName, TaskRun
 from shared.tasks.clock import SystemClock
 from tests.faults.faulty import Fault, Faulty, engine_behind
 
-#: How often a call meets a fault.
+#: Probability of each fault per call.
 CHANCES = {"fail 1": 0.02, "lose answer": 0.02, "outage": 0.003, "kill before": 0.001, "kill after": 0.001}
-#: Seconds of an outage: every call fails.
+#: Seconds of an outage, during which every call fails.
 OUTAGE = (0.5, 4.0)
-#: Short, so that leases end within the soak; a dead run is taken over the skew of clocks later.
+#: Short, so that leases end during the soak. A dead run is taken over one clock skew later.
 LEASE_SECONDS = 3.0
 DEADLINE_SECONDS = 30.0
 RECORDS = 20
-#: Where instances log.
+#: The log of all instances.
 LOG = Path(__file__).resolve().parents[2] / ".stack/logs/soak.log"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What an instance is told to do: to look after all tasks, or to run one.
+    """A request to an instance: run a task, or let the watchdog pass.
 
     Attributes:
-        number: names the answer.
-        task: None for the watchdog's pass.
-        tick: the tick that is delivered.
-        save_in: where the result is kept.
-        seconds: how long the task works.
-        does: how it ends: "returns", "raises" or "dies".
+        number: id of the answer.
+        task: the task, or None for a watchdog pass.
+        tick: the delivered tick.
+        save_in: where the result is stored.
+        seconds: duration of the task's work, seconds.
+        does: how the work ends: "returns", "raises" or "dies".
     """
 
     number: int
@@ -52,12 +52,12 @@ class Order:
 
 
 class Weather(Faulty):
-    """Faults by chance.
+    """Random faults.
 
     Args:
-        dice: draws them.
+        dice: random numbers.
         mortal: whether the process may be killed.
-        tell: is told of each.
+        tell: receives each fault.
     """
 
     def __init__(self, dice: random.Random, tell: Callable[..., None], *, mortal: bool) -> None:
@@ -81,12 +81,12 @@ class Weather(Faulty):
 
 
 def value(run_id: str, attempt: int) -> list[dict[str, Any]]:
-    """What the attempt of a run returns: each record tells whose it is."""
+    """Return the result of an attempt, whose records name the run and the attempt."""
     return [{"run": run_id, "attempt": attempt, "record": number} for number in range(RECORDS)]
 
 
 def identity(data: Any) -> tuple[str, int] | str | None:
-    """Tell which attempt a result is of; None for no result, words for what nobody returned."""
+    """Return the run and attempt of a result, None if there is none, or a text if no attempt returned it."""
     if data == []:
         return None
     try:
@@ -97,13 +97,13 @@ def identity(data: Any) -> tuple[str, int] | str | None:
 
 
 def serve(pipe: Connection, seed: str, *, mortal: bool) -> None:
-    """Carry out orders until there is a None, or the end of the pipe."""
+    """Carry out orders until None or the end of the pipe."""
     sys.stdout = LOG.open("a", encoding="utf-8")
     lock = threading.Lock()
 
-    def tell(*said: Any) -> None:
+    def tell(*event: Any) -> None:
         with lock:
-            pipe.send(said)
+            pipe.send(event)
 
     weather = Weather(random.Random(seed), tell, mortal=mortal)
     engine = engine_behind(weather, SystemClock(), document_seconds=2.0, object_seconds=4.0)
@@ -113,13 +113,13 @@ def serve(pipe: Connection, seed: str, *, mortal: bool) -> None:
 
 
 def carry_out(engine: TaskEngine, order: Order, tell: Callable[..., None], *, mortal: bool) -> None:
-    """Do as told, and answer."""
+    """Carry out an order, and send the answer."""
 
     def task(run: TaskRun) -> list[dict[str, Any]]:
         tell("began", order.task, run.run_id, run.attempt)
-        time.sleep(order.seconds)  # this is the work
+        time.sleep(order.seconds)  # stands for work
         if order.does == "raises":
-            raise RuntimeError("as it was told")
+            raise RuntimeError("the order asked for an error")
         if order.does == "dies" and mortal:
             tell("fault", "killed at work")
             os.kill(os.getpid(), signal.SIGKILL)
@@ -130,7 +130,7 @@ def carry_out(engine: TaskEngine, order: Order, tell: Callable[..., None], *, mo
             answer = "watched" if engine.watch_tasks() else "not watched"
         else:
             answer = engine.execute_task("soak", order.task, task, options(order)).status
-    except Exception as error:  # noqa: BLE001  (execute_task raises nothing: this is a finding)
+    except Exception as error:  # noqa: BLE001  (a finding, because execute_task never raises)
         answer = repr(error)
     tell("answer", order.number, answer)
 

@@ -1,4 +1,4 @@
-"""Readers of the soak: one process, all the time, through a cold engine each and through a warm one."""
+"""Readers of the soak: a process that reads continually, with new engines and with a warm one."""
 
 import threading
 import time
@@ -9,11 +9,11 @@ from typing import Any
 from shared.tasks import TaskEngine, TaskName, TaskSpec, register
 from tests.soak.instance import identity
 
-#: Seconds for which the warm reader serves a result unasked.
+#: Seconds for which the warm reader serves a result without a check.
 MAX_AGE = 1.0
-#: Reads told at once.
+#: Reads reported together.
 BATCH = 50
-#: Seconds between two reads: there are two cores for all.
+#: Seconds between two reads, because all processes may share two cores.
 PACE = 0.02
 
 
@@ -22,10 +22,10 @@ class Seen:
     """One read.
 
     Attributes:
-        reader: "cold", "warm", or "unchecked": a warm one that told that it could not ask.
-        task: whose result.
-        began, ended: when, seconds of the machine's clock.
-        what: what was read, as `identity` tells it, or the error.
+        reader: "cold", "warm", or "unchecked" for a warm reader whose freshness check failed.
+        task: the task.
+        began, ended: Unix time, seconds.
+        what: the `identity` of the result, or the error.
     """
 
     reader: str
@@ -36,7 +36,7 @@ class Seen:
 
 
 def serve(pipe: Connection) -> None:
-    """Read until told to end; tell what was read."""
+    """Read until a message arrives, and report the reads."""
     for name in TaskName:
         register(TaskSpec(name, max_age_seconds=MAX_AGE))
     over, lock = threading.Event(), threading.Lock()

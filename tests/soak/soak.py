@@ -1,4 +1,4 @@
-"""The soak: ticks of all tasks for a while, on instances that die, freeze and meet faults, with readers."""
+"""The soak: ticks of all tasks on instances that die, freeze and meet faults, while readers read."""
 
 import multiprocessing
 import os
@@ -25,22 +25,22 @@ from tests.soak.readers import Seen
 
 #: Seconds between two ticks of a task.
 PERIOD = 2.0
-#: What is 2xx for Cloud Scheduler. Anything else is delivered again, after a pause that doubles.
+#: Answered with 2xx. Cloud Scheduler delivers other answers again, after a pause that doubles.
 DEALT_WITH = {"completed", "duplicate", "skipped"}
 BACKOFF = (0.5, 4.0)
-#: Seconds in which, once no tick is due any more, all must have been dealt with.
+#: Seconds after the last tick in which all deliveries must be dealt with.
 QUIET_SECONDS = 90.0
-#: Seconds without an answer after which an instance hangs: more than a run's deadline, the contract copy's
-#: time beyond it, and a freeze or two.
+#: Seconds without an answer after which an instance counts as hung: more than a run's deadline, the
+#: contract copy after it, and two freezes.
 HUNG_SECONDS = 120.0
-#: Seconds in which a process that was told to ends.
+#: Seconds in which a process must end after the request to end.
 END_SECONDS = 30.0
 WATCHDOG_SECONDS = 4.0
-#: Seconds between two blows; a process that is frozen outlives its lease and the skew of clocks.
+#: Seconds between two kills or freezes. A freeze outlasts the lease and the clock skew.
 BLOWS = (8.0, 20.0)
 FROZEN_SECONDS = 10.0
 INSTANCES = 3
-#: They are never killed, as their memory is looked at.
+#: Never killed, because their memory is measured.
 LONG_LIVING = {"instance 0", "reader"}
 SAVED_IN = {
     TaskName.send_reset_sms: ("none",),
@@ -54,18 +54,18 @@ Run = tuple[TaskName, str]
 
 @dataclass
 class Record:
-    """What happened.
+    """The events of a soak.
 
     Attributes:
-        ticks: the run of each tick that was due.
-        answers: what each delivery was answered, by run.
-        began: the attempts at which the task's own work began, by run.
-        faults: how often each happened.
-        seen: what readers read.
-        heard: when it was first told that a run is completed, seconds of the machine's clock.
-        memory: bytes of the long-living processes, each second.
-        hung: what did not answer, or did not end, beside runs.
-        errors: what else must not be: a process that ended by itself, say.
+        ticks: the run of each due tick.
+        answers: the answers to the deliveries of each run.
+        began: the attempts of each run that reached the task's own work.
+        faults: number of faults by kind.
+        seen: all reads.
+        heard: Unix time of the first answer that reported a run as completed, seconds.
+        memory: bytes of each long-living process, sampled every second.
+        hung: processes and watchdog passes that did not end.
+        errors: other findings, such as a process that ended by itself.
     """
 
     ticks: list[Run] = field(default_factory=list)
@@ -80,16 +80,16 @@ class Record:
 
 
 class Process:
-    """A process that is started again whenever it dies, until it is ended.
+    """A process that is restarted when it dies.
 
     Args:
-        name: what it is, for the findings.
-        start: gives what it does, and with which arguments, at each of its lives, from 0.
-        hear: is told what it says.
-        patience: seconds until an order that is not answered shows that it hangs.
+        name: name for the findings.
+        start: returns the target and the arguments of a generation, from 0.
+        hear: receives the events that the process sends.
+        patience: seconds without an answer after which the process counts as hung.
 
     Attributes:
-        ended: how each of its lives ended that it was not told to end, as an exit code.
+        ended: exit codes of the generations that ended without a request.
     """
 
     def __init__(
@@ -125,8 +125,8 @@ class Process:
                     match self._pipe.recv():
                         case ("answer", number, answer):
                             self._answer(number, answer)
-                        case said:
-                            self._hear(said)
+                        case event:
+                            self._hear(event)
             self._pipe.close()
             self.process.join()
             with self._lock:
@@ -138,22 +138,22 @@ class Process:
                 self._begin(generation)
 
     def _answer(self, number: int, answer: str) -> None:
-        waiting = self._pending.pop(number, None)  # nobody waits any more for one that hung
+        waiting = self._pending.pop(number, None)  # None if the delivery gave up on a hung process
         if waiting is not None:
             waiting.set_result(answer)
 
     def deliver(self, order: Order) -> str:
-        """Have an order carried out; return the answer, "killed" or "hung" where none came."""
+        """Send an order and return its answer, or "killed" or "hung" if none arrived."""
         waiting: Future[str] = Future()
         with self._lock:
             self._pending[order.number] = waiting
-            with suppress(OSError):  # it has died just now
+            with suppress(OSError):  # it has just died
                 self._pipe.send(order)
         try:
             return waiting.result(self._patience)
         except TimeoutError:
             self._pending.pop(order.number, None)
-            self.process.kill()  # as the platform does; the next one may be luckier
+            self.process.kill()  # as the platform does
             return "hung"
 
     def strike(self, blow: signal.Signals) -> None:
@@ -162,7 +162,7 @@ class Process:
                 os.kill(self.process.pid, blow)
 
     def end(self, seconds: float = END_SECONDS) -> bool:
-        """Let it finish what it is at, and end it; return whether it ended by itself in that time."""
+        """Let it finish its work and end; return False if it had to be killed after these seconds."""
         with self._lock:
             self._over = True
             with suppress(OSError):
@@ -175,18 +175,18 @@ class Process:
         return False
 
     def memory(self) -> int | None:
-        """Bytes of memory; None where the process is gone just now."""
+        """Return the bytes of memory, or None if the process has just died."""
         with suppress(psutil.NoSuchProcess):
             return psutil.Process(self.process.pid).memory_info().rss or None
         return None
 
 
 class Soak:
-    """A soak on the running stack, whose Firestore is empty.
+    """A soak on a running stack with an empty Firestore.
 
     Args:
-        seed: repeats all choices.
-        tell: tells a person how it goes.
+        seed: seed of all random choices.
+        tell: receives lines that report progress.
     """
 
     def __init__(self, seed: int, tell: Callable[[str], None]) -> None:
@@ -197,7 +197,7 @@ class Soak:
         self._instances: list[Process] = []
 
     def run(self, *, seconds: float = float("inf"), ticks: float = float("inf")) -> Record:
-        """Soak that long, or for that many ticks a task; then wait until all is quiet, or has hung."""
+        """Soak for these seconds or this number of ticks, and wait until all deliveries end or hang."""
         self._instances = [
             Process(
                 f"instance {number}",
@@ -228,14 +228,14 @@ class Soak:
             for helper in helpers:
                 helper.join(HUNG_SECONDS)
             self._end(*self._instances, reader)
-        TaskEngine().watch_tasks()  # the contract copy is right by the watchdog's next pass
+        TaskEngine().watch_tasks()  # which repairs the contract copy
         return self.record
 
     def _instance(self, number: int, generation: int) -> tuple[Any, dict[str, Any]]:
         return instance.serve, {"seed": f"{self._seed}/{number}/{generation}", "mortal": number > 0}
 
     def _end(self, *processes: Process) -> None:
-        """End all of them, and note what of them went as it must not."""
+        """End all processes, and record those that hung or died."""
         for process in processes:
             if not process.end():
                 self.record.hung.append(f"{process.name} did not end")
@@ -244,21 +244,21 @@ class Soak:
             self.record.errors += [f"{process.name} died, exit code {code}" for code in died]
 
     def _helped(self, help_: Callable[..., None], *arguments: Any) -> None:
-        """Help the soak along; note why if that ends before the soak does."""
+        """Run a helper, and record an error that ends it."""
         try:
             help_(*arguments)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the soak is not what it says any more)
+        except Exception as error:  # noqa: BLE001  (any error invalidates the soak)
             self.record.errors.append(f"{help_.__name__}: {error!r}")
 
-    def _hear(self, said: Any) -> None:
-        if said[0] == "fault":
-            self.record.faults[said[1]] += 1
+    def _hear(self, event: Any) -> None:
+        if event[0] == "fault":
+            self.record.faults[event[1]] += 1
         else:
-            _, task, run_id, attempt = said
+            _, task, run_id, attempt = event
             self.record.began.setdefault((task, run_id), []).append(attempt)
 
     def _fire(self, pool: ThreadPoolExecutor, seconds: float, ticks: float) -> list[Future[None]]:
-        """Have each task's ticks delivered as they come due."""
+        """Deliver the ticks of each task as they become due."""
         due: list[Future[None]] = []
         began, first = time.monotonic(), datetime.now(UTC)
         for number in count():
@@ -287,7 +287,7 @@ class Soak:
         )
 
     def _deliver(self, order: Order, seed: float) -> None:
-        """Deliver a tick until it is dealt with, as Cloud Scheduler does, to whatever instance."""
+        """Deliver a tick to random instances until it is dealt with, as Cloud Scheduler does."""
         dice = random.Random(seed)
         run = (order.task, run_id_of(order.tick))
         answers = self.record.answers.setdefault(run, [])
@@ -302,7 +302,7 @@ class Soak:
             order = replace(order, does="returns")
 
     def _strike(self) -> None:
-        """Kill an instance now and then, or freeze it until its runs have lost their leases."""
+        """Kill a random instance at random times, or freeze it until its runs have lost their leases."""
         dice = random.Random(f"{self._seed}/blows")
         while not self._quiet.wait(dice.uniform(*BLOWS)):
             struck = dice.choice(self._instances[1:])
@@ -316,18 +316,18 @@ class Soak:
                 struck.strike(signal.SIGCONT)
 
     def _watch(self) -> None:
-        """Have the watchdog pass every few seconds, on whatever instance."""
+        """Let the watchdog pass every few seconds, on a random instance."""
         dice = random.Random(f"{self._seed}/watchdog")
         while not self._given_up.wait(WATCHDOG_SECONDS):
             instance = dice.choice(self._instances)
             answer = instance.deliver(Order(next(self._numbers)))
             if answer == "hung":
-                self.record.hung.append(f"{instance.name}, a watchdog's pass")
+                self.record.hung.append(f"{instance.name}, a watchdog pass")
             elif answer not in {"watched", "not watched", "killed"}:
-                self.record.errors.append(f"a watchdog's pass: {answer}")
+                self.record.errors.append(f"a watchdog pass: {answer}")
 
     def _look(self, processes: list[Process]) -> None:
-        """Look at the memory each second, and say how it goes."""
+        """Sample the memory every second, and report progress."""
         began = time.monotonic()
         for second in count(1):
             if self._given_up.wait(began + second - time.monotonic()):

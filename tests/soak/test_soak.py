@@ -1,4 +1,4 @@
-"""The soak itself: a short one finds nothing, and what is wrong is found."""
+"""A short soak has no findings, and each kind of error is found."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ A, B, C = (TASK, "a"), (TASK, "b"), (TASK, "c")
 
 
 def test_a_short_soak_finds_nothing(world: World) -> None:
-    """Deaths, faults, frozen processes and readers, and after it all is as it must be."""
+    """Processes die and freeze, calls meet faults, readers read, and every check holds afterwards."""
     record = Soak(3, print).run(ticks=4)
     left = {task: look(world.database, world.bucket, task) for task in TaskName}
     found = findings(record, left)
@@ -48,7 +48,7 @@ def run(attempt: int, token: str, started: float, state: str = "completed") -> d
 
 
 def good() -> tuple[Record, Left]:
-    """Tick a ran at once, tick b at its second attempt, tick c was skipped."""
+    """Tick a completed in its first attempt, tick b in its second, and tick c was skipped."""
     record = Record(
         ticks=[A, B, C],
         answers={A: ["completed", "duplicate"], B: ["killed", "busy", "completed"], C: ["skipped"]},
@@ -72,8 +72,8 @@ def seen(moment: float, what: Any, reader: str = "cold") -> Seen:
     return Seen(reader, TASK, moment, moment + 0.01, what)
 
 
-def test_what_is_right_is_no_finding() -> None:
-    """Retries, duplicates, skips and a warm reader's age are all in order."""
+def test_a_correct_soak_has_no_findings() -> None:
+    """Retries, duplicates, skips and a warm reader within max-age are correct."""
     record, left = good()
     assert not any(findings(record, {TASK: left}).values())
 
@@ -120,8 +120,8 @@ BROKEN: dict[str, tuple[str, Callable[[Record, Left], Any]]] = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_what_is_wrong_is_found(what: str) -> None:
-    """Each thing that must not be is a finding of its kind."""
+def test_each_error_is_found(what: str) -> None:
+    """Each error is a finding of its kind."""
     kind, breaks = BROKEN[what]
     record, left = good()
     breaks(record, left)
@@ -129,14 +129,14 @@ def test_what_is_wrong_is_found(what: str) -> None:
 
 
 @pytest.mark.parametrize("changed", [{"contract_copy": "a.t1"}, {"value": ("a", 1)}, {"value": None}])
-def test_a_contract_copy_or_a_value_that_is_not_the_last_is_found(changed: dict[str, Any]) -> None:
-    """What readers of either kind get in the end is the last result."""
+def test_an_outdated_contract_copy_or_value_is_found(changed: dict[str, Any]) -> None:
+    """Readers of both kinds get the last result in the end."""
     record, left = good()
     assert findings(record, {TASK: replace(left, **changed)})["left in disorder"]
 
 
-def test_a_pause_of_the_emulator_makes_no_read_wrong() -> None:
-    """From when a run is about to publish until that is known, a reader may see either result."""
+def test_a_paused_emulator_does_not_make_a_read_wrong() -> None:
+    """While a publication is in progress, a reader may see either result."""
     record, left = good()
     record.heard[B] = 29
     record.seen += [seen(28, ("a", 1)), seen(19.5, ("b", 2))]
@@ -144,7 +144,7 @@ def test_a_pause_of_the_emulator_makes_no_read_wrong() -> None:
 
 
 def hangs(pipe: Connection) -> None:
-    """Take orders, and answer none."""
+    """Never answer."""
     while True:
         signal.pause()
 
@@ -154,8 +154,8 @@ def dies_at_work(pipe: Connection) -> None:
     os._exit(3)
 
 
-def test_a_process_that_hangs_ends_nothing_but_itself() -> None:
-    """Its order is answered "hung", it makes room for another, and that is killed when all ends."""
+def test_a_hung_process_is_replaced() -> None:
+    """Its order gets the answer "hung", and its successor, which hangs as well, is killed at the end."""
     process = Process("it", lambda _: (hangs, {}), print, patience=0.3)
     assert process.deliver(Order(1)) == "hung"
     assert wait_for("another process", lambda: process.ended) == [-signal.SIGKILL]
@@ -163,8 +163,8 @@ def test_a_process_that_hangs_ends_nothing_but_itself() -> None:
     assert not process.process.is_alive()
 
 
-def test_a_death_that_nobody_asked_for_is_noted() -> None:
-    """It goes on, with another process, and how the first one ended is known."""
+def test_an_unexpected_death_is_recorded() -> None:
+    """Another process takes over, and the exit code of the first is recorded."""
     process = Process("it", lambda _: (dies_at_work, {}), print)
     assert process.deliver(Order(1)) == "killed"
     assert process.end() is True
@@ -172,7 +172,7 @@ def test_a_death_that_nobody_asked_for_is_noted() -> None:
 
 
 class Gone:
-    """A process of which nobody can tell anything."""
+    """A process whose memory cannot be read."""
 
     name = "it"
 
@@ -180,8 +180,8 @@ class Gone:
         raise OSError("gone")
 
 
-def test_a_look_that_fails_is_noted() -> None:
-    """A soak whose memory nobody looks at does not say that it is flat."""
+def test_a_failed_memory_sample_is_recorded() -> None:
+    """A soak that does not measure memory must not report it as flat."""
     soak = Soak(1, print)
     soak._helped(soak._look, [Gone()])
     assert soak.record.errors == ["_look: OSError('gone')"]

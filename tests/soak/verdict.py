@@ -1,4 +1,4 @@
-"""What is left of a soak, and whether it is as it must be."""
+"""The state after a soak, and the checks on it."""
 
 import statistics
 from bisect import bisect_left
@@ -20,26 +20,26 @@ from tests.soak.instance import identity
 from tests.soak.readers import MAX_AGE
 from tests.soak.soak import DEALT_WITH, Record
 
-#: Seconds by which the emulator's clock and the instances' may differ: both are this machine's, rounded.
+#: Seconds by which timestamps of the emulator and of instances may differ: one clock, but rounded.
 CLOCK_SECONDS = 0.05
-#: How much older than the moment of reading a result may be.
+#: Seconds by which a result may be older than the read.
 AGES = {"cold": 0.0, "warm": MAX_AGE + CHECK_SECONDS, "unchecked": STALE_SECONDS}
-#: Memory is flat where the last third's median is at most that much above the middle third's.
+#: Memory is flat if the median of the last third exceeds that of the middle third by at most this.
 GROWTH, GROWTH_BYTES = 0.10, 10 << 20
-#: Samples that there must be to say so: a process grows for a while after its start.
+#: Samples needed to judge memory, because a process grows for a while after its start.
 SAMPLES = 300
 
 
 @dataclass(frozen=True)
 class Left:
-    """What a task has left: its status, the value that readers get, its contract copy's version, its history.
+    """The state of a task after the soak.
 
     Attributes:
         status: the status document.
-        value: as a cold reader gets it.
-        contract_copy: the version of the object at the contract's path.
-        history: its documents by id.
-        changed: when each was last written, seconds of the machine's clock.
+        value: the result that a cold reader gets.
+        contract_copy: the version of the contract copy.
+        history: the run records by id.
+        changed: Unix time of the last write of each run record, seconds.
     """
 
     status: dict[str, Any]
@@ -50,12 +50,12 @@ class Left:
 
     @cached_property
     def published(self) -> list[tuple[float, str]]:
-        """When Firestore wrote which run's result, in that order."""
+        """The time of each publication and its run, in order."""
         return sorted((self.changed[i], i) for i, run in self.history.items() if run["state"] == "completed")
 
 
 def look(database: Client, bucket: Bucket, task: TaskName) -> Left:
-    """Read all that a task has left, with the stack's own clients."""
+    """Read the state of a task with the clients of the stack."""
     document = database.document(f"nx-tasks/{task.value}")
     runs = list(document.collection("nx-runs").stream())
     blob = bucket.get_blob(contract_object(task))
@@ -69,14 +69,14 @@ def look(database: Client, bucket: Bucket, task: TaskName) -> Left:
 
 
 def findings(record: Record, left: dict[TaskName, Left]) -> dict[str, list[str]]:
-    """Say all that is not as it must be, by kind."""
+    """Return all findings by kind."""
     found = {
         "lost results": list(_lost(record, left)),
         "duplicate runs": list(_duplicates(record, left)),
         "stale publications": list(_stale(left)),
         "wrong reads": list(_wrong_reads(record, left)),
         "left in disorder": [what for task, each in left.items() for what in _disorder(task, each)],
-        "growing memory": [f"{name}: {told}" for name, flat, told in memory(record) if flat is False],
+        "growing memory": [f"{name}: {text}" for name, flat, text in memory(record) if flat is False],
     }
     known = DEALT_WITH | {"failed", "busy", "lost", "superseded", "killed", "hung"}
     strange = {answer for answers in record.answers.values() for answer in answers} - known
@@ -84,13 +84,13 @@ def findings(record: Record, left: dict[TaskName, Left]) -> dict[str, list[str]]
 
 
 def _hung(record: Record) -> Iterator[str]:
-    """Deliveries that were not answered in all the time that there was, and what else did not end."""
+    """Unanswered deliveries, and processes that did not end."""
     yield from record.hung
     yield from (f"{task} {run_id}" for (task, run_id), given in record.answers.items() if "hung" in given)
 
 
 def _lost(record: Record, left: dict[TaskName, Left]) -> Iterator[str]:
-    """Ticks that were answered 2xx and of which nothing is left, or that were never dealt with."""
+    """Ticks that were acknowledged without a run record, or never dealt with."""
     for task, run_id in record.ticks:
         history = left[task].history
         answers = set(record.answers.get((task, run_id), []))
@@ -102,7 +102,7 @@ def _lost(record: Record, left: dict[TaskName, Left]) -> Iterator[str]:
 
 
 def _duplicates(record: Record, left: dict[TaskName, Left]) -> Iterator[str]:
-    """Runs of which two attempts published, or one began twice, or began after it was completed."""
+    """Runs with two publications, an attempt that began twice, or one that began after completion."""
     for (task, run_id), answers in record.answers.items():
         if answers.count("completed") > 1:
             yield f"{task} {run_id}: completed {answers.count('completed')} times"
@@ -115,7 +115,7 @@ def _duplicates(record: Record, left: dict[TaskName, Left]) -> Iterator[str]:
 
 
 def _stale(left: dict[TaskName, Left]) -> Iterator[str]:
-    """Results that were published although another run had taken the task meanwhile."""
+    """Results that were published after another run had acquired the task."""
     for task, each in left.items():
         for (before, earlier), (_, later) in pairwise(each.published):
             began = each.history[later]["started"].timestamp()
@@ -124,10 +124,10 @@ def _stale(left: dict[TaskName, Left]) -> Iterator[str]:
 
 
 def _wrong_reads(record: Record, left: dict[TaskName, Left]) -> Iterator[str]:
-    """Reads of what was the last good result at no moment of the read (for the warm: of its max-age).
+    """Reads of a result that was not current at any moment of the read, or of the max-age before it.
 
-    A result may be read from when its run was about to publish it, and is read for certain once
-    somebody was told that the run is completed: no pause of any server makes these two wrong.
+    A result may be read from the moment when its run begins to publish it. It must be read once an
+    answer has reported the run as completed. Both hold even if a server pauses.
     """
     standing = {task: _Standing.of(record, task, each) for task, each in left.items()}
     for seen in record.seen:
@@ -138,12 +138,12 @@ def _wrong_reads(record: Record, left: dict[TaskName, Left]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Standing:
-    """Which results of a task may have been the present one, and when.
+    """When each result of a task may have been the current one.
 
     Attributes:
-        results: what readers get of each, in order; the first is nothing.
-        possible: from when each may have been there.
-        certain: from when one is there for certain, or a later one, with its place; both growing.
+        results: what readers get, in order of publication; the first is None.
+        possible: the earliest time at which each may be read.
+        certain: times from which a result, given by its position, or a later one must be read; ascending.
     """
 
     results: list[Any]
@@ -165,7 +165,7 @@ class _Standing:
         )
 
     def between(self, began: float, ended: float) -> list[Any]:
-        """Give the results that may have been the present one at a moment of that time."""
+        """Return the results that may have been current at a moment of that time."""
         known = bisect_left(self.certain, (began, 0))
         first = self.certain[known - 1][1] if known else 0
         places = range(first, len(self.results))
@@ -173,13 +173,13 @@ class _Standing:
 
 
 def _read(left: Left, run_id: str) -> tuple[str, int] | None:
-    """What readers get of a published run."""
+    """Return what readers get after a run was published."""
     run = left.history[run_id]
     return None if run["result"]["saved_in"] == "none" else (run_id, run["attempt"])
 
 
 def _disorder(task: TaskName, left: Left) -> Iterator[str]:
-    """A status, a result or a contract copy that is not the last one's; a run that runs for ever."""
+    """A status, result or contract copy that is not the last one, or a run that never ended."""
     run = left.status.get("run", {})
     result = run.get("result", {})
     if (left.status.get("status"), run.get("state")) != ("completed", "completed") or "lease_until" in run:
@@ -200,11 +200,11 @@ def _disorder(task: TaskName, left: Left) -> Iterator[str]:
 
 
 def memory(record: Record) -> Iterator[tuple[str, bool | None, str]]:
-    """Tell of each long-living process whether its memory is flat; None where that can't be said."""
+    """Yield whether the memory of each long-living process is flat; None with too few samples."""
     for name, samples in record.memory.items():
         third = len(samples) // 3
         if len(samples) < SAMPLES:
-            yield name, None, f"{samples[-1] / 1e6:.0f} MB, too short to tell"
+            yield name, None, f"{samples[-1] / 1e6:.0f} MB, too few samples to judge"
             continue
         middle, last = statistics.median(samples[third : 2 * third]), statistics.median(samples[2 * third :])
         flat = last - middle <= max(GROWTH * middle, GROWTH_BYTES)
@@ -212,7 +212,7 @@ def memory(record: Record) -> Iterator[tuple[str, bool | None, str]]:
 
 
 def table(record: Record, left: dict[TaskName, Left], found: dict[str, list[str]]) -> Iterator[str]:
-    """Tell what happened and what was found."""
+    """Yield the lines that report events and findings."""
     states = Counter(run["state"] for each in left.values() for run in each.history.values())
     answers = Counter(answer for given in record.answers.values() for answer in given)
     readers = Counter(seen.reader for seen in record.seen)
@@ -224,10 +224,10 @@ def table(record: Record, left: dict[TaskName, Left], found: dict[str, list[str]
         ("faults", record.faults.total(), record.faults),
         ("reads", readers.total(), readers),
     ):
-        told = ", ".join(f"{part} {number:,}" for part, number in sorted(parts.items()))
-        yield f"{name:<21}{total:>8,}  {told}".rstrip()
-    for name, _, told in memory(record):
-        yield f"memory, {name:<13}{told}"
+        details = ", ".join(f"{part} {number:,}" for part, number in sorted(parts.items()))
+        yield f"{name:<21}{total:>8,}  {details}".rstrip()
+    for name, _, text in memory(record):
+        yield f"memory, {name:<13}{text}"
     for kind, what in found.items():
         yield f"{kind:<21}{len(what):>8,}"
     yield from (f"  {kind}: {each}" for kind, what in found.items() for each in what[:10])
