@@ -12,7 +12,7 @@ DEPENDENCIES := venv/.installed emulators/node_modules/.installed web/dist/.buil
 PAGE := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print)
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 run: $(DEPENDENCIES) ## start the local stack; tasks run on schedule until Ctrl-C
 	@venv/bin/python -m emulators up || [ $$? -eq 130 ]  # Ctrl-C is the normal end

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from bench.report import Measure, interleaved
 from shared import firebase
 from shared.tasks import TaskEngine, TaskName
 from shared.tasks.results import gzipped
+from tests.memory import peak_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,22 +141,13 @@ def _resident(size: int) -> int:
     return int(told.stdout)
 
 
-def peak_resident() -> int:
-    """Return the peak resident bytes of this process."""
-    status = Path("/proc/self/status")
-    if status.exists():  # on Linux, getrusage includes the memory of the parent
-        return int(status.read_text("ascii").partition("VmHWM:")[2].split()[0]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 def main(size: str) -> None:
     """Stream, read back, and print the peak."""
     engine = TaskEngine()
     _run(engine, cdrs(int(size)))
     if sum(1 for _ in engine.iter_task_data(TASK)) != int(size):
         raise RuntimeError("records were lost")
-    print(peak_resident())
+    print(peak_bytes())
 
 
 if __name__ == "__main__":

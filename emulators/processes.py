@@ -133,5 +133,5 @@ def end(stack_id: str, *, term_seconds: float = TERM_SECONDS) -> bool:
 def _signal(group: int, how: signal.Signals) -> None:
     try:
         os.killpg(group, how)
-    except ProcessLookupError:  # already ended
+    except (ProcessLookupError, PermissionError):  # already ended; macOS refuses to signal zombies
         return

@@ -7,13 +7,11 @@ function does: the known CDRs are the last result in Storage, and what comes of 
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from shared.collectors import charge_cdrs, charge_locations
@@ -22,17 +20,10 @@ from shared.collectors.ocpi.operators import Operator
 from shared.tasks import TaskName, execute_task, get_task_result, iter_task_data
 from tests.collectors.ocpi_samples import cdr
 from tests.collectors.runs import new_run
+from tests.memory import peak_bytes
 
 #: The samples' time.
 NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
-
-
-def peak_mb() -> float:
-    """The most memory that was resident, so far."""
-    status = Path("/proc/self/status")
-    if status.exists():  # on Linux, what getrusage tells is that of whoever started us, if that was more
-        return int(status.read_text("utf-8").partition("VmHWM:")[2].split()[0]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
 
 
 def cdrs(count: int) -> Iterator[dict[str, Any]]:
@@ -49,7 +40,8 @@ def cdrs(count: int) -> Iterator[dict[str, Any]]:
 def tell(count: int, error: str, began: float, summary: dict[str, Any] | None) -> None:
     """Print what came of it."""
     seconds = time.monotonic() - began
-    said = {"count": count, "error": error, "seconds": seconds, "peak_mb": peak_mb(), "summary": summary}
+    peak = peak_bytes() / (1 << 20)
+    said = {"count": count, "error": error, "seconds": seconds, "peak_mb": peak, "summary": summary}
     sys.stdout.write(f"{json.dumps(said)}\n")
 
 

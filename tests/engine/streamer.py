@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from shared.tasks import TaskEngine
 from tests.engine.world import TASK
+from tests.memory import peak_bytes
 
 
 def records(number: int) -> Iterator[dict[str, Any]]:
@@ -22,8 +22,7 @@ def main(*numbers: str) -> None:
         options = {"save_in": "storage", "debug_logs": False}
         assert engine.execute_task("s", TASK, lambda number=number: records(number), options).error is None
         assert sum(1 for _ in engine.iter_task_data(TASK)) == number
-        status = Path("/proc/self/status").read_text("ascii")  # getrusage knows of the parent's memory, too
-        print(int(status.partition("VmHWM:")[2].split()[0]) * 1024)  # noqa: T201
+        print(peak_bytes())  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import psutil
 import pytest
 import requests
 
@@ -144,7 +145,7 @@ def test_a_run_is_failed_within_ten_seconds_of_sigterm(function: Served, told: s
     with function.running(deadline_seconds=300):
         delivery, answers = in_thread(function.deliver)
         process = function.worker()
-        master = int(Path(f"/proc/{process}/stat").read_text("utf-8").split()[3])
+        master = psutil.Process(process).ppid()
         os.kill(process if told == "worker" else master, signal.SIGTERM)
         run = wait_for("the run to fail", lambda: (run := record())["state"] == "failed" and run, seconds=10)
         assert run["error"]["type"] == "InstanceShutDown"

@@ -120,14 +120,10 @@ def test_40_mib_that_compress_well_are_an_answer_for_those_who_take_that(address
 
 #: Serves the results of all tasks again and again; tells what it held, and what its memory grew by.
 READS = """
-from pathlib import Path
 from shared import settings
 from shared.tasks import TaskName
 from shared.tasks import _engine as engine, get_task_result
-
-def peak():  # getrusage's would be the parent's, too
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line]
-    return int(line.split()[1]) * 1024
+from tests.memory import peak_bytes as peak
 
 at_first = peak()
 
