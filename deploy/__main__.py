@@ -32,7 +32,7 @@ def main() -> None:
     costing.add_argument(
         "--run-seconds", type=float, default=costs.RUN_SECONDS.value, help="how long a run takes"
     )
-    commands.add_parser("page", help="write the generated parts of docs/deploy.md anew")
+    commands.add_parser("page", help="write the generated parts of docs/deploy.md")
     said = parser.parse_args()
     if "project" in said:
         os.environ.update(destination.destination_of(said.project))

@@ -1,4 +1,4 @@
-"""What a deployment costs: while nobody reads, and for a million reads.
+"""Cost of a deployment without reads, and of a million reads.
 
 List prices before any free quota, from `bench.scale.facts` and from here, each with its source. What
 is assumed says so: how long a run takes is the project's own, and `python -m deploy costs` tells what
@@ -126,7 +126,7 @@ def _ticks(schedule: str) -> int:
 
 
 def at_rest(run_seconds: float = RUN_SECONDS.value, of: Collection[str] | None = None) -> list[Cost]:
-    """Return what a month costs in which scheduled functions run and nobody reads.
+    """Return the cost of a month in which scheduled functions run, without reads.
 
     Args:
         run_seconds: how long a run takes.
@@ -191,7 +191,7 @@ here is in [scale.md](scale.md), with larger loads."""
 
 
 #: Names the scheduled functions that the first table counts.
-_COUNTED = "A month in which {names} run on their schedules and nobody reads:"
+_COUNTED = "A month in which {names} run on their schedules, without reads:"
 
 
 def counted_in(page: str) -> list[str]:

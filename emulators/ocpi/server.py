@@ -18,7 +18,7 @@ from emulators.ocpi.operators import OPERATORS, DemoOperator
 from emulators.serving import Handler, Server
 
 VERSION = "2.2.1"
-#: Where it says that it is there, to whoever asks.
+#: Path that answers as soon as the server is ready.
 READY_AT = "/ready"
 #: Records of a page at most; X-Limit says so.
 LARGEST_PAGE = 200

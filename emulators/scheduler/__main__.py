@@ -46,7 +46,7 @@ def main() -> int:
 
 def log(line: str) -> None:
     """Writes a line to stdout at once, without a buffer whose lock a thread could hold at the end."""
-    with contextlib.suppress(OSError):  # where nobody reads any more, the schedules go on
+    with contextlib.suppress(OSError):  # if the reader is gone, the schedules continue
         os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 

@@ -1,6 +1,7 @@
 """Sends an attempt to its function, through the trigger address of the Functions emulator.
 
-Every attempt has a thread of its own, so that a function that hangs delays nobody. Never decides on retries.
+Every attempt has a thread of its own, so that a hanging function delays no other attempt. Never decides on
+retries.
 """
 
 import contextlib

@@ -25,7 +25,7 @@ from emulators.scheduler.errors import RequestError
 from emulators.scheduler.job import Job
 from emulators.scheduler.schedule import Schedule, parse_schedule
 
-#: Forced runs of one job that may be outstanding; a client that forces more is told to wait.
+#: Forced runs of one job that may be outstanding; a client that forces more gets an error.
 MOST_FORCED_RUNS = 20
 
 
@@ -79,7 +79,7 @@ class Scheduler:
         clock: Tells the time.
         dispatcher: Sends attempts.
         log: Takes a line for a person.
-        paused: Whether schedules are off: only forced runs are sent, while every job's state is as ever.
+        paused: Whether schedules are off: only forced runs are sent, and job states stay the same.
     """
 
     def __init__(

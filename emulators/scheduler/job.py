@@ -140,6 +140,6 @@ def _whole(values: Mapping[str, Any], key: str, where: str, default: int) -> int
     value = values.get(key)
     if value is None:
         return default
-    if type(value) is not int or not 0 <= value <= 10**6:  # a bool is no number; params must be resolved
+    if type(value) is not int or not 0 <= value <= 10**6:  # a bool is an int, too; params must be resolved
         raise ManifestError(f"{where}.{key} must be a whole number from 0 to 1000000, not {value!r}")
     return value

@@ -1,4 +1,4 @@
-"""The messages of an account, and what Twilio says of each: kept in memory, sent to nobody."""
+"""The messages of an account and their states, in memory; none is sent."""
 
 import re
 import secrets

@@ -33,7 +33,7 @@ class Trouble:
     Attributes:
         status: the HTTP status that is answered; None: the connection is closed without an answer.
         code: Twilio's error code.
-        after: whether what was asked for is done all the same.
+        after: whether the request is carried out nevertheless.
         content: the answer's body, instead of Twilio's JSON.
         meanwhile: done before the answer.
     """

@@ -1,4 +1,4 @@
-// Polls the service. A poll carries the version at hand; polls are rarer while the page is hidden, and back off while
+// Polls the service. A poll carries the current version; polls are rarer while the page is hidden, and back off while
 // the service fails. The last value stays, with its age.
 import { useEffect, useReducer, useRef, useState } from "preact/hooks";
 import { CallError } from "./firebase";
@@ -104,7 +104,7 @@ class Poller<Value extends Versioned> {
  * Keep a value up to date while a component is shown.
  *
  * @param key Identifies the value; a new key discards the old value.
- * @param load Fetches the value, given the version at hand.
+ * @param load Fetches the value, given the current version.
  * @param seconds Seconds between a response and the next poll.
  * @param nudge A change of it triggers a poll at once.
  */
