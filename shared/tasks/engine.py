@@ -29,7 +29,6 @@ from shared.tasks.protocol.effects import run_procedure
 from shared.tasks.results.normalisation import kind_of, normalise
 from shared.tasks.runtime.at_work import AtWork
 from shared.tasks.runtime.dependencies import Parts
-from shared.tasks.runtime.workers import WORKERS
 from shared.tasks.serving.cache import CacheManager
 from shared.tasks.serving.reader import ReadOptions, ResultReader, TaskDetails, TaskResult
 from shared.tasks.specs import TaskSpec, spec_of
@@ -86,7 +85,6 @@ class TaskEngine:
             objects or Objects(firebase.bucket),
             self.cache,
             clock,
-            WORKERS,
         )
         self._reader = ResultReader(self.store, self._parts.objects, self.cache, clock)
         self._new_token = new_token

@@ -14,7 +14,6 @@ from shared.tasks.errors import DeadlineExceeded
 from shared.tasks.failure import MAX_TRACE, Failure
 from shared.tasks.runtime.task_run import TaskRun
 from shared.tasks.runtime.task_thread import Work
-from shared.tasks.runtime.workers import Workers
 from tests.waiting import wait_for
 
 HERE = "tests/engine/test_trace.py"
@@ -175,9 +174,7 @@ def test_a_trace_carries_no_token() -> None:
 def at_work(task: Callable[..., Any], then: Callable[[Any], Any] = lambda value: value) -> Work[Any]:
     clock = SystemClock()
     identity = RunIdentity("d", TaskName.send_reset_sms, "r", "t", "test")
-    work = Work(
-        task, TaskRun(identity, clock.monotonic() + 100, clock, lambda _: None), then, clock, Workers()
-    )
+    work = Work(task, TaskRun(identity, clock.monotonic() + 100, clock, lambda _: None), then, clock)
     work.start()
     return work
 

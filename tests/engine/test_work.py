@@ -14,7 +14,6 @@ from shared.tasks import DeadlineExceeded, RunLost, TaskName, TaskRun
 from shared.tasks.clock import SystemClock
 from shared.tasks.documents.run_writes import RunIdentity
 from shared.tasks.runtime.task_thread import Loop, Work, call_task
-from shared.tasks.runtime.workers import Workers
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ def test_the_context_of_the_caller_goes_with_the_task(run: TaskRun) -> None:
     """What the request set, its trace say, holds in the task's thread."""
     seen = contextvars.ContextVar("seen", default="")
     seen.set("mine")
-    work = Work(seen.get, run, lambda value: value, SystemClock(), Workers())
+    work = Work(seen.get, run, lambda value: value, SystemClock())
     work.start()
     assert work.done.wait(10)
     assert work.made == "mine"
@@ -78,7 +77,7 @@ def test_what_a_task_raises_is_kept_for_the_caller(run: TaskRun) -> None:
     def task() -> None:
         raise SystemExit(3)
 
-    work = Work(task, run, lambda value: value, SystemClock(), Workers())
+    work = Work(task, run, lambda value: value, SystemClock())
     work.start()
     assert work.done.wait(10)
     assert isinstance(work.error, SystemExit)
@@ -122,3 +121,11 @@ def test_a_log_entry_of_a_run_can_t_be_given_another_identity(
     told = capsys.readouterr().out
     assert "task=send_reset_sms" in told
     assert "rows=3" in told
+
+
+def test_work_that_is_done_is_not_taken_for_a_hung_task(run: TaskRun) -> None:
+    """Its thread outlives it by a moment; the next run on this instance is not refused for that."""
+    work = Work(lambda: 1, run, lambda value: value, SystemClock())
+    work.start()
+    assert work.done.wait(10)
+    assert not work.alive

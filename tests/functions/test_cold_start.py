@@ -69,7 +69,7 @@ def test_readers_load_nothing_that_only_runs_need() -> None:
         *("documents.run_writes", "documents.operator_writes", "documents.watchdog_writes"),
         *("protocol.decisions", "protocol.run", "protocol.watchdog"),
         "protocol.operator_actions",
-        *("runtime.attempt", "runtime.execution", "runtime.publication", "runtime.task_thread"),
+        *("runtime.execution", "runtime.publication", "runtime.task_thread"),
     }
     modules = modules_after("import main")
     assert {name for name in runs if f"shared.tasks.{name}" in modules} == set()

@@ -1,9 +1,7 @@
 """One call of `execute_task`, from its start to its outcome.
 
-- `execution`: start, work, publish.
-- `attempt`: holds the task for it; `dependencies` is what it needs of the world.
-- `task_thread`, `workers`: the task at work, and the threads for it.
-- `task_run`: what the task sees of its run.
-- `publication`: where the result goes.
-- `at_work`: the runs of this process, for SIGTERM and for tasks that hang.
+- `execution` takes the task, waits for the work and publishes its result; `dependencies` is what it needs.
+- `task_thread` is the task's own thread, and `task_run` what the task sees of its run.
+- `publication` decides where the result goes.
+- `at_work` knows the runs of this process, for SIGTERM and for tasks that hang.
 """

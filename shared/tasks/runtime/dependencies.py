@@ -10,15 +10,13 @@ if TYPE_CHECKING:
     from shared.tasks.backends.firestore import Store
     from shared.tasks.backends.storage import Objects
     from shared.tasks.clock import Clock
-    from shared.tasks.runtime.workers import Workers
     from shared.tasks.serving.cache import CacheManager
 
 
 class Parts(Struct, frozen=True):
-    """Documents, objects, this instance's cache and threads, and time."""
+    """Documents, objects, this instance's cache, and time."""
 
     store: Store
     objects: Objects
     cache: CacheManager
     clock: Clock
-    workers: Workers

@@ -1,7 +1,7 @@
-"""One call of `execute_task` from its start to its end: start, work, publish.
+"""One call of `execute_task` from start to end: take the task, work, publish.
 
-It joins an attempt (which holds the task), the work (which does it) and the publication (which
-is its result), and turns whatever happens into an outcome.
+An execution carries out the run protocol (which holds the task), the work (the task's own thread) and the
+publication (its result), and turns whatever happens into an outcome.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskOutcome
 from shared.tasks.protocol.decisions import Busy, Skip, Standing, StartDecision, Take
 from shared.tasks.protocol.effect_handler import EffectHandler
+from shared.tasks.protocol.effects import run_procedure
+from shared.tasks.protocol.run import RunProtocol
 from shared.tasks.results.stream import Records
-from shared.tasks.runtime.attempt import Attempt
 from shared.tasks.runtime.publication import (
     Publication,
     move_to_storage,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from shared.tasks.documents.models import TaskDocument
     from shared.tasks.documents.run_writes import RunIdentity
+    from shared.tasks.protocol.effects import Procedure, Value
     from shared.tasks.runtime.dependencies import Parts
 
 #: Seconds within which a task is taken, or the delivery is given up.
@@ -84,9 +86,13 @@ class Execution:
         self.ended = threading.Event()
         self._began = parts.clock.monotonic()
         self._deadline = self._began + options.deadline_seconds
-        self._attempt = Attempt(run, options, parts.store, parts.clock)
+        self._protocol = RunProtocol(run, options, parts.clock)
+        self._handle = EffectHandler(run.task, parts.clock, parts.store)
+        # One write at a time, whichever thread asks for it: an extension and the end of the run must not
+        # refuse each other, and no progress may follow the end.
+        self._lock = threading.Lock()
         self._seen = TaskRun(run, self._deadline, parts.clock, self._record_progress)
-        self._work: Work[Publication] = Work(task, self._seen, self._prepared, parts.clock, parts.workers)
+        self._work: Work[Publication] = Work(task, self._seen, self._prepared, parts.clock)
 
     def carry_out(self, remembered: TaskDocument | None) -> TaskOutcome:
         """Start, work, publish.
@@ -110,13 +116,14 @@ class Execution:
 
     def _carried_out(self, remembered: TaskDocument | None) -> TaskOutcome:
         try:
-            decision = self._attempt.start(remembered, deadline=self._began + START_SECONDS)
+            start = self._protocol.start(remembered, deadline=self._began + START_SECONDS)
+            decision = self._run_procedure(start)
         except StoreError as error:
             logger.error("run not started", **self._names(), error=Failure.of(error).text)
             return self._outcome("failed", error=f"not started: {Failure.of(error).text}")
         if not isinstance(decision, Take):
             return self._not_taken(decision)
-        self._seen.begin(self._run, self._attempt.number)
+        self._seen.begin(self._run, self._protocol.number)
         self._log_start()
         try:
             made = self._done(self._work)
@@ -132,29 +139,39 @@ class Execution:
 
     @property
     def _run(self) -> RunIdentity:
-        """Who runs: a delivery is recognised as that of a requested run when it starts."""
-        return self._attempt.identity
+        """The run. A delivery may turn out to be that of a requested run when it starts."""
+        return self._protocol.identity
 
     def refuse(self, reason: str) -> TaskOutcome:
         """Leave the run to a later delivery, and record that this one was refused."""
-        self._attempt.refuse(reason)
+        try:
+            self._run_procedure(self._protocol.refuse(reason))
+        except Exception as error:  # noqa: BLE001  (the delivery is refused in any case)
+            logger.warning("refused delivery not recorded", **self._names(), error=error)
         logger.warning(f"run busy: {reason}", **self._names())
         return self._outcome("busy", reason)
 
     def remembered(self) -> TaskDocument | None:
         """Return the status document as this run left it, for the next run on this instance."""
-        return self._attempt.remembered()
+        return self._protocol.remembered()
 
     def _record_progress(self, progress: Progress) -> None:
-        self._attempt.record_progress(progress)
+        try:
+            self._run_procedure(self._protocol.record_progress(progress.to_fields()))
+        except Exception as error:  # noqa: BLE001  (for example a number that no document can hold)
+            logger.warning("progress not recorded", **self._names(), error=error)
         self._meet_cancel()
 
     def _meet_cancel(self) -> None:
         """Tell the task that a person cancelled its run, once the attempt has found out."""
-        cancel = self._attempt.cancel
+        cancel = self._protocol.cancel
         if cancel is not None and not self._seen.cancelled:
             logger.warning("run cancelled", **self._names(), by=cancel.get("by"), reason=cancel.get("reason"))
             self._seen.mark_cancelled(cancelled_by(cancel))
+
+    def _run_procedure(self, procedure: Procedure[Value]) -> Value:
+        with self._lock:
+            return run_procedure(procedure, self._handle)
 
     def _prepared(self, value: Any) -> Publication:
         """Make the task's result ready, on its thread: an upload may take as long as a task."""
@@ -199,7 +216,7 @@ class Execution:
                 raise lost or self._interrupted(DeadlineExceeded(still), work)
             try:
                 if lost is None:
-                    self._attempt.extend()
+                    self._run_procedure(self._protocol.extend())
                 interval = self._options.lease_seconds / 3
             except RunLost as error:
                 lost = error
@@ -260,10 +277,10 @@ class Execution:
             timeout=max(self._seen.remaining(), 1.0),
         )
         parts = self._parts
-        return self._done(Work(lambda: publication, self._seen, move, parts.clock, parts.workers))
+        return self._done(Work(lambda: publication, self._seen, move, parts.clock))
 
     def _complete(self, publication: Publication) -> Standing:
-        return self._attempt.complete(
+        complete = self._protocol.complete(
             data=publication.data,
             result=publication.pointer,
             summary=self._seen.summary,
@@ -271,6 +288,7 @@ class Execution:
             deadline=self._deadline + FINISH_SECONDS,
             progress=self._last_progress(),
         )
+        return self._run_procedure(complete)
 
     def _last_progress(self) -> dict[str, Any] | None:
         """Return the progress to write with the end of the run, so that it costs no write of its own."""
@@ -291,7 +309,7 @@ class Execution:
             parts.objects,
             deadline=self._deadline + CONTRACT_COPY_SECONDS,
         )
-        spread(publication, parts.cache, on_servers, is_present=self._attempt.holds_result)
+        spread(publication, parts.cache, on_servers, is_present=self._protocol.holds_result)
 
     def _failed(self, error: BaseException, path: str | None = None) -> TaskOutcome:
         """Record a failure.
@@ -302,7 +320,7 @@ class Execution:
                 recorded: then the status document has a newer version, which refuses a late publication.
         """
         failure = Failure.of(error)
-        told = self._attempt.told(failure)
+        told = self._protocol.told(failure)
         logger.error(
             "task failed",
             **self._names(),
@@ -311,25 +329,26 @@ class Execution:
             traceback=told.trace,
         )
         try:
-            stands = self._attempt.fail(
+            fail = self._protocol.fail(
                 failure,
                 duration=self._work.task_seconds,
                 deadline=self._deadline + FINISH_SECONDS,
                 progress=self._last_progress(),
             )
+            stands = self._run_procedure(fail)
         except Exception as unwritten:  # noqa: BLE001  (whatever it is, it must be told)
             return self._not_recorded("failed", unwritten)
         if stands is Standing.superseded:
             return self._superseded(path)
         self._meet_cancel()
         self._remove(path)
-        cancelled = self._attempt.cancel is not None
-        return self._outcome("cancelled" if cancelled else "failed", self._attempt.told(failure).text)
+        cancelled = self._protocol.cancel is not None
+        return self._outcome("cancelled" if cancelled else "failed", self._protocol.told(failure).text)
 
     def _superseded(self, path: str | None) -> TaskOutcome:
         """Give way: nothing of this attempt is published, and its object goes if it surely may."""
         logger.warning("run superseded", **self._names())
-        if self._attempt.object_may_go:
+        if self._protocol.object_may_go:
             self._remove(path)
         return self._outcome("superseded", "another attempt took the task")
 
@@ -352,7 +371,7 @@ class Execution:
             "the end of a run could not be recorded",
             **self._names(),
             end=end,
-            attempt=self._attempt.number,
+            attempt=self._protocol.number,
             token=self._run.token,
             duration_seconds=round(self._work.task_seconds, 3),
             error=Failure.of(error).text,
@@ -374,7 +393,7 @@ class Execution:
     def _log_start(self) -> None:
         if self._options.debug_logs:
             logger.info(
-                "task started", **self._names(), attempt=self._attempt.number, source=self._run.source
+                "task started", **self._names(), attempt=self._protocol.number, source=self._run.source
             )
 
     def _names(self) -> dict[str, str]:

@@ -13,7 +13,6 @@ import inspect
 import sys
 import threading
 import traceback
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from shared.tasks.results.stream import Records
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     from shared.tasks.clock import Clock
     from shared.tasks.runtime.task_run import TaskRun
-    from shared.tasks.runtime.workers import Workers
 
 Made = TypeVar("Made")
 
@@ -39,7 +37,6 @@ class Work(Generic[Made]):
         then: makes of what the task returned what is to be published, still on the task's
             thread and its deadline: an upload may take as long as a task.
         clock: the time.
-        workers: give the thread.
 
     Attributes:
         done: set once the work has ended, in whatever way.
@@ -54,7 +51,6 @@ class Work(Generic[Made]):
         run: TaskRun,
         then: Callable[[Any], Made],
         clock: Clock,
-        workers: Workers,
     ) -> None:
         self.done = threading.Event()
         self.over = threading.Event()
@@ -66,7 +62,6 @@ class Work(Generic[Made]):
         self._run = run
         self._then = then
         self._clock = clock
-        self._workers = workers
         self._started = False
         self._thread: int | None = None
         self._loop = Loop()
@@ -78,7 +73,7 @@ class Work(Generic[Made]):
             RuntimeError: the process can start no more threads.
         """
         context = contextvars.copy_context()  # the request's trace goes with the task
-        self._workers.hand(partial(context.run, self._work))
+        threading.Thread(target=context.run, args=(self._work,), name="task", daemon=True).start()
         self._started = True
 
     def result(self) -> Made:
