@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-full deploy-check docs soak bench scale page screenshots lint format requirements clean
+.PHONY: help run demo test test-fast test-full deploy-check docs soak bench scale page screenshots lint format requirements clean
 
 T ?= tests
 PIP := venv/bin/python -m pip --disable-pip-version-check
@@ -20,8 +20,12 @@ run: $(DEPENDENCIES) ## start the local stack; tasks run on schedule until Ctrl-
 demo: $(DEPENDENCIES) ## start the stack, run each task once, read the results with the Firebase client SDK
 	@venv/bin/python -m emulators demo
 
-test: $(DEPENDENCIES) ## run all tests, those without the stack first
-	@venv/bin/python -m pytest $(T)
+test: $(DEPENDENCIES) ## run all tests before a change lands, those on the stack beside the others
+	@$(if $(filter tests tests/ tests/web% tests/emulators%,$(T)),.ci/set-up chromium)
+	@venv/bin/python -m tests $(T)
+
+test-fast: $(DEPENDENCIES) ## run the tests that need no stack, while you work
+	@venv/bin/python -m pytest -m "not stack" $(T)
 
 test-full: $(DEPENDENCIES) ## run all tests with larger bounds and more rounds; takes long
 	@venv/bin/python -m pytest --full $(T)

@@ -15,43 +15,82 @@ ROOT = Path(__file__).parent.parent
 TOOLS = ("bash", "cat", "dirname", "id", "mkdir", "rm", "sh", "sleep", "tail")
 
 
-def sandbox(tmp_path: Path, scripts: dict[str, str]) -> tuple[Path, list[str | Path], dict[str, str]]:
-    """Make a checkout with the script alone, and a PATH of `TOOLS` and these scripts, whose user is root.
+def sandbox(
+    tmp_path: Path, scripts: dict[str, str], tools: tuple[str, ...] = TOOLS
+) -> tuple[Path, list[str | Path], dict[str, str]]:
+    """Make a checkout with the set-up script, these scripts by path, and a PATH of its `bin` with `tools`.
 
     Returns:
-        The checkout, the command that installs a browser, and its environment.
+        The checkout, the command that installs a browser, and its environment. The user is root.
     """
-    root, programs = tmp_path / "root", tmp_path / "bin"
+    root = tmp_path / "root"
+    programs = root / "bin"
     (root / ".ci").mkdir(parents=True)
     shutil.copy(ROOT / ".ci/set-up", root / ".ci/set-up")
     programs.mkdir()
-    for tool in TOOLS:
+    for tool in tools:
         (programs / tool).symlink_to(shutil.which(tool) or pytest.fail(f"{tool} is missing"))
-    (programs / "id").unlink()
-    for name, lines in {"id": "echo 0", **scripts}.items():
-        (programs / name).write_text(f"#!/bin/sh\n{lines}\n")
-        (programs / name).chmod(0o755)
+    for name, lines in {"bin/id": "echo 0", **scripts}.items():
+        script = root / name
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.write_text(f"#!/bin/sh\n{lines}\n")
+        script.chmod(0o755)
     return root, [root / ".ci/set-up", "chromium"], {"PATH": str(programs)}
 
 
+#: Stands in for the project's Python: prints where Playwright's browser would be, and may download it.
+PYTHON = """case $1 in
+-c) echo "$PWD/own" ;;
+-m) echo playwright >>asked; {download} ;;
+esac"""
+STARTS = "printf '#!/bin/sh\\n' >own; chmod +x own"
+MISSES_A_LIBRARY = "printf '#!/bin/sh\\nexit 127\\n' >own; chmod +x own"
+APT = 'echo apt >>asked; [ "$1" = update ] || {{ {install}; }}'
+INSTALLS = "printf '#!/bin/sh\\n' >bin/chromium; chmod +x bin/chromium"
+
+
 @pytest.mark.parametrize(
-    ("installed", "installs"), [("chromium", False), ("google-chrome", False), ("", True)]
+    ("present", "download", "install", "user", "asked", "found"),
+    [
+        pytest.param("CHROMIUM", STARTS, INSTALLS, 0, [], True, id="named"),
+        pytest.param("bin/chromium", STARTS, INSTALLS, 0, [], True, id="chromium-on-the-path"),
+        pytest.param("bin/google-chrome", STARTS, INSTALLS, 0, [], True, id="chrome-on-the-path"),
+        pytest.param("own", STARTS, INSTALLS, 0, [], True, id="playwrights-own"),
+        pytest.param("other", STARTS, INSTALLS, 0, ["playwright"], True, id="download"),
+        pytest.param("other", "exit 1", INSTALLS, 0, ["playwright", "apt", "apt"], True, id="apt"),
+        pytest.param(
+            "other", MISSES_A_LIBRARY, INSTALLS, 0, ["playwright", "apt", "apt"], True, id="unusable"
+        ),
+        pytest.param("other", "exit 1", "exit 1", 0, ["playwright", "apt", "apt"], False, id="nothing-works"),
+        pytest.param("other", "exit 1", INSTALLS, 1000, ["playwright"], False, id="not-root"),
+    ],
 )
-def test_chromium_is_installed_only_where_no_browser_is_found(
-    tmp_path: Path, installed: str, installs: bool
+def test_chromium_is_looked_for_before_it_is_installed(
+    tmp_path: Path, present: str, download: str, install: str, user: int, asked: list[str], found: bool
 ) -> None:
-    """The script looks for a program on the PATH, and its own function of that name does not count."""
-    root, command, env = sandbox(tmp_path, {"apt-get": 'echo "$@" >>apt', installed or "other": ":"})
-    subprocess.run(command, env=env, check=True, timeout=60)
-    asked = root / "apt"
-    assert asked.exists() is installs
-    assert not installs or "chromium" in asked.read_text()
+    """$CHROMIUM, the PATH, Playwright's own, its download, apt as root; else one message lists the ways."""
+    scripts = {
+        "bin/id": f"echo {user}",
+        "bin/apt-get": APT.format(install=install),
+        "venv/bin/python": PYTHON.format(download=download),
+    }
+    if present != "CHROMIUM":
+        scripts[present] = ":"
+    root, command, env = sandbox(tmp_path, scripts, (*TOOLS, "chmod"))
+    if present == "CHROMIUM":
+        env["CHROMIUM"] = "/chrome"
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode == 0) is found, done.stderr
+    log = root / "asked"
+    assert (log.read_text().split() if log.exists() else []) == asked
+    ways = ("CHROMIUM=", "apt-get install chromium", "playwright install")
+    assert found or all(way in done.stderr for way in ways)
 
 
 def test_an_interrupted_install_leaves_nothing_running(tmp_path: Path) -> None:
     """Ctrl-C during the set-up ends what it started, so that the next start does not meet it."""
     installer = "echo $$ >>pid; sleep 600 & echo $! >>pid; wait"
-    root, command, env = sandbox(tmp_path, {"apt-get": installer})
+    root, command, env = sandbox(tmp_path, {"bin/apt-get": installer})
     with subprocess.Popen(command, env=env, start_new_session=True) as setting_up:
         pids = root / "pid"
         wait_for("the installer", lambda: pids.exists() and len(pids.read_text().split()) == 2)
@@ -64,7 +103,7 @@ def test_an_interrupted_install_leaves_nothing_running(tmp_path: Path) -> None:
 def test_two_set_ups_of_one_folder_run_one_after_the_other(tmp_path: Path) -> None:
     """The second one waits for the first; the lock of a killed set-up is removed."""
     installer = "echo begin >>log; until [ -e go ]; do sleep 0.1; done; echo end >>log"
-    root, command, env = sandbox(tmp_path, {"apt-get": installer})
+    root, command, env = sandbox(tmp_path, {"bin/apt-get": installer})
     killed = subprocess.Popen(["true"])
     killed.wait()
     (root / ".stack/set-up.lock").mkdir(parents=True)

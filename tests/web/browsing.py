@@ -17,10 +17,7 @@ from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
-NEEDED = (
-    "The page's tests need Chromium, and none was found.\n"
-    "Debian, Ubuntu: apt-get install chromium; another one: CHROMIUM=/path/of/chrome make test"
-)
+NEEDED = "The page's tests need Chromium, and none was found: .ci/set-up chromium"
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -34,13 +31,15 @@ ARGUMENTS = [
 PATIENCE = 60_000
 
 
-def executable() -> str | None:
-    """Return where Chromium is; None where it is not."""
-    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+def executable(playwright: Playwright) -> str | None:
+    """Find a browser in the order of `.ci/set-up chromium`."""
+    own = playwright.chromium.executable_path
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    return found or (own if Path(own).exists() else None)
 
 
 def launch(playwright: Playwright) -> Browser:
-    found = executable()
+    found = executable(playwright)
     assert found is not None, NEEDED
     return playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
 

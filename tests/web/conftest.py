@@ -27,7 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say at once what is missing, and not after all other tests."""
     if not any("browser" in getattr(item, "fixturenames", ()) for item in items):
         return
-    if executable() is None:
+    with sync_playwright() as playwright:
+        found = executable(playwright)
+    if found is None:
         pytest.exit(NEEDED, returncode=1)
     if not page.is_built(ROOT):
         pytest.exit("The page is not built. `make page` does it, before the stack starts.", returncode=1)

@@ -27,11 +27,11 @@ HEALTH, SMS = TaskName.collect_devices_health, TaskName.send_reset_sms
 
 
 def main() -> None:
-    if executable() is None:
-        sys.exit(NEEDED)
     stack = Addresses.from_environment()
     results = real_results(stack)
     with busy_day(results), sync_playwright() as playwright:
+        if executable(playwright) is None:
+            sys.exit(NEEDED)
         browser = launch(playwright)
         for scheme in ("light", "dark"):
             with visiting(

@@ -1,0 +1,31 @@
+"""`python -m tests`, which `make test` runs: two processes, one result."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.__main__ import exit_code, follow
+
+
+@pytest.mark.parametrize(
+    ("without", "on_stack", "combined"),
+    [(0, 0, 0), (1, 0, 1), (0, 1, 1), (5, 0, 0), (0, 5, 0), (5, 1, 1), (5, 5, 5), (2, 1, 2), (0, -9, -9)],
+)
+def test_a_failure_of_either_half_fails_both(without: int, on_stack: int, combined: int) -> None:
+    """A half without tests counts only if the other half has none either."""
+    assert exit_code((without, on_stack)) == combined
+
+
+def test_what_a_half_wrote_last_is_printed(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    log = tmp_path / "log"
+    program = "import sys; print('first', flush=True); sys.stdin.read(); print('last')"
+    with (
+        log.open("wb") as out,
+        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=out) as half,
+    ):
+        assert half.stdin is not None
+        half.stdin.close()
+        follow(log, half)
+    assert capfdbinary.readouterr().out == b"first\nlast\n"
