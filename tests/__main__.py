@@ -45,8 +45,8 @@ def main(arguments: list[str]) -> int:
     LOG.parent.mkdir(exist_ok=True)
     colour = ["--color=yes"] if sys.stdout.isatty() else []
     with LOG.open("wb") as log:
-        on_stack = start("stack", [*arguments, *colour], stdout=log, stderr=subprocess.STDOUT)
-        without = start("not stack", arguments)
+        on_stack = start("stack or deploys", [*arguments, *colour], stdout=log, stderr=subprocess.STDOUT)
+        without = start("not stack and not deploys", arguments)
     try:
         code = without.wait()
         follow(LOG, on_stack)

@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +13,9 @@ from emulators.errors import StackError
 from emulators.loopback import request as ask
 from emulators.stack import running
 from tests.reliability import Reliability
+
+#: These tests run firebase-tools, which takes the port that the stack's functions take: never both at once.
+DEPLOYMENTS = Path(__file__).parent / "deploy"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,6 +47,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker("stack")
+        elif item.path.is_relative_to(DEPLOYMENTS):
+            item.add_marker("deploys")
     seed = config.getoption("--shuffle")
     if seed is not None:  # tests of a module keep their order
         modules = sorted({item.path for item in items})
