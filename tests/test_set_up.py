@@ -12,7 +12,7 @@ import pytest
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent
-TOOLS = ("bash", "cat", "dirname", "id", "mkdir", "rm", "sh", "sleep", "tail")
+TOOLS = ("bash", "cat", "dirname", "ln", "mkdir", "readlink", "rm", "rmdir", "sh", "sleep", "tail")
 
 
 def sandbox(
@@ -102,12 +102,13 @@ def test_an_interrupted_install_leaves_nothing_running(tmp_path: Path) -> None:
 
 def test_two_set_ups_of_one_folder_run_one_after_the_other(tmp_path: Path) -> None:
     """The second one waits for the first; the lock of a killed set-up is removed."""
-    installer = "echo begin >>log; until [ -e go ]; do sleep 0.1; done; echo end >>log"
-    root, command, env = sandbox(tmp_path, {"bin/apt-get": installer})
+    works = "echo begin >>log; until [ -e go ]; do sleep 0.1; done; echo end >>log"
+    root, command, env = sandbox(tmp_path, {"bin/apt-get": f"{works}; {INSTALLS}"}, (*TOOLS, "chmod"))
     killed = subprocess.Popen(["true"])
     killed.wait()
-    (root / ".stack/set-up.lock").mkdir(parents=True)
-    (root / ".stack/set-up.lock/pid").write_text(f"{killed.pid}\n")
+    lock = root / ".stack/set-up.lock"
+    lock.parent.mkdir()
+    lock.symlink_to(str(killed.pid))
     log = root / "log"
     with (
         subprocess.Popen(command, env=env) as first,
@@ -119,4 +120,4 @@ def test_two_set_ups_of_one_folder_run_one_after_the_other(tmp_path: Path) -> No
         assert (first.wait(60), second.wait(60)) == (0, 0)
     lines = log.read_text().split()
     assert lines == ["begin", "end"] * (len(lines) // 2)
-    assert not (root / ".stack/set-up.lock").exists()
+    assert not lock.is_symlink()
