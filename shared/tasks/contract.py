@@ -5,8 +5,9 @@ Every name that is written to Firestore or Storage stands here or in `document`,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from shared.tasks.errors import UnknownTask
 
@@ -36,6 +37,12 @@ class TaskStatus(StrEnum):
 
 TaskSaveOptions: TypeAlias = Literal["storage", "db", "none"]
 """Where a result is kept (docs/contract.md, "TaskSaveOptions")."""
+
+Json: TypeAlias = Any
+"""A JSON value: str, int, float, bool, None, or a list or dict of these."""
+
+JsonMap: TypeAlias = Mapping[str, Json]
+"""A mapping of names to JSON values."""
 
 SAVE_OPTIONS: tuple[str, ...] = get_args(TaskSaveOptions)
 
