@@ -1,20 +1,21 @@
-"""One delivery of Cloud Scheduler: a request in, a run of the task, an answer out.
+"""Turns a delivery of Cloud Scheduler into a run of its task, and the outcome into an HTTP status.
 
-The answer is what makes Cloud Scheduler's retries work: 2xx only where the tick is dealt with
-for good. It says no more than that; the log has the detail.
+The status decides whether Cloud Scheduler retries: it is 2xx only if this tick needs no further delivery.
+The response contains nothing else; the log has the details.
 """
 
 from __future__ import annotations
 
 import functools
 import re
+import traceback
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from firebase_functions.options import Timezone
-from firebase_functions.scheduler_fn import ScheduledEvent, on_schedule
-from flask import Request, Response, g
+from firebase_functions.scheduler_fn import on_schedule
+from flask import Request, Response
 from msgspec import Struct
 
 from functions import instance
@@ -26,17 +27,17 @@ from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS, MIN_BACKOFF_SECONDS, RET
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds between a task's deadline and its function's time-out, to record how the run ended.
+#: Seconds between a task's deadline and its function's timeout, for recording how the run ended.
 TIMEOUT_MARGIN_SECONDS = 60
 
-#: The SDK types its decorators by what they take, not by what they return.
-_on_schedule: Any = on_schedule
-
 #: How far ahead of this instance's clock a delivered tick may be.
-EARLIEST = timedelta(seconds=5)
+MAX_TICK_LEAD = timedelta(seconds=5)
 
-#: What Cloud Scheduler is told. It retries on anything but 2xx.
-_ANSWERS = {"completed": 200, "cancelled": 200, "duplicate": 200, "skipped": 200, "busy": 503}
+#: HTTP status by the outcome of a run; 500 for all others. Cloud Scheduler retries on anything but 2xx.
+HTTP_STATUSES = {"completed": 200, "cancelled": 200, "duplicate": 200, "skipped": 200, "busy": 503}
+
+#: The SDK types its decorators by their arguments only, not by their result.
+_on_schedule: Any = on_schedule
 
 _TRACE = re.compile(r"(?:00-)?([0-9a-f]{32})\b")
 
@@ -45,9 +46,10 @@ class Delivery(Struct, frozen=True):
     """One delivery of Cloud Scheduler.
 
     Attributes:
-        source: the job's name; "manual" where none is told.
-        tick: the tick that is delivered, UTC; None for a run of its own.
-        schedule_time: the time that Cloud Scheduler delivered, UTC; that of its arrival if it named none.
+        source: Name of the job, from the header `X-CloudScheduler-JobName`; "manual" if there is none.
+        tick: The tick that is delivered, UTC; None if the delivery is not of a tick.
+        schedule_time: The header `X-CloudScheduler-ScheduleTime`, UTC; the time of arrival if it is missing
+            or malformed.
     """
 
     source: str
@@ -58,31 +60,36 @@ class Delivery(Struct, frozen=True):
 def scheduled_task(
     spec: TaskSpec, **options: Any
 ) -> Callable[[Callable[..., Any]], Callable[[Request], Response]]:
-    """Make a task the scheduled function of its name.
+    """Deploy a task as the scheduled function of its name.
 
     Args:
-        spec: what is decided for the task; registered here.
+        spec: The task's schedule, deadline and storage. It is registered here.
         options: Further options of `on_schedule`, such as `memory` (MB) and `secrets`; see docs/api.md.
 
     Returns:
-        A decorator for the task, `def` or `async def`, taking its `TaskRun` or nothing.
+        A decorator for the task, a `def` or `async def` function with one parameter, a `TaskRun`, or none.
 
     Raises:
-        ValueError: the function is not named as its task, has no schedule, or its deadline is
-            longer than Cloud Scheduler waits.
+        ValueError: The spec has no schedule, its deadline is longer than Cloud Scheduler waits, or the
+            function has another name than the task.
     """
     register(spec)
-    timeout = int(spec.deadline_seconds) + TIMEOUT_MARGIN_SECONDS
+    timeout_seconds = int(spec.deadline_seconds) + TIMEOUT_MARGIN_SECONDS
     schedule = spec.schedule
     if schedule is None:
-        raise ValueError(f"{spec.name.value} has no schedule: give its TaskSpec one")
-    if timeout > LONGEST_TIMEOUT_SECONDS:
+        raise ValueError(f"{spec.name.value} has no schedule; set `schedule` in its TaskSpec")
+    if timeout_seconds > LONGEST_TIMEOUT_SECONDS:
         longest = LONGEST_TIMEOUT_SECONDS - TIMEOUT_MARGIN_SECONDS
-        raise ValueError(f"{spec.name.value}: a deadline is at most {longest} s for Cloud Scheduler")
+        raise ValueError(
+            f"deadline_seconds of {spec.name.value} must be at most {longest}, got {spec.deadline_seconds}; "
+            "Cloud Scheduler waits no longer"
+        )
 
     def decorate(task: Callable[..., Any]) -> Callable[[Request], Response]:
         if task.__name__ != spec.name.value:
-            raise ValueError(f"name the function {spec.name.value}, as its task, not {task.__name__}")
+            raise ValueError(
+                f"the function of task {spec.name.value} is named {task.__name__}; give it the task's name"
+            )
 
         @functools.wraps(task)
         def run(delivery: Delivery) -> int:
@@ -97,10 +104,10 @@ def scheduled_task(
                     deadline_seconds=spec.deadline_seconds,
                 ),
             )
-            return _ANSWERS.get(outcome.status, 500)
+            return HTTP_STATUSES.get(outcome.status, 500)
 
         make = scheduled_function(
-            schedule=schedule, time_zone=spec.time_zone, timeout_seconds=timeout, **options
+            schedule=schedule, time_zone=spec.time_zone, timeout_seconds=timeout_seconds, **options
         )
         return make(run)
 
@@ -110,54 +117,49 @@ def scheduled_task(
 def scheduled_function(
     *, schedule: str, time_zone: str, timeout_seconds: int, **options: Any
 ) -> Callable[[Callable[[Delivery], int]], Callable[[Request], Response]]:
-    """Make a scheduled function of what is to be done for a delivery.
+    """Deploy a handler of deliveries as a scheduled function.
 
-    Only a POST is one: the Functions emulator asks each new process for its health with a GET,
-    which functions-framework hands to the function like any other request.
+    Requests other than POST are not deliveries. The Functions emulator, for example, checks the health of
+    each new process with a GET.
 
     Args:
-        schedule: unix-cron.
-        time_zone: IANA name of the schedule's zone.
-        timeout_seconds: after which the platform ends the function.
-        options: further options of `on_schedule`.
+        schedule: Schedule in unix-cron format.
+        time_zone: IANA name of the schedule's time zone.
+        timeout_seconds: Seconds after which the platform ends an invocation.
+        options: Further options of `on_schedule`.
 
     Returns:
-        A decorator for what is to be done: it returns the HTTP status, and names the function.
+        A decorator for the handler, which returns an HTTP status. The function gets the handler's name.
 
     Raises:
-        ValueError: the schedule is not unix-cron; the text says what to use instead.
+        ValueError: The schedule is not in unix-cron format.
     """
     unix_cron(schedule)
 
     def decorate(handle: Callable[[Delivery], int]) -> Callable[[Request], Response]:
-        @_on_schedule(
+        # on_schedule only describes the function for discovery. The function that it makes is not called: it
+        # keeps the request from the handler, drops the returned status, and responds with texts of errors.
+        described = _on_schedule(
             schedule=schedule,
             timezone=Timezone(time_zone),
             timeout_sec=timeout_seconds,
             retry_count=RETRY_COUNT,
             min_backoff_seconds=MIN_BACKOFF_SECONDS,
             **options,
-        )  # type: ignore[untyped-decorator]
-        @functools.wraps(handle)
-        def on_tick(event: ScheduledEvent) -> None:
-            # on_schedule passes its handler only the event and drops what it returns: `g` carries both.
-            g.status = handle(Delivery(event.job_name or "manual", g.tick, g.schedule_time))
+        )(handle)
 
-        @functools.wraps(on_tick)  # discovery reads the attributes that on_schedule set
+        @functools.wraps(described)  # Discovery reads the attributes that on_schedule has set.
         def on_request(request: Request) -> Response:
             if request.method != "POST":
                 return Response(status=204)
-            _take_trace(request)
-            g.schedule_time = _schedule_time(request)
-            g.tick = _tick(g.schedule_time, schedule, time_zone)
-            g.schedule_time = g.schedule_time or datetime.now(UTC)
+            _join_trace(request)
+            delivery = _delivery(request, schedule, time_zone)
             instance.delivery_began()
             try:
-                on_tick(request)
+                status = handle(delivery)
             except BaseException as error:  # noqa: BLE001  (a task's SystemExit must not end the server)
-                logger.error("delivery failed", error=repr(error))
-            # on_schedule answers an exception with its text; it is in the log, and stays there.
-            status: int = g.get("status", 500)
+                logger.error("delivery failed", error=repr(error), traceback=traceback.format_exc())
+                status = 500
             text = "ok" if status < 300 else "not completed; see the log"
             return instance.answered(Response(text, status, mimetype="text/plain"))
 
@@ -166,47 +168,55 @@ def scheduled_function(
     return decorate
 
 
+def _delivery(request: Request, schedule: str, time_zone: str) -> Delivery:
+    schedule_time = _schedule_time(request)
+    return Delivery(
+        source=request.headers.get("X-CloudScheduler-JobName") or "manual",
+        tick=None if schedule_time is None else _tick(schedule_time, schedule, time_zone),
+        schedule_time=schedule_time or datetime.now(UTC),
+    )
+
+
 def _schedule_time(request: Request) -> datetime | None:
-    """Return the schedule time of a delivery, UTC; None if it names none that can be understood."""
-    said = request.headers.get("X-CloudScheduler-ScheduleTime")
-    if not said:
+    """Return the schedule time of a delivery, UTC; None if it is missing or malformed."""
+    header = request.headers.get("X-CloudScheduler-ScheduleTime")
+    if not header:
         return None
-    with suppress(ValueError, OverflowError):  # no time at all, or one that UTC has no year for
-        moment = datetime.fromisoformat(said)
+    with suppress(ValueError, OverflowError):  # not a time, or one outside the years of UTC
+        moment = datetime.fromisoformat(header)
         if moment.utcoffset() is not None:
             return moment.astimezone(UTC)
-    logger.warning("schedule time not understood", schedule_time=said[:60])
+    logger.warning("schedule time not understood", schedule_time=header[:60])
     return None
 
 
-def _tick(moment: datetime | None, schedule: str, time_zone: str) -> datetime | None:
-    """Return the tick that a schedule time names, in UTC; None if the run is one of its own.
+def _tick(schedule_time: datetime, schedule: str, time_zone: str) -> datetime | None:
+    """Return the tick of a schedule time, UTC; None if it has none.
 
-    Cloud Scheduler sends schedule times with a fraction of a second, and a retry may have another one:
-    a tick is identified by its minute. A job that a person runs is delivered with the time of the tick
-    to come, as recordings of the service show. It is not that tick, which must still run. Whether it is
-    a run that a person requested is decided later (`shared.tasks.protocol.decisions.answers_request`).
+    Cloud Scheduler sends schedule times with a fraction of a second, which may differ in a retry, so a tick
+    is identified by its minute. A job that a person runs is delivered with the time of the next tick, as
+    recordings of the service show. It is not that tick, which must still run. Whether it is a run that a
+    person requested is decided later (`shared.tasks.protocol.decisions.answers_request`).
     """
     tick = None
-    if moment is None:
-        return None
-    with suppress(ValueError, OverflowError):  # a moment at the end of the years that a zone has
-        tick = tick_at(schedule, time_zone, moment)
+    with suppress(ValueError, OverflowError):  # outside the years that a time zone covers
+        tick = tick_at(schedule, time_zone, schedule_time)
     if tick is None:
-        logger.warning(  # the run has an id of its own, so duplicates of this delivery are not detected
+        # The run gets a random id, so duplicates of this delivery are not detected.
+        logger.warning(
             "delivery outside its schedule",
-            schedule_time=moment,
+            schedule_time=schedule_time,
             schedule=schedule,
             time_zone=time_zone,
         )
-    elif tick > datetime.now(UTC) + EARLIEST:
+    elif tick > datetime.now(UTC) + MAX_TICK_LEAD:
         logger.info("delivery before its tick", tick=tick)
         tick = None
     return tick
 
 
-def _take_trace(request: Request) -> None:
-    """Join this request's log entries to its trace; runs and their threads inherit it."""
-    said = request.headers.get("traceparent") or request.headers.get("X-Cloud-Trace-Context") or ""
-    found = _TRACE.match(said)
+def _join_trace(request: Request) -> None:
+    """Set the trace of this request's log entries; runs and their threads inherit it."""
+    header = request.headers.get("traceparent") or request.headers.get("X-Cloud-Trace-Context") or ""
+    found = _TRACE.match(header)
     logger.trace.set(found.group(1) if found else "")

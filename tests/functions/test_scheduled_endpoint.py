@@ -341,21 +341,24 @@ def test_a_suspended_task_skips_its_ticks(deployed: Deliverable, fields: dict[st
 
 
 def test_an_error_of_the_engine_is_told_without_its_text(deployed: Deliverable) -> None:
-    """What on_schedule would put into the answer stays in the log."""
+    """The text of the error is in the log only."""
     answer = deployed(never).post("/", headers={"X-CloudScheduler-JobName": NO_RUN})
     assert (answer.status_code, answer.text) == (500, "not completed; see the log")
 
 
 def test_a_deployment_without_a_project_is_told_without_its_text(
-    deployed: Deliverable, monkeypatch: pytest.MonkeyPatch
+    deployed: Deliverable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A setting that is missing fails the delivery, so that it is tried again."""
+    """A missing setting fails the delivery, so that it is retried, and is logged for the alert policy."""
     for variable in ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "FIREBASE_CONFIG"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(firebase, "_made", {})
     monkeypatch.setattr(scheduled_endpoint, "execute_task", TaskEngine().execute_task)
     answer = deployed(never).post("/", headers=HEADERS)
     assert (answer.status_code, answer.text) == (500, "not completed; see the log")
+    (entry,) = [line for line in capsys.readouterr().out.splitlines() if "delivery failed" in line]
+    assert "ERROR" in entry
+    assert "GOOGLE_CLOUD_PROJECT" in entry
 
 
 # Logs
@@ -406,11 +409,12 @@ def test_a_runs_log_entries_join_the_requests_trace(
 def test_a_header_that_names_no_trace_joins_nothing(
     deployed: Deliverable, cloud_log: Callable[[], list[dict[str, Any]]], said: str
 ) -> None:
-    """A run is not joined to what is no trace."""
+    """Entries of such a request have no trace."""
     headers = {"X-Cloud-Trace-Context": said, "X-CloudScheduler-ScheduleTime": "?"}
     deployed(never).post("/", headers=headers | {"X-CloudScheduler-JobName": NO_RUN})
-    (entry,) = cloud_log()
-    assert "logging.googleapis.com/trace" not in entry
+    entries = cloud_log()
+    assert [entry["message"] for entry in entries] == ["schedule time not understood", "delivery failed"]
+    assert not any("logging.googleapis.com/trace" in entry for entry in entries)
 
 
 # What discovery reads
@@ -460,7 +464,7 @@ def test_a_function_is_named_as_its_task() -> None:
     def send_sms() -> None:
         pass
 
-    with pytest.raises(ValueError, match="name the function send_reset_sms, as its task, not send_sms"):
+    with pytest.raises(ValueError, match="task send_reset_sms is named send_sms; give it the task's name"):
         scheduled_task(TaskSpec(TASK, schedule="*/5 * * * *"))(send_sms)
 
 
@@ -473,14 +477,14 @@ def test_a_function_that_is_no_task_has_a_unix_cron_schedule() -> None:
 @pytest.mark.usefixtures("_nothing_registered")
 def test_a_task_that_is_deployed_has_a_schedule() -> None:
     """None is refused; the text says where it belongs."""
-    with pytest.raises(ValueError, match="send_reset_sms has no schedule: give its TaskSpec one"):
+    with pytest.raises(ValueError, match="send_reset_sms has no schedule; set `schedule` in its TaskSpec"):
         scheduled_task(TaskSpec(TASK))
 
 
 @pytest.mark.usefixtures("_nothing_registered")
 def test_a_deadline_is_within_what_cloud_scheduler_waits() -> None:
     """A second more than fits into half an hour with the margin is refused; the text says how much does."""
-    with pytest.raises(ValueError, match="send_reset_sms: a deadline is at most 1740 s"):
+    with pytest.raises(ValueError, match="of send_reset_sms must be at most 1740, got 1741"):
         scheduled_task(TaskSpec(TASK, schedule="*/5 * * * *", deadline_seconds=1741))
 
 

@@ -156,7 +156,7 @@ def _deliver(
         outcome = "lost"
     except StoreError:
         outcome = "failed"
-    yield Answer(protocol.identity.run_id, outcome, answering._ANSWERS.get(outcome, 500))
+    yield Answer(protocol.identity.run_id, outcome, answering.HTTP_STATUSES.get(outcome, 500))
     return protocol.remembered()
 
 

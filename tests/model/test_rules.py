@@ -100,7 +100,7 @@ def success_for(outcome: str) -> Callable[[Patch], None]:
     """An outcome that is not for good is answered with a 2xx."""
 
     def answers(patch: Patch) -> None:
-        patch.setitem(answering._ANSWERS, outcome, 200)
+        patch.setitem(answering.HTTP_STATUSES, outcome, 200)
 
     answers.__name__ = f"success_for_{outcome}"
     return answers
