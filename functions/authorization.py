@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, HttpsError
 from msgspec import Struct
 
+from functions.requests import shown
 from shared.tasks import TaskName, spec_of
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Caller(Struct, frozen=True):
         if task is None and self.role == OPERATOR:
             names = ", ".join(sorted(TaskName))
             raise HttpsError(
-                FunctionsErrorCode.INVALID_ARGUMENT, f"unknown task_name; task_name is one of {names}"
+                FunctionsErrorCode.INVALID_ARGUMENT, f"task_name must be one of {names}, got {shown(name)}"
             )
         if task is None or not may(task):
             raise HttpsError(
@@ -115,7 +116,7 @@ def caller_of(request: CallableRequest[Any]) -> Caller:
             address is not verified.
     """
     if request.auth is None:
-        raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, "sign in first")
+        raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, "not signed in; sign in first")
     claims = request.auth.token or {}
     if not _claims_count(claims):
         raise HttpsError(FunctionsErrorCode.PERMISSION_DENIED, UNVERIFIED)

@@ -18,6 +18,7 @@ from flask import Request, Response, jsonify
 
 from functions.cors import Origins
 from functions.rate_limit import RateLimit
+from functions.requests import MAX_SHOWN
 from functions.responses import Answer, put_into
 from shared import firebase, logger, settings, tasks
 from shared.tasks import (
@@ -52,8 +53,8 @@ CPU = 1
 #: Seconds until the URL expires that an answer gives in place of a result that it can't hold. Far below
 #: the 12 hours for which URLs signed by IAM are guaranteed.
 URL_SECONDS = 15 * 60
-#: Key in the WSGI environ for a response's body. `on_call` encodes every return value as JSON, so that
-#: bytes cannot pass through it.
+#: Key in the WSGI environ for a response's body, on its way from the function to `on_request`. The SDK leaves
+#: no other way: `on_call` passes a function only its request, and encodes the returned value as JSON.
 _BODY = "nx.body"
 #: Bytes of a request; a callable here takes a few names and flags.
 MAX_REQUEST_BYTES = 64 * 1024
@@ -201,7 +202,7 @@ def _call(function: Callable[[CallableRequest[Any]], Any], request: CallableRequ
         logger.error("scheduler unavailable", function=function.__name__, error=error)
         raise HttpsError(
             FunctionsErrorCode.UNAVAILABLE,
-            "Cloud Scheduler did not answer: the change may be half done; call again to complete it",
+            "Cloud Scheduler did not answer, and the change may be incomplete; call again to complete it",
         ) from error
     except StoreUnavailable as error:
         logger.error("firestore unavailable", function=function.__name__, error=error, cause=error.__cause__)
@@ -209,7 +210,7 @@ def _call(function: Callable[[CallableRequest[Any]], Any], request: CallableRequ
     except ResultUnavailable as error:
         logger.error("result unavailable", function=function.__name__, error=error, cause=error.__cause__)
         raise HttpsError(
-            FunctionsErrorCode.UNAVAILABLE, "the result can't be read now; try again later"
+            FunctionsErrorCode.UNAVAILABLE, "the result cannot be read now; try again later"
         ) from error
     except Exception as error:
         logger.error("callable failed", function=function.__name__, error=repr(error))
@@ -220,32 +221,32 @@ def _call(function: Callable[[CallableRequest[Any]], Any], request: CallableRequ
 
 def _handed_off(error: ResultTooLarge) -> HttpsError:
     """Hand a result that no answer holds to Storage: a URL of its object, for a short while."""
-    said = "the result is larger than an answer may be"
+    problem = "the result is larger than a response may be"
     if error.path is None:
-        return HttpsError(FunctionsErrorCode.RESOURCE_EXHAUSTED, f"{said}; take compressed answers")
+        return HttpsError(FunctionsErrorCode.RESOURCE_EXHAUSTED, f"{problem}; send Accept-Encoding: gzip")
     try:
         url = tasks.sign_result_url(error.path, expires_in_seconds=URL_SECONDS)
     except TaskError as unsigned:
         logger.error("no URL for a large result", error=unsigned, cause=unsigned.__cause__)
-        return HttpsError(FunctionsErrorCode.UNAVAILABLE, f"{said}, and has no URL now; try again later")
+        return HttpsError(FunctionsErrorCode.UNAVAILABLE, f"{problem} and has no URL now; try again later")
     details = {"url": url, "expires_in_seconds": URL_SECONDS}
-    return HttpsError(FunctionsErrorCode.RESOURCE_EXHAUSTED, f"{said}: read it from details.url", details)
+    return HttpsError(FunctionsErrorCode.RESOURCE_EXHAUSTED, f"{problem}; read it from details.url", details)
 
 
 def _mistake_of(request: Request) -> str | None:
     """Return what is wrong with a request that on_call would answer with INTERNAL; None if nothing is."""
     if request.method != "POST":
-        return "send a POST"
+        return f"the method must be POST, got {request.method[:MAX_SHOWN]}"
     if _is_too_large(request):
-        return f"the request is larger than {MAX_REQUEST_BYTES} bytes"
+        return f"the request must have at most {MAX_REQUEST_BYTES} bytes, got more"
     try:
         body = request.get_json(force=True, silent=True)
     except RecursionError:  # no ValueError, though JSON nested that deep is the caller's mistake too
         body = None
     if not isinstance(body, dict) or body.keys() != {"data"}:
-        return 'send JSON: an object with the one field "data"'
+        return 'the body must be a JSON object with the field "data" and no other'
     if _may_be_deep(request) and _is_deeper(body, MAX_REQUEST_DEPTH):
-        return f"the request has more than {MAX_REQUEST_DEPTH} levels"
+        return f"the request must have at most {MAX_REQUEST_DEPTH} levels of lists and objects, got more"
     return None
 
 

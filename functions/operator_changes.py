@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from shared.tasks import TaskName
 
+#: Error message for a user who was disabled or deleted, or whose token was revoked.
+SIGN_IN_AGAIN = "your sign-in is no longer valid; sign in again"
 
 Sent = TypeVar("Sent", ChangeTask, CancelRun)
 
@@ -97,7 +99,7 @@ def _check_revoked(uid: str, claims: Mapping[str, Any]) -> None:
     try:
         user = auth.get_user(uid, firebase.app())
     except auth.UserNotFoundError as error:
-        raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, "sign in again") from error
+        raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, SIGN_IN_AGAIN) from error
     except Exception as error:
         logger.error("token not checked for revocation", error=repr(error))
         raise HttpsError(
@@ -105,7 +107,7 @@ def _check_revoked(uid: str, claims: Mapping[str, Any]) -> None:
         ) from error
     issued = claims.get("iat")
     if user.disabled or not isinstance(issued, int) or issued * 1000 < user.tokens_valid_after_timestamp:
-        raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, "sign in again")
+        raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, SIGN_IN_AGAIN)
     if user.email and not user.email_verified:
         raise HttpsError(FunctionsErrorCode.PERMISSION_DENIED, UNVERIFIED)
     if (user.custom_claims or {}).get("role") != OPERATOR:

@@ -1,11 +1,12 @@
 """What the callables accept: one struct per kind of request, validated by msgspec.
 
-Unknown fields are refused. `parse` turns a violation into invalid-argument with a text for the caller,
-which is built from the names and descriptions of the fields.
+Unknown fields are refused. `parse` turns a violation into invalid-argument. The text for the caller is built
+from the names and descriptions of the fields and the value that was sent.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
@@ -22,6 +23,8 @@ DEFAULT_LIMIT = 50
 MAX_RUNS = 200
 #: States by which one request may filter.
 MAX_STATES = 10
+#: Characters of a value that an error shows.
+MAX_SHOWN = 60
 
 Text = Annotated[str, Meta(description="text")]
 TextOrNull = Annotated[str | None, Meta(description="text or null")]
@@ -70,7 +73,10 @@ class ListRuns(Struct, frozen=True, forbid_unknown_fields=True):
     cursor: TextOrNull = None
     states: Annotated[
         list[State],
-        Meta(max_length=MAX_STATES, description=f"a list of at most {MAX_STATES} states, as runs have them"),
+        Meta(
+            max_length=MAX_STATES,
+            description=f'a list of up to {MAX_STATES} states, such as "failed"',
+        ),
     ] = []
     if_version: TextOrNull = None
 
@@ -108,7 +114,7 @@ def parse(request: CallableRequest[Any], kind: type[T]) -> T:
         kind: The struct that it must match.
 
     Raises:
-        HttpsError: invalid-argument; the text names the field and what it accepts.
+        HttpsError: invalid-argument; the text contains the field, what it accepts, and the value.
     """
     try:
         return msgspec.convert(request.data, kind)
@@ -116,16 +122,26 @@ def parse(request: CallableRequest[Any], kind: type[T]) -> T:
         raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, _text(request.data, kind, error)) from error
 
 
+def shown(value: object) -> str:
+    """Return a value of a request as an error shows it: JSON, shortened to `MAX_SHOWN` characters."""
+    text = json.dumps(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+
+
 def _text(sent: object, kind: type[Struct], error: msgspec.ValidationError) -> str:
     """Describe a violation. msgspec's own text names types of Python, and no optional fields."""
     fields = msgspec.structs.fields(kind)
     accepted = ", ".join(field.name if field.required else f"{field.name}?" for field in fields)
-    if not isinstance(sent, dict):
-        return f"send an object {{{accepted}}}"
-    required = {field.name for field in fields if field.required}
-    path = re.search(r" - at `\$\.(\w+)", str(error))
-    if path is None or not required <= set(sent) <= {field.name for field in fields}:
-        return f"send exactly {{{accepted}}}"
-    name = path[1]
+    place = re.search(r" - at `\$\.(\w+)", str(error))
+    if isinstance(sent, dict):
+        for field in fields:
+            if field.required and field.name not in sent:
+                return f"{field.name} is missing; send {{{accepted}}}"
+        for name in sent:
+            if name not in {field.name for field in fields}:
+                return f"unknown field {shown(name)}; send {{{accepted}}}"
+    if not isinstance(sent, dict) or place is None:
+        return f"the data must be an object {{{accepted}}}, got {shown(sent)}"
+    name = place[1]
     field_type = get_type_hints(kind, include_extras=True)[name]
-    return f"{name} is {field_type.__metadata__[0].description}"
+    return f"{name} must be {field_type.__metadata__[0].description}, got {shown(sent[name])}"

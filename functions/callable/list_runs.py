@@ -63,5 +63,8 @@ def _position(cursor: str | None) -> Position | None:
         return None
     position = position_of(cursor)
     if position is None:
-        raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, "cursor is a next_cursor of this list, or null")
+        raise HttpsError(
+            FunctionsErrorCode.INVALID_ARGUMENT,
+            f"cursor must be a next_cursor of this list or null, got {requests.shown(cursor)}",
+        )
     return position

@@ -21,6 +21,7 @@ SMS, HEALTH, SITES, CDRS = (
     TaskName.collect_charge_cdrs,
 )
 NAMES = ", ".join(sorted(TaskName))
+FIELDS = "{task_name, if_version?, describe?, details?}"
 #: What JSON has, as far as JavaScript's numbers reach.
 EVERYTHING: dict[str, Any] = {
     "empty list": [],
@@ -126,7 +127,7 @@ def test_keys_that_the_protocol_reserves_are_carried(reader: JavaScript, stack: 
 def test_nobody_signed_in_is_unauthenticated(sdk: JavaScript) -> None:
     """The SDK's own code for it, and a text that says what to do; the SDK adds the HTTP status."""
     sdk.do("signOut")
-    assert read(sdk, HEALTH) == Refused("functions/unauthenticated", "sign in first [401]")
+    assert read(sdk, HEALTH) == Refused("functions/unauthenticated", "not signed in; sign in first [401]")
 
 
 def test_a_user_without_a_claim_is_denied(sdk: JavaScript) -> None:
@@ -139,13 +140,13 @@ def test_a_user_without_a_claim_is_denied(sdk: JavaScript) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"task_name": "no_such_task"}, f"unknown task_name; task_name is one of {NAMES}"),
-        ({"task_name": "../x"}, f"unknown task_name; task_name is one of {NAMES}"),
-        ({"task_name": 2**53}, f"unknown task_name; task_name is one of {NAMES}"),
-        ({"task_name": HEALTH, "extra": 1}, "send exactly {task_name, if_version?, describe?, details?}"),
-        ({}, "send exactly {task_name, if_version?, describe?, details?}"),
-        (None, "send an object {task_name, if_version?, describe?, details?}"),
-        ([], "send an object {task_name, if_version?, describe?, details?}"),
+        ({"task_name": "no_such_task"}, f'task_name must be one of {NAMES}, got "no_such_task"'),
+        ({"task_name": "../x"}, f'task_name must be one of {NAMES}, got "../x"'),
+        ({"task_name": 2**53}, f"task_name must be one of {NAMES}, got {2**53}"),
+        ({"task_name": HEALTH, "extra": 1}, f'unknown field "extra"; send {FIELDS}'),
+        ({}, f"task_name is missing; send {FIELDS}"),
+        (None, f"the data must be an object {FIELDS}, got null"),
+        ([], f"the data must be an object {FIELDS}, got []"),
     ],
 )
 def test_a_mistake_is_an_invalid_argument(reader: JavaScript, data: object, message: str) -> None:

@@ -233,17 +233,25 @@ def test_an_unchanged_history_costs_a_few_bytes(ask: Any) -> None:
 @pytest.mark.parametrize(
     ("function", "data", "says"),
     [
-        ("list_tasks", {"task_name": TASK}, "send exactly {if_version?}"),
-        ("list_runs", {}, "send exactly {task_name, limit?, cursor?, states?, if_version?}"),
-        ("list_runs", {"task_name": TASK, "limit": 0}, "limit is a whole number from 1 to 200"),
-        ("list_runs", {"task_name": TASK, "limit": 201}, "limit is a whole number from 1 to 200"),
-        ("list_runs", {"task_name": TASK, "limit": True}, "limit is a whole number"),
-        ("list_runs", {"task_name": TASK, "limit": 1e3}, "limit is a whole number"),
-        ("list_runs", {"task_name": TASK, "cursor": "x"}, "cursor is a next_cursor of this list, or null"),
-        ("list_runs", {"task_name": TASK, "states": "failed"}, "states is a list"),
-        ("list_runs", {"task_name": TASK, "states": [1]}, "states is a list of at most 10 states"),
-        ("get_run", {"task_name": TASK}, "send exactly {task_name, id}"),
-        ("get_run", {"task_name": TASK, "id": 5}, "id is text"),
+        ("list_tasks", {"task_name": TASK}, 'unknown field "task_name"; send {if_version?}'),
+        ("list_runs", {}, "task_name is missing; send {task_name, limit?, cursor?, states?, if_version?}"),
+        ("list_runs", {"task_name": TASK, "limit": 0}, "limit must be a whole number from 1 to 200, got 0"),
+        (
+            "list_runs",
+            {"task_name": TASK, "limit": 201},
+            "limit must be a whole number from 1 to 200, got 201",
+        ),
+        ("list_runs", {"task_name": TASK, "limit": True}, "limit must be a whole number"),
+        ("list_runs", {"task_name": TASK, "limit": 1e3}, "limit must be a whole number"),
+        (
+            "list_runs",
+            {"task_name": TASK, "cursor": "x"},
+            'cursor must be a next_cursor of this list or null, got "x"',
+        ),
+        ("list_runs", {"task_name": TASK, "states": "failed"}, "states must be a list"),
+        ("list_runs", {"task_name": TASK, "states": [1]}, "states must be a list of up to 10 states"),
+        ("get_run", {"task_name": TASK}, "id is missing; send {task_name, id}"),
+        ("get_run", {"task_name": TASK, "id": 5}, "id must be text, got 5"),
     ],
 )
 def test_what_means_nothing_is_refused(
@@ -270,5 +278,8 @@ def test_a_run_that_is_not_there_is_told(
 def test_strangers_are_shown_nothing(stack: Addresses, people: dict[str, str], function: str) -> None:
     """Whoever is not signed in, or has no claim."""
     data = {"list_tasks": {}, "list_runs": {"task_name": TASK}, "get_run": {"task_name": TASK, "id": "x"}}
-    assert refused(call(stack, data[function], function=function)) == (401, "sign in first")
+    assert refused(call(stack, data[function], function=function)) == (
+        401,
+        "not signed in; sign in first",
+    )
     assert call(stack, data[function], people["stranger"], function=function).status == 403

@@ -1,5 +1,6 @@
 """Who may read what: claims of every shape, and tasks of every kind. No stack is needed for it."""
 
+import json
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ def test_an_operator_is_told_the_names(name: object) -> None:
     """A misspelt name is the caller's mistake, told so."""
     told = refusal({"role": "operator"}, name)
     assert told.code is FunctionsErrorCode.INVALID_ARGUMENT
-    assert told.message == f"unknown task_name; task_name is one of {', '.join(sorted(TaskName))}"
+    assert told.message == f"task_name must be one of {', '.join(sorted(TaskName))}, got {json.dumps(name)}"
 
 
 def test_an_operator_may_be_kept_out_of_a_task(monkeypatch: pytest.MonkeyPatch) -> None:

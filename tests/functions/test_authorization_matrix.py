@@ -129,7 +129,7 @@ DENIED = refusal(
 def expected(caller: str, name: str, results: dict[TaskName, list[str]]) -> tuple[int, Any]:
     """What a caller is told who comes with a good application, or where none is asked for."""
     if caller == "no token":
-        return refusal(401, "UNAUTHENTICATED", "sign in first")
+        return refusal(401, "UNAUTHENTICATED", "not signed in; sign in first")
     if caller in STRANGERS:
         return UNAUTHENTICATED
     if caller in UNVERIFIED_CALLERS:
@@ -137,7 +137,7 @@ def expected(caller: str, name: str, results: dict[TaskName, list[str]]) -> tupl
     if name in CALLERS[caller][1]:
         return 200, {"result": results[TaskName(name)]}
     if caller == "operator":
-        return refusal(400, "INVALID_ARGUMENT", f"unknown task_name; task_name is one of {NAMES}")
+        return refusal(400, "INVALID_ARGUMENT", f'task_name must be one of {NAMES}, got "{name}"')
     return DENIED
 
 

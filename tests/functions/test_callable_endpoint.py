@@ -45,7 +45,7 @@ def error(status: str, message: str) -> dict[str, Any]:
 
 def test_an_outage_is_unavailable(capsys: pytest.CaptureFixture[str]) -> None:
     """The caller is told to try again, the log why."""
-    message = "the result can't be read now; try again later"
+    message = "the result cannot be read now; try again later"
     assert told(ResultUnavailable(SECRET)) == (503, error("UNAVAILABLE", message))
     assert SECRET in capsys.readouterr().out
 

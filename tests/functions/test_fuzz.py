@@ -19,21 +19,16 @@ from tests.functions.issuer import Issuer
 
 NAMES = [task.value for task in TaskName]
 JSON_TYPE = "application/json"
-#: All that an answer without a result says.
+FIELDS = "{task_name, if_version?, describe?, details?}"
+#: The messages of responses without a result that do not depend on the request; `refusals` adds the others.
 REFUSALS = {
-    (400, "send a POST"),
-    (400, 'send JSON: an object with the one field "data"'),
-    (400, "the request is larger than 65536 bytes"),
-    (400, "the request has more than 32 levels"),
-    (400, "send an object {task_name, if_version?, describe?, details?}"),
-    (400, "send exactly {task_name, if_version?, describe?, details?}"),
-    (400, "if_version is text or null"),
-    (400, "describe is true or false"),
-    (400, "details is true or false"),
+    (400, 'the body must be a JSON object with the field "data" and no other'),
+    (400, "the request must have at most 65536 bytes, got more"),
+    (400, "the request must have at most 32 levels of lists and objects, got more"),
+    (400, f"task_name is missing; send {FIELDS}"),
     (400, "Bad Request"),
-    (400, f"unknown task_name; task_name is one of {', '.join(sorted(NAMES))}"),
     (401, "Unauthenticated"),
-    (401, "sign in first"),
+    (401, "not signed in; sign in first"),
     (403, "You do not have access to this task. Ask an administrator of the project."),
 }
 
@@ -171,6 +166,35 @@ def requests(draw: st.DrawFn) -> Sent:
     return Sent(**parts)
 
 
+def refusals(sent: Sent) -> set[tuple[int, str]]:
+    """The messages that contain a value of this request: shortened JSON, of its own fields alone."""
+    if sent.method != "POST":
+        return {(400, f"the method must be POST, got {sent.method}")}
+    try:
+        data = json.loads(sent.body)["data"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return set()
+    if not isinstance(data, dict):
+        return {(400, f"the data must be an object {FIELDS}, got {shortened(data)}")}
+    kinds = {
+        "task_name": f"one of {', '.join(sorted(NAMES))}",
+        "if_version": "text or null",
+        "describe": "true or false",
+        "details": "true or false",
+    }
+    return {
+        (400, f"{name} must be {kinds[name]}, got {shortened(value)}")
+        if name in kinds
+        else (400, f"unknown field {shortened(name)}; send {FIELDS}")
+        for name, value in data.items()
+    }
+
+
+def shortened(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
 @pytest.fixture(scope="module")
 def address(results: dict[TaskName, list[str]], serve: Serve) -> str:
     return serve()
@@ -211,7 +235,7 @@ def check(sent: Sent, status: int, headers: http.client.HTTPMessage, body: bytes
         assert name is not None
         check_result(json.loads(sent.body)["data"], told, results[name])
         return
-    assert (status, told["error"]["message"]) in REFUSALS
+    assert (status, told["error"]["message"]) in REFUSALS | refusals(sent)
     assert told["error"].keys() == {"status", "message"}
     if "one of" in told["error"]["message"]:
         assert sent.claims.get("role") == "operator"

@@ -17,13 +17,13 @@ from tests.waiting import wait_for
 
 TASK = TaskName.send_reset_sms
 NAMES = ", ".join(sorted(TaskName))
-UNKNOWN = f"unknown task_name; task_name is one of {NAMES}"
+UNKNOWN = f"task_name must be one of {NAMES}, got "
 DENIED = "You do not have access to this task. Ask an administrator of the project."
-NO_OBJECT = "send an object {task_name, if_version?, describe?, details?}"
-NOT_EXACTLY = "send exactly {task_name, if_version?, describe?, details?}"
-NO_JSON = 'send JSON: an object with the one field "data"'
-TOO_DEEP = "the request has more than 32 levels"
-TOO_LARGE = "the request is larger than 65536 bytes"
+FIELDS = "{task_name, if_version?, describe?, details?}"
+NO_OBJECT = f"the data must be an object {FIELDS}, got "
+NO_JSON = 'the body must be a JSON object with the field "data" and no other'
+TOO_DEEP = "the request must have at most 32 levels of lists and objects, got more"
+TOO_LARGE = "the request must have at most 65536 bytes, got more"
 ISSUERS = "https://securetoken.google.com"
 #: Seconds after which an instance must have found out about a new result.
 MAX_AGE_AND_MORE = 15
@@ -45,6 +45,12 @@ def told(answer: Answer) -> tuple[int, Any]:
 def refusal(status: int, code: str, message: str) -> tuple[int, Any]:
     """An error in the protocol's form, and nothing beside it."""
     return status, {"error": {"status": code, "message": message}}
+
+
+def shortened(value: object) -> str:
+    """A value as errors show it."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def unsigned(**claims: object) -> str:
@@ -118,7 +124,7 @@ def test_a_body_need_not_tell_its_length(stack: Addresses, token: str) -> None:
 @pytest.mark.parametrize("data", [{"task_name": TASK}, {"task_name": "no such task"}, None])
 def test_nobody_signed_in_learns_nothing(stack: Addresses, data: object) -> None:
     """Without a token the answer is unauthenticated, whatever is asked for."""
-    assert told(call(stack, data)) == refusal(401, "UNAUTHENTICATED", "sign in first")
+    assert told(call(stack, data)) == refusal(401, "UNAUTHENTICATED", "not signed in; sign in first")
 
 
 @pytest.mark.parametrize(
@@ -184,30 +190,34 @@ def test_another_scheme_is_no_caller(stack: Addresses, token: str) -> None:
     ],
     ids=lambda name: repr(name)[:24],
 )
-def test_what_is_no_task_name_is_told_the_names(stack: Addresses, token: str, name: object) -> None:
-    """Any other text or type is invalid-argument; the text lists the names there are and repeats nothing."""
-    assert told(call(stack, {"task_name": name}, token)) == refusal(400, "INVALID_ARGUMENT", UNKNOWN)
+def test_unknown_task_name_is_invalid(stack: Addresses, token: str, name: object) -> None:
+    """Any other text or type is invalid-argument; an operator gets the names of all tasks and the value."""
+    message = UNKNOWN + shortened(name)
+    answer = call(stack, {"task_name": name}, token, private=())
+    assert told(answer) == refusal(400, "INVALID_ARGUMENT", message)
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "problem"),
     [
-        {},
-        {"taskName": TASK},
-        {"task_name": TASK, "extra": None},
-        {"task_name": TASK, "if_version": None, "describe": True, "more": 1},
-        {"task_name": TASK, "__proto__": {}},
+        ({}, "task_name is missing"),
+        ({"taskName": TASK}, "task_name is missing"),
+        ({"task_name": TASK, "extra": None}, 'unknown field "extra"'),
+        ({"task_name": TASK, "if_version": None, "describe": True, "more": 1}, 'unknown field "more"'),
+        ({"task_name": TASK, "__proto__": {}}, 'unknown field "__proto__"'),
     ],
 )
-def test_the_fields_are_exact(stack: Addresses, token: str, data: object) -> None:
-    """A missing field and one too many are invalid-argument; the text names the field and the names."""
-    assert told(call(stack, data, token)) == refusal(400, "INVALID_ARGUMENT", NOT_EXACTLY)
+def test_the_fields_are_exact(stack: Addresses, token: str, data: object, problem: str) -> None:
+    """A missing field and an unknown one are invalid-argument; the text has the accepted ones."""
+    message = f"{problem}; send {FIELDS}"
+    assert told(call(stack, data, token)) == refusal(400, "INVALID_ARGUMENT", message)
 
 
 @pytest.mark.parametrize("data", [None, "collect_devices_health", 1, True, [], [{"task_name": TASK}]])
 def test_data_is_an_object(stack: Addresses, token: str, data: object) -> None:
-    """Anything else is invalid-argument; the text says what to send."""
-    assert told(call(stack, data, token)) == refusal(400, "INVALID_ARGUMENT", NO_OBJECT)
+    """Anything else is invalid-argument; the text has the accepted fields and the value."""
+    message = NO_OBJECT + json.dumps(data)
+    assert told(call(stack, data, token)) == refusal(400, "INVALID_ARGUMENT", message)
 
 
 # What is no call at all
@@ -244,7 +254,7 @@ def test_a_body_that_is_no_call_is_the_callers_mistake(stack: Addresses, token: 
 def test_a_request_has_few_levels(stack: Addresses, token: str, levels: int) -> None:
     """32 of them, the body's own object among them: far more than a call has, far fewer than Python reads."""
     body = b'{"data": ' + b"[" * levels + b"]" * levels + b"}"
-    message = TOO_DEEP if levels > 31 else NO_OBJECT
+    message = TOO_DEEP if levels > 31 else NO_OBJECT + shortened(json.loads(body)["data"])
     assert told(send(stack, body, token=token)) == refusal(400, "INVALID_ARGUMENT", message)
 
 
@@ -269,7 +279,7 @@ def test_the_largest_request_is_answered(stack: Addresses, token: str, *, chunke
 def test_another_method_is_no_call(stack: Addresses, token: str, method: str) -> None:
     """A callable is posted to; anything else is invalid-argument."""
     answer = send(stack, None if method == "GET" else GOOD, token=token, method=method)
-    assert told(answer) == refusal(400, "INVALID_ARGUMENT", "send a POST")
+    assert told(answer) == refusal(400, "INVALID_ARGUMENT", f"the method must be POST, got {method}")
 
 
 def test_a_head_request_is_no_call(stack: Addresses, token: str) -> None:

@@ -414,7 +414,7 @@ def test_a_damaged_object_is_unavailable_and_never_half_an_answer(
     for headers in ({}, GZIP):
         for more in ({}, {"if_version": None}):
             answer = instance.ask(headers, **more)
-            message = "the result can't be read now; try again later"
+            message = "the result cannot be read now; try again later"
             assert (answer.status_code, answer.json) == (
                 503,
                 {"error": {"status": "UNAVAILABLE", "message": message}},
@@ -439,7 +439,7 @@ def handed_off(answer: TestResponse) -> Any:
     """What is at the URL that an answer gives in place of the result."""
     told = answer.json["error"]
     assert (answer.status_code, told["status"]) == (429, "RESOURCE_EXHAUSTED")
-    assert told["message"] == "the result is larger than an answer may be: read it from details.url"
+    assert told["message"] == "the result is larger than a response may be; read it from details.url"
     assert set(told["details"]) == {"url", "expires_in_seconds"}
     assert told["details"]["expires_in_seconds"] == 900
     with urllib.request.urlopen(told["details"]["url"], timeout=60) as found:
@@ -488,7 +488,7 @@ def test_a_large_result_without_an_object_is_for_those_who_take_it_compressed(in
     answer = instance.ask()
     assert answer.json["error"] == {
         "status": "RESOURCE_EXHAUSTED",
-        "message": "the result is larger than an answer may be; take compressed answers",
+        "message": "the result is larger than a response may be; send Accept-Encoding: gzip",
     }
 
 

@@ -220,7 +220,10 @@ def test_only_operators_change_anything(
     job: str, stack: Addresses, people: dict[str, str], function: str
 ) -> None:
     """Whoever else asks changes nothing, whatever is sent."""
-    assert refused(call(stack, CHANGES[function], function=function)) == (401, "sign in first")
+    assert refused(call(stack, CHANGES[function], function=function)) == (
+        401,
+        "not signed in; sign in first",
+    )
     for who in ("viewer", "stranger"):
         for data in (CHANGES[function], {}, {**CHANGES[function], "by": OPERATOR}):
             status, says = refused(call(stack, data, people[who], function=function))
@@ -235,9 +238,9 @@ def test_only_operators_change_anything(
     [
         ({"reason": ""}, "say why, in 1 to 500 characters"),
         ({"reason": "x" * 501}, "say why, in 1 to 500 characters"),
-        ({"reason": None}, "reason is text"),
-        ({"task_name": "no_such_task"}, "unknown task_name; task_name is one of"),
-        ({"by": "somebody@example.com"}, "send exactly {task_name, "),
+        ({"reason": None}, "reason must be text, got null"),
+        ({"task_name": "no_such_task"}, "task_name must be one of"),
+        ({"by": "somebody@example.com"}, 'unknown field "by"; send {task_name, '),
     ],
 )
 def test_a_change_without_a_reason_is_refused(
@@ -316,7 +319,7 @@ def test_whose_token_is_good_no_more_changes_nothing(job: str, stack: Addresses,
             auth.update_user(user.uid, email_verified=False, app=app)
         else:
             auth.set_custom_user_claims(user.uid, {"role": "viewer"}, app=app)
-        told = (401, "sign in again")
+        told = (401, "your sign-in is no longer valid; sign in again")
         if how == "made a viewer":
             told = (403, "You no longer have the operator role. Sign in again.")
         elif how == "unverified":

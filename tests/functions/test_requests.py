@@ -1,5 +1,6 @@
 """Validation of what callables accept."""
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +12,8 @@ from functions.requests import CancelRun, GetRun, GetTaskData, ListRuns, ListTas
 
 DATA_FIELDS = "{task_name, if_version?, describe?, details?}"
 RUNS_FIELDS = "{task_name, limit?, cursor?, states?, if_version?}"
-LIMIT = "limit is a whole number from 1 to 200"
-STATES = "states is a list of at most 10 states, as runs have them"
+LIMIT = "limit must be a whole number from 1 to 200, got "
+STATES = 'states must be a list of up to 10 states, such as "failed", got '
 
 
 def parsed(data: object, kind: type[Struct]) -> Any:
@@ -20,37 +21,41 @@ def parsed(data: object, kind: type[Struct]) -> Any:
     return parse(request, kind)
 
 
+def shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
 @pytest.mark.parametrize(
     ("kind", "data", "message"),
     [
-        (GetTaskData, None, f"send an object {DATA_FIELDS}"),
-        (GetTaskData, [], f"send an object {DATA_FIELDS}"),
-        (GetTaskData, {}, f"send exactly {DATA_FIELDS}"),
-        (GetTaskData, {"task_name": "x", "extra": 1}, f"send exactly {DATA_FIELDS}"),
-        (GetTaskData, {"task_name": "x", "describe": 1, "extra": 1}, f"send exactly {DATA_FIELDS}"),
-        (GetTaskData, {"describe": 1}, f"send exactly {DATA_FIELDS}"),
-        (GetTaskData, {"task_name": "x", "if_version": 1}, "if_version is text or null"),
-        (GetTaskData, {"task_name": "x", "describe": 1}, "describe is true or false"),
-        (GetTaskData, {"task_name": "x", "details": None}, "details is true or false"),
-        (ListTasks, {"task_name": "x"}, "send exactly {if_version?}"),
-        (ListTasks, {"if_version": True}, "if_version is text or null"),
-        (ListRuns, {}, f"send exactly {RUNS_FIELDS}"),
+        (GetTaskData, None, f"the data must be an object {DATA_FIELDS}, got null"),
+        (GetTaskData, [], f"the data must be an object {DATA_FIELDS}, got []"),
+        (GetTaskData, {}, f"task_name is missing; send {DATA_FIELDS}"),
+        (GetTaskData, {"task_name": "x", "extra": 1}, f'unknown field "extra"; send {DATA_FIELDS}'),
+        (GetTaskData, {"task_name": "x", "y" * 99: 1}, f'unknown field "{"y" * 58}…; send {DATA_FIELDS}'),
+        (GetTaskData, {"describe": 1}, f"task_name is missing; send {DATA_FIELDS}"),
+        (GetTaskData, {"task_name": "x", "if_version": 1}, "if_version must be text or null, got 1"),
+        (GetTaskData, {"task_name": "x", "describe": 1}, "describe must be true or false, got 1"),
+        (GetTaskData, {"task_name": "x", "details": None}, "details must be true or false, got null"),
+        (ListTasks, {"task_name": "x"}, 'unknown field "task_name"; send {if_version?}'),
+        (ListTasks, {"if_version": True}, "if_version must be text or null, got true"),
+        (ListRuns, {}, f"task_name is missing; send {RUNS_FIELDS}"),
         *(
-            (ListRuns, {"task_name": "x", "limit": limit}, LIMIT)
+            (ListRuns, {"task_name": "x", "limit": limit}, LIMIT + json.dumps(limit))
             for limit in (0, 201, True, 1e1, None, 1 << 70)
         ),
         *(
-            (ListRuns, {"task_name": "x", "states": states}, STATES)
+            (ListRuns, {"task_name": "x", "states": states}, STATES + shortened(json.dumps(states)))
             for states in ("failed", [1], ["Failed"], ["failed\n"], [""], ["failed"] * 11, None)
         ),
-        (ListRuns, {"task_name": "x", "cursor": 1}, "cursor is text or null"),
-        (GetRun, {"task_name": "x"}, "send exactly {task_name, id}"),
-        (GetRun, {"task_name": 1, "id": "x"}, "task_name is text"),
-        (CancelRun, {"task_name": "x", "id": "y"}, "send exactly {task_name, id, reason}"),
-        (CancelRun, {"task_name": "x", "id": "y", "reason": None}, "reason is text"),
+        (ListRuns, {"task_name": "x", "cursor": 1}, "cursor must be text or null, got 1"),
+        (GetRun, {"task_name": "x"}, "id is missing; send {task_name, id}"),
+        (GetRun, {"task_name": 1, "id": "x"}, "task_name must be text, got 1"),
+        (CancelRun, {"task_name": "x", "id": "y"}, "reason is missing; send {task_name, id, reason}"),
+        (CancelRun, {"task_name": "x", "id": "y", "reason": None}, "reason must be text, got null"),
     ],
 )
-def test_invalid_request_names_the_field(kind: type[Struct], data: object, message: str) -> None:
+def test_invalid_request_names_field_and_value(kind: type[Struct], data: object, message: str) -> None:
     with pytest.raises(HttpsError) as caught:
         parsed(data, kind)
     assert (caught.value.code, caught.value.message) == (FunctionsErrorCode.INVALID_ARGUMENT, message)
