@@ -20,6 +20,7 @@ CLEAN = (
     "README.md",
     "SECURITY.md",
     "bench",
+    "emulators",
 )
 #: Generated files, files of other projects, and the history of earlier versions.
 LEFT_OUT = ("CHANGELOG.md", "LICENSE", "docs/performance.md", "docs/reliability.md", "docs/scale.md")

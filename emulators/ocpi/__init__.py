@@ -1,4 +1,6 @@
-"""Charge point operators to talk to: OCPI 2.2.1, the Sender side of its modules Locations and CDRs.
+"""Demo charge point operators: the Sender interfaces of OCPI 2.2.1's modules Locations and CDRs.
 
-`data` generates their records, `operators` lists them, and `server` answers. All records are invented.
+- `operators`: the operators, and the setting with which the tasks reach them.
+- `data`: their records, all invented.
+- `server`: their HTTP server.
 """

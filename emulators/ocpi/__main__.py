@@ -1,4 +1,4 @@
-"""``python -m emulators.ocpi``: the demo's charge point operators, until SIGTERM or Ctrl-C."""
+"""`python -m emulators.ocpi` runs the demo's charge point operators until SIGTERM or Ctrl-C."""
 
 import datetime as dt
 import sys

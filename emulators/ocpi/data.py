@@ -1,4 +1,4 @@
-"""What the demo's operators know: charging locations and charge detail records. The same on every machine."""
+"""Records of the demo's operators: charging locations and charge detail records, equal on every machine."""
 
 import datetime as dt
 import math
@@ -6,8 +6,8 @@ from typing import Any
 
 from emulators.ocpi.operators import DemoOperator
 
-#: Days over which the sessions of the demo are spread.
-DAYS = 120
+#: Days over which the charging sessions are distributed.
+SESSION_DAYS = 120
 _CITIES = (
     ("Bernau", "52.67982", "13.58709"),
     ("Lindau", "47.54612", "9.68431"),
@@ -17,7 +17,7 @@ _CITIES = (
     ("Landshut", "48.54295", "12.14634"),
     ("Lahr", "48.34042", "7.86886"),
 )
-#: Standard, format, power type, volts, amperes, watts where they are less than these make.
+#: Standard, format, power type, volts, amperes, and watts if they are less than volts and amperes allow.
 _PLUGS: tuple[tuple[str, str, str, int, int, int | None], ...] = (
     ("IEC_62196_T2", "SOCKET", "AC_3_PHASE", 230, 16, None),
     ("IEC_62196_T2", "CABLE", "AC_3_PHASE", 230, 32, None),
@@ -29,27 +29,27 @@ _STATUSES = ("AVAILABLE",) * 6 + ("CHARGING",) * 4 + ("OUTOFORDER", "RESERVED", 
 
 
 def make_locations(operator: DemoOperator, now: dt.datetime) -> list[dict[str, Any]]:
-    """An operator's locations, most of them well, some as they are met in the wild.
+    """Make an operator's locations, including some with defects that real operators have.
 
     Args:
-        operator: Whose.
-        now: The time that updates count back from; aware.
+        operator: The operator.
+        now: Time that `last_updated` counts back from; aware.
 
     Returns:
-        Location objects; a few have no EVSE left, and two lack a field that they must have.
+        Location objects. In a few, every EVSE is removed, and two lack a required field.
     """
     return [_make_location(operator, number, now) for number in range(1, operator.locations + 1)]
 
 
 def make_cdrs(operator: DemoOperator, now: dt.datetime) -> list[dict[str, Any]]:
-    """An operator's charge detail records, oldest first.
+    """Make an operator's charge detail records, oldest first.
 
     Args:
-        operator: Whose.
-        now: The time that sessions count back from; aware.
+        operator: The operator.
+        now: Time that sessions count back from; aware.
 
     Returns:
-        CDR objects; every hundredth is credited by another one, and two are not as they must be.
+        CDR objects. One in a hundred is cancelled by a credit CDR, and two are not valid.
     """
     count = operator.cdrs - operator.cdrs // 100
     cdrs = [_make_cdr(operator, number, count, now) for number in range(1, count + 1)]
@@ -59,7 +59,7 @@ def make_cdrs(operator: DemoOperator, now: dt.datetime) -> list[dict[str, Any]]:
 
 
 def text(moment: dt.datetime) -> str:
-    """A DateTime as OCPI writes it."""
+    """Return a time in OCPI's format."""
     return f"{moment.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -90,7 +90,7 @@ def _make_location(operator: DemoOperator, number: int, now: dt.datetime) -> dic
 
 
 def _around(operator: DemoOperator, latitude: str, longitude: str, number: int) -> dict[str, str]:
-    """Somewhere around a city, no two at one place: seeds in a sunflower lie like that."""
+    """Return distinct coordinates around a city, arranged like the seeds of a sunflower."""
     seed = number // len(_CITIES) + 0.5
     angle, degrees = seed * 2.4 + operator.locations, 0.07 * math.sqrt(seed)
     return {
@@ -123,7 +123,7 @@ def _make_evse(operator: DemoOperator, number: int, place: int, updated: str) ->
 
 
 def _make_cdr(operator: DemoOperator, number: int, count: int, now: dt.datetime) -> dict[str, Any]:
-    started = now - dt.timedelta(days=DAYS) * (1 - (number - 1) / count) - dt.timedelta(hours=7)
+    started = now - dt.timedelta(days=SESSION_DAYS) * (1 - (number - 1) / count) - dt.timedelta(hours=7)
     hours = round(0.4 + number * 37 % 60 / 10, 4)
     energy = round(4 + number * 53 % 5600 / 100, 4)
     price = {"excl_vat": round(energy * 0.42, 4), "incl_vat": round(energy * 0.42 * 1.19, 4)}

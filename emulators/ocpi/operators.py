@@ -1,4 +1,4 @@
-"""Who the demo's charge point operators are, and the secret with which they are asked."""
+"""The demo's charge point operators, and the setting NX_OCPI_OPERATORS that lists them."""
 
 import json
 from dataclasses import dataclass
@@ -6,26 +6,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DemoOperator:
-    """A charge point operator of this machine."""
+    """A charge point operator on this machine."""
 
-    #: What it is called, and where its paths begin.
+    #: Name, which is also the first part of its paths.
     name: str
-    #: ISO 3166 codes of its country, of two and of three letters.
+    #: ISO 3166 codes of its country, with two and with three letters.
     country_code: str
     country: str
     party_id: str
     time_zone: str
     currency: str
-    #: Its credentials token, which opens nothing but the demo.
+    #: Credentials token, valid only for the demo.
     token: str
     locations: int
     cdrs: int
-    #: Whether requests for its records must have message routing headers, as many servers demand.
+    #: Whether requests for records must have message routing headers, which many servers require.
     needs_routing: bool
 
 
-#: The demo's own party, as requests to such an operator name it.
-ASKING = "DE*NXT"
+#: The party that sends requests, for message routing headers.
+REQUESTING_PARTY = "DE*NXT"
 OPERATORS = (
     DemoOperator(
         "north", "DE", "DEU", "NXN", "Europe/Berlin", "EUR", "demo-token-of-north", 220, 2600, False
@@ -35,7 +35,7 @@ OPERATORS = (
 
 
 def secret(address: str) -> str:
-    """What NX_OCPI_OPERATORS is to say.
+    """Return the value of NX_OCPI_OPERATORS.
 
     Args:
         address: Host and port of the operators' server.
@@ -50,5 +50,5 @@ def _entry(operator: DemoOperator, address: str) -> dict[str, object]:
         "token": operator.token,
     }
     if operator.needs_routing:
-        entry |= {"from": ASKING, "to": f"{operator.country_code}*{operator.party_id}"}
+        entry |= {"from": REQUESTING_PARTY, "to": f"{operator.country_code}*{operator.party_id}"}
     return entry

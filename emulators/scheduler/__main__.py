@@ -1,4 +1,4 @@
-"""``python -m emulators.scheduler``: the local Cloud Scheduler in the foreground, until SIGTERM or Ctrl-C."""
+"""`python -m emulators.scheduler` runs the local Cloud Scheduler until SIGTERM or Ctrl-C."""
 
 import argparse
 import contextlib
@@ -16,12 +16,12 @@ from emulators.scheduler.manifest import Manifest
 from emulators.scheduler.server import SchedulerServer
 from emulators.serving import address_parser, end_at_signals, failed
 
-#: How late a tick may be: looked for again and again, so that a machine that slept has it at once.
-LOOK_AGAIN_SECONDS = 0.2
+#: Seconds between two checks for due ticks. Polling also works after the machine has slept.
+POLL_SECONDS = 0.2
 
 
 def main() -> int:
-    """Serves until a signal ends it; 0 then, 1 where it cannot start."""
+    """Serve until a signal ends the process; return 0, or 1 if the server cannot start."""
     end_at_signals()
     options = _options()
     try:
@@ -37,38 +37,39 @@ def main() -> int:
     except (SchedulerError, ValueError, OverflowError) as error:
         return failed("Cloud Scheduler", str(error))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    fire = "only jobs.run fires them" if options.paused else "they fire on schedule"
-    log(f"Cloud Scheduler: http://{options.host}:{server.port}, the jobs ({fire}):")
-    _tell(scheduler)
-    _keep_going(scheduler, manifest)
+    fire = "run only on request" if options.paused else "run on schedule"
+    log(f"Cloud Scheduler: http://{options.host}:{server.port}; jobs, which {fire}:")
+    _log_jobs(scheduler)
+    run_jobs(scheduler, manifest)
     return 0
 
 
 def log(line: str) -> None:
-    """Writes a line to stdout at once, without a buffer whose lock a thread could hold at the end."""
-    with contextlib.suppress(OSError):  # if the reader is gone, the schedules continue
+    """Write a line to standard output without a buffer, whose lock a thread could hold at exit."""
+    with contextlib.suppress(OSError):  # jobs continue if the output is closed
         os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
-def _keep_going(scheduler: Scheduler, manifest: Manifest) -> None:
+def run_jobs(scheduler: Scheduler, manifest: Manifest) -> None:
+    """Send due attempts, and reload the manifest when it changes, until the process ends."""
     while True:
         if manifest.changed():
             _reload(scheduler, manifest)
         scheduler.advance()
-        time.sleep(LOOK_AGAIN_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _reload(scheduler: Scheduler, manifest: Manifest) -> None:
     try:
         scheduler.load(manifest.read())
     except SchedulerError as error:
-        log(f"the manifest changed and cannot be used, the old jobs stay: {error}")
+        log(f"the manifest changed but is not valid; the jobs stay the same: {error}")
     else:
-        log("the manifest changed; the jobs now:")
-        _tell(scheduler)
+        log("the manifest changed; jobs:")
+        _log_jobs(scheduler)
 
 
-def _tell(scheduler: Scheduler) -> None:
+def _log_jobs(scheduler: Scheduler) -> None:
     for entry in scheduler.jobs():
         job = entry.job
         log(f'  {job.id}: "{job.schedule}" {job.time_zone}, next tick {zulu(entry.next_tick)}')
@@ -79,12 +80,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--manifest", type=Path, required=True, help="JSON file with the functions' endpoints"
     )
-    parser.add_argument("--functions-url", required=True, help="the Functions emulator, http://HOST:PORT")
+    parser.add_argument(
+        "--functions-url", required=True, help="URL of the Functions emulator, http://HOST:PORT"
+    )
     parser.add_argument("--project", required=True, help="project id")
     parser.add_argument(
         "--paused",
         action="store_true",
-        help="schedules are off: jobs are ENABLED, but only jobs.run sends them",
+        help="run jobs only on request (jobs.run); their state is still ENABLED",
     )
     return parser.parse_args()
 

@@ -1,19 +1,19 @@
-"""Time, handed in: the service runs on the machine's clock, tests on one that they move."""
+"""The clock that the scheduler uses: the machine's, or one that a test moves."""
 
 from datetime import UTC, datetime
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
-        """The present moment, timezone-aware, in UTC."""
+        """Return the current time in UTC, timezone-aware."""
 
 
 class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        """The present moment in UTC."""
+        """Return the current time in UTC."""
         return datetime.now(UTC)

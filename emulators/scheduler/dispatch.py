@@ -1,6 +1,6 @@
-"""Sends an attempt to its function, through the trigger address of the Functions emulator.
+"""Sends attempts to functions, at the Functions emulator's addresses of their triggers.
 
-Every attempt has a thread of its own, so that a hanging function delays no other attempt. Never decides on
+Each attempt has its own thread, so that a hanging function does not delay others. `engine` decides about
 retries.
 """
 
@@ -19,87 +19,88 @@ from urllib.parse import quote, urlsplit
 from emulators.scheduler.job import Job
 from emulators.scheduler.schedule import zone_of
 
-#: Codes of google.rpc for HTTP answers, as the service reports them; any other is UNKNOWN.
+#: Codes of google.rpc by HTTP status, as the service reports them; others are UNKNOWN.
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 10, 429: 8, 500: 13, 501: 12, 503: 14, 504: 4}
 OK, UNKNOWN, DEADLINE_EXCEEDED, UNAVAILABLE = 0, 2, 4, 14
 
-_READ_AT_MOST = 64 * 1024  # bytes of an answer; enough for the list of valid triggers
-_TIMES_MOVED = 3  # a reload may come between two tries to follow one
+_MAX_BODY_BYTES = 64 * 1024  # enough for the list of valid triggers
+_MAX_TRIES = 3  # code may be reloaded again before the next try
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One delivery: the function's job, the tick it is for, and the how-manieth it is, from 1."""
+    """One delivery of a tick or of a requested run."""
 
     job: Job
     schedule_time: datetime
+    #: Number of the attempt, from 1.
     number: int
     started: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended: a code of google.rpc and what a person reads."""
+    """How an attempt ended: a code of google.rpc, and a message for people."""
 
     code: int
     message: str
 
 
 class Dispatcher(Protocol):
-    """Sends attempts; tests have their own."""
+    """Sends attempts. Tests use their own implementation."""
 
     def send(self, attempt: Attempt, done: Callable[[Outcome], None]) -> Callable[[], None]:
-        """Starts the delivery and returns at once.
+        """Start a delivery and return at once.
 
         Args:
-            attempt: What to deliver.
-            done: Called once, on any thread, with the outcome; also after the attempt was given up.
+            attempt: The attempt to deliver.
+            done: Called once with the outcome, on any thread, also if the attempt was aborted.
 
         Returns:
-            A function that gives the attempt up.
+            A function that aborts the attempt.
         """
 
 
 class HttpDispatcher:
-    """Delivers to a Functions emulator.
+    """Delivers attempts to a Functions emulator.
 
     Args:
-        functions_url: Its address, ``http://HOST:PORT``.
+        functions_url: URL of the emulator, `http://HOST:PORT`.
 
     Raises:
-        ValueError: The address is not of that form.
+        ValueError: The URL does not have this form.
     """
 
     def __init__(self, functions_url: str) -> None:
         parts = urlsplit(functions_url)
         if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
-            raise ValueError(f"{functions_url!r} is not of the form http://HOST:PORT")
+            raise ValueError(f"the URL must have the form http://HOST:PORT, got {functions_url!r}")
         self._host, self._port = parts.hostname, parts.port or 80
         self._url = functions_url.rstrip("/")
         self._generations: dict[str, int] = {}
 
     def uri(self, job: Job) -> str:
-        """Where this job is delivered, as far as is known."""
+        """Return the last known URL of a job's function."""
         return self._url + self._path(job)
 
     def send(self, attempt: Attempt, done: Callable[[Outcome], None]) -> Callable[[], None]:
-        """Starts the delivery on a thread of its own."""
+        """Start a delivery on its own thread."""
         connection = HTTPConnection(
             self._host, self._port, timeout=attempt.job.attempt_deadline.total_seconds()
         )
         threading.Thread(
             target=lambda: done(self._deliver(connection, attempt)), name=attempt.job.id, daemon=True
         ).start()
-        return lambda: _give_up(connection)
+        return lambda: _abort(connection)
 
     def _deliver(self, connection: HTTPConnection, attempt: Attempt) -> Outcome:
         try:
-            for _ in range(_TIMES_MOVED):
+            for _ in range(_MAX_TRIES):
                 path = self._path(attempt.job)
                 status, body = self._post(connection, path, attempt)
-                connection.close()  # a server may drop it without saying so
+                connection.close()  # the server may have dropped it unnoticed
                 if status == 404:
-                    self._learn(attempt.job, body)
+                    self._update_trigger(attempt.job, body)
                 if status != 404 or path == self._path(attempt.job):
                     break
         except TimeoutError:
@@ -122,17 +123,18 @@ class HttpDispatcher:
         }
         connection.request("POST", path, headers=headers)
         with connection.getresponse() as response:
-            body = response.read(_READ_AT_MOST)
-            if response.length and len(body) < _READ_AT_MOST:
-                raise IncompleteRead(body, response.length)  # read with a limit does not notice
+            body = response.read(_MAX_BODY_BYTES)
+            if response.length and len(body) < _MAX_BODY_BYTES:
+                # A read with a limit does not detect a truncated body.
+                raise IncompleteRead(body, response.length)
             return response.status, body.decode("utf-8", "replace")
 
     def _path(self, job: Job) -> str:
         trigger = f"{job.region}-{job.function}-{self._generations.get(job.id, 0)}"
         return f"/functions/projects/{quote(job.project)}/triggers/{quote(trigger)}"
 
-    def _learn(self, job: Job, body: str) -> None:
-        """Remembers the newest name of a trigger, from a 404 that lists all that a reload left."""
+    def _update_trigger(self, job: Job, body: str) -> None:
+        """Store a trigger's newest name, from a 404 response that lists the names after a reload."""
         names = body.partition("valid functions are:")[2]
         trigger = re.escape(f"{job.region}-{job.function}")
         if numbers := re.findall(rf"(?<![\w-]){trigger}-(\d+)(?![\w-])", names):
@@ -140,14 +142,14 @@ class HttpDispatcher:
 
 
 def _schedule_time(attempt: Attempt) -> dict[str, str]:
-    """The header with the tick's time, as the service has been seen to send it.
+    """Return the header with the tick's time, as recordings of the service show it.
 
-    It is in the job's zone and has a fraction of a second, another one for a retry. The service documents
-    it for unix-cron schedules only, so that the English forms get none.
+    The time is in the job's zone and has a fraction of a second, which differs between retries. The service
+    documents the header only for unix-cron schedules, so the English forms have none.
     """
     if attempt.job.schedule.strip().lower().startswith("every"):
         return {}
-    fraction = timedelta(microseconds=random.randrange(1, 1_000_000))  # noqa: S311 no secret
+    fraction = timedelta(microseconds=random.randrange(1, 1_000_000))  # noqa: S311 - not a secret
     moment = (
         attempt.schedule_time.replace(microsecond=0).astimezone(zone_of(attempt.job.time_zone)) + fraction
     )
@@ -155,11 +157,11 @@ def _schedule_time(attempt: Attempt) -> dict[str, str]:
 
 
 def zulu(moment: datetime) -> str:
-    """This moment as RFC 3339 in UTC, with a fraction only where it has one."""
+    """Return a UTC time in RFC 3339, with a fraction only if it has one."""
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def _give_up(connection: HTTPConnection) -> None:
+def _abort(connection: HTTPConnection) -> None:
     if connection.sock is not None:
-        with contextlib.suppress(OSError):  # closed by now
-            connection.sock.shutdown(SHUT_RDWR)  # wakes the thread that reads from it; close alone does not
+        with contextlib.suppress(OSError):  # already closed
+            connection.sock.shutdown(SHUT_RDWR)  # unlike close, wakes the thread that reads from it

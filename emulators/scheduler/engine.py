@@ -1,8 +1,8 @@
-"""Decides what is sent when: ticks, retries, deadlines, forced runs, pauses. Knows no HTTP and never waits.
+"""Decides when to send: ticks, retries, deadlines, requested runs and pauses. Makes no calls, never waits.
 
-``advance`` does what is due and is called again and again; clients' requests and the ends of attempts come in
-from other threads, one at a time. Follows the service's reference: one execution of a job at a time, a tick
-due meanwhile starts when it has ended, retries stop at the next tick, a forced run is sent at once.
+The main loop calls `advance` repeatedly. Clients' requests and the ends of attempts arrive on other threads;
+a lock makes them sequential. As the service's reference says, a job has one execution at a time, and a tick
+that is due meanwhile starts afterwards. Retries stop at the next tick. A requested run is sent at once.
 """
 
 import threading
@@ -25,47 +25,47 @@ from emulators.scheduler.errors import RequestError
 from emulators.scheduler.job import Job
 from emulators.scheduler.schedule import Schedule, parse_schedule
 
-#: Forced runs of one job that may be outstanding; a client that forces more gets an error.
-MOST_FORCED_RUNS = 20
-
+#: Largest number of unfinished requested runs per job.
+MAX_FORCED_RUNS = 20
 
 State = Literal["ENABLED", "PAUSED"]
 
 
 @dataclass(slots=True)
 class Execution:
-    """One tick or forced run, with its retries."""
+    """One tick or requested run, with its retries."""
 
     schedule_time: datetime
+    #: Whether a client requested it (jobs.run).
     forced: bool
     first_started: datetime | None = None
     attempts: int = 0
-    #: The attempt that is under way.
+    #: The current attempt.
     attempt: Attempt | None = None
-    give_up: Callable[[], None] | None = None
-    #: When the next attempt starts, while none is under way.
+    abort: Callable[[], None] | None = None
+    #: Time of the next attempt, while there is no current one.
     retry_at: datetime | None = None
 
 
 @dataclass(slots=True)
 class Entry:
-    """A job and how it stands."""
+    """A job and its state."""
 
     job: Job
     schedule: Schedule
-    #: When the job was made, or last changed by a client or the manifest.
+    #: Time at which the job was created, or last changed by a client or the manifest.
     updated: datetime
     next_tick: datetime
     state: State = "ENABLED"
     last_attempt: datetime | None = None
     outcome: Outcome | None = None
-    #: The tick that was last said to wait.
+    #: The last tick that was logged as waiting.
     late_tick: datetime | None = None
     executions: list[Execution] = field(default_factory=list)
 
     @property
     def next_time(self) -> datetime | None:
-        """The next attempt: of the schedule, or a retry; None while paused."""
+        """Time of the next tick or retry; None while the job is paused."""
         times = [execution.retry_at for execution in self.executions if execution.retry_at]
         if self.state == "ENABLED":
             times.append(self.next_tick)
@@ -76,10 +76,10 @@ class Scheduler:
     """All jobs of a project.
 
     Args:
-        clock: Tells the time.
+        clock: Source of the time.
         dispatcher: Sends attempts.
-        log: Takes a line for a person.
-        paused: Whether schedules are off: only forced runs are sent, and job states stay the same.
+        log: Writes a line of the log.
+        paused: Whether jobs run only on request. Their states do not show it.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class Scheduler:
         self._entries: dict[str, Entry] = {}
 
     def load(self, jobs: Iterable[Job]) -> None:
-        """Takes these jobs for the present ones: those that stay keep their state, the same ones their ticks.
+        """Replace the jobs. A job that exists keeps its state, and an unchanged one its next tick.
 
         Raises:
-            ScheduleError: A schedule is not one of the service's; then nothing has changed.
+            ScheduleError: A schedule is not valid; no job has changed.
         """
         with self._lock:
             now = self._clock.now()
@@ -110,21 +110,21 @@ class Scheduler:
                 self._entries[job.name] = entry
 
     def jobs(self) -> list[Entry]:
-        """Every job as it stands now, by name."""
+        """Return all jobs with their current states, by name."""
         with self._lock:
             return [_snapshot(self._entries[name]) for name in sorted(self._entries)]
 
     def get(self, name: str) -> Entry:
-        """The job of this resource name as it stands now.
+        """Return a job with its current state.
 
         Raises:
-            RequestError: There is none (NOT_FOUND).
+            RequestError: No job has this resource name (NOT_FOUND).
         """
         with self._lock:
             return _snapshot(self._entry(name))
 
     def pause(self, name: str) -> Entry:
-        """Stops a job's ticks and pending retries; what is under way goes on.
+        """Stop a job's ticks and pending retries. A current attempt continues.
 
         Raises:
             RequestError: No such job, or it is not ENABLED (FAILED_PRECONDITION).
@@ -135,7 +135,7 @@ class Scheduler:
             return _snapshot(entry)
 
     def resume(self, name: str) -> Entry:
-        """Lets a job tick again, from now on; what it missed is not made up for.
+        """Start a job's ticks again. Missed ticks are not sent.
 
         Raises:
             RequestError: No such job, or it is not PAUSED (FAILED_PRECONDITION).
@@ -147,26 +147,26 @@ class Scheduler:
             return _snapshot(entry)
 
     def run(self, name: str) -> Entry:
-        """Sends a job now, whatever of it is under way and even if it is paused.
+        """Send a job now, even if it is paused or has an execution.
 
         Raises:
-            RequestError: No such job, or too many forced runs of it are outstanding (RESOURCE_EXHAUSTED).
+            RequestError: No such job, or too many unfinished requested runs of it (RESOURCE_EXHAUSTED).
         """
         with self._lock:
             entry = self._entry(name)
-            if sum(execution.forced for execution in entry.executions) >= MOST_FORCED_RUNS:
+            if sum(execution.forced for execution in entry.executions) >= MAX_FORCED_RUNS:
                 raise RequestError(
                     429,
                     "RESOURCE_EXHAUSTED",
-                    f"{MOST_FORCED_RUNS} forced runs of {name} are outstanding: wait for one.",
+                    f"{MAX_FORCED_RUNS} requested runs of {name} are unfinished; wait until one ends.",
                 )
-            # Recordings of the service show it: delivered for the tick to come, not for this moment.
+            # Recordings of the service show the time of the next tick, not the current time.
             tick = entry.schedule.next_after(self._clock.now())
             self._start(entry, Execution(tick, forced=True))
             return _snapshot(entry)
 
     def advance(self) -> None:
-        """Does all that is due by now."""
+        """Start what is due: ticks, retries and the ends of overdue attempts."""
         with self._lock:
             now = self._clock.now()
             for entry in self._entries.values():
@@ -184,15 +184,15 @@ class Scheduler:
     def _switch(self, name: str, before: State, after: State) -> Entry:
         entry = self._entry(name)
         if entry.state != before:
-            raise RequestError(400, "FAILED_PRECONDITION", f"{name} is {entry.state}: it must be {before}.")
+            raise RequestError(400, "FAILED_PRECONDITION", f"{name} must be {before}, but is {entry.state}.")
         entry.state, entry.updated = after, self._clock.now()
         return entry
 
     def _end_overdue(self, entry: Entry, now: datetime) -> None:
         for execution in list(entry.executions):
             attempt = execution.attempt
-            if attempt and now >= attempt.started + attempt.job.attempt_deadline and execution.give_up:
-                execution.give_up()
+            if attempt and now >= attempt.started + attempt.job.attempt_deadline and execution.abort:
+                execution.abort()
                 overdue = Outcome(DEADLINE_EXCEEDED, "no answer within the attempt deadline")
                 self._settle(entry, execution, attempt, overdue)
 
@@ -204,9 +204,9 @@ class Scheduler:
         elif any(execution.attempt for execution in entry.executions):
             if entry.late_tick != entry.next_tick:
                 entry.late_tick = entry.next_tick
-                self._tell(entry, f"tick {zulu(entry.next_tick)} waits for the execution under way")
+                self._report(entry, f"tick {zulu(entry.next_tick)} waits for the current execution")
         else:
-            entry.executions.clear()  # retries go on "until the next scheduled execution time"
+            entry.executions.clear()  # retries continue "until the next scheduled execution time"
             tick, entry.next_tick = entry.next_tick, entry.schedule.next_after(now)
             self._start(entry, Execution(tick, forced=False))
 
@@ -225,25 +225,25 @@ class Scheduler:
         def done(outcome: Outcome) -> None:
             with self._lock:
                 self._settle(entry, execution, attempt, outcome)
-                self.advance()  # a tick may have waited for this
+                self.advance()  # a tick may be waiting for this end
 
         try:
-            execution.give_up = self._dispatcher.send(attempt, done)
-        except RuntimeError as error:  # no thread to be had
+            execution.abort = self._dispatcher.send(attempt, done)
+        except RuntimeError as error:  # no thread can be started
             self._settle(entry, execution, attempt, Outcome(UNAVAILABLE, f"not sent: {error}"))
 
     def _settle(self, entry: Entry, execution: Execution, attempt: Attempt, outcome: Outcome) -> None:
         if execution.attempt is not attempt:
-            return  # given up before
+            return  # it was aborted before
         now = self._clock.now()
         execution.attempt = None
         entry.outcome = outcome
         execution.retry_at = self._retry_time(entry, execution, outcome, now)
         if execution.retry_at is None and execution in entry.executions:
             entry.executions.remove(execution)
-        what = f"{'forced run' if execution.forced else 'tick'} {zulu(attempt.schedule_time)}"
+        what = f"{'requested run' if execution.forced else 'tick'} {zulu(attempt.schedule_time)}"
         ended = f"{outcome.message} after {(now - attempt.started).total_seconds():.2f} s"
-        self._tell(
+        self._report(
             entry, f"{what}, attempt {attempt.number}: {ended}; {self._follows(entry, execution, now)}"
         )
 
@@ -260,12 +260,12 @@ class Scheduler:
     def _follows(self, entry: Entry, execution: Execution, now: datetime) -> str:
         if execution.retry_at:
             return f"retry in {(execution.retry_at - now).total_seconds():g} s"
-        return f"next tick {zulu(entry.next_tick)}" if self._ticks(entry) else "no tick follows"
+        return f"next tick {zulu(entry.next_tick)}" if self._ticks(entry) else "no next tick"
 
     def _ticks(self, entry: Entry) -> bool:
         return entry.state == "ENABLED" and not self._paused
 
-    def _tell(self, entry: Entry, what: str) -> None:
+    def _report(self, entry: Entry, what: str) -> None:
         self._log(f"{zulu(self._clock.now().replace(microsecond=0))} {entry.job.id}: {what}")
 
 

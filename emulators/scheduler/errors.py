@@ -1,8 +1,8 @@
-"""What can be wrong with a schedule, a manifest or a request: raised where it is known, told in one place."""
+"""Errors in a schedule, a manifest or a request."""
 
 
 class SchedulerError(Exception):
-    """Any error of this package; its text tells the reader what to do."""
+    """Base class of this package's errors."""
 
 
 class ScheduleError(SchedulerError):
@@ -10,16 +10,16 @@ class ScheduleError(SchedulerError):
 
 
 class ManifestError(SchedulerError):
-    """A manifest that cannot be read, or an endpoint that firebase-tools could not turn into a job."""
+    """A manifest that cannot be read, or an endpoint from which firebase-tools could not create a job."""
 
 
 class RequestError(SchedulerError):
-    """A request of a client that is answered with one of Google's error codes.
+    """A client's request that is answered with one of Google's error codes.
 
     Args:
-        http_status: Status code of the answer.
-        status: Name of the code, such as ``NOT_FOUND``.
-        message: What was wrong, and what would be right.
+        http_status: HTTP status of the response.
+        status: Name of the error code, such as `NOT_FOUND`.
+        message: What is wrong, and what is accepted.
     """
 
     def __init__(self, http_status: int, status: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""What is known of a job before it runs: made from a function's endpoint as firebase-tools makes it."""
+"""Jobs, created from functions' endpoints as firebase-tools creates them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,36 +7,36 @@ from typing import Any
 
 from emulators.scheduler.errors import ManifestError
 
-#: firebase-tools' limits of an attempt deadline, seconds: a function's timeout beyond them is moved to them.
-SHORTEST_ATTEMPT_DEADLINE = 180
-LONGEST_ATTEMPT_DEADLINE = 1800
+#: Limits of an attempt deadline, in seconds: firebase-tools raises or lowers a function's timeout to them.
+MIN_ATTEMPT_DEADLINE_SECONDS = 180
+MAX_ATTEMPT_DEADLINE_SECONDS = 1800
 #: Cloud Scheduler's highest retry count.
-MOST_RETRIES = 5
+MAX_RETRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class RetryConfig:
-    """When a failed attempt is made again; defaults are the service's."""
+    """When a failed attempt is repeated; defaults are the service's."""
 
     #: Retries after the first attempt.
     retry_count: int = 0
-    #: Retries go on for this long after the first attempt, whatever the count; zero: the count alone decides.
+    #: Time after the first attempt during which retries continue beyond the count; zero for no such time.
     max_retry_duration: timedelta = timedelta()
     min_backoff: timedelta = timedelta(seconds=5)
     max_backoff: timedelta = timedelta(hours=1)
     max_doublings: int = 5
 
     def allows(self, attempts: int, elapsed: timedelta) -> bool:
-        """Whether a failed attempt is followed by another: until both limits are reached, as documented.
+        """Return whether a failed attempt is repeated: until both limits are reached, as documented.
 
         Args:
-            attempts: Attempts made so far, the first included.
+            attempts: Number of attempts made, including the first.
             elapsed: Time since the first attempt started.
         """
         return attempts <= self.retry_count or elapsed < self.max_retry_duration
 
     def backoff(self, attempts: int) -> timedelta:
-        """The wait after this many attempts: doubles, then grows by the last step, up to the longest."""
+        """Return the pause after this many attempts: it doubles, then grows linearly, up to the maximum."""
         doublings = min(attempts - 1, self.max_doublings)
         steps = max(attempts - 1 - self.max_doublings, 0) + 1
         longest_step = self.max_backoff // self.min_backoff if self.min_backoff else 0
@@ -52,12 +52,12 @@ class Job:
     function: str
     schedule: str
     time_zone: str = "UTC"
-    attempt_deadline: timedelta = timedelta(seconds=SHORTEST_ATTEMPT_DEADLINE)
+    attempt_deadline: timedelta = timedelta(seconds=MIN_ATTEMPT_DEADLINE_SECONDS)
     retry: RetryConfig = field(default_factory=RetryConfig)
 
     @property
     def id(self) -> str:
-        """Short name; what the function gets as ``X-CloudScheduler-JobName``."""
+        """Short name, sent to the function as `X-CloudScheduler-JobName`."""
         return f"firebase-schedule-{self.function}-{self.region}"
 
     @property
@@ -67,16 +67,16 @@ class Job:
 
 
 def jobs_from_endpoint(project: str, location: str, function: str, endpoint: Mapping[str, Any]) -> list[Job]:
-    """The jobs of one entry of functions.yaml: one a region, none where it has no ``scheduleTrigger``.
+    """Return the jobs of an entry in functions.yaml: one per region, none without a `scheduleTrigger`.
 
     Args:
         project: Project id.
-        location: Region of an endpoint that names none.
-        function: Name of the function, the entry's key.
+        location: Region of an endpoint that specifies none.
+        function: Name of the function, which is the entry's key.
         endpoint: The entry.
 
     Raises:
-        ManifestError: A field is not of a form that a deployment would take; the text names it.
+        ManifestError: A field has a value that a deployment would refuse; the text names the field.
     """
     trigger = endpoint.get("scheduleTrigger")
     if trigger is None:
@@ -86,8 +86,8 @@ def jobs_from_endpoint(project: str, location: str, function: str, endpoint: Map
         raise ManifestError(f"{where} must be an object")
     if endpoint.get("platform", "gcfv2") != "gcfv2":
         raise ManifestError(f"function {function}: platform must be gcfv2 (Cloud Functions 2nd gen)")
-    timeout = _whole(endpoint, "timeoutSeconds", f"function {function}", SHORTEST_ATTEMPT_DEADLINE)
-    deadline = max(min(timeout, LONGEST_ATTEMPT_DEADLINE), SHORTEST_ATTEMPT_DEADLINE)
+    timeout = _whole(endpoint, "timeoutSeconds", f"function {function}", MIN_ATTEMPT_DEADLINE_SECONDS)
+    deadline = max(min(timeout, MAX_ATTEMPT_DEADLINE_SECONDS), MIN_ATTEMPT_DEADLINE_SECONDS)
     regions = endpoint.get("region") or [location]
     if not isinstance(regions, list) or not all(isinstance(region, str) and region for region in regions):
         raise ManifestError(f"function {function}: region must be a list of names")
@@ -120,12 +120,10 @@ def _retry_config(config: object, where: str) -> RetryConfig:
         max_backoff=seconds("maxBackoffSeconds", service.max_backoff),
         max_doublings=_whole(config, "maxDoublings", where, service.max_doublings),
     )
-    if retry.retry_count > MOST_RETRIES:
-        raise ManifestError(
-            f"{where}.retryCount is {retry.retry_count}: Cloud Scheduler allows {MOST_RETRIES} at most"
-        )
+    if retry.retry_count > MAX_RETRIES:
+        raise ManifestError(f"{where}.retryCount must be at most {MAX_RETRIES}, got {retry.retry_count}")
     if retry.min_backoff > retry.max_backoff:
-        raise ManifestError(f"{where}.minBackoffSeconds is more than maxBackoffSeconds")
+        raise ManifestError(f"{where}.minBackoffSeconds must not exceed maxBackoffSeconds")
     return retry
 
 
@@ -140,6 +138,6 @@ def _whole(values: Mapping[str, Any], key: str, where: str, default: int) -> int
     value = values.get(key)
     if value is None:
         return default
-    if type(value) is not int or not 0 <= value <= 10**6:  # a bool is an int, too; params must be resolved
-        raise ManifestError(f"{where}.{key} must be a whole number from 0 to 1000000, not {value!r}")
+    if type(value) is not int or not 0 <= value <= 10**6:  # excludes bool, and params, which must be resolved
+        raise ManifestError(f"{where}.{key} must be a whole number from 0 to 1000000, got {value!r}")
     return value

@@ -1,4 +1,4 @@
-"""The file that says which functions are scheduled: read at the start, and again whenever it changes."""
+"""The file that lists the scheduled functions; it is read at the start and after each change."""
 
 import json
 from pathlib import Path
@@ -8,29 +8,30 @@ from emulators.scheduler.job import Job, jobs_from_endpoint
 
 
 class Manifest:
-    """A JSON file ``{"project", "location", "endpoints": {name: entry of functions.yaml}}``.
+    """A JSON file `{"project", "location", "endpoints": {name: entry of functions.yaml}}`.
 
     Args:
         path: The file.
-        project: Project id; a manifest of another project is an error.
+        project: Expected project id.
     """
 
     def __init__(self, path: Path, project: str) -> None:
         self._path = path
         self._project = project
-        self._seen: tuple[int, ...] | None = None
+        self._read_signature: tuple[int, ...] | None = None
 
     def changed(self) -> bool:
-        """Whether the file is another than the one read last; one that is away counts as a change once."""
-        return self._signature() != self._seen
+        """Return whether the file has changed since the last read. A missing file counts as one change."""
+        return self._signature() != self._read_signature
 
     def read(self) -> list[Job]:
-        """The jobs of the file.
+        """Return the jobs in the file.
 
         Raises:
-            ManifestError: It cannot be read or is not of the form; the text says where.
+            ManifestError: The file cannot be read, is not valid, or is of another project.
         """
-        self._seen = self._signature()  # before reading, so that a write in between is seen as a change
+        # Before reading, so that a write in between counts as a change.
+        self._read_signature = self._signature()
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:

@@ -1,7 +1,7 @@
-"""When a job fires: unix-cron and the English forms of Cloud Scheduler, in a time zone.
+"""Schedules of jobs: unix-cron and Cloud Scheduler's English forms, in a time zone.
 
-Stricter than croniter, which parses the cron fields: what the service refuses (seconds, ``@daily``, ``L``,
-``H``, ranges that run backwards) is refused here too, so that a schedule that works locally can be deployed.
+croniter parses the cron fields and accepts more than the service does. Seconds, `@daily`, `L`, `H` and
+descending ranges are refused here, so that a schedule that works locally can be deployed.
 """
 
 import re
@@ -31,24 +31,24 @@ _SECOND = timedelta(seconds=1)
 
 
 class Schedule(Protocol):
-    """A rule for moments."""
+    """A rule that determines ticks."""
 
     def next_after(self, moment: datetime) -> datetime:
-        """The first tick later than this moment, in UTC."""
+        """Return the first tick after a moment, in UTC."""
 
 
 class CronSchedule:
-    """Ticks at every moment whose local wall-clock time matches five cron fields.
+    """Ticks at each moment at which the local wall-clock time matches five cron fields.
 
-    The service "runs on wall clock time" and warns of time changes without saying more. Taken at its word: a
-    local time that spring skips does not fire that day, one that autumn repeats fires twice.
+    The service "runs on wall clock time", and its documentation does not define clock changes. Here, a local
+    time that is skipped in spring has no tick that day, and one that is repeated in autumn has two.
 
     Args:
         fields: Five unix-cron fields.
-        zone: The time zone whose wall clock counts.
+        zone: Time zone of the wall clock.
 
     Raises:
-        ScheduleError: The fields are not unix-cron, or match no day at all.
+        ScheduleError: The fields are not unix-cron, or match no day.
     """
 
     def __init__(self, fields: str, zone: ZoneInfo) -> None:
@@ -57,10 +57,10 @@ class CronSchedule:
         try:
             self._next_wall_time(datetime(2000, 1, 1))  # noqa: DTZ001 wall-clock time has no zone
         except CroniterError as error:
-            raise ScheduleError(f'schedule "{fields}" is not a unix-cron schedule: {error}') from error
+            raise ScheduleError(f'schedule "{fields}" is not unix-cron: {error}') from error
 
     def next_after(self, moment: datetime) -> datetime:
-        """The first tick later than this moment, in UTC."""
+        """Return the first tick after a moment, in UTC."""
         since = after = moment.astimezone(UTC).replace(microsecond=0)
         while True:
             offset = self._offset(since)
@@ -70,7 +70,7 @@ class CronSchedule:
             change = self._offset_change(since, candidate)
             if change is None:
                 return candidate
-            # The candidate rests on an offset that ends before it: on from the change, that moment included.
+            # The offset changes before the candidate: continue at the change, which may itself be a tick.
             since, after = change, change - _SECOND
 
     def _next_wall_time(self, after: datetime) -> datetime:
@@ -81,7 +81,7 @@ class CronSchedule:
         return moment.astimezone(self._zone).utcoffset() or timedelta()
 
     def _offset_change(self, start: datetime, end: datetime) -> datetime | None:
-        """The first second in (start, end] at which the zone's offset differs from the one at start."""
+        """Return the first second in (start, end] at which the offset differs from the one at start."""
         offset, low = self._offset(start), start
         while low < end:
             high = min(low + timedelta(hours=12), end)  # no zone changes twice within half a day
@@ -95,11 +95,11 @@ class CronSchedule:
 
 
 class IntervalSchedule:
-    """Ticks every so often, counted from when the job was made, as the service does: not aligned to the hour.
+    """Ticks at an interval from the job's creation, as in the service; they are not aligned to the hour.
 
     Args:
         interval: Time between two ticks.
-        anchor: When the job was made or resumed; its first tick is one interval later.
+        anchor: Time at which the job was created or resumed; its first tick is one interval later.
     """
 
     def __init__(self, interval: timedelta, anchor: datetime) -> None:
@@ -107,43 +107,43 @@ class IntervalSchedule:
         self._anchor = anchor
 
     def next_after(self, moment: datetime) -> datetime:
-        """The first tick later than this moment, in UTC."""
+        """Return the first tick after a moment, in UTC."""
         passed = max((moment - self._anchor) // self._interval, 0)
         return self._anchor + (passed + 1) * self._interval
 
 
-def parse_schedule(text: str, time_zone: str, made_at: datetime) -> Schedule:
-    """Reads a schedule as Cloud Scheduler does.
+def parse_schedule(text: str, time_zone: str, created_at: datetime) -> Schedule:
+    """Parse a schedule as Cloud Scheduler does.
 
     Args:
-        text: The schedule, one of the forms in ``FORMS``.
+        text: The schedule, in one of the forms in `FORMS`.
         time_zone: Name of an IANA time zone.
-        made_at: From when "every N minutes" counts.
+        created_at: Time from which the ticks of "every N minutes" count.
 
     Raises:
-        ScheduleError: The service would refuse it; the text says which forms work.
+        ScheduleError: The service would refuse the schedule; the text lists the forms that it accepts.
     """
     zone = zone_of(time_zone)
     words = " ".join(text.lower().split())
     if interval := _INTERVAL.fullmatch(words):
         unit = timedelta(hours=1) if interval[2] == "hours" else timedelta(minutes=1)
-        return IntervalSchedule(int(interval[1]) * unit, made_at)
+        return IntervalSchedule(int(interval[1]) * unit, created_at)
     if daily := _DAILY.fullmatch(words):
         return CronSchedule(f"{int(daily[3])} {int(daily[2])} * * {_weekdays(text, daily[1])}", zone)
     return CronSchedule(text, zone)
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """The time zone of this name.
+    """Return the time zone of a name.
 
     Raises:
-        ScheduleError: The IANA database has none.
+        ScheduleError: The IANA database has no such time zone.
     """
     try:
         return ZoneInfo("UTC" if name.lower() == "utc" else name)
-    except (KeyError, ValueError, OSError) as error:  # unknown, not a name, a folder of names
+    except (KeyError, ValueError, OSError) as error:  # unknown, malformed, or a folder of names
         raise ScheduleError(
-            f'time zone "{name}" is not in the IANA database: use one like Europe/Berlin'
+            f'time zone "{name}" is not in the IANA database; use a name such as Europe/Berlin'
         ) from error
 
 
@@ -151,15 +151,15 @@ def _weekdays(text: str, names: str) -> str:
     if names == "day":
         return "*"
     if not set(names.split(",")) <= {*_DAYS, *_WHOLE_DAYS}:
-        raise ScheduleError(f'schedule "{text}" is not known here: use {FORMS}')
+        raise ScheduleError(f'schedule "{text}" is not valid; use {FORMS}')
     return ",".join(name[:3] for name in names.split(","))
 
 
 def _checked(text: str) -> str:
-    """The five fields with names as numbers and ranges as lists; refuses what the service would."""
+    """Return the five fields with names as numbers and ranges as lists; refuse what the service refuses."""
     fields = text.lower().split()
     if len(fields) != 5:
-        raise ScheduleError(f'schedule "{text}" is not known here: use {FORMS}')
+        raise ScheduleError(f'schedule "{text}" is not valid; use {FORMS}')
     for place, names in ((3, _MONTHS), (4, _DAYS)):
         name = rf"\b(?:{'|'.join(names)})\b"  # whole words: "0mon" is not "01"
         fields[place] = re.sub(name, lambda found: _NUMBERS[found[0]], fields[place])
@@ -167,13 +167,13 @@ def _checked(text: str) -> str:
 
 
 def _listed(text: str, item: str) -> str:
-    """A range as its numbers: croniter takes 2-2 for everything and 5-1 for a range around the end."""
+    """Return a range as its numbers: croniter reads 2-2 as "all", and lets 5-1 wrap around."""
     parts = _ITEM.fullmatch(item)
     if parts and (parts[1] is None or (parts[2] is None and parts[3] is None)):
         return item
     numbers = range(int(parts[1]), int(parts[2] or -1) + 1, int(parts[3] or 1)) if parts else range(0)
     if not numbers:
         raise ScheduleError(
-            f'schedule "{text}": "{item}" is not unix-cron: use *, 5, 1-5, */5, 0-30/5 or a list'
+            f'schedule "{text}": "{item}" is not unix-cron; use *, 5, 1-5, */5, 0-30/5 or a list'
         )
     return ",".join(map(str, numbers))

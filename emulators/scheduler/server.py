@@ -1,6 +1,6 @@
-"""Answers clients as Cloud Scheduler's REST API v1 does: list, get, run, pause and resume of jobs.
+"""The part of Cloud Scheduler's REST API v1 that reads, runs, pauses and resumes jobs.
 
-Made for the official client libraries. Whatever comes in, one JSON answer goes out, and the schedules go on.
+It serves the official client libraries. Each request gets a JSON response, also if it is malformed.
 """
 
 import json
@@ -19,24 +19,24 @@ from emulators.serving import Handler, Server
 
 SUPPORTED = (
     "the local Cloud Scheduler serves GET /v1/projects/P/locations/L/jobs, GET …/jobs/JOB and "
-    "POST …/jobs/JOB:run, :pause and :resume; a job is made, changed and deleted in its function"
+    "POST …/jobs/JOB:run, :pause and :resume; to create, change or delete a job, edit its function"
 )
 
 _JOBS = re.compile(r"/v1/(projects/([^/]+)/locations/[^/]+)/jobs")
 _JOB = re.compile(r"/v1/(projects/[^/]+/locations/[^/]+/jobs/[^/:]+)(?::(\w+))?")
-_LARGEST_PAGE = 500
-_LARGEST_BODY = 1024 * 1024  # bytes
+_MAX_PAGE = 500
+_MAX_BODY_BYTES = 1024 * 1024
 _INTEGERS = {"ENABLED": 1, "PAUSED": 2, "POST": 1}  # numbers of the API's enums
 
 
 class SchedulerServer(Server):
-    """The REST surface of a scheduler.
+    """The REST API of a scheduler.
 
     Args:
-        address: Host and port to listen on; port 0 takes a free one.
-        scheduler: Whose jobs are served.
-        project: The one project there is.
-        uri: Tells where a job is delivered.
+        address: Host and port to listen on; port 0 selects a free one.
+        scheduler: The scheduler of the jobs.
+        project: Id of the only project.
+        uri: Returns the URL of a job's function.
 
     Raises:
         OSError: The port is in use.
@@ -51,7 +51,7 @@ class SchedulerServer(Server):
         self.uri = uri
 
     def resource(self, entry: Entry) -> dict[str, Any]:
-        """A job as the API shows it."""
+        """Return a job as the API shows it."""
         job, retry = entry.job, entry.job.retry
         resource: dict[str, Any] = {
             "name": job.name,
@@ -98,13 +98,13 @@ class _Handler(Handler):
         except RequestError as error:
             status = HTTPStatus(error.http_status)
             content = _error(status, error.status, str(error))
-        except Exception as error:  # noqa: BLE001 a bug here must not stop the schedules
+        except Exception as error:  # noqa: BLE001 - a bug must not stop the schedules
             status, self.close_connection = HTTPStatus.INTERNAL_SERVER_ERROR, True
             content = _error(status, "INTERNAL", f"{type(error).__name__}: {error}")
         self._send(status, content)
 
     def __getattr__(self, name: str) -> Any:
-        """Any method the standard library looks for, so that each gets an answer in Google's form."""
+        """Handle each HTTP method that the standard library looks up, so that errors have Google's form."""
         if name.startswith("do_"):
             return self._answer
         raise AttributeError(name)
@@ -114,7 +114,7 @@ class _Handler(Handler):
         if self.command == "GET" and (listed := _JOBS.fullmatch(path)):
             if listed[2] != self.server.project:
                 raise RequestError(
-                    403, "PERMISSION_DENIED", f"only project {self.server.project} is served here"
+                    403, "PERMISSION_DENIED", f"only the project {self.server.project} exists here"
                 )
             return self._page(f"{listed[1]}/jobs/", query)
         named = _JOB.fullmatch(path)
@@ -130,12 +130,12 @@ class _Handler(Handler):
     def _page(self, prefix: str, query: dict[str, str]) -> dict[str, Any]:
         size, after = query.get("pageSize", "0"), query.get("pageToken", "")
         if not re.fullmatch(r"[0-9]{1,9}", size):
-            raise RequestError(400, "INVALID_ARGUMENT", "pageSize must be a number, not negative")
+            raise RequestError(400, "INVALID_ARGUMENT", "pageSize must be a number of at least 0")
         if after and not after.startswith(prefix):
             raise RequestError(400, "INVALID_ARGUMENT", "pageToken must be a nextPageToken of the same list")
         entries = [entry for entry in self.server.scheduler.jobs() if entry.job.name.startswith(prefix)]
         entries = [entry for entry in entries if entry.job.name > after]
-        length = min(int(size) or _LARGEST_PAGE, _LARGEST_PAGE)
+        length = min(int(size) or _MAX_PAGE, _MAX_PAGE)
         page: dict[str, Any] = {}
         if entries:
             page["jobs"] = [self.server.resource(entry) for entry in entries[:length]]
@@ -144,14 +144,14 @@ class _Handler(Handler):
         return page
 
     def _take_body(self) -> None:
-        """Reads the body, so that the next request on this connection starts where it should."""
+        """Read the body, so that the next request on this connection starts after it."""
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not re.fullmatch(r"[0-9]{1,15}", length):
             self.close_connection = True
-            raise RequestError(400, "INVALID_ARGUMENT", "the body must come with a Content-Length")
-        if int(length) > _LARGEST_BODY:
+            raise RequestError(400, "INVALID_ARGUMENT", "the body must have a Content-Length")
+        if int(length) > _MAX_BODY_BYTES:
             self.close_connection = True
-            raise RequestError(413, "INVALID_ARGUMENT", f"the body must not be over {_LARGEST_BODY} bytes")
+            raise RequestError(413, "INVALID_ARGUMENT", f"the body must have at most {_MAX_BODY_BYTES} bytes")
         body = self.rfile.read(int(length))
         try:
             valid = not body.strip() or isinstance(json.loads(body), dict)
@@ -165,7 +165,7 @@ class _Handler(Handler):
         self.send(status, body, "application/json; charset=UTF-8")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answers a request that the standard library refuses, in Google's form too."""
+        """Refuse a request that the standard library cannot parse, in Google's form."""
         self.close_connection = True
         self._send(
             HTTPStatus(code), _error(HTTPStatus(code), "INVALID_ARGUMENT", message or explain or SUPPORTED)
@@ -181,7 +181,7 @@ def _seconds(duration: timedelta) -> str:
 
 
 def _with_integers(content: Any) -> Any:
-    """The same with enums as numbers, as the official client asks for."""
+    """Return the content with enums as numbers, which the official client requests."""
     if isinstance(content, list):
         return [_with_integers(item) for item in content]
     if not isinstance(content, dict):

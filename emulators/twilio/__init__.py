@@ -1,1 +1,5 @@
-"""Twilio's messages on this machine: what is sent here stays here."""
+"""A local Twilio that accepts messages and delivers none.
+
+- `messages`: the messages, in memory.
+- `server`: the REST API.
+"""

@@ -1,4 +1,4 @@
-"""``python -m emulators.twilio``: the local Twilio in the foreground, until SIGTERM or Ctrl-C."""
+"""`python -m emulators.twilio` runs the local Twilio until SIGTERM or Ctrl-C."""
 
 import sys
 
@@ -11,6 +11,6 @@ if __name__ == "__main__":
             "Twilio",
             "emulators.twilio",
             TwilioServer,
-            lambda server: f"Twilio: {server.url}; what was sent: {server.url}{SHOWN_AT}",
+            lambda server: f"Twilio: {server.url}; messages: {server.url}{SHOWN_AT}",
         )
     )

@@ -1,4 +1,4 @@
-"""The messages of an account and their states, in memory; none is sent."""
+"""The messages of an account and their states, in memory; none is delivered."""
 
 import re
 import secrets
@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
-#: Of the local account; the stack hands them to the product in its environment.
+#: Credentials of the local account, which the stack passes to the functions in their environment.
 ACCOUNT_SID = f"AC{'0' * 31}1"
-AUTH_TOKEN = "nx-tasks-local"  # noqa: S105 - opens nothing but this
+AUTH_TOKEN = "nx-tasks-local"  # noqa: S105 - valid only for the local Twilio
 MESSAGING_SERVICE_SID = f"MG{'0' * 31}1"
 #: The number that the messaging service sends from.
 SENDER = "+12025550100"
 
-#: Twilio's own test recipients: what it answers to each, for ever.
+#: Twilio's own test recipients, with the error code and message for each.
 REFUSED = {
     "+15005550001": (21211, "Invalid 'To' Phone Number: +1500555XXXX"),
     "+15005550002": (21612, "Message cannot be sent with the current combination of 'To' and 'From'"),
@@ -25,11 +25,11 @@ REFUSED = {
     "+15005550009": (21614, "'To' number is not a valid mobile number"),
 }
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-_LONGEST_BODY = 1_600
+_MAX_BODY_CHARACTERS = 1_600
 
 
 class Refusal(Exception):
-    """A request that Twilio refuses: an HTTP status and a code of its own."""
+    """A request that Twilio refuses, with an HTTP status and Twilio's error code."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(message)
@@ -39,18 +39,18 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as Twilio has it."""
+    """A message as Twilio stores it."""
 
     sid: str
     to: str
     body: str
     created: datetime
     sent: datetime | None = None
-    #: Why its network did not deliver it: Twilio's error code; None where it arrives.
+    #: Twilio's error code if the network did not deliver it; None if it arrives.
     undelivered: int | None = None
 
     def to_resource(self) -> dict[str, Any]:
-        """The message as the API shows it. One that is accepted has no sender and no date of sending yet."""
+        """Return the message as the API shows it. An accepted one has no sender and no sending date."""
         uri = f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages/{self.sid}"
         return {
             "account_sid": ACCOUNT_SID,
@@ -82,26 +82,26 @@ class Message:
 
 
 class Messages:
-    """All messages. Safe to share between threads."""
+    """All messages. Threads may share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._messages: list[Message] = []
-        #: Error code by recipient whose network delivers nothing.
+        #: Error codes by recipient, for networks that deliver nothing.
         self.unreachable: dict[str, int] = {}
 
     def create(self, fields: Mapping[str, str]) -> Message:
-        """Take a message as Twilio does: accepted now, delivered when it is next looked at.
+        """Accept a message. The networks report its delivery when it is next read.
 
         Raises:
-            Refusal: it is none that Twilio would take.
+            Refusal: Twilio would refuse the message.
         """
         to, body = fields.get("To", ""), fields.get("Body", "")
         if not to:
             raise Refusal(400, 21604, "A 'To' phone number is required.")
         if not body:
             raise Refusal(400, 21602, "Message body is required.")
-        if len(body) > _LONGEST_BODY:
+        if len(body) > _MAX_BODY_CHARACTERS:
             raise Refusal(400, 21617, "The concatenated message body exceeds the 1600 character limit")
         if "MessagingServiceSid" not in fields:
             raise Refusal(400, 21603, "A 'From' phone number is required.")
@@ -118,10 +118,10 @@ class Messages:
         return message
 
     def get(self, sid: str) -> Message:
-        """A message; from the next look on, its network has reported on it.
+        """Return a message, then record that its network reported on it.
 
         Raises:
-            Refusal: there is none with this SID.
+            Refusal: No message has this SID.
         """
         with self._lock:
             found = [message for message in self._messages if message.sid == sid]
@@ -131,10 +131,10 @@ class Messages:
         return found[0]
 
     def listed(self, query: Mapping[str, str]) -> list[Message]:
-        """The messages that Twilio's filters leave, newest first; those that were looked at are delivered.
+        """Return the messages that match filters, newest first, then record that networks reported on them.
 
         Args:
-            query: `To`, `From`, `DateSent`, `DateSent>` and `DateSent<`, a day or a moment each.
+            query: `To`, `From`, `DateSent`, `DateSent>` and `DateSent<`. Dates are days or times.
         """
         with self._lock:
             found = [message for message in reversed(self._messages) if _passes(message, query)]
@@ -142,12 +142,12 @@ class Messages:
         return found
 
     def all(self) -> list[Message]:
-        """All messages, oldest first; looking at them here changes nothing."""
+        """Return all messages, oldest first, without changing them."""
         with self._lock:
             return list(self._messages)
 
     def _report(self, sids: set[str]) -> None:
-        """Have the networks report on these messages."""
+        """Record that the networks have reported on these messages."""
         with self._lock:
             self._messages = [
                 replace(message, sent=message.sent or datetime.now(UTC)) if message.sid in sids else message
@@ -158,16 +158,16 @@ class Messages:
 def _passes(message: Message, query: Mapping[str, str]) -> bool:
     if query.get("To", message.to) != message.to or query.get("From", SENDER) != SENDER:
         return False
-    wanted = {name: query[name] for name in ("DateSent", "DateSent>", "DateSent<") if name in query}
-    if not wanted:
+    dates = {name: query[name] for name in ("DateSent", "DateSent>", "DateSent<") if name in query}
+    if not dates:
         return True
-    if message.sent is None:  # accepted, and not sent: a filter by the date of sending leaves it out
+    if message.sent is None:  # accepted and not sent, so it has no sending date
         return False
     day = message.sent.date().isoformat()
     return (
-        wanted.get("DateSent", day)[:10] == day
-        and wanted.get("DateSent>", day)[:10] <= day
-        and wanted.get("DateSent<", day)[:10] >= day
+        dates.get("DateSent", day)[:10] == day
+        and dates.get("DateSent>", day)[:10] <= day
+        and dates.get("DateSent<", day)[:10] >= day
     )
 
 

@@ -1,6 +1,6 @@
-"""Answers clients as Twilio's REST API does for messages: create one, list them, get one.
+"""The part of Twilio's REST API that creates, lists and reads messages.
 
-Made for the official library. What a request needs is checked as Twilio checks it, errors included.
+It serves the official library, and checks requests and reports errors as Twilio does.
 """
 
 import base64
@@ -17,39 +17,39 @@ from urllib.parse import parse_qs, urlencode
 from emulators.serving import Handler, Server
 from emulators.twilio.messages import ACCOUNT_SID, AUTH_TOKEN, Messages, Refusal
 
-#: What was sent so far, for a person or a test: no part of Twilio's API, and no credentials needed.
+#: Path that lists all messages without credentials; it is not part of Twilio's API.
 SHOWN_AT = "/messages"
 
 _MESSAGES = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-f]{32})/Messages\.json")
 _MESSAGE = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-f]{32})/Messages/(\w+)\.json")
-_LARGEST_BODY = 64 * 1024  # bytes
-_LARGEST_PAGE = 1_000
+_MAX_BODY_BYTES = 64 * 1024
+_MAX_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """What befalls one request.
+class Fault:
+    """An injected failure of one request.
 
     Attributes:
-        status: the HTTP status that is answered; None: the connection is closed without an answer.
+        status: HTTP status of the response; None closes the connection without a response.
         code: Twilio's error code.
-        after: whether the request is carried out nevertheless.
-        content: the answer's body, instead of Twilio's JSON.
-        meanwhile: done before the answer.
+        processed: Whether the request is carried out before it fails.
+        content: Body of the response instead of Twilio's JSON.
+        before_response: Called before the response is sent.
     """
 
     status: int | None
     code: int = 20500
-    after: bool = False
+    processed: bool = False
     content: bytes | None = None
-    meanwhile: Callable[[], object] = lambda: None
+    before_response: Callable[[], object] = lambda: None
 
 
 class TwilioServer(Server):
-    """The REST surface of an account.
+    """The REST API of an account.
 
     Args:
-        address: Host and port to listen on; port 0 takes a free one.
+        address: Host and port to listen on; port 0 selects a free one.
 
     Raises:
         OSError: The port is in use.
@@ -58,19 +58,19 @@ class TwilioServer(Server):
     def __init__(self, address: tuple[str, int]) -> None:
         super().__init__(address, _Handler)
         self.messages = Messages()
-        #: Befalls the requests to come, one each, by method.
-        self.troubles: dict[str, deque[Trouble]] = {"GET": deque(), "POST": deque()}
+        #: Failures of the next requests, one per request, by method.
+        self.faults: dict[str, deque[Fault]] = {"GET": deque(), "POST": deque()}
 
 
 class _Handler(Handler):
     server: TwilioServer
 
-    def do_GET(self) -> None:  # noqa: N802 the name is the standard library's
+    def do_GET(self) -> None:  # noqa: N802 - named by the standard library
         self._answer(b"")
 
-    def do_POST(self) -> None:  # noqa: N802 the name is the standard library's
+    def do_POST(self) -> None:  # noqa: N802 - named by the standard library
         length = self.headers.get("Content-Length", "")
-        if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > _LARGEST_BODY:
+        if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > _MAX_BODY_BYTES:
             self.close_connection = True
             self._send(400, _error(400, 20001, "The body must have a Content-Length"))
             return
@@ -78,27 +78,27 @@ class _Handler(Handler):
 
     def _answer(self, body: bytes) -> None:
         path, _, parameters = self.path.partition("?")
-        waiting = self.server.troubles[self.command]
-        trouble = waiting.popleft() if waiting and path != SHOWN_AT else None
-        if trouble is None or trouble.after:
+        faults = self.server.faults[self.command]
+        fault = faults.popleft() if faults and path != SHOWN_AT else None
+        if fault is None or fault.processed:
             try:
                 status, content = self._route(
                     path, _fields(parameters), _fields(body.decode(errors="replace"))
                 )
             except Refusal as refusal:
                 status, content = refusal.status, _error(refusal.status, refusal.code, str(refusal))
-        if trouble is None:
+        if fault is None:
             self._send(status, content)
         else:
-            self._befall(trouble)
+            self._fail(fault)
 
-    def _befall(self, trouble: Trouble) -> None:
-        trouble.meanwhile()
-        if trouble.status is None:
+    def _fail(self, fault: Fault) -> None:
+        fault.before_response()
+        if fault.status is None:
             self.close_connection = True
             return
-        content = _error(trouble.status, trouble.code, "as the trouble has it")
-        self._send(trouble.status, content, trouble.content)
+        content = _error(fault.status, fault.code, "injected fault")
+        self._send(fault.status, content, fault.content)
 
     def _route(self, path: str, query: dict[str, str], fields: dict[str, str]) -> tuple[int, dict[str, Any]]:
         messages = self.server.messages
@@ -107,7 +107,7 @@ class _Handler(Handler):
         listed, one = _MESSAGES.fullmatch(path), _MESSAGE.fullmatch(path)
         if listed is None and one is None:
             raise Refusal(404, 20404, f"The requested resource {path} was not found")
-        self._authenticate((listed or one)[1])  # type: ignore[index]  # one of them is there
+        self._authenticate((listed or one)[1])  # type: ignore[index]  # one of them matches
         if self.command == "POST" and listed:
             return 201, messages.create(fields).to_resource()
         if self.command == "GET" and one:
@@ -119,17 +119,20 @@ class _Handler(Handler):
     def _authenticate(self, account: str) -> None:
         scheme, _, encoded = self.headers.get("Authorization", "").partition(" ")
         try:
-            said = base64.b64decode(encoded, validate=True) if scheme == "Basic" else b""
+            credentials = base64.b64decode(encoded, validate=True) if scheme == "Basic" else b""
         except binascii.Error:
-            said = b""
-        if not hmac.compare_digest(said, f"{ACCOUNT_SID}:{AUTH_TOKEN}".encode()) or account != ACCOUNT_SID:
+            credentials = b""
+        if (
+            not hmac.compare_digest(credentials, f"{ACCOUNT_SID}:{AUTH_TOKEN}".encode())
+            or account != ACCOUNT_SID
+        ):
             raise Refusal(401, 20003, "Authenticate")
 
     def _page(self, path: str, query: dict[str, str]) -> dict[str, Any]:
         size, number = query.get("PageSize", "50"), query.get("Page", "0")
         if not re.fullmatch("[0-9]{1,9}", size) or not re.fullmatch("[0-9]{1,9}", number):
             raise Refusal(400, 20006, "Invalid page")
-        length, page = min(max(int(size), 1), _LARGEST_PAGE), int(number)
+        length, page = min(max(int(size), 1), _MAX_PAGE), int(number)
         found = self.server.messages.listed(query)
         start, end = page * length, (page + 1) * length
         return {

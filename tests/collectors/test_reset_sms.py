@@ -10,7 +10,7 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
-from emulators.twilio.server import Trouble
+from emulators.twilio.server import Fault
 from shared.collectors.reset_sms import KINDS, Tally
 from shared.collectors.sms_outbox import OUTBOX_COLLECTION, PENDING
 from shared.tasks import TaskName
@@ -125,7 +125,7 @@ def test_a_refusal_for_good_is_recorded_with_its_code(fleet: Fleet) -> None:
     """The others get theirs; the refused one is not tried again."""
     fleet.add("a", phone=number_of(1), silent_hours=80)
     fleet.add("b", phone=number_of(2))
-    fleet.twilio.troubles["POST"].append(Trouble(400, 21610))
+    fleet.twilio.faults["POST"].append(Fault(400, 21610))
     fleet.judge()
     assert counted(fleet.run().summary) == {"sent": 1, "failed": 1}
     assert (fleet.records()["a"]["state"], fleet.records()["a"]["code"]) == ("failed", 21610)
@@ -134,25 +134,25 @@ def test_a_refusal_for_good_is_recorded_with_its_code(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "status", "says"),
+    ("fault", "status", "says"),
     [
-        (Trouble(401, 20003), "failed", "NX_TWILIO_AUTH_TOKEN"),
-        (Trouble(403, 20005), "failed", "NX_TWILIO_ACCOUNT_SID"),
-        (Trouble(400, 21703), "failed", "NX_TWILIO_MESSAGING_SERVICE_SID"),
-        (Trouble(302, 0), "failed", "HTTP 302"),
-        (Trouble(400, 21408), "failed", "code 21408"),
-        (Trouble(400, 21606), "failed", "code 21606"),
-        (Trouble(400, 21608), "failed", "code 21608"),
-        (Trouble(429, 20429), "completed", ""),
+        (Fault(401, 20003), "failed", "NX_TWILIO_AUTH_TOKEN"),
+        (Fault(403, 20005), "failed", "NX_TWILIO_ACCOUNT_SID"),
+        (Fault(400, 21703), "failed", "NX_TWILIO_MESSAGING_SERVICE_SID"),
+        (Fault(302, 0), "failed", "HTTP 302"),
+        (Fault(400, 21408), "failed", "code 21408"),
+        (Fault(400, 21606), "failed", "code 21606"),
+        (Fault(400, 21608), "failed", "code 21608"),
+        (Fault(429, 20429), "completed", ""),
     ],
 )
 def test_while_the_account_is_refused_no_device_loses_its_message(
-    fleet: Fleet, trouble: Trouble, status: str, says: str
+    fleet: Fleet, fault: Fault, status: str, says: str
 ) -> None:
     """The run ends at the first, which says what to check; nobody is recorded, and the next run sends."""
     fleet.add("a", phone=number_of(1), silent_hours=80)
     fleet.add("b", phone=number_of(2))
-    fleet.twilio.troubles["POST"].append(trouble)
+    fleet.twilio.faults["POST"].append(fault)
     fleet.judge()
     ran = fleet.run()
     assert (ran.outcome.status, fleet.records()) == (status, {})
@@ -165,7 +165,7 @@ def test_equal_refusals_in_a_row_end_the_run(fleet: Fleet, capsys: pytest.Captur
     """The account may be at fault with a code that nobody has listed: most devices keep their message."""
     for number in range(6):
         fleet.add(f"d{number}", phone=number_of(number), silent_hours=80 - number)
-    fleet.twilio.troubles["POST"].extend([Trouble(400, 21999)] * 3)
+    fleet.twilio.faults["POST"].extend([Fault(400, 21999)] * 3)
     fleet.judge()
     ran = fleet.run()
     assert (ran.outcome.status, counted(ran.summary)) == ("completed", {"failed": 3})
@@ -177,8 +177,8 @@ def test_refusals_of_recipients_between_others_end_nothing(fleet: Fleet) -> None
     """Only refusals with one code and without a message between them are in a row."""
     for number in range(6):
         fleet.add(f"d{number}", phone=number_of(number), silent_hours=80 - number)
-    fleet.twilio.troubles["POST"].extend(
-        [Trouble(400, 21211), Trouble(400, 21211), Trouble(400, 21610), Trouble(400, 21211)]
+    fleet.twilio.faults["POST"].extend(
+        [Fault(400, 21211), Fault(400, 21211), Fault(400, 21610), Fault(400, 21211)]
     )
     fleet.judge()
     assert counted(fleet.run().summary) == {"failed": 4, "sent": 2}
@@ -221,7 +221,7 @@ def test_a_delivery_that_cannot_be_looked_up_stops_no_message(fleet: Fleet) -> N
     fleet.run()
     fleet.add("b", phone=number_of(2))
     fleet.judge()
-    fleet.twilio.troubles["GET"].append(Trouble(403, 20005))
+    fleet.twilio.faults["GET"].append(Fault(403, 20005))
     ran = fleet.run()
     assert (ran.outcome.status, counted(ran.summary)) == ("completed", {"already": 1, "sent": 1})
     assert fleet.records()["a"]["delivery"] == "awaited"
@@ -293,21 +293,21 @@ def test_the_summary_fits_whatever_devices_are_called(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "fault",
     [
-        Trouble(None, after=True),
-        Trouble(500, after=True),
-        Trouble(503, 20503, after=True),
-        Trouble(201, after=True, content=b"<html>"),
-        Trouble(201, after=True, content=b'{"sid": null}'),
+        Fault(None, processed=True),
+        Fault(500, processed=True),
+        Fault(503, 20503, processed=True),
+        Fault(201, processed=True, content=b"<html>"),
+        Fault(201, processed=True, content=b'{"sid": null}'),
     ],
     ids=["dropped", "500", "503", "no JSON", "no SID"],
 )
-def test_a_message_whose_answer_is_lost_is_found_at_once(fleet: Fleet, trouble: Trouble) -> None:
+def test_a_message_whose_answer_is_lost_is_found_at_once(fleet: Fleet, fault: Fault) -> None:
     """Twilio has it, whatever it answered: it is recorded as sent, and the run goes on."""
     fleet.add("a", phone=number_of(1), silent_hours=80)
     fleet.add("b", phone=number_of(2))
-    fleet.twilio.troubles["POST"].append(trouble)
+    fleet.twilio.faults["POST"].append(fault)
     fleet.judge()
     assert counted(fleet.run().summary) == {"sent": 2}
     first = fleet.twilio.messages.all()[0]
@@ -322,7 +322,7 @@ def test_a_message_that_twilio_has_not_is_unknown_and_never_sent_again(
     """No answer ends the run; the next one looks first, says so aloud, and sends to the others."""
     fleet.add("a", phone=number_of(1), silent_hours=80)
     fleet.add("b", phone=number_of(2))
-    fleet.twilio.troubles["POST"].append(Trouble(503))
+    fleet.twilio.faults["POST"].append(Fault(503))
     fleet.judge()
 
     first = fleet.run()
@@ -340,10 +340,10 @@ def test_nothing_is_sent_before_what_is_open_is_known(fleet: Fleet) -> None:
     """While Twilio does not say what became of a message, the run fails, and nobody gets one."""
     fleet.add("a", phone=number_of(1), silent_hours=80)
     fleet.add("b", phone=number_of(2))
-    fleet.twilio.troubles["POST"].append(Trouble(None))
+    fleet.twilio.faults["POST"].append(Fault(None))
     fleet.judge()
     fleet.run()
-    fleet.twilio.troubles["GET"].append(Trouble(401, 20003))
+    fleet.twilio.faults["GET"].append(Fault(401, 20003))
     ran = fleet.run(ahead=LATER)
     assert ran.outcome.status == "failed"
     assert "Twilio does not say which messages there are (HTTP 401)" in (ran.outcome.error or "")
@@ -355,8 +355,12 @@ def test_a_message_in_the_hands_of_its_sender_is_left_alone(fleet: Fleet) -> Non
     fleet.add("a", phone=number_of(1))
     fleet.judge()
     met: list[dict[str, Any]] = []
-    fleet.twilio.troubles["POST"].append(
-        Trouble(500, after=True, meanwhile=lambda: met.append(send_alone(fleet.client, fleet.twilio.url)))
+    fleet.twilio.faults["POST"].append(
+        Fault(
+            500,
+            processed=True,
+            before_response=lambda: met.append(send_alone(fleet.client, fleet.twilio.url)),
+        )
     )
     ran = fleet.run()
     assert [counted(summary) for summary in met] == [{"already": 1}]
@@ -373,8 +377,8 @@ def test_the_sender_has_the_last_word(fleet: Fleet) -> None:
         for record in fleet.client.collection(OUTBOX_COLLECTION).stream():
             record.reference.update({"state": "unknown"})
 
-    slow = Trouble(None, after=True, meanwhile=settle)
-    fleet.twilio.troubles["POST"].append(slow)
+    slow = Fault(None, processed=True, before_response=settle)
+    fleet.twilio.faults["POST"].append(slow)
     fleet.run()
     assert (fleet.states(), fleet.received()) == ({"a": "sent"}, [number_of(1)])
 
@@ -407,7 +411,7 @@ def test_no_number_is_told(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> 
     for number in range(4):
         fleet.add(f"d{number}", phone=number_of(number), silent_hours=60 + number)
     fleet.add("bad", phone="+1 202 555", silent_hours=70)
-    fleet.twilio.troubles["POST"].extend([Trouble(400, 21211), Trouble(503, after=True), Trouble(401, 20003)])
+    fleet.twilio.faults["POST"].extend([Fault(400, 21211), Fault(503, processed=True), Fault(401, 20003)])
     fleet.judge()
     capsys.readouterr()
     ran = fleet.run()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emulators.twilio.messages import REFUSED
-from emulators.twilio.server import Trouble, TwilioServer
+from emulators.twilio.server import Fault, TwilioServer
 from shared.collectors import twilio_messages
 from shared.collectors.twilio_messages import (
     LookupFailed,
@@ -77,31 +77,31 @@ def test_a_refusal_for_good_has_its_code_and_no_number(messages: TwilioMessages,
 
 
 @pytest.mark.parametrize(
-    ("trouble", "error"),
+    ("fault", "error"),
     [
-        (Trouble(400, 21610), MessageRefused),
-        (Trouble(400, 21703), SendingRefused),
-        (Trouble(400, 21408), SendingRefused),
-        (Trouble(400, 21606), SendingRefused),
-        (Trouble(400, 21608), SendingRefused),
-        (Trouble(401, 20003), SendingRefused),
-        (Trouble(403, 20005), SendingRefused),
-        (Trouble(404, 20404), SendingRefused),
-        (Trouble(307, 0), SendingRefused),
-        (Trouble(429, 20429), TooManyRequests),
-        (Trouble(408, 0), OutcomeUnknown),
-        (Trouble(500), OutcomeUnknown),
-        (Trouble(503, content=b"no JSON"), OutcomeUnknown),
-        (Trouble(None), OutcomeUnknown),
-        (Trouble(201, content=b"{"), OutcomeUnknown),
-        (Trouble(201, content=b"[]"), OutcomeUnknown),
+        (Fault(400, 21610), MessageRefused),
+        (Fault(400, 21703), SendingRefused),
+        (Fault(400, 21408), SendingRefused),
+        (Fault(400, 21606), SendingRefused),
+        (Fault(400, 21608), SendingRefused),
+        (Fault(401, 20003), SendingRefused),
+        (Fault(403, 20005), SendingRefused),
+        (Fault(404, 20404), SendingRefused),
+        (Fault(307, 0), SendingRefused),
+        (Fault(429, 20429), TooManyRequests),
+        (Fault(408, 0), OutcomeUnknown),
+        (Fault(500), OutcomeUnknown),
+        (Fault(503, content=b"no JSON"), OutcomeUnknown),
+        (Fault(None), OutcomeUnknown),
+        (Fault(201, content=b"{"), OutcomeUnknown),
+        (Fault(201, content=b"[]"), OutcomeUnknown),
     ],
 )
 def test_an_answer_means_one_thing_and_nothing_is_sent_again(
-    messages: TwilioMessages, twilio: TwilioServer, trouble: Trouble, error: type[Exception]
+    messages: TwilioMessages, twilio: TwilioServer, fault: Fault, error: type[Exception]
 ) -> None:
     """Whatever comes back: one request, and the error that says what is known."""
-    twilio.troubles["POST"].append(trouble)
+    twilio.faults["POST"].append(fault)
     with pytest.raises(error) as raised:
         messages.send(TO, TEXT)
     assert raised.type is error
@@ -129,10 +129,10 @@ def test_an_answer_that_does_not_come_is_unknown(monkeypatch: pytest.MonkeyPatch
 def test_a_look_up_is_repeated(messages: TwilioMessages, twilio: TwilioServer) -> None:
     """Reading twice does no harm: three failures are nothing, the fourth is an error without a number."""
     sid = messages.send(TO, TEXT)
-    troubles = [Trouble(503), Trouble(429, 20429), Trouble(None)]
-    twilio.troubles["GET"].extend(troubles)
+    faults = [Fault(503), Fault(429, 20429), Fault(None)]
+    twilio.faults["GET"].extend(faults)
     assert found(messages) == sid
-    twilio.troubles["GET"].extend([*troubles, Trouble(500)])
+    twilio.faults["GET"].extend([*faults, Fault(500)])
     with pytest.raises(LookupFailed, match=r"HTTP 500") as failed:
         found(messages)
     assert TO.strip("+") not in str(failed.value)
@@ -153,7 +153,7 @@ def test_a_page_that_is_none_is_no_proof(
 ) -> None:
     """An answer that can't be read never says that there is no message, and no link leads elsewhere."""
     messages.send(TO, TEXT)
-    twilio.troubles["GET"].append(Trouble(200, content=content))
+    twilio.faults["GET"].append(Fault(200, content=content))
     with pytest.raises(LookupFailed) as failed:
         found(messages)
     assert "elsewhere" not in str(failed.value)

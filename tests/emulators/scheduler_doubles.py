@@ -45,7 +45,7 @@ class Sent:
     def answer(self, code: int = 0, message: str = "HTTP 200") -> None:
         self.done(Outcome(code, message))
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         self.given_up = True
 
     @property
@@ -61,7 +61,7 @@ class FakeDispatcher:
 
     def send(self, attempt: Attempt, done: Callable[[Outcome], None]) -> Callable[[], None]:
         self.sent.append(Sent(attempt, done))
-        return self.sent[-1].give_up
+        return self.sent[-1].abort
 
 
 @dataclass

@@ -148,7 +148,7 @@ def test_the_setting_names_every_operator() -> None:
         ("/2.2.1/locations", {}, None),
         ("/2.2.1/cdrs", {"OCPI-to-party-id": "nXn"}, None),
         ("/2.2.1/cdrs", {"OCPI-to-party-id": None}, "OCPI-to-party-id is missing"),
-        ("/2.2.1/cdrs", {"OCPI-to-party-id": "NXS"}, "there is no party DE*NXS here"),
+        ("/2.2.1/cdrs", {"OCPI-to-party-id": "NXS"}, "unknown party DE*NXS"),
         ("/2.2.1/cdrs", {"OCPI-from-country-code": "DEU"}, "OCPI-from-country-code is malformed"),
         ("/versions", {}, "OCPI-from-country-code is not allowed in requests to configuration modules"),
         ("/2.2.1", {}, "OCPI-from-country-code is not allowed in requests to configuration modules"),

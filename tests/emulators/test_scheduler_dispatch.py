@@ -115,9 +115,9 @@ def test_an_emulator_that_is_not_there_is_a_failed_attempt() -> None:
 
 def test_a_function_that_hangs_is_let_go_when_it_is_given_up(functions: LoopbackFunctions) -> None:
     """Giving an attempt up ends its thread at once, long before its deadline."""
-    outcomes, give_up = deliver(HttpDispatcher(functions.url))
+    outcomes, abort = deliver(HttpDispatcher(functions.url))
     functions.next()
-    give_up()
+    abort()
     assert outcomes.get(timeout=PATIENCE).code == 14
 
 
@@ -231,7 +231,7 @@ def test_a_hanging_function_holds_up_neither_other_jobs_nor_forced_runs(function
     scheduler.run(job("hangs").name)
     forced = functions.next()
     forced.answer()
-    assert "forced run" in ended.get(timeout=PATIENCE)
+    assert "requested run" in ended.get(timeout=PATIENCE)
     clock.move(minutes=3)
     scheduler.advance()
     assert "no answer within the attempt deadline after 180.00 s" in ended.get(timeout=PATIENCE)

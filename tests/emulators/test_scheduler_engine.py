@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from emulators.scheduler.engine import MOST_FORCED_RUNS
+from emulators.scheduler.engine import MAX_FORCED_RUNS
 from emulators.scheduler.errors import RequestError, ScheduleError
 from tests.emulators.scheduler_doubles import Bench, job, retries
 
@@ -97,9 +97,7 @@ def test_a_job_never_has_two_executions_outstanding() -> None:
     b.advance(minutes=2, seconds=30)
     assert [sent.tick for sent in b.sent] == [FIRST]
     [line] = b.lines
-    assert (
-        line == f"{SECOND} firebase-schedule-f-us-central1: tick {SECOND} waits for the execution under way"
-    )
+    assert line == f"{SECOND} firebase-schedule-f-us-central1: tick {SECOND} waits for the current execution"
     b.sent[0].answer(13)  # its retry gives way to the tick that waits
     assert [sent.tick for sent in b.sent] == [FIRST, SECOND]
     b.sent[1].answer()
@@ -161,7 +159,7 @@ def test_a_forced_run_that_fails_is_retried_as_a_tick_is() -> None:
         ("2026-05-05T13:00:00Z", 1),
         ("2026-05-05T13:00:00Z", 2),
     ]
-    assert "forced run" in b.lines[0]
+    assert "requested run" in b.lines[0]
 
 
 def test_a_forced_run_of_a_paused_job_carries_a_tick_to_come() -> None:
@@ -178,9 +176,9 @@ def test_forced_runs_of_a_job_are_bounded() -> None:
     """A client that forces run after run of a function that hangs is told to wait."""
     b = bench()
     name = b.scheduler.jobs()[0].job.name
-    for _ in range(MOST_FORCED_RUNS):
+    for _ in range(MAX_FORCED_RUNS):
         b.scheduler.run(name)
-    with pytest.raises(RequestError, match="wait for one"):
+    with pytest.raises(RequestError, match="wait until one ends"):
         b.scheduler.run(name)
     b.sent[0].answer()
     b.scheduler.run(name)
@@ -285,7 +283,7 @@ def test_with_schedules_off_only_forced_runs_are_sent() -> None:
     b.advance(seconds=1)
     assert [sent.attempt.number for sent in b.sent] == [1, 2]
     b.sent[1].answer()
-    assert "no tick follows" in b.lines[1]
+    assert "no next tick" in b.lines[1]
 
 
 def test_a_new_manifest_keeps_the_state_of_the_jobs_that_stay() -> None:

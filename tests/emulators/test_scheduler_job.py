@@ -86,7 +86,7 @@ def test_a_job_is_the_one_that_firebase_tools_would_deploy() -> None:
         ),
         (
             {"scheduleTrigger": {"schedule": "* * * * *", "retryConfig": {"retryCount": 6}}},
-            "allows 5 at most",
+            "must be at most 5",
         ),
         ({"scheduleTrigger": {"schedule": "* * * * *", "retryConfig": {"retryCount": True}}}, "retryCount"),
         (

@@ -22,7 +22,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import scheduler_v1
 from google.cloud.scheduler_v1.services.cloud_scheduler.transports import CloudSchedulerRestTransport
 
-from emulators.scheduler.__main__ import _keep_going
+from emulators.scheduler.__main__ import run_jobs
 from emulators.scheduler.clock import SystemClock
 from emulators.scheduler.dispatch import HttpDispatcher
 from emulators.scheduler.engine import Scheduler
@@ -133,7 +133,7 @@ def test_the_official_client_runs_a_job(service: Service, functions: LoopbackFun
     assert sent.replace(microsecond=0) == ran.schedule_time
     service.client.run_job(name=job("b").name)
     functions.next().answer("500 Internal Server Error")
-    assert "forced run" in service.ended.get(timeout=PATIENCE)
+    assert "requested run" in service.ended.get(timeout=PATIENCE)
     failed = service.client.get_job(name=job("b").name).status
     assert (failed.code, failed.message) == (13, "HTTP 500")
     hangs.answer()
@@ -165,14 +165,14 @@ def test_the_official_client_gets_the_errors_of_the_service(service: Service) ->
         service.client.get_job(name=f"{PARENT}/jobs/none")
     with pytest.raises(NotFound):
         service.client.run_job(name=f"{PARENT}/jobs/none")
-    with pytest.raises(Forbidden, match="only project demo-nx-tasks"):
+    with pytest.raises(Forbidden, match="only the project demo-nx-tasks"):
         service.client.list_jobs(parent="projects/real/locations/us-central1")
     with pytest.raises(BadRequest, match="pageToken"):
         service.client.list_jobs(request={"parent": PARENT, "page_token": "junk"})
     with pytest.raises(BadRequest, match="pageSize"):
         service.client.list_jobs(request={"parent": PARENT, "page_size": -1})
     for call in (service.client.create_job, service.client.delete_job, service.client.update_job):
-        with pytest.raises(GoogleAPICallError, match="made, changed and deleted in its function") as caught:
+        with pytest.raises(GoogleAPICallError, match="edit its function") as caught:
             call(request=REQUESTS[call.__name__])
         assert caught.value.code == 501
 
@@ -309,7 +309,7 @@ def test_a_signal_ends_the_process_while_a_function_hangs(
     manifest = tmp_path / "the manifest.json"
     write_manifest(manifest, f="0 0 1 1 *")
     process = start(manifest, functions.url)
-    port = int(process.line(r"127\.0\.0\.1:(\d+), the jobs \(they fire on schedule\)")[1])
+    port = int(process.line(r"127\.0\.0\.1:(\d+); jobs, which run on schedule:")[1])
     process.line('firebase-schedule-f-us-central1: "0 0 1 1 [*]" UTC, next tick ')
     client = official_client(port)
     client.run_job(name=job().name)
@@ -325,21 +325,21 @@ def test_a_changed_manifest_is_taken_while_running_and_a_broken_one_is_not(
     manifest = tmp_path / "manifest.json"
     write_manifest(manifest, f="0 0 1 1 *")
     process = start(manifest, functions.url, "--paused")
-    client = official_client(int(process.line(r":(\d+), the jobs \(only jobs.run fires them\)")[1]))
+    client = official_client(int(process.line(r":(\d+); jobs, which run only on request:")[1]))
     client.pause_job(name=job("f").name)
     write_manifest(manifest, f="0 0 1 1 *", g="every 2 hours")
-    process.line("the manifest changed; the jobs now")
+    process.line("the manifest changed; jobs")
     process.line('firebase-schedule-g-us-central1: "every 2 hours"')
     states = {listed.name: listed.state for listed in client.list_jobs(parent=PARENT)}
     assert states == {job("f").name: State.PAUSED, job("g").name: State.ENABLED}
     write_manifest(manifest, g="@daily")
-    process.line('the old jobs stay: .*"@daily"')
+    process.line('the jobs stay the same: .*"@daily"')
     manifest.write_text("{")
-    process.line("the old jobs stay: .*not a readable JSON file")
+    process.line("the jobs stay the same: .*not a readable JSON file")
     assert len(list(client.list_jobs(parent=PARENT))) == 2
     client.run_job(name=job("g").name)
     functions.next().answer()
-    process.line("forced run .*, attempt 1: HTTP 200 after .* s; no tick follows")
+    process.line("requested run .*, attempt 1: HTTP 200 after .* s; no next tick")
     client.transport.close()
     assert process.end() == (0, "")
 
@@ -361,7 +361,7 @@ def test_the_loop_fires_what_comes_due(functions: LoopbackFunctions, tmp_path: P
 
     def keep_going() -> None:
         with contextlib.suppress(SystemExit):
-            _keep_going(scheduler, manifest)
+            run_jobs(scheduler, manifest)
 
     loop = Thread(target=keep_going)
     loop.start()
@@ -377,7 +377,7 @@ def test_the_loop_fires_what_comes_due(functions: LoopbackFunctions, tmp_path: P
     ("options", "complaint"),
     [
         (["--project", "other"], "is of project 'demo-nx-tasks', not 'other'"),
-        (["--functions-url", "5001"], "is not of the form http://HOST:PORT"),
+        (["--functions-url", "5001"], "must have the form http://HOST:PORT"),
         (["--manifest", "/nonexistent"], "/nonexistent is not a readable JSON file"),
         (["--port", "70000"], "port must be 0-65535"),
         (["--host", "256.0.0.1"], "cannot listen on 256.0.0.1:0"),
