@@ -50,8 +50,8 @@ def version() -> str:
     return str(tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]["version"])
 
 
-def _print_version(*, wanted: bool) -> None:
-    if wanted:
+def _print_version(*, requested: bool) -> None:
+    if requested:
         write(f"nx-tasks {version()}\n")
         raise typer.Exit
 
@@ -75,7 +75,9 @@ Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; it is recorded
 Follow = Annotated[
     bool, typer.Option("--follow", "-f", help="Wait until the run ends, and show its progress.")
 ]
-Timeout = Annotated[float, typer.Option(help="Longest wait with --follow, in seconds.", min=1)]
+TimeoutSeconds = Annotated[
+    float, typer.Option("--timeout", help="Longest wait with --follow, in seconds.", min=1)
+]
 
 
 @app.callback()
@@ -90,7 +92,7 @@ def options(
             "--version",
             help="Print the version and exit.",
             is_eager=True,
-            callback=lambda wanted: _print_version(wanted=wanted),
+            callback=lambda requested: _print_version(requested=requested),
         ),
     ] = False,
 ) -> None:

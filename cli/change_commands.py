@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import rendering
-from cli.app import FOLLOW_SECONDS, Follow, Json, Reason, Task, Timeout, app, caller_of, print_json
+from cli.app import FOLLOW_SECONDS, Follow, Json, Reason, Task, TimeoutSeconds, app, caller_of, print_json
 from cli.errors import CliError, Exit
 from cli.polling import follow
 from cli.terminal import console, show
@@ -23,7 +23,7 @@ def run(
     task: Task,
     reason: Reason,
     wait: Follow = False,
-    timeout: Timeout = FOLLOW_SECONDS,
+    timeout_seconds: TimeoutSeconds = FOLLOW_SECONDS,
     as_json: Json = False,
 ) -> None:
     """Run a task now, through Cloud Scheduler."""
@@ -39,7 +39,7 @@ def run(
     outcome = answer["outcome"]
     if outcome in {"started", "requested"} and wait:
         answer["run"] = follow(
-            caller, task, answer["run"]["id"], console=console(stderr=True), timeout=timeout
+            caller, task, answer["run"]["id"], console=console(stderr=True), timeout_seconds=timeout_seconds
         )
         outcome = answer["outcome"] = "started"
     if as_json:
@@ -84,7 +84,7 @@ def cancel(
         ),
     ] = None,
     wait: Follow = False,
-    timeout: Timeout = FOLLOW_SECONDS,
+    timeout_seconds: TimeoutSeconds = FOLLOW_SECONDS,
     as_json: Json = False,
 ) -> None:
     """Cancel a run: it stops at its next progress report. A failed run is not retried."""
@@ -93,7 +93,9 @@ def cancel(
     answer = caller("cancel_run", task_name=task, id=run_id, reason=reason)
     outcome = answer["outcome"]
     if outcome == "cancelling" and wait:
-        answer["run"] = follow(caller, task, run_id, console=console(stderr=True), timeout=timeout)
+        answer["run"] = follow(
+            caller, task, run_id, console=console(stderr=True), timeout_seconds=timeout_seconds
+        )
     if as_json:
         print_json(answer)
     else:

@@ -13,7 +13,7 @@ from requests.utils import get_environ_proxies
 from cli.errors import CliError, Exit
 
 #: Timeouts for connecting and for each read, in seconds; `run_task` waits for a run to start.
-TIMEOUT = (10, 90)
+TIMEOUT_SECONDS = (10, 90)
 #: What to do if a function of the local stack fails or is missing.
 LOADING_HINT = "If the code of the functions cannot be loaded, the console of `make run` shows the error."
 
@@ -43,7 +43,7 @@ def post(url: str, body: Any, headers: dict[str, str] | None = None, **options: 
 
 
 def request(method: str, url: str, **options: Any) -> requests.Response:
-    """Send a request with no credentials but those in `options`; requests to loopback use no proxy.
+    """Send a request without credentials other than those in `options`. Loopback uses no proxy.
 
     Args:
         method: HTTP method.
@@ -54,11 +54,11 @@ def request(method: str, url: str, **options: Any) -> requests.Response:
         requests.RequestException: The server did not respond.
     """
     session = requests.Session()
-    # With it, requests would replace the Authorization header by an entry of ~/.netrc.
+    # Otherwise requests would replace the Authorization header by an entry of ~/.netrc.
     session.trust_env = False
     session.proxies = {} if is_loopback(url) else get_environ_proxies(url)
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    return session.request(method, url, timeout=TIMEOUT, **options)
+    return session.request(method, url, timeout=TIMEOUT_SECONDS, **options)
 
 
 def is_loopback(url: str) -> bool:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 
 
-def follow(caller: Caller, task: str, run_id: str, *, console: Console, timeout: float) -> dict[str, Any]:
+def follow(
+    caller: Caller, task: str, run_id: str, *, console: Console, timeout_seconds: float
+) -> dict[str, Any]:
     """Wait for a run to end and return it; a requested run may not have started yet.
 
     A terminal gets a progress bar, anything else one line per change of the progress.
@@ -36,14 +38,14 @@ def follow(caller: Caller, task: str, run_id: str, *, console: Console, timeout:
         task: Name of the task.
         run_id: Id of the run.
         console: Shows the progress.
-        timeout: Longest wait, in seconds.
+        timeout_seconds: Longest wait, in seconds.
 
     Raises:
         CliError: The run has not ended within the timeout, no delivery started it in time, or the service was
             unavailable.
         KeyboardInterrupt: Ctrl-C. The run continues.
     """
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout_seconds
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -78,7 +80,7 @@ def follow(caller: Caller, task: str, run_id: str, *, console: Console, timeout:
                     reported = text
                 if time.monotonic() >= deadline:
                     raise CliError(
-                        Exit.waiting, f"run {run_id} of {task} {_unfinished(run)} after {timeout:g} s"
+                        Exit.waiting, f"run {run_id} of {task} {_unfinished(run)} after {timeout_seconds:g} s"
                     )
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
@@ -98,12 +100,12 @@ def _report(console: Console, text: str) -> None:
     console.print(Text(printable(text)), soft_wrap=True)
 
 
-def changes(caller: Caller, *, every: float) -> Iterator[dict[str, Any]]:
+def changes(caller: Caller, *, interval_seconds: float) -> Iterator[dict[str, Any]]:
     """Yield the status of all tasks after each request; during an outage the last one, marked as stale.
 
     Args:
         caller: Calls the functions.
-        every: Seconds between two requests.
+        interval_seconds: Seconds between two requests.
     """
     last: dict[str, Any] | None = None
     while True:
@@ -120,7 +122,7 @@ def changes(caller: Caller, *, every: float) -> Iterator[dict[str, Any]]:
                 last = {**last, "now": answer["now"]}
             if last is not None:
                 yield last
-        time.sleep(every)
+        time.sleep(interval_seconds)
 
 
 def watch(answers: Iterable[dict[str, Any]], *, console: Console) -> None:
@@ -133,10 +135,10 @@ def watch(answers: Iterable[dict[str, Any]], *, console: Console) -> None:
     if not console.is_terminal:
         shown = None
         for answer in answers:
-            present = answer["version"], answer.get("stale")
-            if present != shown:
+            state = answer["version"], answer.get("stale")
+            if state != shown:
                 console.print(_table(answer))
-            shown = present
+            shown = state
         return
     with Live(console=console, auto_refresh=False) as live:
         for answer in answers:

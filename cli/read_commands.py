@@ -119,11 +119,13 @@ def data(  # noqa: PLR0913, PLR0917  (each option of the command is a parameter)
 @app.command("watch")
 def watch_tasks(
     ctx: typer.Context,
-    every: Annotated[float, typer.Option(help="Seconds between two requests.", min=0.5)] = 2.0,
+    interval_seconds: Annotated[
+        float, typer.Option("--every", help="Seconds between two requests.", min=0.5)
+    ] = 2.0,
     as_json: Json = False,
 ) -> None:
     """Show the status of all tasks, live, until Ctrl-C. In a pipe or with --json, print each change."""
-    answers = _while_read(changes(caller_of(ctx), every=every))
+    answers = _while_read(changes(caller_of(ctx), interval_seconds=interval_seconds))
     if not as_json:
         watch(answers, console=console())
         return
@@ -135,7 +137,7 @@ def watch_tasks(
 
 
 def _while_read(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Pass answers on until the reader of standard output is gone; the next write may be hours away.
+    """Pass answers on until standard output is closed, because the next write may be hours away.
 
     Raises:
         BrokenPipeError: The reader closed the pipe.

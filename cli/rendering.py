@@ -155,15 +155,15 @@ def progress_text(progress: dict[str, Any] | None) -> str:
     return _line(f"{share} {progress['message'] or ''}")
 
 
-def duration(seconds: float | None) -> str:
+def duration(duration_seconds: float | None) -> str:
     """Return a duration as text, in the page's form."""
-    if seconds is None:
+    if duration_seconds is None:
         return "-"
-    if seconds < 0.95:
-        return f"{max(seconds, 0):.2f} s"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, left = divmod(round(seconds), 60)
+    if duration_seconds < 0.95:
+        return f"{max(duration_seconds, 0):.2f} s"
+    if duration_seconds < 10:
+        return f"{duration_seconds:.1f} s"
+    minutes, left = divmod(round(duration_seconds), 60)
     if minutes == 0:
         return f"{left} s"
     return f"{minutes} min {left} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -199,7 +199,7 @@ def test_an_outage_leaves_the_last_picture_and_says_so(nx: Run) -> None:
     execute_task("test", TASK, lambda: [1, 2])
     there = target_of(None)
     caller = Caller(there)
-    pictures = changes(caller, every=0.01)
+    pictures = changes(caller, interval_seconds=0.01)
     before = next(pictures)
     caller._target = replace(there, functions="http://127.0.0.1:1")
     during = next(pictures)
