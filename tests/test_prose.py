@@ -20,7 +20,9 @@ CLEAN = (
     "README.md",
     "SECURITY.md",
     "bench",
+    "cli",
     "emulators",
+    "web",
 )
 #: Generated files, files of other projects, and the history of earlier versions.
 LEFT_OUT = ("CHANGELOG.md", "LICENSE", "docs/performance.md", "docs/reliability.md", "docs/scale.md")

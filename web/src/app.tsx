@@ -11,8 +11,8 @@ import { type Theme, applyTheme, theme } from "./theme";
 import type { TaskList } from "./wire";
 import { Notice } from "./words";
 
-const WORKING_SECONDS = 1.5;
-const IDLE_SECONDS = 5;
+const RUNNING_POLL_SECONDS = 1.5;
+const IDLE_POLL_SECONDS = 5;
 
 const isWorking = (list: TaskList | null): boolean => list?.tasks.some((task) => task.state === "running") ?? false;
 
@@ -20,7 +20,7 @@ export function App({ project, person }: { project: Project; person: Person }) {
   const list = useLive<TaskList>(
     "tasks",
     (version) => call("list_tasks", { if_version: version }),
-    (value) => (isWorking(value) ? WORKING_SECONDS : IDLE_SECONDS),
+    (value) => (isWorking(value) ? RUNNING_POLL_SECONDS : IDLE_POLL_SECONDS),
   );
   const place = usePlace();
   const [asked, ask] = useState<Asked | null>(null);
@@ -54,7 +54,7 @@ export function App({ project, person }: { project: Project; person: Person }) {
         <span class="quiet project">{project.id}</span>
         <Connection live={list} />
         <ThemeChoice />
-        <Who person={person} />
+        <User person={person} />
       </header>
       <Outage live={list} />
       <div class="outcome" role="status">
@@ -171,7 +171,7 @@ function ThemeChoice() {
   );
 }
 
-function Who({ person }: { person: Person }) {
+function User({ person }: { person: Person }) {
   return (
     <span class="who">
       <span>

@@ -93,15 +93,15 @@ async function findEmulators(): Promise<{ auth: Address; functions: Address }> {
   return JSON.parse(found[1] as string) as { auth: Address; functions: Address };
 }
 
-/** Calls `tell` with the signed-in user, now and after each change; null means signed out. */
-export function onPerson(tell: (person: Person | null) => void): void {
+/** Calls `notify` with the signed-in user, now and after each change; null means signed out. */
+export function onPerson(notify: (person: Person | null) => void): void {
   onIdTokenChanged(auth, async (user) => {
-    if (user === null) return tell(null);
+    if (user === null) return notify(null);
     const role = await user.getIdTokenResult().then(
       ({ claims }) => (typeof claims["role"] === "string" ? claims["role"] : null),
       () => null, // Auth is unreachable; the calls report it
     );
-    tell({ email: user.email ?? user.uid, role, mayChange: role === "operator" });
+    notify({ email: user.email ?? user.uid, role, mayChange: role === "operator" });
   });
 }
 
@@ -156,8 +156,8 @@ function refuse(error: { code?: string }): never {
 }
 
 /** Call a function of the project. */
-export async function call<Answer>(name: string, data: object, seconds = 20): Promise<Answer> {
-  const callable = httpsCallable<object, Answer>(functions, name, { timeout: seconds * 1000 });
+export async function call<Answer>(name: string, data: object, timeoutSeconds = 20): Promise<Answer> {
+  const callable = httpsCallable<object, Answer>(functions, name, { timeout: timeoutSeconds * 1000 });
   try {
     return (await callable(data)).data;
   } catch (error) {

@@ -86,7 +86,7 @@ export function age(seconds: number): string {
 
 export const ago = (time: string, now: number): string => `${age((now - Date.parse(time)) / 1000)} ago`;
 
-export function until(time: string, now: number): string {
+export function timeUntil(time: string, now: number): string {
   const seconds = (Date.parse(time) - now) / 1000;
   return seconds > 0 ? `in ${age(seconds)}` : "due now";
 }
@@ -145,4 +145,4 @@ export function errorText(type: string | null, message: string | null): string {
 }
 
 /** Who acted, and why. Callers without a role do not receive the reason. */
-export const who = ({ by, reason }: { by: string | null; reason: string | null }): string => (reason ? `${by}: ${reason}` : `${by}`);
+export const actorText = ({ by, reason }: { by: string | null; reason: string | null }): string => (reason ? `${by}: ${reason}` : `${by}`);

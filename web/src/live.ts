@@ -41,10 +41,10 @@ class Poller<Value extends Versioned> {
 
   constructor(
     private readonly load: (version: string | null) => Promise<Value | Unmodified>,
-    private readonly seconds: (value: Value | null) => number,
+    private readonly pollSeconds: (value: Value | null) => number,
     private readonly changed: () => void,
   ) {
-    document.addEventListener("visibilitychange", this.seen);
+    document.addEventListener("visibilitychange", this.onVisible);
     addEventListener("online", this.refresh);
     this.refresh();
   }
@@ -52,11 +52,11 @@ class Poller<Value extends Versioned> {
   stop(): void {
     this.stopped = true;
     clearTimeout(this.timer);
-    document.removeEventListener("visibilitychange", this.seen);
+    document.removeEventListener("visibilitychange", this.onVisible);
     removeEventListener("online", this.refresh);
   }
 
-  private readonly seen = (): void => {
+  private readonly onVisible = (): void => {
     if (document.visibilityState === "visible") this.refresh();
   };
 
@@ -83,20 +83,20 @@ class Poller<Value extends Versioned> {
     }
     this.asking = false;
     if (this.stopped) return;
-    const pause = this.askAgain ? 0 : this.pause();
-    this.again = Date.now() + pause * 1000;
-    this.timer = window.setTimeout(this.refresh, pause * 1000);
+    const pauseSeconds = this.askAgain ? 0 : this.pauseSeconds();
+    this.again = Date.now() + pauseSeconds * 1000;
+    this.timer = window.setTimeout(this.refresh, pauseSeconds * 1000);
     this.changed();
   }
 
-  private pause(): number {
+  private pauseSeconds(): number {
     if (this.error) {
-      const wanted = Number(this.error.details["retry_after_seconds"] ?? 0);
+      const requested = Number(this.error.details["retry_after_seconds"] ?? 0);
       const backOff = Math.min(MAX_BACK_OFF_SECONDS, 2 ** this.failures) * (0.75 + Math.random() / 2);
-      return Math.max(wanted, backOff);
+      return Math.max(requested, backOff);
     }
-    const seconds = this.seconds(this.value);
-    return document.visibilityState === "visible" ? seconds : Math.max(HIDDEN_SECONDS, seconds);
+    const pollSeconds = this.pollSeconds(this.value);
+    return document.visibilityState === "visible" ? pollSeconds : Math.max(HIDDEN_SECONDS, pollSeconds);
   }
 }
 
@@ -105,19 +105,19 @@ class Poller<Value extends Versioned> {
  *
  * @param key Identifies the value; a new key discards the old value.
  * @param load Fetches the value, given the current version.
- * @param seconds Seconds between a response and the next poll.
+ * @param pollSeconds Seconds between a response and the next poll.
  * @param nudge A change of it triggers a poll at once.
  */
 export function useLive<Value extends Versioned>(
   key: string,
   load: (version: string | null) => Promise<Value | Unmodified>,
-  seconds: (value: Value | null) => number,
+  pollSeconds: (value: Value | null) => number,
   nudge = "",
 ): Live<Value> {
   const [, changed] = useReducer((count: number, _: void) => count + 1, 0);
   const poller = useRef<{ key: string; poller: Poller<Value> } | null>(null);
   useEffect(() => {
-    const started = new Poller(load, seconds, () => changed());
+    const started = new Poller(load, pollSeconds, () => changed());
     poller.current = { key, poller: started };
     return () => started.stop();
   }, [key]);

@@ -1,7 +1,7 @@
 // The list of tasks, one row each, after a summary of what needs attention.
 import { ActionButton, type Asked, possible, toCancel } from "./actions";
 import { call } from "./firebase";
-import { age, ago, clock, duration, errorText, isCancelled, number, percent, plural, size, until, who } from "./format";
+import { age, ago, clock, duration, errorText, isCancelled, number, percent, plural, size, timeUntil, actorText } from "./format";
 import { useLive, useNow } from "./live";
 import { Link, taskPath } from "./router";
 import { cadence, freshness } from "./schedule";
@@ -67,7 +67,7 @@ function inShort(tasks: Task[], now: number): string {
     .filter((task) => task.next_run !== null && task.status !== "suspended")
     .toSorted((one, other) => Date.parse(one.next_run as string) - Date.parse(other.next_run as string))[0];
   if (failed.length === 0 && late.length === 0) parts.unshift("No failures");
-  if (next) parts.push(`next run: ${next.name} ${until(next.next_run as string, now)}`);
+  if (next) parts.push(`next run: ${next.name} ${timeUntil(next.next_run as string, now)}`);
   return `${parts.join("; ")}.`;
 }
 
@@ -78,14 +78,14 @@ function isLate(task: Task, now: number): boolean {
   return fresh.tone === "warn" || fresh.tone === "bad";
 }
 
-const STRIP_SECONDS = 60;
+const STRIP_POLL_SECONDS = 60;
 
 /** A task's last runs. They are fetched again when the task changes, and once a minute for changes that its state does not show. */
 export function useLastRuns(task: Task): Run[] | null {
   const changes = [task.state, task.run?.id, task.completed, task.started, task.suspended?.at, toCancel(task)?.cancel?.at].join();
   const load = (version: string | null) =>
     call<RunPage>("list_runs", { task_name: task.name, limit: STRIP_RUNS, if_version: version });
-  return useLive(`strip ${task.name}`, load, () => STRIP_SECONDS, changes).value?.runs ?? null;
+  return useLive(`strip ${task.name}`, load, () => STRIP_POLL_SECONDS, changes).value?.runs ?? null;
 }
 
 interface RowProps {
@@ -137,7 +137,7 @@ export function Next({ task, now }: { task: Task; now: number }) {
   if (!task.next_run) return <span class="quiet">None</span>;
   return (
     <>
-      <Time at={task.next_run} now={now} /> <span class="quiet">{until(task.next_run, now)}</span>
+      <Time at={task.next_run} now={now} /> <span class="quiet">{timeUntil(task.next_run, now)}</span>
     </>
   );
 }
@@ -150,7 +150,7 @@ export function Status({ task, runs, now }: { task: Task; runs: Run[]; now: numb
       </p>
       {task.suspended && (
         <p class="detail">
-          <bdi>Suspended by {who(task.suspended)}</bdi>
+          <bdi>Suspended by {actorText(task.suspended)}</bdi>
         </p>
       )}
       {task.state === "running" && <Working task={task} runs={runs} now={now} />}
@@ -182,7 +182,7 @@ function Working({ task, runs, now }: { task: Task; runs: Run[]; now: number }) 
       <p class="detail" dir="auto">{parts.filter(Boolean).join(" · ") || "No progress reported yet"}</p>
       {task.run?.cancel && (
         <p class="detail">
-          <bdi>Cancellation requested by {who(task.run.cancel)}</bdi>
+          <bdi>Cancellation requested by {actorText(task.run.cancel)}</bdi>
         </p>
       )}
     </div>

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { CallError, call } from "./firebase";
 import { toCancel } from "./actions";
-import { ago, duration, errorText, plural, size, trigger, who } from "./format";
+import { ago, duration, errorText, plural, size, trigger, actorText } from "./format";
 import { useLive, useNow } from "./live";
 import { go, taskPath } from "./router";
 import { outcome, refusal, remark } from "./strip";
@@ -18,7 +18,7 @@ const FILTERS: [name: string, states: string[]][] = [
   ["By operators", ["suspended", "resumed", "cancelling", "requested"]],
 ];
 const PAGE_RUNS = 50;
-const SECONDS = 10;
+const POLL_SECONDS = 10;
 
 interface Older {
   runs: Run[];
@@ -35,7 +35,7 @@ export function History({ task }: { task: Task }) {
   const page = useLive<RunPage>(
     `history ${task.name} ${filter}`,
     (version) => call("list_runs", { ...wanted, if_version: version }),
-    () => SECONDS,
+    () => POLL_SECONDS,
     [task.state, task.completed, task.started, task.suspended?.at, toCancel(task)?.cancel?.at].join(),
   );
   const choose = (index: number): void => {
@@ -152,7 +152,7 @@ function Detail({ task, id, version }: { task: string; id: string; version: stri
     [run.state === "failed" ? "Cancelled by" : "Operator", run.by],
     ["Reason", run.reason],
     ["Holder", run.holder],
-    ["Requested by", run.requested && who(run.requested)],
+    ["Requested by", run.requested && actorText(run.requested)],
     ["Refused deliveries", run.refused && refusal(run.refused)],
     ["Result", produced(run)],
     ["Progress", run.state === "failed" && reached(run.progress)],

@@ -6,7 +6,7 @@ export type Fields = { [name: string]: Json };
 
 /** Number of records from which columns and their widths are derived. */
 const SAMPLED = 200;
-const MOST_WIDTH = 36;
+const MAX_WIDTH = 36;
 /** Fields that come first, because databases return fields in no useful order. */
 const FIRST = ["id", "name", "health", "status", "reasons"];
 
@@ -32,7 +32,7 @@ export function columnsOf(records: Json[]): Column[] {
 function columnOf(field: string | null, sample: Json[]): Column {
   const values = sample.map((record) => valueOf(record, field)).filter((value) => value != null);
   const widest = Math.max(field?.length ?? 5, ...values.map((value) => cellText(value).length));
-  return { field, width: Math.min(MOST_WIDTH, widest) + 3, numeric: values.length > 0 && values.every((value) => typeof value === "number") };
+  return { field, width: Math.min(MAX_WIDTH, widest) + 3, numeric: values.length > 0 && values.every((value) => typeof value === "number") };
 }
 
 export function valueOf(record: Json | undefined, field: string | null): Json | undefined {
@@ -111,7 +111,7 @@ export function spotsOf(records: Json[]): Spot[] {
   });
 }
 
-const MOST_KINDS = 12;
+const MAX_KINDS = 12;
 /** Values of a device's health, best first. */
 const WORSENING = ["good", "degraded", "unhealthy", "offline"];
 
@@ -123,7 +123,7 @@ export function breakdownOf(records: Json[]): { field: string; counts: [kind: st
       const kind = valueOf(record, field);
       if (typeof kind === "string") counts.set(kind, (counts.get(kind) ?? 0) + 1);
     }
-    if (counts.size === 0 || counts.size > MOST_KINDS) continue;
+    if (counts.size === 0 || counts.size > MAX_KINDS) continue;
     const rank = ([kind]: [string, number]): number => (WORSENING.includes(kind) ? WORSENING.indexOf(kind) : WORSENING.length);
     return { field, counts: [...counts].toSorted((one, other) => rank(one) - rank(other) || other[1] - one[1]) };
   }

@@ -6,7 +6,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 const BEYOND = 10;
 const ROW_REM = 1.9;
 /** Browsers do not lay out elements taller than about 17 million pixels. */
-const MOST_PIXELS = 15_000_000;
+const MAX_PIXELS = 15_000_000;
 
 interface Props {
   count: number;
@@ -28,8 +28,8 @@ export function Rows({ count, row, active, onKey, role, label, activeId, columns
   const box = useRef<HTMLDivElement>(null);
   const [height] = useState(() => Math.round(ROW_REM * Number.parseFloat(getComputedStyle(document.documentElement).fontSize)));
   const [[first, last], setRange] = useState<[number, number]>([0, 40]);
-  const most = Math.floor(MOST_PIXELS / height);
-  const shown = Math.min(count, most);
+  const maxRows = Math.floor(MAX_PIXELS / height);
+  const shown = Math.min(count, maxRows);
   const headHeight = head ? height : 0;
 
   const measure = (): void => {
@@ -78,7 +78,7 @@ export function Rows({ count, row, active, onKey, role, label, activeId, columns
           )}
         </div>
       </div>
-      {count > most && <p class="quiet">The first {most.toLocaleString("en-GB")} are shown: search, or download all.</p>}
+      {count > maxRows && <p class="quiet">Only the first {maxRows.toLocaleString("en-GB")} are shown. Search, or download all of them.</p>}
     </>
   );
 }
