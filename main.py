@@ -1,4 +1,4 @@
-"""Every deployed function, by name; `functions/` has them."""
+"""The deployed functions, by name. Each is defined in a file of its own in `functions/`."""
 
 from functions.callable.cancel_run import cancel_run
 from functions.callable.get_run import get_run

@@ -73,9 +73,9 @@ def settings() -> str:
         (
             f"`{setting.name}`",
             setting.meaning,
-            setting.wanted,
+            setting.expected,
             _default(setting),
-            setting.counts_in,
+            setting.affects,
             "Secret Manager" if setting.secret else "`.env.PROJECT`",
         )
         for setting in SETTINGS
@@ -84,8 +84,8 @@ def settings() -> str:
 
 
 def _default(setting: Setting[Any]) -> str:
-    if setting.default_told:
-        return setting.default_told
+    if setting.default_text:
+        return setting.default_text
     return "none" if setting.default is None else f"`{setting.default}`"
 
 

@@ -1,4 +1,4 @@
-"""The deployed functions, one file each: trigger, options, wiring."""
+"""The deployed functions, one file each: trigger, options and wiring."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from shared import settings
 
 set_global_options(region=settings.region(), max_instances=10, service_account=settings.service_account())
 
-settings.check()  # here: a value that means nothing ends a deployment, and the start of an instance
+settings.check()  # At import: an invalid value ends a deployment, and the start of an instance.

@@ -1,9 +1,9 @@
-"""What `firebase deploy` asks for: secrets, and settings that nothing else can stand for.
+"""Parameters that `firebase deploy` asks for: secrets, and settings without a default.
 
-Each is a parameter of firebase_functions: firebase-tools asks a person for what is missing, and
-writes it down; where nobody can be asked, it ends and names it. It does the same with a parameter
-that has a default, so that none is optional. What need not be set is no parameter, then, but
-a plain variable of the same .env files; `settings.check` sees that it means something.
+firebase-tools asks a person for a parameter that is not set and stores the answer; without a terminal it ends
+with an error that names the parameter. It also asks for parameters that have a default, so no parameter is
+optional. Optional settings are therefore plain variables of the same .env files, which `settings.check`
+checks.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 
 def secret(setting: Setting[Any]) -> SecretParam:
-    """Return the parameter of a secret; it is bound to the functions that name it among their `secrets`."""
-    return SecretParam(setting.name, description=_described(setting))
+    """Return the parameter of a secret, for the option `secrets` of the functions that read it."""
+    return SecretParam(setting.name, description=_description(setting))
 
 
-def ask_for(*needed: Setting[Any]) -> None:
-    """Have a deployment ask for settings that it needs and lacks.
+def ask_for(*required: Setting[Any]) -> None:
+    """Have a deployment ask for required settings that are not set.
 
     Raises:
-        SettingMissing: one is there, and empty: firebase-tools takes that for an answer.
+        SettingMissing: A setting is set but empty, which firebase-tools accepts as an answer.
     """
-    for setting in needed:
-        if setting.said() is None:
+    for setting in required:
+        if setting.text() is None:
             pattern = rf"^(?=.*\S)(?:{setting.pattern})$"
-            asked = TextInput(validation_regex=pattern, validation_error_message=_described(setting))
-            StringParam(setting.name, description=_described(setting), input=asked)
+            answer = TextInput(validation_regex=pattern, validation_error_message=_description(setting))
+            StringParam(setting.name, description=_description(setting), input=answer)
         else:
             setting.required()
 
 
-def _described(setting: Setting[Any]) -> str:
-    return f"{setting.name}: {setting.meaning}. Set it to {setting.wanted}."
+def _description(setting: Setting[Any]) -> str:
+    return f"{setting.name}: {setting.meaning}. Set it to {setting.expected}."
 
 
 OCPI_OPERATORS = secret(settings.OCPI_OPERATORS)

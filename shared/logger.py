@@ -1,8 +1,7 @@
-"""Logs: structured JSON in the cloud, one readable line locally.
+"""Logs structured JSON in the cloud, and one readable line per entry locally.
 
-A log entry is an event in words and the fields that tell it apart. `trace` joins the entries
-of one request; functions set it, tasks inherit it. Fields hold identities and figures, never
-a task's data.
+An entry is an event, which is a short constant phrase, and fields with the particulars: ids and numbers,
+never a task's data. `trace` connects the entries of one request. Functions set it, and runs inherit it.
 """
 
 from __future__ import annotations
@@ -24,22 +23,27 @@ _FIELDS = "nx_fields"
 
 
 def info(event: str, **fields: Any) -> None:
-    """Log what went as it should."""
+    """Log an expected event.
+
+    Args:
+        event: A short constant phrase, such as `run completed`.
+        fields: The particulars, such as `task` and `run_id`; values that JSON cannot hold become text.
+    """
     _log(logging.INFO, event, fields)
 
 
 def warning(event: str, **fields: Any) -> None:
-    """Log what was not expected and did no harm."""
+    """Log an unexpected event that did no harm; arguments as `info`."""
     _log(logging.WARNING, event, fields)
 
 
 def error(event: str, **fields: Any) -> None:
-    """Log what a person must know of."""
+    """Log an event that a person must look at; arguments as `info`."""
     _log(logging.ERROR, event, fields)
 
 
 def _log(level: int, event: str, fields: dict[str, Any]) -> None:
-    # The event is no format string: a task's error may hold a percent sign.
+    # The event is passed as an argument, because a percent sign in it must not be taken for a format.
     _logger().log(level, "%s", event, extra={_FIELDS: fields})
 
 
@@ -55,7 +59,7 @@ def _logger() -> logging.Logger:
 
 
 class _Handler(logging.Handler):
-    """Writes to whatever standard output is at that moment; a log that can't be written fails nothing."""
+    """Writes to the present `sys.stdout`, which tests replace. A failing write raises nothing."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -67,11 +71,11 @@ class _Handler(logging.Handler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's own name)
-        """Say nothing: where the log can't be written there is nobody to tell."""
+        """Ignore that an entry could not be written; there is no other place to report it."""
 
 
 class _CloudFormatter(logging.Formatter):
-    """One JSON object a line, with the field names that Cloud Logging understands."""
+    """Formats one JSON object per line, with the field names that Cloud Logging expects."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -84,13 +88,13 @@ class _CloudFormatter(logging.Formatter):
             entry["logging.googleapis.com/trace"] = f"projects/{settings.project_id()}/traces/{trace.get()}"
         try:
             return orjson.dumps(entry, default=_text, option=orjson.OPT_NON_STR_KEYS).decode()
-        except (TypeError, ValueError):  # text that is no Unicode, or a number beyond 64 bits
+        except (TypeError, ValueError):  # lone surrogates, or an integer beyond 64 bits
             plain = {str(name): ascii(_text(value)) for name, value in entry.items()}
             return orjson.dumps({**plain, "severity": record.levelname}).decode()
 
 
 class _LineFormatter(logging.Formatter):
-    """Time, severity where it matters, the event and its fields."""
+    """Formats time, severity unless it is INFO, event and fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = " ".join(

@@ -42,9 +42,7 @@ def check_regions(regions: Collection[str]) -> None:
     """
     unknown = ", ".join(sorted(set(regions) - phonenumbers.SUPPORTED_REGIONS - {GLOBAL_NETWORKS}))
     if unknown:
-        raise SettingInvalid(
-            f"{SMS_REGIONS.name} has {unknown}, which no number is of: set it to {SMS_REGIONS.wanted}"
-        )
+        raise SettingInvalid(f"{SMS_REGIONS.name} must be {SMS_REGIONS.expected}, got {unknown}")
 
 
 def checked_number(said: object, regions: Collection[str]) -> str | BadNumber:

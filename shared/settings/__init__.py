@@ -1,8 +1,8 @@
-"""Where this deployment runs and what it is told, read from the environment.
+"""Settings, read from environment variables.
 
-Firebase sets some of it on a deployed function, the `.env` files of a deployment and Secret
-Manager the rest; the local stack sets all of it. Nothing is read at import. What a person may set is
-declared once, as a `Setting` of `SETTINGS`; the modules here are by what it is about.
+Firebase sets some variables on a deployed function; the others come from the deployment's `.env` files and
+from Secret Manager. The local stack sets all of them. Importing reads nothing. Each setting that a person may
+set is declared once, as a `Setting` of `SETTINGS`, in the module of its topic.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from shared.settings.serving import (
     cache_bytes,
     calls_per_minute,
     cors_origins,
-    foreign_bytes,
+    max_legacy_bytes,
 )
 from shared.settings.sms import (
     SMS_DRY_RUN,
@@ -68,7 +68,7 @@ from shared.settings.twilio import (
     twilio_url,
 )
 
-#: Every setting there is, in the order in which a person reads of them.
+#: All settings, in the order of docs/deploy.md.
 SETTINGS: tuple[Setting[Any], ...] = (
     REGION,
     DATABASE,
@@ -97,12 +97,12 @@ SETTINGS: tuple[Setting[Any], ...] = (
 
 
 def check() -> None:
-    """Check every setting that is set, except secrets, and that no emulator is named in the cloud.
+    """Check all settings except secrets, and that no variable of an emulator is set in the cloud.
 
     A secret is checked by the run that reads it.
 
     Raises:
-        SettingInvalid: a value means nothing, or must not be set here; the variable is named.
+        SettingInvalid: A value is invalid, or must not be set here; the text names the variable.
     """
     check_emulators()
     for setting in SETTINGS:
@@ -150,8 +150,8 @@ __all__ = [
     "check_emulators",
     "cors_origins",
     "database_id",
-    "foreign_bytes",
     "in_cloud",
+    "max_legacy_bytes",
     "memory_bytes",
     "operator_account",
     "project_id",

@@ -1,6 +1,6 @@
-"""What a setting is: a variable of the environment, declared once, with all that is to be said of it.
+"""A setting is an environment variable, declared once with its meaning, its parser and its default.
 
-Its errors name the variable and say what it may be.
+Errors contain the variable, what it must be, and its value unless that may be secret.
 """
 
 from __future__ import annotations
@@ -18,98 +18,104 @@ Value = TypeVar("Value")
 
 
 class SettingMissing(RuntimeError):
-    """A setting that the product can't do without is absent; the text names the variable."""
+    """A required setting is not set; the text names the variable."""
 
 
 class SettingInvalid(RuntimeError):
-    """A setting has a value that means nothing; the text names the variable and what it may be."""
+    """A setting has an invalid value; the text names the variable and what it must be."""
 
 
 class Setting(Struct, Generic[Value], frozen=True, kw_only=True):
     """A setting.
 
     Attributes:
-        name: the variable.
-        meaning: what it decides, in a few words.
-        wanted: what it may be set to, as the end of "set it to …".
-        parse: makes a value of what is said, or raises ValueError.
-        pattern: what is said must match it as a whole, where there is one; a deployment checks it as it asks.
-        counts_in: the functions that it makes a difference to, in words.
-        default: what counts where nothing is said, as it would be said; None: nothing does.
-        default_told: what a person is told of the default, where there is more to it.
-        shown: whether an error may show what is said.
-        secret: whether it is kept in Secret Manager. Then no error shows it.
+        name: The environment variable.
+        meaning: What it decides, in a few words.
+        expected: What it must be, as a phrase that follows "must be" and "set it to".
+        parse: Parser of the variable's text; raises ValueError for an invalid one.
+        pattern: Regular expression that the whole text must match; empty for none. `firebase deploy` checks
+            it when it asks for the setting.
+        affects: Names of the functions that it affects, or "every function" or "every callable".
+        default: Text that applies if the variable is not set; None if there is no default.
+        default_text: Description of the default, if `default` does not show it.
+        is_shown: Whether errors may show the text.
+        secret: Whether it is stored in Secret Manager. Errors never show a secret.
     """
 
     name: str
     meaning: str
-    wanted: str
+    expected: str
     parse: Callable[[str], Value]
-    counts_in: str
+    affects: str
     pattern: str = ""
     default: str | None = None
-    default_told: str = ""
-    shown: bool = True
+    default_text: str = ""
+    is_shown: bool = True
     secret: bool = False
 
-    def said(self) -> str | None:
-        """Return what the environment says; None where it says nothing."""
+    def text(self) -> str | None:
+        """Return the variable's text; None if it is not set."""
         return os.environ.get(self.name)
 
     def value(self) -> Value | None:
-        """Return its value, else the default's; None where there is neither.
+        """Return the value, or the default's; None if there is neither.
 
         Raises:
-            SettingInvalid: what is said means nothing.
+            SettingInvalid: The text is invalid.
         """
-        said = self._in_force()
-        return None if said is None else self._parsed(said)
+        text = self._text_or_default()
+        return None if text is None else self._parsed(text)
 
     def required(self) -> Value:
-        """Return its value, which must be there: said or by default.
+        """Return the value, or the default's.
 
         Raises:
-            SettingMissing: nothing is said, or nothing but blanks.
-            SettingInvalid: what is said means nothing.
+            SettingMissing: There is no default, and the variable is not set or blank.
+            SettingInvalid: The text is invalid.
         """
-        said = self._in_force()
-        if said is None or (self.default is None and not said.strip()):
-            raise SettingMissing(f"{self.name} is not set: {self._advice}")
-        return self._parsed(said)
+        text = self._text_or_default()
+        if text is None or (self.default is None and not text.strip()):
+            raise SettingMissing(f"{self.name} is not set; {self._advice}")
+        return self._parsed(text)
 
-    def _in_force(self) -> str | None:
-        said = self.said()
-        return self.default if said is None else said
+    def _text_or_default(self) -> str | None:
+        text = self.text()
+        return self.default if text is None else text
 
-    def _parsed(self, said: str) -> Value:
+    def _parsed(self, text: str) -> Value:
         try:
-            if self.pattern and not re.fullmatch(self.pattern, said):
-                raise ValueError(said)  # noqa: TRY301
-            return self.parse(said)
+            if self.pattern and not re.fullmatch(self.pattern, text):
+                raise ValueError(text)  # noqa: TRY301
+            return self.parse(text)
         except ValueError:
-            shown = repr(said) if self.shown and not self.secret else "not what it must be"
-            raise SettingInvalid(f"{self.name} is {shown}: {self._advice}") from None
+            raise SettingInvalid(self._invalid(text)) from None
+
+    def _invalid(self, text: str) -> str:
+        if self.secret:
+            return f"{self.name} is invalid (its value is not shown); {self._advice}"
+        shown = f"{text!r}" if self.is_shown else "a value that is not shown"
+        return f"{self.name} must be {self.expected}, got {shown}"
 
     @property
     def _advice(self) -> str:
         if self.secret:
-            return f"store {self.wanted} with `firebase functions:secrets:set {self.name}`"
-        return f"set it to {self.wanted}"
+            return f"store {self.expected} with `firebase functions:secrets:set {self.name}`"
+        return f"set it to {self.expected}"
 
 
-def switch(said: str) -> bool:
+def parse_switch(text: str) -> bool:
     """Parse "on" or "off"."""
-    if said not in {"on", "off"}:
-        raise ValueError(said)
-    return said == "on"
+    if text not in {"on", "off"}:
+        raise ValueError(text)
+    return text == "on"
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers, both bounds included."""
+def whole_number(least: int, largest: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least` to `largest`, both included."""
 
-    def parse(said: str) -> int:
-        if not re.fullmatch("[0-9]{1,6}", said) or not least <= int(said) <= most:
-            raise ValueError(said)
-        return int(said)
+    def parse(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,6}", text) or not least <= int(text) <= largest:
+            raise ValueError(text)
+        return int(text)
 
     return parse

@@ -1,4 +1,4 @@
-"""What the platform says: the project, its bucket, the cloud or this machine, the memory there is."""
+"""The platform: project, region, database, bucket, emulators, and the memory of the instance."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from shared.settings.declared import Setting, SettingInvalid, SettingMissing
 
 REGION = Setting(
     name="NX_TASKS_REGION",
-    meaning="region of all functions and their Cloud Scheduler jobs, where page and command line call them",
-    wanted="a region of Google Cloud that has Cloud Functions and Cloud Scheduler: `europe-west1`",
+    meaning="region of all functions and their Cloud Scheduler jobs; page and command line call it",
+    expected="a Google Cloud region with Cloud Functions and Cloud Scheduler, such as `europe-west1`",
     parse=str,
     pattern="[a-z]+(-[a-z]+)+[0-9]+",
-    counts_in="every function",
+    affects="every function",
     default="us-central1",
 )
 DATABASE = Setting(
     name="NX_TASKS_DATABASE",
     meaning="id of the Firestore database with status documents, history, devices and outbox",
-    wanted="the id of a Firestore database: `(default)`, or 4 to 63 lower-case letters, digits and hyphens",
+    expected="the id of a Firestore database: `(default)`, or 4 to 63 lower-case letters, digits and hyphens",
     parse=str,
     pattern=r"\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9]",
-    counts_in="every function",
+    affects="every function",
     default="(default)",
 )
 BUCKET = Setting(
     name="NX_TASKS_BUCKET",
     meaning="bucket of large results",
-    wanted="the name of a Cloud Storage bucket",
+    expected="the name of a Cloud Storage bucket",
     parse=str,
-    counts_in="every function",
-    default_told="the project's default bucket",
+    affects="every function",
+    default_text="the project's default bucket",
 )
-#: Where control groups tell a container's limit, of version 2 and of version 1.
+#: Files with a container's memory limit, in control groups of version 2 and 1.
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -41,36 +41,36 @@ def project_id() -> str:
     """Return the Google Cloud project's id.
 
     Raises:
-        SettingMissing: neither variable of Google's nor Firebase's configuration names one.
+        SettingMissing: No project is set in GOOGLE_CLOUD_PROJECT, GCLOUD_PROJECT or FIREBASE_CONFIG.
     """
     project = os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("GCLOUD_PROJECT")
     project = project or _firebase_config().get("projectId")
     if not project:
-        raise SettingMissing("no project: set GOOGLE_CLOUD_PROJECT to the Google Cloud project's id")
+        raise SettingMissing("no project is set; set GOOGLE_CLOUD_PROJECT to a Google Cloud project's id")
     return project
 
 
 def bucket_name() -> str:
-    """Return the name of the bucket that keeps large results: NX_TASKS_BUCKET, else the project's default.
+    """Return the bucket of large results: NX_TASKS_BUCKET, or the project's default bucket.
 
     Raises:
-        SettingMissing: NX_TASKS_BUCKET is unset and Firebase's configuration names no bucket.
+        SettingMissing: NX_TASKS_BUCKET is not set, and FIREBASE_CONFIG has no default bucket.
     """
     return BUCKET.value() or _firebase_config().get("storageBucket") or BUCKET.required()
 
 
 def region() -> str:
-    """Return the region of all functions and jobs: NX_TASKS_REGION, else us-central1."""
+    """Return the region of all functions and jobs: NX_TASKS_REGION, or us-central1."""
     return REGION.required()
 
 
 def database_id() -> str:
-    """Return the id of the Firestore database: NX_TASKS_DATABASE, else `(default)`."""
+    """Return the id of the Firestore database: NX_TASKS_DATABASE, or `(default)`."""
     return DATABASE.required()
 
 
 def storage_emulator() -> str | None:
-    """Return the base URL of a Storage emulator, as Google's own clients find it, or None in the cloud."""
+    """Return the base URL of the Storage emulator, from STORAGE_EMULATOR_HOST; None if it is not set."""
     host = _emulator("STORAGE_EMULATOR_HOST")
     if host is None:
         return None
@@ -89,11 +89,10 @@ def _emulator(variable: str) -> str | None:
 
 
 def in_cloud() -> bool:
-    """Tell whether this process is an instance of Cloud Run.
+    """Return whether this process is an instance of Cloud Run.
 
-    Cloud Run names a revision on every instance; the Functions emulator calls it "1". The
-    answer rests on that and not on an emulator's variable, so that none of those, left in a
-    deployment's settings, can switch anything off.
+    Cloud Run sets K_REVISION on every instance; the Functions emulator sets it to "1". Variables of emulators
+    do not count, so that one left in a deployment's settings cannot switch a check off.
     """
     return os.environ.get("K_REVISION", "1") != "1"
 
@@ -103,44 +102,43 @@ def check_emulators() -> None:
 
     With one, firebase-admin would accept unsigned tokens, the Firestore client would send every request
     elsewhere without credentials, and the Storage client would send credentials elsewhere. An instance
-    checks at its start, so that Cloud Run keeps the revision before, and before it makes any client.
+    checks at its start, so that Cloud Run keeps the previous revision, and before it creates any client.
 
     Raises:
-        SettingInvalid: the text names every such variable.
+        SettingInvalid: Such a variable is set; the text names all of them.
     """
     if not in_cloud():
         return
     found = [name for name, value in os.environ.items() if value and _is_emulators(name)]
     if found:
         raise SettingInvalid(
-            f"{', '.join(sorted(found))} must not be set in the cloud: it sends requests to an emulator. "
-            "Remove it from the .env files and deploy again"
+            f"{', '.join(sorted(found))} must not be set in the cloud: requests would go to an emulator; "
+            "remove it from the .env files and deploy again"
         )
 
 
 def _is_emulators(variable: str) -> bool:
-    """Tell whether a client goes elsewhere because of this variable, by the name that all emulators' have."""
-    return (
-        variable.endswith("_EMULATOR_HOST") or variable == "API_ENDPOINT_OVERRIDE"
-    )  # Storage reads that, too
+    """Return whether this variable, by its name, makes a client use an emulator."""
+    # The Storage client also reads API_ENDPOINT_OVERRIDE.
+    return variable.endswith("_EMULATOR_HOST") or variable == "API_ENDPOINT_OVERRIDE"
 
 
 def memory_bytes() -> int:
-    """Return the memory that this instance has: its container's limit, else the machine's."""
+    """Return the memory of this instance, in bytes: the container's limit, or the machine's memory."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in _MEMORY_LIMITS:
         try:
-            with open(limit, encoding="ascii") as file:  # noqa: PTH123  (pathlib is not free to import)
+            with open(limit, encoding="ascii") as file:  # noqa: PTH123  (importing pathlib takes time)
                 return min(int(file.read()), machine)
-        except (OSError, ValueError):  # no such hierarchy here, or "max"
+        except (OSError, ValueError):  # no such file, or "max" for no limit
             continue
     return machine
 
 
 def _firebase_config() -> dict[str, str]:
-    """Return what Firebase tells a function of its project; empty where there is none."""
+    """Return the configuration that Firebase sets on a function; empty if there is none."""
     text = os.environ.get("FIREBASE_CONFIG", "")
-    if not text.startswith("{"):  # it may also name a file, which deployed functions never use
+    if not text.startswith("{"):  # It may also be the path of a file; on deployed functions it is JSON.
         return {}
     config: dict[str, str] = json.loads(text)
     return config

@@ -95,7 +95,5 @@ def test_a_country_that_is_none_is_named() -> None:
     """Nobody notices otherwise: its numbers would be foreign."""
     check_regions({"DE", "GB", "US"})
     check_regions(())
-    with pytest.raises(
-        SettingInvalid, match="NX_SMS_REGIONS has UK, XX, which no number is of: set it to ISO"
-    ):
+    with pytest.raises(SettingInvalid, match=r"^NX_SMS_REGIONS must be .*, got UK, XX$"):
         check_regions({"XX", "US", "UK"})

@@ -136,7 +136,7 @@ def test_who_only_reads_may_only_read() -> None:
     assert {
         name for name, one in wanted.functions().items() if one.account.startswith(f"{READER}@")
     } == wanted.READERS
-    assert set(settings.READER_ACCOUNT.counts_in.split(", ")) == wanted.READERS
+    assert set(settings.READER_ACCOUNT.affects.split(", ")) == wanted.READERS
 
 
 def test_callables_that_change_something_read_no_secret() -> None:
@@ -150,7 +150,7 @@ def test_callables_that_change_something_read_no_secret() -> None:
     assert {
         name for name, one in wanted.functions().items() if one.account.startswith(f"{OPERATOR}@")
     } == set(STEERING)
-    assert set(settings.OPERATOR_ACCOUNT.counts_in.split(", ")) == set(STEERING)
+    assert set(settings.OPERATOR_ACCOUNT.affects.split(", ")) == set(STEERING)
     assert not [name for name in STEERING if wanted.functions()[name].secrets]
 
 

@@ -101,16 +101,25 @@ def test_whatever_means_nothing_is_seen_at_the_start(monkeypatch: pytest.MonkeyP
     for name, value in NONSENSE.items():
         with monkeypatch.context() as patch:
             patch.setenv(name, value)
-            with pytest.raises(settings.SettingInvalid, match=f"{name} is .*: set it to "):
+            with pytest.raises(settings.SettingInvalid, match=f"{name} must be .*, got "):
                 settings.check()
 
 
 @pytest.mark.parametrize(
     ("said", "error"),
     [
-        ({"NX_CDR_MONTHS": "a year"}, "SettingInvalid: NX_CDR_MONTHS is 'a year': set it to a whole number"),
-        ({"NX_TASKS_CACHE_MB": "half"}, "SettingInvalid: NX_TASKS_CACHE_MB is 'half': set it to a whole"),
-        ({**SENDING, "NX_SMS_REGIONS": " "}, "SettingMissing: NX_SMS_REGIONS is not set: set it to ISO 3166"),
+        (
+            {"NX_CDR_MONTHS": "a year"},
+            "SettingInvalid: NX_CDR_MONTHS must be a whole number of months from 1 to 120, got 'a year'",
+        ),
+        (
+            {"NX_TASKS_CACHE_MB": "half"},
+            "SettingInvalid: NX_TASKS_CACHE_MB must be a whole number of mebibytes, 0 or more, got 'half'",
+        ),
+        (
+            {**SENDING, "NX_SMS_REGIONS": " "},
+            "SettingMissing: NX_SMS_REGIONS is not set; set it to a comma-separated list of ISO 3166",
+        ),
     ],
 )
 def test_a_deployment_ends_at_a_setting_that_means_nothing(said: dict[str, str], error: str) -> None:
@@ -130,9 +139,9 @@ def test_every_setting_is_declared_and_described() -> None:
     declared = {setting.name for setting in settings.SETTINGS}
     assert set(re.findall(r"\bNX_(?:CDR|OCPI|SMS|TASKS|TWILIO)_[A-Z_]+\b", product)) == declared - {"THREADS"}
     assert len(declared) == len(settings.SETTINGS)
-    told = {name for setting in settings.SETTINGS for name in setting.counts_in.split(", ")}
+    told = {name for setting in settings.SETTINGS for name in setting.affects.split(", ")}
     assert told <= {"every function", "every callable", *main.__all__}
-    in_all = {setting.name for setting in settings.SETTINGS if setting.counts_in == "every callable"}
+    in_all = {setting.name for setting in settings.SETTINGS if setting.affects == "every callable"}
     read = re.findall(
         r"settings\.(\w+)\(\)", (ROOT / "functions" / "callable_endpoint.py").read_text("utf-8")
     )

@@ -16,7 +16,7 @@ from shared import settings
 
 #: The secret: a JSON list of objects with the fields of `Operator`.
 SETTING = settings.OCPI_OPERATORS.name
-_EXAMPLE = settings.OCPI_OPERATORS.wanted
+_EXAMPLE = settings.OCPI_OPERATORS.expected
 _PORTS = {"http": 80, "https": 443}
 _FIELDS = "name, url, token, origins, plain_token, from, to, parties"
 

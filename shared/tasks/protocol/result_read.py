@@ -299,7 +299,7 @@ def _content(path: str, max_bytes: int | None) -> Procedure[Payload | None]:
 def _payload(stored: bytes, path: str, max_bytes: int | None) -> Payload:
     try:
         return Payload.of_stored(
-            stored, max_unpacked_bytes=None if max_bytes is None else settings.foreign_bytes()
+            stored, max_unpacked_bytes=None if max_bytes is None else settings.max_legacy_bytes()
         )
     except ResultTooLarge:
         raise ResultTooLarge(path) from None
