@@ -22,6 +22,9 @@ CLEAN = (
     "bench",
     "cli",
     "emulators",
+    "main.py",
+    "shared/logger.py",
+    "shared/settings",
     "web",
 )
 #: Generated files, files of other projects, and the history of earlier versions.
