@@ -21,7 +21,7 @@ from shared.tasks.admin import Position, next_tick, recent_ticks, view_tasks
 if TYPE_CHECKING:
     from functions.authorization import Caller
     from shared.tasks import TaskName
-    from shared.tasks.admin import Refusal, RunProgress, RunRecord, Said, TaskView
+    from shared.tasks.admin import Action, Refusal, RunProgress, RunRecord, TaskView
 
 #: What stands in for a person's name, for callers who are not to know it.
 SOMEONE = "an operator"
@@ -59,9 +59,9 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "completed": time_text(document.completed),
         "error": _error_text(task.error, caller) if readable else None,
         "run": _run_at_work(task, caller, readable=readable),
-        "requested": _said(task.requested, caller),
+        "requested": _action(task.requested, caller),
         "retries": _retries(task, caller),
-        "suspended": _said(task.suspended, caller),
+        "suspended": _action(task.suspended, caller),
         "result": _last_good(task, readable=readable),
         "problem": task.problem,
     }
@@ -109,7 +109,7 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
         "holder": record.holder,
         "progress": _progress(record.progress) if readable else None,
         "result": published,
-        "requested": _said(record.requested, caller),
+        "requested": _action(record.requested, caller),
         "refused": _refused(record.refused),
         "expires": time_text(record.expires),
     }
@@ -160,7 +160,7 @@ def _run_at_work(task: TaskView, caller: Caller, *, readable: bool) -> dict[str,
         "started": time_text(document.started),
         "lease_until": time_text(document.lease_until),
         "progress": _progress(task.progress) if readable else None,
-        "cancel": _said(task.cancel, caller),
+        "cancel": _action(task.cancel, caller),
     }
 
 
@@ -171,7 +171,7 @@ def _retries(task: TaskView, caller: Caller) -> dict[str, Any] | None:
     return {
         "id": task.document.run_id,
         "until": time_text(task.retries_over),
-        "cancel": _said(task.cancel, caller),
+        "cancel": _action(task.cancel, caller),
     }
 
 
@@ -212,11 +212,11 @@ def _refused(refusal: Refusal | None) -> dict[str, Any] | None:
     }
 
 
-def _said(said: Said | None, caller: Caller) -> dict[str, Any] | None:
-    if said is None:
+def _action(action: Action | None, caller: Caller) -> dict[str, Any] | None:
+    if action is None:
         return None
-    by, reason = (said.by, said.reason) if caller.is_onlooker else (SOMEONE, "")
-    return {"by": by, "reason": reason, "at": time_text(said.at)}
+    by, reason = (action.by, action.reason) if caller.is_onlooker else (SOMEONE, "")
+    return {"by": by, "reason": reason, "at": time_text(action.at)}
 
 
 def _error_text(error: str | None, caller: Caller) -> str | None:

@@ -341,7 +341,7 @@ def test_the_first_cancel_stands(engine: TaskEngine, world: World) -> None:
 @pytest.mark.parametrize("wrong", [{"by": ""}, {"reason": " "}, {"reason": "x" * 501}])
 def test_a_cancel_without_who_or_why_is_refused(engine: TaskEngine, wrong: dict[str, Any]) -> None:
     """Before anything is looked up."""
-    with pytest.raises(InvalidOptions, match="it is recorded with the change"):
+    with pytest.raises(InvalidOptions, match="must be a text of 1 to 500 characters, got"):
         engine.cancel_run(TASK, "r", **{**WHO, **wrong})
 
 

@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec.structs import replace
 
 from shared.tasks.contract import TaskStatus
-from shared.tasks.documents.models import ResultPointer, RunDocument, TaskDocument
+from shared.tasks.documents.models import Action, ResultPointer, RunDocument, TaskDocument
 from shared.tasks.protocol.decisions import (
     ORIGINAL,
     Busy,
@@ -28,6 +28,7 @@ DEADLINE = timedelta(seconds=540)
 SEEN = Timestamp(seconds=7)
 NOTHING = TaskDocument()
 RESULT = ResultPointer(version="v", saved_in="db")
+BY_ME = Action("me", "why", NOW)
 DONE = TaskDocument(
     update_time=SEEN, status="completed", run_id="t1", attempt=1, token="a", state="completed", result=RESULT
 )
@@ -57,8 +58,8 @@ def decide(task: TaskDocument, run: RunDocument | None = None, run_id: str = "t2
         (replace(AT_WORK, lease_until=NOW - SKEW + timedelta(milliseconds=1)), None, Skip("overlap", "t1")),
         (DEAD, None, Take(1, closes="t1")),
         (replace(AT_WORK, lease_until=None), None, Take(1, closes="t1")),
-        (replace(DONE, suspended={"by": "me"}), None, Skip("suspended")),
-        (replace(AT_WORK, suspended={"by": "me"}), None, Skip("suspended")),
+        (replace(DONE, suspended=BY_ME), None, Skip("suspended")),
+        (replace(AT_WORK, suspended=BY_ME), None, Skip("suspended")),
         (replace(DONE, status="suspeneded"), None, Skip("suspended")),
         (replace(DONE, status="suspended"), history("failed"), Skip("suspended")),
     ],

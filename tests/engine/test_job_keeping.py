@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks.backends.scheduler import JobSeen, JobState
 from shared.tasks.contract import status_name
-from shared.tasks.documents.models import JobNote, TaskDocument
+from shared.tasks.documents.models import Action, JobNote, TaskDocument
 from shared.tasks.errors import JobMissing, WriteRefused, WriteUnknown
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadJob, ReadRun, SetJob, run_procedure
 from shared.tasks.protocol.incidents import Incident
@@ -25,7 +25,7 @@ ENABLED, PAUSED = JobState.enabled.value, JobState.paused.value
 VERSION = Timestamp(seconds=1)
 
 RUNS = TaskDocument(update_time=VERSION, status="completed")
-OURS = TaskDocument(update_time=VERSION, status="suspeneded", suspended=WHO)
+OURS = TaskDocument(update_time=VERSION, status="suspeneded", suspended=Action(**WHO, at=NOW))
 BY_HAND = TaskDocument(update_time=VERSION, status="suspeneded")
 
 

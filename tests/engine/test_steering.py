@@ -98,6 +98,6 @@ def test_a_change_without_who_or_why_is_refused(
     engine: TaskEngine, world: World, wrong: dict[str, Any]
 ) -> None:
     """Nothing is changed that nobody answers for."""
-    with pytest.raises(InvalidOptions, match="it is recorded with the change"):
+    with pytest.raises(InvalidOptions, match="must be a text of 1 to 500 characters, got"):
         engine.suspend_task(TASK, **{**WHO, **wrong})
     assert world.status() == {}

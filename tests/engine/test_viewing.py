@@ -11,6 +11,7 @@ from shared.tasks import TaskEngine, TaskName, TaskRun
 from shared.tasks.admin import TaskView
 from shared.tasks.admin.queries import view_history, view_last_changed, view_record, view_tasks
 from shared.tasks.documents import operator_writes, run_writes, watchdog_writes
+from shared.tasks.documents.models import Action
 from shared.tasks.documents.run_writes import RunIdentity
 from shared.tasks.documents.write_messages import record_change
 from shared.tasks.protocol.decisions import Skip
@@ -87,18 +88,17 @@ def test_whatever_changes_in_a_history_is_seen(engine: TaskEngine, world: World,
     before = view_last_changed(engine.store, TASK)
     status, record = engine._parts.store.read_for_decision(TASK, "old")
     assert record is not None
-    who: dict[str, Any] = {"by": "ops", "reason": "why", "now": early}
     commits: dict[str, list[Any]] = {
         "close": run_writes.close_superseded(run.history_name, record, now=early),
         "incident": watchdog_writes.incident(
             documents, TASK, "i", now=early, fields={"state": "missed_tick"}
         ),
         "cancel": operator_writes.cancel(
-            documents, TASK, replace(status, run_id="old"), {"by": "o", "reason": "r", "at": early}
+            documents, TASK, replace(status, run_id="old"), Action("o", "r", early), now=early
         ),
         "progress": run_writes.progress(run, None, {"done": 1, "total": 2, "message": "", "at": early}),
         "skip": run_writes.skip(run, Skip("suspended"), now=early),
-        "change": [record_change(documents, TASK, "requested", **who)],
+        "change": [record_change(documents, TASK, "requested", Action("ops", "why", early), now=early)],
         "refuse": run_writes.refuse(run, "busy", now=early),
     }
     engine._parts.store.commit(commits[what])

@@ -236,8 +236,8 @@ def test_only_operators_change_anything(
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"reason": ""}, "say why, in 1 to 500 characters"),
-        ({"reason": "x" * 501}, "say why, in 1 to 500 characters"),
+        ({"reason": ""}, "reason must be a text of 1 to 500 characters, got"),
+        ({"reason": "x" * 501}, "reason must be a text of 1 to 500 characters, got"),
         ({"reason": None}, "reason must be text, got null"),
         ({"task_name": "no_such_task"}, "task_name must be one of"),
         ({"by": "somebody@example.com"}, 'unknown field "by"; send {task_name, '),

@@ -12,11 +12,13 @@ from functools import partial
 from shared.tasks import _engine
 from shared.tasks.admin import queries
 from shared.tasks.admin.queries import HistoryPage, Position
-from shared.tasks.admin.views import Refusal, RunProgress, RunRecord, Said, TaskView
+from shared.tasks.admin.views import Refusal, RunProgress, RunRecord, TaskView
 from shared.tasks.cron import next_tick, recent_ticks
+from shared.tasks.documents.models import Action
 from shared.tasks.protocol.operator_actions import Cancelled, Requested
 
 __all__ = [
+    "Action",
     "Cancelled",
     "HistoryPage",
     "Position",
@@ -24,7 +26,6 @@ __all__ = [
     "Requested",
     "RunProgress",
     "RunRecord",
-    "Said",
     "TaskView",
     "cancel_run",
     "next_tick",

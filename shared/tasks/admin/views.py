@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from shared.tasks.contract import SUSPENDED_SPELLINGS, TaskName, TaskStatus
-from shared.tasks.documents.models import SAVED_BY_CONTRACT, ResultPointer, TaskDocument
+from shared.tasks.documents.models import SAVED_BY_CONTRACT, Action, ResultPointer, TaskDocument
 from shared.tasks.documents.run_ids import is_retried, refusal_id, request_record_id, skip_id
 from shared.tasks.protocol.decisions import REQUEST_WINDOW
 from shared.tasks.protocol.job_sync import problem_of
@@ -53,27 +53,6 @@ RECORD_MASK = (
 WHOLE_RECORD_MASK = (*RECORD_MASK, "error.traceback", "result.summary")
 #: What is read of the run at work beside the status document.
 PROGRESS_MASK = ("state", "progress")
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a person did: who, why, and when, UTC."""
-
-    by: str
-    reason: str
-    at: datetime | None
-
-    @classmethod
-    def parse(cls, value: object) -> Said | None:
-        """Return what a map says; None where it is none."""
-        if not isinstance(value, dict):
-            return None
-        by, reason, at = value.get("by"), value.get("reason"), value.get("at")
-        return cls(
-            by if isinstance(by, str) else "",
-            reason if isinstance(reason, str) else "",
-            at if isinstance(at, datetime) else None,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,24 +145,24 @@ class TaskView:
         return "suspended" if self.document.is_suspended else self.document.status
 
     @property
-    def suspended(self) -> Said | None:
+    def suspended(self) -> Action | None:
         """Who suspended the task, while it is suspended; nobody is known where another wrote that."""
         if not self.document.is_suspended:
             return None
-        return Said.parse(self.document.suspended) or Said("", "", self.document.timestamp)
+        return self.document.suspended or Action("", "", self.document.timestamp)
 
     @property
-    def cancel(self) -> Said | None:
+    def cancel(self) -> Action | None:
         """Who wants the run at work to end, or the last one not to be begun anew."""
-        return Said.parse(self.document.cancel)
+        return self.document.cancel
 
     @property
-    def requested(self) -> Said | None:
+    def requested(self) -> Action | None:
         """Who requested the last run; None if nobody did."""
         request = self.document.request
         if request is None or request.id != self.document.run_id:
             return None
-        return Said(request.by, request.reason, request.at)
+        return request.action
 
     @property
     def retries_over(self) -> datetime | None:
@@ -251,7 +230,7 @@ class RunRecord:
     holder: str | None = None
     progress: RunProgress | None = None
     result: ResultPointer | None = None
-    requested: Said | None = None
+    requested: Action | None = None
     refused: Refusal | None = None
     expires: datetime | None = None
 
@@ -265,7 +244,7 @@ class RunRecord:
         def moment(name: str) -> datetime | None:
             return value if isinstance(value := values.get(name), datetime) else None
 
-        cancel = Said.parse(values.get("cancel"))
+        cancel = Action.parse(values.get("cancel"))
         attempt, duration = values.get("attempt"), values.get("duration_ms")
         count, last, refused = values.get("count"), moment("started"), None
         if text("state") == "refused" and isinstance(count, int) and last is not None:
@@ -287,7 +266,7 @@ class RunRecord:
             holder=holder,
             progress=RunProgress.parse(values.get("progress")),
             result=ResultPointer.parse(values.get("result")),
-            requested=Said.parse(values.get("requested")),
+            requested=Action.parse(values.get("requested")),
             refused=refused,
         )
 
@@ -306,8 +285,8 @@ def joined(record_id: str, found: Mapping[str, RunRecord]) -> RunRecord | None:
     record = found.get(record_id) or found.get(skip_id(record_id))
     asked = found.get(request_record_id(record_id) or "")
     if record is None and asked is not None and asked.started is not None:
-        said = Said(asked.by or "", asked.reason or "", asked.started)
-        record = replace(asked, requested=said, holder=None, expires=asked.started + REQUEST_WINDOW)
+        action = Action(asked.by or "", asked.reason or "", asked.started)
+        record = replace(asked, requested=action, holder=None, expires=asked.started + REQUEST_WINDOW)
     refusal = found.get(refusal_id(record_id))
     if record is None:
         return None

@@ -93,6 +93,37 @@ class ResultPointer(Struct, frozen=True):
         return {name: value for name, value in named.items() if value is not None}
 
 
+class Action(Struct, frozen=True):
+    """What an operator did, such as suspending a task or cancelling a run.
+
+    Attributes:
+        by: Who did it.
+        reason: Why.
+        at: When, UTC; None if the document does not contain that.
+    """
+
+    by: str
+    reason: str
+    at: datetime | None = None
+
+    @classmethod
+    def parse(cls, value: object) -> Action | None:
+        """Return the action that a decoded map describes, None if the value is not a map."""
+        if not isinstance(value, dict):
+            return None
+        by, reason = _text(value.get("by")) or "", _text(value.get("reason")) or ""
+        return cls(by, reason, _moment(value.get("at")))
+
+    def to_fields(self) -> dict[str, object]:
+        """Return the fields as they are written."""
+        return {"by": self.by, "reason": self.reason, "at": self.at}
+
+    @property
+    def cancel_message(self) -> str:
+        """The error message of a run that this action cancelled."""
+        return f"cancelled by {self.by}: {self.reason}"
+
+
 class JobNote(Struct, frozen=True):
     """What `run.job` says of the task's job in Cloud Scheduler, while there is something to say.
 
@@ -164,9 +195,10 @@ class RunRequest(Struct, frozen=True):
         """Return the fields as they are written to the status document."""
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
-    def requested_by(self) -> dict[str, Any]:
-        """Return what the run's own record stores: who requested it, why and when."""
-        return {"by": self.by, "reason": self.reason, "at": self.at}
+    @property
+    def action(self) -> Action:
+        """Who requested the run, why and when."""
+        return Action(self.by, self.reason, self.at)
 
 
 class TaskDocument(Struct, frozen=True):
@@ -198,8 +230,8 @@ class TaskDocument(Struct, frozen=True):
     token: str | None = None
     state: str | None = None
     lease_until: datetime | None = None
-    suspended: Mapping[str, Any] | None = None
-    cancel: Mapping[str, Any] | None = None
+    suspended: Action | None = None
+    cancel: Action | None = None
     job: JobNote | None = None
     request: RunRequest | None = None
     result: ResultPointer | None = None
@@ -212,7 +244,6 @@ class TaskDocument(Struct, frozen=True):
         """Return the document that these decoded fields are."""
         run = values.get("run")
         run = run if isinstance(run, dict) else {}
-        suspended, cancel = run.get("suspended"), run.get("cancel")
         return cls(
             update_time=update_time,
             status=_text(values.get("status")),
@@ -224,8 +255,8 @@ class TaskDocument(Struct, frozen=True):
             token=_text(run.get("token")),
             state=_text(run.get("state")),
             lease_until=_moment(run.get("lease_until")),
-            suspended=suspended if isinstance(suspended, dict) else None,
-            cancel=cancel if isinstance(cancel, dict) else None,
+            suspended=Action.parse(run.get("suspended")),
+            cancel=Action.parse(run.get("cancel")),
             job=JobNote.parse(run.get("job")),
             request=RunRequest.parse(run.get("request")),
             result=ResultPointer.parse(run.get("result")),
@@ -271,13 +302,13 @@ class RunDocument(Struct, frozen=True):
     scheduled_for: datetime | None = None
     started: datetime | None = None
     completed: datetime | None = None
-    cancel: Mapping[str, Any] | None = None
+    cancel: Action | None = None
     error: tuple[str, str] = ("", "")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], update_time: Timestamp) -> RunDocument:
         """Return the document that these decoded fields are."""
-        cancel, error = values.get("cancel"), values.get("error")
+        error = values.get("error")
         error = error if isinstance(error, dict) else {}
         return cls(
             update_time=update_time,
@@ -287,7 +318,7 @@ class RunDocument(Struct, frozen=True):
             scheduled_for=_moment(values.get("scheduled_for")),
             started=_moment(values.get("started")),
             completed=_moment(values.get("completed")),
-            cancel=cancel if isinstance(cancel, dict) else None,
+            cancel=Action.parse(values.get("cancel")),
             error=(_text(error.get("type")) or "", _text(error.get("message")) or ""),
         )
 
@@ -316,11 +347,6 @@ class ScheduleDocument(Struct, frozen=True):
             time_zone=_text(values.get("time_zone")),
             since=_moment(values.get("since")),
         )
-
-
-def cancelled_by(cancel: Mapping[str, Any]) -> str:
-    """Return who cancelled a run, and why, in words."""
-    return f"cancelled by {cancel.get('by')}: {cancel.get('reason')}"
 
 
 def original_version(task: TaskDocument) -> str:

@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shared.tasks.contract import TaskName, TaskStatus, history_name, status_name
-from shared.tasks.documents.models import (
-    TaskDocument,
-    cancelled_by,
-)
 from shared.tasks.documents.write_messages import (
     HISTORY_RETENTION,
     SUPERSEDED,
@@ -22,19 +18,17 @@ from shared.tasks.errors import RunCancelled
 from shared.tasks.failure import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
-    from shared.tasks.documents.models import JobNote, RunDocument, RunRequest
+    from shared.tasks.documents.models import Action, JobNote, RunDocument, RunRequest, TaskDocument
 
 
 def suspend(
     documents: str,
     name: TaskName,
     task: TaskDocument,
+    action: Action,
     *,
-    by: str,
-    reason: str,
     now: datetime,
     job: JobNote | None = None,
 ) -> list[Any]:
@@ -44,12 +38,11 @@ def suspend(
         documents: Root of the database.
         name: The task.
         task: The status document as it was read; it need not exist.
-        by: Who makes the change.
-        reason: Why.
+        action: Who suspends the task, and why.
         now: Time of the change, UTC.
         job: Requested state of the task's job; None if the task has no job.
     """
-    run: dict[str, Any] = {"suspended": {"by": by, "reason": reason, "at": now}}
+    run: dict[str, Any] = {"suspended": action.to_fields()}
     if job is not None:
         run["job"] = job.to_fields()
     if task.run_id is None and task.status is not None and not task.is_suspended:
@@ -59,7 +52,7 @@ def suspend(
     named = status_name(documents, name)
     return [
         write_document(named, status, mask=mask, on=task.update_time, create=not task.exists),
-        record_change(documents, name, "suspended", by=by, reason=reason, now=now),
+        record_change(documents, name, "suspended", action, now=now),
     ]
 
 
@@ -67,9 +60,8 @@ def resume(
     documents: str,
     name: TaskName,
     task: TaskDocument,
+    action: Action,
     *,
-    by: str,
-    reason: str,
     now: datetime,
     job: JobNote | None = None,
 ) -> list[Any]:
@@ -89,7 +81,7 @@ def resume(
         status["run"] = {"job": job.to_fields()}
     return [
         write_document(status_name(documents, name), status, mask=mask, on=task.update_time),
-        record_change(documents, name, "resumed", by=by, reason=reason, now=now),
+        record_change(documents, name, "resumed", action, now=now),
     ]
 
 
@@ -106,37 +98,48 @@ def request(documents: str, name: TaskName, task: TaskDocument, made: RunRequest
         on=task.update_time,
         create=create,
     )
-    return [left, *join_request(documents, name, made, by=made.by, reason=made.reason, now=made.at)]
+    return [left, *join_request(documents, name, made, made.action, now=made.at)]
 
 
 def join_request(
-    documents: str, name: TaskName, made: RunRequest, *, by: str, reason: str, now: datetime
+    documents: str, name: TaskName, made: RunRequest, action: Action, *, now: datetime
 ) -> list[Any]:
     """Record who requested a run and why, and which run answers the request."""
-    return [record_change(documents, name, "requested", by=by, reason=reason, now=now, holder=made.id)]
+    return [record_change(documents, name, "requested", action, now=now, holder=made.id)]
 
 
-def cancel(documents: str, name: TaskName, task: TaskDocument, said: Mapping[str, Any]) -> list[Any]:
+def cancel(documents: str, name: TaskName, task: TaskDocument, action: Action, *, now: datetime) -> list[Any]:
     """Cancel the running run, on the version read. Its record contains the cancel, so it is not retried.
 
     Args:
         documents: the database's root.
         name: the task.
         task: The status document as it was read; a run of this engine is running.
-        said: Who cancels the run, why and when: `by`, `reason`, `at`.
+        action: Who cancels the run, and why.
+        now: Time of the cancel, UTC.
     """
     run_id = task.run_id or ""
     return [
         write_document(
-            status_name(documents, name), {"run": {"cancel": said}}, mask=["run.cancel"], on=task.update_time
+            status_name(documents, name),
+            {"run": {"cancel": action.to_fields()}},
+            mask=["run.cancel"],
+            on=task.update_time,
         ),
-        write_record(history_name(documents, name, run_id), {"cancel": said}, mask=["cancel"]),
-        _cancelling(documents, name, run_id, said),
+        write_record(history_name(documents, name, run_id), {"cancel": action.to_fields()}, mask=["cancel"]),
+        _cancelling(documents, name, run_id, action, now),
     ]
 
 
 def cancel_ended(
-    documents: str, name: TaskName, run_id: str, task: TaskDocument, run: RunDocument, said: Mapping[str, Any]
+    documents: str,
+    name: TaskName,
+    run_id: str,
+    task: TaskDocument,
+    run: RunDocument,
+    action: Action,
+    *,
+    now: datetime,
 ) -> list[Any]:
     """Cancel the retries of a run without a holder, on the versions read.
 
@@ -148,42 +151,43 @@ def cancel_ended(
         run_id: the run.
         task: The status document as it was read.
         run: The run record as it was read: failed, or running although the run lost its task.
-        said: Who cancels the run, why and when: `by`, `reason`, `at`.
+        action: Who cancels the run, and why.
+        now: Time of the cancel, UTC.
     """
     history, on = history_name(documents, name, run_id), run.update_time
-    told = Failure(*run.error).cancelled(cancelled_by(said))
+    told = Failure(*run.error).cancelled(action.cancel_message)
     if run.state == TaskStatus.running:
-        record = close_record(history, *cause_of(said, *SUPERSEDED), said["at"], on=on, cancel=said)
+        record = close_record(history, *cause_of(action, *SUPERSEDED), now, on=on, cancel=action.to_fields())
     else:
-        fields = {"cancel": said, "error": {"type": told.kind, "message": told.message}}
+        fields = {"cancel": action.to_fields(), "error": {"type": told.kind, "message": told.message}}
         record = write_record(history, fields, mask=["cancel", "error.type", "error.message"], on=on)
-    writes = [record, _cancelling(documents, name, run_id, said)]
+    writes = [record, _cancelling(documents, name, run_id, action, now)]
     if task.run_id == run_id and task.state == TaskStatus.failed:
-        status = {"error": told.text, "run": {"cancel": said}}
+        status = {"error": told.text, "run": {"cancel": action.to_fields()}}
         named, mask = status_name(documents, name), ["error", "run.cancel"]
         writes.insert(0, write_document(named, status, mask=mask, on=task.update_time))
     return writes
 
 
-def cancel_request(documents: str, name: TaskName, request: RunRequest, said: Mapping[str, Any]) -> list[Any]:
+def cancel_request(
+    documents: str, name: TaskName, request: RunRequest, action: Action, *, now: datetime
+) -> list[Any]:
     """Cancel a run request that no delivery has answered. The commit is refused if one has meanwhile."""
     history = history_name(documents, name, request.id)
-    told = Failure(RunCancelled.__name__, "").cancelled(cancelled_by(said))
+    told = Failure(RunCancelled.__name__, "").cancelled(action.cancel_message)
     fields = {
         "task": name.value,
         "run_id": request.id,
-        "requested": request.requested_by(),
+        "requested": request.action.to_fields(),
         "state": TaskStatus.failed.value,
-        "started": said["at"],
-        "completed": said["at"],
-        "cancel": said,
+        "started": now,
+        "completed": now,
+        "cancel": action.to_fields(),
         "error": {"type": told.kind, "message": told.message},
-        "expire_at": said["at"] + HISTORY_RETENTION,
+        "expire_at": now + HISTORY_RETENTION,
     }
-    return [write_record(history, fields, create=True), _cancelling(documents, name, request.id, said)]
+    return [write_record(history, fields, create=True), _cancelling(documents, name, request.id, action, now)]
 
 
-def _cancelling(documents: str, name: TaskName, run_id: str, said: Mapping[str, Any]) -> Any:
-    return record_change(
-        documents, name, "cancelling", by=said["by"], reason=said["reason"], now=said["at"], holder=run_id
-    )
+def _cancelling(documents: str, name: TaskName, run_id: str, action: Action, now: datetime) -> Any:
+    return record_change(documents, name, "cancelling", action, now=now, holder=run_id)

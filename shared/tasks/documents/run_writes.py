@@ -328,5 +328,5 @@ def _history_identity(run: RunIdentity) -> dict[str, Any]:
         "token": run.token,
         "source": run.source,
         "scheduled_for": run.scheduled_for,
-        **({} if run.request is None else {"requested": run.request.requested_by()}),
+        **({} if run.request is None else {"requested": run.request.action.to_fields()}),
     }

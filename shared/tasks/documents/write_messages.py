@@ -12,7 +12,7 @@ from google.cloud.firestore_v1.types import write as _write
 
 from shared.tasks.contract import TaskName, TaskStatus, history_name
 from shared.tasks.documents.codec import encode_fields
-from shared.tasks.documents.models import CHANGED, TaskDocument, cancelled_by
+from shared.tasks.documents.models import CHANGED, Action, TaskDocument
 from shared.tasks.documents.run_ids import run_id_of
 from shared.tasks.errors import RunCancelled
 
@@ -76,9 +76,8 @@ def record_change(
     documents: str,
     name: TaskName,
     state: str,
+    action: Action,
     *,
-    by: str,
-    reason: str,
     now: datetime,
     holder: str | None = None,
 ) -> Any:
@@ -86,8 +85,8 @@ def record_change(
     record = {
         "task": name.value,
         "state": state,
-        "by": by,
-        "reason": reason,
+        "by": action.by,
+        "reason": action.reason,
         "started": now,
         "completed": now,
         "expire_at": now + HISTORY_RETENTION,
@@ -115,8 +114,8 @@ def death_of(task: TaskDocument, reason: str) -> tuple[str, str]:
     return cause_of(task.cancel, "LeaseExpired", reason)
 
 
-def cause_of(cancel: Mapping[str, Any] | None, kind: str, reason: str) -> tuple[str, str]:
+def cause_of(cancel: Action | None, kind: str, reason: str) -> tuple[str, str]:
     """Return the error type and reason with which a run is closed; a cancel that is still open goes first."""
     if cancel is None:
         return kind, reason
-    return RunCancelled.__name__, f"{cancelled_by(cancel)} ({reason})"
+    return RunCancelled.__name__, f"{cancel.cancel_message} ({reason})"

@@ -7,6 +7,7 @@ Scheduler's job is made to follow it (`job_keeping`).
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 from shared.tasks.backends.scheduler import JobState
 from shared.tasks.contract import TaskStatus
 from shared.tasks.documents import operator_writes
-from shared.tasks.documents.models import RunRequest
+from shared.tasks.documents.models import Action, RunRequest
 from shared.tasks.documents.run_ids import is_retried, request_run_id, skip_id
 from shared.tasks.documents.write_messages import record_change
 from shared.tasks.errors import (
@@ -36,7 +37,7 @@ from shared.tasks.protocol.run import CLOCK_SKEW
 from shared.tasks.specs import RETRIES_OVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import datetime
 
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -50,8 +51,9 @@ if TYPE_CHECKING:
 STEERING_TRIES = 8
 #: States of a run; the history has records of other things, too.
 _OF_RUNS = frozenset({TaskStatus.running, TaskStatus.completed, TaskStatus.failed})
-#: Characters of who, and of why.
+#: Longest `by` or `reason`, in characters.
 MAX_TEXT = 500
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Cancelled(Enum):
@@ -89,22 +91,19 @@ def suspend(
         StoreError: Firestore did not answer, or others wrote each time.
         SchedulerUnavailable: the document is as wanted, and its job is not for all that is known.
     """
-    _check(by, reason)
+    action = _checked(by, reason, now)
     mine: JobNote | None = None
 
     def write(task: TaskDocument) -> list[Any]:
         nonlocal mine
         mine = wish(task, JobState.paused, now=now) if has_job else None
-        return operator_writes.suspend(documents, name, task, by=by, reason=reason, now=now, job=mine)
+        return operator_writes.suspend(documents, name, task, action, now=now, job=mine)
 
-    def is_this(task: TaskDocument) -> bool:
-        return task.suspended is not None and _is_by(task.suspended, by, now)
-
-    changed = yield from _change(name, write, is_this, suspended=True)
+    changed = yield from _change(name, write, lambda task: task.suspended == action, suspended=True)
     if changed and has_job:
         yield from have_job_follow(documents, name, now=now, mine=mine)
     elif has_job:
-        record = record_change(documents, name, "suspended", by=by, reason=reason, now=now)
+        record = record_change(documents, name, "suspended", action, now=now)
         yield from have_job_agree(documents, name, record, now=now)
     return changed
 
@@ -117,19 +116,19 @@ def resume(
     Returns:
         Whether it was suspended.
     """
-    _check(by, reason)
+    action = _checked(by, reason, now)
     mine: JobNote | None = None
 
     def write(task: TaskDocument) -> list[Any]:
         nonlocal mine
         mine = wish(task, JobState.enabled, now=now) if has_job else None
-        return operator_writes.resume(documents, name, task, by=by, reason=reason, now=now, job=mine)
+        return operator_writes.resume(documents, name, task, action, now=now, job=mine)
 
     changed = yield from _change(name, write, lambda _: True, suspended=False)
     if changed and has_job:
         yield from have_job_follow(documents, name, now=now, mine=mine)
     elif has_job:
-        record = record_change(documents, name, "resumed", by=by, reason=reason, now=now)
+        record = record_change(documents, name, "resumed", action, now=now)
         yield from have_job_agree(documents, name, record, now=now)
     return changed
 
@@ -171,10 +170,11 @@ def request_run(
         StoreError: Firestore did not answer, or others wrote each time.
         SchedulerUnavailable: Cloud Scheduler did not take it, for all that is known.
     """
-    _check(by, reason)
+    now = clock.now()
+    action = _checked(by, reason, now)
     if spec.schedule is None:
         raise NotScheduled(f"nothing schedules {spec.name.value}: it has no job to run")
-    left = yield from _leave_request(documents, spec, by=by, reason=reason, now=clock.now())
+    left = yield from _leave_request(documents, spec, action, now=now)
     if isinstance(left, Requested):
         return left
     yield from ask(RunJob())
@@ -194,7 +194,7 @@ def request_run(
 
 
 def _leave_request(
-    documents: str, spec: TaskSpec, *, by: str, reason: str, now: datetime
+    documents: str, spec: TaskSpec, action: Action, *, now: datetime
 ) -> Procedure[RunRequest | Requested]:
     """Leave a request for the next delivery, or join one that nothing has answered yet.
 
@@ -202,7 +202,7 @@ def _leave_request(
         The request; or what became of it, if another run holds the task.
     """
     deadline = timedelta(seconds=spec.deadline_seconds)
-    mine = RunRequest(request_run_id(now), by, reason, now, now)
+    mine = RunRequest(request_run_id(now), action.by, action.reason, now, now)
     for tries in range(STEERING_TRIES):
         task, _ = yield from ask(ReadRun())
         run = skipped = None
@@ -214,7 +214,7 @@ def _leave_request(
                 continue
         if task.is_suspended:
             raise _suspended(spec)
-        if last is not None and (last.id, last.by) == (mine.id, by):
+        if last is not None and (last.id, last.by) == (mine.id, mine.by):
             return last  # its answer was lost
         holder = living_holder(task, now=now, skew=CLOCK_SKEW, deadline=deadline)
         if holder is not None:
@@ -222,7 +222,7 @@ def _leave_request(
         # A request whose delivery was skipped has been answered: nothing will answer it again.
         joins = last is not None and run is None and skipped is None and now < last.at + REQUEST_WINDOW
         if joins and last is not None:
-            commit = operator_writes.join_request(documents, spec.name, last, by=by, reason=reason, now=now)
+            commit = operator_writes.join_request(documents, spec.name, last, action, now=now)
         else:
             commit = operator_writes.request(
                 documents, spec.name, task, replace(mine, since=_since(last, run, now))
@@ -275,22 +275,21 @@ def cancel(
         InvalidOptions: nobody, or no reason, is named.
         StoreError: Firestore did not answer, or others wrote each time.
     """
-    _check(by, reason)
-    said = {"by": by, "reason": reason, "at": now}
+    action = _checked(by, reason, now)
     before: RunDocument | None = None
     for tries in range(STEERING_TRIES):
         task, run = yield from ask(ReadRun(run_id))
         settled = tries > 0 and _version(run) == _version(before)
         before, found = run, _found(task, run, run_id, settled=settled, now=now)
-        if run is not None and run.cancel is not None and _is_by(run.cancel, by, now):
+        if run is not None and run.cancel == action:
             return found if found is Cancelled.cancelling else Cancelled.cancelled  # its answer was lost
         commit: list[Any] = []
         if found is Cancelled.cancelling and task.cancel is None:
-            commit = operator_writes.cancel(documents, name, task, said)
+            commit = operator_writes.cancel(documents, name, task, action, now=now)
         elif found is Cancelled.cancelled and run is not None:
-            commit = operator_writes.cancel_ended(documents, name, run_id, task, run, said)
+            commit = operator_writes.cancel_ended(documents, name, run_id, task, run, action, now=now)
         elif found is Cancelled.cancelled and task.request is not None:
-            commit = operator_writes.cancel_request(documents, name, task.request, said)
+            commit = operator_writes.cancel_request(documents, name, task.request, action, now=now)
         if found is not None:
             with suppress(WriteRefused, WriteUnknown):
                 if commit:
@@ -374,18 +373,10 @@ def _change(
     raise StoreUnavailable(f"{name.value} could not be {wanted}: others wrote each time, try again")
 
 
-def _is_by(said: Mapping[str, Any], by: str, now: datetime) -> bool:
-    """Tell whether it was this change that was recorded."""
-    return (said.get("by"), said.get("at")) == (by, now)
-
-
-def _check(by: str, reason: str) -> None:
-    said: tuple[tuple[str, object], ...] = (("who", by), ("why", reason))
-    for what, text in said:
-        if not isinstance(text, str) or not text.strip() or len(text) > MAX_TEXT or _is_broken(text):
-            raise InvalidOptions(f"say {what}, in 1 to {MAX_TEXT} characters: it is recorded with the change")
-
-
-def _is_broken(text: str) -> bool:
-    """Tell whether it holds half a letter, which no document can."""
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
+def _checked(by: str, reason: str, now: datetime) -> Action:
+    given: tuple[tuple[str, object], ...] = (("by", by), ("reason", reason))
+    for name, text in given:
+        # A document cannot hold a lone surrogate.
+        if not isinstance(text, str) or not text.strip() or len(text) > MAX_TEXT or _SURROGATE.search(text):
+            raise InvalidOptions(f"{name} must be a text of 1 to {MAX_TEXT} characters, got {text!r:.100}")
+    return Action(by, reason, now)

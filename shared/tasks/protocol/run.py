@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from shared import logger
 from shared.tasks.contract import TaskStatus
 from shared.tasks.documents import run_writes
-from shared.tasks.documents.models import TaskDocument, cancelled_by
+from shared.tasks.documents.models import TaskDocument
 from shared.tasks.documents.run_ids import refusal_id
 from shared.tasks.documents.run_writes import RunEnd, RunIdentity
 from shared.tasks.errors import (
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from shared.tasks.clock import Clock
-    from shared.tasks.documents.models import ResultPointer, RunDocument
+    from shared.tasks.documents.models import Action, ResultPointer, RunDocument
     from shared.tasks.failure import Failure
     from shared.tasks.options import ExecuteTaskOptions
 
@@ -96,13 +96,13 @@ class RunProtocol:
         self._run_version: Timestamp | None = None
 
     @property
-    def cancel(self) -> Mapping[str, Any] | None:
+    def cancel(self) -> Action | None:
         """Who wants the run to end, when and why, as far as this attempt knows; None where nobody does."""
         return self._task.cancel
 
     def told(self, failure: Failure) -> Failure:
         """Return how a failure is told: that of a run which is cancelled as such."""
-        return failure if self.cancel is None else failure.cancelled(cancelled_by(self.cancel))
+        return failure if self.cancel is None else failure.cancelled(self.cancel.cancel_message)
 
     def start(self, remembered: TaskDocument | None, *, deadline: float) -> Procedure[StartDecision]:
         """Take the task, or find out why not (docs/protocol.md, "Start").
@@ -406,7 +406,7 @@ class RunProtocol:
         tries = 0
         while True:
             if goal is TaskStatus.completed and self.cancel is not None:
-                raise RunCancelled(cancelled_by(self.cancel))
+                raise RunCancelled(self.cancel.cancel_message)
             try:
                 version = yield from ask(
                     Commit(build(self._version(), self._task.is_suspended), self._seconds)

@@ -12,7 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shared import logger
-from shared.tasks.documents.models import cancelled_by
 from shared.tasks.errors import (
     DeadlineExceeded,
     InstanceShutDown,
@@ -166,8 +165,8 @@ class Execution:
         """Tell the task that a person cancelled its run, once the attempt has found out."""
         cancel = self._protocol.cancel
         if cancel is not None and not self._seen.cancelled:
-            logger.warning("run cancelled", **self._names(), by=cancel.get("by"), reason=cancel.get("reason"))
-            self._seen.mark_cancelled(cancelled_by(cancel))
+            logger.warning("run cancelled", **self._names(), by=cancel.by, reason=cancel.reason)
+            self._seen.mark_cancelled(cancel.cancel_message)
 
     def _run_procedure(self, procedure: Procedure[Value]) -> Value:
         with self._lock:
