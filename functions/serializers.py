@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shared.tasks import RunCancelled, spec_of
-from shared.tasks.admin import Position, next_tick, recent_ticks, view_tasks
+from shared.tasks import RunCancelled, spec_of, store
+from shared.tasks.admin.queries import Position, view_tasks
+from shared.tasks.cron import next_tick, recent_ticks
 
 if TYPE_CHECKING:
     from functions.authorization import Caller
     from shared.tasks import TaskName
-    from shared.tasks.admin import Action, Refusal, RunProgress, RunRecord, TaskView
+    from shared.tasks.admin.views import Refusal, RunProgress, RunRecord, TaskView
+    from shared.tasks.documents.models import Action
 
 #: What stands in for a person's name, for callers who are not to know it.
 SOMEONE = "an operator"
@@ -69,7 +71,7 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
 
 def task_now(name: TaskName, caller: Caller) -> dict[str, Any]:
     """Return a task as it stands now, read anew."""
-    (task,) = view_tasks((name,))
+    (task,) = view_tasks(store, (name,))
     return task_fields(task, caller, now=datetime.now(UTC))
 
 

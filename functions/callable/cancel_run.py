@@ -9,7 +9,7 @@ from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 from functions.callable_endpoint import callable_function
 from functions.operator_changes import change_of
 from functions.requests import CancelRun
-from shared import settings
+from shared import settings, tasks
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
@@ -34,14 +34,14 @@ def cancel_run(request: CallableRequest[Any]) -> Any:
             for a run that never was, or is no run.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks import admin  # noqa: PLC0415
+    from shared.tasks.admin.queries import view_record  # noqa: PLC0415
 
     change = change_of(request, CancelRun)
-    became, record = admin.Cancelled.unknown, None
+    outcome, record = "unknown", None
     run_id = change.sent.id
     if serializers.is_record_id(run_id):
-        became = admin.cancel_run(change.task, run_id, by=change.by, reason=change.reason)
-        record = admin.view_record(change.task, run_id)
-    if became is admin.Cancelled.unknown or record is None:
+        outcome = tasks.cancel_run(change.task, run_id, by=change.by, reason=change.reason).value
+        record = view_record(tasks.store, change.task, run_id)
+    if outcome == "unknown" or record is None:
         raise HttpsError(FunctionsErrorCode.NOT_FOUND, "no run of the task has this id")
-    return {"outcome": became.value, "run": serializers.run_fields(record, change.task, change.caller)}
+    return {"outcome": outcome, "run": serializers.run_fields(record, change.task, change.caller)}

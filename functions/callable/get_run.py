@@ -9,7 +9,7 @@ from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 from functions import requests
 from functions.authorization import caller_of
 from functions.callable_endpoint import callable_function
-from shared import settings
+from shared import settings, tasks
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
@@ -27,12 +27,12 @@ def get_run(request: CallableRequest[Any]) -> Any:
             never was, or that is older than the history; resource-exhausted; unavailable.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks import admin  # noqa: PLC0415
+    from shared.tasks.admin.queries import view_record  # noqa: PLC0415
 
     caller = caller_of(request)
     sent = requests.parse(request, requests.GetRun)
     name = caller.task_to_look_at(sent.task_name)
-    record = admin.view_record(name, sent.id) if serializers.is_record_id(sent.id) else None
+    record = view_record(tasks.store, name, sent.id) if serializers.is_record_id(sent.id) else None
     if record is None:
         raise HttpsError(
             FunctionsErrorCode.NOT_FOUND,

@@ -9,12 +9,13 @@ from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 from functions import requests
 from functions.authorization import caller_of
 from functions.callable_endpoint import callable_function
-from shared import settings
+from shared import settings, tasks
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
 
-    from shared.tasks.admin import Position, RunRecord
+    from shared.tasks.admin.queries import Position
+    from shared.tasks.admin.views import RunRecord
 
 
 @callable_function(memory=512, service_account=settings.reader_account())
@@ -34,17 +35,17 @@ def list_runs(request: CallableRequest[Any]) -> Any:
             caller who calls too often; unavailable.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks import admin  # noqa: PLC0415
+    from shared.tasks.admin import queries  # noqa: PLC0415
 
     caller = caller_of(request)
     sent = requests.parse(request, requests.ListRuns)
     name = caller.task_to_look_at(sent.task_name)
     limit, states = sent.limit, tuple(sorted(set(sent.states)))
     after = _position(sent.cursor)
-    version = _version(admin.view_last_changed(name), [limit, states])
+    version = _version(queries.view_last_changed(tasks.store, name), [limit, states])
     if after is None and sent.if_version == version:
         return {"version": version, "not_modified": True}
-    page = admin.view_history(name, limit=limit, states=states, after=after)
+    page = queries.view_history(tasks.store, name, limit=limit, states=states, after=after)
     runs = [serializers.run_fields(record, name, caller) for record in page.records]
     return {"version": version, "runs": runs, "next_cursor": serializers.cursor_of(page.next)}
 

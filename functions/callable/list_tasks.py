@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from functions import requests
 from functions.authorization import caller_of
 from functions.callable_endpoint import callable_function
-from shared import settings
+from shared import settings, tasks
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
@@ -31,13 +31,13 @@ def list_tasks(request: CallableRequest[Any]) -> Any:
             invalid-argument; resource-exhausted, for a caller who calls too often; unavailable.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks import admin  # noqa: PLC0415
+    from shared.tasks.admin.queries import view_tasks  # noqa: PLC0415
 
     caller = caller_of(request)
     names = caller.tasks_to_look_at()
     sent = requests.parse(request, requests.ListTasks)
     now = datetime.now(UTC)
-    told = [serializers.task_fields(task, caller, now=now) for task in admin.view_tasks(names)]
+    told = [serializers.task_fields(task, caller, now=now) for task in view_tasks(tasks.store, names)]
     answer: dict[str, Any] = {"version": serializers.version_of(told), "now": serializers.time_text(now)}
     if sent.if_version == answer["version"]:
         return {**answer, "not_modified": True}

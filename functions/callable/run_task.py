@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from functions.callable_endpoint import callable_function
 from functions.operator_changes import change_of
 from functions.requests import ChangeTask
-from shared import settings
+from shared import settings, tasks
 
 if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
@@ -31,11 +31,11 @@ def run_task(request: CallableRequest[Any]) -> Any:
             failed-precondition, for a task that is suspended or that no job starts.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks import admin  # noqa: PLC0415
+    from shared.tasks.admin.queries import view_record  # noqa: PLC0415
 
     change = change_of(request, ChangeTask)
-    became = admin.request_run(change.task, by=change.by, reason=change.reason)
-    record = None if became.run_id is None else admin.view_record(change.task, became.run_id)
+    became = tasks.request_run(change.task, by=change.by, reason=change.reason)
+    record = None if became.run_id is None else view_record(tasks.store, change.task, became.run_id)
     return {
         "outcome": became.outcome,
         "run": record and serializers.run_fields(record, change.task, change.caller),

@@ -1,7 +1,8 @@
 """Recurring tasks: their runs, their results, and the reads of both.
 
 The public API of the engine, with the contract's names (`execute_task`, `get_task_data` and others). Its
-functions are the methods of one `TaskEngine`, which documents them. The modules below are private.
+functions are methods that one `TaskEngine` binds. `store` is what the reads in `shared.tasks.admin.queries`
+take. The modules below are private.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ __all__ = [
     "TaskSuspended",
     "UnknownTask",
     "cache_manager",
+    "cancel_run",
     "execute_task",
     "get_task_data",
     "get_task_data_from_storage",
@@ -71,11 +73,13 @@ __all__ = [
     "register",
     "registered",
     "report_hung_tasks",
+    "request_run",
     "resume_task",
     "save_task_data_in_cache",
     "shut_down",
     "sign_result_url",
     "spec_of",
+    "store",
     "suspend_task",
     "watch_tasks",
 ]
@@ -83,6 +87,7 @@ __all__ = [
 _engine = TaskEngine()  # opens no connection before it is used
 
 cache_manager = _engine.cache
+cancel_run = _engine.cancel_run
 execute_task = _engine.execute_task
 get_task_data = _engine.get_task_data
 get_task_data_from_storage = _engine.get_task_data_from_storage
@@ -91,9 +96,11 @@ get_task_result = _engine.get_task_result
 iter_task_data = _engine.iter_task_data
 keep_task_data_in_storage = _engine.keep_task_data_in_storage
 report_hung_tasks = _engine.report_hung_tasks
+request_run = _engine.request_run
 resume_task = _engine.resume_task
 save_task_data_in_cache = _engine.save_task_data_in_cache
 shut_down = _engine.shut_down
 sign_result_url = _engine.sign_result_url
+store = _engine.store
 suspend_task = _engine.suspend_task
 watch_tasks = _engine.watch_tasks

@@ -1,61 +1,39 @@
-"""The engine of a process: what `shared.tasks` binds and offers.
+"""Wires the engine of a process together, and serves the results of tasks.
 
-It keeps what outlives a single run: the cache, each task's status document as this instance last wrote it,
-and tasks that outlived their deadline. An instance that only serves results runs no task, so the first run
-loads what only runs need.
+An instance that only serves results runs no task. What only runs, operators and the watchdog need is
+therefore loaded at their first call.
 """
 
 from __future__ import annotations
 
 import secrets
-import threading
-import uuid
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import orjson
 
-from shared import firebase, logger
+from shared import firebase
+from shared.tasks.admin.operations import Operations
 from shared.tasks.backends.firestore import Store
 from shared.tasks.backends.scheduler import Jobs
 from shared.tasks.backends.storage import Objects
 from shared.tasks.clock import Clock, SystemClock
-from shared.tasks.contract import TaskName, contract_object, parse_task_name
-from shared.tasks.errors import InvalidOptions, ResultNotKept, ResultNotStorable, ResultUnavailable
-from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
-from shared.tasks.protocol.effect_handler import EffectHandler
-from shared.tasks.protocol.effects import run_procedure
+from shared.tasks.contract import Json, TaskName, contract_object, parse_task_name
+from shared.tasks.errors import ResultNotKept, ResultNotStorable, ResultUnavailable
 from shared.tasks.results.normalisation import kind_of, normalise
-from shared.tasks.runtime.at_work import AtWork
-from shared.tasks.runtime.dependencies import Parts
+from shared.tasks.runtime.runner import TaskRunner
 from shared.tasks.serving.cache import CacheManager
 from shared.tasks.serving.reader import ReadOptions, ResultReader, TaskDetails, TaskResult
-from shared.tasks.specs import TaskSpec, spec_of
+from shared.tasks.specs import spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from shared.tasks.documents.models import TaskDocument
-    from shared.tasks.documents.run_writes import RunIdentity
-    from shared.tasks.protocol.effects import Procedure
-    from shared.tasks.protocol.incidents import Incident
-    from shared.tasks.protocol.operator_actions import Cancelled, Requested
-    from shared.tasks.protocol.watchdog import Findings
-
-#: Characters that `source` may have; it is a name, not a payload.
-MAX_SOURCE = 500
-#: Seconds that a pass of the watchdog may take, over all tasks; its function has a little more.
-WATCH_SECONDS = 200.0
-#: Seconds that one task may take of it, so that its trouble leaves time for the others.
-WATCH_TASK_SECONDS = WATCH_SECONDS / len(TaskName)
-
-#: Longest wait for a requested run, in seconds: an instance of the function may have to start.
-REQUEST_SECONDS = 25.0
+    from collections.abc import Callable, Iterator
 
 
 class TaskEngine:
-    """Runs tasks and serves their results. Safe to share between threads.
+    """Runs tasks, serves their results, and lets operators change what they do.
+
+    Safe to share between threads. Runs are documented in `TaskRunner`, changes in `Operations`.
 
     Args:
         store: Status documents and run history; the project's Firestore by default.
@@ -77,79 +55,25 @@ class TaskEngine:
         new_token: Callable[[], str] = lambda: secrets.token_hex(8),
         jobs: Jobs | None = None,
     ) -> None:
-        clock = clock or SystemClock()
-        self.cache = CacheManager(clock)
+        self._clock = clock or SystemClock()
+        self.cache = CacheManager(self._clock)
         self.store = store or Store(firebase.firestore_wire)
-        self._parts = Parts(
-            self.store,
-            objects or Objects(firebase.bucket),
-            self.cache,
-            clock,
-        )
-        self._reader = ResultReader(self.store, self._parts.objects, self.cache, clock)
-        self._new_token = new_token
-        self._jobs = jobs or Jobs(firebase.scheduler_wire)
-        self._lock = threading.Lock()
-        self._remembered: dict[TaskName, TaskDocument] = {}
-        self._at_work = AtWork()
+        self._objects = objects or Objects(firebase.bucket)
+        self._reader = ResultReader(self.store, self._objects, self.cache, self._clock)
 
-    def execute_task(
-        self,
-        source: str,
-        task_name: TaskName | str,
-        task: Callable[..., Any],
-        options: ExecuteTaskOptions | Mapping[str, Any] | None = None,
-    ) -> TaskOutcome:
-        """Run a task, track its status and keep its result (docs/contract.md, "execute_task").
+        self._runner = TaskRunner(self.store, self._objects, self.cache, self._clock, new_token)
+        self.execute_task = self._runner.execute_task
+        self.report_hung_tasks = self._runner.report_hung_tasks
+        self.shut_down = self._runner.shut_down
+        jobs = jobs or Jobs(firebase.scheduler_wire)
+        self._operations = Operations(self.store, self._objects, jobs, self._clock)
+        self.suspend_task = self._operations.suspend_task
+        self.resume_task = self._operations.resume_task
+        self.cancel_run = self._operations.cancel_run
+        self.request_run = self._operations.request_run
+        self.watch_tasks = self._operations.watch_tasks
 
-        The task runs in a thread of its own. It may take its `TaskRun`: time left, progress, logger. It
-        returns JSON: text, finite numbers, booleans, None, lists and dicts of these. Tuples, enum members,
-        dates, aware datetimes and UUIDs are converted. None, or `save_in="none"`, replaces the result by
-        "no data to save".
-
-        A task may also yield its records, or return a synchronous or asynchronous iterator of them. The
-        records are streamed to Storage as one array and never held whole. The run is checked between two
-        records, and its progress counts them.
-
-        Args:
-            source: The caller, for example a service.
-            task_name: The task.
-            task: Does the work, `def` or `async def`.
-            options: `ExecuteTaskOptions`, or a mapping with its keys.
-
-        Returns:
-            The outcome. A failing task raises nothing: outcome, status and history show the failure, and
-            the last good result stays.
-
-        Raises:
-            UnknownTask: No task has this name.
-            InvalidOptions: An option is unknown, or its value is invalid.
-            BaseException: What the task raised besides an Exception (KeyboardInterrupt, for example), once
-                it is recorded.
-        """
-        from shared.tasks.runtime.execution import Execution  # noqa: PLC0415  (readers run nothing)
-
-        name = parse_task_name(task_name)
-        chosen = ExecuteTaskOptions.of(options)
-        run = self._identity(_checked_source(source), name, chosen)
-        execution = Execution(self._parts, run, task, chosen, partial(self._at_work.leave, name))
-        if name in {hung for hung, _ in self._at_work.hung()}:
-            return execution.refuse("a task whose run has ended is still at work on this instance")
-        if not self._at_work.begin(execution):
-            return execution.refuse("this instance is shutting down")
-        try:
-            with self._lock:
-                remembered = self._remembered.pop(name, None)
-            outcome = execution.carry_out(remembered)
-        finally:
-            self._at_work.end(execution)
-        left = execution.remembered()
-        if left is not None:
-            with self._lock:
-                self._remembered[name] = left
-        return outcome
-
-    def get_task_data(self, task_name: TaskName | str) -> Any:
+    def get_task_data(self, task_name: TaskName | str) -> Json:
         """Return a task's last good result (docs/contract.md, "get_task_data").
 
         A cached result is served while it is the present one, which is checked at most once in the task's
@@ -170,7 +94,7 @@ class TaskEngine:
         name = parse_task_name(task_name)
         return _decoded(name, self._reader.read(name, max_age=spec_of(name).max_age_seconds))
 
-    def iter_task_data(self, task_name: TaskName | str) -> Iterator[Any]:
+    def iter_task_data(self, task_name: TaskName | str) -> Iterator[Json]:
         """Yield the records of a task's last good result from Storage, in bounded memory.
 
         The iteration yields the result that is present when the first record is requested, to its end, even
@@ -247,9 +171,9 @@ class TaskEngine:
         Raises:
             ResultNotKept: There are no credentials, or IAM refused to sign.
         """
-        return self._parts.objects.signed_url(path, timedelta(seconds=expires_in_seconds))
+        return self._objects.signed_url(path, timedelta(seconds=expires_in_seconds))
 
-    def get_task_data_from_storage(self, task_name: TaskName | str) -> Any:
+    def get_task_data_from_storage(self, task_name: TaskName | str) -> Json:
         """Return a task's result from Storage (docs/contract.md, "get_task_data_from_storage").
 
         Reads the result object of the last good result, or the object at the contract's path if the result
@@ -269,7 +193,7 @@ class TaskEngine:
         encoded = self._reader.read_stored(name)
         return None if encoded is None else _decoded(name, encoded)
 
-    def keep_task_data_in_storage(self, task_name: TaskName | str, data: Any) -> str:
+    def keep_task_data_in_storage(self, task_name: TaskName | str, data: Json) -> str:
         """Store data at the contract's path (docs/contract.md, "keep_task_data_in_storage").
 
         Args:
@@ -290,12 +214,12 @@ class TaskEngine:
         if not result.is_collection:
             raise ResultNotStorable(f"a {kind_of(data)} is kept in no object: pass a list or a dict")
         try:
-            self._parts.objects.write(path, result.encoded)
+            self._objects.write(path, result.encoded)
         except Exception as error:
             raise ResultNotKept(f"Storage did not take the data: {type(error).__name__}: {error}") from error
-        return self._parts.objects.signed_url(path)
+        return self._objects.signed_url(path)
 
-    def save_task_data_in_cache(self, task_name: TaskName | str, data: Any) -> None:
+    def save_task_data_in_cache(self, task_name: TaskName | str, data: Json) -> None:
         """Cache data as a task's result in this instance (docs/contract.md, "save_task_data_in_cache").
 
         It is served until the task's `max_age_seconds` have passed, or until a reader asks for the result's
@@ -316,208 +240,8 @@ class TaskEngine:
         else:
             self.cache.set_array_data(name, data)
 
-    def watch_tasks(self) -> bool:
-        """Repair and report on every task: dead runs, missed ticks, contract copies, Scheduler jobs.
 
-        Each incident is logged once at ERROR with the fields `incident`, `task` and `run_id`.
-
-        Returns:
-            Whether every task could be checked; the log contains the error of a task that could not.
-        """
-        from shared.tasks.failure import Failure  # noqa: PLC0415  (readers run nothing)
-
-        well = True
-        for name in TaskName:
-            try:
-                self._watch(spec_of(name))
-            except Exception as error:  # noqa: BLE001  (the other tasks are to be looked after all the same)
-                well = False
-                logger.error("task not looked after", task=name.value, error=Failure.of(error).text)
-        return well
-
-    def suspend_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
-        """Suspend a task until an operator resumes it: its job is paused and its ticks are skipped.
-
-        A running run finishes and publishes its result. Status and history show who suspended the task,
-        when and why.
-
-        Args:
-            task_name: The task.
-            by: Who suspends it.
-            reason: Why.
-
-        Returns:
-            Whether the task was not suspended before.
-
-        Raises:
-            UnknownTask: No task has this name.
-            InvalidOptions: `by` or `reason` is empty.
-            SchedulerUnavailable: The task is suspended, but its Cloud Scheduler job may not be paused. Try
-                again, or leave it to the watchdog.
-            TaskError: Firestore did not answer; nothing or all of it is done. Try again.
-        """
-        from shared.tasks.protocol.operator_actions import suspend  # noqa: PLC0415  (readers steer nothing)
-
-        return self._steer(suspend, task_name, by=by, reason=reason)
-
-    def resume_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
-        """Resume a task: its status is that of its last run again. Arguments and errors as `suspend_task`.
-
-        Returns:
-            Whether the task was suspended.
-        """
-        from shared.tasks.protocol.operator_actions import resume  # noqa: PLC0415  (readers steer nothing)
-
-        return self._steer(resume, task_name, by=by, reason=reason)
-
-    def _steer(
-        self, change: Callable[..., Procedure[bool]], task_name: TaskName | str, *, by: str, reason: str
-    ) -> bool:
-        name = parse_task_name(task_name)
-        has_job = spec_of(name).schedule is not None
-        documents, now = self._parts.store.documents, self._now()
-        steps = change(documents, name, by=by, reason=reason, now=now, has_job=has_job)
-        return run_procedure(steps, self._effect_handler(name))
-
-    def cancel_run(self, task_name: TaskName | str, run_id: str, *, by: str, reason: str) -> Cancelled:
-        """Cancel a run: it stops at its next check, and its result is not published.
-
-        The run ends as failed, "cancelled by …", and is not started again. No other run is affected. Status
-        and history show who cancelled it, when and why. Arguments and errors as `suspend_task`.
-
-        Returns:
-            Whether the run will end, had failed and will not be tried again, had ended, or never existed.
-        """
-        from shared.tasks.protocol.operator_actions import cancel  # noqa: PLC0415  (readers steer nothing)
-
-        name = parse_task_name(task_name)
-        documents, now = self._parts.store.documents, self._now()
-        steps = cancel(documents, name, run_id, by=by, reason=reason, now=now)
-        return run_procedure(steps, self._effect_handler(name))
-
-    def request_run(
-        self, task_name: TaskName | str, *, by: str, reason: str, timeout_seconds: float = REQUEST_SECONDS
-    ) -> Requested:
-        """Run a task's Cloud Scheduler job now, and wait for the run that begins.
-
-        Args:
-            task_name: The task.
-            by: Who requests the run.
-            reason: Why.
-            timeout_seconds: Longest wait; an instance of the function may have to start.
-
-        Raises:
-            UnknownTask: No task has this name.
-            InvalidOptions: `by` or `reason` is empty.
-            NotScheduled: The task has no schedule.
-            TaskSuspended: The task is suspended.
-            SchedulerUnavailable: Cloud Scheduler may not have accepted the request.
-            TaskError: Firestore did not answer.
-        """
-        from shared.tasks.protocol.operator_actions import request_run  # noqa: PLC0415  (readers steer nothing)
-
-        name, clock = parse_task_name(task_name), self._parts.clock
-        documents, deadline = self._parts.store.documents, clock.monotonic() + timeout_seconds
-        steps = request_run(documents, spec_of(name), clock, by=by, reason=reason, deadline=deadline)
-        return run_procedure(steps, self._effect_handler(name))
-
-    def report_hung_tasks(self) -> bool:
-        """Report each task that is still working here after its run has ended, as the incident `hung_task`.
-
-        Python cannot stop such a task, and this process takes no other run of it. The process should end.
-
-        Returns:
-            Whether there is one.
-        """
-        if not self._at_work.hung() or self._at_work.is_shutting_down:
-            return False
-        from shared.tasks.protocol.incidents import Incident  # noqa: PLC0415  (readers run nothing)
-
-        for name, run_id in self._at_work.take_unreported():
-            detail = "its task is still at work although the run has ended; the instance ends"
-            _report(name, Incident("hung_task", run_id, detail))
-        return True
-
-    def shut_down(self, *, timeout_seconds: float) -> bool:
-        """End all runs of this process as failed, and let no other begin.
-
-        The next delivery of such a run takes over at once instead of waiting until the lease expires.
-
-        Args:
-            timeout_seconds: Longest wait until the ends of all runs are recorded.
-
-        Returns:
-            Whether all of them have ended.
-        """
-        return self._at_work.shut_down(self._parts.clock, timeout_seconds)
-
-    def _watch(self, spec: TaskSpec) -> None:
-        from shared.tasks.protocol.watchdog import Findings, watch  # noqa: PLC0415  (readers run nothing)
-
-        documents, deadline = self._parts.store.documents, timedelta(seconds=spec.deadline_seconds)
-        ends_at = self._parts.clock.monotonic() + WATCH_TASK_SECONDS
-        found = Findings()
-        steps = watch(documents, spec, found, now=self._now(), deadline=deadline)
-        try:
-            run_procedure(steps, self._effect_handler(spec.name, deadline=ends_at))
-        finally:
-            _tell(spec.name, found)
-
-    def _effect_handler(self, name: TaskName, *, deadline: float = float("inf")) -> EffectHandler:
-        parts = self._parts
-        return EffectHandler(name, parts.clock, parts.store, parts.objects, self._jobs, deadline=deadline)
-
-    def _now(self) -> datetime:
-        return self._parts.clock.now()
-
-    def _identity(self, source: str, name: TaskName, chosen: ExecuteTaskOptions) -> RunIdentity:
-        from shared.tasks.documents.run_ids import run_id_of  # noqa: PLC0415  (readers run nothing)
-        from shared.tasks.documents.run_writes import RunIdentity  # noqa: PLC0415  (readers run nothing)
-
-        tick, delivered = (
-            moment and moment.astimezone(UTC) for moment in (chosen.scheduled_for, chosen.schedule_time)
-        )
-        return RunIdentity(
-            documents=self._parts.store.documents,
-            task=name,
-            run_id=uuid.uuid4().hex if tick is None else run_id_of(tick),
-            token=self._new_token(),
-            source=source,
-            scheduled_for=tick,
-            schedule_time=delivered,
-        )
-
-
-def _report(name: TaskName, incident: Incident) -> None:
-    """Log an incident at ERROR, with the fields that the alert policy matches."""
-    logger.error(incident.detail, incident=incident.kind, task=name.value, run_id=incident.run_id)
-
-
-def _tell(name: TaskName, found: Findings) -> None:
-    """Log what a pass of the watchdog found."""
-    for incident in found.incidents:
-        _report(name, incident)
-    if found.superseded_runs or found.contract_copy_repaired or found.job_mended:
-        logger.warning(
-            "watchdog mended",
-            task=name.value,
-            superseded_runs=found.superseded_runs,
-            contract_copy=found.contract_copy_repaired,
-            job=found.job_mended,
-        )
-    if found.removed_objects:
-        logger.info("old results removed", task=name.value, count=len(found.removed_objects))
-
-
-def _checked_source(source: object) -> str:
-    if not isinstance(source, str) or not source.strip() or len(source) > MAX_SOURCE:
-        raise InvalidOptions(f"source is no text of 1 to {MAX_SOURCE} characters: name who asks for the run")
-    if not source.isprintable():
-        raise InvalidOptions("source has characters that are not printable: name who asks for the run")
-    return source
-
-
-def _decoded(task: TaskName, encoded: bytes) -> Any:
+def _decoded(task: TaskName, encoded: bytes) -> Json:
     try:
         return orjson.loads(encoded)
     except orjson.JSONDecodeError as error:  # others store numbers and depths that JavaScript takes

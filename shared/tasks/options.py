@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
@@ -83,6 +83,9 @@ class ExecuteTaskOptions:
             raise InvalidOptions(f"unknown option {', '.join(unknown)}: use {', '.join(known)}")
         return cls(**options)
 
+
+TaskFunction: TypeAlias = Callable[..., object]
+"""What does a task's work: `def` or `async def`; takes its `TaskRun` or nothing."""
 
 OutcomeStatus: TypeAlias = Literal[
     "completed", "failed", "cancelled", "duplicate", "skipped", "busy", "lost", "superseded"

@@ -12,7 +12,6 @@ from typing import Any
 import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
-from msgspec.structs import replace
 
 from functions.callable_endpoint import _handed_off
 from shared import tasks
@@ -36,7 +35,7 @@ def main(iam: str, path: str, answer: str | None = None) -> None:
     if answer is None:
         print(objects.signed_url(path))  # noqa: T201
         return
-    tasks._engine._parts = replace(tasks._engine._parts, objects=objects)
+    tasks._engine._objects = objects
     print(json.dumps(_handed_off(ResultTooLarge(path)).details))  # noqa: T201
 
 

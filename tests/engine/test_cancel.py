@@ -363,7 +363,7 @@ def test_a_run_that_died_is_told_as_cancelled(engine: TaskEngine, world: World) 
         cancels(run)
         dead = {"run.lease_until": datetime.now(UTC) - timedelta(minutes=1)}
         world.database.document(f"nx-tasks/{TASK.value}").update(dead)
-        TaskEngine()._watch(TaskSpec(TASK))
+        TaskEngine()._operations.watch_task(TaskSpec(TASK))
 
     outcome = engine.execute_task("s", TASK, task, {"scheduled_for": TICK})
     assert outcome.status == "superseded"
@@ -392,12 +392,12 @@ def test_looking_for_a_cancel_costs_nothing(counted: TaskEngine, counter: Counte
     counted.execute_task("s", TASK, task(lambda _: None))
     assert told == [["Commit"], ["Commit"]]
     told.clear()
-    counted.execute_task("s", TASK, task(lambda run: TaskEngine()._parts.store.commit(_touch(run))))
+    counted.execute_task("s", TASK, task(lambda run: TaskEngine().store.commit(_touch(run))))
     assert told == [["Commit"], ["Commit", "BatchGetDocuments", "Commit"]]
 
 
 def _touch(run: TaskRun) -> list[Any]:
-    documents = TaskEngine()._parts.store.documents
+    documents = TaskEngine().store.documents
     identity = run_writes.RunIdentity(documents, TASK, run.run_id, "", "s")
     return run_writes.progress(identity, None, {"done": 9, "at": datetime.now(UTC)})
 

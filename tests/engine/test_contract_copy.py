@@ -60,7 +60,7 @@ def conditional(world: World, stack: Addresses) -> TaskEngine:
 
 def meeting(engine: TaskEngine, before_each_copy: Callable[[int], Any]) -> list[bool]:
     """Do something between the engine's read and each of its copies; return whether each was written."""
-    objects, copied = engine._parts.objects, []
+    objects, copied = engine._objects, []
     copy = objects.copy
 
     def meets(*paths: str, **how: Any) -> bool:

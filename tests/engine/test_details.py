@@ -86,7 +86,7 @@ def test_details_that_storage_refuses_fail_the_run(
         raise OSError("no")
 
     engine.execute_task("s", TASK, giving({"run": 1}))
-    monkeypatch.setattr(engine._parts.objects, "write", refuses)
+    monkeypatch.setattr(engine._objects, "write", refuses)
     outcome = engine.execute_task("s", TASK, giving({"run": 2}))
     assert (outcome.status, "ResultNotKept" in (outcome.error or "")) == ("failed", True)
     assert TaskEngine().get_task_details(TASK).value == {"run": 1}

@@ -173,7 +173,7 @@ def test_a_new_object_is_never_read_with_an_old_status_nor_the_reverse(
 ) -> None:
     """Before and after each call of a run a cold reader gets one whole result (lesson 22)."""
     engine.execute_task("s", TASK, lambda: ["old"], {"save_in": "storage"})
-    parts, read = engine._parts, []
+    objects, read = engine._objects, []
 
     def watched(call: Callable[..., Any]) -> Callable[..., Any]:
         def calls(*arguments: Any, **options: Any) -> Any:
@@ -189,8 +189,8 @@ def test_a_new_object_is_never_read_with_an_old_status_nor_the_reverse(
         return world.status()["status"], cold.get_task_data(TASK), cold.get_task_data_from_storage(TASK)
 
     for name in ("write", "copy"):
-        setattr(parts.objects, name, watched(getattr(parts.objects, name)))
-    parts.store.commit = watched(parts.store.commit)  # type: ignore[method-assign]  # commits for real
+        setattr(objects, name, watched(getattr(objects, name)))
+    engine.store.commit = watched(engine.store.commit)  # type: ignore[method-assign]  # commits for real
     engine.execute_task("s", TASK, lambda: ["new"], {"save_in": "storage"})
     old, new = ("running", ["old"], ["old"]), ("completed", ["new"], ["new"])
     start, upload, finish, copied = [("completed", *old[1:]), old], [old, old], [old, new], [new, new]

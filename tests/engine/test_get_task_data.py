@@ -155,14 +155,14 @@ def test_an_object_that_the_original_replaces_meanwhile_is_not_taken_for_the_ear
     stored.upload_from_string('["first"]')
     world.write(original(data="https://storage.googleapis.com/x"))
     engine = TaskEngine()
-    read = engine._parts.objects.read
+    read = engine._objects.read
 
     def meanwhile(path: str, **options: Any) -> bytes | None:
         world.write({"source": "ts", "status": "running", "started": MOMENT, "timestamp": MOMENT})
         stored.upload_from_string('["never published"]')
         return read(path, **options)
 
-    engine._parts.objects.read = meanwhile  # type: ignore[method-assign]  # lets time pass, and reads for real
+    engine._objects.read = meanwhile  # type: ignore[method-assign]  # lets time pass, and reads for real
     assert engine.get_task_data(TASK) == []
 
 
@@ -310,7 +310,7 @@ def test_a_contract_copy_that_changes_while_it_is_read_is_not_taken_for_the_lost
     engine.execute_task("s", TASK, lambda: ["lost"], {"save_in": "storage"})
     lose_result_object(world)
     reader = TaskEngine()
-    objects = reader._parts.objects
+    objects = reader._objects
     read, opened = objects.read, objects.open
 
     def replaced(path: str) -> None:

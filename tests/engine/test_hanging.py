@@ -102,7 +102,7 @@ def test_no_call_to_a_storage_that_hangs_outlasts_its_bound(
 
     def calls() -> str:
         try:
-            call(far_engine._parts.objects)
+            call(far_engine._objects)
         except (DownloadFailed, GoogleAPIError, requests.RequestException) as error:
             return repr(error)
         return "answered"
@@ -183,8 +183,8 @@ def test_a_storage_that_hangs_leaves_the_watchdog_time_for_every_task(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What Firestore alone needs is done for all of them, and what was found on the way is told."""
-    monkeypatch.setattr("shared.tasks.engine.WATCH_TASK_SECONDS", 2.0)
-    patient = Objects(far_engine._parts.objects._bucket)  # as deployed: two minutes a call
+    monkeypatch.setattr("shared.tasks.admin.operations.WATCH_TASK_SECONDS", 2.0)
+    patient = Objects(far_engine._objects._bucket)  # as deployed: two minutes a call
     engine = TaskEngine(far_engine.store, patient)
     last = list(TaskName)[-1]
     engine.execute_task("s", last, lambda: [1])

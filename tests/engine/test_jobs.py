@@ -37,7 +37,7 @@ def without_jobs() -> SchedulerWire:
 
 def change(engine: TaskEngine, how: Any) -> bool:
     """Suspend or resume, document and job."""
-    documents, now = engine._parts.store.documents, datetime.now(UTC)
+    documents, now = engine.store.documents, datetime.now(UTC)
     return run_procedure(how(documents, TASK, **WHO, now=now, has_job=True), engine._effect_handler(TASK))
 
 
@@ -154,7 +154,7 @@ def test_the_watchdog_does_the_rest_without_cloud_scheduler(world: World) -> Non
     dead = {"run.state": "running", "run.lease_until": datetime(2026, 1, 1, tzinfo=UTC)}
     world.database.document(f"nx-tasks/{TASK.value}").update(dead)
     with pytest.raises(SchedulerUnavailable):
-        engine._watch(SPEC)
+        engine._operations.watch_task(SPEC)
     assert world.status()["run"]["state"] == "failed"
 
 

@@ -109,14 +109,14 @@ def test_firestore_gone_at_the_end_is_waited_for_and_leaves_nothing_running(
             raise ValueError("boom")
         return [1]
 
-    pause = far_engine._parts.clock.sleep
+    pause = far_engine._clock.sleep
 
     def mends(seconds: float) -> None:
         said.append(capsys.readouterr().out)
         line.mend()
         pause(seconds)
 
-    far_engine._parts.clock.sleep = mends  # type: ignore[method-assign]  # the pause is when it comes back
+    far_engine._clock.sleep = mends  # type: ignore[method-assign]  # the pause is when it comes back
     end = "failed" if fails else "completed"
     assert far_engine.execute_task("s", TASK, works).status == end
     assert any("the end of a run is not recorded yet" in each for each in said)
@@ -271,7 +271,7 @@ def test_a_missing_setting_is_no_outage(world: World, monkeypatch: pytest.Monkey
 def test_a_completion_that_landed_unheard_keeps_its_object(engine: TaskEngine, world: World) -> None:
     """Something unforeseen breaks as the answer comes: no failure is written over it, nothing removed."""
     sent: list[int] = []
-    commit = engine._parts.store.commit
+    commit = engine.store.commit
 
     def breaks(written: Any, *, timeout: float | None = None) -> Any:
         sent.append(1)
@@ -280,7 +280,7 @@ def test_a_completion_that_landed_unheard_keeps_its_object(engine: TaskEngine, w
             raise RuntimeError("a library's own")
         return version
 
-    engine._parts.store.commit = breaks  # type: ignore[method-assign]  # what no client of Firestore says
+    engine.store.commit = breaks  # type: ignore[method-assign]  # what no client of Firestore says
     assert engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"}).status == "superseded"
     assert (world.status()["status"], world.status()["error"]) == ("completed", "")
     assert TaskEngine().get_task_data(TASK) == [1]

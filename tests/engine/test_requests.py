@@ -146,7 +146,7 @@ def test_a_tick_and_a_request_shortly_before_it_both_run(desk: TaskEngine, world
     """Three seconds before: the forced delivery is not the tick, and the tick runs after it."""
     run_id = requested(desk)
     engine = TaskEngine(clock=StoppedClock())
-    tick = engine._parts.clock.now() + timedelta(seconds=3)
+    tick = engine._clock.now() + timedelta(seconds=3)
     same = {"engine": engine, "scheduled_for": tick, "schedule_time": tick}
     assert forced(**same).run_id == run_id
     own = forced(**same)

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from emulators.scheduler.schedule import parse_schedule
 from shared.tasks import TaskName, TaskSpec
-from shared.tasks.admin import next_tick
-from shared.tasks.cron import recent_ticks, tick_at, ticks_before
+from shared.tasks.cron import next_tick, recent_ticks, tick_at, ticks_before
 
 SCHEDULES = [
     *("*/5 * * * *", "37 * * * *", "30 2 * * *", "0 0 1 * *", "15,45 1-3 * * 0", "0 3 29 2 *"),

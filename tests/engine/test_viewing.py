@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from shared.tasks import TaskEngine, TaskName, TaskRun
-from shared.tasks.admin import TaskView
 from shared.tasks.admin.queries import view_history, view_last_changed, view_record, view_tasks
+from shared.tasks.admin.views import TaskView
 from shared.tasks.documents import operator_writes, run_writes, watchdog_writes
 from shared.tasks.documents.models import Action
 from shared.tasks.documents.run_writes import RunIdentity
@@ -79,14 +79,14 @@ def test_whether_a_history_changed_costs_one_call(
 def test_whatever_changes_in_a_history_is_seen(engine: TaskEngine, world: World, what: str) -> None:
     """Also in a run that began before others, and what is recorded as of earlier than those."""
     early = datetime(2026, 1, 1, tzinfo=UTC)
-    documents = engine._parts.store.documents
+    documents = engine.store.documents
     run = RunIdentity(documents, TASK, "old", "t", "s")
     history = world.database.document(f"nx-tasks/{TASK.value}/nx-runs/old")
     history.set({"state": "running", "started": early, "token": "t"})
     for _ in range(4):
         engine.execute_task("s", TASK, lambda: [1])
     before = view_last_changed(engine.store, TASK)
-    status, record = engine._parts.store.read_for_decision(TASK, "old")
+    status, record = engine.store.read_for_decision(TASK, "old")
     assert record is not None
     commits: dict[str, list[Any]] = {
         "close": run_writes.close_superseded(run.history_name, record, now=early),
@@ -101,7 +101,7 @@ def test_whatever_changes_in_a_history_is_seen(engine: TaskEngine, world: World,
         "change": [record_change(documents, TASK, "requested", Action("ops", "why", early), now=early)],
         "refuse": run_writes.refuse(run, "busy", now=early),
     }
-    engine._parts.store.commit(commits[what])
+    engine.store.commit(commits[what])
     after = view_last_changed(engine.store, TASK)
     assert after[0].id.startswith(("old", "i", "2026-01-01"))
     assert after != before

@@ -29,7 +29,7 @@ def dies(options: dict[str, Any] | None = None) -> None:
         raise Killed
 
     killed = TaskEngine()
-    killed._parts.store.commit = only_the_first(killed._parts.store.commit)  # type: ignore[method-assign]
+    killed.store.commit = only_the_first(killed.store.commit)  # type: ignore[method-assign]
     with pytest.raises(Killed):
         killed.execute_task("s", TASK, is_killed, options)
 
@@ -55,7 +55,7 @@ def let_lease_expire(world: World) -> None:
 def watched(engine: TaskEngine, capsys: pytest.CaptureFixture[str], spec: TaskSpec | None = None) -> str:
     """Let the watchdog pass over the task; return what it logged."""
     capsys.readouterr()
-    engine._watch(spec or TaskSpec(TASK))
+    engine._operations.watch_task(spec or TaskSpec(TASK))
     return capsys.readouterr().out
 
 
@@ -125,7 +125,7 @@ def test_a_history_left_running_is_closed(
 
 def loses_answers(engine: TaskEngine) -> None:
     """Every commit is applied, and its answer lost."""
-    store = engine._parts.store
+    store = engine.store
     commit = store.commit
 
     def commits(*arguments: Any, **options: Any) -> Any:
@@ -225,7 +225,7 @@ def knows(engine: TaskEngine, day: DayClock, spec: TaskSpec) -> None:
     """Let the watchdog see the task's schedule early in the morning, long before the ticks of a test."""
     now = day.time
     day.at(7, 0)
-    engine._watch(spec)
+    engine._operations.watch_task(spec)
     day.time = now
 
 
@@ -352,7 +352,7 @@ def test_a_schedule_is_written_only_when_it_changes(
     before = document.get().update_time
     for minute in (1, 2):
         day.at(8, minute)
-        punctual._watch(hourly)
+        punctual._operations.watch_task(hourly)
     assert document.get().update_time == before
 
 
@@ -382,8 +382,8 @@ def test_two_watchdogs_at_once_record_a_schedule_once(
 ) -> None:
     """The later one read the record before it was written: its write is refused, and it reports nothing."""
     hourly, late = every("0 * * * *"), TaskEngine(clock=day)
-    before = late._parts.store.read_schedule(TASK)
-    late._parts.store.read_schedule = lambda *_, **__: before  # type: ignore[method-assign]  # a stale read
+    before = late.store.read_schedule(TASK)
+    late.store.read_schedule = lambda *_, **__: before  # type: ignore[method-assign]  # a stale read
     knows(punctual, day, hourly)
     first = known(world)
     day.at(9, 6)
@@ -546,14 +546,14 @@ def test_one_task_s_trouble_does_not_keep_the_others_from_being_looked_after(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The pass goes on, and its answer is no success."""
-    look = engine._watch
+    watch_task = engine._operations.watch_task
 
     def watches(spec: TaskSpec) -> None:
         if spec.name == "collect_charge_locations":
             raise RuntimeError("boom")
-        look(spec)
+        watch_task(spec)
 
-    engine._watch = watches  # type: ignore[method-assign]  # one of four is in trouble
+    engine._operations.watch_task = watches  # type: ignore[method-assign]  # one of four is in trouble
     dies()
     let_lease_expire(world)
     assert engine.watch_tasks() is False

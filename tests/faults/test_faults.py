@@ -124,7 +124,7 @@ def survives(world: World, fault: Fault, name: str) -> None:
         status = run_with(fault, name)
         reader.looks()
         let_time_pass(world)
-        TaskEngine()._watch(TaskSpec(TASK))
+        TaskEngine()._operations.watch_task(TaskSpec(TASK))
         assert "running" not in {run["state"] for run in [world.status()["run"], *world.history().values()]}
         reader.looks()
         if status not in {"completed", "duplicate", "skipped"}:  # Cloud Scheduler comes again
@@ -142,7 +142,7 @@ def check(world: World, way: Way, data: list[str], runs: int) -> None:
     assert {run["state"] for run in history.values()} == {"completed"}
     assert TaskEngine().get_task_data(TASK) == ([] if way.save_in == "none" else data)
     if way.save_in == "storage":
-        TaskEngine()._watch(TaskSpec(TASK))
+        TaskEngine()._operations.watch_task(TaskSpec(TASK))
         blob = world.bucket.get_blob("tasks_data/collect_charge_cdrs.json")
         assert blob.metadata["nx-version"] == status["run"]["result"]["version"]
 

@@ -1,7 +1,7 @@
-"""One call of `execute_task`, from its start to its outcome.
+"""Runs of tasks: the instance's runs, and each call of `execute_task` from its start to its outcome.
 
-- `execution` takes the task, waits for the work and publishes its result; `dependencies` is what it needs.
-- `task_thread` is the task's own thread, and `task_run` what the task sees of its run.
+- `runner` has `execute_task`, and knows the runs of this instance, for SIGTERM and for tasks that hang.
+- `execution` takes the task, waits for the work and publishes its result.
+- `task_thread` is the task's own thread, and `task_run` is what the task sees of its run.
 - `publication` decides where the result goes.
-- `at_work` knows the runs of this process, for SIGTERM and for tasks that hang.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared import logger
 from shared.tasks.errors import (
@@ -21,7 +21,7 @@ from shared.tasks.errors import (
     WriteRejected,
 )
 from shared.tasks.failure import Failure
-from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskOutcome
+from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskFunction, TaskOutcome
 from shared.tasks.protocol.decisions import Busy, Skip, Standing, StartDecision, Take
 from shared.tasks.protocol.effect_handler import EffectHandler
 from shared.tasks.protocol.effects import run_procedure
@@ -39,12 +39,14 @@ from shared.tasks.runtime.task_run import Progress, TaskRun
 from shared.tasks.runtime.task_thread import Work, is_ordinary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from shared.tasks.backends.firestore import Store
+    from shared.tasks.backends.storage import Objects
+    from shared.tasks.clock import Clock
+    from shared.tasks.contract import JsonMap
     from shared.tasks.documents.models import TaskDocument
     from shared.tasks.documents.run_writes import RunIdentity
     from shared.tasks.protocol.effects import Procedure, Value
-    from shared.tasks.runtime.dependencies import Parts
+    from shared.tasks.serving.cache import CacheManager
 
 #: Seconds within which a task is taken, or the delivery is given up.
 START_SECONDS = 20.0
@@ -61,37 +63,44 @@ class Execution:
     """One run of a task. All its times count from here, so that it ends before the platform ends it.
 
     Args:
-        parts: the world.
-        run: who it is.
-        task: the task.
-        options: the caller's choices.
-        left_behind: called with work that goes on although its run has ended.
+        store: Firestore.
+        objects: The bucket of result objects.
+        cache: The results that this instance holds.
+        clock: Times the run.
+        run: The attempt.
+        task: Does the work.
+        options: The caller's choices.
     """
 
     def __init__(
         self,
-        parts: Parts,
+        store: Store,
+        objects: Objects,
+        cache: CacheManager,
+        clock: Clock,
         run: RunIdentity,
-        task: Callable[..., Any],
+        task: TaskFunction,
         options: ExecuteTaskOptions,
-        left_behind: Callable[[Work[Publication]], None],
     ) -> None:
-        self._parts = parts
+        self._store = store
+        self._objects = objects
+        self._cache = cache
+        self._clock = clock
         self._options = options
-        self._left_behind = left_behind
+        self._outlives: Work[Publication] | None = None
         self._is_shutting_down = False
         self._held: Work[Publication] | None = None
         #: Set once the run has ended, in whatever way.
         self.ended = threading.Event()
-        self._began = parts.clock.monotonic()
+        self._began = clock.monotonic()
         self._deadline = self._began + options.deadline_seconds
-        self._protocol = RunProtocol(run, options, parts.clock)
-        self._handle = EffectHandler(run.task, parts.clock, parts.store)
+        self._protocol = RunProtocol(run, options, clock)
+        self._handle = EffectHandler(run.task, clock, store)
         # One write at a time, whichever thread asks for it: an extension and the end of the run must not
         # refuse each other, and no progress may follow the end.
         self._lock = threading.Lock()
-        self._seen = TaskRun(run, self._deadline, parts.clock, self._record_progress)
-        self._work: Work[Publication] = Work(task, self._seen, self._prepared, parts.clock)
+        self._seen = TaskRun(run, self._deadline, clock, self._record_progress)
+        self._work: Work[Publication] = Work(task, self._seen, self._prepared, clock)
 
     def carry_out(self, remembered: TaskDocument | None) -> TaskOutcome:
         """Start, work, publish.
@@ -122,7 +131,7 @@ class Execution:
             return self._outcome("failed", error=f"not started: {Failure.of(error).text}")
         if not isinstance(decision, Take):
             return self._not_taken(decision)
-        self._seen.begin(self._run, self._protocol.number)
+        self._seen.begin(self.run, self._protocol.number)
         self._log_start()
         try:
             made = self._done(self._work)
@@ -137,7 +146,12 @@ class Execution:
         return self._publish(made)
 
     @property
-    def _run(self) -> RunIdentity:
+    def is_hung(self) -> bool:
+        """Whether the task is still working although the run stopped waiting for it."""
+        return self._outlives is not None and self._outlives.alive
+
+    @property
+    def run(self) -> RunIdentity:
         """The run. A delivery may turn out to be that of a requested run when it starts."""
         return self._protocol.identity
 
@@ -172,10 +186,10 @@ class Execution:
         with self._lock:
             return run_procedure(procedure, self._handle)
 
-    def _prepared(self, value: Any) -> Publication:
+    def _prepared(self, value: object) -> Publication:
         """Make the task's result ready, on its thread: an upload may take as long as a task."""
         self._seen.check()  # whoever waited for it may have gone: nothing is to be uploaded then
-        seen, run, save_in, objects = self._seen, self._run, self._options.save_in, self._parts.objects
+        seen, run, save_in, objects = self._seen, self.run, self._options.save_in, self._objects
         if isinstance(value, Records):
             return with_details(prepare_stream(value, seen, run, save_in, objects), seen, objects)
         return with_details(prepare(value, run, save_in, objects), seen, objects)
@@ -197,7 +211,7 @@ class Execution:
         finally:
             if work.alive:  # a hung task: this instance takes no other run of it, and ends
                 self._seen.mark_lost()
-                self._left_behind(work)
+                self._outlives = work
 
     def _hold(self, work: Work[Publication]) -> None:
         """Wait for the work to be done, extending the lease meanwhile.
@@ -209,7 +223,7 @@ class Execution:
         """
         lost: RunLost | None = None
         interval = self._options.lease_seconds / 3
-        while not self._parts.clock.wait(work.over, min(interval, self._seen.remaining())):
+        while not self._clock.wait(work.over, min(interval, self._seen.remaining())):
             if self._seen.remaining() <= 0:
                 still = f"the task was still at work after {self._options.deadline_seconds:g} s"
                 raise lost or self._interrupted(DeadlineExceeded(still), work)
@@ -272,11 +286,10 @@ class Execution:
         move = partial(
             move_to_storage,
             refusal=refusal,
-            objects=self._parts.objects,
+            objects=self._objects,
             timeout=max(self._seen.remaining(), 1.0),
         )
-        parts = self._parts
-        return self._done(Work(lambda: publication, self._seen, move, parts.clock))
+        return self._done(Work(lambda: publication, self._seen, move, self._clock))
 
     def _complete(self, publication: Publication) -> Standing:
         complete = self._protocol.complete(
@@ -289,7 +302,7 @@ class Execution:
         )
         return self._run_procedure(complete)
 
-    def _last_progress(self) -> dict[str, Any] | None:
+    def _last_progress(self) -> JsonMap | None:
         """Return the progress to write with the end of the run, so that it costs no write of its own."""
         last = self._seen.last_progress
         if last is None:
@@ -300,15 +313,14 @@ class Execution:
         return None
 
     def _spread(self, publication: Publication) -> None:
-        parts = self._parts
         on_servers = EffectHandler(
-            self._run.task,
-            parts.clock,
-            parts.store,
-            parts.objects,
+            self.run.task,
+            self._clock,
+            self._store,
+            self._objects,
             deadline=self._deadline + CONTRACT_COPY_SECONDS,
         )
-        spread(publication, parts.cache, on_servers, is_present=self._protocol.holds_result)
+        spread(publication, self._cache, on_servers, is_present=self._protocol.holds_result)
 
     def _failed(self, error: BaseException, path: str | None = None) -> TaskOutcome:
         """Record a failure.
@@ -355,9 +367,9 @@ class Execution:
         """Remove what was uploaded, if anything was, and will never be published."""
         if path is None:
             return
-        left = self._deadline + CONTRACT_COPY_SECONDS - self._parts.clock.monotonic()
+        left = self._deadline + CONTRACT_COPY_SECONDS - self._clock.monotonic()
         try:
-            self._parts.objects.remove(path, timeout=max(left, 1.0))
+            self._objects.remove(path, timeout=max(left, 1.0))
         except Exception as error:  # noqa: BLE001  (the watchdog removes what stays)
             logger.warning("unpublished object not removed", **self._names(), error=error)
 
@@ -365,13 +377,13 @@ class Execution:
         self, end: str, error: Exception, publication: Publication | None = None
     ) -> TaskOutcome:
         """Say all there is to say: the log is all that tells how the run ended, and where its result is."""
-        result = {} if publication is None else publication.pointer(self._parts.clock.now()).to_fields()
+        result = {} if publication is None else publication.pointer(self._clock.now()).to_fields()
         logger.error(
             "the end of a run could not be recorded",
             **self._names(),
             end=end,
             attempt=self._protocol.number,
-            token=self._run.token,
+            token=self.run.token,
             duration_seconds=round(self._work.task_seconds, 3),
             error=Failure.of(error).text,
             result=result,
@@ -392,11 +404,11 @@ class Execution:
     def _log_start(self) -> None:
         if self._options.debug_logs:
             logger.info(
-                "task started", **self._names(), attempt=self._protocol.number, source=self._run.source
+                "task started", **self._names(), attempt=self._protocol.number, source=self.run.source
             )
 
     def _names(self) -> dict[str, str]:
-        return {"task": self._run.task.value, "run_id": self._run.run_id}
+        return {"task": self.run.task.value, "run_id": self.run.run_id}
 
     def _outcome(self, status: OutcomeStatus, error: str | None = None) -> TaskOutcome:
-        return TaskOutcome(self._run.run_id, status, self._work.task_seconds, error)
+        return TaskOutcome(self.run.run_id, status, self._work.task_seconds, error)

@@ -45,15 +45,15 @@ def test_a_run_that_begins_while_its_process_shuts_down_does_not_start_its_task(
 ) -> None:
     """SIGTERM arrived while the run acquired its task's lease."""
     started: list[int] = []
-    commit = engine._parts.store.commit
+    commit = engine.store.commit
 
     def commits(*what: object, **how: object) -> object:
-        engine._parts.store.commit = commit  # type: ignore[method-assign]
+        engine.store.commit = commit  # type: ignore[method-assign]
         written = commit(*what, **how)  # type: ignore[arg-type]
         assert not engine.shut_down(timeout_seconds=0)
         return written
 
-    engine._parts.store.commit = commits  # type: ignore[method-assign,assignment]
+    engine.store.commit = commits  # type: ignore[method-assign,assignment]
     outcome = engine.execute_task("s", TASK, lambda: started.append(1))
     assert (outcome.status, world.status()["status"], started) == ("failed", "failed", [])
     assert outcome.error is not None
@@ -93,7 +93,7 @@ def test_a_task_that_ended_late_is_no_incident_of_a_later_hang(
     options = {"deadline_seconds": 1, "lease_seconds": 3}
     engine.execute_task("s", TASK, lambda: late.wait(60), options)
     late.set()
-    wait_for("the task to end", lambda: not engine._at_work.hung())
+    wait_for("the task to end", lambda: not any(run.is_hung for run in engine._runner._runs))
     assert not engine.report_hung_tasks()
     hung = engine.execute_task("s", TASK, lambda: hangs.wait(60), options)
     assert engine.report_hung_tasks()

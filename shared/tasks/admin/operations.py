@@ -1,0 +1,184 @@
+"""What operators and the watchdog do to tasks.
+
+Every function loads this module. The procedures are imported when they are needed, because readers
+need none of them.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from shared import logger
+from shared.tasks.contract import TaskName, parse_task_name
+from shared.tasks.protocol.effect_handler import EffectHandler
+from shared.tasks.protocol.effects import run_procedure
+from shared.tasks.specs import TaskSpec, spec_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.tasks.backends.firestore import Store
+    from shared.tasks.backends.scheduler import Jobs
+    from shared.tasks.backends.storage import Objects
+    from shared.tasks.clock import Clock
+    from shared.tasks.protocol.effects import Procedure
+    from shared.tasks.protocol.operator_actions import Cancelled, Requested
+    from shared.tasks.protocol.watchdog import Findings
+
+#: Seconds that a pass of the watchdog may take, over all tasks; its function has a little more.
+WATCH_SECONDS = 200.0
+#: Seconds of it that one task may take, so that a failing task leaves time for the others.
+WATCH_TASK_SECONDS = WATCH_SECONDS / len(TaskName)
+#: Longest wait for a requested run, in seconds: an instance of the function may have to start.
+REQUEST_SECONDS = 25.0
+
+
+class Operations:
+    """Changes what tasks do, and repairs what was interrupted. Safe to share between threads.
+
+    Args:
+        store: Firestore.
+        objects: The bucket of result objects.
+        jobs: Cloud Scheduler.
+        clock: The time.
+    """
+
+    def __init__(self, store: Store, objects: Objects, jobs: Jobs, clock: Clock) -> None:
+        self._store = store
+        self._objects = objects
+        self._jobs = jobs
+        self._clock = clock
+
+    def suspend_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
+        """Suspend a task until an operator resumes it: its job is paused and its ticks are skipped.
+
+        A running run finishes and publishes its result. Status and history show who suspended the task,
+        when and why.
+
+        Args:
+            task_name: The task.
+            by: Who suspends it.
+            reason: Why.
+
+        Returns:
+            Whether the task was not suspended before.
+
+        Raises:
+            UnknownTask: No task has this name.
+            InvalidOptions: `by` or `reason` is empty.
+            SchedulerUnavailable: The task is suspended, but its Cloud Scheduler job may not be paused. Try
+                again, or leave it to the watchdog.
+            TaskError: Firestore did not answer; nothing or all of it is done. Try again.
+        """
+        from shared.tasks.protocol.operator_actions import suspend  # noqa: PLC0415
+
+        return self._change_suspension(suspend, task_name, by=by, reason=reason)
+
+    def resume_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
+        """Resume a task: its status is that of its last run again. Arguments and errors as `suspend_task`.
+
+        Returns:
+            Whether the task was suspended.
+        """
+        from shared.tasks.protocol.operator_actions import resume  # noqa: PLC0415
+
+        return self._change_suspension(resume, task_name, by=by, reason=reason)
+
+    def _change_suspension(
+        self, change: Callable[..., Procedure[bool]], task_name: TaskName | str, *, by: str, reason: str
+    ) -> bool:
+        name = parse_task_name(task_name)
+        has_job, now = spec_of(name).schedule is not None, self._clock.now()
+        procedure = change(self._store.documents, name, by=by, reason=reason, now=now, has_job=has_job)
+        return run_procedure(procedure, self._handler(name))
+
+    def cancel_run(self, task_name: TaskName | str, run_id: str, *, by: str, reason: str) -> Cancelled:
+        """Cancel a run: it stops at its next check, and its result is not published.
+
+        The run ends as failed, "cancelled by …", and is not started again. No other run is affected. Status
+        and history show who cancelled it, when and why. Arguments and errors as `suspend_task`.
+
+        Returns:
+            Whether the run will end, had failed and will not be tried again, had ended, or never existed.
+        """
+        from shared.tasks.protocol.operator_actions import cancel  # noqa: PLC0415
+
+        name, now = parse_task_name(task_name), self._clock.now()
+        procedure = cancel(self._store.documents, name, run_id, by=by, reason=reason, now=now)
+        return run_procedure(procedure, self._handler(name))
+
+    def request_run(
+        self, task_name: TaskName | str, *, by: str, reason: str, timeout_seconds: float = REQUEST_SECONDS
+    ) -> Requested:
+        """Run a task's Cloud Scheduler job now, and wait for the run that begins.
+
+        Args:
+            task_name: The task.
+            by: Who requests the run.
+            reason: Why.
+            timeout_seconds: Longest wait; an instance of the function may have to start.
+
+        Raises:
+            UnknownTask: No task has this name.
+            InvalidOptions: `by` or `reason` is empty.
+            NotScheduled: The task has no schedule.
+            TaskSuspended: The task is suspended.
+            SchedulerUnavailable: Cloud Scheduler may not have accepted the request.
+            TaskError: Firestore did not answer.
+        """
+        from shared.tasks.protocol.operator_actions import request_run  # noqa: PLC0415
+
+        name, clock = parse_task_name(task_name), self._clock
+        documents, deadline = self._store.documents, clock.monotonic() + timeout_seconds
+        procedure = request_run(documents, spec_of(name), clock, by=by, reason=reason, deadline=deadline)
+        return run_procedure(procedure, self._handler(name))
+
+    def watch_tasks(self) -> bool:
+        """Repair and report on every task: dead runs, missed ticks, contract copies, Scheduler jobs.
+
+        Each incident is logged once at ERROR with the fields `incident`, `task` and `run_id`.
+
+        Returns:
+            Whether every task could be checked; the log contains the error of a task that could not.
+        """
+        from shared.tasks.failure import Failure  # noqa: PLC0415
+
+        all_checked = True
+        for name in TaskName:
+            try:
+                self.watch_task(spec_of(name))
+            except Exception as error:  # noqa: BLE001  (the other tasks are still checked)
+                all_checked = False
+                logger.error("task not looked after", task=name.value, error=Failure.of(error).text)
+        return all_checked
+
+    def watch_task(self, spec: TaskSpec) -> None:
+        """Repair and report on one task; errors as the watchdog's procedure."""
+        from shared.tasks.protocol.watchdog import Findings, watch  # noqa: PLC0415
+
+        ends_at = self._clock.monotonic() + WATCH_TASK_SECONDS
+        found, now, deadline = Findings(), self._clock.now(), timedelta(seconds=spec.deadline_seconds)
+        procedure = watch(self._store.documents, spec, found, now=now, deadline=deadline)
+        try:
+            run_procedure(procedure, self._handler(spec.name, deadline=ends_at))
+        finally:
+            _log_findings(spec.name, found)
+
+    def _handler(self, name: TaskName, *, deadline: float = float("inf")) -> EffectHandler:
+        return EffectHandler(name, self._clock, self._store, self._objects, self._jobs, deadline=deadline)
+
+
+def _log_findings(name: TaskName, found: Findings) -> None:
+    for incident in found.incidents:  # with the fields that the alert policy matches
+        logger.error(incident.detail, incident=incident.kind, task=name.value, run_id=incident.run_id)
+    if found.superseded_runs or found.contract_copy_repaired or found.job_mended:
+        logger.warning(
+            "watchdog mended",
+            task=name.value,
+            superseded_runs=found.superseded_runs,
+            contract_copy=found.contract_copy_repaired,
+            job=found.job_mended,
+        )
+    if found.removed_objects:
+        logger.info("old results removed", task=name.value, count=len(found.removed_objects))

@@ -1,0 +1,193 @@
+"""Runs the tasks of one instance, and reports those that outlive their run.
+
+Python cannot stop a thread. A run ends at its deadline, or when the process is shut down, even if
+its task does not.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from shared import logger
+from shared.tasks.contract import parse_task_name
+from shared.tasks.errors import InvalidOptions
+from shared.tasks.options import ExecuteTaskOptions, TaskFunction, TaskOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.tasks.backends.firestore import Store
+    from shared.tasks.backends.storage import Objects
+    from shared.tasks.clock import Clock
+    from shared.tasks.contract import JsonMap, TaskName
+    from shared.tasks.documents.models import TaskDocument
+    from shared.tasks.documents.run_writes import RunIdentity
+    from shared.tasks.runtime.execution import Execution
+    from shared.tasks.serving.cache import CacheManager
+
+#: Characters that `source` may have; it is a name, not a payload.
+MAX_SOURCE = 500
+
+
+class TaskRunner:
+    """Executes tasks, and knows the runs of this instance. Safe to share between threads.
+
+    Args:
+        store: Firestore.
+        objects: The bucket of result objects.
+        cache: The results that this instance holds.
+        clock: Times the runs.
+        new_token: Makes the fencing token of an attempt.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        objects: Objects,
+        cache: CacheManager,
+        clock: Clock,
+        new_token: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._objects = objects
+        self._cache = cache
+        self._clock = clock
+        self._new_token = new_token
+        self._lock = threading.Lock()
+        #: Runs that have not ended, and ended ones whose task is still working.
+        self._runs: list[Execution] = []
+        self._reported: set[Execution] = set()
+        #: Each task's status document as the last run on this instance left it: saves the next run a read.
+        self._remembered: dict[TaskName, TaskDocument] = {}
+        self._is_shutting_down = False
+
+    def execute_task(
+        self,
+        source: str,
+        task_name: TaskName | str,
+        task: TaskFunction,
+        options: ExecuteTaskOptions | JsonMap | None = None,
+    ) -> TaskOutcome:
+        """Run a task, track its status and keep its result (docs/contract.md, "execute_task").
+
+        The task runs in a thread of its own. It may take its `TaskRun`: time left, progress, logger. It
+        returns JSON: text, finite numbers, booleans, None, lists and dicts of these. Tuples, enum members,
+        dates, aware datetimes and UUIDs are converted. None, or `save_in="none"`, replaces the result by
+        "no data to save".
+
+        A task may also yield its records, or return a synchronous or asynchronous iterator of them. The
+        records are streamed to Storage as one array and never held whole. The run is checked between two
+        records, and its progress counts them.
+
+        Args:
+            source: The caller, for example a service.
+            task_name: The task.
+            task: Does the work, `def` or `async def`.
+            options: `ExecuteTaskOptions`, or a mapping with its keys.
+
+        Returns:
+            The outcome. A failing task raises nothing: outcome, status and history show the failure, and
+            the last good result stays.
+
+        Raises:
+            UnknownTask: No task has this name.
+            InvalidOptions: An option is unknown, or its value is invalid.
+            BaseException: What the task raised besides an Exception (KeyboardInterrupt, for example), once
+                it is recorded.
+        """
+        from shared.tasks.runtime.execution import Execution  # noqa: PLC0415  (readers run nothing)
+
+        name, chosen = parse_task_name(task_name), ExecuteTaskOptions.of(options)
+        run = self._identity(_checked_source(source), name, chosen)
+        execution = Execution(self._store, self._objects, self._cache, self._clock, run, task, chosen)
+        refusal = self._begin(execution)
+        if refusal is not None:
+            return execution.refuse(refusal)
+        try:
+            outcome = execution.carry_out(self._remembered.pop(name, None))
+        finally:
+            with self._lock:
+                self._runs = [each for each in self._runs if not each.ended.is_set() or each.is_hung]
+        left = execution.remembered()
+        if left is not None:
+            self._remembered[name] = left
+        return outcome
+
+    def report_hung_tasks(self) -> bool:
+        """Report each task that is still working here after its run has ended, as the incident `hung_task`.
+
+        Python cannot stop such a task, and this process takes no other run of it. The process should end.
+
+        Returns:
+            Whether there is one.
+        """
+        with self._lock:
+            hung = {run for run in self._runs if run.is_hung}
+            if not hung or self._is_shutting_down:
+                return False
+            unreported, self._reported = hung - self._reported, hung
+        for execution in unreported:
+            logger.error(  # with the fields that the alert policy matches
+                "its task is still at work although the run has ended; the instance ends",
+                incident="hung_task",
+                task=execution.run.task.value,
+                run_id=execution.run.run_id,
+            )
+        return True
+
+    def shut_down(self, *, timeout_seconds: float) -> bool:
+        """End all runs of this process as failed, and let no other begin.
+
+        The next delivery of such a run takes over at once instead of waiting until the lease expires.
+
+        Args:
+            timeout_seconds: Longest wait until the ends of all runs are recorded.
+
+        Returns:
+            Whether all of them have ended.
+        """
+        with self._lock:
+            self._is_shutting_down = True
+            runs = list(self._runs)
+        for run in runs:
+            run.shut_down()
+        ends_at = self._clock.monotonic() + timeout_seconds
+        return all(self._clock.wait(run.ended, ends_at - self._clock.monotonic()) for run in runs)
+
+    def _begin(self, execution: Execution) -> str | None:
+        """Add a run of this instance, or return why the instance refuses it."""
+        with self._lock:
+            if any(run.is_hung and run.run.task == execution.run.task for run in self._runs):
+                return "a task whose run has ended is still at work on this instance"
+            if self._is_shutting_down:
+                return "this instance is shutting down"
+            self._runs.append(execution)
+        return None
+
+    def _identity(self, source: str, name: TaskName, options: ExecuteTaskOptions) -> RunIdentity:
+        from shared.tasks.documents.run_ids import run_id_of  # noqa: PLC0415  (readers run nothing)
+        from shared.tasks.documents.run_writes import RunIdentity  # noqa: PLC0415  (readers run nothing)
+
+        tick, delivered = (
+            moment and moment.astimezone(UTC) for moment in (options.scheduled_for, options.schedule_time)
+        )
+        return RunIdentity(
+            documents=self._store.documents,
+            task=name,
+            run_id=uuid.uuid4().hex if tick is None else run_id_of(tick),
+            token=self._new_token(),
+            source=source,
+            scheduled_for=tick,
+            schedule_time=delivered,
+        )
+
+
+def _checked_source(source: object) -> str:
+    if not isinstance(source, str) or not source.strip() or len(source) > MAX_SOURCE:
+        raise InvalidOptions(f"source is no text of 1 to {MAX_SOURCE} characters: name who asks for the run")
+    if not source.isprintable():
+        raise InvalidOptions("source has characters that are not printable: name who asks for the run")
+    return source
