@@ -1,4 +1,11 @@
-"""What a deployment needs beside `firebase deploy`: roles, alert policies, costs; and its page.
+"""What a deployment needs besides `firebase deploy`; the commands are `python -m deploy`.
 
-`python -m deploy` has the commands. Nothing of it is deployed.
+Nothing here is deployed.
+
+- `access`: service accounts and their roles.
+- `jobs`: changes to Cloud Scheduler jobs.
+- `destination`: region and database of a deployment.
+- `operators`: requests about charge point operators' records.
+- `policies`: alert policies; `costs`: what a deployment costs.
+- `page`: the generated parts of docs/deploy.md.
 """

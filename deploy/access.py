@@ -1,7 +1,7 @@
-"""Who may do what in the project: every role, per service account and resource, stated here and nowhere else.
+"""The roles of each service account in a project; this module is the only place that states them.
 
-`python -m deploy access PROJECT` makes commands of it, docs/deploy.md a table, and
-`tests/deploy/test_access.py` compares it with what functions run as and what arrives.
+`python -m deploy access PROJECT` prints commands that grant them, and docs/deploy.md shows them in a table.
+`tests/deploy/test_access.py` compares them with what a deployment grants, and with the functions' accounts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-#: Accounts of the functions, by the first part of their addresses.
+#: First parts of the addresses of the functions' accounts.
 TASKS = "nx-tasks"
 READER = "nx-tasks-reader"
 OPERATOR = "nx-tasks-operator"
@@ -23,18 +23,18 @@ BUILDER_ADDRESS = "$PROJECT_NUMBER-compute@developer.gserviceaccount.com"
 
 ACCOUNTS = {
     TASKS: "scheduled functions",
-    READER: "callables that only read: what they are sent comes from outside",
-    OPERATOR: "callables that change something: they are reached from outside, too, and read no secret",
+    READER: "callables that only read. They receive requests from outside",
+    OPERATOR: "callables that change something. They receive requests from outside, and read no secret",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class OwnRole:
-    """A role of this project's own, where Google's narrowest is too wide.
+    """A custom role, because Google's narrowest predefined role grants too much.
 
     Attributes:
-        title: what it is for.
-        permissions: all that it has.
+        title: Purpose of the role.
+        permissions: All permissions of the role.
     """
 
     title: str
@@ -44,7 +44,7 @@ class OwnRole:
 SCHEDULER_ROLE = "nxTasksScheduler"
 SIGNER_ROLE = "nxTasksSigner"
 OWN_ROLES = {
-    # Google's is Cloud Scheduler's administrator.
+    # The predefined role is Cloud Scheduler's administrator.
     SCHEDULER_ROLE: OwnRole(
         "nx-tasks: run, pause and resume jobs",
         (
@@ -54,55 +54,55 @@ OWN_ROLES = {
             "cloudscheduler.jobs.run",
         ),
     ),
-    # Google's makes tokens of the account, too, which outlive the request that they were stolen in.
+    # The predefined role also creates tokens, which stay valid after the request that leaks them.
     SIGNER_ROLE: OwnRole("nx-tasks: sign URLs", ("iam.serviceAccounts.signBlob",)),
 }
 
-#: Callables that change what a task does, where they are deployed.
-STEERING = ("run_task", "suspend_task", "resume_task", "cancel_run")
+#: Callables that change what a task does.
+CHANGE_CALLABLES = ("run_task", "suspend_task", "resume_task", "cancel_run")
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One role of one account.
+    """A role of an account on a resource.
 
     Attributes:
-        account: one of the names above.
-        role: as IAM calls it, or one of OWN_ROLES.
-        on: "project", "bucket", "itself" (the account), "secret NAME", or "scheduled functions".
-        why: what needs it.
-        by_deploy: `firebase deploy` grants it.
-        needed_by: functions of which one must be deployed; empty: always.
+        account: One of the names above.
+        role: Name in IAM, or a key of OWN_ROLES.
+        resource: "project", "bucket", "itself" (the account), "secret NAME", or "scheduled functions".
+        purpose: What the account does with the role.
+        by_deploy: Whether `firebase deploy` grants it.
+        needed_by: Functions of which at least one must be deployed; empty for no condition.
     """
 
     account: str
     role: str
-    on: str
-    why: str
+    resource: str
+    purpose: str
     by_deploy: bool = False
     needed_by: tuple[str, ...] = ()
 
     def is_needed(self, deployed: Collection[str]) -> bool:
-        """Tell whether a function is deployed that needs it."""
+        """Return whether a deployed function needs the role."""
         return not self.needed_by or not set(self.needed_by).isdisjoint(deployed)
 
 
 GRANTS = (
     Grant(TASKS, "roles/datastore.user", "project", "reads and writes status, history, outbox and devices"),
-    # On the whole bucket: listing is judged on it, and so is whether a missing object is "not found" or
-    # "forbidden"; a condition on objects' names denies both.
+    # On the whole bucket, because a condition on objects' names denies listing, and reports a missing object
+    # as forbidden instead of not found.
     Grant(TASKS, "roles/storage.objectUser", "bucket", "reads, writes, lists and removes stored results"),
     Grant(
         TASKS,
         SIGNER_ROLE,
         "itself",
-        "`signBlob`: the URL in `data` is signed by IAM, there is no key",
+        "signs the URL in `data` through IAM (`signBlob`), because the account has no key",
     ),
     Grant(
         TASKS,
         "roles/secretmanager.secretAccessor",
         "secret NX_OCPI_OPERATORS",
-        "charge point operators and their tokens",
+        "reads charge point operators and their tokens",
         by_deploy=True,
     ),
     Grant(
@@ -113,7 +113,7 @@ GRANTS = (
         by_deploy=True,
     ),
     Grant(
-        TASKS, "roles/run.invoker", "scheduled functions", "Cloud Scheduler calls them as it", by_deploy=True
+        TASKS, "roles/run.invoker", "scheduled functions", "calls them, from Cloud Scheduler", by_deploy=True
     ),
     Grant(
         TASKS,
@@ -126,8 +126,8 @@ GRANTS = (
         TASKS,
         "roles/firebaseauth.viewer",
         "project",
-        "asks whether a caller's token was revoked, if NX_TASKS_OPERATOR_ACCOUNT is not set",
-        needed_by=STEERING,
+        "checks whether a caller's token was revoked, if NX_TASKS_OPERATOR_ACCOUNT is not set",
+        needed_by=CHANGE_CALLABLES,
     ),
     Grant(READER, "roles/datastore.viewer", "project", "reads status, history and results"),
     Grant(READER, "roles/storage.objectViewer", "bucket", "reads stored results"),
@@ -135,24 +135,28 @@ GRANTS = (
         READER,
         SIGNER_ROLE,
         "itself",
-        "`signBlob`: an answer too large is handed over as a URL for 15 minutes",
+        "signs URLs of results that are too large for an answer (`signBlob`), valid for 15 minutes",
     ),
     Grant(
-        OPERATOR, "roles/datastore.user", "project", "reads and writes status and history", needed_by=STEERING
+        OPERATOR,
+        "roles/datastore.user",
+        "project",
+        "reads and writes status and history",
+        needed_by=CHANGE_CALLABLES,
     ),
-    Grant(OPERATOR, SCHEDULER_ROLE, "project", "runs, pauses and resumes jobs", needed_by=STEERING),
+    Grant(OPERATOR, SCHEDULER_ROLE, "project", "runs, pauses and resumes jobs", needed_by=CHANGE_CALLABLES),
     Grant(
         OPERATOR,
         "roles/firebaseauth.viewer",
         "project",
-        "asks whether a caller's token was revoked",
-        needed_by=STEERING,
+        "checks whether a caller's token was revoked",
+        needed_by=CHANGE_CALLABLES,
     ),
     Grant(
         BUILDER,
         "roles/cloudbuild.builds.builder",
         "project",
-        "builds functions, where the organisation gives default accounts no role",
+        "builds functions, if the organisation gives default accounts no role",
     ),
 )
 
@@ -160,40 +164,40 @@ GRANTS = (
 def addresses(
     project: str, *, tasks: str | None = None, reader: str | None = None, operator: str | None = None
 ) -> dict[str, str]:
-    """Return the addresses of the functions' accounts, by their names above.
+    """Return the addresses of the functions' accounts, by the names above.
 
     Args:
-        project: the project's id.
-        tasks: the address of TASKS, where it is called otherwise.
-        reader: that of READER.
-        operator: that of OPERATOR.
+        project: Project id.
+        tasks: Address of the account of scheduled functions; None for the default.
+        reader: Address of the account of callables that only read; None for the default.
+        operator: Address of the account of callables that change something; None for the default.
     """
-    said = {TASKS: tasks, READER: reader, OPERATOR: operator}
-    return {name: one or f"{name}@{project}.iam.gserviceaccount.com" for name, one in said.items()}
+    chosen = {TASKS: tasks, READER: reader, OPERATOR: operator}
+    return {name: address or f"{name}@{project}.iam.gserviceaccount.com" for name, address in chosen.items()}
 
 
 def commands(
     project: str, bucket: str, deployed: Collection[str], accounts: Mapping[str, str]
 ) -> Iterator[str]:
-    """Return the commands of gcloud that make the accounts and grant what `firebase deploy` does not.
+    """Yield gcloud commands that create the accounts and grant the roles that `firebase deploy` does not.
 
-    They may be run again: what is there stays.
+    The commands may run again; they keep what exists.
 
     Args:
-        project: the project's id.
-        bucket: that of large results.
-        deployed: names of the functions that are.
-        accounts: as `addresses` has them. Those that the project can't make must be there.
+        project: Project id.
+        bucket: Bucket of large results.
+        deployed: Names of the deployed functions.
+        accounts: Addresses, from `addresses`. Accounts of other projects must exist.
     """
-    for account, what in ACCOUNTS.items():
+    for account, users in ACCOUNTS.items():
         name, _, place = accounts[account].partition("@")
-        there = _gcloud("iam", "service-accounts", "describe", accounts[account], project=project)
+        describe = _gcloud("iam", "service-accounts", "describe", accounts[account], project=project)
         if place == f"{project}.iam.gserviceaccount.com":
-            shown = f"--display-name={what}"
-            make = _gcloud("iam", "service-accounts", "create", name, shown, project=project)
-            yield f"{there} >/dev/null 2>&1 || {make}"
+            shown = f"--display-name={users}"
+            create = _gcloud("iam", "service-accounts", "create", name, shown, project=project)
+            yield f"{describe} >/dev/null 2>&1 || {create}"
         else:
-            yield f"{there} >/dev/null"
+            yield f"{describe} >/dev/null"
     grants = [grant for grant in GRANTS if grant.is_needed(deployed) and not grant.by_deploy]
     needed = {grant.role for grant in grants}
     yield from (_role(name, own, project) for name, own in OWN_ROLES.items() if name in needed)
@@ -203,12 +207,12 @@ def commands(
 
 
 def _role(name: str, own: OwnRole, project: str) -> str:
-    said = (f"--title={own.title}", f"--permissions={','.join(own.permissions)}")
+    options = (f"--title={own.title}", f"--permissions={','.join(own.permissions)}")
     role = ("iam", "roles")
-    make = _gcloud(*role, "create", name, *said, project=project)
-    update = _gcloud(*role, "update", name, *said, "--quiet", project=project)
-    there = _gcloud(*role, "describe", name, project=project)
-    return f"if {there} >/dev/null 2>&1; then {update}; else {make}; fi"
+    create = _gcloud(*role, "create", name, *options, project=project)
+    update = _gcloud(*role, "update", name, *options, "--quiet", project=project)
+    describe = _gcloud(*role, "describe", name, project=project)
+    return f"if {describe} >/dev/null 2>&1; then {update}; else {create}; fi"
 
 
 def _grant(grant: Grant, project: str, bucket: str, address: str) -> str:
@@ -218,14 +222,16 @@ def _grant(grant: Grant, project: str, bucket: str, address: str) -> str:
         "project": ("projects", "add-iam-policy-binding", project),
         "bucket": ("storage", "buckets", "add-iam-policy-binding", f"gs://{bucket}"),
         "itself": ("iam", "service-accounts", "add-iam-policy-binding", address),
-    }[grant.on]
-    more = () if grant.on == "bucket" else ("--condition=None",)
-    command = _gcloud(*resource, f"--role={role}", *more, project=None if grant.on == "project" else project)
+    }[grant.resource]
+    more = () if grant.resource == "bucket" else ("--condition=None",)
+    command = _gcloud(
+        *resource, f"--role={role}", *more, project=None if grant.resource == "project" else project
+    )
     return f"{command} {member} >/dev/null"
 
 
 def _gcloud(*words: str, project: str | None = None) -> str:
-    said = ["gcloud", *words]
+    command = ["gcloud", *words]
     if project is not None:
-        said.append(f"--project={project}")
-    return shlex.join(said)
+        command.append(f"--project={project}")
+    return shlex.join(command)

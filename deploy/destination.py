@@ -1,7 +1,7 @@
-"""Where a deployment goes: the region and the Firestore database that `.env.PROJECT` sets.
+"""The region and the Firestore database of a deployment, which `.env.PROJECT` sets.
 
-firebase-tools reads `.env` files for the functions alone. `firebase.json` has it run this module before it
-deploys each part, so that page, rules and indexes follow the same settings:
+firebase-tools uses `.env` files only for functions. `firebase.json` makes it run this module before it
+deploys each part, so that page, rules and indexes use the same settings:
 
     python -m deploy.destination functions|firestore CONFIG|hosting
 """
@@ -25,21 +25,21 @@ class DestinationInvalid(RuntimeError):
 
 
 def destination_of(project: str, *, root: Path = ROOT) -> dict[str, str]:
-    """Return NX_TASKS_REGION and NX_TASKS_DATABASE as a deployment to a project has them.
+    """Return NX_TASKS_REGION and NX_TASKS_DATABASE of a deployment to a project.
 
     Args:
-        project: the project's id.
-        root: the folder with the `.env` files.
+        project: Project id.
+        root: Folder with the `.env` files.
     """
     return PLACES | places_in_files(root, ".env", f".env.{project}")
 
 
 def write_config(project: str, *, root: Path = ROOT) -> Path:
-    """Write `firebase.PROJECT.json`: firebase.json with the project's database. Return its path.
+    """Write `firebase.PROJECT.json`, which is firebase.json with the project's database, and return its path.
 
     Args:
-        project: the project's id.
-        root: the folder with firebase.json.
+        project: Project id.
+        root: Folder with firebase.json.
     """
     written = root / f"firebase.{project}.json"
     config = json.loads((root / "firebase.json").read_text("utf-8"))
@@ -54,10 +54,10 @@ def write_config(project: str, *, root: Path = ROOT) -> Path:
 
 
 def check_environment(project: str, *, root: Path = ROOT) -> None:
-    """Check that no exported variable decides where functions go: at run time they would not have it.
+    """Check that no exported variable changes the destination; functions lack it at run time.
 
     Raises:
-        DestinationInvalid: a variable is exported, and no `.env` file sets it.
+        DestinationInvalid: A variable is exported, and no `.env` file sets it.
     """
     for name, value in destination_of(project, root=root).items():
         exported = os.environ.get(name, value)
@@ -72,26 +72,26 @@ def check_database(project: str, config: str, *, root: Path = ROOT) -> None:
     """Check that rules and indexes go to the database that the functions use.
 
     Args:
-        project: the project's id.
-        config: name of the configuration file that firebase-tools uses.
-        root: its folder.
+        project: Project id.
+        config: Name of the configuration file that firebase-tools uses.
+        root: Folder of the configuration file.
 
     Raises:
-        DestinationInvalid: they would go to another database.
+        DestinationInvalid: They would go to another database.
     """
-    wanted = destination_of(project, root=root)[DATABASE]
+    database = destination_of(project, root=root)[DATABASE]
     firestore = json.loads((root / config).read_text("utf-8"))["firestore"]
     found = firestore.get("database", PLACES[DATABASE])
-    if found != wanted:
+    if found != database:
         raise DestinationInvalid(
-            f"Firestore's rules and indexes would go to the database {found}, but {DATABASE} is {wanted}: "
+            f"Firestore's rules and indexes would go to the database {found}, but {DATABASE} is {database}: "
             f"run `venv/bin/python -m deploy config {project}`, "
             f"then deploy with --config=firebase.{project}.json"
         )
 
 
 def main(part: str, *more: str) -> str | None:
-    """Prepare one part of the deployment to $GCLOUD_PROJECT; return an error's text, None if all is well."""
+    """Prepare one part of the deployment to $GCLOUD_PROJECT; return an error's text, or None."""
     project = os.environ["GCLOUD_PROJECT"]
     try:
         if part == "functions":

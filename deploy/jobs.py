@@ -1,7 +1,7 @@
-"""What `firebase deploy` does not do to the jobs of Cloud Scheduler: make them paused, change their account.
+"""Changes to Cloud Scheduler jobs that `firebase deploy` does not make.
 
-A task moves over without a gap where its job is there, and paused, before its function is: a
-deployment finds it as it would make it, and leaves it paused. A function's new account is the job's, too.
+A task moves from another implementation without a missed tick if its job exists, paused, before its function
+is deployed, because the deployment leaves the job paused.
 """
 
 from __future__ import annotations
@@ -27,43 +27,43 @@ def job_name(task: str) -> str:
 
 
 def paused(project: str, account: str) -> Iterator[str]:
-    """Return commands of gcloud that make each task's job where it is not there, and pause it.
+    """Yield gcloud commands that create each task's job if it does not exist, and pause it.
 
-    They may be run again: what is there stays, and what is paused.
+    The commands may run again; existing jobs keep their configuration.
 
     Args:
-        project: the project's id.
-        account: address of the service account that functions run as.
+        project: Project id.
+        account: Address of the functions' service account.
     """
     for spec in registered():
         if spec.name.value in main.__all__ and spec.schedule is not None:
             name = job_name(spec.name.value)
-            create = _command(project, "create", "http", name, *_said(spec, project, account))
+            create = _command(project, "create", "http", name, *_options(spec, project, account))
             state = _command(project, "describe", name, "--format=value(state)")
             yield f"{state} >/dev/null 2>&1 || {create}"
             yield f'[ "$({state})" = PAUSED ] || {_command(project, "pause", name)}'
 
 
-def called_as(project: str, account: str) -> Iterator[str]:
-    """Return commands of gcloud that have the jobs of this codebase call their functions as an account.
+def with_account(project: str, account: str) -> Iterator[str]:
+    """Yield gcloud commands that make this codebase's jobs call their functions with an account.
 
-    All else of a job stays as it is, paused or not, and so do the jobs of others.
+    Nothing else of the jobs changes, and a paused job stays paused.
 
     Args:
-        project: the project's id.
-        account: address of the service account that functions run as.
+        project: Project id.
+        account: Address of the functions' service account.
     """
     for function in scheduled():
-        what = f"--oidc-service-account-email={account}"
-        yield _command(project, "update", "http", job_name(function.name), what)
+        option = f"--oidc-service-account-email={account}"
+        yield _command(project, "update", "http", job_name(function.name), option)
 
 
 def _command(project: str, *words: str) -> str:
-    where = (f"--location={region()}", f"--project={project}")
-    return shlex.join(("gcloud", "scheduler", "jobs", *words, *where))
+    location = (f"--location={region()}", f"--project={project}")
+    return shlex.join(("gcloud", "scheduler", "jobs", *words, *location))
 
 
-def _said(spec: TaskSpec, project: str, account: str) -> list[str]:
+def _options(spec: TaskSpec, project: str, account: str) -> list[str]:
     return [
         f"--schedule={spec.schedule}",
         f"--time-zone={spec.time_zone}",

@@ -1,6 +1,6 @@
-"""Requests that the next run of `collect_charge_cdrs` carries out for one charge point operator.
+"""Requests to the next run of `collect_charge_cdrs` about one charge point operator.
 
-Each is a command that writes fields of the operator's document; the run finds it
+Each is a command that writes fields of the operator's document in Firestore, which the run reads
 (`shared/collectors/ocpi/requests.py`).
 """
 
@@ -27,17 +27,17 @@ def add_commands(commands: Any) -> None:
         commands: What `ArgumentParser.add_subparsers` returned.
     """
     reading = commands.add_parser(
-        "read-operator", help="print the command that has the next run read an operator's CDRs again"
+        "read-operator", help="print the command that makes the next run read an operator's CDRs again"
     )
     dropping = commands.add_parser(
-        "drop-operator", help="print the command that has the next run drop an operator's CDRs"
+        "drop-operator", help="print the command that makes the next run drop an operator's CDRs"
     )
     for one in (reading, dropping):
-        one.add_argument("project", help="the project's id")
+        one.add_argument("project", help="project id")
         one.add_argument(
             "operator",
             type=operator_name,
-            help="its name in NX_OCPI_OPERATORS (the next run logs a warning if no operator has this name)",
+            help="name in NX_OCPI_OPERATORS; the next run logs a warning if no operator has this name",
         )
     reading.add_argument(
         "--from",
@@ -45,42 +45,42 @@ def add_commands(commands: Any) -> None:
         type=date.fromisoformat,
         required=True,
         metavar="YYYY-MM-DD",
-        help="records last updated on that day (UTC) or later are read again",
+        help="read records that were last updated on this day (UTC) or later",
     )
-    reading.set_defaults(request=lambda said: read_again(said.project, said.operator, said.first))
-    dropping.set_defaults(request=lambda said: drop(said.project, said.operator))
+    reading.set_defaults(request=lambda chosen: read_again(chosen.project, chosen.operator, chosen.first))
+    dropping.set_defaults(request=lambda chosen: drop(chosen.project, chosen.operator))
 
 
-def operator_name(said: str) -> str:
+def operator_name(text: str) -> str:
     """Return a name that an operator in NX_OCPI_OPERATORS may have.
 
     Raises:
         ArgumentTypeError: No operator can have this name.
     """
     try:
-        return msgspec.convert(said, Name)
+        return msgspec.convert(text, Name)
     except msgspec.ValidationError:
         raise argparse.ArgumentTypeError(
-            f"must be the name of an operator in NX_OCPI_OPERATORS, got {said!r}"
+            f"must be the name of an operator in NX_OCPI_OPERATORS, got {text!r}"
         ) from None
 
 
 def read_again(project: str, operator: str, first: date) -> str:
-    """Return the command that has an operator read again.
+    """Return the command that requests that an operator's CDRs are read again.
 
     Args:
-        project: The project's id.
+        project: Project id.
         operator: The operator's name.
-        first: Records last updated on that day (UTC) or later are read.
+        first: First day (UTC) of the updates to read.
     """
     return _write(project, operator, read_from=f"{first}T00:00:00Z", read_requested=_now())
 
 
 def drop(project: str, operator: str) -> str:
-    """Return the command that has an operator's records left out of the next result.
+    """Return the command that requests that an operator's CDRs are dropped from the next result.
 
     Args:
-        project: The project's id.
+        project: Project id.
         operator: The operator's name.
     """
     return _write(project, operator, drop_requested=_now())
@@ -90,13 +90,13 @@ def _now() -> str:
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
-def _write(project: str, operator: str, **moments: str) -> str:
+def _write(project: str, operator: str, **times: str) -> str:
     emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
     origin = f"http://{emulator}" if emulator else "https://firestore.googleapis.com"
     token = "owner" if emulator else "$(gcloud auth print-access-token)"
-    mask = "&".join(f"updateMask.fieldPaths={name}" for name in moments)
+    mask = "&".join(f"updateMask.fieldPaths={name}" for name in times)
     documents = f"{origin}/v1/projects/{project}/databases/{database_id()}/documents"
-    fields = {name: {"timestampValue": moment} for name, moment in moments.items()}
+    fields = {name: {"timestampValue": time} for name, time in times.items()}
     words = (
         *("-d", json.dumps({"fields": fields})),
         *("-H", f"x-goog-user-project: {project}"),
@@ -104,5 +104,5 @@ def _write(project: str, operator: str, **moments: str) -> str:
         *("-o", "/dev/null"),
         f"{documents}/{COLLECTION}/{operator}?{mask}",
     )
-    # The shell that runs the command asks for the token.
+    # The token is not printed: the shell that runs the command requests it.
     return f'curl --fail-with-body -sS -X PATCH -H "Authorization: Bearer {token}" {shlex.join(words)}'

@@ -1,6 +1,6 @@
-"""The generated parts of docs/deploy.md: what the code says is written there by `make docs`.
+"""The parts of docs/deploy.md that `make docs` generates from the code.
 
-Each part stands between `<!-- NAME: ... -->` and `<!-- /NAME -->`.
+Each part is between `<!-- NAME: ... -->` and `<!-- /NAME -->`.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "deploy.md"
 
 def roles() -> str:
     """Return the table of roles."""
-    who = [f"- `{name}@PROJECT.iam.gserviceaccount.com`: {what}." for name, what in ACCOUNTS.items()]
+    accounts = [f"- `{name}@PROJECT.iam.gserviceaccount.com`: {users}." for name, users in ACCOUNTS.items()]
     rows = [
         (
             "the builds' account" if grant.account == BUILDER else f"`{grant.account}`",
             _role(grant.role),
-            grant.on,
-            grant.why + (f"; where {_or(grant.needed_by)} is deployed" if grant.needed_by else ""),
+            grant.resource,
+            grant.purpose + (f"; needed if {_or(grant.needed_by)} is deployed" if grant.needed_by else ""),
             "`firebase deploy`" if grant.by_deploy else "the command",
         )
         for grant in GRANTS
     ]
-    return "\n".join(who) + "\n\n" + table(("account", "role", "on", "because it", "granted by"), rows)
+    return "\n".join(accounts) + "\n\n" + table(("account", "role", "on", "because it", "granted by"), rows)
 
 
 def _role(name: str) -> str:
     if name not in OWN_ROLES:
         return f"`{name}`"
     permissions = ", ".join(f"`{permission}`" for permission in OWN_ROLES[name].permissions)
-    return f"`{name}`, made by the command: {permissions}"
+    return f"`{name}`, created by the command: {permissions}"
 
 
 def _or(names: tuple[str, ...]) -> str:
@@ -64,7 +64,7 @@ def alerts() -> str:
                 policy["severity"].lower(),
             )
         )
-    return table(("file", "when", "tells", "severity"), rows)
+    return table(("file", "condition", "fields in the notification", "severity"), rows)
 
 
 def settings() -> str:
@@ -80,7 +80,7 @@ def settings() -> str:
         )
         for setting in SETTINGS
     ]
-    return table(("setting", "meaning", "set to", "default", "counts in", "where"), rows)
+    return table(("setting", "meaning", "value", "default", "used by", "set in"), rows)
 
 
 def _default(setting: Setting[Any]) -> str:
@@ -97,21 +97,21 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
-def written(text: str, *, counted: Collection[str] | None = None) -> str:
-    """Return the page with its generated parts as the code has them now.
+def updated(text: str, *, counted: Collection[str] | None = None) -> str:
+    """Return the page with its parts generated again.
 
     Args:
-        text: the page.
-        counted: names of the scheduled functions whose costs it shows; None: all.
+        text: The page.
+        counted: Names of the scheduled functions that the costs include; None for all.
 
     Raises:
-        ValueError: a part has no place in it, or two.
+        ValueError: The page does not contain each part once.
     """
-    parts: dict[str, Callable[[], str]] = {**PARTS, "costs": lambda: costs.tables(of=counted)}
+    parts: dict[str, Callable[[], str]] = {**PARTS, "costs": lambda: costs.tables(names=counted)}
     for name, make in parts.items():
         part = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
         found = part.search(text)
         if found is None or len(part.findall(text)) != 1:
-            raise ValueError(f"docs/deploy.md must have one part {name}")
+            raise ValueError(f"docs/deploy.md must contain the part {name} once")
         text = f"{text[: found.start()]}{found[1]}\n{make()}\n\n{found[2]}{text[found.end() :]}"
     return text

@@ -1,4 +1,4 @@
-"""Alert policies, a file each in `deploy/alerts/`, as `gcloud monitoring policies create` takes them."""
+"""Alert policies: one file per policy in `deploy/alerts/`, in gcloud's form."""
 
 from __future__ import annotations
 

@@ -20,7 +20,12 @@ CLEAN = (
     "README.md",
     "SECURITY.md",
     "bench",
+    ".ci",
+    ".github",
+    "Makefile",
     "cli",
+    "deploy",
+    "docs",
     "emulators",
     "main.py",
     "shared/logger.py",
@@ -62,7 +67,8 @@ def files(place: str) -> Iterator[Path]:
     ).stdout
     for name in filter(None, listed.split("\0")):
         path = ROOT / name
-        if name not in LEFT_OUT and path.name not in LEFT_OUT_NAMES and path.is_file():
+        left_out = name in LEFT_OUT or path.name in LEFT_OUT_NAMES or path.suffix == ".png"
+        if not left_out and path.is_file():
             yield path
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import main
 from deploy.access import (
     ACCOUNTS,
+    CHANGE_CALLABLES,
     GRANTS,
     OPERATOR,
     OWN_ROLES,
     READER,
     SCHEDULER_ROLE,
     SIGNER_ROLE,
-    STEERING,
     TASKS,
     Grant,
     addresses,
@@ -64,7 +64,7 @@ def test_what_a_deployment_grants_is_what_is_stated(deployment: Deployment) -> N
                     name.replace("secrets/", "secret ") if "/services/" not in name else "scheduled functions"
                 )
                 arrived.add((account, binding["role"], on))
-    assert arrived == {(grant.account, grant.role, grant.on) for grant in GRANTS if grant.by_deploy}
+    assert arrived == {(grant.account, grant.role, grant.resource) for grant in GRANTS if grant.by_deploy}
 
 
 def test_the_commands_grant_the_rest(tmp_path: Path) -> None:
@@ -111,12 +111,12 @@ def role(grant: Grant) -> str:
 
 
 def resource(grant: Grant) -> str:
-    return {"project": PROJECT, "bucket": f"gs://{BUCKET}", "itself": address(grant)}[grant.on]
+    return {"project": PROJECT, "bucket": f"gs://{BUCKET}", "itself": address(grant)}[grant.resource]
 
 
 def test_steering_brings_its_own_role(tmp_path: Path) -> None:
     """Who may run, pause and resume jobs may not make, change or delete them."""
-    calls = granted_by_commands(tmp_path, [*main.__all__, *STEERING])
+    calls = granted_by_commands(tmp_path, [*main.__all__, *CHANGE_CALLABLES])
     made = {call[3]: call for call in calls if call[:3] == ["iam", "roles", "create"]}
     wanted = ",".join(f"cloudscheduler.jobs.{verb}" for verb in ("enable", "get", "pause", "run"))
     assert f"--permissions={wanted}" in made[SCHEDULER_ROLE]
@@ -127,7 +127,7 @@ def test_steering_brings_its_own_role(tmp_path: Path) -> None:
 
 def test_who_only_reads_may_only_read() -> None:
     """The account of callables that only read has no role that writes, reads secrets or calls functions."""
-    roles = {(grant.role, grant.on) for grant in GRANTS if grant.account == READER}
+    roles = {(grant.role, grant.resource) for grant in GRANTS if grant.account == READER}
     assert roles == {
         ("roles/datastore.viewer", "project"),
         ("roles/storage.objectViewer", "bucket"),
@@ -141,7 +141,7 @@ def test_who_only_reads_may_only_read() -> None:
 
 def test_callables_that_change_something_read_no_secret() -> None:
     """Their account reads and writes documents, runs jobs and looks users up; nothing else."""
-    roles = {(grant.role, grant.on) for grant in GRANTS if grant.account == OPERATOR}
+    roles = {(grant.role, grant.resource) for grant in GRANTS if grant.account == OPERATOR}
     assert roles == {
         ("roles/datastore.user", "project"),
         (SCHEDULER_ROLE, "project"),
@@ -149,14 +149,14 @@ def test_callables_that_change_something_read_no_secret() -> None:
     }
     assert {
         name for name, one in wanted.functions().items() if one.account.startswith(f"{OPERATOR}@")
-    } == set(STEERING)
-    assert set(settings.OPERATOR_ACCOUNT.affects.split(", ")) == set(STEERING)
-    assert not [name for name in STEERING if wanted.functions()[name].secrets]
+    } == set(CHANGE_CALLABLES)
+    assert set(settings.OPERATOR_ACCOUNT.affects.split(", ")) == set(CHANGE_CALLABLES)
+    assert not [name for name in CHANGE_CALLABLES if wanted.functions()[name].secrets]
 
 
 def test_callables_without_an_account_of_their_own_run_as_the_others() -> None:
     """The settings for readers and operators are optional."""
-    names = (*STEERING, *wanted.READERS)
+    names = (*CHANGE_CALLABLES, *wanted.READERS)
     told = subprocess.run(
         [sys.executable, "-c", f"import main\nfor name in {names}: print({ACCOUNT_OF})"],
         cwd=ROOT,
@@ -181,7 +181,7 @@ def test_nobody_has_a_role_on_everything() -> None:
         assert "admin" not in grant.role.lower()
         assert grant.role not in {"roles/owner", "roles/editor", "roles/viewer"}
         assert "TokenCreator" not in grant.role
-        assert (grant.on == "itself") == (grant.role == SIGNER_ROLE)
+        assert (grant.resource == "itself") == (grant.role == SIGNER_ROLE)
     assert OWN_ROLES[SIGNER_ROLE].permissions == ("iam.serviceAccounts.signBlob",)
 
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from deploy.jobs import called_as, paused
+from deploy.jobs import paused, with_account
 from shared.settings import region
 from tests.deploy import gcloud, wanted
 from tests.deploy.deploying import ACCOUNT, Deployment, deploy
@@ -66,7 +66,7 @@ def test_another_account_is_the_jobs_too(project: Path, deployment: Deployment, 
     again = deploy(changed, google)
     assert again.code == 0, again.output
     assert google.jobs == before, "firebase-tools changes the account itself now: the page need not"
-    gcloud.run(called_as(PROJECT, other), google.jobs, tmp_path)
+    gcloud.run(with_account(PROJECT, other), google.jobs, tmp_path)
     for function in ours:
         before[function.job]["httpTarget"]["oidcToken"]["serviceAccountEmail"] = other
         assert google.policies[function.service]["bindings"][0]["members"] == [f"serviceAccount:{other}"]

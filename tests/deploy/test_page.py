@@ -13,7 +13,7 @@ import pytest
 import main
 from deploy import costs
 from deploy.access import addresses, commands
-from deploy.page import PAGE, written
+from deploy.page import PAGE, updated
 from tests.deploy.deploying import ROOT, Deployment
 from tests.deploy.google import BUCKET, PROJECT
 
@@ -26,7 +26,7 @@ SCRIPTS = [
 
 def test_its_generated_parts_are_what_the_code_says() -> None:
     """`make docs` would change nothing, unless it is to count the costs of more tasks."""
-    assert written(TEXT, counted=costs.counted_in(TEXT)) == TEXT, (
+    assert updated(TEXT, counted=costs.counted_in(TEXT)) == TEXT, (
         "docs/deploy.md is outdated: run `make docs`"
     )
 
@@ -37,10 +37,10 @@ def test_a_new_task_makes_no_part_outdated(monkeypatch: pytest.MonkeyPatch) -> N
     assert {"collect_devices_health", "watchdog"} <= set(counted)
     known = list(costs.scheduled())
     monkeypatch.setattr(costs, "scheduled", lambda: [*known, replace(known[0], name="my_task")])
-    assert written(TEXT, counted=counted) == TEXT
-    assert "`my_task`" in written(TEXT)
+    assert updated(TEXT, counted=counted) == TEXT
+    assert "`my_task`" in updated(TEXT)
     monkeypatch.setattr(costs, "scheduled", lambda: [replace(known[0], ticks=1), *known[1:]])
-    assert written(TEXT, counted=counted) != TEXT
+    assert updated(TEXT, counted=counted) != TEXT
 
 
 def test_it_enables_what_a_deployment_asks_for(deployment: Deployment) -> None:
@@ -106,7 +106,7 @@ def test_its_commands_can_be_read_by_a_shell(script: str) -> None:
 
 def test_files_and_commands_that_it_names_are_there() -> None:
     """Links, files of this project, targets of make and commands of `python -m deploy`."""
-    for link in re.findall(r"\]\((?!http)([^)]+)\)", TEXT):
+    for link in re.findall(r"\]\((?!http)([^)#]+)", TEXT):
         assert (PAGE.parent / link).exists(), link
     for name in re.findall(r"`((?:deploy|bench|tests|functions|emulators)/[\w/.]+)`", TEXT):
         assert (ROOT / name).exists(), name
@@ -120,12 +120,10 @@ def test_files_and_commands_that_it_names_are_there() -> None:
 
 def test_costs_follow_from_schedules_and_prices() -> None:
     """At rest it is the tasks that cost; a longer run costs more, a larger answer too."""
-    rest = {cost.what: cost.dollars for cost in costs.at_rest()}
+    rest = {cost.item: cost.dollars for cost in costs.monthly_costs()}
     assert len(list(costs.scheduled())) >= 5
-    assert rest["jobs of Cloud Scheduler"] == pytest.approx(0.10 * len(list(costs.scheduled())))
-    longer = {cost.what: cost.dollars for cost in costs.at_rest(60)}
-    assert longer["instances at work"] == pytest.approx(
-        rest["instances at work"] * 60 / costs.RUN_SECONDS.value
-    )
+    assert rest["Cloud Scheduler jobs"] == pytest.approx(0.10 * len(list(costs.scheduled())))
+    longer = {cost.item: cost.dollars for cost in costs.monthly_costs(60)}
+    assert longer["instance time"] == pytest.approx(rest["instance time"] * 60 / costs.RUN_SECONDS.value)
     assert costs.million_reads(1_000_000, 100) > costs.million_reads(1_000, 100)
     assert costs.million_reads(1_000, 0.01) > costs.million_reads(1_000, 100)

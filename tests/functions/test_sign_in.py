@@ -44,14 +44,14 @@ def section(title: str) -> str:
 
 @pytest.fixture
 def script() -> str:
-    """The commands that let somebody in."""
+    """The commands that give a person a role."""
     return section("5. Let people in")
 
 
 def let_in(script: str, email: str, role: str) -> "subprocess.CompletedProcess[str]":
     """Run the documented command."""
-    assert "somebody@example.com operator" in script
-    commands = script.replace("somebody@example.com operator", f"{email} {role}")
+    assert "anna@example.com operator" in script
+    commands = script.replace("anna@example.com operator", f"{email} {role}")
     return subprocess.run(
         ["bash", "-e", "-c", commands],
         cwd=ROOT,
