@@ -16,13 +16,13 @@ ROOT = Path(__file__).resolve().parents[1]
 LIST = ROOT / "tests/forbidden_phrases.toml"
 #: Files and folders whose prose is checked. Add one when its prose is clean.
 CLEAN = (
+    ".ci",
+    ".github",
     "CONTRIBUTING.md",
+    "Makefile",
     "README.md",
     "SECURITY.md",
     "bench",
-    ".ci",
-    ".github",
-    "Makefile",
     "cli",
     "deploy",
     "docs",
@@ -44,7 +44,22 @@ LEFT_OUT_NAMES = (
 #: A space of a phrase: white space without an empty line.
 GAP = r"(?:[^\S\n]+|[^\S\n]*\n[^\S\n]*)"
 FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
-TEXT = {".cjs", ".css", ".html", ".ini", ".js", ".mjs", ".toml", ".ts", ".tsx", ".txt", ".yaml", ".yml", ""}
+TEXT = {
+    ".cjs",
+    ".css",
+    ".html",
+    ".ini",
+    ".js",
+    ".json",
+    ".mjs",
+    ".toml",
+    ".ts",
+    ".tsx",
+    ".txt",
+    ".yaml",
+    ".yml",
+    "",
+}
 
 
 @cache
