@@ -93,13 +93,16 @@ def original(**fields: Any) -> TaskDocument:
 @pytest.mark.parametrize(
     ("task", "decision"),
     [
-        (original(status="completed"), Take(1, adopts=True)),
-        (original(status="failed"), Take(1, adopts=True)),
+        (original(status="completed"), Take(1, adopts_legacy_result=True)),
+        (original(status="failed"), Take(1, adopts_legacy_result=True)),
         (original(), Take(1)),  # suspended before it ever ran, and resumed
         (original(status="running", started=NOW - timedelta(seconds=500)), Skip("overlap", ORIGINAL)),
-        (original(status="running", started=NOW - timedelta(seconds=546)), Take(1, adopts=True)),
+        (
+            original(status="running", started=NOW - timedelta(seconds=546)),
+            Take(1, adopts_legacy_result=True),
+        ),
         (original(status="running", timestamp=NOW), Skip("overlap", ORIGINAL)),
-        (original(status="running"), Take(1, adopts=True)),
+        (original(status="running"), Take(1, adopts_legacy_result=True)),
         (original(status="suspeneded"), Skip("suspended")),
         (original(status="failed", result=RESULT), Take(1)),
     ],

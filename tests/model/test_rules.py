@@ -305,7 +305,9 @@ def without_conditions(patch: Patch) -> None:
     write_to = write_messages.write_document
 
     def unconditional(name: str, fields: Any, **how: Any) -> Any:
-        return write_to(name, fields, **{**how, "on": None})
+        if not isinstance(how.get("precondition"), bool):
+            how["precondition"] = None
+        return write_to(name, fields, **how)
 
     replace_builder(patch, "write_document", unconditional)
 

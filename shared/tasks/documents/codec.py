@@ -1,7 +1,7 @@
-"""Between Python values and Firestore's wire values, without the client library's detour.
+"""Converts between Python values and Firestore's wire values.
 
-The library encodes through proto-plus, which costs more than the commit itself for a large
-result. This knows the types that the engine writes, and reads all that Firestore has.
+The client library converts through proto-plus, which costs more than the commit itself for a large result.
+This module encodes the types that the engine writes, and decodes all types of Firestore.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from google.cloud.firestore_v1.types import document as _document
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,38 +17,45 @@ from google.protobuf.timestamp_pb2 import Timestamp
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+WireValue: TypeAlias = Any
+"""A `google.firestore.v1.Value`; its generated class has no types."""
+WireFields: TypeAlias = Any
+"""The fields of a document or a map value: names and wire values."""
+Value: TypeAlias = Any
+"""A JSON value that may contain aware datetimes."""
+
 ValuePb = _document.Value.pb()
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def encode(value: Any, target: Any) -> None:
+def encode(value: object, target: WireValue) -> None:
     """Write a value into a wire value.
 
     Args:
         value: None, bool, int of 64 bits, float, str, aware datetime, list or mapping of these.
-        target: the empty wire value (`ValuePb`) that receives it.
+        target: The empty wire value (`ValuePb`) that receives it.
 
     Raises:
-        TypeError: a type that the engine never writes.
-        ValueError: an int beyond 64 bits or a string that is no Unicode text.
+        TypeError: The engine never writes values of this type.
+        ValueError: An int has more than 64 bits, or a string is not Unicode text.
     """
     write = _ENCODERS.get(type(value)) or _encoder_of(value)
     write(value, target)
 
 
-def encode_fields(values: Mapping[str, Any], fields: Any) -> None:
+def encode_fields(values: Mapping[str, object], fields: WireFields) -> None:
     """Write a mapping into the fields of a document or a map value."""
     for name, value in values.items():
         encode(value, fields[name])
 
 
-def decode(value: Any) -> Any:
+def decode(value: WireValue) -> Value:
     """Return the Python value of a wire value.
 
-    Times become aware datetimes in UTC. What has no JSON form of its own becomes what a
-    reader of JSON expects: bytes their base64 text, a place its latitude and longitude, a
-    reference its path, NaN and infinities None (as JavaScript's JSON.stringify writes them).
+    Times become aware datetimes in UTC. Types without a JSON form become what a reader of JSON expects: bytes
+    their base64 text, a geo point its latitude and longitude, a reference its path, NaN and infinities None,
+    as JavaScript's JSON.stringify writes them.
     """
     kind = value.WhichOneof("value_type")
     if kind in {"string_value", "boolean_value", "integer_value", "reference_value"}:
@@ -56,7 +63,7 @@ def decode(value: Any) -> Any:
     return _DECODERS[kind](value) if kind in _DECODERS else None
 
 
-def decode_fields(fields: Any) -> dict[str, Any]:
+def decode_fields(fields: WireFields) -> dict[str, Value]:
     """Return the fields of a document or a map value as a dict."""
     return {name: decode(value) for name, value in fields.items()}
 
@@ -72,33 +79,33 @@ def to_datetime(timestamp: Timestamp) -> datetime:
     return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1_000)
 
 
-def _encode_map(value: dict[str, Any], target: Any) -> None:
-    target.map_value.SetInParent()  # an empty map is a value, too
+def _encode_map(value: Mapping[str, object], target: WireValue) -> None:
+    target.map_value.SetInParent()  # an empty map must be encoded, too
     encode_fields(value, target.map_value.fields)
 
 
-def _encode_array(value: Sequence[Any], target: Any) -> None:
+def _encode_array(value: Sequence[object], target: WireValue) -> None:
     target.array_value.SetInParent()
     add = target.array_value.values.add
     for item in value:
         encode(item, add())
 
 
-def _encode_time(value: datetime, target: Any) -> None:
-    since = value - _EPOCH  # in place: a message of its own for each time costs as much again
+def _encode_time(value: datetime, target: WireValue) -> None:
+    since = value - _EPOCH  # written in place: a message for each time would double the cost
     moment = target.timestamp_value
     moment.seconds, moment.nanos = since.days * 86_400 + since.seconds, since.microseconds * 1_000
 
 
-def _encoder_of(value: object) -> Callable[[Any, Any], None]:
-    """Find the encoder of a type that derives from one of these."""
-    for kind, write in _ENCODERS.items():  # bool before int, which it is too
+def _encoder_of(value: object) -> Callable[[Any, WireValue], None]:
+    """Find the encoder of a type that derives from an encodable type."""
+    for kind, write in _ENCODERS.items():  # bool comes before int, from which it derives
         if isinstance(value, kind):
             return write
-    raise TypeError(f"{type(value).__name__} is no type that the engine writes")
+    raise TypeError(f"expected a type that the engine writes to documents, got {type(value).__name__}")
 
 
-_ENCODERS: dict[type, Callable[[Any, Any], None]] = {
+_ENCODERS: dict[type, Callable[[Any, WireValue], None]] = {
     str: lambda value, target: setattr(target, "string_value", value),
     type(None): lambda _, target: setattr(target, "null_value", 0),
     bool: lambda value, target: setattr(target, "boolean_value", value),
@@ -109,7 +116,7 @@ _ENCODERS: dict[type, Callable[[Any, Any], None]] = {
     list: _encode_array,
     tuple: _encode_array,
 }
-_DECODERS: dict[str, Any] = {
+_DECODERS: dict[str, Callable[[WireValue], Value]] = {
     "map_value": lambda value: decode_fields(value.map_value.fields),
     "array_value": lambda value: [decode(item) for item in value.array_value.values],
     "timestamp_value": lambda value: to_datetime(value.timestamp_value),

@@ -1,56 +1,63 @@
 """The documents of a task as they are read: its status document and its run records.
 
 The fields are those of the contract (docs/contract.md, "Task document") and, in the map `run`, the
-engine's own. A document that another implementation wrote is read the same way; what it lacks,
-or holds in a type of its own, is None here. The `*_writes` modules write them.
+engine's own. A legacy document is read the same way: a field that is missing or has another type is None.
+The `*_writes` modules write these documents.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
 
 from shared.tasks.contract import SUSPENDED_SPELLINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from google.protobuf.timestamp_pb2 import Timestamp
 
-#: What a decision needs of the status and of a run: all but the result, which may be a mebibyte.
-#: One mask serves both documents, as they are read in one call; in the status, `error` is a text and
-#: has no fields.
+    from shared.tasks.contract import Json
+
+#: Fields of the status document and of the run record that decisions need: all but the result, which can
+#: have a mebibyte. Both documents are read in one call, so they share one mask. In the status document
+#: `error` is a text without fields.
 DECISION_MASK = (
     *("status", "started", "completed", "timestamp", "run"),
     *("state", "token", "attempt", "cancel", "scheduled_for", "error.type", "error.message"),
 )
-#: What is read of a task's schedule.
+#: Fields of the recorded schedule.
 SCHEDULE_MASK = ("schedule", "time_zone", "since")
-#: What tells whether a result is another than the one at hand.
+#: Fields of the status document that identify its result.
 VERSION_MASK = ("status", "completed", "timestamp", "run.result")
 
-#: The field of the history that says when Firestore took its last write, in the run record alone.
+#: Field of run records that contains the time of their last write.
 CHANGED = "changed"
-#: `saved_in` of a result that the original wrote: `data` is read as the contract says.
+#: `saved_in` of a legacy result: `data` is read as the contract says.
 SAVED_BY_CONTRACT = "contract"
+
+Precondition: TypeAlias = "Timestamp | bool | None"
+"""The version that a document must have, or whether it must exist; None for no precondition."""
+
+Fields: TypeAlias = Mapping[str, Any]
+"""The decoded fields of a document."""
 
 
 class ResultPointer(Struct, frozen=True):
-    """What `run.result` says of the last good result, whose value `data` or an object holds.
+    """Describes the last good result (`run.result`). The value is in `data` or in an object.
 
     Attributes:
-        version: unique among all results of the task; readers compare it.
-        saved_in: "db", "storage", "none", or "contract" for one of the original's.
-        run_id: the run that gave the result; None for one of the original's.
-        completed: when it was published, in UTC.
-        path: of the immutable object in the bucket, for "storage"; the field is `object`.
-        size_bytes: length of the result as JSON, uncompressed.
-        count: records of an array or entries of a map; None for a bare value.
-        encoding: "gzip" where the object is compressed.
-        summary: what the task said beside the result.
-        details: path of the object with the result's details; None where it has none.
+        version: Unique among all results of the task; readers compare it.
+        saved_in: "db", "storage", "none", or "contract" for a legacy result.
+        run_id: The run that produced the result; None for a legacy result.
+        completed: Time of publication, UTC.
+        path: Path of the result object, for "storage"; the document's field is `object`.
+        size_bytes: Length of the result as JSON, uncompressed.
+        count: Number of records of an array, or of entries of a map; None for any other value.
+        encoding: "gzip" if the object is compressed.
+        summary: The task's summary of its result.
+        details: Path of the object with the result's details; None if it has none.
     """
 
     version: str
@@ -61,12 +68,12 @@ class ResultPointer(Struct, frozen=True):
     size_bytes: int | None = None
     count: int | None = None
     encoding: str | None = None
-    summary: dict[str, Any] | None = None
+    summary: dict[str, Json] | None = None
     details: str | None = None
 
     @classmethod
     def parse(cls, value: object) -> ResultPointer | None:
-        """Return the pointer that `run.result` holds, or None for the original's documents."""
+        """Return the pointer that `run.result` contains, or None for a legacy document."""
         if not isinstance(value, dict):
             return None
         version, saved_in = _text(value.get("version")), _text(value.get("saved_in"))
@@ -86,8 +93,8 @@ class ResultPointer(Struct, frozen=True):
             details=_text(value.get("details")),
         )
 
-    def to_fields(self) -> dict[str, Any]:
-        """Return the fields as they are written, without those that are None."""
+    def to_fields(self) -> dict[str, object]:
+        """Return the fields to write, without those that are None."""
         named = {name: getattr(self, name) for name in self.__struct_fields__}
         named["object"] = named.pop("path")
         return {name: value for name, value in named.items() if value is not None}
@@ -115,7 +122,7 @@ class Action(Struct, frozen=True):
         return cls(by, reason, _moment(value.get("at")))
 
     def to_fields(self) -> dict[str, object]:
-        """Return the fields as they are written."""
+        """Return the fields to write."""
         return {"by": self.by, "reason": self.reason, "at": self.at}
 
     @property
@@ -125,14 +132,14 @@ class Action(Struct, frozen=True):
 
 
 class JobNote(Struct, frozen=True):
-    """What `run.job` says of the task's job in Cloud Scheduler, while there is something to say.
+    """The job note (`run.job`), while the Scheduler job is being changed or disagrees with the task.
 
     Attributes:
-        wanted: what it is to become: somebody is making it so, or died at it.
-        at: when the last who wants that began, UTC.
-        shared: whether others were at it too, whose calls may still arrive.
-        done: whether it was made so; the note stays until no other call can arrive.
-        found: what it was when nobody here made it so, or when it could not be changed.
+        wanted: Requested state of the job; None if no change is in progress.
+        at: Start of the last call that requested this state, UTC.
+        shared: Whether several calls requested a state at the same time; any of them can still arrive.
+        done: Whether the job has had this state. The note stays until no other call can arrive.
+        found: State in which the watchdog found the job although no operator requested it.
     """
 
     wanted: str | None = None
@@ -143,7 +150,7 @@ class JobNote(Struct, frozen=True):
 
     @classmethod
     def parse(cls, value: object) -> JobNote | None:
-        """Return the note that `run.job` holds, None where there is none."""
+        """Return the note that `run.job` contains, None if there is none."""
         if not isinstance(value, dict):
             return None
         return cls(
@@ -154,22 +161,22 @@ class JobNote(Struct, frozen=True):
             found=_text(value.get("found")),
         )
 
-    def to_fields(self) -> dict[str, Any]:
-        """Return the fields as they are written, without those that say nothing."""
+    def to_fields(self) -> dict[str, object]:
+        """Return the fields to write, without those that are None or False."""
         return {name: value for name in self.__struct_fields__ if (value := getattr(self, name))}
 
     @property
     def is_open(self) -> bool:
-        """Whether the job is to become something, and nobody said yet that it is."""
+        """Whether a state is requested that the job is not known to have reached."""
         return self.wanted is not None and not self.done
 
 
 class RunRequest(Struct, frozen=True):
-    """A person's request that a task runs now (`run.request`): the last one, answered or not.
+    """The last request that a task runs now (`run.request`), answered or not.
 
     Attributes:
-        id: id of the run that answers it; its history starts with the first attempt.
-        by, reason, at: who requested the run, why, and when (UTC).
+        id: Id of the run that answers it; its run record starts with the first attempt.
+        by, reason, at: Who requested the run, why, and when (UTC).
         since: `at` of the earliest request that Cloud Scheduler may still deliver, UTC. It is earlier
             than `at` when a request replaced one whose retries were not over.
     """
@@ -182,7 +189,7 @@ class RunRequest(Struct, frozen=True):
 
     @classmethod
     def parse(cls, value: object) -> RunRequest | None:
-        """Return the request that `run.request` holds, None if there is none."""
+        """Return the request that `run.request` contains, None if there is none."""
         if not isinstance(value, dict):
             return None
         run_id, at = _text(value.get("id")), _moment(value.get("at"))
@@ -191,8 +198,8 @@ class RunRequest(Struct, frozen=True):
         by, reason = _text(value.get("by")) or "", _text(value.get("reason")) or ""
         return cls(run_id, by, reason, at, _moment(value.get("since")) or at)
 
-    def to_fields(self) -> dict[str, Any]:
-        """Return the fields as they are written to the status document."""
+    def to_fields(self) -> dict[str, object]:
+        """Return the fields to write."""
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
     @property
@@ -205,19 +212,19 @@ class TaskDocument(Struct, frozen=True):
     """The status document, without its result.
 
     Attributes:
-        update_time: the version that a write is conditioned on; None where there is no document.
-        created: when the document was, UTC.
-        status: the contract's field as it stands, in whatever spelling.
-        started, completed, timestamp: the contract's fields, in UTC.
-        run_id, attempt, token: the current or last run, its attempt and its fence. No run_id
-            means that the document is the original's.
-        state: "running", "completed" or "failed": what `status` says unless suspended.
-        lease_until: until when the run at work may not be taken over.
-        suspended: who suspended the task, when and why, while it is suspended.
-        cancel: who wants the run to end, when and why; until the next run begins.
-        job: what is noted of Cloud Scheduler's job.
-        request: the last request that the task runs now.
-        result: describes `data`; None where the original wrote it, or where there is none.
+        update_time: Version that a write is conditioned on; None if there is no document.
+        status: The contract's field, in any spelling.
+        started, completed, timestamp: The contract's fields, UTC.
+        run_id, attempt, token: The current or last run, the number of its attempt, and its fencing token. A
+            document without run_id is a legacy document.
+        state: "running", "completed" or "failed": what `status` contains unless the task is suspended.
+        lease_until: End of the lease of the running run, UTC.
+        suspended: Who suspended the task, when and why, while it is suspended.
+        cancel: Who cancelled the run, when and why, until the next run begins.
+        job: The job note.
+        request: The last request that the task runs now.
+        result: Describes `data`; None for a legacy result, or if there is no result.
+        created: Creation time of the document, UTC.
     """
 
     update_time: Timestamp | None = None
@@ -238,10 +245,8 @@ class TaskDocument(Struct, frozen=True):
     created: datetime | None = None
 
     @classmethod
-    def parse(
-        cls, values: Mapping[str, Any], update_time: Timestamp, created: datetime | None = None
-    ) -> TaskDocument:
-        """Return the document that these decoded fields are."""
+    def parse(cls, values: Fields, update_time: Timestamp, created: datetime | None = None) -> TaskDocument:
+        """Parse the decoded fields of a status document."""
         run = values.get("run")
         run = run if isinstance(run, dict) else {}
         return cls(
@@ -265,34 +270,39 @@ class TaskDocument(Struct, frozen=True):
 
     @property
     def exists(self) -> bool:
-        """Whether there is a document at all."""
+        """Whether there is a document."""
         return self.update_time is not None
 
     @property
+    def precondition(self) -> Precondition:
+        """The precondition of a write that was decided on this document."""
+        return False if self.update_time is None else self.update_time
+
+    @property
     def is_suspended(self) -> bool:
-        """Whether the task's ticks are to be skipped."""
+        """Whether the task's ticks are skipped."""
         return self.suspended is not None or self.status in SUSPENDED_SPELLINGS
 
     @property
     def result_version(self) -> str:
-        """The version of the result that `data` holds, of whatever origin; changes when it does."""
+        """The version of the result that `data` contains, also of a legacy result."""
         if self.result is not None:
             return self.result.version
         return f"original:{_iso(self.completed)}:{_iso(self.timestamp)}:{self.status}"
 
 
 class RunDocument(Struct, frozen=True):
-    """One run of the history as far as decisions need it.
+    """A record of the run history, as far as decisions need it.
 
     Attributes:
-        update_time: the version that a write is conditioned on.
-        state: "running", "completed", "failed", "skipped"; or what else is recorded: "resumed", say.
-        token: the fence of its last attempt.
-        attempt: how many attempts it had.
-        scheduled_for: the tick that it is the run of, UTC; None for one that somebody asked for.
-        started, completed: when its last attempt began, and ended, UTC.
-        cancel: who wanted it to end, when and why: no attempt may follow.
-        error: the type and the message of what it failed with; empty texts where it says none.
+        update_time: Version that a write is conditioned on.
+        state: "running", "completed", "failed" or "skipped", or what else is recorded, such as "resumed".
+        token: Fencing token of the last attempt.
+        attempt: Number of attempts.
+        scheduled_for: The run's tick, UTC; None for a run outside the schedule.
+        started, completed: Start and end of the last attempt, UTC.
+        cancel: Who cancelled the run, when and why; no further attempt may start.
+        error: Type and message of the failure; empty if the record contains none.
     """
 
     update_time: Timestamp
@@ -306,8 +316,8 @@ class RunDocument(Struct, frozen=True):
     error: tuple[str, str] = ("", "")
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], update_time: Timestamp) -> RunDocument:
-        """Return the document that these decoded fields are."""
+    def parse(cls, values: Fields, update_time: Timestamp) -> RunDocument:
+        """Parse the decoded fields of a record."""
         error = values.get("error")
         error = error if isinstance(error, dict) else {}
         return cls(
@@ -324,13 +334,13 @@ class RunDocument(Struct, frozen=True):
 
 
 class ScheduleDocument(Struct, frozen=True):
-    """The schedule that the watchdog last saw a task have, in `nx-tasks/{task}/nx-schedule/current`.
+    """The task's schedule as the watchdog last saw it, in `nx-tasks/{task}/nx-schedule/current`.
 
     Attributes:
-        update_time: the version that a write is conditioned on; None if there is no document.
-        schedule: unix-cron; None if nothing scheduled the task.
+        update_time: Version that a write is conditioned on; None if there is no document.
+        schedule: unix-cron; None if the task had no schedule.
         time_zone: IANA name of the schedule's zone.
-        since: when the watchdog first saw this schedule, UTC.
+        since: When the watchdog first saw this schedule, UTC.
     """
 
     update_time: Timestamp | None = None
@@ -339,8 +349,8 @@ class ScheduleDocument(Struct, frozen=True):
     since: datetime | None = None
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], update_time: Timestamp) -> ScheduleDocument:
-        """Return the document that these decoded fields are."""
+    def parse(cls, values: Fields, update_time: Timestamp) -> ScheduleDocument:
+        """Parse the decoded fields of the document."""
         return cls(
             update_time=update_time,
             schedule=_text(values.get("schedule")),
@@ -348,9 +358,14 @@ class ScheduleDocument(Struct, frozen=True):
             since=_moment(values.get("since")),
         )
 
+    @property
+    def precondition(self) -> Precondition:
+        """The precondition of a write that was decided on this document."""
+        return False if self.update_time is None else self.update_time
 
-def original_version(task: TaskDocument) -> str:
-    """Return the version that a result of the original's gets once this engine runs the task."""
+
+def legacy_version(task: TaskDocument) -> str:
+    """Return the version that a legacy result gets when this engine first runs the task."""
     return f"original:{_iso(task.completed or task.timestamp)}"
 
 

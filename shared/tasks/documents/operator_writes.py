@@ -1,15 +1,20 @@
-"""The writes of an operator's action: each function returns the writes of one commit."""
+"""The writes of an operator's action.
+
+Each function returns the writes of one commit. `documents` is the root of the database; the status document
+`task` is written on the version that was read.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared.tasks.contract import TaskName, TaskStatus, history_name, status_name
 from shared.tasks.documents.write_messages import (
-    HISTORY_RETENTION,
     SUPERSEDED,
+    WriteMessage,
     cause_of,
     close_record,
+    instant,
     record_change,
     write_document,
     write_record,
@@ -31,8 +36,8 @@ def suspend(
     *,
     now: datetime,
     job: JobNote | None = None,
-) -> list[Any]:
-    """Suspend a task, on the version read. A running run finishes.
+) -> list[WriteMessage]:
+    """Suspend a task. A running run finishes.
 
     Args:
         documents: Root of the database.
@@ -42,16 +47,15 @@ def suspend(
         now: Time of the change, UTC.
         job: Requested state of the task's job; None if the task has no job.
     """
-    run: dict[str, Any] = {"suspended": action.to_fields()}
+    run: dict[str, object] = {"suspended": action.to_fields()}
     if job is not None:
         run["job"] = job.to_fields()
     if task.run_id is None and task.status is not None and not task.is_suspended:
-        run["state"] = task.status  # the original's document: resume gives it back
+        run["state"] = task.status  # a legacy document: resume shows this state again
     status = {"status": TaskStatus.suspended.value, "timestamp": now, "run": run}
-    mask = ["status", "timestamp", *(f"run.{key}" for key in run)] if task.exists else None
-    named = status_name(documents, name)
+    mask = ["status", "timestamp", *(f"run.{key}" for key in run)]
     return [
-        write_document(named, status, mask=mask, on=task.update_time, create=not task.exists),
+        write_document(status_name(documents, name), status, mask=mask, precondition=task.precondition),
         record_change(documents, name, "suspended", action, now=now),
     ]
 
@@ -64,8 +68,8 @@ def resume(
     *,
     now: datetime,
     job: JobNote | None = None,
-) -> list[Any]:
-    """Resume a suspended task, on the version read. Arguments as `suspend`.
+) -> list[WriteMessage]:
+    """Resume a suspended task. Arguments as `suspend`.
 
     The status is that of the last run again, and absent if the task never ran.
     """
@@ -74,60 +78,50 @@ def resume(
         state = (TaskStatus.completed if task.completed else TaskStatus.failed).value
     mask = ["status", "timestamp", "run.suspended"]
     if task.run_id is None:
-        mask.append("run.state")  # the original's document has no such field
-    status: dict[str, Any] = {"timestamp": now} if state is None else {"status": state, "timestamp": now}
+        mask.append("run.state")  # a legacy document has no such field
+    status: dict[str, object] = {"timestamp": now}
+    if state is not None:
+        status["status"] = state
     if job is not None:
         mask.append("run.job")
         status["run"] = {"job": job.to_fields()}
     return [
-        write_document(status_name(documents, name), status, mask=mask, on=task.update_time),
+        write_document(status_name(documents, name), status, mask=mask, precondition=task.update_time),
         record_change(documents, name, "resumed", action, now=now),
     ]
 
 
-def request(documents: str, name: TaskName, task: TaskDocument, made: RunRequest) -> list[Any]:
-    """Write a run request to the status document and record it, on the version read.
+def request(documents: str, name: TaskName, task: TaskDocument, made: RunRequest) -> list[WriteMessage]:
+    """Write a run request to the status document and record it.
 
-    The status document of a task that never ran holds nothing else: readers find no result, as before.
+    The status document of a task that never ran contains nothing else: readers find no result, as before.
     """
-    named, create = status_name(documents, name), not task.exists
-    left = write_document(
-        named,
+    status = write_document(
+        status_name(documents, name),
         {"run": {"request": made.to_fields()}},
         mask=["run.request"],
-        on=task.update_time,
-        create=create,
+        precondition=task.precondition,
     )
-    return [left, *join_request(documents, name, made, made.action, now=made.at)]
+    return [status, *join_request(documents, name, made, made.action, now=made.at)]
 
 
 def join_request(
     documents: str, name: TaskName, made: RunRequest, action: Action, *, now: datetime
-) -> list[Any]:
+) -> list[WriteMessage]:
     """Record who requested a run and why, and which run answers the request."""
     return [record_change(documents, name, "requested", action, now=now, holder=made.id)]
 
 
-def cancel(documents: str, name: TaskName, task: TaskDocument, action: Action, *, now: datetime) -> list[Any]:
-    """Cancel the running run, on the version read. Its record contains the cancel, so it is not retried.
-
-    Args:
-        documents: the database's root.
-        name: the task.
-        task: The status document as it was read; a run of this engine is running.
-        action: Who cancels the run, and why.
-        now: Time of the cancel, UTC.
-    """
-    run_id = task.run_id or ""
+def cancel(
+    documents: str, name: TaskName, task: TaskDocument, action: Action, *, now: datetime
+) -> list[WriteMessage]:
+    """Cancel the running run. Its record contains the cancel too, so that it is not retried."""
+    run_id, fields = task.run_id or "", {"cancel": action.to_fields()}
+    named = status_name(documents, name)
     return [
-        write_document(
-            status_name(documents, name),
-            {"run": {"cancel": action.to_fields()}},
-            mask=["run.cancel"],
-            on=task.update_time,
-        ),
-        write_record(history_name(documents, name, run_id), {"cancel": action.to_fields()}, mask=["cancel"]),
-        _cancelling(documents, name, run_id, action, now),
+        write_document(named, {"run": fields}, mask=["run.cancel"], precondition=task.update_time),
+        write_record(history_name(documents, name, run_id), fields, mask=["cancel"]),
+        record_change(documents, name, "cancelling", action, now=now, holder=run_id),
     ]
 
 
@@ -140,54 +134,52 @@ def cancel_ended(
     action: Action,
     *,
     now: datetime,
-) -> list[Any]:
-    """Cancel the retries of a run without a holder, on the versions read.
+) -> list[WriteMessage]:
+    """Cancel the retries of a run without a holder, on the versions that were read.
 
     The status document contains the cancel too if its last run is this one.
 
     Args:
-        documents: the database's root.
-        name: the task.
-        run_id: the run.
+        documents: Root of the database.
+        name: The task.
+        run_id: The run.
         task: The status document as it was read.
         run: The run record as it was read: failed, or running although the run lost its task.
         action: Who cancels the run, and why.
         now: Time of the cancel, UTC.
     """
-    history, on = history_name(documents, name, run_id), run.update_time
-    told = Failure(*run.error).cancelled(action.cancel_message)
+    record, version, cancelled = history_name(documents, name, run_id), run.update_time, action.to_fields()
+    failure = Failure(*run.error).cancelled(action.cancel_message)
     if run.state == TaskStatus.running:
-        record = close_record(history, *cause_of(action, *SUPERSEDED), now, on=on, cancel=action.to_fields())
+        cause = cause_of(action, *SUPERSEDED)
+        closed = close_record(record, *cause, now, precondition=version, cancel=cancelled)
     else:
-        fields = {"cancel": action.to_fields(), "error": {"type": told.kind, "message": told.message}}
-        record = write_record(history, fields, mask=["cancel", "error.type", "error.message"], on=on)
-    writes = [record, _cancelling(documents, name, run_id, action, now)]
+        fields = {"cancel": cancelled, "error": {"type": failure.kind, "message": failure.message}}
+        mask = ["cancel", "error.type", "error.message"]
+        closed = write_record(record, fields, mask=mask, precondition=version)
+    writes = [closed, record_change(documents, name, "cancelling", action, now=now, holder=run_id)]
     if task.run_id == run_id and task.state == TaskStatus.failed:
-        status = {"error": told.text, "run": {"cancel": action.to_fields()}}
+        status = {"error": failure.text, "run": {"cancel": cancelled}}
         named, mask = status_name(documents, name), ["error", "run.cancel"]
-        writes.insert(0, write_document(named, status, mask=mask, on=task.update_time))
+        writes.insert(0, write_document(named, status, mask=mask, precondition=task.update_time))
     return writes
 
 
 def cancel_request(
     documents: str, name: TaskName, request: RunRequest, action: Action, *, now: datetime
-) -> list[Any]:
+) -> list[WriteMessage]:
     """Cancel a run request that no delivery has answered. The commit is refused if one has meanwhile."""
-    history = history_name(documents, name, request.id)
-    told = Failure(RunCancelled.__name__, "").cancelled(action.cancel_message)
-    fields = {
-        "task": name.value,
-        "run_id": request.id,
-        "requested": request.action.to_fields(),
-        "state": TaskStatus.failed.value,
-        "started": now,
-        "completed": now,
-        "cancel": action.to_fields(),
-        "error": {"type": told.kind, "message": told.message},
-        "expire_at": now + HISTORY_RETENTION,
-    }
-    return [write_record(history, fields, create=True), _cancelling(documents, name, request.id, action, now)]
-
-
-def _cancelling(documents: str, name: TaskName, run_id: str, action: Action, now: datetime) -> Any:
-    return record_change(documents, name, "cancelling", action, now=now, holder=run_id)
+    failure = Failure(RunCancelled.__name__, "").cancelled(action.cancel_message)
+    fields = instant(
+        now,
+        task=name.value,
+        run_id=request.id,
+        requested=request.action.to_fields(),
+        state=TaskStatus.failed.value,
+        cancel=action.to_fields(),
+        error={"type": failure.kind, "message": failure.message},
+    )
+    return [
+        write_record(history_name(documents, name, request.id), fields, precondition=False),
+        record_change(documents, name, "cancelling", action, now=now, holder=request.id),
+    ]

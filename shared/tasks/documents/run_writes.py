@@ -6,28 +6,31 @@ Each write to the status document has the precondition under which it was decide
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from shared.tasks.contract import TaskName, TaskStatus, history_name, status_name
+from shared.tasks.contract import Json, JsonMap, TaskName, TaskStatus, history_name, status_name
 from shared.tasks.documents.models import (
     SAVED_BY_CONTRACT,
+    Precondition,
     ResultPointer,
     TaskDocument,
-    original_version,
+    legacy_version,
 )
 from shared.tasks.documents.run_ids import refusal_id, skip_id
 from shared.tasks.documents.write_messages import (
     HISTORY_RETENTION,
     SUPERSEDED,
+    WriteMessage,
     cause_of,
     close_record,
     death_of,
+    end_status,
+    instant,
     write_document,
     write_record,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -38,17 +41,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """Who writes: one attempt of one run.
+    """One attempt of one run.
 
     Attributes:
-        documents: the database's root, `projects/…/databases/…/documents`.
-        task: the task.
-        run_id: the run, the same for each delivery and attempt of one tick.
-        token: the attempt's fence, drawn at random.
-        source: who asked for the run, as the contract has it.
-        scheduled_for: the tick, UTC; None for a run that no schedule asked for.
-        schedule_time: the schedule time of the delivery, UTC; None unless Cloud Scheduler delivered it.
-        request: the request that the run answers; None if the run was not requested.
+        documents: Root of the database, `projects/…/databases/…/documents`.
+        task: The task.
+        run_id: The run; the same for each delivery and attempt of one tick.
+        token: Fencing token of the attempt, drawn at random.
+        source: The contract's `source` of the run.
+        scheduled_for: The tick, UTC; None for a run outside the schedule.
+        schedule_time: Schedule time of the delivery, UTC; None unless Cloud Scheduler delivered it.
+        request: The request that the run answers; None if the run was not requested.
     """
 
     documents: str
@@ -73,12 +76,12 @@ class RunIdentity:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """How an attempt ended, for its history.
+    """How an attempt ended, for its run record.
 
     Attributes:
-        attempt: the attempt's number.
-        started, completed: UTC.
-        duration_ms: of the task's own work, milliseconds.
+        attempt: Number of the attempt.
+        started, completed: Times of its start and end, UTC.
+        duration_ms: Duration of the task's own work, milliseconds.
         progress: The task's last progress report; None if it made none.
     """
 
@@ -86,12 +89,7 @@ class RunEnd:
     started: datetime
     completed: datetime
     duration_ms: int
-    progress: Mapping[str, Any] | None = None
-
-    @property
-    def expire_at(self) -> datetime:
-        """When Firestore's TTL policy may remove the history."""
-        return self.completed + HISTORY_RETENTION
+    progress: JsonMap | None = None
 
 
 def start(
@@ -102,35 +100,35 @@ def start(
     now: datetime,
     lease_until: datetime,
     keep_last_result: bool,
-) -> list[Any]:
+) -> list[WriteMessage]:
     """Take the task.
 
-    The status document is written field by field except `data`, the run record is created or reopened, and a
-    dead run is closed.
+    The status document is written field by field without `data`, the run record is created or reopened, and
+    the record of a dead run is closed.
 
     Args:
-        run: the attempt that takes it.
-        take: what was decided.
-        task: The status document as it was read; the write is conditioned on that version.
+        run: The attempt that takes the task.
+        take: The decision.
+        task: The status document as it was read; it must still have that version.
         now: UTC, for all times of this commit.
-        lease_until: UTC.
+        lease_until: End of the lease, UTC.
         keep_last_result: False overwrites the whole status document, as the contract literally says.
     """
-    head: dict[str, Any] = {
+    head: dict[str, object] = {
         "id": run.run_id,
         "attempt": take.attempt,
         "token": run.token,
         "state": TaskStatus.running.value,
         "lease_until": lease_until,
     }
-    if task.job is not None and not keep_last_result:
-        head["job"] = (
-            task.job.to_fields()
-        )  # Keep the job note: another operator's change is still in progress.
-    if task.request is not None and not keep_last_result:
-        head["request"] = task.request.to_fields()  # the deliveries to come are still to be known by it
-    if take.adopts and keep_last_result:
-        adopted = ResultPointer(version=original_version(task), saved_in=SAVED_BY_CONTRACT)
+    if not keep_last_result:
+        # The job may not have followed yet, and later deliveries must still recognise the request.
+        if task.job is not None:
+            head["job"] = task.job.to_fields()
+        if task.request is not None:
+            head["request"] = task.request.to_fields()
+    elif take.adopts_legacy_result:
+        adopted = ResultPointer(version=legacy_version(task), saved_in=SAVED_BY_CONTRACT)
         head["result"] = adopted.to_fields()
     status = {
         "source": run.source,
@@ -141,19 +139,20 @@ def start(
         "run": head,
     }
     mask = None
-    if task.exists and keep_last_result:
-        # A cancel was of the last run alone.
-        ended = ("completed", "run.cancel")
-        mask = [*(name for name in status if name != "run"), *ended, *(f"run.{key}" for key in head)]
-    history = {
-        **_history_identity(run),
+    if keep_last_result:
+        # A cancel belongs to the last run only.
+        removed = ("completed", "run.cancel")
+        mask = [*(name for name in status if name != "run"), *removed, *(f"run.{key}" for key in head)]
+    record = {
+        **_identity_fields(run),
         "state": TaskStatus.running.value,
         "attempt": take.attempt,
         "started": now,
     }
+    reopened: Precondition = False if take.reopens is None else take.reopens
     writes = [
-        write_document(run.status_name, status, mask=mask, on=task.update_time, create=not task.exists),
-        write_record(run.history_name, history, on=take.reopens, create=take.reopens is None),
+        write_document(run.status_name, status, mask=mask, precondition=task.precondition),
+        write_record(run.history_name, record, precondition=reopened),
     ]
     if take.closes is not None:
         dead = history_name(run.documents, run.task, take.closes)
@@ -161,167 +160,143 @@ def start(
     return writes
 
 
-def extend(run: RunIdentity, on: Timestamp, *, lease_until: datetime) -> list[Any]:
-    """Extend the lease of a run at work, on the version it last wrote."""
+def extend(run: RunIdentity, version: Timestamp, *, lease_until: datetime) -> list[WriteMessage]:
+    """Extend the lease, on the version of the status document that the attempt last wrote."""
     head = {"run": {"lease_until": lease_until}}
-    return [write_document(run.status_name, head, mask=["run.lease_until"], on=on)]
+    return [write_document(run.status_name, head, mask=["run.lease_until"], precondition=version)]
 
 
-def progress(run: RunIdentity, on: Timestamp | None, report: Mapping[str, Any]) -> list[Any]:
-    """Record progress in the run record only: in the status document it would move the fence.
+def progress(run: RunIdentity, version: Timestamp | None, report: JsonMap) -> list[WriteMessage]:
+    """Record progress in the run record only; in the status document it would conflict with the lease.
 
     Args:
-        run: the attempt.
-        on: The run record's version as the attempt last wrote it, so that another writer is noticed; None for
-            any version.
+        run: The attempt.
+        version: The run record's version as the attempt last wrote it, so that another writer is noticed;
+            None for any version.
         report: `done`, `total`, `message` and `at`.
     """
-    fields = {"progress": dict(report)}
-    return [write_record(run.history_name, fields, mask=["progress"], on=on, must_exist=True)]
+    must_be: Precondition = True if version is None else version
+    return [write_record(run.history_name, {"progress": report}, mask=["progress"], precondition=must_be)]
 
 
 def complete(
     run: RunIdentity,
-    on: Timestamp,
+    version: Timestamp,
     end: RunEnd,
     *,
-    data: Any,
+    data: Json,
     result: ResultPointer,
-    summary: Any = None,
+    summary: Json = None,
     suspended: bool = False,
-) -> list[Any]:
-    """Publish a result in one commit of the status document and the run record, on the version last written.
+) -> list[WriteMessage]:
+    """Publish a result: in one commit the status document, on the version last written, and the run record.
 
     Args:
-        run: the attempt.
-        on: The status document's version.
-        end: the attempt's times.
-        data: the contract's `data`, replaced whole.
-        result: what describes it.
-        summary: what the task says beside its result.
-        suspended: whether the task was suspended meanwhile: `status` then says so still.
+        run: The attempt.
+        version: Version of the status document.
+        end: Times of the attempt.
+        data: The contract's `data`, replaced as a whole.
+        result: Describes the result.
+        summary: The task's summary of its result.
+        suspended: Whether the task was suspended meanwhile; `status` then stays as it is.
     """
     described = {**result.to_fields(), **({} if summary is None else {"summary": summary})}
-    status = {
-        "status": TaskStatus.completed.value,
-        "completed": end.completed,
-        "timestamp": end.completed,
-        "data": data,
-        "run": {"state": TaskStatus.completed.value, "result": described},
-    }
+    state = TaskStatus.completed
     return [
-        _end_status(run, on, status, ("data", "run.result"), suspended=suspended),
-        _end_history(run, end, {"state": TaskStatus.completed.value, "result": described}),
+        end_status(
+            run.status_name,
+            state,
+            now=end.completed,
+            version=version,
+            suspended=suspended,
+            fields={"data": data},
+            run={"result": described},
+        ),
+        _end_record(run, end, {"state": state.value, "result": described}),
     ]
 
 
 def fail(
     run: RunIdentity,
-    on: Timestamp,
+    version: Timestamp,
     end: RunEnd,
     *,
     message: str,
-    error: Mapping[str, Any],
+    error: JsonMap,
     suspended: bool = False,
-) -> list[Any]:
-    """Record a failure: as `complete`, but the last good result stays what it is.
+) -> list[WriteMessage]:
+    """Record a failure. The last good result stays.
 
     Args:
-        run: the attempt.
-        on: The status document's version.
-        end: the attempt's times.
-        message: the contract's `error`.
-        error: type, message and traceback, for the history.
-        suspended: whether the task was suspended meanwhile.
+        run: The attempt.
+        version: Version of the status document.
+        end: Times of the attempt.
+        message: The contract's `error`.
+        error: Type, message and traceback, for the run record.
+        suspended: Whether the task was suspended meanwhile.
     """
-    status = {
-        "status": TaskStatus.failed.value,
-        "completed": end.completed,
-        "timestamp": end.completed,
-        "error": message,
-        "run": {"state": TaskStatus.failed.value},
-    }
+    state = TaskStatus.failed
     return [
-        _end_status(run, on, status, ("error",), suspended=suspended),
-        _end_history(run, end, {"state": TaskStatus.failed.value, "error": dict(error)}),
+        end_status(
+            run.status_name,
+            state,
+            now=end.completed,
+            version=version,
+            suspended=suspended,
+            fields={"error": message},
+        ),
+        _end_record(run, end, {"state": state.value, "error": error}),
     ]
 
 
-def skip(run: RunIdentity, decision: Skip, *, now: datetime) -> list[Any]:
-    """Record a tick that did not run. Its document has an id of its own: the tick may still run once."""
-    fields = {
-        **_history_identity(run),
-        "state": "skipped",
-        "reason": decision.reason,
-        "started": now,
-        "completed": now,
-        "expire_at": now + HISTORY_RETENTION,
-    }
-    if decision.holder is not None:
-        fields["holder"] = decision.holder
+def skip(run: RunIdentity, decision: Skip, *, now: datetime) -> list[WriteMessage]:
+    """Record a skipped tick. The record has an id of its own, because the tick may still run."""
+    holder = {} if decision.holder is None else {"holder": decision.holder}
+    fields = instant(now, **_identity_fields(run), state="skipped", reason=decision.reason, **holder)
     return [write_record(history_name(run.documents, run.task, skip_id(run.run_id)), fields)]
 
 
-def refuse(run: RunIdentity, reason: str, *, now: datetime, on: Timestamp | None = None) -> list[Any]:
+def refuse(
+    run: RunIdentity, reason: str, *, now: datetime, version: Timestamp | None = None
+) -> list[WriteMessage]:
     """Count a delivery that is answered 503, in one record per run: when last, why, and how often.
 
     Args:
-        run: the run that was delivered.
-        reason: why it is refused.
+        run: The run that was delivered.
+        reason: Why it is refused.
         now: UTC.
-        on: version of the record as it was read; None if there was none.
+        version: Version of the record as it was read; None if there was none.
     """
-    fields = {
-        **_history_identity(run),
-        "state": "refused",
-        "reason": reason,
-        "started": now,
-        "completed": now,
-        "expire_at": now + HISTORY_RETENTION,
-    }
+    fields = instant(now, **_identity_fields(run), state="refused", reason=reason)
     named = history_name(run.documents, run.task, refusal_id(run.run_id))
-    record = write_record(named, fields, mask=list(fields), on=on, create=on is None)
+    must_be: Precondition = False if version is None else version
+    record = write_record(named, fields, mask=list(fields), precondition=must_be)
     record.update_transforms.add(field_path="count").increment.integer_value = 1
     return [record]
 
 
-def close_superseded(history: str, run: RunDocument, *, now: datetime) -> list[Any]:
-    """Close the history of an attempt that holds nothing any more.
-
-    Args:
-        history: the document's full name.
-        run: what was read there.
-        now: UTC.
-    """
+def close_superseded(name: str, run: RunDocument, *, now: datetime) -> list[WriteMessage]:
+    """Close the run record of an attempt that lost its task, on the version that was read."""
     kind, reason = cause_of(run.cancel, *SUPERSEDED)
-    return [close_record(history, kind, reason, now, on=run.update_time)]
+    return [close_record(name, kind, reason, now, precondition=run.update_time)]
 
 
-def _end_status(
-    run: RunIdentity, on: Timestamp, status: dict[str, Any], fields: Iterable[str], *, suspended: bool
-) -> Any:
-    mask = ["completed", "timestamp", "run.state", "run.lease_until", *fields]
-    if not suspended:
-        mask.append("status")
-    return write_document(run.status_name, status, mask=mask, on=on)
-
-
-def _end_history(run: RunIdentity, end: RunEnd, fields: dict[str, Any]) -> Any:
-    """Set-merge: a history that TTL has removed must not refuse the whole commit."""
+def _end_record(run: RunIdentity, end: RunEnd, fields: JsonMap) -> WriteMessage:
+    """Merge the end into the run record: the commit must not be refused if TTL has removed the record."""
     values = {
-        **_history_identity(run),
+        **_identity_fields(run),
         "attempt": end.attempt,
         "started": end.started,
         "completed": end.completed,
         "duration_ms": end.duration_ms,
-        "expire_at": end.expire_at,
-        **({} if end.progress is None else {"progress": dict(end.progress)}),
+        "expire_at": end.completed + HISTORY_RETENTION,
+        **({} if end.progress is None else {"progress": end.progress}),
         **fields,
     }
     return write_record(run.history_name, values, mask=list(values))
 
 
-def _history_identity(run: RunIdentity) -> dict[str, Any]:
+def _identity_fields(run: RunIdentity) -> dict[str, object]:
     return {
         "task": run.task.value,
         "run_id": run.run_id,

@@ -1,18 +1,18 @@
-"""Wire messages of writes, which the other modules of this package compose.
+"""Firestore write messages, which the other modules of this package combine to commits.
 
-They are built by hand because the client library's own batch costs a fifth of a whole warm run.
+They are built directly, because the client library's write batch costs a fifth of a whole warm run.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from google.cloud.firestore_v1.types import write as _write
 
 from shared.tasks.contract import TaskName, TaskStatus, history_name
 from shared.tasks.documents.codec import encode_fields
-from shared.tasks.documents.models import CHANGED, Action, TaskDocument
+from shared.tasks.documents.models import CHANGED, Action, Precondition, TaskDocument
 from shared.tasks.documents.run_ids import run_id_of
 from shared.tasks.errors import RunCancelled
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from google.protobuf.timestamp_pb2 import Timestamp
+WriteMessage: TypeAlias = Any
+"""A `google.firestore.v1.Write`; its generated class has no types."""
 
 WritePb = _write.Write.pb()
 _REQUEST_TIME = _write.DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME
@@ -28,28 +29,24 @@ _REQUEST_TIME = _write.DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME
 #: Error type and reason of a run that is closed after it lost the task.
 SUPERSEDED = ("RunSuperseded", "another attempt took the task")
 
-#: How long a run record is kept; Firestore's TTL policy on `expire_at` removes it then.
+#: How long records of the run history are kept; then Firestore's TTL policy on `expire_at` removes them.
 HISTORY_RETENTION = timedelta(days=30)
 
 
 def write_document(
     name: str,
-    fields: Mapping[str, Any],
+    fields: Mapping[str, object],
     *,
     mask: Iterable[str] | None = None,
-    on: Timestamp | None = None,
-    create: bool = False,
-    must_exist: bool = False,
-) -> Any:
+    precondition: Precondition = None,
+) -> WriteMessage:
     """Build one write.
 
     Args:
-        name: the document's full name.
-        fields: what it holds; a field in the mask that is absent here is deleted.
-        mask: the fields to write, the others stay; None replaces the document.
-        on: the version that the document must have.
-        create: the document must not exist.
-        must_exist: it must.
+        name: Full name of the document.
+        fields: New values. A field that is in the mask and not here is deleted.
+        mask: Paths of the fields to write; None replaces the whole document.
+        precondition: The version that the document must have, or whether it must exist.
     """
     write = WritePb()
     write.update.name = name
@@ -58,18 +55,29 @@ def write_document(
         roots = {path.partition(".")[0] for path in mask}
         fields = {key: value for key, value in fields.items() if key in roots}
     encode_fields(fields, write.update.fields)
-    if on is not None:
-        write.current_document.update_time.CopyFrom(on)
-    elif create or must_exist:
-        write.current_document.exists = must_exist
+    if isinstance(precondition, bool):
+        write.current_document.exists = precondition
+    elif precondition is not None:
+        write.current_document.update_time.CopyFrom(precondition)
     return write
 
 
-def write_record(name: str, fields: Mapping[str, Any], **how: Any) -> Any:
-    """Build a write to the history. Firestore adds the commit time, by which the last change is found."""
-    write = write_document(name, fields, **how)
+def write_record(
+    name: str,
+    fields: Mapping[str, object],
+    *,
+    mask: Iterable[str] | None = None,
+    precondition: Precondition = None,
+) -> WriteMessage:
+    """Build one write to the run history. Firestore adds the commit time, which shows what changed last."""
+    write = write_document(name, fields, mask=mask, precondition=precondition)
     write.update_transforms.add(field_path=CHANGED, set_to_server_value=_REQUEST_TIME)
     return write
+
+
+def instant(now: datetime, **fields: object) -> dict[str, object]:
+    """Return the fields of a record of something that has no duration."""
+    return {**fields, "started": now, "completed": now, "expire_at": now + HISTORY_RETENTION}
 
 
 def record_change(
@@ -80,24 +88,51 @@ def record_change(
     *,
     now: datetime,
     holder: str | None = None,
-) -> Any:
+) -> WriteMessage:
     """Record a change by an operator. The same change sent twice makes one record."""
-    record = {
-        "task": name.value,
-        "state": state,
-        "by": action.by,
-        "reason": action.reason,
-        "started": now,
-        "completed": now,
-        "expire_at": now + HISTORY_RETENTION,
-        **({} if holder is None else {"holder": holder}),
-    }
+    concerned = {} if holder is None else {"holder": holder}
+    record = instant(now, task=name.value, state=state, by=action.by, reason=action.reason, **concerned)
     return write_record(history_name(documents, name, f"{run_id_of(now)}.{state}"), record)
 
 
+def end_status(
+    name: str,
+    state: TaskStatus,
+    *,
+    now: datetime,
+    version: Precondition,
+    suspended: bool,
+    fields: Mapping[str, object],
+    run: Mapping[str, object] | None = None,
+) -> WriteMessage:
+    """Build the write that ends a run in the status document.
+
+    Args:
+        name: Full name of the status document.
+        state: Completed or failed.
+        now: Time of the end, UTC.
+        version: The version that the document must have.
+        suspended: Whether the task is suspended; `status` then stays as it is.
+        fields: Further fields of the contract.
+        run: Further fields of `run`.
+    """
+    run = run or {}
+    values = {
+        "status": state.value,
+        "completed": now,
+        "timestamp": now,
+        "run": {"state": state.value, **run},
+        **fields,
+    }
+    mask = ["completed", "timestamp", "run.state", "run.lease_until", *fields, *(f"run.{key}" for key in run)]
+    if not suspended:
+        mask.append("status")
+    return write_document(name, values, mask=mask, precondition=version)
+
+
 def close_record(
-    name: str, kind: str, message: str, now: datetime, *, on: Timestamp | None = None, **more: Any
-) -> Any:
+    name: str, kind: str, message: str, now: datetime, *, precondition: Precondition = None, **more: object
+) -> WriteMessage:
     """Build the write that closes a run record as failed."""
     fields = {
         **more,
@@ -106,16 +141,16 @@ def close_record(
         "error": {"type": kind, "message": message},
         "expire_at": now + HISTORY_RETENTION,
     }
-    return write_record(name, fields, mask=list(fields), on=on)
+    return write_record(name, fields, mask=list(fields), precondition=precondition)
 
 
 def death_of(task: TaskDocument, reason: str) -> tuple[str, str]:
-    """Return the error type and reason with which a dead run ends."""
+    """Return the error type and message of a run whose process died."""
     return cause_of(task.cancel, "LeaseExpired", reason)
 
 
 def cause_of(cancel: Action | None, kind: str, reason: str) -> tuple[str, str]:
-    """Return the error type and reason with which a run is closed; a cancel that is still open goes first."""
+    """Return the error type and message of a run that is closed; the cancel is the cause if there is one."""
     if cancel is None:
         return kind, reason
     return RunCancelled.__name__, f"{cancel.cancel_message} ({reason})"

@@ -38,13 +38,13 @@ class Take:
         attempt: its number, from 1.
         reopens: the version of the run's history that the write replaces; None creates it.
         closes: a dead run of another tick, whose history is closed as failed in the same commit.
-        adopts: whether the document's result is the original's and gets a version.
+        adopts_legacy_result: whether the document's result is the original's and gets a version.
     """
 
     attempt: int
     reopens: Timestamp | None = None
     closes: str | None = None
-    adopts: bool = False
+    adopts_legacy_result: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def decide_start(
         reopens=run.update_time if run else None,
         closes=dead,
         # What a suspension made says nothing once it is resumed: no run has been, the original's neither.
-        adopts=task.status is not None and task.result is None and task.run_id is None,
+        adopts_legacy_result=task.status is not None and task.result is None and task.run_id is None,
     )
 
 

@@ -118,7 +118,7 @@ def _known_since(
     if spec.schedule is not None or known.update_time is not None:
         fields = {"schedule": spec.schedule, "time_zone": spec.time_zone, "since": now}
         with suppress(WriteRefused, WriteUnknown):
-            yield from ask(Commit(watchdog_writes.know_schedule(documents, spec.name, known, fields)))
+            yield from ask(Commit(watchdog_writes.record_schedule(documents, spec.name, known, fields)))
     return now
 
 

@@ -162,9 +162,11 @@ class RunProtocol:
             task, run = yield from ask(ReadRun(self.identity.run_id, self._seconds))
             yield from self._recognised(task, run, self._clock.monotonic() + self._seconds)
         _, refused = yield from ask(ReadRun(refusal_id(self.identity.run_id), self._seconds))
-        on, now = refused.update_time if refused else None, self._clock.now()
+        version, now = refused.update_time if refused else None, self._clock.now()
         with suppress(WriteRefused):
-            yield from ask(Commit(run_writes.refuse(self.identity, reason, now=now, on=on), self._seconds))
+            yield from ask(
+                Commit(run_writes.refuse(self.identity, reason, now=now, version=version), self._seconds)
+            )
 
     def extend(self) -> Procedure[None]:
         """Extend the lease (docs/protocol.md, "While it works").
