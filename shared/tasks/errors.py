@@ -82,13 +82,15 @@ class RunCancelled(TaskError):
 
 
 class RunInterrupted(TaskError):
-    """The engine ended a run while its task was still at work.
+    """The engine ended a run while its task was still working.
 
     Attributes:
-        stack: Where the task stood then; None if the task raised the error itself.
+        stack: The calls that the task was in; None if the task raised the error itself.
     """
 
-    stack: StackSummary | None = None
+    def __init__(self, message: str = "", stack: StackSummary | None = None) -> None:
+        super().__init__(message)
+        self.stack = stack
 
 
 class DeadlineExceeded(RunInterrupted):

@@ -171,10 +171,10 @@ def test_a_trace_carries_no_token() -> None:
     assert "caused by ValueError: GET https://h/p?… failed" in trace
 
 
-def at_work(task: Callable[..., Any], then: Callable[[Any], Any] = lambda value: value) -> Work[Any]:
+def at_work(task: Callable[..., Any], prepare: Callable[[Any], Any] = lambda value: value) -> Work[Any]:
     clock = SystemClock()
     identity = RunIdentity("d", TaskName.send_reset_sms, "r", "t", "test")
-    work = Work(task, TaskRun(identity, clock.monotonic() + 100, clock, lambda _: None), then, clock)
+    work = Work(task, TaskRun(identity, clock.monotonic() + 100, clock, lambda _: None), prepare, clock)
     work.start()
     return work
 

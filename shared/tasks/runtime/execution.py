@@ -1,7 +1,7 @@
-"""One call of `execute_task` from start to end: take the task, work, publish.
+"""One call of `execute_task` from start to end.
 
-An execution carries out the run protocol (which holds the task), the work (the task's own thread) and the
-publication (its result), and turns whatever happens into an outcome.
+An execution carries out the run protocol, which holds the task, while the task works on its own thread. It
+publishes the result, and turns whatever happens into an outcome.
 """
 
 from __future__ import annotations
@@ -12,29 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shared import logger
-from shared.tasks.errors import (
-    DeadlineExceeded,
-    InstanceShutDown,
-    RunInterrupted,
-    RunLost,
-    StoreError,
-    WriteRejected,
-)
+from shared.tasks.errors import DeadlineExceeded, InstanceShutDown, RunLost, StoreError, WriteRejected
 from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskFunction, TaskOutcome
-from shared.tasks.protocol.decisions import Busy, Skip, Standing, StartDecision, Take
+from shared.tasks.protocol.decisions import Busy, Skip, Standing, Take
 from shared.tasks.protocol.effect_handler import EffectHandler
-from shared.tasks.protocol.effects import run_procedure
+from shared.tasks.protocol.effects import RemoveObject, run_procedure
 from shared.tasks.protocol.run import RunProtocol
-from shared.tasks.results.stream import Records
-from shared.tasks.runtime.publication import (
-    Publication,
-    move_to_storage,
-    prepare,
-    prepare_stream,
-    spread,
-    with_details,
-)
+from shared.tasks.runtime.publication import Publication, move_to_storage, prepare, update_copies
 from shared.tasks.runtime.task_run import Progress, TaskRun
 from shared.tasks.runtime.task_thread import Work, is_ordinary
 
@@ -42,34 +27,26 @@ if TYPE_CHECKING:
     from shared.tasks.backends.firestore import Store
     from shared.tasks.backends.storage import Objects
     from shared.tasks.clock import Clock
-    from shared.tasks.contract import JsonMap
     from shared.tasks.documents.models import TaskDocument
     from shared.tasks.documents.run_writes import RunIdentity
     from shared.tasks.protocol.effects import Procedure, Value
     from shared.tasks.serving.cache import CacheManager
 
-#: Seconds within which a task is taken, or the delivery is given up.
+#: Longest duration of a start, in seconds; then the delivery fails.
 START_SECONDS = 20.0
-#: Seconds beyond the deadline in which the end of a run is still tried to be recorded.
+#: Seconds after the deadline in which the run's end may still be recorded.
 FINISH_SECONDS = 20.0
-#: Seconds beyond the deadline in which the contract copy is still written. A function's time-out is
-#: `functions.scheduled_endpoint.TIMEOUT_MARGIN_SECONDS` beyond it, and the last call may take its bound.
+#: Seconds after the deadline in which the contract copy may still be written. The function's timeout is
+#: `functions.scheduled_endpoint.TIMEOUT_MARGIN_SECONDS` after it, which leaves time for the last call.
 CONTRACT_COPY_SECONDS = 40.0
-#: Seconds after a failed extension until the next, at most; jittered, as all instances fail at once.
+#: Longest pause after a failed extension, in seconds. It is jittered, because all instances fail at once.
 EXTEND_AGAIN_SECONDS = 2.0
 
 
 class Execution:
-    """One run of a task. All its times count from here, so that it ends before the platform ends it.
+    """One run of a task.
 
-    Args:
-        store: Firestore.
-        objects: The bucket of result objects.
-        cache: The results that this instance holds.
-        clock: Times the run.
-        run: The attempt.
-        task: Does the work.
-        options: The caller's choices.
+    All its times count from its creation, so that it ends before the platform ends the function.
     """
 
     def __init__(
@@ -82,78 +59,50 @@ class Execution:
         task: TaskFunction,
         options: ExecuteTaskOptions,
     ) -> None:
-        self._store = store
         self._objects = objects
         self._cache = cache
         self._clock = clock
         self._options = options
-        self._outlives: Work[Publication] | None = None
-        self._is_shutting_down = False
-        self._held: Work[Publication] | None = None
-        #: Set once the run has ended, in whatever way.
+        #: Set when the run has ended, in any way.
         self.ended = threading.Event()
+        self._is_shutting_down = False
         self._began = clock.monotonic()
         self._deadline = self._began + options.deadline_seconds
         self._protocol = RunProtocol(run, options, clock)
         self._handle = EffectHandler(run.task, clock, store)
-        # One write at a time, whichever thread asks for it: an extension and the end of the run must not
-        # refuse each other, and no progress may follow the end.
+        copies_deadline = self._deadline + CONTRACT_COPY_SECONDS
+        self._handle_objects = EffectHandler(run.task, clock, store, objects, deadline=copies_deadline)
+        # One write at a time, on any thread: an extension and the end of the run must not refuse each
+        # other, and no progress may follow the end.
         self._lock = threading.Lock()
-        self._seen = TaskRun(run, self._deadline, clock, self._record_progress)
-        self._work: Work[Publication] = Work(task, self._seen, self._prepared, clock)
-
-    def carry_out(self, remembered: TaskDocument | None) -> TaskOutcome:
-        """Start, work, publish.
-
-        Args:
-            remembered: The status document as this instance left it, if it did.
-
-        Raises:
-            BaseException: what a task raised that is no Exception, once it is recorded.
-        """
-        try:
-            return self._carried_out(remembered)
-        finally:
-            self.ended.set()
-
-    def shut_down(self) -> None:
-        """End the run as failed at once, because its process ends. Called on another thread."""
-        self._is_shutting_down = True
-        if self._held is not None:
-            self._held.over.set()
-
-    def _carried_out(self, remembered: TaskDocument | None) -> TaskOutcome:
-        try:
-            start = self._protocol.start(remembered, deadline=self._began + START_SECONDS)
-            decision = self._run_procedure(start)
-        except StoreError as error:
-            logger.error("run not started", **self._names(), error=Failure.of(error).text)
-            return self._outcome("failed", error=f"not started: {Failure.of(error).text}")
-        if not isinstance(decision, Take):
-            return self._not_taken(decision)
-        self._seen.begin(self.run, self._protocol.number)
-        self._log_start()
-        try:
-            made = self._done(self._work)
-        except BaseException as error:
-            if isinstance(error, RunLost) and self._seen.lost:  # and not just a task that says so
-                logger.warning("run lost", **self._names(), error=error)
-                return self._outcome("lost", str(error))
-            outcome = self._failed(error)
-            if is_ordinary(error):
-                return outcome
-            raise
-        return self._publish(made)
-
-    @property
-    def is_hung(self) -> bool:
-        """Whether the task is still working although the run stopped waiting for it."""
-        return self._outlives is not None and self._outlives.alive
+        self._task_run = TaskRun(run, self._deadline, clock, self._record_progress)
+        self._work: Work[Publication] = Work(task, self._task_run, self._prepare, clock)
+        self._awaited: Work[Publication] | None = None
+        self._abandoned: Work[Publication] | None = None
 
     @property
     def run(self) -> RunIdentity:
         """The run. A delivery may turn out to be that of a requested run when it starts."""
         return self._protocol.identity
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether the task is still working although the run stopped waiting for it."""
+        return self._abandoned is not None and self._abandoned.alive
+
+    def carry_out(self, remembered: TaskDocument | None) -> TaskOutcome:
+        """Take the task, let it work, and publish its result.
+
+        Args:
+            remembered: The status document as the last run on this instance left it; None if not known.
+
+        Raises:
+            BaseException: What the task raised besides an Exception, once it is recorded.
+        """
+        try:
+            return self._start(remembered) or self._work_and_publish()
+        finally:
+            self.ended.set()
 
     def refuse(self, reason: str) -> TaskOutcome:
         """Leave the run to a later delivery, and record that this one was refused."""
@@ -161,46 +110,80 @@ class Execution:
             self._run_procedure(self._protocol.refuse(reason))
         except Exception as error:  # noqa: BLE001  (the delivery is refused in any case)
             logger.warning("refused delivery not recorded", **self._names(), error=error)
-        logger.warning(f"run busy: {reason}", **self._names())
+        logger.warning("run busy", **self._names(), reason=reason)
         return self._outcome("busy", reason)
+
+    def shut_down(self) -> None:
+        """End the run as failed at once, because its process ends. Called on another thread."""
+        self._is_shutting_down = True
+        if self._awaited is not None:
+            self._awaited.over.set()
 
     def remembered(self) -> TaskDocument | None:
         """Return the status document as this run left it, for the next run on this instance."""
         return self._protocol.remembered()
+
+    def _start(self, remembered: TaskDocument | None) -> TaskOutcome | None:
+        """Take the task; return the outcome if it was not taken."""
+        try:
+            start = self._protocol.start(remembered, deadline=self._began + START_SECONDS)
+            decision = self._run_procedure(start)
+        except StoreError as error:
+            logger.error("run not started", **self._names(), error=Failure.of(error).text)
+            return self._outcome("failed", f"not started: {Failure.of(error).text}")
+        match decision:
+            case Take():
+                self._task_run.begin(self.run, self._protocol.number)
+                if self._options.debug_logs:
+                    number, source = self._protocol.number, self.run.source
+                    logger.info("task started", **self._names(), attempt=number, source=source)
+                return None
+            case Skip(reason, holder):
+                logger.info("tick skipped", **self._names(), reason=reason, holder=holder)
+                return self._outcome("skipped", f"{reason} by {holder}" if holder else reason)
+            case Busy():
+                return self.refuse("an attempt of this run may still be alive")
+        logger.info("duplicate delivery", **self._names())
+        return self._outcome("duplicate")
+
+    def _work_and_publish(self) -> TaskOutcome:
+        try:
+            publication = self._wait_for(self._work)
+        except BaseException as error:
+            if isinstance(error, RunLost) and self._task_run.lost:  # not merely raised by the task
+                logger.warning("run lost", **self._names(), error=error)
+                return self._outcome("lost", str(error))
+            outcome = self._failed(error)
+            if is_ordinary(error):
+                return outcome
+            raise
+        return self._publish(publication)
+
+    def _run_procedure(self, procedure: Procedure[Value]) -> Value:
+        with self._lock:
+            return run_procedure(procedure, self._handle)
 
     def _record_progress(self, progress: Progress) -> None:
         try:
             self._run_procedure(self._protocol.record_progress(progress.to_fields()))
         except Exception as error:  # noqa: BLE001  (for example a number that no document can hold)
             logger.warning("progress not recorded", **self._names(), error=error)
-        self._meet_cancel()
+        self._pass_cancel_on()
 
-    def _meet_cancel(self) -> None:
-        """Tell the task that a person cancelled its run, once the attempt has found out."""
+    def _pass_cancel_on(self) -> None:
+        """Let the task see that an operator cancelled its run, if the attempt has found out."""
         cancel = self._protocol.cancel
-        if cancel is not None and not self._seen.cancelled:
+        if cancel is not None and not self._task_run.cancelled:
             logger.warning("run cancelled", **self._names(), by=cancel.by, reason=cancel.reason)
-            self._seen.mark_cancelled(cancel.cancel_message)
+            self._task_run.mark_cancelled(cancel.cancel_message)
 
-    def _run_procedure(self, procedure: Procedure[Value]) -> Value:
-        with self._lock:
-            return run_procedure(procedure, self._handle)
+    def _prepare(self, value: object) -> Publication:
+        """Prepare the task's result on its thread, because an upload may take as long as a task."""
+        return prepare(value, self.run, self._task_run, self._options.save_in, self._objects)
 
-    def _prepared(self, value: object) -> Publication:
-        """Make the task's result ready, on its thread: an upload may take as long as a task."""
-        self._seen.check()  # whoever waited for it may have gone: nothing is to be uploaded then
-        seen, run, save_in, objects = self._seen, self.run, self._options.save_in, self._objects
-        if isinstance(value, Records):
-            return with_details(prepare_stream(value, seen, run, save_in, objects), seen, objects)
-        return with_details(prepare(value, run, save_in, objects), seen, objects)
-
-    def _done(self, work: Work[Publication]) -> Publication:
-        """Have work done, and hold the task meanwhile.
-
-        Raises:
-            BaseException: what the work raised, or `_hold`.
-        """
-        self._held = work  # from here `shut_down` ends it; before, it only set the flag
+    def _wait_for(self, work: Work[Publication]) -> Publication:
+        """Start work, hold the task until it is done, and return what it prepared."""
+        self._awaited = work  # from here on, `shut_down` ends it; before, it only set the flag
         if self._is_shutting_down:
             work.over.set()
         else:
@@ -210,66 +193,55 @@ class Execution:
             return work.result()
         finally:
             if work.alive:  # a hung task: this instance takes no other run of it, and ends
-                self._seen.mark_lost()
-                self._outlives = work
+                self._task_run.mark_lost()
+                self._abandoned = work
 
     def _hold(self, work: Work[Publication]) -> None:
-        """Wait for the work to be done, extending the lease meanwhile.
-
-        Raises:
-            DeadlineExceeded: there is no time left and the task is still at work.
-            InstanceShutDown: the process ends and the task is still at work.
-            RunLost: another attempt holds the task; the work has ended, or its time has.
-        """
+        """Wait for the work and extend the lease meanwhile; raise if the run must end without it."""
         lost: RunLost | None = None
-        interval = self._options.lease_seconds / 3
-        while not self._clock.wait(work.over, min(interval, self._seen.remaining())):
-            if self._seen.remaining() <= 0:
-                still = f"the task was still at work after {self._options.deadline_seconds:g} s"
-                raise lost or self._interrupted(DeadlineExceeded(still), work)
+        longest_pause = self._options.lease_seconds / 3
+        pause = longest_pause
+        while not self._clock.wait(work.over, min(pause, self._task_run.remaining())):
+            if self._task_run.remaining() <= 0:
+                message = f"the task was still at work after {self._options.deadline_seconds:g} s"
+                raise lost or DeadlineExceeded(message, work.stack())
+            pause = longest_pause
             try:
                 if lost is None:
                     self._run_procedure(self._protocol.extend())
-                interval = self._options.lease_seconds / 3
             except RunLost as error:
                 lost = error
-                self._seen.mark_lost()  # and still waited for: after the answer it would get no CPU
+                # Keep waiting: Cloud Run throttles the CPU once the response is sent.
+                self._task_run.mark_lost()
             except StoreError as error:
                 logger.warning("lease not extended", **self._names(), error=error)
-                again = random.uniform(EXTEND_AGAIN_SECONDS / 2, EXTEND_AGAIN_SECONDS)  # noqa: S311  (no secret)
-                interval = min(self._options.lease_seconds / 3, again)
-            self._meet_cancel()
+                jittered = random.uniform(EXTEND_AGAIN_SECONDS / 2, EXTEND_AGAIN_SECONDS)  # noqa: S311
+                pause = min(longest_pause, jittered)
+            self._pass_cancel_on()
         if lost is not None:
             raise lost
         if not work.done.is_set():
-            seconds = round(work.task_seconds, 3)
-            ended = InstanceShutDown(
-                f"the instance received SIGTERM when the task had worked for {seconds:g} s"
-            )
-            raise self._interrupted(ended, work)
-
-    @staticmethod
-    def _interrupted(error: RunInterrupted, work: Work[Publication]) -> RunInterrupted:
-        """Return the error of a run that ends before its task, with the place where the task stands."""
-        error.stack = work.stack()
-        return error
+            duration = round(work.task_seconds, 3)
+            message = f"the instance received SIGTERM when the task had worked for {duration:g} s"
+            raise InstanceShutDown(message, work.stack())
 
     def _publish(self, publication: Publication) -> TaskOutcome:
         try:
             try:
                 stands = self._complete(publication)
             except WriteRejected as refusal:
-                publication = self._moved(publication, refusal)
+                publication = self._move_to_storage(publication, refusal)
                 stands = self._complete(publication)
-        except StoreError as error:
-            if not isinstance(error, WriteRejected):
-                return self._not_recorded("completed", error, publication)
+        except WriteRejected as error:
             return self._failed(error, publication.path)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the run must not stay running)
+        except StoreError as error:
+            return self._not_recorded("completed", error, publication)
+        except Exception as error:  # noqa: BLE001  (any error must end the run, or its status stays "running")
             return self._failed(error, publication.path)
         if stands is Standing.superseded:
             return self._superseded(publication.path)
-        self._spread(publication)
+        is_present = self._protocol.holds_result
+        update_copies(publication, self._cache, self._handle_objects, is_present=is_present)
         if self._options.debug_logs:
             logger.info(
                 "task completed",
@@ -281,102 +253,71 @@ class Execution:
             )
         return self._outcome("completed")
 
-    def _moved(self, publication: Publication, refusal: WriteRejected) -> Publication:
-        """Give a refused result to Storage: work as the task's own is, held and within the deadline."""
-        move = partial(
-            move_to_storage,
-            refusal=refusal,
-            objects=self._objects,
-            timeout=max(self._seen.remaining(), 1.0),
-        )
-        return self._done(Work(lambda: publication, self._seen, move, self._clock))
-
     def _complete(self, publication: Publication) -> Standing:
         complete = self._protocol.complete(
             data=publication.data,
             result=publication.pointer,
-            summary=self._seen.summary,
+            summary=self._task_run.summary,
             duration=self._work.task_seconds,
             deadline=self._deadline + FINISH_SECONDS,
-            progress=self._last_progress(),
+            progress=self._task_run.last_progress(),
         )
         return self._run_procedure(complete)
 
-    def _last_progress(self) -> JsonMap | None:
-        """Return the progress to write with the end of the run, so that it costs no write of its own."""
-        last = self._seen.last_progress
-        if last is None:
-            return None
-        if last.is_storable:
-            return last.to_fields()
-        logger.warning("progress not recorded", **self._names(), error="no document can hold it")
-        return None
-
-    def _spread(self, publication: Publication) -> None:
-        on_servers = EffectHandler(
-            self.run.task,
-            self._clock,
-            self._store,
-            self._objects,
-            deadline=self._deadline + CONTRACT_COPY_SECONDS,
-        )
-        spread(publication, self._cache, on_servers, is_present=self._protocol.holds_result)
+    def _move_to_storage(self, publication: Publication, refusal: WriteRejected) -> Publication:
+        """Upload a refused result as the task's own work: the lease is extended, the deadline holds."""
+        timeout = max(self._task_run.remaining(), 1.0)
+        move = partial(move_to_storage, refusal=refusal, objects=self._objects, timeout=timeout)
+        return self._wait_for(Work(lambda: publication, self._task_run, move, self._clock))
 
     def _failed(self, error: BaseException, path: str | None = None) -> TaskOutcome:
         """Record a failure.
 
         Args:
-            error: it.
-            path: Path of the object that was uploaded to be published. It is removed once the failure is
-                recorded: then the status document has a newer version, which refuses a late publication.
+            error: The failure.
+            path: Path of an uploaded object. It is removed once the failure is recorded: from then on the
+                status document has a newer version, which refuses a late publication.
         """
         failure = Failure.of(error)
-        told = self._protocol.told(failure)
+        duration, shown = self._work.task_seconds, self._protocol.told(failure)
         logger.error(
             "task failed",
             **self._names(),
-            duration_seconds=round(self._work.task_seconds, 3),
-            error=told.text,
-            traceback=told.trace,
+            duration_seconds=round(duration, 3),
+            error=shown.text,
+            traceback=shown.trace,
         )
         try:
-            fail = self._protocol.fail(
-                failure,
-                duration=self._work.task_seconds,
-                deadline=self._deadline + FINISH_SECONDS,
-                progress=self._last_progress(),
-            )
+            deadline, progress = self._deadline + FINISH_SECONDS, self._task_run.last_progress()
+            fail = self._protocol.fail(failure, duration=duration, deadline=deadline, progress=progress)
             stands = self._run_procedure(fail)
-        except Exception as unwritten:  # noqa: BLE001  (whatever it is, it must be told)
-            return self._not_recorded("failed", unwritten)
+        except Exception as unrecorded:  # noqa: BLE001  (any error is logged with the run's end)
+            return self._not_recorded("failed", unrecorded)
         if stands is Standing.superseded:
             return self._superseded(path)
-        self._meet_cancel()
+        self._pass_cancel_on()
         self._remove(path)
         cancelled = self._protocol.cancel is not None
         return self._outcome("cancelled" if cancelled else "failed", self._protocol.told(failure).text)
 
     def _superseded(self, path: str | None) -> TaskOutcome:
-        """Give way: nothing of this attempt is published, and its object goes if it surely may."""
         logger.warning("run superseded", **self._names())
         if self._protocol.object_may_go:
             self._remove(path)
         return self._outcome("superseded", "another attempt took the task")
 
     def _remove(self, path: str | None) -> None:
-        """Remove what was uploaded, if anything was, and will never be published."""
-        if path is None:
-            return
-        left = self._deadline + CONTRACT_COPY_SECONDS - self._clock.monotonic()
+        """Remove an uploaded object that will never be published."""
         try:
-            self._objects.remove(path, timeout=max(left, 1.0))
+            if path is not None:
+                self._handle_objects(RemoveObject(path))
         except Exception as error:  # noqa: BLE001  (the watchdog removes what stays)
             logger.warning("unpublished object not removed", **self._names(), error=error)
 
     def _not_recorded(
         self, end: str, error: Exception, publication: Publication | None = None
     ) -> TaskOutcome:
-        """Say all there is to say: the log is all that tells how the run ended, and where its result is."""
+        """Log the end of the run, and where its result is, because no document contains them."""
         result = {} if publication is None else publication.pointer(self._clock.now()).to_fields()
         logger.error(
             "the end of a run could not be recorded",
@@ -387,25 +328,9 @@ class Execution:
             duration_seconds=round(self._work.task_seconds, 3),
             error=Failure.of(error).text,
             result=result,
-            summary=self._seen.summary,
+            summary=self._task_run.summary,
         )
         return self._outcome("failed", f"its end ({end}) could not be recorded")
-
-    def _not_taken(self, decision: StartDecision) -> TaskOutcome:
-        if isinstance(decision, Skip):
-            held = f" by {decision.holder}" if decision.holder else ""
-            logger.info("tick skipped", **self._names(), reason=decision.reason, holder=decision.holder)
-            return self._outcome("skipped", f"{decision.reason}{held}")
-        if isinstance(decision, Busy):
-            return self.refuse("an attempt of this run may still be alive")
-        logger.info("duplicate delivery", **self._names())
-        return self._outcome("duplicate")
-
-    def _log_start(self) -> None:
-        if self._options.debug_logs:
-            logger.info(
-                "task started", **self._names(), attempt=self._protocol.number, source=self.run.source
-            )
 
     def _names(self) -> dict[str, str]:
         return {"task": self.run.task.value, "run_id": self.run.run_id}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -16,32 +16,37 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.tasks.clock import Clock
+    from shared.tasks.contract import Json, JsonMap
     from shared.tasks.documents.run_writes import RunIdentity
 
-#: Bytes of what a task may say beside its result, as JSON.
+#: Largest summary, in bytes of JSON.
 MAX_SUMMARY_BYTES = 10_000
-#: Bytes of a result's details, as JSON: an answer of a callable holds them.
+#: Largest details, in bytes of JSON: one response of a callable holds them.
 MAX_DETAILS_BYTES = 16 << 20
-#: Bytes of a progress report, as JSON, that is written with the end of its run.
+#: Largest progress report that is written with the end of its run, in bytes of JSON.
 MAX_PROGRESS_BYTES = 10_000
-#: Seconds between two records of a run's progress.
+#: Shortest time between two writes of a run's progress, in seconds.
 PROGRESS_SECONDS = 1.0
 
 
 class TaskRun:
     """The run that a task is called for; a task that takes one argument receives it.
 
-    Args:
-        identity: who this run is.
-        ends_at: when the deadline is, on the clock's monotonic scale.
-        clock: the time.
-        record: writes progress to the history.
+    Attributes:
+        task_name: The task.
+        run_id: The run; the same for each attempt.
+        source: The caller of `execute_task`.
+        scheduled_for: The tick, UTC; None for a run without one.
+        attempt: Number of the attempt, from 1.
+        log: A logger that adds the task and the run to each entry.
+        summary: The summary that the task gave for its result; None if it gave none.
+        details: The details that it gave, as JSON; None if it gave none.
     """
 
     def __init__(
         self,
         identity: RunIdentity,
-        ends_at: float,
+        deadline: float,
         clock: Clock,
         record: Callable[[Progress], None],
     ) -> None:
@@ -49,14 +54,11 @@ class TaskRun:
         self.run_id = identity.run_id
         self.source = identity.source
         self.scheduled_for: datetime | None = identity.scheduled_for
-        #: The attempt's number, from 1.
         self.attempt = 0
         self.log = RunLogger(identity)
-        #: What the task said beside its result, in JSON's own types; None where nothing.
-        self.summary: dict[str, Any] | None = None
-        #: The details of the result, as JSON; None where there are none.
+        self.summary: dict[str, Json] | None = None
         self.details: bytes | None = None
-        self._ends_at = ends_at
+        self._deadline = deadline  # on the clock's monotonic scale
         self._clock = clock
         self._record = record
         self._lost = threading.Event()
@@ -66,96 +68,138 @@ class TaskRun:
         self._streamed: tuple[int, int] | None = None
 
     def begin(self, identity: RunIdentity, attempt: int) -> None:
-        """Take the identity and the attempt's number that the start decided on."""
+        """Set the identity and the attempt's number that the start decided on."""
         self.run_id, self.scheduled_for = identity.run_id, identity.scheduled_for
         self.attempt = attempt
         self.log = RunLogger(identity)
 
     def remaining(self) -> float:
-        """Return the seconds left until the deadline; 0 or less once it has passed."""
-        return self._ends_at - self._clock.monotonic()
+        """Return the seconds left until the deadline; 0 or less after it."""
+        return self._deadline - self._clock.monotonic()
 
     @property
     def lost(self) -> bool:
-        """Whether another attempt holds the task: whatever this one returns is not published."""
+        """Whether another attempt holds the task; what this one returns is not published."""
         return self._lost.is_set()
 
     @property
     def cancelled(self) -> bool:
-        """Whether a person cancelled the run: whatever it returns is not published.
+        """Whether an operator cancelled the run; what it returns is not published.
 
-        It is known here within a second of a call of `progress`, else within a third of the lease.
+        A task finds out within a second of a call of `progress`, else within a third of the lease.
         """
         return self._cancelled is not None
 
     def check(self) -> None:
-        """Do nothing while it makes sense to go on. Call it between two steps of a long task.
+        """Return if the task may continue. Call it between two steps of a long task.
 
         Raises:
-            RunLost: another attempt holds the task.
-            RunCancelled: a person cancelled the run.
-            DeadlineExceeded: the deadline has passed.
+            RunLost: Another attempt holds the task.
+            RunCancelled: An operator cancelled the run.
+            DeadlineExceeded: The deadline has passed.
         """
         if self.lost:
-            raise RunLost(f"{self.run_id} lost its lease: stop, nothing it returns is published")
+            raise RunLost(f"run {self.run_id} lost its lease; its result will not be published")
         if self._cancelled is not None:
             raise RunCancelled(self._cancelled)
         if self.remaining() <= 0:
             raise DeadlineExceeded("the task has no time left and must stop")
 
     def progress(self, done: int, total: int | None = None, message: str = "") -> None:
-        """Tell how far the task is; readers of the history see it.
+        """Report how far the task is; the run history shows it.
 
-        Written at most once a second, so it may be called for every record; the last report is
-        written with the end of the run. A report that can't be written is dropped.
+        It is written at most once per second, so a task may call this for every record. The last report is
+        written with the end of the run. A report that cannot be written is dropped.
 
         Args:
-            done: steps done.
-            total: steps in all, where known.
-            message: what it is doing, in words.
+            done: Steps that are done.
+            total: All steps; None if not known.
+            message: What the task is doing.
 
         Raises:
-            RunLost: another attempt holds the task.
-            RunCancelled: a person cancelled the run.
-            DeadlineExceeded: the deadline has passed.
+            RunLost: Another attempt holds the task.
+            RunCancelled: An operator cancelled the run.
+            DeadlineExceeded: The deadline has passed.
         """
         self._reported = Progress(done, total, message, self._clock.now())
         self.check()
         if self._is_due():
-            self._tell(self._reported)
+            self._write(self._reported)
 
-    def stream_progress(self, records: int, size: int) -> None:
-        """Tell how much of a result was yielded, unless the task itself tells how far it is.
+    def stream_progress(self, records: int, size_bytes: int) -> None:
+        """Report how much of a result was yielded, unless the task reports its progress itself.
 
         Args:
-            records: yielded so far.
-            size: bytes of JSON that they are.
+            records: Records that were yielded.
+            size_bytes: Their size as JSON.
 
         Raises:
-            RunLost: another attempt holds the task.
-            RunCancelled: a person cancelled the run.
-            DeadlineExceeded: the deadline has passed.
+            RunLost: Another attempt holds the task.
+            RunCancelled: An operator cancelled the run.
+            DeadlineExceeded: The deadline has passed.
         """
-        self._streamed = records, size
+        self._streamed = records, size_bytes
         self.check()
         if self._recorded_at is None:
             self._recorded_at = self._clock.monotonic()  # a short stream needs no write of its own
         elif self._reported is None and self._is_due():
-            self._tell(self._stream_report(records, size))
+            self._write(self._stream_report(records, size_bytes))
 
-    @property
-    def last_progress(self) -> Progress | None:
-        """The task's last report, whether it was written or not; else how much of a stream was yielded."""
-        if self._reported is not None or self._streamed is None:
-            return self._reported
-        return self._stream_report(*self._streamed)
+    def last_progress(self) -> JsonMap | None:
+        """Return the last report, which is written with the end of the run instead of on its own."""
+        last = self._reported
+        if last is None and self._streamed is not None:
+            last = self._stream_report(*self._streamed)
+        if last is None:
+            return None
+        if not last.is_storable:
+            self.log.warning("progress not recorded", error="no document can hold it")
+            return None
+        return last.to_fields()
 
-    def _stream_report(self, records: int, size: int) -> Progress:
-        return Progress(records, None, f"{size} bytes", self._clock.now())
+    def summarise(self, summary: dict[str, Json], *, details: dict[str, Json] | None = None) -> None:
+        """Describe the result, for example by counts and totals. The last call counts.
 
-    def _tell(self, progress: Progress) -> None:
+        The summary is published with the result, in `run.result.summary` and in the history. It is read
+        without the result, so it must be small.
+
+        Args:
+            summary: JSON that a document can hold, at most 10,000 bytes.
+            details: JSON that may be larger, up to 16 MiB. It is stored in an object of its own, published
+                in the same commit as the result, and read with `get_task_details`.
+
+        Raises:
+            ResultNotStorable: The summary or the details are not such JSON.
+        """
+        if not isinstance(summary, dict):
+            raise ResultNotStorable(f"summary must be a dict, got a {kind_of(summary)}")
+        result = normalise({"result": {"summary": summary}})  # nested as deep as in the document
+        if result.misfit is not None or len(result.encoded) > MAX_SUMMARY_BYTES:
+            reason = result.misfit or f"{len(result.encoded)} bytes"
+            raise ResultNotStorable(f"summary: {reason}; {MAX_SUMMARY_BYTES} bytes at most, as in a document")
+        if details is not None:
+            encoded = normalise(details).encoded
+            if len(encoded) > MAX_DETAILS_BYTES:
+                raise ResultNotStorable(
+                    f"details must have at most {MAX_DETAILS_BYTES} bytes, got {len(encoded)}"
+                )
+            self.details = encoded
+        self.summary = result.value["result"]["summary"]
+
+    def mark_cancelled(self, reason: str) -> None:
+        """Let the next check raise RunCancelled, with who cancelled the run and why."""
+        self._cancelled = reason
+
+    def mark_lost(self) -> None:
+        """Let the next check raise RunLost."""
+        self._lost.set()
+
+    def _stream_report(self, records: int, size_bytes: int) -> Progress:
+        return Progress(records, None, f"{size_bytes} bytes", self._clock.now())
+
+    def _write(self, progress: Progress) -> None:
         self._record(progress)
-        if self.cancelled:  # as the record found out
+        if self.cancelled:  # which recording it has found out
             self.check()
 
     def _is_due(self) -> bool:
@@ -165,55 +209,14 @@ class TaskRun:
         self._recorded_at = now
         return True
 
-    def summarise(self, summary: dict[str, Any], *, details: dict[str, Any] | None = None) -> None:
-        """Say something beside the result: counts, totals. The last word stands.
-
-        It is published with the result, in `run.result.summary` and in the history, and read
-        without it; so it is small.
-
-        Args:
-            summary: JSON, at most 10,000 bytes of it, fit for a document.
-            details: JSON that may be larger, up to 16 MiB. It is stored in an object of its own, published
-                in the same commit as the result, and read with `get_task_details`.
-
-        Raises:
-            ResultNotStorable: it is no such thing.
-        """
-        if not isinstance(summary, dict):
-            raise ResultNotStorable(f"a summary is a dict of what there is to say, not a {kind_of(summary)}")
-        said = normalise({"result": {"summary": summary}})  # as deep as it will lie in the document
-        if said.misfit is not None or len(said.encoded) > MAX_SUMMARY_BYTES:
-            reason = said.misfit or f"{len(said.encoded)} bytes"
-            raise ResultNotStorable(f"summary: {reason}; {MAX_SUMMARY_BYTES} bytes at most, as in a document")
-        if details is not None:
-            encoded = normalise(details).encoded
-            if len(encoded) > MAX_DETAILS_BYTES:
-                raise ResultNotStorable(
-                    f"details must have at most {MAX_DETAILS_BYTES} bytes, got {len(encoded)}"
-                )
-            self.details = encoded
-        self.summary = said.value["result"]["summary"]
-
-    def mark_cancelled(self, by: str) -> None:
-        """Tell the task, at its next look, that a person wants it to end.
-
-        Args:
-            by: who, and why, in words.
-        """
-        self._cancelled = by
-
-    def mark_lost(self) -> None:
-        """Tell the task, at its next look, that it works in vain."""
-        self._lost.set()
-
 
 class Progress(Struct, frozen=True):
     """One progress report of a task, as `TaskRun.progress` received it.
 
     Attributes:
-        done: Procedure done.
-        total: Procedure in all; None if not known.
-        message: What the task is doing, in words.
+        done: Steps that are done.
+        total: All steps; None if not known.
+        message: What the task is doing.
         at: When the task reported it, UTC.
     """
 
@@ -222,13 +225,13 @@ class Progress(Struct, frozen=True):
     message: str
     at: datetime
 
-    def to_fields(self) -> dict[str, Any]:
+    def to_fields(self) -> JsonMap:
         """Return the fields of the run record's `progress`."""
         return {"done": self.done, "total": self.total, "message": self.message, "at": self.at}
 
     @property
     def is_storable(self) -> bool:
-        """Whether a document can hold it. A report that none can hold must not refuse a run's end."""
+        """Whether a document can hold it. If not, it must not make the write of a run's end fail."""
         try:
             report = normalise({"progress": self.to_fields()})
         except ResultNotStorable:
@@ -242,14 +245,14 @@ class RunLogger:
     def __init__(self, identity: RunIdentity) -> None:
         self._fields = {"task": identity.task.value, "run_id": identity.run_id}
 
-    def info(self, event: str, **fields: Any) -> None:
-        """Log what went as it should."""
+    def info(self, event: str, **fields: object) -> None:
+        """Log an expected event."""
         logger.info(event, **{**fields, **self._fields})
 
-    def warning(self, event: str, **fields: Any) -> None:
-        """Log what was not expected and did no harm."""
+    def warning(self, event: str, **fields: object) -> None:
+        """Log an unexpected event that did no harm."""
         logger.warning(event, **{**fields, **self._fields})
 
-    def error(self, event: str, **fields: Any) -> None:
-        """Log what a person must know of."""
+    def error(self, event: str, **fields: object) -> None:
+        """Log an event that needs a person's attention."""
         logger.error(event, **{**fields, **self._fields})

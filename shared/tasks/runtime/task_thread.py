@@ -1,7 +1,7 @@
-"""The task's own work, on a thread of its own, so that its run can be held and can end in time.
+"""A task's work, on a thread of its own, so that its run can extend the lease and end in time.
 
-Python can't stop a thread. A task that outlives its deadline is left behind, and known: its
-instance takes no other run of the task while that thread lives.
+Python cannot stop a thread. While a task that outlived its deadline is still working, its instance takes
+no other run of the task.
 """
 
 from __future__ import annotations
@@ -18,39 +18,34 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from shared.tasks.results.stream import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from types import FrameType
 
     from shared.tasks.clock import Clock
+    from shared.tasks.options import TaskFunction
     from shared.tasks.runtime.task_run import TaskRun
 
 Made = TypeVar("Made")
 
 
 class Work(Generic[Made]):
-    """A task at work.
+    """The work of one run: the task, then the preparation of its result.
 
     Args:
-        task: the task, `def` or `async def`; one that takes an argument receives the run. If it
-            yields, or returns an iterator, that is handed on as `Records`: it has just begun.
-        run: the run.
-        then: makes of what the task returned what is to be published, still on the task's
-            thread and its deadline: an upload may take as long as a task.
-        clock: the time.
+        task: The task. If it yields, or returns an iterator, `prepare` receives that as `Records`.
+        run: The run, which a task that takes an argument receives.
+        prepare: Prepares the task's result on the task's thread and within its deadline.
+        clock: Measures the task's duration.
 
     Attributes:
-        done: set once the work has ended, in whatever way.
-        over: set with `done`, or earlier when the run ends without waiting for the work.
-        made: what `then` returned.
-        error: what was raised instead, of whatever kind.
+        done: Set when the work has ended, in any way.
+        over: Set with `done`, or earlier when the run ends without waiting for the work.
+        made: What `prepare` returned.
+        error: The exception that ended the work.
     """
 
     def __init__(
-        self,
-        task: Callable[..., Any],
-        run: TaskRun,
-        then: Callable[[Any], Made],
-        clock: Clock,
+        self, task: TaskFunction, run: TaskRun, prepare: Callable[[object], Made], clock: Clock
     ) -> None:
         self.done = threading.Event()
         self.over = threading.Event()
@@ -60,63 +55,54 @@ class Work(Generic[Made]):
         self._task_seconds: float | None = None
         self._task = task
         self._run = run
-        self._then = then
+        self._prepare = prepare
         self._clock = clock
         self._started = False
         self._thread: int | None = None
         self._loop = Loop()
 
     def start(self) -> None:
-        """Begin.
+        """Start the task's thread.
 
         Raises:
-            RuntimeError: the process can start no more threads.
+            RuntimeError: The process can start no more threads.
         """
-        context = contextvars.copy_context()  # the request's trace goes with the task
+        context = contextvars.copy_context()  # the task's log entries have the request's trace
         threading.Thread(target=context.run, args=(self._work,), name="task", daemon=True).start()
         self._started = True
 
     def result(self) -> Made:
-        """Return what `then` made of the task's result, once the work is done.
-
-        Raises:
-            BaseException: what the task raised.
-        """
+        """Return what `prepare` returned, or raise what the task raised, once the work is done."""
         if self.error is not None:
             raise self.error
         if self.made is None:
-            raise AssertionError("the work is done, raised nothing and made nothing")
+            raise AssertionError("the work ended without a result or an error")
         return self.made
 
     @property
     def task_seconds(self) -> float:
-        """How long the task itself took, or has taken so far."""
+        """Seconds that the task itself took, or has taken so far."""
         if self._task_seconds is not None:
             return self._task_seconds
         return 0.0 if self._began is None else self._clock.monotonic() - self._began
 
     def stack(self) -> traceback.StackSummary | None:
-        """Return the calls that the task is in now, outermost first; None if it is not at work.
+        """Return the calls that the task is in now, outermost first; None if it is not working.
 
-        A thread that waits for a coroutine stands in its event loop: the calls of the coroutine follow.
+        A thread that waits for a coroutine is in its event loop: the calls of the coroutine follow.
         """
         try:
-            frames = sys._current_frames()  # noqa: SLF001  (documented, for this purpose)
+            frames = sys._current_frames()  # noqa: SLF001  (documented for this purpose)
             frame = frames[self._thread or 0] if self.alive else None
             calls = [*traceback.walk_stack(frame)][::-1] if frame else []
             calls += _awaiting(self._loop.coroutine)
             return traceback.StackSummary.extract(iter(calls)) if calls else None
-        except Exception:  # noqa: BLE001  (the task goes on meanwhile, and its calls end)
+        except Exception:  # noqa: BLE001  (the task continues meanwhile, and its calls end)
             return None
 
     @property
-    def run_id(self) -> str:
-        """The run that the task works for."""
-        return self._run.run_id
-
-    @property
     def alive(self) -> bool:
-        """Whether the task is still at work."""
+        """Whether the work has started and not ended."""
         return self._started and not self.done.is_set()
 
     def _work(self) -> None:
@@ -137,27 +123,27 @@ class Work(Generic[Made]):
             if Records.are(value):
                 records = Records(value, loop)
                 try:
-                    return self._then(records)
+                    return self._prepare(records)
                 finally:
                     records.close()
         finally:
             self._task_seconds = self._clock.monotonic() - began
             loop.close()
-        return self._then(value)
+        return self._prepare(value)
 
 
 class Loop:
     """Runs the coroutines of a task, one at a time, in one event loop.
 
     Attributes:
-        coroutine: The one that runs now; None between two.
+        coroutine: The coroutine that runs now, if any.
     """
 
     def __init__(self) -> None:
-        self.coroutine: Coroutine[Any, Any, Any] | None = None
-        self._runner = asyncio.Runner()  # makes nothing before it is used
+        self.coroutine: Coroutine[object, None, object] | None = None
+        self._runner = asyncio.Runner()  # creates no event loop before its first use
 
-    def run(self, coroutine: Coroutine[Any, Any, Made]) -> Made:
+    def run(self, coroutine: Coroutine[object, None, Made]) -> Made:
         """Run a coroutine to its end."""
         self.coroutine = coroutine
         try:
@@ -166,14 +152,14 @@ class Loop:
             self.coroutine = None
 
     def close(self) -> None:
-        """Close the event loop, if there was one."""
+        """Close the event loop, if there is one."""
         self._runner.close()
 
 
 def _awaiting(coroutine: Any) -> Iterator[tuple[FrameType, int]]:
     """Yield the calls that a suspended coroutine is in, outermost first.
 
-    A running coroutine has none here: its calls are those of its thread.
+    A running coroutine yields none: its calls are those of its thread.
     """
     awaited: Any
     while coroutine is not None:
@@ -181,7 +167,7 @@ def _awaiting(coroutine: Any) -> Iterator[tuple[FrameType, int]]:
             frame, awaited = coroutine.ag_frame, coroutine.ag_await
         elif inspect.iscoroutine(coroutine):
             frame, awaited = coroutine.cr_frame, coroutine.cr_await
-        else:  # what `anext` returned knows its generator, but has no attribute for it
+        else:  # what `anext` returns refers to its generator, but has no attribute for it
             frame, awaited = None, next(filter(inspect.isasyncgen, gc.get_referents(coroutine)), None)
         if frame is not None and awaited is not None:
             yield frame, frame.f_lineno
@@ -189,14 +175,14 @@ def _awaiting(coroutine: Any) -> Iterator[tuple[FrameType, int]]:
 
 
 def is_ordinary(error: BaseException) -> bool:
-    """Tell whether an error is the task's, and not the wish to end the process.
+    """Return whether an error only ends the run, rather than the process.
 
-    A cancelled coroutine is the task's own doing: its loop was made for it alone.
+    Only the task itself can have cancelled its coroutine, because its event loop runs nothing else.
     """
     return isinstance(error, Exception | asyncio.CancelledError)
 
 
-def call_task(task: Callable[..., Any], run: TaskRun, loop: Loop) -> Any:
+def call_task(task: TaskFunction, run: TaskRun, loop: Loop) -> object:
     """Call a task with its run, if it takes an argument, and wait for it, if it is asynchronous."""
     value = task(run) if _takes_run(task) else task()
     if inspect.isawaitable(value):
@@ -204,11 +190,11 @@ def call_task(task: Callable[..., Any], run: TaskRun, loop: Loop) -> Any:
     return value
 
 
-async def _awaited(value: Any) -> Any:
+async def _awaited(value: Awaitable[object]) -> object:
     return await value
 
 
-def _takes_run(task: Callable[..., Any]) -> bool:
+def _takes_run(task: TaskFunction) -> bool:
     try:
         parameters = inspect.signature(task).parameters.values()
     except (TypeError, ValueError):  # built-in callables may have no signature
