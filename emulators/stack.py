@@ -5,6 +5,7 @@ The commands and the tests' fixture use it. Clients find the parts only through 
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -160,6 +161,10 @@ class Stack:
         only = "auth,functions,firestore" + ",storage" * with_storage + ",hosting" * self._has_page
         options = ("--config", config, "--project", PROJECT, "--only", only)
         added = {} if jar is None else {"FIRESTORE_EMULATOR_BINARY_PATH": str(jar)}
+        path = os.environ.get("PATH", os.defpath)
+        # Only if the PATH has another Java or none: the folder may also contain another Node.js.
+        if shutil.which("java", path=path) != str(java / "java"):
+            path = f"{java}{os.pathsep}{path}"
         self._start(
             "Firebase emulators",
             [
@@ -171,7 +176,7 @@ class Stack:
                 *options,
             ],
             cwd=self._work / "logs",  # firebase-tools writes its debug logs here
-            PATH=f"{java}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            PATH=path,
             FUNCTIONS_DISCOVERY_TIMEOUT="60",
             NO_UPDATE_NOTIFIER="1",
             **added,

@@ -144,6 +144,12 @@ def test_each_kind_of_incident_is_told() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "Incident":
                 assert isinstance(node.args[0], ast.Constant)
                 kinds.add(node.args[0].value)
+            if (
+                isinstance(node, ast.keyword)
+                and node.arg == "incident"
+                and isinstance(node.value, ast.Constant)
+            ):
+                kinds.add(node.value.value)  # logged without an Incident
     assert set(said_in(OWN["incident.json"], "incident")) == kinds != set()
 
 
