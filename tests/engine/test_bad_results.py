@@ -6,13 +6,7 @@ import pytest
 
 from shared.tasks import DeadlineExceeded, RunLost, TaskEngine, TaskName
 from tests.engine.world import TASK, World
-
-
-def nested(levels: int) -> Any:
-    value: Any = 1
-    for _ in range(levels):
-        value = {"a": value}
-    return value
+from tests.support.values import Unprintable, nested
 
 
 def cycle() -> list[Any]:
@@ -110,18 +104,13 @@ class Odd:
         return "an odd one"
 
 
-class Unspeakable(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
-
-
 @pytest.mark.parametrize(
     ("error", "text"),
     [
         (ValueError(), "ValueError"),
         (ValueError(cycle()), "ValueError: [{'again': [...]}]"),
         (ValueError(Odd()), "ValueError: an odd one"),
-        (Unspeakable(), "Unspeakable: (its message can't be read)"),
+        (Unprintable(), "Unprintable: (its message can't be read)"),
         (RunLost("says the task"), "RunLost: says the task"),
         (DeadlineExceeded("says the task"), "DeadlineExceeded: says the task"),
         (ValueError("\ud800\x00"), "ValueError: ?\x00"),

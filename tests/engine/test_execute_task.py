@@ -12,17 +12,11 @@ import requests
 from shared.tasks import TaskEngine, TaskOutcome, TaskRun
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, HandClock, World, in_thread
+from tests.support.values import nested
 from tests.waiting import wait_for
 
 TICK = datetime(2026, 11, 24, 12, 5, tzinfo=UTC)
 MINE = {"run", "data", "source", "status", "started", "completed", "timestamp", "error"}
-
-
-def nested(levels: int) -> Any:
-    value: Any = 1
-    for _ in range(levels):
-        value = {"a": value}
-    return value
 
 
 def fails() -> None:

@@ -3,11 +3,7 @@
 import pytest
 
 from shared.tasks.failure import MAX_MESSAGE, Failure
-
-
-class Unspeakable(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
+from tests.support.values import Unprintable
 
 
 class Rude(Exception):
@@ -33,7 +29,7 @@ def raised(error: BaseException) -> Failure:
         (ValueError("boom"), "ValueError: boom"),
         (ValueError(), "ValueError"),
         (KeyError("a"), "KeyError: 'a'"),
-        (Unspeakable(), "Unspeakable: (its message can't be read)"),
+        (Unprintable(), "Unprintable: (its message can't be read)"),
         (Rude(), "Rude: (its message can't be read)"),
         (Ending(), "Ending: (its message can't be read)"),
         (KeyboardInterrupt(), "KeyboardInterrupt"),

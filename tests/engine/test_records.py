@@ -14,6 +14,7 @@ from shared.tasks import NoRecords, ResultUnavailable
 from shared.tasks.results import gzipped
 from shared.tasks.results.normalisation import CALLABLE_KEYS, encode_record, normalise
 from shared.tasks.results.records import records_of
+from tests.support.values import nested
 
 #: Keys that are stored as they are.
 KEYS = st.text().filter(lambda key: key not in CALLABLE_KEYS)
@@ -91,13 +92,6 @@ def test_a_record_is_encoded_as_in_a_list(record: Any) -> None:
     assert encode_record(record, 0) == normalise([record]).encoded[1:-1]
 
 
-def nested(levels: int) -> Any:
-    value: Any = 1
-    for _ in range(levels):
-        value = [value]
-    return value
-
-
 @pytest.mark.parametrize("levels", [198, 199, 200, 300])
 def test_a_record_may_be_as_deep_as_in_a_list(levels: int) -> None:
     """The short way is no way around the limits."""
@@ -109,7 +103,7 @@ def test_a_record_may_be_as_deep_as_in_a_list(levels: int) -> None:
             return str(error)[-60:]
         return "encoded"
 
-    record = nested(levels)
+    record = nested(levels, lambda value: [value])
     assert ends(lambda: encode_record(record, 0)) == ends(lambda: normalise([record]))
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from shared.tasks import ResultNotStorable
 from shared.tasks.results.normalisation import CALLABLE_KEYS, MAX_DEPTH, encode_record, normalise
+from tests.support.values import nested
 
 #: Keys that are stored as they are.
 KEYS = st.text().filter(lambda key: key not in CALLABLE_KEYS)
@@ -161,13 +162,6 @@ def test_the_same_object_twice_is_no_cycle() -> None:
     """Sharing is not containing oneself."""
     shared = {"a": 1}
     assert normalise([shared, shared]).value == [{"a": 1}, {"a": 1}]
-
-
-def nested(levels: int) -> Any:
-    value: Any = 1
-    for _ in range(levels):
-        value = {"a": value}
-    return value
 
 
 @pytest.mark.parametrize(

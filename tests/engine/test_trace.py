@@ -14,6 +14,7 @@ from shared.tasks.errors import DeadlineExceeded
 from shared.tasks.failure import MAX_TRACE, Failure
 from shared.tasks.runtime.task_run import TaskRun
 from shared.tasks.runtime.task_thread import Work
+from tests.support.values import Unprintable
 from tests.waiting import wait_for
 
 HERE = "tests/engine/test_trace.py"
@@ -139,11 +140,7 @@ def test_a_long_trace_is_bounded_and_keeps_the_tasks_own_calls() -> None:
 def test_a_trace_survives_errors_that_cannot_be_shown() -> None:
     """Cycles, and messages and notes that fail."""
 
-    class Unspeakable(Exception):
-        def __str__(self) -> str:
-            raise RuntimeError("no words")
-
-    cause = Unspeakable()
+    cause = Unprintable()
     cause.__notes__ = [cause]  # type: ignore[list-item]
     cause.__cause__ = failure = ValueError("a")
 
@@ -152,8 +149,8 @@ def test_a_trace_survives_errors_that_cannot_be_shown() -> None:
 
     trace = trace_of(fails)
     assert trace[-2:] == [
-        "caused by Unspeakable: (its message can't be read)",
-        "note: Unspeakable: (its message can't be read)",
+        "caused by Unprintable: (its message can't be read)",
+        "note: Unprintable: (its message can't be read)",
     ]
 
 

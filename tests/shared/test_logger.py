@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared import logger
+from tests.support.values import Unprintable
 
 
 @pytest.fixture(autouse=True)
@@ -21,11 +22,6 @@ def _fresh_logger() -> Iterator[None]:
     known.handlers[:] = before
 
 
-class Unspeakable:
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
-
-
 def test_in_the_cloud_an_entry_is_json_with_severity_and_trace(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -34,7 +30,7 @@ def test_in_the_cloud_an_entry_is_json_with_severity_and_trace(
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
     token = logger.trace.set("0" * 32)
     try:
-        logger.error("task failed", task="t", run_id="r", duration_seconds=1.5, odd=Unspeakable())
+        logger.error("task failed", task="t", run_id="r", duration_seconds=1.5, odd=Unprintable())
     finally:
         logger.trace.reset(token)
     entry = json.loads(capsys.readouterr().out)
@@ -42,7 +38,7 @@ def test_in_the_cloud_an_entry_is_json_with_severity_and_trace(
     assert entry["message"] == "task failed"
     assert (entry["task"], entry["run_id"], entry["duration_seconds"]) == ("t", "r", 1.5)
     assert entry["logging.googleapis.com/trace"] == f"projects/p/traces/{'0' * 32}"
-    assert entry["odd"] == "<Unspeakable>"
+    assert entry["odd"] == "<Unprintable>"
 
 
 @pytest.mark.parametrize("odd", ["\ud800", 2**70, {"deep": "\ud800"}])
