@@ -292,13 +292,13 @@ class Model:
     @staticmethod
     def _noted(state: State) -> State:
         """What is true now is noted for each process at work."""
-        known = list(state.known)
-        for index, at in enumerate(state.at):
+        known = []
+        for at, before in zip(state.at, state.known, strict=True):
             place = at.place if isinstance(at, Half) else at
             if place is None or place is OVER or isinstance(place.request, Again):
-                known[index] = NOTHING_YET
-            elif place.script.kind in {"reader", "delivery"}:
-                known[index] |= facts(place.script, state.documents, state.objects, state.step)
+                known.append(NOTHING_YET)
+            else:
+                known.append(before | facts(place.script, state.documents, state.objects, state.step))
         noted = tuple(known)
         return state if noted == state.known else state._replace(known=noted)
 

@@ -1,8 +1,7 @@
 """What must hold, at each step and once everybody is quiet."""
 
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -29,8 +28,7 @@ class Violation(AssertionError):
     """Something that must hold did not; the text tells what, and how it came."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stock:
+class Stock(NamedTuple):
     """An object: how often it was written, whose result it holds, and the version in its metadata."""
 
     generation: int
@@ -72,15 +70,31 @@ def seen_by_contract(documents: Documents, objects: Objects) -> str:
 def facts(script: Script, documents: Documents, objects: Objects, step: int) -> Facts:
     """What is true now, as far as the process may answer by it."""
     if script.kind == "reader":
-        version, content = last_good(documents)
-        behind = seen_by_contract(documents, objects) != content or _is_overwriting(documents)
-        return frozenset({("good", version, content), *([("behind",)] if behind else [])})
+        return _facts_of_reader(documents, objects)
     if script.kind == "delivery":
-        task = task_document(documents.get(STATUS))
-        holder = living_holder(task, now=at(step), skew=CLOCK_SKEW, deadline=DEADLINE)
-        in_its_way = "a person" if task.is_suspended else holder
-        return frozenset([("in its way", in_its_way)] if in_its_way else [])
+        return _facts_of_delivery(documents, step)
     return frozenset()
+
+
+@cache
+def _facts_of_reader(documents: Documents, objects: Objects) -> Facts:
+    version, content = last_good(documents)
+    behind = seen_by_contract(documents, objects) != content or _is_overwriting(documents)
+    return frozenset({("good", version, content), *([("behind",)] if behind else [])})
+
+
+@cache
+def _facts_of_delivery(documents: Documents, step: int) -> Facts:
+    task = task_document(documents.get(STATUS))
+    holder = living_holder(task, now=at(step), skew=CLOCK_SKEW, deadline=DEADLINE)
+    in_its_way = "a person" if task.is_suspended else holder
+    return frozenset([("in its way", in_its_way)] if in_its_way else [])
+
+
+def forget() -> None:
+    """Drop what is remembered of documents."""
+    for each in (last_good, _facts_of_reader, _facts_of_delivery):
+        each.cache_clear()
 
 
 def _is_overwriting(documents: Documents) -> bool:

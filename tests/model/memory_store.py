@@ -40,7 +40,10 @@ class Documents:
 
     def get(self, name: str) -> Stored | None:
         """The document of that name."""
-        return next((stored for key, stored in self.stored if key == name), None)
+        for key, stored in self.stored:
+            if key == name:
+                return stored
+        return None
 
     def without(self, name: str) -> "Documents":
         """The documents but for one, which TTL has removed."""
