@@ -30,18 +30,18 @@ def make_devices(now: dt.datetime, count: int = DEVICE_COUNT) -> list[dict[str, 
 
 def _make_device(number: int, now: dt.datetime) -> dict[str, Any]:
     # 37 and 100 are coprime, so the remainders vary without randomness.
-    spread = number * 37 % 100
+    variation = number * 37 % 100
     device: dict[str, Any] = {
         "id": f"tracker-{number:04}",
         "name": f"Tracker {number}",
         "phone": _phone(number),
-        "last_seen": now - dt.timedelta(minutes=1 + spread % 25, seconds=number),
-        "battery_voltage": round(12.4 + spread * 0.02, 2),
-        "gsm_signal": 14 + spread % 18,
+        "last_seen": now - dt.timedelta(minutes=1 + variation % 25, seconds=number),
+        "battery_voltage": round(12.4 + variation * 0.02, 2),
+        "gsm_signal": 14 + variation % 18,
         "gps_fix": True,
-        "firmware": f"4.{number % 3}.{spread % 10}",
+        "firmware": f"4.{number % 3}.{variation % 10}",
     }
-    return device | _ailment(number, spread, now)
+    return device | _defects(number, variation, now)
 
 
 def _phone(number: int) -> str:
@@ -49,22 +49,22 @@ def _phone(number: int) -> str:
     return f"+1{area}55501{number % 100:02}"
 
 
-def _ailment(number: int, spread: int, now: dt.datetime) -> dict[str, Any]:
+def _defects(number: int, variation: int, now: dt.datetime) -> dict[str, Any]:
     match number % 20:
         case 3:  # the 12 V battery is low
-            return {"battery_voltage": round(11.6 + spread * 0.003, 2)}
+            return {"battery_voltage": round(11.6 + variation * 0.003, 2)}
         case 7:  # poor reception
-            return {"gsm_signal": 3 + spread % 5}
+            return {"gsm_signal": 3 + variation % 5}
         case 11:  # in a garage, underground
-            return {"gps_fix": False, "gsm_signal": 4 + spread % 4}
+            return {"gps_fix": False, "gsm_signal": 4 + variation % 4}
         case 13:  # battery nearly empty
             return {
-                "battery_voltage": round(11.0 + spread * 0.002, 2),
-                "gsm_signal": spread % 3,
+                "battery_voltage": round(11.0 + variation * 0.002, 2),
+                "gsm_signal": variation % 3,
                 "gps_fix": False,
             }
         case 17:  # silent for two hours to weeks
-            return {"last_seen": now - dt.timedelta(hours=2 + spread * 5)}
+            return {"last_seen": now - dt.timedelta(hours=2 + variation * 5)}
         case 19 if number % 40 == 19:  # never reported since installation
             return {"last_seen": None, "battery_voltage": None, "gsm_signal": None, "gps_fix": None}
     return {}

@@ -27,16 +27,16 @@ class Reloads:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._seen = self._polled = self._states()
+        self._loaded_states = self._polled = self._states()
         self._started = self._last = _manifest(root / functions.MANIFEST)
         self._broken = False
 
     def messages(self) -> Iterator[str]:
         """Yield messages about the changes since the last call."""
         states, self._polled = self._polled, self._states()
-        if self._polled != states or states == self._seen:  # an editor may still be writing
+        if self._polled != states or states == self._loaded_states:  # an editor may still be writing
             return
-        self._seen = states
+        self._loaded_states = states
         error = self._load()
         if error is not None:
             self._broken = True

@@ -212,9 +212,9 @@ class Stack:
         self._start("Cloud Scheduler", [sys.executable, "-m", "emulators.scheduler", *flat], cwd=self._root)
         self._wait("Cloud Scheduler", lambda: request(self.addresses.jobs_url)[0] == 200)
 
-    def _wait(self, what: str, answers: Callable[[], bool]) -> None:
+    def _wait(self, what: str, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_SECONDS
-        while not answers():
+        while not is_ready():
             self.check()
             if time.monotonic() > deadline:
                 raise StackError(

@@ -18,6 +18,7 @@ LIST = ROOT / "tests/forbidden_phrases.toml"
 CLEAN = (
     ".ci",
     ".github",
+    "CHANGELOG.md",
     "CONTRIBUTING.md",
     "Makefile",
     "README.md",
@@ -32,8 +33,8 @@ CLEAN = (
     "shared/settings",
     "web",
 )
-#: Generated files, files of other projects, and the history of earlier versions.
-LEFT_OUT = ("CHANGELOG.md", "LICENSE", "docs/performance.md", "docs/reliability.md", "docs/scale.md")
+#: Generated files and files of other projects.
+LEFT_OUT = ("LICENSE", "docs/performance.md", "docs/reliability.md", "docs/scale.md")
 LEFT_OUT_NAMES = (
     "package-lock.json",
     "requirements.txt",
