@@ -154,7 +154,8 @@ def _answer(called: Callable[[Request], Response], request: Request) -> Response
     answer = called(request)
     body = request.environ.pop(_BODY, None)
     if body is not None:
-        put_into(answer, body)
+        pieces, compressed = body
+        put_into(answer, pieces, compressed=compressed)
     return answer
 
 

@@ -28,13 +28,6 @@ MAX_JOINED_BYTES = 256 * 1024
 _HEAD, _TAIL = b'{"result":', b"}"
 
 
-class Body(Struct, frozen=True):
-    """A response's body, in pieces that nobody changes."""
-
-    pieces: tuple[bytes, ...]
-    compressed: bool
-
-
 class Answer(Struct, frozen=True):
     """What a callable answers: a payload, and JSON around it.
 
@@ -49,8 +42,8 @@ class Answer(Struct, frozen=True):
     tail: bytes = b""
     path: str | None = None
 
-    def body(self, request: Request) -> Body:
-        """Return the response's body, compressed if the client takes that.
+    def body(self, request: Request) -> tuple[tuple[bytes, ...], bool]:
+        """Return the response's body in pieces, and whether they are compressed.
 
         Args:
             request: tells what the client takes.
@@ -68,7 +61,7 @@ class Answer(Struct, frozen=True):
         body = compressed or self.payload.around(head, tail)
         if sum(map(len, body)) > MAX_ANSWER_BYTES:
             raise ResultTooLarge(self.path)
-        return Body(body, compressed is not None)
+        return body, compressed is not None
 
 
 @functools.lru_cache(maxsize=64)
@@ -77,12 +70,12 @@ def _takes_gzip(accept_encoding: str) -> bool:
     return parse_accept_header(accept_encoding)["gzip"] > 0
 
 
-def put_into(response: Response, body: Body) -> None:
-    """Put a body in the place of the one that a JSON response has."""
-    size = sum(map(len, body.pieces))
+def put_into(response: Response, pieces: tuple[bytes, ...], *, compressed: bool) -> None:
+    """Replace the body of a JSON response."""
+    size = sum(map(len, pieces))
     # Small pieces are sent faster as one; large ones are not copied, nor is one that is whole.
-    sent: Any = [b"".join(body.pieces)] if size < MAX_JOINED_BYTES else body.pieces
+    sent: Any = [b"".join(pieces)] if size < MAX_JOINED_BYTES else pieces
     response.response = sent
     response.headers["Content-Length"] = str(size)
-    if body.compressed:
+    if compressed:
         response.headers.add("Content-Encoding", "gzip")

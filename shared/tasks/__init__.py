@@ -29,8 +29,9 @@ from shared.tasks.errors import (
 )
 from shared.tasks.options import ExecuteTaskOptions, TaskOutcome
 from shared.tasks.results.payload import Payload
+from shared.tasks.results.task_result import TaskResult
 from shared.tasks.runtime.task_run import TaskRun
-from shared.tasks.serving.reader import TaskDetails, TaskResult
+from shared.tasks.serving.reader import TaskDetails
 from shared.tasks.specs import TaskSpec, register, registered, spec_of
 
 __all__ = [

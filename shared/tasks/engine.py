@@ -23,11 +23,13 @@ from shared.tasks.errors import ResultNotKept, ResultNotStorable, ResultUnavaila
 from shared.tasks.results.normalisation import kind_of, normalise
 from shared.tasks.runtime.runner import TaskRunner
 from shared.tasks.serving.cache import CacheManager
-from shared.tasks.serving.reader import ReadOptions, ResultReader, TaskDetails, TaskResult
+from shared.tasks.serving.reader import ReadOptions, ResultReader, TaskDetails
 from shared.tasks.specs import spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from shared.tasks.results.task_result import TaskResult
 
 
 class TaskEngine:

@@ -6,7 +6,8 @@ from shared.tasks import ResultNotStorable, TaskName
 from shared.tasks.clock import SystemClock
 from shared.tasks.results.gzipped import compress
 from shared.tasks.results.payload import Payload
-from shared.tasks.serving.cache import CachedResult, CacheManager
+from shared.tasks.results.task_result import TaskResult
+from shared.tasks.serving.cache import CacheManager
 
 HEALTH = TaskName.collect_devices_health
 
@@ -77,9 +78,9 @@ def test_a_slow_reader_does_not_replace_what_came_meanwhile(cache: CacheManager)
     cache.set_result(HEALTH, Payload(b"[1]"), "v1")
     seen = cache.result(HEALTH)
     cache.set_result(HEALTH, Payload(b"[2]"), "v2")
-    cache.replace_result(HEALTH, seen, CachedResult(Payload(b"[1]"), "v1", 0))
+    cache.replace_result(HEALTH, seen, TaskResult(Payload(b"[1]"), "v1"))
     assert cache.get_array_data(HEALTH) == [2]
-    cache.replace_result(HEALTH, cache.result(HEALTH), CachedResult(Payload(b"[3]"), "v3", 0))
+    cache.replace_result(HEALTH, cache.result(HEALTH), TaskResult(Payload(b"[3]"), "v3"))
     assert cache.get_array_data(HEALTH) == [3]
 
 

@@ -15,7 +15,6 @@ from shared.tasks.backends.firestore import Store
 from shared.tasks.backends.storage import Objects
 from shared.tasks.documents.models import VERSION_MASK
 from shared.tasks.serving import reader as reader_module
-from shared.tasks.serving.cache import CachedResult
 from shared.tasks.serving.single_flight import Call, SingleFlight
 from tests.engine.counting import CountedSession, Counter
 from tests.engine.line import Line
@@ -25,14 +24,14 @@ VERSION = list(VERSION_MASK)
 WHOLE: list[str] = []
 
 
-class Watched(SingleFlight[CachedResult]):
+class Watched(SingleFlight[TaskResult]):
     """Single-flight that reports each request for its call."""
 
     def __init__(self) -> None:
         super().__init__()
         self._comers = threading.Semaphore(0)
 
-    def join(self, now: float) -> tuple[Call[CachedResult], bool]:
+    def join(self, now: float) -> tuple[Call[TaskResult], bool]:
         joined = super().join(now)
         self._comers.release()
         return joined
@@ -275,10 +274,10 @@ class Late(Watched):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first: Call[CachedResult] | None = None
+        self.first: Call[TaskResult] | None = None
         self.second_came = threading.Event()
 
-    def join(self, now: float) -> tuple[Call[CachedResult], bool]:
+    def join(self, now: float) -> tuple[Call[TaskResult], bool]:
         if self.first is None:
             joined = super().join(now)
             self.first = joined[0]

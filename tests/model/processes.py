@@ -13,7 +13,7 @@ import orjson
 from google.cloud.firestore_v1.types import write as _write
 
 from functions import scheduled_endpoint as answering
-from shared.tasks import ExecuteTaskOptions, ResultUnavailable, TaskName, TaskSpec
+from shared.tasks import ExecuteTaskOptions, ResultUnavailable, TaskName, TaskResult, TaskSpec
 from shared.tasks.contract import NO_DATA, contract_object, run_object, status_name
 from shared.tasks.documents.codec import encode_fields
 from shared.tasks.documents.models import ResultPointer, TaskDocument
@@ -25,7 +25,7 @@ from shared.tasks.protocol.decisions import Busy, Duplicate, Skip, Standing, Tak
 from shared.tasks.protocol.effects import Commit, ReadContent, ReadResult, ReadRun
 from shared.tasks.protocol.job_sync import keep_job
 from shared.tasks.protocol.operator_actions import cancel, request_run, resume, suspend
-from shared.tasks.protocol.result_read import FoundResult, is_present, read_result
+from shared.tasks.protocol.result_read import is_present, read_result
 from shared.tasks.protocol.run import RunProtocol
 from shared.tasks.protocol.watchdog import Findings, watch
 from tests.model.requests import Again, Answer, CancelTold, Choose, Got, GotByContract, Remove, Upload
@@ -282,7 +282,7 @@ def reader(name: str = "reader", reads: int = 1) -> Script:
     """An instance that reads: cold first, then warm, asking for the version of what it has."""
 
     def body(_: ModelClock) -> Procedure:
-        has: FoundResult | None = None
+        has: TaskResult | None = None
         for number in range(reads):
             if number:
                 yield Again()

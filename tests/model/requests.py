@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from shared.tasks.protocol.operator_actions import Cancelled
-from shared.tasks.protocol.result_read import FoundResult
+from shared.tasks.results.task_result import TaskResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Answer:
 class Got:
     """Tell what a reader got; None where it was told that the result can't be read."""
 
-    found: FoundResult | None
+    found: TaskResult | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from shared.tasks.protocol.effects import (
     ReadVersion,
     SetJob,
 )
-from shared.tasks.protocol.result_read import NO_RESULT, FoundResult
+from shared.tasks.protocol.result_read import NO_RESULT
 from shared.tasks.protocol.run import CLOCK_SKEW, RunProtocol
 from shared.tasks.results.payload import Payload
 from tests.model import processes
@@ -266,7 +266,8 @@ def version_from_another_read(patch: Patch) -> None:
 
     def reads_apart(task: Any) -> Any:
         found = yield from reads(task)
-        return FoundResult(found.payload, (yield ReadVersion()))
+        document = yield ReadVersion()
+        return replace(found, document=document, version=document.result_version)
 
     patch.setattr(processes, "read_result", reads_apart)
 

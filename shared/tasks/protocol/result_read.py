@@ -27,6 +27,7 @@ from shared.tasks.protocol.effects import (
 )
 from shared.tasks.results.normalisation import normalise
 from shared.tasks.results.payload import MAX_RESULT_BYTES, Payload
+from shared.tasks.results.task_result import TaskResult
 
 if TYPE_CHECKING:
     from shared.tasks.backends.downloads import Download
@@ -37,25 +38,6 @@ if TYPE_CHECKING:
 READ_TRIES = 4
 
 NO_RESULT = b"[]"
-
-
-class FoundResult(Struct, frozen=True):
-    """A result as it was read.
-
-    Attributes:
-        payload: the result; None where it has more bytes than the reader takes.
-        document: The status document, which says which of the task's results it is.
-        too_large: where it lies, if it has more bytes than the reader takes.
-    """
-
-    payload: Payload | None
-    document: TaskDocument
-    too_large: str | None = None
-
-    @property
-    def version(self) -> str:
-        """Which of the task's results it is."""
-        return self.document.result_version
 
 
 class OpenResult(Struct, frozen=True):
@@ -74,7 +56,7 @@ class OpenResult(Struct, frozen=True):
 
 def read_result(
     task: TaskName, seen: TaskDocument | None = None, *, max_bytes: int | None = None
-) -> Procedure[FoundResult]:
+) -> Procedure[TaskResult]:
     """Read the last good result with its version (docs/protocol.md, "Reading"); `[]` where there is none.
 
     Args:
@@ -97,9 +79,9 @@ def read_result(
         try:
             payload = yield from _value(task, document, data, max_bytes)
         except ResultTooLarge as error:
-            return FoundResult(None, document, error.path)
+            return TaskResult(None, document.result_version, document, too_large=error.path)
         if payload is not None:
-            return FoundResult(payload, document)
+            return TaskResult(payload, document.result_version, document)
     raise _never_whole(task)
 
 
@@ -156,7 +138,7 @@ def read_stored(task: TaskName) -> Procedure[Payload | None]:
     raise _never_whole(task)
 
 
-def read_details(task: TaskName) -> Procedure[FoundResult]:
+def read_details(task: TaskName) -> Procedure[TaskResult]:
     """Read the details of the last good result; the payload is None where there are none.
 
     Args:
@@ -171,13 +153,13 @@ def read_details(task: TaskName) -> Procedure[FoundResult]:
         document = yield from ask(ReadVersion())
         path = None if document.result is None else document.result.details
         if path is None:
-            return FoundResult(None, document)
+            return TaskResult(None, document.result_version, document)
         payload = yield from _content(path, None)
         if payload is not None:
-            return FoundResult(payload, document)
+            return TaskResult(payload, document.result_version, document)
     # Not an error: a task that continues from its last details must not fail for ever without them.
     logger.warning("details of a result are missing", task=task.value, object=path)
-    return FoundResult(None, document)
+    return TaskResult(None, document.result_version, document)
 
 
 def _never_whole(task: TaskName) -> ResultUnavailable:

@@ -1,7 +1,8 @@
-"""What a result is, and its bytes.
+"""Results and their bytes.
 
-- `normalisation`: any JSON value, made JSON once; errors name the place.
-- `payload`, `gzipped`: a result's bytes as an instance keeps and serves them.
-- `stream`, `records`: a result written, and read, record by record.
-- `legacy_json`: objects that a legacy writer stored, checked in bounded memory.
+- `normalisation`: converts what a task returned to JSON, once; errors contain the place.
+- `task_result`: a last good result, as it was read, cached and served.
+- `payload`, `gzipped`: the bytes of a result as an instance caches and serves them.
+- `stream`, `records`: write and read a result record by record.
+- `legacy_json`: checks objects that a legacy writer stored, in bounded memory.
 """

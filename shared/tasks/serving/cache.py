@@ -13,47 +13,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from msgspec import Struct
 from msgspec.structs import replace
 
 from shared import settings
 from shared.tasks.contract import TaskName
 from shared.tasks.results.normalisation import kind_of, normalise
 from shared.tasks.results.payload import Payload
+from shared.tasks.results.task_result import TaskResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.tasks.clock import Clock
-    from shared.tasks.documents.models import TaskDocument
 
 
 _TASKS = frozenset(TaskName)
-
-
-class CachedResult(Struct, frozen=True):
-    """A result as it is remembered.
-
-    Attributes:
-        payload: the result; None where it was not asked for, or did not stay.
-        version: which result of the task it is; None where only this process knows it.
-        checked_at: when the check began that found this version the present one, on the
-            clock's monotonic scale.
-        document: The status document as that check read it; None where this instance's own run told.
-        failed_at: when a check last failed since, on the same scale.
-        failing_since: when the first of these did.
-        private: whether only this process may be given it (`save_in="none"`).
-        too_large: where the stored result lies, if it has more bytes than a reader here takes.
-    """
-
-    payload: Payload | None
-    version: str | None
-    checked_at: float
-    document: TaskDocument | None = None
-    failed_at: float | None = None
-    failing_since: float | None = None
-    private: bool = False
-    too_large: str | None = None
 
 
 class CacheManager:
@@ -74,7 +48,7 @@ class CacheManager:
         self._bound: int | None = None
         self._lock = threading.Lock()
         #: By a task's name as text, which a `TaskName` is: to make one of a text takes its time.
-        self._results: dict[str, CachedResult] = {}
+        self._results: dict[str, TaskResult] = {}
         self._others: dict[str, Payload] = {}
         #: Bytes that each key's payload takes, the one asked for last at the end.
         self._held: OrderedDict[tuple[bool, str], int] = OrderedDict()
@@ -117,7 +91,7 @@ class CacheManager:
         value = self._get(key)
         return value if isinstance(value, dict) else None
 
-    def result(self, task: TaskName) -> CachedResult | None:
+    def result(self, task: TaskName) -> TaskResult | None:
         """Return what is remembered of a task's result."""
         return self._results.get(task)
 
@@ -128,15 +102,13 @@ class CacheManager:
             if key in self._held:
                 self._held.move_to_end(key)
 
-    def set_result(
-        self, task: TaskName, payload: Payload, version: str | None, *, private: bool = False
-    ) -> None:
+    def set_result(self, task: TaskName, payload: Payload, version: str, *, private: bool = False) -> None:
         """Remember a task's result, which has just become the present one."""
-        entry = CachedResult(payload, version, self._clock.monotonic(), private=private)
+        entry = TaskResult(payload, version, checked_at=self._clock.monotonic(), private=private)
         with self._lock:
             self._put(task, entry)
 
-    def replace_result(self, task: TaskName, seen: CachedResult | None, entry: CachedResult) -> None:
+    def replace_result(self, task: TaskName, seen: TaskResult | None, entry: TaskResult) -> None:
         """Put an entry in the place of the one that was seen, unless that has changed meanwhile.
 
         A reader was busy for a while: what a run on this instance published since is newer.
@@ -154,7 +126,7 @@ class CacheManager:
     def _set(self, key: TaskName | str, data: Any) -> None:
         payload = Payload(normalise(data).encoded)
         if key in _TASKS:
-            self.set_result(TaskName(key), payload, None)
+            self.set_result(TaskName(key), payload, "")
             return
         with self._lock:
             self._others[key] = payload
@@ -184,7 +156,7 @@ class CacheManager:
 
     # All below: with the lock held.
 
-    def _put(self, task: TaskName, entry: CachedResult) -> None:
+    def _put(self, task: TaskName, entry: TaskResult) -> None:
         self._results[task] = entry
         if entry.payload is None:
             self._drop((True, task))
@@ -213,7 +185,7 @@ class CacheManager:
         self._drop(key)
         if is_task:
             entry = self._results[name]
-            if entry.version is None or entry.private:  # can't be had again
+            if not entry.version or entry.private:  # it cannot be read again
                 del self._results[name]
             else:
                 self._results[name] = replace(entry, payload=None)

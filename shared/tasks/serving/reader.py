@@ -23,7 +23,7 @@ from shared.tasks.protocol.result_read import NO_RESULT, open_result, read_detai
 from shared.tasks.results import gzipped
 from shared.tasks.results.payload import Payload
 from shared.tasks.results.records import records_of
-from shared.tasks.serving.cache import CachedResult
+from shared.tasks.results.task_result import TaskResult
 from shared.tasks.serving.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ReadOptions(Struct, frozen=True):
     if_version: str | None = None
     max_bytes: int | None = None
 
-    def are_met_by(self, entry: CachedResult) -> bool:
+    def are_met_by(self, entry: TaskResult) -> bool:
         """Return whether an entry has everything that is asked for, whether or not it is fresh."""
         if self.include_metadata and entry.document is None:
             return False
@@ -78,37 +78,9 @@ class ReadOptions(Struct, frozen=True):
         fits = self.max_bytes is None or entry.payload.size <= self.max_bytes
         return fits or entry.document is not None
 
-    def has_version_of(self, entry: CachedResult) -> bool:
+    def has_version_of(self, entry: TaskResult) -> bool:
         """Return whether the reader already has the entry's result."""
         return self.if_version is not None and self.if_version == entry.version
-
-
-class TaskResult(Struct):
-    """A task's last good result, as an instance serves it.
-
-    Attributes:
-        version: Unique among all results of the task.
-        completed: Time when it was published, UTC.
-        status: The contract's status of the task now.
-        stale: Whether its freshness could not be verified.
-        saved_in: "db", "storage" or "none"; "contract" or None for a legacy writer's result.
-        size_bytes: Bytes of the result as JSON; None if unknown.
-        count: Records of an array or entries of an object; None if unknown.
-        summary: Summary that the task gave with its result.
-        path: Path of its object in the bucket; None if it has no object of its own.
-        payload: The result; None if it was not asked for.
-    """
-
-    version: str
-    completed: datetime | None
-    status: str | None
-    stale: bool
-    saved_in: str | None
-    size_bytes: int | None
-    count: int | None
-    summary: dict[str, Any] | None
-    path: str | None
-    payload: Payload | None
 
 
 class TaskDetails(Struct, frozen=True):
@@ -146,7 +118,7 @@ class ResultReader:
         self._objects = objects
         self._cache = cache
         self._clock = clock
-        self._calls: dict[TaskName, SingleFlight[CachedResult]] = {task: SingleFlight() for task in TaskName}
+        self._calls: dict[TaskName, SingleFlight[TaskResult]] = {task: SingleFlight() for task in TaskName}
 
     def read(self, task: TaskName, *, max_age: float) -> bytes:
         """Return the last good result as JSON; `[]` if there is none.
@@ -174,13 +146,12 @@ class ResultReader:
             ResultTooLarge: The data is asked for and is larger than the reader accepts.
         """
         entry = self._entry(task, options)
-        payload = None
-        if options.include_data and not options.has_version_of(entry):
-            if entry.payload is None and entry.too_large is not None:
-                raise ResultTooLarge(entry.too_large)
-            payload = _NONE if entry.private or entry.payload is None else entry.payload
-            self._cache.used(task)
-        return _result(entry, payload)
+        if not options.include_data or options.has_version_of(entry):
+            return replace(entry, payload=None)
+        if entry.payload is None and entry.too_large is not None:
+            raise ResultTooLarge(entry.too_large)
+        self._cache.used(task)
+        return replace(entry, payload=_NONE) if entry.private else entry
 
     def records(self, task: TaskName) -> Iterator[Any]:
         """Yield the records of the last good result as they arrive; none if there is no result.
@@ -212,9 +183,7 @@ class ResultReader:
             ResultUnavailable: They could not be read.
         """
         found = self._performed(task, read_details(task))
-        result = found.document.result
-        completed = None if result is None else result.completed
-        return TaskDetails(found.version, completed or found.document.completed, found.payload)
+        return TaskDetails(found.version, found.completed, found.payload)
 
     def read_stored(self, task: TaskName) -> bytes | None:
         """Return the result that Storage holds, as JSON; None if there is none.
@@ -225,7 +194,7 @@ class ResultReader:
         payload = self._performed(task, read_stored(task))
         return None if payload is None else payload.json
 
-    def _entry(self, task: TaskName, options: ReadOptions) -> CachedResult:
+    def _entry(self, task: TaskName, options: ReadOptions) -> TaskResult:
         requested_at = self._clock.monotonic()
         entry = self._cache.result(task)
         if entry is not None and options.are_met_by(entry) and self._is_fresh(entry, options.max_age):
@@ -249,7 +218,7 @@ class ResultReader:
             if may_share and shared is not None and options.are_met_by(shared):
                 return shared
 
-    def _is_fresh(self, entry: CachedResult, max_age: float) -> bool:
+    def _is_fresh(self, entry: TaskResult, max_age: float) -> bool:
         """Return whether an entry may be served without a check: it is young, or a check failed just now."""
         now = self._clock.monotonic()
         if entry.failed_at is not None:
@@ -259,14 +228,14 @@ class ResultReader:
                 return now - entry.checked_at < max_age + STALE_SECONDS
         return now - entry.checked_at < max_age
 
-    def _may_serve_meanwhile(self, entry: CachedResult | None, options: ReadOptions) -> bool:
+    def _may_serve_meanwhile(self, entry: TaskResult | None, options: ReadOptions) -> bool:
         """Return whether an entry may be served while another request checks it."""
-        if entry is None or entry.version is None or options.max_age <= 0 or not options.are_met_by(entry):
+        if entry is None or not entry.version or options.max_age <= 0 or not options.are_met_by(entry):
             return False
         tolerated = CHECK_SECONDS if entry.failed_at is None else STALE_SECONDS
         return self._clock.monotonic() - entry.checked_at < options.max_age + tolerated
 
-    def _refresh(self, task: TaskName, options: ReadOptions) -> CachedResult:
+    def _refresh(self, task: TaskName, options: ReadOptions) -> TaskResult:
         """Check the version, and read the result if it is needed and not cached."""
         cached = self._cache.result(task)
         if cached is not None and options.are_met_by(cached) and self._is_fresh(cached, options.max_age):
@@ -286,11 +255,11 @@ class ResultReader:
         return entry
 
     def _checked(
-        self, task: TaskName, options: ReadOptions, cached: CachedResult | None, deadline: float
-    ) -> CachedResult:
+        self, task: TaskName, options: ReadOptions, cached: TaskResult | None, deadline: float
+    ) -> TaskResult:
         """Return an entry whose version was checked by this call."""
         started_at = self._clock.monotonic()
-        if (cached is None or cached.version is None) and options.include_data and options.if_version is None:
+        if (cached is None or not cached.version) and options.include_data and options.if_version is None:
             return self._fetched(task, options, started_at, deadline)
         document = self._performed(task, _version(), deadline)
         version = document.result_version
@@ -299,20 +268,20 @@ class ResultReader:
                 cached, checked_at=started_at, document=document, failed_at=None, failing_since=None
             )
         else:
-            entry = CachedResult(None, version, started_at, document)
+            entry = TaskResult(None, version, document, started_at)
         if options.are_met_by(entry):
             return entry
         return self._fetched(task, options, started_at, deadline, document)
 
     def _stale(
-        self, options: ReadOptions, cached: CachedResult | None, started_at: float, error: ResultUnavailable
-    ) -> CachedResult:
+        self, options: ReadOptions, cached: TaskResult | None, started_at: float, error: ResultUnavailable
+    ) -> TaskResult:
         """Return the cached result although its version could not be checked: it outlives a short outage.
 
         Raises:
             ResultUnavailable: Nothing is cached, or it is too old.
         """
-        if cached is None or cached.version is None or not options.are_met_by(cached):
+        if cached is None or not cached.version or not options.are_met_by(cached):
             raise error
         if started_at - cached.checked_at >= options.max_age + STALE_SECONDS:
             raise error
@@ -326,11 +295,9 @@ class ResultReader:
         started_at: float,
         deadline: float,
         document: TaskDocument | None = None,
-    ) -> CachedResult:
+    ) -> TaskResult:
         found = self._performed(task, read_result(task, document, max_bytes=options.max_bytes), deadline)
-        return CachedResult(
-            found.payload, found.version, started_at, found.document, too_large=found.too_large
-        )
+        return replace(found, checked_at=started_at)
 
     def _performed(self, task: TaskName, steps: Procedure[Value], deadline: float | None = None) -> Value:
         """Carry out a procedure, by default for as long as one read may take."""
@@ -352,21 +319,3 @@ class ResultReader:
 def _version() -> Procedure[TaskDocument]:
     document: TaskDocument = yield ReadVersion(CHECK_SECONDS)
     return document
-
-
-def _result(entry: CachedResult, payload: Payload | None) -> TaskResult:
-    document = entry.document
-    result = None if document is None else document.result
-    completed = None if document is None else document.completed
-    return TaskResult(
-        version=entry.version or "",
-        completed=completed if result is None else result.completed or completed,
-        status=None if document is None else document.status,
-        stale=entry.failed_at is not None,
-        saved_in=None if result is None else result.saved_in,
-        size_bytes=None if result is None else result.size_bytes,
-        count=None if result is None else result.count,
-        summary=None if result is None else result.summary,
-        path=None if result is None else result.path,
-        payload=payload,
-    )
