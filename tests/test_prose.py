@@ -31,6 +31,7 @@ CLEAN = (
     "main.py",
     "shared/logger.py",
     "shared/settings",
+    "tests/collectors",
     "web",
 )
 #: Generated files and files of other projects.

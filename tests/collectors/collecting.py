@@ -1,9 +1,9 @@
-"""A collection in a process of its own, to see how much memory it takes.
+"""Collects from one operator in a process of its own, to measure its memory.
 
-`python -m tests.collectors.collecting MODULE URL TOKEN [KNOWN]`: collects from one operator with the limits
-of production, merges that into so many CDRs that were known, counts what comes of it, and prints that with
-the error, the seconds and the peak of memory as JSON. With `published` as MODULE it does so as the deployed
-function does: the known CDRs are the last result in Storage, and what comes of it is the next.
+`python -m tests.collectors.collecting MODULE URL TOKEN [KNOWN]` collects with the limits of
+production and merges the records into KNOWN existing CDRs. It prints the number of records, the error,
+the seconds and the peak memory as JSON. With `published` as MODULE it works like the deployed function:
+it reads the known CDRs from the last result in Storage and publishes the next result.
 """
 
 import json
@@ -22,31 +22,30 @@ from tests.collectors.ocpi_samples import cdr
 from tests.collectors.runs import new_run
 from tests.memory import peak_bytes
 
-#: The samples' time.
+#: The current time for the samples.
 NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
 
 
 def cdrs(count: int) -> Iterator[dict[str, Any]]:
-    """A last result with so many CDRs, each made when it is asked for; every fiftieth is a credit."""
-    said = json.dumps(cdr(id="-", remark="x" * 200, nx_operator="one"))
+    """A last result with `count` CDRs, generated lazily; every fiftieth is a credit."""
+    template = json.dumps(cdr(id="-", remark="x" * 200, nx_operator="one"))
     for number in range(count):
-        record = json.loads(said)
+        record = json.loads(template)
         record["id"] = f"OLD{number:09}"
         if number % 50 == 7:
             record |= {"credit": True, "credit_reference_id": f"OLD{number + 1:09}"}
         yield record
 
 
-def tell(count: int, error: str, began: float, summary: dict[str, Any] | None) -> None:
-    """Print what came of it."""
+def print_report(count: int, error: str, began: float, summary: dict[str, Any] | None) -> None:
     seconds = time.monotonic() - began
     peak = peak_bytes() / (1 << 20)
-    said = {"count": count, "error": error, "seconds": seconds, "peak_mb": peak, "summary": summary}
-    sys.stdout.write(f"{json.dumps(said)}\n")
+    report = {"count": count, "error": error, "seconds": seconds, "peak_mb": peak, "summary": summary}
+    sys.stdout.write(f"{json.dumps(report)}\n")
 
 
 def publish(operators: list[Operator], known: int) -> None:
-    """Have the engine publish the known CDRs, and then what is collected beside them, and tell."""
+    """Publish the known CDRs, collect with the engine, and print the report."""
     task, options = TaskName.collect_charge_cdrs, {"save_in": "storage", "deadline_seconds": 900}
     assert execute_task("test", task, lambda: cdrs(known), options).status == "completed"
     last = partial(iter_task_data, task)
@@ -54,11 +53,11 @@ def publish(operators: list[Operator], known: int) -> None:
     collect = lambda run: charge_cdrs.collect(operators, last, run, now=NOW, months=13)  # noqa: E731
     outcome = execute_task("test", task, collect, options)
     result = get_task_result(task, include_data=False)
-    tell(result.count or 0, outcome.error or "", began, result.summary)
+    print_report(result.count or 0, outcome.error or "", began, result.summary)
 
 
 def main(module: str, url: str, token: str, known: str = "0") -> None:
-    """Collect, and tell."""
+    """Collect and print the report."""
     operators = [Operator(name="one", url=url, token=token)]
     if module == "published":
         publish(operators, int(known))
@@ -73,7 +72,7 @@ def main(module: str, url: str, token: str, known: str = "0") -> None:
             count += 1
     except OcpiError as failed:
         error = str(failed)
-    tell(count, error, began, run.summary)
+    print_report(count, error, began, run.summary)
 
 
 if __name__ == "__main__":

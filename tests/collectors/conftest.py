@@ -1,4 +1,4 @@
-"""What the collectors talk to, in this process: the demo's charge point operators, and a local Twilio."""
+"""The peers of the collectors, in this process: the demo's charge point operators and a local Twilio."""
 
 import threading
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from shared import firebase
 from shared.collectors.ocpi.operators import Operator, parse
 from tests.collectors.fleet import Fleet, twilio_running
 
-#: When the demo's records count back from.
+#: The time from which the demo's records count back.
 DEMO_NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
 
 
@@ -32,7 +32,7 @@ def demo_operators() -> Iterator[OcpiServer]:
 
 @pytest.fixture
 def north(demo_operators: OcpiServer) -> Operator:
-    """One of them, as a setting names it."""
+    """One of them, configured like in the setting."""
     return parse(secret(f"127.0.0.1:{demo_operators.port}"))[0]
 
 
@@ -44,12 +44,12 @@ def both(demo_operators: OcpiServer) -> tuple[Operator, ...]:
 
 @pytest.fixture
 def twilio() -> Iterator[TwilioServer]:
-    """A local Twilio of this test's own."""
+    """A local Twilio for one test."""
     with twilio_running() as server:
         yield server
 
 
 @pytest.fixture
 def fleet(clean_firestore: Addresses, twilio: TwilioServer) -> Fleet:
-    """No device yet, and no message."""
+    """A fleet without devices and messages."""
     return Fleet(firebase.firestore_client(), twilio)

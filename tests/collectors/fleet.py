@@ -1,4 +1,4 @@
-"""A small fleet on the stack's Firestore, a Twilio of its own, and the task run by a real engine."""
+"""A small fleet on the stack's Firestore with its own Twilio; a real engine runs the task."""
 
 import threading
 from collections.abc import Iterator
@@ -22,13 +22,13 @@ from shared.tasks.documents.run_writes import RunIdentity
 
 LIMITS = SmsLimits(offline_hours=48, per_run=50, per_device_per_day=1, regions=frozenset({"US"}))
 TEXTS = {"4.0.": "RESET", "4.": "#RESET#"}
-#: Longer than a message may be in the hands of a sender.
+#: Longer than a sender may take to send one message.
 LATER = timedelta(minutes=10)
 
 
 @contextmanager
 def twilio_running() -> Iterator[TwilioServer]:
-    """Have a local Twilio that nobody else sends to."""
+    """Run a local Twilio that no other test uses."""
     with TwilioServer(("127.0.0.1", 0)) as server:
         serving = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.01), daemon=True)
         serving.start()
@@ -43,7 +43,7 @@ def account_at(url: str) -> TwilioAccount:
 
 
 def number_of(device: int) -> str:
-    """A telephone number that nobody has."""
+    """A telephone number that is not in use."""
     return f"+120255501{device:02}"
 
 
@@ -59,7 +59,7 @@ class AheadClock(SystemClock):
 
 @dataclass
 class Ran:
-    """A run that has ended."""
+    """The outcome and the summary of a completed run."""
 
     outcome: TaskOutcome
     summary: dict[str, Any]
@@ -76,11 +76,11 @@ def run_task(
     """Run the task once.
 
     Args:
-        engine: runs it.
-        client: the database, as the task sees it.
-        messages: sends; None in a dry run.
-        limits: who may get a message.
-        ahead: how far the task's clock is ahead.
+        engine: Runs the task.
+        client: The database, as the task sees it.
+        messages: Sends the messages; None in a dry run.
+        limits: Who may get a message.
+        ahead: How far the task's clock is ahead.
     """
     runs: list[TaskRun] = []
 
@@ -94,11 +94,14 @@ def run_task(
 
 
 def send_alone(client: Client, url: str) -> dict[str, Any]:
-    """Send what is due with no engine that keeps others away; return the summary.
+    """Send the due messages without an engine, so that other senders are not excluded.
 
     Args:
-        client: the database.
-        url: the Twilio that is sent to.
+        client: The database.
+        url: The Twilio to send to.
+
+    Returns:
+        The summary.
     """
     clock = SystemClock()
     identity = RunIdentity("", TaskName.send_reset_sms, "a run", "a token", "test")
@@ -111,20 +114,20 @@ def send_alone(client: Client, url: str) -> dict[str, Any]:
 
 @dataclass
 class Fleet:
-    """The devices, the outbox, and what Twilio has."""
+    """The devices, the outbox, and the messages that Twilio has."""
 
     client: Client
     twilio: TwilioServer
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def add(self, device: str, *, phone: object, silent_hours: float = 72.0, firmware: str = "4.1.0") -> None:
-        """Write a device that is silent for so long, or that is seen again."""
-        seen = self.began - timedelta(hours=silent_hours)
-        fields = {"phone": phone, "last_seen": seen, "firmware": firmware}
+        """Write a device whose last report is `silent_hours` old."""
+        last_seen = self.began - timedelta(hours=silent_hours)
+        fields = {"phone": phone, "last_seen": last_seen, "firmware": firmware}
         self.client.document(f"{devices_health.DEVICES_COLLECTION}/{device}").set(fields)
 
     def judge(self, ahead: timedelta = timedelta(0)) -> None:
-        """Run collect_devices_health, on a clock that is ahead by so much."""
+        """Run collect_devices_health with a clock that is `ahead`."""
         clock = AheadClock(ahead)
         task = lambda run: devices_health.collect(self.client, clock.now(), run)  # noqa: E731
         engine = TaskEngine(clock=clock)
@@ -144,9 +147,9 @@ class Fleet:
         return {record.get("device"): record.to_dict() or {} for record in found}
 
     def states(self) -> dict[str, str]:
-        """What is recorded of each device."""
+        """The recorded state of each device."""
         return {device: record["state"] for device, record in self.records().items()}
 
     def received(self) -> list[str]:
-        """The number of each message that Twilio has, in the order in which they came."""
+        """The number of each message that Twilio has, in the order of arrival."""
         return [message.to for message in self.twilio.messages.all()]

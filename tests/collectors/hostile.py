@@ -1,7 +1,7 @@
-"""A charge point operator that answers whatever a test says, byte by byte if need be.
+"""A charge point operator whose responses each test defines, byte by byte if necessary.
 
-Versions and endpoints are as they should be; what its lists answer is the test's. It remembers
-what it was asked, and with which token.
+Its versions and endpoints are valid; the test supplies the responses to list requests. The server
+records the path and the headers of each request.
 """
 
 import json
@@ -19,37 +19,37 @@ TOKEN = "token-of-hostile"
 MODULES = ("locations", "cdrs")
 
 
-class Asked(BaseHTTPRequestHandler):
-    """One request, and the ways to answer it."""
+class HttpRequest(BaseHTTPRequestHandler):
+    """One request and the ways to respond to it."""
 
     protocol_version = "HTTP/1.1"
     server: "Hostile"
 
     @property
     def route(self) -> str:
-        """The path that is asked for."""
+        """The requested path."""
         return urlsplit(self.path).path
 
     @property
     def query(self) -> dict[str, str]:
-        """The parameters with which."""
+        """The query parameters; the last value of each."""
         return {name: values[-1] for name, values in parse_qs(urlsplit(self.path).query).items()}
 
     def list(self, records: list[Any], *, code: int = 1000, **headers: str) -> None:
-        """Answer records in an envelope; `X_Total_Count` and the like are headers."""
+        """Send records in an envelope; keyword arguments such as `X_Total_Count` become headers."""
         self.envelope({"data": records, "status_code": code, "timestamp": "2026-05-05T12:00:00Z"}, **headers)
 
     def envelope(self, content: Any, *, status: int = 200, **headers: str) -> None:
-        """Answer JSON."""
+        """Send a value as JSON."""
         self.body(json.dumps(content).encode(), status=status, **headers)
 
     def body(self, body: bytes, *, status: int = 200, length: int | None = None, **headers: str) -> None:
-        """Answer bytes, of which there are said to be so many."""
+        """Send bytes; `length` replaces the real Content-Length."""
         self.head(status, Content_Length=str(len(body) if length is None else length), **headers)
         self.wfile.write(body)
 
     def head(self, status: int = 200, **headers: str) -> None:
-        """Begin an answer."""
+        """Send the status line and the headers."""
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         for name, value in headers.items():
@@ -57,9 +57,9 @@ class Asked(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        self.server.headers_seen.append(dict(self.headers.items()))
-        with suppress(OSError):  # it had enough of it
+        self.server.requests.append(self.path)
+        self.server.received_headers.append(dict(self.headers.items()))
+        with suppress(OSError):  # the client may have closed the connection
             self.server.answer(self)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
@@ -67,60 +67,59 @@ class Asked(BaseHTTPRequestHandler):
 
 
 class Hostile(ThreadingHTTPServer):
-    """The server. `lists` answers requests for lists."""
+    """The server; `lists` responds to requests for lists."""
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, lists: Callable[[Asked], None], tls: ssl.SSLContext | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), Asked)
+    def __init__(self, lists: Callable[[HttpRequest], None], tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), HttpRequest)
         self._scheme = "http"
         if tls is not None:
             self._scheme = "https"
-            # Hands are shaken by the thread of each connection, as it reads.
+            # The thread of each connection does the handshake when it reads.
             self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.lists = lists
         self.versions = ["2.2.1"]
         self.role = "SENDER"
-        #: Other origins that are named for "versions" or "endpoints".
+        #: Origins to return instead of this one for "versions" or "endpoints".
         self.named: dict[str, str] = {}
-        self.asked: list[str] = []
-        self.headers_seen: list[dict[str, str]] = []
+        self.requests: list[str] = []
+        self.received_headers: list[dict[str, str]] = []
 
     @property
     def url(self) -> str:
-        """Where it is."""
         return f"{self._scheme}://127.0.0.1:{self.server_address[1]}"
 
     def operator(self, name: str = "hostile", **changes: Any) -> Operator:
-        """It, as a setting names it."""
-        said: dict[str, Any] = {"name": name, "url": f"{self.url}/versions", "token": TOKEN}
-        return Operator(**said | changes)
+        """The server as an operator of the setting."""
+        fields: dict[str, Any] = {"name": name, "url": f"{self.url}/versions", "token": TOKEN}
+        return Operator(**fields | changes)
 
-    def answer(self, asked: Asked) -> None:
-        """Answer versions and endpoints; lists as the test says."""
-        if asked.route == "/versions":
+    def answer(self, request: HttpRequest) -> None:
+        """Respond to versions and endpoints; leave lists to the test."""
+        if request.route == "/versions":
             at = self.named.get("versions", self.url)
-            asked.list([{"version": version, "url": f"{at}/{version}"} for version in self.versions])
-        elif asked.route.strip("/") in self.versions:
+            request.list([{"version": version, "url": f"{at}/{version}"} for version in self.versions])
+        elif request.route.strip("/") in self.versions:
             at = self.named.get("endpoints", self.url)
             endpoints = [{"identifier": each, "role": self.role, "url": f"{at}/{each}"} for each in MODULES]
-            details = {"version": asked.route.strip("/"), "endpoints": endpoints}
-            asked.envelope({"data": details, "status_code": 1000, "timestamp": "2026-05-05T12:00:00Z"})
+            details = {"version": request.route.strip("/"), "endpoints": endpoints}
+            request.envelope({"data": details, "status_code": 1000, "timestamp": "2026-05-05T12:00:00Z"})
         else:
-            self.lists(asked)
+            self.lists(request)
 
     def list_requests(self) -> list[str]:
-        """What was asked of lists."""
-        return [path for path in self.asked if urlsplit(path).path.strip("/") in MODULES]
+        """The paths of the list requests."""
+        return [path for path in self.requests if urlsplit(path).path.strip("/") in MODULES]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass
 
 
 @contextmanager
-def hostile(lists: Callable[[Asked], None], tls: ssl.SSLContext | None = None) -> Iterator[Hostile]:
-    """Serve for the time of a with block; with TLS where there is a context for it."""
+def hostile(lists: Callable[[HttpRequest], None], tls: ssl.SSLContext | None = None) -> Iterator[Hostile]:
+    """Run a server for the duration of a with block, with TLS if a context is given."""
     server = Hostile(lists, tls)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -132,6 +131,6 @@ def hostile(lists: Callable[[Asked], None], tls: ssl.SSLContext | None = None) -
         thread.join()
 
 
-def serving(*records: dict[str, Any]) -> Callable[[Asked], None]:
-    """One page with these records, and nothing hostile about it."""
-    return lambda asked: asked.list(list(records), X_Total_Count=str(len(records)))
+def serving(*records: dict[str, Any]) -> Callable[[HttpRequest], None]:
+    """A valid list of one page with these records."""
+    return lambda request: request.list(list(records), X_Total_Count=str(len(records)))

@@ -1,4 +1,4 @@
-"""Records as OCPI 2.2.1's specification has them in its examples, to be changed by a test."""
+"""The example records of the OCPI 2.2.1 specification, with changes for each test."""
 
 import copy
 from typing import Any
@@ -111,7 +111,7 @@ CDR: dict[str, Any] = {
 
 
 def location(**changes: Any) -> dict[str, Any]:
-    """The specification's location, but for these fields; one that is to be ... is missing."""
+    """The specification's location with changed fields; a field that is `...` is left out."""
     return _changed(LOCATION, changes)
 
 
@@ -126,12 +126,12 @@ def connector(**changes: Any) -> dict[str, Any]:
 
 
 def cdr(**changes: Any) -> dict[str, Any]:
-    """The specification's CDR, but for these fields; one that is to be ... is missing."""
+    """The specification's CDR with changed fields; a field that is `...` is left out."""
     return _changed(CDR, changes)
 
 
 def credit(number: str, of: str, **changes: Any) -> dict[str, Any]:
-    """A credit CDR: all of the original, a negative cost."""
+    """A credit CDR for the CDR `of`, with a negative cost."""
     cost = {"excl_vat": -4.00, "incl_vat": -4.40}
     return cdr(id=number, credit=True, credit_reference_id=of, total_cost=cost, **changes)
 

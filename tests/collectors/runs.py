@@ -1,4 +1,4 @@
-"""Runs for collectors to work in, and how far an operator is borne with while nobody wants to wait."""
+"""Runs for collectors, and limits that keep the tests short."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from shared.tasks.clock import SystemClock
 from shared.tasks.documents.run_writes import RunIdentity
 from shared.tasks.runtime.task_run import Progress
 
-#: Short, for peers on this machine. Silence and slowness are borne for long enough to be told apart.
+#: Short limits for peers on this machine, yet long enough to tell silence from slowness.
 FAST = Limits(
     connect_seconds=5,
     silence_seconds=5,
@@ -18,16 +18,16 @@ FAST = Limits(
     backoff_seconds=0.001,
     longest_wait_seconds=0.01,
 )
-#: The same with little patience, for peers that try it.
+#: Shorter time-outs for peers that exceed them.
 IMPATIENT = replace(FAST, silence_seconds=1, call_seconds=1.5, attempts=2)
 
 
 def new_run(task: TaskName, *, seconds: float = 300.0) -> TaskRun:
-    """A run of a task with so many seconds to its deadline; its progress is not kept."""
+    """A run with so many seconds to its deadline; its progress is discarded."""
     clock = SystemClock()
     identity = RunIdentity("projects/p/databases/d/documents", task, "run", "token", "test", None)
-    return TaskRun(identity, clock.monotonic() + seconds, clock, _dropped)
+    return TaskRun(identity, clock.monotonic() + seconds, clock, _discard)
 
 
-def _dropped(_: Progress) -> None:
+def _discard(_: Progress) -> None:
     pass

@@ -1,4 +1,4 @@
-"""A process that sends what is due, at a word: `-m tests.collectors.sender URL`. No engine is between."""
+"""A process that sends the due messages without an engine: `python -m tests.collectors.sender URL`."""
 
 import sys
 
@@ -7,7 +7,7 @@ from tests.collectors.fleet import send_alone
 
 
 def main(url: str) -> None:
-    """Say "ready", wait for a line, send, and say how many were sent."""
+    """Print "ready", wait for a line, send, and print the number of sent messages."""
     client = firebase.firestore_client()
     print("ready", flush=True)  # noqa: T201
     sys.stdin.readline()

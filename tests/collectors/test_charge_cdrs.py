@@ -1,4 +1,4 @@
-"""CDRs: merged into what there was, credits applied, old ones left out, sums exact."""
+"""CDRs are merged into the last result, credits are applied, and sums are exact."""
 
 import tempfile
 from collections import defaultdict
@@ -20,7 +20,7 @@ from shared.collectors.ocpi.owners import MAX_PARTIES
 from shared.collectors.ocpi.requests import Request
 from shared.tasks import TaskName
 from tests.collectors.conftest import DEMO_NOW
-from tests.collectors.hostile import Asked, Hostile, hostile, serving
+from tests.collectors.hostile import Hostile, HttpRequest, hostile, serving
 from tests.collectors.ocpi_samples import CDR, cdr, credit
 from tests.collectors.runs import FAST, IMPATIENT, new_run
 
@@ -45,7 +45,7 @@ def detailed(
     details: dict[str, Any] | None = None,
     requests: dict[str, Request] | None = None,
 ) -> tuple[Records, dict[str, Any], dict[str, Any]]:
-    """The result, the summary and the details of a run that follows one with such details."""
+    """The result, the summary and the details of a run with the details of an earlier one."""
     run = new_run(TaskName.collect_charge_cdrs)
     collect = partial(charge_cdrs.collect, now=now, months=months, limits=FAST)
     last, memory = partial(iter, previous or []), Memory.of(details or {})
@@ -55,7 +55,7 @@ def detailed(
     return records, run.summary, msgspec.json.decode(run.details)
 
 
-def asked_from(server: Hostile) -> list[str]:
+def requested_dates(server: Hostile) -> list[str]:
     """The date_from of each request for CDRs."""
     return [path.partition("date_from=")[2].partition("&")[0] for path in server.list_requests()]
 
@@ -66,7 +66,7 @@ def known(number: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_the_cdrs_of_all_operators_are_summed_exactly(both: tuple[Operator, ...]) -> None:
-    """Each once, ordered by key; sums by operator and month are those of the records that nothing cancels."""
+    """Sums by operator and month leave out credits and credited CDRs; the list is ordered by key."""
     records, summary = collected(*both, now=DEMO_NOW)
     keys = [(each["country_code"], each["party_id"], each["id"].lower()) for each in records]
     assert keys == sorted(set(keys))
@@ -79,16 +79,16 @@ def test_the_cdrs_of_all_operators_are_summed_exactly(both: tuple[Operator, ...]
             sums[each["end_date_time"][:7], each["nx_operator"]] += Decimal(
                 str(each["total_cost"]["excl_vat"])
             )
-    told = {(row["month"], row["operator"]): Decimal(row["cost_excl_vat"]) for row in summary["totals"]}
-    assert told == sums
+    totals = {(row["month"], row["operator"]): Decimal(row["cost_excl_vat"]) for row in summary["totals"]}
+    assert totals == sums
     assert sum(row["cdrs"] for row in summary["totals"]) == len(records) - 80
     assert [row["month"] for row in summary["totals"]] == sorted((month for month, _ in sums), reverse=True)
     assert [row["currency"] for row in summary["overall"]] == ["CHF", "EUR"]
     assert sum(Decimal(row["cost_excl_vat"]) for row in summary["overall"]) == sum(sums.values())
 
 
-def test_decimals_are_exact() -> None:
-    """Tenths add up to what they are, and large amounts lose no cent."""
+def test_decimal_sums_are_exact() -> None:
+    """Neither tenths nor cents of large amounts are rounded."""
     amounts = [0.1, 0.2, 0.3, 9007199254740.07, 1e-7, 3]
     served = [
         cdr(id=str(place), total_energy=amount, total_time=0.1, total_cost={"excl_vat": amount})
@@ -101,8 +101,8 @@ def test_decimals_are_exact() -> None:
     assert (row["time_hours"], row["cdrs"], row["currency"]) == ("0.6", 6, "EUR")
 
 
-def test_only_what_is_new_is_asked_for() -> None:
-    """From a day before the newest record of this operator; from the oldest month where nothing is known."""
+def test_only_new_records_are_requested() -> None:
+    """From a day before the operator's newest record; from the oldest month if there is none."""
     previous = [
         known("1", last_updated="2026-05-03T10:00:00Z"),
         known("2", last_updated="2026-05-01T10:00:00Z"),
@@ -110,26 +110,25 @@ def test_only_what_is_new_is_asked_for() -> None:
     ]
     with hostile(serving()) as server:
         records, _ = collected(server.operator(), previous=previous)
-        assert asked_from(server) == ["2026-05-02T10:00:00Z"]
+        assert requested_dates(server) == ["2026-05-02T10:00:00Z"]
         assert records == previous
         collected(server.operator())
         collected(server.operator("new"), previous=previous, months=1)
-        assert asked_from(server)[1:] == ["2025-05-01T00:00:00Z", "2026-05-01T00:00:00Z"]
+        assert requested_dates(server)[1:] == ["2025-05-01T00:00:00Z", "2026-05-01T00:00:00Z"]
 
 
-def test_a_record_ahead_of_the_clock_hides_none_that_come() -> None:
-    """An operator whose clock is wrong: what is dated ahead does not move the next request there."""
+def test_a_record_dated_in_the_future_does_not_move_the_next_request() -> None:
     previous = [
         known("1", last_updated="2026-05-03T10:00:00Z"),
         known("2", last_updated="2099-01-01T00:00:00Z"),
     ]
     with hostile(serving()) as server:
         collected(server.operator(), previous=previous)
-        assert asked_from(server) == ["2026-05-02T10:00:00Z"]
+        assert requested_dates(server) == ["2026-05-02T10:00:00Z"]
 
 
 def test_new_records_are_merged_into_the_last_result() -> None:
-    """The newer of two versions stays, of equally old ones that which came now; nothing is twice."""
+    """The newer version wins; of two equally old versions the one just received wins."""
     newer, older = "2026-05-04T00:00:00Z", "2026-05-01T00:00:00Z"
     previous = [
         known("1", remark="old"),
@@ -150,8 +149,8 @@ def test_new_records_are_merged_into_the_last_result() -> None:
     assert summary["count"] == 4
 
 
-def test_a_last_result_in_any_order_is_merged_as_well() -> None:
-    """Somebody else may have written it."""
+def test_an_unsorted_last_result_is_merged() -> None:
+    """Another program may have written it."""
     previous = [known(number) for number in "735264"]
     with hostile(serving(cdr(id="5", remark="new"), cdr(id="1"))) as server:
         records, _ = collected(server.operator(), previous=previous)
@@ -159,8 +158,8 @@ def test_a_last_result_in_any_order_is_merged_as_well() -> None:
     assert records[4]["remark"] == "new"
 
 
-def test_what_is_no_cdr_is_not_taken_over() -> None:
-    """A record of the last result that can't be read is left out, and counted."""
+def test_invalid_cdrs_of_the_last_result_are_dropped() -> None:
+    """The summary counts them."""
     strange: list[Any] = [
         {"id": 1},
         None,
@@ -175,7 +174,7 @@ def test_what_is_no_cdr_is_not_taken_over() -> None:
 
 
 def test_a_credit_cancels_the_cdr_it_refers_to() -> None:
-    """Both stay, the cancelled one marked; neither is in the sums. It may have come before, or come later."""
+    """Both stay and neither is in the sums, whichever of them came first."""
     with hostile(serving(credit("1-C", "1"), credit("9-c", "9"), cdr(id="2"), cdr(id="8"))) as server:
         records, summary = collected(
             server.operator(), previous=[known("1"), known("7-C", credit=True, credit_reference_id="8")]
@@ -186,8 +185,7 @@ def test_a_credit_cancels_the_cdr_it_refers_to() -> None:
     assert summary["totals"][0]["energy_kwh"] == "15.342"
 
 
-def test_credits_are_applied_once_and_forgotten_with_their_cdrs() -> None:
-    """Two credits for one CDR cancel it once; a mark whose credit is gone does not stay."""
+def test_a_cdr_is_credited_once_and_its_mark_goes_with_the_credit() -> None:
     previous = [known("1"), known("2", nx_credited=True)]
     with hostile(serving(credit("C1", "1"), credit("C2", "1"))) as server:
         records, summary = collected(server.operator(), previous=previous)
@@ -195,8 +193,7 @@ def test_credits_are_applied_once_and_forgotten_with_their_cdrs() -> None:
     assert (summary["credits"], summary["credited"], summary["totals"][0]["cdrs"]) == (2, 1, 1)
 
 
-def test_ids_know_no_case_and_parties_are_told_apart() -> None:
-    """A credit finds its CDR however it writes the id, and cancels none of another party."""
+def test_a_credit_matches_ids_in_any_case_but_only_of_its_party() -> None:
     served = [cdr(id="abc"), cdr(id="abc", party_id="XYZ"), credit("ABC-C", "ABC")]
     with hostile(serving(*served)) as server:
         records, _ = collected(server.operator())
@@ -207,8 +204,8 @@ def test_ids_know_no_case_and_parties_are_told_apart() -> None:
     ]
 
 
-def test_no_operator_changes_records_of_another() -> None:
-    """It neither replaces nor credits them, whether they are known or new; the party is the owner's."""
+def test_an_operator_does_not_change_records_of_another() -> None:
+    """It neither replaces nor credits known or new records of a party that another operator owns."""
     later = "2026-05-04T00:00:00Z"
     attack = [cdr(id="1", remark="theirs", last_updated=later), credit("C", "1"), credit("D", "2")]
     attack += [cdr(id="2", remark="theirs", last_updated=later), cdr(id="9", party_id="OTH")]
@@ -223,65 +220,65 @@ def test_no_operator_changes_records_of_another() -> None:
         ]
         assert (summary["set_aside"], summary["reasons"][0]["record"]) == (4, "BE*BEC")
         assert details["memory"]["parties"] == {"BE*BEC": "hostile", "BE*OTH": "attacker"}
-        # Also when no record of the party is left: the details of the last result have its operator.
+        # Also without a record of the party: the details of the last result name its operator.
         records, _, _ = detailed(*operators, details=details)
         assert [each["id"] for each in records] == ["2", "9"]
 
 
-def test_a_credit_counts_within_its_operator() -> None:
-    """Records that an operator delivered before it was removed are not credited by the party's next one."""
+def test_a_credit_applies_only_to_cdrs_of_its_operator() -> None:
+    """CDRs of a removed operator are not credited by the party's next operator."""
     previous = [known("1", nx_operator="removed"), known("2")]
     with hostile(serving(credit("1-C", "1"), credit("2-C", "2"))) as server:
         records, _ = collected(server.operator(), previous=previous)
     assert [each.get("nx_credited") for each in records] == [None, None, True, None]
 
 
-def test_a_party_that_the_setting_gives_to_an_operator_gets_its_own_records_back() -> None:
-    """What another delivered of it goes once its operator was read from the first month, and only then."""
+def test_a_party_moved_in_the_setting_is_read_from_its_new_operator() -> None:
+    """The old operator's records of it go once the new one was read from the first month."""
     previous = [known("1", remark="theirs", nx_operator="attacker"), known("2", nx_operator="owner")]
     later = "2026-05-04T00:00:00Z"
     with hostile(serving(cdr(id="1", remark="own"))) as server, hostile(serving()) as attacker:
         owner, other = server.operator("owner", parties=("BE*BEC",)), attacker.operator("attacker")
         records, _ = collected(owner, other, previous=previous)
         assert [(each["id"], each.get("remark")) for each in records] == [("1", "own"), ("2", None)]
-        assert asked_from(server) == ["2025-05-01T00:00:00Z"]
-        server.lists = lambda asked: asked.body(b"")
+        assert requested_dates(server) == ["2025-05-01T00:00:00Z"]
+        server.lists = lambda request: request.body(b"")
         attacker.lists = serving(cdr(id="2", remark="theirs", last_updated=later))
         records, _ = collected(owner, other, previous=previous)
         assert [(each["id"], each.get("remark")) for each in records] == [("1", "theirs"), ("2", None)]
 
 
-def test_cdrs_that_were_set_aside_for_their_party_come_once_it_is_free() -> None:
-    """Their operator is read from the first month, once, when the party's owner has left the setting."""
+def test_cdrs_set_aside_for_their_party_are_collected_once_the_party_is_free() -> None:
+    """Their operator is read once from the first month when the party's owner has left the setting."""
     march = cdr(id="1", last_updated="2026-03-02T10:00:00Z")
     with hostile(serving(cdr(id="9"))) as squatter, hostile(serving(march)) as server:
         good = server.operator("good")
         records, summary, details = detailed(squatter.operator("squatter"), good)
         assert ([each["id"] for each in records], summary["set_aside"]) == (["9"], 1)
-        # Newer records of another party, and long after it: no time limit.
+        # Newer records of another party long afterwards: there is no time limit.
         server.lists = serving(cdr(id="2", party_id="OTH", last_updated="2026-05-04T10:00:00Z"))
         later = {"now": NOW + timedelta(days=30)}
         records, _, details = detailed(
             squatter.operator("squatter"), good, previous=records, details=details, **later
         )
-        # A failure delays it only, and so does a run without the operator.
-        other, server.lists = squatter.operator("other"), lambda asked: asked.body(b"")
+        # A failure or a run without the operator only delays it.
+        other, server.lists = squatter.operator("other"), lambda request: request.body(b"")
         squatter.lists = serving()
         _, _, details = detailed(other, good, previous=records, details=details, **later)
         _, _, details = detailed(other, previous=records, details=details, **later)
         server.lists = serving(march)
         records, _, details = detailed(other, good, previous=records, details=details, **later)
-        assert asked_from(server)[-1] == "2025-06-01T00:00:00Z"
+        assert requested_dates(server)[-1] == "2025-06-01T00:00:00Z"
         assert [(each["id"], each["nx_operator"]) for each in records if each["party_id"] == "BEC"] == [
             ("1", "good"),
             ("9", "squatter"),
         ]
         detailed(other, good, previous=records, details=details, **later)
-        assert asked_from(server)[-1] == "2026-05-03T10:00:00Z"
+        assert requested_dates(server)[-1] == "2026-05-03T10:00:00Z"
 
 
-def test_cdrs_that_were_set_aside_for_their_party_come_once_it_is_listed() -> None:
-    """Also if the last result has no record of the other operator any more, which was dropped or expired."""
+def test_cdrs_set_aside_for_their_party_are_collected_once_the_party_is_listed() -> None:
+    """Also when the last result has no record of the other operator any more."""
     march = cdr(id="1", last_updated="2026-03-02T10:00:00Z")
     own = known("2", party_id="OTH", nx_operator="good", last_updated="2026-05-04T10:00:00Z")
     with hostile(serving(cdr(id="9"))) as squatter, hostile(serving(march)) as server:
@@ -291,11 +288,11 @@ def test_cdrs_that_were_set_aside_for_their_party_come_once_it_is_listed() -> No
         records, _, details = detailed(*operators, previous=[own], details=details)
         assert [each["id"] for each in records] == ["1", "2"]
         detailed(*operators, previous=records, details=details)
-        assert asked_from(server)[1:] == ["2025-05-01T00:00:00Z", "2026-05-03T10:00:00Z"]
+        assert requested_dates(server)[1:] == ["2025-05-01T00:00:00Z", "2026-05-03T10:00:00Z"]
 
 
-def test_a_request_for_an_unknown_operator_ends_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
-    """A mistyped name is in the log once; the same request has no effect on a later operator of that name."""
+def test_a_request_for_an_unknown_operator_is_logged_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same request does not affect a later operator of that name."""
     request = Request(read_from=datetime(2026, 1, 1, tzinfo=UTC), read_requested=NOW, drop_requested=NOW)
     requests = {"nrth": request, "removed": request, "hostile": Request(drop_requested=NOW)}
     previous = [known("1", nx_operator="removed"), known("2")]
@@ -308,14 +305,14 @@ def test_a_request_for_an_unknown_operator_ends_with_a_warning(capsys: pytest.Ca
             assert f"operator={words[0]} command={words[1]}-operator" in line
         named = [known("3", nx_operator="nrth")]
         records, _, _ = detailed(server.operator("nrth"), previous=named, requests=requests, details=details)
-        assert (records, asked_from(server)[-1]) == (named, "2026-05-01T23:40:13Z")
+        assert (records, requested_dates(server)[-1]) == (named, "2026-05-01T23:40:13Z")
         assert "unknown operator" not in capsys.readouterr().out
 
 
-def test_a_value_of_the_memory_that_cannot_be_decoded_loses_no_other(
+def test_an_undecodable_value_of_the_memory_does_not_affect_the_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The other fields are used, and the log names the field."""
+    """The log names the field."""
     good = {
         "parties": {"BE*BEC": "hostile"},
         "set_aside": {"hostile": {"2026-03-02": "2026-05-05T12:00:00Z"}},
@@ -334,14 +331,14 @@ def test_a_value_of_the_memory_that_cannot_be_decoded_loses_no_other(
     }
     for field, value in bad.items():
         assert Memory.of({"memory": good | {field: value}}).to_field() == good | {field: {}}
-        told = capsys.readouterr().out
-        assert "WARNING memory of the last run could not be decoded" in told
-        assert f"field={field}" in told
+        logged = capsys.readouterr().out
+        assert "WARNING memory of the last run could not be decoded" in logged
+        assert f"field={field}" in logged
     assert Memory.of({"memory": "nonsense"}) == Memory.of({}) == Memory()
 
 
-def test_a_cdr_of_the_future_is_set_aside() -> None:
-    """It would win over all that follow; one of the last result goes once its operator was read again."""
+def test_a_cdr_dated_in_the_future_is_set_aside() -> None:
+    """It would override all later versions. One in the last result goes at the operator's next read."""
     ahead = "9999-12-31T23:59:59Z"
     previous = [
         known("1", remark="ahead", last_updated=ahead),
@@ -351,11 +348,11 @@ def test_a_cdr_of_the_future_is_set_aside() -> None:
         records, summary = collected(server.operator(), previous=previous)
         assert [(each["id"], each.get("remark")) for each in records] == [("1", "good"), ("2", None)]
         assert summary["reasons"][0]["reason"] == "`last_updated` is in the future"
-        assert asked_from(server) == ["2026-05-02T23:37:32Z"]  # the end of its session
+        assert requested_dates(server) == ["2026-05-02T23:37:32Z"]  # the end of its session
 
 
-def test_an_operator_of_too_many_parties_fails() -> None:
-    """Nobody's memory is filled by the parties that an operator invents."""
+def test_an_operator_with_too_many_parties_fails() -> None:
+    """Parties that an operator invents do not fill the memory."""
     served = [cdr(id=f"{number}", party_id=f"{number:03x}") for number in range(MAX_PARTIES + 1)]
     with hostile(serving(*served)) as server, hostile(serving(cdr(id="1"))) as good:
         _, summary, details = detailed(server.operator(), good.operator("good"))
@@ -363,8 +360,8 @@ def test_an_operator_of_too_many_parties_fails() -> None:
     assert details["memory"]["parties"] == {"BE*BEC": "good"}
 
 
-def test_records_that_were_set_aside_are_asked_for_again() -> None:
-    """From the day of the first, for 14 days, though newer records have come; not for ever."""
+def test_records_set_aside_are_requested_again_for_14_days() -> None:
+    """From the day of the first of them, even when newer records have arrived."""
     bad, good = (
         cdr(id="1", total_energy="?", last_updated="2026-03-02T10:00:00Z"),
         cdr(id="2", last_updated="2026-05-04T10:00:00Z"),
@@ -372,45 +369,45 @@ def test_records_that_were_set_aside_are_asked_for_again() -> None:
     with hostile(serving(bad, good)) as server:
         operator, wide = server.operator(), "2025-05-01T00:00:00Z"
         records, _, details = detailed(operator)
-        for days, asked in ((0, "2026-03-02T00:00:00Z"), (13, "2026-03-02T00:00:00Z"), (14, "2026-05-03")):
+        for days, first in ((0, "2026-03-02T00:00:00Z"), (13, "2026-03-02T00:00:00Z"), (14, "2026-05-03")):
             now = NOW + timedelta(days=days)
             _, _, later = detailed(operator, previous=records, details=details, now=now)
-            assert asked_from(server)[-1].startswith(asked)
+            assert requested_dates(server)[-1].startswith(first)
         assert later["memory"]["set_aside"] == {}
-        # An operator that repairs its record has it in the next result, and is asked as usual again.
+        # A repaired record is in the next result; later requests are as usual.
         server.lists = serving(cdr(id="1", last_updated="2026-03-02T10:00:00Z"), good)
         records, _, details = detailed(operator, previous=records, details=details)
         assert [each["id"] for each in records] == ["1", "2"]
         detailed(operator, previous=records, details=details)
-        assert asked_from(server)[-1] == "2026-05-03T10:00:00Z"
-        # A record without a time of its own is asked for from where it came in.
+        assert requested_dates(server)[-1] == "2026-05-03T10:00:00Z"
+        # A record without a time is requested from the time of its arrival.
         server.lists = serving({"id": "3"}, good)
         _, _, details = detailed(operator)
-        assert (asked_from(server)[-1], details["memory"]["set_aside"]["hostile"]) == (
+        assert (requested_dates(server)[-1], details["memory"]["set_aside"]["hostile"]) == (
             wide,
             {"2025-05-01": "2026-05-05T12:00:00Z"},
         )
 
 
-def test_what_a_failed_operator_had_set_aside_is_remembered() -> None:
-    """It is asked for again when the operator answers."""
+def test_records_set_aside_are_remembered_while_their_operator_fails() -> None:
+    """They are requested again when the operator responds."""
     with hostile(serving(cdr(id="1", total_energy="?"))) as server, hostile(serving()) as other:
         operators = server.operator(), other.operator("other")
         _, _, first = detailed(*operators)
-        server.lists = lambda asked: asked.body(b"")
+        server.lists = lambda request: request.body(b"")
         _, _, second = detailed(*operators, details=first)
     assert second["memory"]["set_aside"] == first["memory"]["set_aside"] != {}
 
 
-def test_an_operator_is_read_again_from_a_date_once() -> None:
-    """As a person requested; again only if that is requested again, or if the operator failed."""
+def test_a_requested_reread_happens_once() -> None:
+    """It happens again only if it is requested again or the operator failed."""
     request = Request(read_from=datetime(2026, 1, 1, tzinfo=UTC), read_requested=NOW)
     previous = [known("1", last_updated="2026-05-03T10:00:00Z")]
     wanted, usual = "2026-01-01T00:00:00Z", "2026-05-02T10:00:00Z"
     with hostile(serving()) as server, hostile(serving()) as other:
         operators = server.operator(), other.operator("other")
         again = partial(detailed, *operators, previous=previous)
-        server.lists = lambda asked: asked.body(b"")
+        server.lists = lambda request: request.body(b"")
         _, _, failed = again(requests={"hostile": request})
         server.lists = serving()
         _, _, read = again(requests={"hostile": request}, details=failed)
@@ -419,13 +416,13 @@ def test_an_operator_is_read_again_from_a_date_once() -> None:
             requests={"hostile": msgspec.structs.replace(request, read_requested=NOW + timedelta(1))},
             details=later,
         )
-        asked = [each for each in asked_from(server) if each]
-    assert asked[-3:] == [wanted, usual, wanted]
-    assert set(asked[:-3]) == {wanted}
+        dates = [each for each in requested_dates(server) if each]
+    assert dates[-3:] == [wanted, usual, wanted]
+    assert set(dates[:-3]) == {wanted}
 
 
-def test_records_of_a_removed_operator_stay_until_they_are_dropped() -> None:
-    """By a person's request, which counts once: a later operator of that name loses nothing."""
+def test_records_of_a_removed_operator_stay_until_a_person_drops_them() -> None:
+    """The request counts once; a later operator of that name loses no records."""
     previous = [known("1", nx_operator="removed"), known("2", party_id="OTH")]
     request = {"removed": Request(drop_requested=NOW)}
     with hostile(serving()) as server:
@@ -439,21 +436,21 @@ def test_records_of_a_removed_operator_stay_until_they_are_dropped() -> None:
         assert [each["id"] for each in records] == ["1", "2"]
 
 
-def test_dropped_records_of_an_operator_in_the_setting_are_read_anew() -> None:
-    """All of them, from the first month; they stay until the operator answers."""
+def test_dropped_records_of_a_configured_operator_are_read_again() -> None:
+    """They stay until the operator responds; then all are read from the first month."""
     request = {"hostile": Request(drop_requested=NOW)}
-    with hostile(lambda asked: asked.body(b"")) as server, hostile(serving()) as other:
+    with hostile(lambda request: request.body(b"")) as server, hostile(serving()) as other:
         operators = server.operator(), other.operator("other")
         records, _, details = detailed(*operators, previous=[known("1"), known("2")], requests=request)
         assert [each["id"] for each in records] == ["1", "2"]
         server.lists = serving(cdr(id="2", remark="new"))
         records, _, _ = detailed(*operators, previous=records, requests=request, details=details)
         assert [(each["id"], each.get("remark")) for each in records] == [("2", "new")]
-        assert asked_from(server)[-1] == "2025-05-01T00:00:00Z"
+        assert requested_dates(server)[-1] == "2025-05-01T00:00:00Z"
 
 
-def test_totals_are_complete_in_the_details() -> None:
-    """Whatever the summary has no room for: each operator, month, currency, reason and state."""
+def test_details_contain_all_totals() -> None:
+    """Each operator, month, currency, reason and state, also those that the summary leaves out."""
     operators, months = 40, [f"2025-{month:02}" for month in range(6, 13)] + ["2026-01", "2026-02"]
     previous = [
         cdr(id=f"{place:04}-{month}", nx_operator=f"operator-{place}", end_date_time=f"{month}-05T00:00:00Z")
@@ -461,16 +458,16 @@ def test_totals_are_complete_in_the_details() -> None:
         for month in months
     ]
     with hostile(serving({"id": "bad"})) as server:
-        asked = [server.operator(f"operator-{place}") for place in range(operators)]
-        _, summary, details = detailed(*asked, previous=previous)
+        many = [server.operator(f"operator-{place}") for place in range(operators)]
+        _, summary, details = detailed(*many, previous=previous)
     assert summary["left_out"]["totals"] > 0
     rows = {(row["operator"], row["month"]): row["cost_excl_vat"] for row in details["totals"]}
     assert rows == {(f"operator-{place}", month): "4.0" for place in range(operators) for month in months}
     assert [len(details[name]) for name in ("operators", "reasons", "overall")] == [operators, operators, 1]
 
 
-def test_invented_currencies_displace_no_totals() -> None:
-    """An operator has sums in 50 currencies at most; its other CDRs are counted as not summed."""
+def test_invented_currencies_do_not_displace_totals() -> None:
+    """An operator has sums in at most 50 currencies; other CDRs are counted as not summed."""
     names = [f"A{chr(65 + number // 26)}{chr(65 + number % 26)}" for number in range(60)]
     served = [cdr(id=name, currency=name) for name in names]
     with hostile(serving(*served)) as server, hostile(serving(cdr(id="1", party_id="OTH"))) as good:
@@ -480,8 +477,8 @@ def test_invented_currencies_displace_no_totals() -> None:
     assert [row["cost_excl_vat"] for row in details["totals"] if row["operator"] == "good"] == ["4.0"]
 
 
-def test_cdrs_are_kept_for_whole_months() -> None:
-    """By the end of the session; where nobody knows that, by the last update."""
+def test_cdrs_are_kept_by_calendar_month() -> None:
+    """By the end of the session, or by the last update if the end is unknown."""
     served = [
         cdr(id="1", end_date_time="2026-03-31T23:59:59Z"),
         cdr(id="2", end_date_time="2026-04-01T00:00:00Z"),
@@ -500,19 +497,18 @@ def test_cdrs_are_kept_for_whole_months() -> None:
     ("months", "first"),
     [(0, "2026-05-01"), (4, "2026-01-01"), (5, "2025-12-01"), (12, "2025-05-01"), (120, "2016-05-01")],
 )
-def test_months_are_counted_back(months: int, first: str) -> None:
-    """To the first moment of a month, across years."""
+def test_the_first_month_is_counted_back_across_years(months: int, first: str) -> None:
     assert month_before(NOW, months) == datetime.fromisoformat(f"{first}T00:00:00Z")
 
 
-def test_a_failing_operator_loses_nothing() -> None:
-    """What it had stays, what it sent before it failed waits for the next run; the other is collected."""
+def test_records_of_a_failing_operator_are_kept() -> None:
+    """What it sent before it failed waits for the next run; the other operator is collected."""
 
-    def lists(asked: Asked) -> None:
-        if "offset" in asked.query:
-            return asked.envelope({"status_code": 3000, "status_message": "later"})
+    def lists(request: HttpRequest) -> None:
+        if "offset" in request.query:
+            return request.envelope({"status_code": 3000, "status_message": "later"})
         fresh = [cdr(id="2", last_updated="2026-05-05T00:00:00Z"), credit("1-C", "1")]
-        return asked.list(fresh, Link='</cdrs?offset=2>; rel="next"')
+        return request.list(fresh, Link='</cdrs?offset=2>; rel="next"')
 
     with hostile(lists) as failing, hostile(serving(cdr(id="9", party_id="OTH"))) as good:
         records, summary = collected(failing.operator(), good.operator("good"), previous=[known("1")])
@@ -556,13 +552,13 @@ def test_a_cdr_without_a_required_field_is_set_aside(field: str) -> None:
     ],
 )
 def test_a_cdr_of_wrong_types_is_set_aside(changes: dict[str, Any], reason: str) -> None:
-    """The reason names the place."""
+    """The reason names the field."""
     with pytest.raises(SetAside, match=reason):
         read(cdr(**changes))
 
 
-def test_a_required_text_may_be_not_available() -> None:
-    """OCPI allows `#NA` for each required text that an operator cannot fill (4.1, "No data available")."""
+def test_a_required_text_may_be_na() -> None:
+    """OCPI allows `#NA` for each required text that is not available (4.1, "No data available")."""
     token = dict.fromkeys(("country_code", "party_id", "uid", "type", "contract_id"), "#NA")
     coordinates = {"latitude": "#NA", "longitude": "#NA"}
     texts = dict.fromkeys(("id", "address", "city", "country", "evse_uid", "evse_id", "connector_id"), "#NA")
@@ -572,8 +568,8 @@ def test_a_required_text_may_be_not_available() -> None:
     assert read(sent) == sent
 
 
-def test_a_reservation_without_a_session_has_any_connector() -> None:
-    """Its EVSE and connector are `#NA`, and what else is sent of the connector is to be ignored (10.4.4)."""
+def test_a_reservation_without_a_session_needs_no_connector() -> None:
+    """EVSE and connector are `#NA`; other fields of the connector are ignored (10.4.4)."""
     for field in ("evse_uid", "evse_id", "connector_id"):
         place = CDR["cdr_location"] | {field: "#NA", "connector_format": "", "connector_power_type": "NONE"}
         assert read(cdr(cdr_location=place))["cdr_location"] == place
@@ -584,21 +580,21 @@ def test_a_reservation_without_a_session_has_any_connector() -> None:
 
 @pytest.mark.parametrize("field", ["party_id", "id"])
 def test_a_cdr_without_an_identity_is_set_aside(field: str) -> None:
-    """Records that are all called `#NA` would overwrite each other."""
+    """Records with the id `#NA` would overwrite each other."""
     with pytest.raises(SetAside, match=f"`{field}` is #NA"):
         read(cdr(**{field: "#na"}))
 
 
-def test_a_token_of_ocpi_2_2_does_not_say_whose_it_is() -> None:
-    """Country and party are required of a CDR's token from 2.2.1 on."""
+def test_a_token_of_ocpi_2_2_needs_no_country_and_party() -> None:
+    """A CDR's token requires them from 2.2.1 on."""
     token = {"uid": "1", "type": "RFID", "contract_id": "C"}
     assert read(cdr(cdr_token=token), version="2.2")["cdr_token"] == token
     with pytest.raises(SetAside, match="cdr_token"):
         read(cdr(cdr_token=token))
 
 
-def test_a_summary_of_many_operators_fits() -> None:
-    """The latest months are told; how many rows were left out is said."""
+def test_the_summary_of_many_operators_is_shortened_to_fit() -> None:
+    """It has the latest months and the number of rows left out."""
     operators = 40
     with hostile(serving()) as server:
         previous = [
@@ -619,8 +615,8 @@ def test_a_summary_of_many_operators_fits() -> None:
     assert {row["month"] for row in summary["totals"]} <= {"2026-04", "2026-03"}
 
 
-def test_nothing_is_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither after a run that ended, nor after one that was left in the middle or failed."""
+def test_temporary_files_are_removed_after_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a completed run, an abandoned one, and a failed one."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     run = new_run(TaskName.collect_charge_cdrs)
     with hostile(serving(cdr(id="1"), cdr(id="2"))) as server:
@@ -630,13 +626,13 @@ def test_nothing_is_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
             assert any(tmp_path.iterdir()) == (taken == 1)
             records.close()  # type: ignore[attr-defined]
             assert not any(tmp_path.iterdir())
-        server.lists = lambda asked: asked.body(b"")
+        server.lists = lambda request: request.body(b"")
         with pytest.raises(Exception, match="no operator could be read"):
             list(charge_cdrs.collect([server.operator()], list, run, now=NOW, months=13, limits=IMPATIENT))
     assert not any(tmp_path.iterdir())
 
 
 def read(record: dict[str, Any], version: str = "2.2.1") -> dict[str, Any]:
-    """The record, if it is as it should be."""
+    """The record if it is valid."""
     raw = msgspec.Raw(msgspec.json.encode(record))
     return read_cdr(raw, version, latest_end=NOW + timedelta(days=1)).record

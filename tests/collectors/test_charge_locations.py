@@ -1,4 +1,4 @@
-"""Locations: the full set of all operators, what was deleted left out, and counted."""
+"""Locations of all operators, without deleted ones, and counted."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from shared.collectors.ocpi.reading import Checked
 from shared.collectors.ocpi.records import EvseStatus, Location
 from shared.collectors.ocpi.summary import MAX_BYTES
 from shared.tasks import DeadlineExceeded, RunLost, TaskName
-from tests.collectors.hostile import TOKEN, Asked, hostile, serving
+from tests.collectors.hostile import TOKEN, HttpRequest, hostile, serving
 from tests.collectors.ocpi_samples import connector, evse, location
 from tests.collectors.runs import FAST, new_run
 
@@ -27,7 +27,7 @@ def raw(record: Any) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(record))
 
 
-#: The time of each run.
+#: The current time in each run.
 NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
 
 
@@ -44,7 +44,7 @@ def collected(
 
 
 def test_the_locations_of_all_operators_are_one_list(both: tuple[Operator, ...]) -> None:
-    """Ordered by key, each with its operator, without what the demo has wrong and what it has removed."""
+    """Ordered by key, each with its operator, without invalid and removed records of the demo."""
     records, summary = collected(*both)
     keys = [(each["country_code"], each["party_id"], each["id"]) for each in records]
     assert keys == sorted(set(keys))
@@ -67,8 +67,8 @@ def test_the_locations_of_all_operators_are_one_list(both: tuple[Operator, ...])
     assert "REMOVED" not in summary["evses"]["by_status"]
 
 
-def test_a_record_stays_as_it_came() -> None:
-    """Fields of nobody's specification, `publish`, nulls and numbers: only `nx_operator` is added."""
+def test_a_record_is_stored_unchanged() -> None:
+    """Unknown fields, `publish`, nulls and numbers stay; only `nx_operator` is added."""
     odd = location(
         publish=False, name=None, x_own={"a": [1, 2.5, None, "ü"]}, publish_allowed_to=[{"uid": "1"}]
     )
@@ -77,8 +77,8 @@ def test_a_record_stays_as_it_came() -> None:
     assert records == [odd | {"nx_operator": "hostile"}]
 
 
-def test_what_was_removed_is_left_out() -> None:
-    """An EVSE by its status; a location with its last EVSE, or that never had one."""
+def test_removed_evses_and_locations_are_left_out() -> None:
+    """A location is removed with its last EVSE, or if it never had one."""
     served = [
         location(id="A", evses=[evse("1"), evse("2", "REMOVED")]),
         location(id="B", evses=[evse("1", "REMOVED"), evse("2", "REMOVED")]),
@@ -92,15 +92,14 @@ def test_what_was_removed_is_left_out() -> None:
     assert (summary["count"], summary["deleted"], summary["set_aside"]) == (1, 4, 0)
 
 
-def test_a_removal_that_is_newer_wins() -> None:
-    """Of two versions of a location the newer counts, also where it says that it is gone."""
+def test_the_newer_version_of_a_location_wins_even_when_it_is_removed() -> None:
     gone = location(evses=[evse("1", "REMOVED")], last_updated="2026-05-02T00:00:00Z")
     with hostile(serving(gone, location())) as server:
         assert collected(server.operator())[0] == []
 
 
 def test_a_party_belongs_to_one_operator() -> None:
-    """To the first that delivered it; another's records of it are set aside, however new, with the reason."""
+    """The first that delivered it; another operator's records of it are set aside with the reason."""
     newer = location(name="theirs", last_updated="2026-01-01T00:00:00.5")
     with hostile(serving(location(name="own"))) as direct, hostile(serving(newer)) as hub:
         operators = direct.operator("direct"), hub.operator("hub")
@@ -109,20 +108,20 @@ def test_a_party_belongs_to_one_operator() -> None:
         reason = "this party belongs to the operator direct: list it in `parties` of the right operator"
         assert summary["reasons"] == [{"operator": "hub", "record": "BE*BEC", "reason": reason}]
         assert summary["operators"][1] == {"name": "hub", "state": "read", "records": 0, "set_aside": 1}
-        # The last run's memory decides over the order; the setting decides over the memory.
+        # The details of the last run take precedence over the order, and the setting over the details.
         memory = Memory(parties={"BE*BEC": "hub"})
         assert [each["name"] for each in collected(*operators, memory=memory)[0]] == ["theirs"]
         configured = direct.operator("direct", parties=("be*bec",)), hub.operator("hub")
         assert [each["name"] for each in collected(*configured, memory=memory)[0]] == ["own"]
-        # An operator that was removed from the setting has no parties any more.
+        # An operator that is not in the setting has no parties.
         assert [each["name"] for each in collected(operators[0], memory=memory)[0]] == ["own"]
 
 
-def test_the_party_of_a_failed_operator_stays_its_own() -> None:
-    """Its last good records are kept, and no other operator replaces them meanwhile."""
+def test_a_failed_operator_keeps_its_party() -> None:
+    """Its last good records stay, and no other operator replaces them."""
     previous = [location(name="kept", nx_operator="direct")]
     newer = location(name="theirs", last_updated="2026-01-01T00:00:00Z")
-    with hostile(lambda asked: asked.body(b"")) as direct, hostile(serving(newer)) as hub:
+    with hostile(lambda request: request.body(b"")) as direct, hostile(serving(newer)) as hub:
         operators = direct.operator("direct"), hub.operator("hub")
         memory = Memory(parties={"BE*BEC": "direct"})
         records, _ = collected(*operators, previous=previous, memory=memory)
@@ -132,12 +131,12 @@ def test_the_party_of_a_failed_operator_stays_its_own() -> None:
         assert [each["name"] for each in records] == ["theirs"]
 
 
-def test_a_party_stays_with_its_operator_without_a_memory() -> None:
-    """The last result decides then, as after an upgrade, though its operator fails and another delivers."""
+def test_the_last_result_decides_the_party_without_details() -> None:
+    """As after an upgrade; also when the operator fails and another delivers records of its party."""
     strange: list[Any] = [None, 5, {"id": 1}, location(nx_operator=1)]
     previous = [*strange, location(name="kept", nx_operator="good")]
     newer = location(name="theirs", last_updated="2026-01-01T00:00:00Z")
-    with hostile(lambda asked: asked.body(b"")) as failing, hostile(serving(newer)) as other:
+    with hostile(lambda request: request.body(b"")) as failing, hostile(serving(newer)) as other:
         operators = other.operator("other"), failing.operator("good")
         run = new_run(TaskName.collect_charge_locations)
         records = list(charge_locations.collect(operators, lambda: previous, run, now=NOW, limits=FAST))
@@ -149,8 +148,8 @@ def test_a_party_stays_with_its_operator_without_a_memory() -> None:
         assert [(each["name"], each["nx_operator"]) for each in records] == [("own", "good")]
 
 
-def test_the_reason_about_a_party_is_shown_among_many(capsys: pytest.CaptureFixture[str]) -> None:
-    """The summary has one reason of each kind before further ones, and so has the log."""
+def test_each_kind_of_reason_is_shown_before_a_second_of_one_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the summary and in the log."""
     served = [location(id=f"{number}", time_zone=...) for number in range(6)]
     served += [location(id=f"F{number}", last_updated="9999-12-31T23:59:59Z") for number in range(6)]
     with hostile(serving(location())) as direct, hostile(serving(*served, location())) as hub:
@@ -163,8 +162,8 @@ def test_the_reason_about_a_party_is_shown_among_many(capsys: pytest.CaptureFixt
         assert reason in line
 
 
-def test_a_location_of_the_future_is_set_aside() -> None:
-    """It would win over all that follow; a clock that is a little ahead is borne with."""
+def test_a_location_dated_in_the_future_is_set_aside() -> None:
+    """It would override all later versions. A small skew is accepted."""
     served = [
         location(id="A", last_updated="9999-12-31T23:59:59Z"),
         location(id="B", last_updated=f"{NOW + timedelta(minutes=9):%Y-%m-%dT%H:%M:%SZ}"),
@@ -176,8 +175,8 @@ def test_a_location_of_the_future_is_set_aside() -> None:
     assert [each["reason"] for each in summary["reasons"]] == ["`last_updated` is in the future"] * 2
 
 
-def test_what_an_operator_no_longer_has_is_gone() -> None:
-    """A run has the full set: nothing of the last result stays but what a failing operator had."""
+def test_locations_that_an_operator_no_longer_lists_are_removed() -> None:
+    """A run reads the full set; only records of a failing operator stay from the last result."""
     previous = [location(id="GONE", nx_operator="hostile"), location(id="LEFT", nx_operator="left")]
     with hostile(serving(location())) as server:
         records, summary = collected(server.operator(), previous=previous)
@@ -186,7 +185,7 @@ def test_what_an_operator_no_longer_has_is_gone() -> None:
 
 
 def test_evses_and_connectors_are_counted_by_status_and_power() -> None:
-    """A connector by its own power, an EVSE by its strongest."""
+    """A connector by its own power, an EVSE by its most powerful connector."""
     slow = connector(max_electric_power=3_700)
     fast = connector(id="2", power_type="DC", max_voltage=920, max_amperage=500, max_electric_power=300_000)
     served = location(evses=[evse("1", "CHARGING", connectors=[slow, fast]), evse("2", connectors=[slow])])
@@ -209,17 +208,17 @@ def test_evses_and_connectors_are_counted_by_status_and_power() -> None:
     }
 
 
-def test_a_summary_of_every_status_and_power_fits() -> None:
-    """All there are leave half of a summary to operators and reasons."""
+def test_counts_of_every_status_and_power_use_at_most_half_a_summary() -> None:
+    """The rest is for operators and reasons."""
     counts = charge_locations.Counts()
     for status in get_args(EvseStatus):
         for bound in (*charge_locations.POWER_BOUNDS_KW, 400):
             counts.add(
                 {"evses": [evse("1", status, connectors=[connector(max_electric_power=bound * 1000)])]}
             )
-    told = counts.told()
-    assert sum(map(len, told["evses"]["by_status_and_power"].values())) == 72
-    assert len(msgspec.json.encode(told)) < MAX_BYTES / 2
+    summary = counts.told()
+    assert sum(map(len, summary["evses"]["by_status_and_power"].values())) == 72
+    assert len(msgspec.json.encode(summary)) < MAX_BYTES / 2
 
 
 @pytest.mark.parametrize(
@@ -233,8 +232,10 @@ def test_a_summary_of_every_status_and_power_fits() -> None:
         ({"max_electric_power": 0}, 0, "up_to_3.7_kw"),
     ],
 )
-def test_power_is_what_is_said_or_what_phases_make(changes: dict[str, Any], power: int, counted: str) -> None:
-    """Voltage is line to neutral, so that each phase counts; what the operator says goes before."""
+def test_power_is_the_stated_one_or_computed_from_phases(
+    changes: dict[str, Any], power: int, counted: str
+) -> None:
+    """Voltage is line to neutral, so each phase counts."""
     assert watts(connector(**changes)) == power
     assert power_class(power) == counted
 
@@ -284,7 +285,7 @@ def test_a_location_without_a_required_field_is_set_aside(field: str) -> None:
     ],
 )
 def test_a_location_of_wrong_types_is_set_aside(changes: dict[str, Any], where: str) -> None:
-    """The reason names the place."""
+    """The reason names the field."""
     with pytest.raises(SetAside, match=where):
         read_location(raw(location(**changes)), "2.2.1")
 
@@ -300,29 +301,29 @@ def test_a_location_of_wrong_types_is_set_aside(changes: dict[str, Any], where: 
         {"facilities": None, "images": 5},
     ],
 )
-def test_a_location_that_is_well_enough_is_taken(changes: dict[str, Any]) -> None:
-    """What is optional, longer than it should be, newer than this version, or not looked at."""
+def test_small_deviations_from_ocpi_are_accepted(changes: dict[str, Any]) -> None:
+    """Missing optional fields, long texts, values of newer versions, invalid fields that are not used."""
     assert read_location(raw(location(**changes)), "2.2.1").record["id"] == "LOC1"
 
 
-def test_a_run_that_has_ended_stops_the_reading(north: Operator) -> None:
-    """Past its deadline nothing more is asked, and no thread is left."""
+def test_reading_stops_at_the_deadline(north: Operator) -> None:
+    """No further request is sent and no thread stays."""
     run = new_run(TaskName.collect_charge_locations, seconds=-1)
     records = charge_locations.collect([north], list, run, limits=FAST)
     with pytest.raises(DeadlineExceeded):
         next(records)
 
 
-def test_a_run_that_lost_its_task_stops_the_reading() -> None:
-    """An operator that sends without end is left at once, long before its time is over."""
+def test_reading_stops_when_the_run_loses_its_lease() -> None:
+    """An operator that sends endlessly is left long before its time limit."""
     run = new_run(TaskName.collect_charge_locations)
 
-    def lists(asked: Asked) -> None:
-        number = int(asked.query.get("offset", 0)) + 1
+    def lists(request: HttpRequest) -> None:
+        number = int(request.query.get("offset", 0)) + 1
         if number == 10:
             run.mark_lost()
         links = {"Link": f'</locations?offset={number}>; rel="next"'} if number < 5_000 else {}
-        asked.list([location(id=f"L{number}")], **links)
+        request.list([location(id=f"L{number}")], **links)
 
     with hostile(lists) as server:
         with pytest.raises(RunLost):
@@ -330,10 +331,10 @@ def test_a_run_that_lost_its_task_stops_the_reading() -> None:
         assert 10 <= len(server.list_requests()) < 5_000
 
 
-def test_an_operator_that_fails_in_a_new_way_fails_alone(
+def test_an_unexpected_error_fails_only_its_operator(
     north: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What nobody thought of is told by its kind, and the others' records are there."""
+    """The error is reported by its type; the other operator's records are collected."""
 
     def read(record: msgspec.Raw, version: str) -> Checked[Location]:
         checked = read_location(record, version)
@@ -348,14 +349,14 @@ def test_an_operator_that_fails_in_a_new_way_fails_alone(
         )
     assert (failed.error, good.error) == ("could not be read: ZeroDivisionError", "")
     assert good.read > 200
-    (told,) = [line for line in capsys.readouterr().out.splitlines() if "operator failed" in line]
-    assert "ERROR operator failed with an unexpected error" in told
-    assert "ZeroDivisionError('[token]')" in told
-    assert f"task={TaskName.collect_charge_locations.value}" in told
+    (logged,) = [line for line in capsys.readouterr().out.splitlines() if "operator failed" in line]
+    assert "ERROR operator failed with an unexpected error" in logged
+    assert "ZeroDivisionError('[token]')" in logged
+    assert f"task={TaskName.collect_charge_locations.value}" in logged
 
 
-def test_a_required_text_of_a_location_may_be_not_available() -> None:
-    """OCPI allows `#NA` for each required text that an operator cannot fill; an identity it must fill."""
+def test_a_required_text_of_a_location_may_be_na() -> None:
+    """OCPI allows `#NA` for each required text except an id."""
     coordinates = {"latitude": "#NA", "longitude": "#NA"}
     sent = location(address="#NA", city="#NA", country="#NA", time_zone="#NA", coordinates=coordinates)
     assert read_location(raw(sent), "2.2.1").record == sent

@@ -1,4 +1,4 @@
-"""How devices are judged, and the collector on a real database."""
+"""Rules for the health of devices, and the collector on a real database."""
 
 import math
 from collections import Counter
@@ -34,7 +34,7 @@ WELL = {
 }
 BREATH = timedelta(microseconds=1)
 
-#: What a Firestore document can hold in a field, right or wrong for a device.
+#: Values that a Firestore document can hold, valid or invalid for a device.
 ANY_VALUE = st.one_of(
     st.none(),
     st.booleans(),
@@ -52,13 +52,13 @@ NO_NUMBER = [None, math.nan, math.inf, -math.inf, "12.6", "", True, [12.6], {"vo
 
 
 def judged(**changes: Any) -> tuple[str, list[str]]:
-    """Health and reasons of a device that is well but for these fields."""
+    """Health and reasons of a healthy device with changed fields."""
     device = judge("d", WELL | changes, NOW)
     return device["health"], device["reasons"]
 
 
-def test_silence_counts_from_the_report_s_arrival_when_the_clock_is_ahead() -> None:
-    """A device whose clock is years ahead falls silent like any other, and its clock is a reason."""
+def test_silence_counts_from_the_arrival_of_the_report_when_the_clock_is_ahead() -> None:
+    """Such a device can be silent, too, and its clock is a reason."""
     ahead = WELL | {"last_seen": NOW + timedelta(days=365)}
     fresh = judge("d", ahead, NOW, stored=NOW - timedelta(minutes=3))
     assert (fresh["health"], fresh["reasons"]) == ("degraded", ["clock ahead by 365 d 0 h"])
@@ -68,18 +68,18 @@ def test_silence_counts_from_the_report_s_arrival_when_the_clock_is_ahead() -> N
 
 
 @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(minutes=5)])
-def test_a_small_skew_of_a_clock_is_no_reason(ahead: timedelta) -> None:
-    """Nor is a report that was stored long after the device was seen."""
+def test_a_small_clock_skew_is_accepted(ahead: timedelta) -> None:
+    """And so is a report that was stored long after `last_seen`."""
     device = judge("d", WELL | {"last_seen": NOW + ahead}, NOW, stored=NOW)
     assert (device["health"], device["reasons"]) == ("good", [])
     late = judge("d", WELL | {"last_seen": NOW - timedelta(minutes=50)}, NOW, stored=NOW)
     assert (late["health"], late["silent_since"]) == ("good", NOW - timedelta(minutes=50))
 
 
-def test_a_device_that_is_well_is_good() -> None:
-    """It is shown with what it is judged by, and no reason stands against it."""
-    seen = WELL["last_seen"]
-    expected = {"id": "d", "health": "good", "reasons": [], "silent_since": seen, **WELL}
+def test_a_healthy_device_is_good() -> None:
+    """It has the values that are judged, and no reasons."""
+    last_seen = WELL["last_seen"]
+    expected = {"id": "d", "health": "good", "reasons": [], "silent_since": last_seen, **WELL}
     assert judge("d", WELL, NOW) == expected
 
 
@@ -95,8 +95,8 @@ def test_a_device_that_is_well_is_good() -> None:
         (timedelta(days=9, hours=5), "offline", ["silent for 9 d 5 h"]),
     ],
 )
-def test_silence_is_judged_from_its_thresholds_on(silent: timedelta, health: str, reasons: list[str]) -> None:
-    """A device is late after an hour and offline after a day, not at that very moment."""
+def test_silence_is_judged_beyond_its_thresholds(silent: timedelta, health: str, reasons: list[str]) -> None:
+    """After more than an hour it is degraded, after more than a day offline."""
     assert judged(last_seen=NOW - silent) == (health, reasons)
 
 
@@ -113,7 +113,7 @@ def test_silence_is_judged_from_its_thresholds_on(silent: timedelta, health: str
     ],
 )
 def test_the_battery_is_judged_below_its_thresholds(volts: float, health: str, reasons: list[str]) -> None:
-    """Below 12.0 V it is low, below 11.5 V empty; at those voltages it is not yet."""
+    """Below 12.0 V it is low, below 11.5 V empty."""
     assert judged(battery_voltage=volts) == (health, reasons)
 
 
@@ -132,19 +132,18 @@ def test_the_battery_is_judged_below_its_thresholds(volts: float, health: str, r
     ],
 )
 def test_the_signal_is_judged_below_its_thresholds(signal: float, health: str, reasons: list[str]) -> None:
-    """Below 10 it is weak, below 5 bad, and 99 is a modem's word for unknown."""
+    """Below 10 it is weak, below 5 bad; 99 means unknown to a modem."""
     assert judged(gsm_signal=signal) == (health, reasons)
 
 
 @pytest.mark.parametrize("fix", [False, None, 0, 1, "true", [True]])
-def test_only_true_is_a_position(fix: object) -> None:
-    """Whatever else a device says of its fix is none."""
+def test_only_true_is_a_gps_fix(fix: object) -> None:
     assert judged(gps_fix=fix) == ("degraded", ["no GPS fix"])
 
 
 @pytest.mark.parametrize("value", NO_NUMBER, ids=repr)
-def test_a_value_that_is_no_number_is_a_reason_of_its_own(value: object) -> None:
-    """Missing, not finite or of a wrong type: unknown, shown as null, and no failure."""
+def test_an_invalid_number_is_shown_as_null_with_a_reason(value: object) -> None:
+    """Missing, not finite, or of a wrong type."""
     assert judged(battery_voltage=value) == ("degraded", ["battery voltage unknown"])
     assert judged(gsm_signal=value) == ("degraded", ["GSM signal unknown"])
     device = judge("d", WELL | {"battery_voltage": value, "gsm_signal": value}, NOW)
@@ -152,21 +151,21 @@ def test_a_value_that_is_no_number_is_a_reason_of_its_own(value: object) -> None
 
 
 @pytest.mark.parametrize("value", [None, "2026-05-05T12:00:00Z", 1777982400, True, datetime(2026, 5, 5)])  # noqa: DTZ001
-def test_a_last_seen_that_is_no_moment_is_never(value: object) -> None:
-    """A time without a zone is none: nobody knows which silence it means."""
+def test_an_invalid_last_seen_counts_as_never(value: object) -> None:
+    """A time without a zone is ambiguous and therefore invalid."""
     device = judge("d", WELL | {"last_seen": value}, NOW)
     assert (device["health"], device["reasons"], device["last_seen"]) == ("offline", ["never seen"], None)
 
 
 def test_a_device_that_reports_nothing_is_offline() -> None:
-    """Each thing that is not known is named."""
+    """The reasons name each missing value."""
     device = judge("d", {}, NOW)
     assert device["health"] == "offline"
     assert device["reasons"] == ["never seen", "battery voltage unknown", "GSM signal unknown", "no GPS fix"]
 
 
 def test_the_worst_health_wins_and_every_reason_is_listed() -> None:
-    """In the order silence, battery, signal, position, however bad each is."""
+    """Reasons are in the order silence, battery, signal, position."""
     ill = {"last_seen": NOW - timedelta(hours=2), "battery_voltage": 11.0, "gsm_signal": 7, "gps_fix": False}
     assert judged(**ill) == (
         "unhealthy",
@@ -176,8 +175,8 @@ def test_the_worst_health_wins_and_every_reason_is_listed() -> None:
 
 
 @given(ANY_REPORT)
-def test_no_report_fails_the_judgement(report: dict[str, Any]) -> None:
-    """Any mixture of values gives one of four healths, with reasons unless it is good, each time the same."""
+def test_any_report_can_be_judged(report: dict[str, Any]) -> None:
+    """The result is one of four healths, with reasons unless it is good, and deterministic."""
     device = judge("d", report, NOW)
     assert device == judge("d", dict(reversed(report.items())), NOW)
     assert device["health"] in HEALTH
@@ -188,25 +187,25 @@ def test_no_report_fails_the_judgement(report: dict[str, Any]) -> None:
 
 
 @given(ANY_REPORT)
-def test_no_value_makes_up_for_another(report: dict[str, Any]) -> None:
-    """A device is as bad as its worst field alone, and has each field's reasons."""
-    whole = judge("d", WELL | report, NOW)
+def test_health_is_that_of_the_worst_field(report: dict[str, Any]) -> None:
+    """The reasons are those of all fields."""
+    device = judge("d", WELL | report, NOW)
     alone = [judge("d", WELL | {field: report[field]}, NOW) for field in FIELDS if field in report]
     worst = max((device["health"] for device in alone), key=HEALTH.index, default="good")
-    assert whole["health"] == worst
-    assert sorted(whole["reasons"]) == sorted(reason for device in alone for reason in device["reasons"])
+    assert device["health"] == worst
+    assert sorted(device["reasons"]) == sorted(reason for device in alone for reason in device["reasons"])
 
 
 @given(ANY_REPORT, ANY_VALUE)
-def test_the_telephone_number_is_in_no_judgement(report: dict[str, Any], phone: object) -> None:
-    """Nor is anything else that a judgement does not need."""
-    private = {"phone": phone, "owner": "nobody's business"}
+def test_the_telephone_number_does_not_affect_the_health(report: dict[str, Any], phone: object) -> None:
+    """Nor does any other field that the rules do not use."""
+    private = {"phone": phone, "owner": "someone"}
     assert judge("d", report | private, NOW) == judge("d", report, NOW)
 
 
 @given(st.lists(ANY_REPORT, max_size=8))
 def test_every_health_is_counted(reports: list[dict[str, Any]]) -> None:
-    """The four counts, zeros too, from best to worst, make up all devices."""
+    """The four counts, including zeros, are ordered from best to worst."""
     devices = [judge(str(number), report, NOW) for number, report in enumerate(reports)]
     counted = count_by_health(devices)
     assert list(counted) == ["good", "degraded", "unhealthy", "offline"]
@@ -215,7 +214,7 @@ def test_every_health_is_counted(reports: list[dict[str, Any]]) -> None:
 
 @pytest.mark.usefixtures("clean_firestore")
 def test_every_device_of_the_database_is_judged() -> None:
-    """Two hundred devices, some without some fields: each judged once, ordered by id, no telephone number."""
+    """Once, ordered by id, without its telephone number."""
     client = firebase.firestore_client()
     batch = client.batch()
     for number, device in enumerate(reversed(demo_data.make_devices(NOW))):
@@ -228,7 +227,7 @@ def test_every_device_of_the_database_is_judged() -> None:
 
     ids = [device["id"] for device in judged_devices]
     assert ids == [f"tracker-{number:04}" for number in range(1, 201)]
-    # The demo's ailments come in twentieths: see demo_data, where they are made.
+    # See demo_data for the share of each fault.
     expected = {"good": 145, "degraded": 30, "unhealthy": 10, "offline": 15}
     assert count_by_health(judged_devices) == expected
     assert Counter(device["health"] for device in judged_devices) == expected
@@ -240,7 +239,7 @@ def test_every_device_of_the_database_is_judged() -> None:
 @pytest.mark.usefixtures("clean_firestore")
 @pytest.mark.parametrize(("count", "pages"), [(6, 1), (7, 2), (20, 3), (21, 4)])
 def test_devices_are_read_in_pages(monkeypatch: pytest.MonkeyPatch, count: int, pages: int) -> None:
-    """However many there are, each is judged once, by id, and no request is for more than a page."""
+    """Each device is judged once, whatever their number."""
     monkeypatch.setattr(devices_health, "PAGE_SIZE", 7)
     make_devices(count)
     faulty = Faulty(Fault(0))
@@ -253,8 +252,8 @@ def test_devices_are_read_in_pages(monkeypatch: pytest.MonkeyPatch, count: int, 
 
 @pytest.mark.usefixtures("clean_firestore")
 @pytest.mark.parametrize("kind", ["fail 1", "fail 3", "lose answer"])
-def test_a_page_that_fails_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """The second of three pages fails, or its answer is lost: the result is the same."""
+def test_a_failed_page_is_requested_again(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Or its response is lost."""
     monkeypatch.setattr(devices_health, "PAGE_SIZE", 7)
     make_devices(20)
     judged_devices = collect(faulty_client(Faulty(Fault(2, kind))), NOW)
@@ -262,8 +261,8 @@ def test_a_page_that_fails_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, k
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_page_that_can_not_be_had_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A part of the fleet is no result."""
+def test_an_unreadable_page_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An incomplete list of devices is not published."""
     monkeypatch.setattr(devices_health, "PAGE_SIZE", 7)
     monkeypatch.setattr(firestore_reads, "_AGAIN", firestore_reads._AGAIN.with_timeout(0.5))
     make_devices(20)
@@ -280,6 +279,5 @@ def make_devices(count: int) -> None:
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_database_without_devices_gives_no_judgements() -> None:
-    """An empty list, which is a result like any other."""
+def test_a_database_without_devices_gives_an_empty_list() -> None:
     assert collect(firebase.firestore_client(), NOW) == []

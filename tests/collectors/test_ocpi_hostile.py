@@ -1,4 +1,4 @@
-"""An operator that does its worst: a clear error or a record set aside, and everybody's data as it was."""
+"""A hostile operator gets a clear error or has records set aside; no other data changes."""
 
 import gzip
 import json
@@ -26,16 +26,16 @@ from shared.collectors.ocpi.errors import NoOperatorAnswered
 from shared.collectors.ocpi.operators import Operator, parse
 from shared.collectors.ocpi.transport import Limits
 from shared.tasks import TaskName
-from tests.collectors.hostile import TOKEN, Asked, hostile, serving
+from tests.collectors.hostile import TOKEN, HttpRequest, hostile, serving
 from tests.collectors.ocpi_samples import location
 from tests.collectors.runs import FAST, IMPATIENT, new_run
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What the operator had in the last good result.
+#: The operator's records in the last good result.
 KEPT = location(id="KEPT", nx_operator="hostile")
 GOOD = b'{"status_code":1000,"timestamp":"2026-05-05T12:00:00Z","data":['
 
-Lists = Callable[[Asked], None]
+Lists = Callable[[HttpRequest], None]
 
 
 def collected(
@@ -48,117 +48,119 @@ def collected(
     return records, run.summary
 
 
-def circle(asked: Asked) -> None:
+def circle(request: HttpRequest) -> None:
     """The next page is this one."""
-    asked.list([location()], Link=f'<{asked.path}>; rel="next"')
+    request.list([location()], Link=f'<{request.path}>; rel="next"')
 
 
-def two_pages_in_a_circle(asked: Asked) -> None:
+def two_pages_in_a_circle(request: HttpRequest) -> None:
     """The next page is the one before."""
-    second = "second" in asked.query
-    asked.list([location(id=f"L{second}")], Link=f'</locations{"" if second else "?second=1"}>; rel="next"')
+    second = "second" in request.query
+    request.list([location(id=f"L{second}")], Link=f'</locations{"" if second else "?second=1"}>; rel="next"')
 
 
-def endless_offsets(asked: Asked) -> None:
-    """There is always a next page with a new address, and always the same on it."""
-    offset = int(asked.query.get("offset", 0)) + 1
-    asked.list([location()], Link=f'</locations?offset={offset}>; rel="next"')
+def endless_offsets(request: HttpRequest) -> None:
+    """There is always a next page, with a new address and the same content."""
+    offset = int(request.query.get("offset", 0)) + 1
+    request.list([location()], Link=f'</locations?offset={offset}>; rel="next"')
 
 
 def link(to: str) -> Lists:
     """The next page is there."""
-    return lambda asked: asked.list([location()], Link=f'<{to}>; rel="next"')
+    return lambda request: request.list([location()], Link=f'<{to}>; rel="next"')
 
 
-def storm(asked: Asked) -> None:
-    """Too many requests, for ever."""
-    asked.body(b"", status=429, Retry_After="86400")
+def storm(request: HttpRequest) -> None:
+    """Always too many requests."""
+    request.body(b"", status=429, Retry_After="86400")
 
 
-def break_off(asked: Asked) -> None:
-    """The body has fewer bytes than were said."""
-    asked.body(GOOD + json.dumps(location()).encode(), length=1_000_000)
-    asked.close_connection = True
+def break_off(request: HttpRequest) -> None:
+    """The body is shorter than its Content-Length."""
+    request.body(GOOD + json.dumps(location()).encode(), length=1_000_000)
+    request.close_connection = True
 
 
-def break_off_chunked(asked: Asked) -> None:
-    """The last chunk never comes."""
-    asked.head(Transfer_Encoding="chunked")
-    asked.wfile.write(b"%x\r\n%b\r\n" % (len(GOOD), GOOD))
-    asked.close_connection = True
+def break_off_chunked(request: HttpRequest) -> None:
+    """The last chunk is missing."""
+    request.head(Transfer_Encoding="chunked")
+    request.wfile.write(b"%x\r\n%b\r\n" % (len(GOOD), GOOD))
+    request.close_connection = True
 
 
-def cut_json(asked: Asked) -> None:
-    """The body has all its bytes, and they stop in the middle."""
-    asked.body(GOOD + json.dumps(location()).encode()[:200])
+def cut_json(request: HttpRequest) -> None:
+    """The body is complete, but its JSON is not."""
+    request.body(GOOD + json.dumps(location()).encode()[:200])
 
 
 def ocpi_error(code: int, message: str = "out of order") -> Lists:
-    """HTTP says that all is well, OCPI does not."""
-    return lambda asked: asked.envelope({"status_code": code, "status_message": message, "timestamp": "x"})
+    """An OCPI error with HTTP status 200."""
+    return lambda request: request.envelope(
+        {"status_code": code, "status_message": message, "timestamp": "x"}
+    )
 
 
-def padding(asked: Asked) -> None:
-    """A page with spaces and no end."""
-    asked.head(Content_Length=str(1 << 40))
-    asked.wfile.write(GOOD)
+def padding(request: HttpRequest) -> None:
+    """A page of endless spaces."""
+    request.head(Content_Length=str(1 << 40))
+    request.wfile.write(GOOD)
     while True:
-        asked.wfile.write(b" " * (1 << 20))
+        request.wfile.write(b" " * (1 << 20))
 
 
 @cache
 def packed() -> bytes:
-    """Half a megabyte that becomes five hundred."""
+    """Half a megabyte that decompresses to five hundred."""
     packer = zlib.compressobj(level=1, wbits=zlib.MAX_WBITS | 16)
     pieces = [packer.compress(GOOD), *(packer.compress(b" " * (1 << 20)) for _ in range(500))]
     return b"".join(pieces) + packer.flush()
 
 
-def bomb(asked: Asked) -> None:
-    """A page that is small on the wire alone."""
-    asked.body(packed(), Content_Encoding="gzip")
+def bomb(request: HttpRequest) -> None:
+    """A compressed page that is far larger after decompression."""
+    request.body(packed(), Content_Encoding="gzip")
 
 
-def bomb_in_a_bomb(asked: Asked) -> None:
-    """A few kilobytes that become half a megabyte that becomes five hundred."""
-    asked.body(gzip.compress(packed()), Content_Encoding="gzip, gzip")
+def bomb_in_a_bomb(request: HttpRequest) -> None:
+    """A few kilobytes, compressed twice, that decompress to five hundred megabytes."""
+    request.body(gzip.compress(packed()), Content_Encoding="gzip, gzip")
 
 
-def trickle(asked: Asked) -> None:
-    """A byte now and then."""
-    asked.head(Content_Length="1000000")
+def trickle(request: HttpRequest) -> None:
+    """One byte at a time, slowly."""
+    request.head(Content_Length="1000000")
     for _ in range(200):
-        asked.wfile.write(b" ")
-        asked.wfile.flush()
+        request.wfile.write(b" ")
+        request.wfile.flush()
         time.sleep(0.02)
 
 
-def trickling_headers(asked: Asked) -> None:
-    """A header now and then, and never a body."""
-    asked.wfile.write(b"HTTP/1.1 200 OK\r\n")
+def trickling_headers(request: HttpRequest) -> None:
+    """One header at a time, slowly, and no body."""
+    request.wfile.write(b"HTTP/1.1 200 OK\r\n")
     for number in range(200):
-        asked.wfile.write(b"X-%d: 1\r\n" % number)
-        asked.wfile.flush()
+        request.wfile.write(b"X-%d: 1\r\n" % number)
+        request.wfile.flush()
         time.sleep(0.02)
 
 
-def silence(asked: Asked) -> None:
-    """Nothing at all."""
-    asked.connection.settimeout(10)
-    asked.connection.recv(1)
+def silence(request: HttpRequest) -> None:
+    """No response."""
+    request.connection.settimeout(10)
+    request.connection.recv(1)
 
 
-def reset(asked: Asked) -> None:
-    """The connection is torn off."""
-    asked.connection.shutdown(socket.SHUT_RDWR)
+def reset(request: HttpRequest) -> None:
+    """The connection is closed at once."""
+    request.connection.shutdown(socket.SHUT_RDWR)
 
 
 def raw(answer: bytes) -> Lists:
-    """These bytes, and the end."""
+    """These bytes, then the end."""
 
-    def lists(asked: Asked) -> None:
-        asked.wfile.write(answer)
-        asked.close_connection = True
+    def lists(request: HttpRequest) -> None:
+        request.wfile.write(answer)
+        request.close_connection = True
 
     return lists
 
@@ -234,7 +236,7 @@ def raw(answer: bytes) -> Lists:
         pytest.param(
             lambda a: a.body(b"", status=302, Location="/\xff\x80"),
             "redirects again",
-            id="a redirect that is no text",
+            id="a redirect that is not a text",
         ),
         pytest.param(padding, "more than 4194304 bytes", id="padding"),
         pytest.param(bomb, "more than 4194304 bytes", id="a gzip bomb"),
@@ -254,7 +256,7 @@ def raw(answer: bytes) -> Lists:
     ],
 )
 def test_a_hostile_operator_keeps_its_last_good_records(north: Operator, lists: Lists, reason: str) -> None:
-    """What it did is told, its records of the last result stay, and the other operator is collected."""
+    """The summary has its error; the other operator is collected."""
     packed()
     began = time.monotonic()
     with hostile(lists) as server:
@@ -272,23 +274,22 @@ def test_a_hostile_operator_keeps_its_last_good_records(north: Operator, lists: 
     assert re.search(reason, first["error"]), first["error"]
 
 
-def test_a_token_goes_nowhere_else() -> None:
-    """Neither a Link nor a redirect takes it to another port of the same host."""
+def test_links_and_redirects_do_not_send_the_token_to_another_port() -> None:
     with hostile(serving(location())) as elsewhere:
         for lists in (
             link(f"{elsewhere.url}/locations"),
-            lambda asked: asked.body(b"", status=307, Location=f"{elsewhere.url}/locations"),
+            lambda request: request.body(b"", status=307, Location=f"{elsewhere.url}/locations"),
         ):
             with (
                 hostile(lists) as server,
                 pytest.raises(NoOperatorAnswered, match=f'add "{elsewhere.url}" to its'),
             ):
                 collected([server.operator()], IMPATIENT, [])
-        assert elsewhere.asked == []
+        assert elsewhere.requests == []
 
 
-def test_an_origin_that_is_advised_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With its port, and by the setting that the error names; where none would be, it says what to do."""
+def test_the_origin_that_an_error_suggests_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its port; if no origin can be allowed, the error describes what to do."""
 
     def failure(url: str) -> str:
         with hostile(link(url)) as server, pytest.raises(NoOperatorAnswered) as failed:
@@ -317,8 +318,8 @@ def test_an_origin_that_is_advised_is_accepted(monkeypatch: pytest.MonkeyPatch) 
     assert "report it to the operator: it is not an HTTP URL" in failure("ftp://data.example.com/x")
 
 
-def test_discovery_takes_no_token_elsewhere() -> None:
-    """Neither a version nor a module's endpoint does, be it another host's or the same without TLS."""
+def test_versions_and_endpoints_do_not_send_the_token_elsewhere() -> None:
+    """Neither to another host nor to the same one without TLS."""
     with hostile(serving(location())) as elsewhere, hostile(serving(location())) as server:
         for place in ("versions", "endpoints"):
             for origin in (
@@ -329,12 +330,12 @@ def test_discovery_takes_no_token_elsewhere() -> None:
                 server.named = {place: origin}
                 with pytest.raises(NoOperatorAnswered, match=r"leads to .* which may not be sent the token"):
                     collected([server.operator()], IMPATIENT, [])
-        assert elsewhere.asked == []
+        assert elsewhere.requests == []
         assert server.list_requests() == []
 
 
-def test_a_url_that_two_parsers_read_differently_takes_no_token() -> None:
-    """Before a backslash or an @, one finds a host where the other finds a name or a path."""
+def test_the_token_is_not_sent_to_an_ambiguous_url() -> None:
+    """URL parsers disagree on the host before a backslash or an @."""
     with hostile(serving(location())) as elsewhere:
         for between in ("\\@", "\\", "@", "%5C@", "#@", "?@", ";@", " @", "\t@"):
             with hostile(lambda _: None) as server:
@@ -343,31 +344,31 @@ def test_a_url_that_two_parsers_read_differently_takes_no_token() -> None:
                     server.lists = link(f"http://{first}{between}{second}/locations")
                     with suppress(NoOperatorAnswered):
                         collected([server.operator()], IMPATIENT, [])
-        assert elsewhere.asked == []
+        assert elsewhere.requests == []
 
 
-def test_no_cookie_is_kept() -> None:
-    """An operator that sets them without end fills no memory, and gets none back."""
+def test_cookies_are_discarded() -> None:
+    """Endless cookies do not fill the memory."""
 
-    def lists(asked: Asked) -> None:
-        offset = int(asked.query.get("offset", 0))
+    def lists(request: HttpRequest) -> None:
+        offset = int(request.query.get("offset", 0))
         links = {"Link": f'</locations?offset={offset + 1}>; rel="next"'} if offset < 3 else {}
-        asked.list([location(id=f"L{offset}")], Set_Cookie=f"c{offset}={'x' * 1000}", **links)
+        request.list([location(id=f"L{offset}")], Set_Cookie=f"c{offset}={'x' * 1000}", **links)
 
     with hostile(lists) as server:
         assert len(collected([server.operator()], IMPATIENT, [])[0]) == 4
-        assert [headers for headers in server.headers_seen if "Cookie" in headers] == []
+        assert [headers for headers in server.received_headers if "Cookie" in headers] == []
 
 
-def test_records_without_end_fill_no_disk(north: Operator) -> None:
-    """Who sends more than a run has room for has failed, its disk is given back, and others are read."""
+def test_endless_records_do_not_fill_the_disk(north: Operator) -> None:
+    """The operator fails, its disk space is freed, and the others are read."""
     draw = random.Random(1)
     limits = replace(FAST, disk_bytes=1 << 20)
 
-    def lists(asked: Asked) -> None:
-        offset = int(asked.query.get("offset", 0)) + 1
+    def lists(request: HttpRequest) -> None:
+        offset = int(request.query.get("offset", 0)) + 1
         records = [location(id=f"L{offset}-{n}", name=draw.randbytes(40_000).hex()) for n in range(20)]
-        asked.list(records, Link=f'</locations?offset={offset}>; rel="next"')
+        request.list(records, Link=f'</locations?offset={offset}>; rel="next"')
 
     with hostile(lists) as server:
         records, summary = collected([server.operator(), north], limits, [KEPT])
@@ -376,12 +377,12 @@ def test_records_without_end_fill_no_disk(north: Operator) -> None:
     assert summary["operators"][0]["records"] < 1_000
 
 
-def test_no_token_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """An operator that sends it back, encoded or not, finds it in no error, summary or log."""
+def test_a_token_is_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """If an operator returns it, encoded or not, errors, summary and log do not contain it."""
 
-    def lists(asked: Asked) -> None:
-        said = asked.headers["Authorization"]
-        asked.envelope({"status_code": 3000, "status_message": f"{said} is {TOKEN}"})
+    def lists(request: HttpRequest) -> None:
+        header = request.headers["Authorization"]
+        request.envelope({"status_code": 3000, "status_message": f"{header} is {TOKEN}"})
 
     with hostile(lists) as server, pytest.raises(NoOperatorAnswered) as failed:
         collected([server.operator()], IMPATIENT, [])
@@ -398,7 +399,7 @@ def test_no_token_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_all_operators_failing_fails_the_run() -> None:
-    """No result is made of what was kept: the last good one stays, and the error tells of each."""
+    """The last good result stays; the error names each operator."""
     with hostile(storm) as first, hostile(cut_json) as second:
         operators = [first.operator("first"), second.operator("second")]
         with pytest.raises(
@@ -408,12 +409,12 @@ def test_all_operators_failing_fails_the_run() -> None:
 
 
 def page(*records: bytes) -> Lists:
-    """A page of these records, as they are."""
-    return lambda asked: asked.body(GOOD + b",".join(records) + b"]}")
+    """A page of these raw records."""
+    return lambda request: request.body(GOOD + b",".join(records) + b"]}")
 
 
 def broken(field: bytes, value: bytes) -> bytes:
-    """A location that has this, too."""
+    """A location with this additional field."""
     return json.dumps(location(id="BAD")).encode()[:-1] + b', "%b": %b}' % (field, value)
 
 
@@ -439,19 +440,18 @@ def broken(field: bytes, value: bytes) -> bytes:
     ],
 )
 def test_one_bad_record_is_set_aside(record: bytes, reason: str) -> None:
-    """With its reason and counted; those beside it are in the result."""
+    """It is counted with its reason; the others are in the result."""
     good = json.dumps(location()).encode()
     with hostile(page(good, record, json.dumps(location(id="LOC2")).encode())) as server:
         records, summary = collected([server.operator()], FAST, [])
     assert [each["id"] for each in records] == ["LOC1", "LOC2"]
     assert summary["set_aside"] == summary["operators"][0]["set_aside"] == 1
-    (told,) = summary["reasons"]
-    assert reason in told["reason"]
-    assert told["record"] in {"BE/BEC/BAD", "?", "?/?/?"}
+    (found,) = summary["reasons"]
+    assert reason in found["reason"]
+    assert found["record"] in {"BE/BEC/BAD", "?", "?/?/?"}
 
 
-def test_reasons_are_few_and_short() -> None:
-    """However many bad records, and however much they say."""
+def test_the_number_and_the_length_of_reasons_are_limited() -> None:
     bad = [location(id="x" * 36, evses=[{"status": "y" * 5000}]) for _ in range(500)]
     with hostile(serving(location(), *bad)) as server:
         records, summary = collected([server.operator()], FAST, [])
@@ -459,19 +459,21 @@ def test_reasons_are_few_and_short() -> None:
     assert len(json.dumps(summary)) < 5_000
 
 
-@pytest.mark.parametrize("said", ["3", "1", "0", "-5", "many", "9" * 400, "1000000000"])
-def test_wrong_totals_are_borne_with(said: str) -> None:
-    """What was sent counts; where the operator counts otherwise, the summary says so."""
-    with hostile(lambda asked: asked.list([location(), location(id="LOC2")], X_Total_Count=said)) as server:
+@pytest.mark.parametrize("total", ["3", "1", "0", "-5", "many", "9" * 400, "1000000000"])
+def test_a_wrong_total_is_accepted_and_reported(total: str) -> None:
+    """The received records count; the summary shows the operator's total."""
+    with hostile(
+        lambda request: request.list([location(), location(id="LOC2")], X_Total_Count=total)
+    ) as server:
         records, summary = collected([server.operator()], FAST, [])
     assert [each["id"] for each in records] == ["LOC1", "LOC2"]
-    understood = said.isdecimal() and len(said) < 19
-    assert summary["operators"][0].get("total_said") == (int(said) if understood else None)
+    understood = total.isdecimal() and len(total) < 19
+    assert summary["operators"][0].get("total_said") == (int(total) if understood else None)
     assert summary["operators_failed"] == 0
 
 
 def test_duplicates_in_any_order_are_one_record() -> None:
-    """On whatever pages: the newest wins, ids know no case, and other parties' ids are other records."""
+    """The newest wins, across pages; ids ignore case, and the party is part of the key."""
     old, new = "2026-05-01T00:00:00Z", "2026-05-02T00:00:00"
     pages = [
         [location(id="B", name="new", last_updated=new), location(id="a", name="old", last_updated=old)],
@@ -479,10 +481,10 @@ def test_duplicates_in_any_order_are_one_record() -> None:
         [location(id="A", party_id="XYZ", name="another", last_updated=old)],
     ]
 
-    def lists(asked: Asked) -> None:
-        number = int(asked.query.get("offset", 0))
+    def lists(request: HttpRequest) -> None:
+        number = int(request.query.get("offset", 0))
         links = {"Link": f'</locations?offset={number + 1}>; rel="next"'} if number < 2 else {}
-        asked.list(pages[number], **links)
+        request.list(pages[number], **links)
 
     with hostile(lists) as server:
         records, _ = collected([server.operator()], FAST, [])
@@ -492,7 +494,7 @@ def test_duplicates_in_any_order_are_one_record() -> None:
 
 @contextmanager
 def collecting_elsewhere(url: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that collects one operator's locations, with the limits that hold in production."""
+    """A process that collects one operator's locations with the limits of production."""
     command = [sys.executable, "-m", "tests.collectors.collecting", "locations", url, TOKEN]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -502,16 +504,16 @@ def collecting_elsewhere(url: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("lists", [padding, bomb, bomb_in_a_bomb], ids=["padding", "bomb", "two"])
-def test_padding_fills_no_memory(lists: Lists) -> None:
-    """Hundreds of megabytes are refused at the limit of a page: the process stays small."""
+def test_padding_does_not_fill_the_memory(lists: Lists) -> None:
+    """Hundreds of megabytes are refused at the page limit."""
     with hostile(lists) as server, collecting_elsewhere(f"{server.url}/versions") as process:
-        said = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
-    assert "more than 33554432 bytes" in said["error"]
-    assert said["peak_mb"] < 200
+        report = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
+    assert "more than 33554432 bytes" in report["error"]
+    assert report["peak_mb"] < 200
 
 
-def test_many_hostile_operators_do_not_hold_each_other(north: Operator) -> None:
-    """More of them than are read at a time: each is given up on its own, and the good one is read."""
+def test_many_hostile_operators_do_not_delay_each_other(north: Operator) -> None:
+    """More than are read concurrently: each is abandoned on its own, and the good one is read."""
     with hostile(silence) as server:
         operators = [*(server.operator(f"silent{number}") for number in range(9)), north]
         began = time.monotonic()
@@ -522,12 +524,12 @@ def test_many_hostile_operators_do_not_hold_each_other(north: Operator) -> None:
     assert {thread.name for thread in threading.enumerate() if thread.name.startswith("locations")} == set()
 
 
-def test_operators_that_never_end_leave_the_others_their_time(north: Operator) -> None:
-    """As many as are read at a time send for ever: who comes after them has time all the same."""
+def test_operators_that_send_endlessly_leave_time_for_the_others(north: Operator) -> None:
+    """As many as are read concurrently send endlessly; later operators are still read."""
 
-    def lists(asked: Asked) -> None:
-        offset = int(asked.query.get("offset", 0)) + 1
-        asked.list([location(id=f"L{offset}")], Link=f'</locations?offset={offset}>; rel="next"')
+    def lists(request: HttpRequest) -> None:
+        offset = int(request.query.get("offset", 0)) + 1
+        request.list([location(id=f"L{offset}")], Link=f'</locations?offset={offset}>; rel="next"')
 
     with hostile(lists) as server:
         endless = [server.operator(f"endless{number}") for number in range(crawl.PARALLEL)]
@@ -535,5 +537,5 @@ def test_operators_that_never_end_leave_the_others_their_time(north: Operator) -
         records = list(charge_locations.collect([*endless, north], list, run, limits=FAST))
     assert {record["nx_operator"] for record in records} == {"north"}
     assert run.summary is not None
-    states = {told["name"]: told.get("error", "") for told in run.summary["operators"]}
+    states = {each["name"]: each.get("error", "") for each in run.summary["operators"]}
     assert [states[each.name][:8] for each in [*endless, north]] == ["too slow"] * crawl.PARALLEL + [""]

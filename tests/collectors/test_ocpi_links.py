@@ -1,4 +1,4 @@
-"""The `Link` header, parsed by RFC 8288."""
+"""Parsing of the `Link` header (RFC 8288)."""
 
 from contextlib import suppress
 
@@ -42,7 +42,7 @@ NEXT = "https://ocpi.example.com/2.2.1/cdrs?offset=2"
     ],
 )  # fmt: skip
 def test_every_form_of_a_next_link_is_found(header: str, target: str) -> None:
-    """Whatever RFC 8288 allows before, after and inside it."""
+    """With everything that RFC 8288 allows before, after and inside it."""
     assert next(link.target for link in parse_links(header) if "next" in link.relations) == target
     assert next_page(header, PAGE) == f"https://ocpi.example.com/2.2.1/cdrs{target}"
 
@@ -51,7 +51,7 @@ def test_every_form_of_a_next_link_is_found(header: str, target: str) -> None:
     "header", ["", " , ", "</>; rel=prev", '</>; rel="next-page"', "</>; rel=urn:x:next"]
 )
 def test_a_header_without_a_next_link_is_the_last_page(header: str) -> None:
-    """It was parsed to its end, and nothing in it is the next page."""
+    """The header is valid and contains no next link."""
     assert next_page(header, PAGE) is None
 
 
@@ -85,8 +85,8 @@ def test_a_header_without_a_next_link_is_the_last_page(header: str) -> None:
         f"<{NEXT}>; rel",
     ],
 )
-def test_a_header_that_is_not_understood_is_an_error(header: str) -> None:
-    """It never means that there is no next page."""
+def test_an_invalid_header_is_an_error(header: str) -> None:
+    """It is not taken for the last page."""
     with pytest.raises(LinkError, match="the Link header"):
         next_page(header, PAGE)
 
@@ -99,10 +99,10 @@ BLANKS = st.sampled_from(["", " ", "\t ", "  "])
 
 
 @given(links=st.lists(st.tuples(TARGETS, PARAMETERS, TEXTS, PARAMETERS), max_size=4), blank=BLANKS)
-def test_what_is_written_by_the_grammar_is_read_back(
+def test_generated_headers_are_parsed(
     links: list[tuple[str, list[tuple[str, str | None]], str, list[tuple[str, str | None]]]], blank: str
 ) -> None:
-    """Any targets, parameters and quoted text, with any optional whitespace."""
+    """With any targets, parameters, quoted text and optional whitespace."""
 
     def parameter(name: str, value: str | None) -> str:
         if value is None:
@@ -123,6 +123,6 @@ def test_what_is_written_by_the_grammar_is_read_back(
 
 @given(st.text(st.sampled_from('<>;,="\\ \tarelnxt?'), max_size=40))
 def test_any_text_is_parsed_or_refused(header: str) -> None:
-    """Nothing else is raised."""
+    """No other exception is raised."""
     with suppress(LinkError):
         next_page(header, PAGE)

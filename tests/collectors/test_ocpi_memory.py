@@ -11,38 +11,38 @@ from typing import Any
 
 import pytest
 
-from tests.collectors.hostile import TOKEN, Asked, Hostile, hostile
+from tests.collectors.hostile import TOKEN, Hostile, HttpRequest, hostile
 from tests.collectors.ocpi_samples import cdr, location
 
 ROOT = Path(__file__).resolve().parents[2]
-#: A little less than a page may have.
+#: A little less than the page limit.
 PAGE_BYTES = 31 << 20
 HEAD = b'{"status_code":1000,"data":'
 RECORD_BYTES = (1 << 20) - 3_000
 
-Lists = Callable[[Asked], None]
+Lists = Callable[[HttpRequest], None]
 
 
 def many(value: bytes, size: int = PAGE_BYTES) -> bytes:
-    """A JSON array of this value, again and again."""
+    """A JSON array that repeats this value."""
     return b"[" + (value + b",") * (size // (len(value) + 1)) + value + b"]"
 
 
 @cache
 def packed(data: bytes) -> bytes:
-    """An envelope of this, compressed."""
+    """A compressed envelope with this data."""
     return gzip.compress(HEAD + data + b"}")
 
 
 def answering(data: bytes) -> Lists:
-    """This as data, a thousandth of it on the wire."""
+    """A response with this data, compressed to about a thousandth."""
     body = packed(data)
     assert len(body) < len(data) / 100
-    return lambda asked: asked.body(body, Content_Encoding="gzip")
+    return lambda request: request.body(body, Content_Encoding="gzip")
 
 
 def collected(server: Hostile, module: str) -> Any:
-    """What a collection in a process of its own reports, with the limits of production."""
+    """The report of a collection in its own process, with the limits of production."""
     url = f"{server.url}/versions"
     command = [sys.executable, "-m", "tests.collectors.collecting", module, url, TOKEN]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
@@ -59,12 +59,12 @@ def collected(server: Hostile, module: str) -> Any:
         pytest.param("cdrs", b"null", marks=pytest.mark.full),
     ],
 )
-def test_a_page_of_tiny_values_fills_no_memory(module: str, value: bytes) -> None:
-    """It is refused at the record that is one too many, before these are Python objects."""
+def test_a_page_of_tiny_values_does_not_fill_the_memory(module: str, value: bytes) -> None:
+    """It is refused at the first record too many, before records become Python objects."""
     with hostile(answering(many(value))) as server:
-        said = collected(server, module)
-    assert "more than 25000 records on one page" in said["error"]
-    assert said["peak_mb"] < 200
+        report = collected(server, module)
+    assert "more than 25000 records on one page" in report["error"]
+    assert report["peak_mb"] < 200
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_a_page_of_tiny_values_fills_no_memory(module: str, value: bytes) -> Non
         pytest.param("locations", b"0", marks=pytest.mark.full),
     ],
 )
-def test_a_record_of_tiny_values_fills_no_memory(module: str, value: bytes) -> None:
-    """One of a whole page's size is set aside unread; of those that may be read, one at a time is."""
+def test_a_record_of_tiny_values_does_not_fill_the_memory(module: str, value: bytes) -> None:
+    """A record as large as a page is set aside unread; smaller ones are read one at a time."""
     good = cdr(x="X") if module == "cdrs" else location(x="X")
     record = json.dumps(good).encode()
     full = record.replace(b'"X"', many(value, RECORD_BYTES))
@@ -89,16 +89,16 @@ def test_a_record_of_tiny_values_fills_no_memory(module: str, value: bytes) -> N
     }
     for name, page in pages.items():
         with hostile(answering(page)) as server:
-            said = collected(server, module)
-        assert said["error"] == ""
-        assert said["count"] == (2 if name == "good" else 1)
-        assert said["summary"]["set_aside"] == {"huge": 1, "nothing but": 1, "many": 30, "good": 0}[name]
-    assert said["peak_mb"] < 200
+            report = collected(server, module)
+        assert report["error"] == ""
+        assert report["count"] == (2 if name == "good" else 1)
+        assert report["summary"]["set_aside"] == {"huge": 1, "nothing but": 1, "many": 30, "good": 0}[name]
+    assert report["peak_mb"] < 200
 
 
 @pytest.mark.parametrize("where", ["versions", "endpoints", "message", "surrogates"])
-def test_nothing_around_records_fills_memory(where: str) -> None:
-    """Neither versions nor endpoints, a status message, nor text that must be repaired."""
+def test_metadata_and_repaired_text_do_not_fill_the_memory(where: str) -> None:
+    """Versions, endpoints, a status message, and text that must be repaired."""
     entry = b'{"version":"","identifier":"","role":"","url":""}'
     text = b'"' + b"\\ud83d" * (PAGE_BYTES // 6) + b'"'
     data = {
@@ -108,14 +108,14 @@ def test_nothing_around_records_fills_memory(where: str) -> None:
         "surrogates": b"[" + text + b"]",
     }[where]
 
-    def answer(asked: Asked) -> None:
-        if asked.route == {"versions": "/versions", "endpoints": "/2.2.1"}.get(where, "/locations"):
-            asked.body(packed(data), Content_Encoding="gzip")
+    def answer(request: HttpRequest) -> None:
+        if request.route == {"versions": "/versions", "endpoints": "/2.2.1"}.get(where, "/locations"):
+            request.body(packed(data), Content_Encoding="gzip")
         else:
-            Hostile.answer(server, asked)
+            Hostile.answer(server, request)
 
     with hostile(lambda _: None) as server:
         server.answer = answer  # type: ignore[method-assign]
-        said = collected(server, "locations")
-    assert ("more than 25000 records" in said["error"]) == (where in {"versions", "endpoints"})
-    assert said["peak_mb"] < 200
+        report = collected(server, "locations")
+    assert ("more than 25000 records" in report["error"]) == (where in {"versions", "endpoints"})
+    assert report["peak_mb"] < 200

@@ -1,4 +1,4 @@
-"""Who is asked: read from one secret, which no error shows."""
+"""Operators are read from one secret, which errors do not show."""
 
 import json
 from typing import Any
@@ -11,8 +11,8 @@ from shared.settings import SettingInvalid, SettingMissing
 NORTH = {"name": "north", "url": "https://ocpi.example.com/versions", "token": "s3cret-of-north"}
 
 
-def test_operators_are_those_of_the_secret() -> None:
-    """Each with its own token; what is not said has its default."""
+def test_operators_are_read_from_the_secret() -> None:
+    """Each has its own token, and defaults for missing fields."""
     south = {
         "name": "south",
         "url": "https://south.example.com:8443/ocpi/versions",
@@ -35,13 +35,13 @@ def test_operators_are_those_of_the_secret() -> None:
 
 
 def test_routing_parties_are_optional() -> None:
-    """Who asks and who is asked, as the message routing headers name them."""
-    said = [
+    """Sender and receiver become the message routing headers."""
+    setting = [
         NORTH,
         {**NORTH, "name": "a", "from": "DE*NXT"},
         {**NORTH, "name": "b", "from": "DE*NXT", "to": "nl*tnm"},
     ]
-    none, one, both = (operator.routing_headers for operator in parse(json.dumps(said)))
+    none, one, both = (operator.routing_headers for operator in parse(json.dumps(setting)))
     assert none == {}
     assert one == {"OCPI-from-country-code": "DE", "OCPI-from-party-id": "NXT"}
     assert both == {**one, "OCPI-to-country-code": "nl", "OCPI-to-party-id": "tnm"}
@@ -66,8 +66,8 @@ def test_a_party_that_cannot_be_sent_is_refused(wrong: dict[str, Any], error: st
         parse(json.dumps([{**NORTH, **wrong}]))
 
 
-def test_a_party_is_listed_by_one_operator() -> None:
-    """As "DE*ABC", in any case; the error names the party that two list."""
+def test_a_party_listed_by_two_operators_is_refused() -> None:
+    """The error names the party; case is ignored."""
     south = {**NORTH, "name": "south"}
     north, _ = parse(
         json.dumps([{**NORTH, "parties": ["DE*NXN", "de*nxn"]}, {**south, "parties": ["CH*NXS"]}])
@@ -80,15 +80,14 @@ def test_a_party_is_listed_by_one_operator() -> None:
             parse(json.dumps([{**NORTH, "parties": [wrong]}]))
 
 
-@pytest.mark.parametrize("said", ["", "  \n"])
-def test_a_missing_secret_is_named(said: str) -> None:
-    """The error says which to set, and to what."""
+@pytest.mark.parametrize("setting", ["", "  \n"])
+def test_the_error_for_a_missing_secret_names_it(setting: str) -> None:
     with pytest.raises(SettingMissing, match=r"NX_OCPI_OPERATORS is not set.*\"token\""):
-        parse(said)
+        parse(setting)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "setting",
     [
         "s3cret-of-north",
         '{"north": "s3cret-of-north"}',
@@ -113,26 +112,25 @@ def test_a_missing_secret_is_named(said: str) -> None:
     ],
     ids=range(20),
 )
-def test_what_is_no_list_of_operators_is_refused_and_not_shown(said: str) -> None:
-    """The error names the variable; whatever was put into it may be a token."""
+def test_an_invalid_setting_is_refused_and_not_shown(setting: str) -> None:
+    """The value may contain a token."""
     with pytest.raises(SettingInvalid, match="NX_OCPI_OPERATORS") as refused:
-        parse(said)
+        parse(setting)
     assert "s3cret" not in str(refused.value)
     assert refused.value.__cause__ is None
 
 
-def test_a_token_is_sent_in_clear_on_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the cloud an http:// URL is refused; on this machine it will do."""
-    said = json.dumps([{**NORTH, "url": "http://ocpi.example.com/versions"}])
+def test_http_urls_are_refused_in_the_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would send the token in the clear; on this machine they are accepted."""
+    setting = json.dumps([{**NORTH, "url": "http://ocpi.example.com/versions"}])
     monkeypatch.delenv("K_REVISION", raising=False)
-    assert parse(said)
+    assert parse(setting)
     monkeypatch.setenv("K_REVISION", "collect-00001-abc")
     with pytest.raises(SettingInvalid, match="north has an http:// URL"):
-        parse(said)
+        parse(setting)
 
 
-def test_an_operator_is_shown_without_its_token() -> None:
-    """In a traceback, say."""
+def test_the_repr_of_an_operator_does_not_contain_its_token() -> None:
     (north,) = parse(json.dumps([NORTH]))
     assert repr(north) == str(north) == f"{[north]!r}"[1:-1] == "Operator(north)"
 
@@ -158,13 +156,12 @@ def test_an_operator_is_shown_without_its_token() -> None:
         ("file:///etc/passwd", False),
     ],
 )
-def test_only_its_own_origins_may_have_the_token(url: str, may: bool) -> None:
-    """Scheme, host and port must be those of its versions, or named."""
+def test_the_token_may_be_sent_only_to_the_origins_of_its_operator(url: str, may: bool) -> None:
+    """Scheme, host and port must match its versions URL or a listed origin."""
     known: dict[str, Any] = {**NORTH, "origins": ("https://data.example.com",)}
     assert Operator(**known).may_ask(url) is may
 
 
-def test_an_origin_has_a_port_even_unsaid() -> None:
-    """443 and 80 go without saying."""
+def test_an_origin_has_a_default_port() -> None:
     assert origin_of("https://h/x") == ("https", "h", 443)
     assert origin_of("http://h/x") == ("http", "h", 80)

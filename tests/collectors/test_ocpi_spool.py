@@ -1,4 +1,4 @@
-"""Records sorted on disk, and merged."""
+"""Records are sorted on disk and merged."""
 
 import resource
 from datetime import UTC, datetime, timedelta
@@ -18,21 +18,21 @@ RECORDS = st.lists(st.tuples(KEYS, st.integers(0, 3), st.text(max_size=4)), max_
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(RECORDS, RECORDS)
-def test_of_each_key_the_newest_is_left(
+def test_the_newest_entry_of_each_key_is_kept(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     old: list[tuple[str, int, str]],
     new: list[tuple[str, int, str]],
 ) -> None:
-    """However many runs it takes: sorted by key, and of equally old ones the last taken."""
+    """Sorted by key, with any number of runs; of equally old entries the last one wins."""
     monkeypatch.setattr(module, "RUN_BYTES", 40)
     monkeypatch.setattr(module, "MOST_RUNS", 3)
     spool = Spool(tmp_path_factory.mktemp("spool"), "new")
     for key, age, text in new:
         spool.add(key, BEGAN + timedelta(hours=age), {"text": text})
     known = sorted(old, key=lambda one: one[:2])
-    standing = [entry(key, BEGAN + timedelta(hours=age), {"text": text}) for key, age, text in known]
-    merged = [(one.key.decode(), one.record["text"]) for one in newest(standing, spool.entries())]
+    existing = [entry(key, BEGAN + timedelta(hours=age), {"text": text}) for key, age, text in known]
+    merged = [(one.key.decode(), one.record["text"]) for one in newest(existing, spool.entries())]
 
     expected: dict[str, tuple[int, str]] = {}
     for key, age, text in [*known, *new]:
@@ -42,8 +42,8 @@ def test_of_each_key_the_newest_is_left(
     assert spool.count == len(new)
 
 
-def test_memory_and_files_stay_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs are made one before there are too many to be open at once; none stays where nobody wants them."""
+def test_the_number_of_files_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are merged before too many are open at once, and removed in the end."""
     monkeypatch.setattr(module, "RUN_BYTES", 10_000)
     spool = Spool(tmp_path, "many")
     for number in range(20_000):

@@ -1,4 +1,4 @@
-"""Summaries fit into a run."""
+"""Summaries are shortened to fit into a run record."""
 
 from typing import Any
 
@@ -8,14 +8,13 @@ from shared.tasks.runtime.task_run import MAX_SUMMARY_BYTES
 from tests.collectors.runs import new_run
 
 
-def test_what_fits_is_left_alone() -> None:
-    """Nothing is left out, and nothing says so."""
+def test_a_summary_that_fits_is_unchanged() -> None:
     summary: dict[str, Any] = {"count": 1, "rows": [1, 2], "reasons": []}
     assert fit(summary, ["reasons", "rows"]) == summary
 
 
-def test_what_is_needed_least_goes_first() -> None:
-    """Reasons before rows, the last of each first; how many went is said, and a run takes the rest."""
+def test_the_least_important_elements_are_left_out_first() -> None:
+    """Reasons before rows, the last of each first; `left_out` has their number."""
     rows = [{"month": f"{2026 - number // 12}-{number % 12:02}", "cost": "9" * 40} for number in range(240)]
     fitted = fit({"count": 1, "rows": rows, "reasons": ["x" * 100] * 20}, ["reasons", "rows"])
     assert fitted["reasons"] == []

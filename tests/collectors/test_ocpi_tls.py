@@ -1,4 +1,4 @@
-"""Operators with TLS: whom it shows to be another is not read, and bounds hold there as well."""
+"""Operators with TLS: certificates are verified, and time limits hold there as well."""
 
 import socket
 import ssl
@@ -23,7 +23,7 @@ from tests.collectors.test_ocpi_hostile import silence, trickle, trickling_heade
 
 @pytest.fixture
 def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.CA:
-    """Whoever it vouches for is believed."""
+    """A certificate authority that the client trusts."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
@@ -31,14 +31,14 @@ def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.CA:
 
 
 def tls_of(authority: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLContext:
-    """What a server of this name shows."""
+    """The TLS context of a server with this name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
     return context
 
 
 def collected(operator: Operator, limits: Limits = IMPATIENT) -> list[dict[str, Any]]:
-    """Its locations."""
+    """The operator's locations."""
     run = new_run(TaskName.collect_charge_locations)
     return list(charge_locations.collect([operator], list, run, limits=limits))
 
@@ -52,16 +52,18 @@ def test_an_operator_is_read_with_tls(authority: trustme.CA) -> None:
 @pytest.mark.parametrize(
     ("known", "name"), [(False, "127.0.0.1"), (True, "ocpi.example.com")], ids=["unknown", "another's name"]
 )
-def test_who_can_not_show_who_it_is_gets_no_token(authority: trustme.CA, known: bool, name: str) -> None:
-    """A certificate of nobody's, or of another's."""
+def test_a_server_with_a_wrong_certificate_gets_no_token(
+    authority: trustme.CA, known: bool, name: str
+) -> None:
+    """Of an unknown authority, or for another name."""
     with hostile(serving(location()), tls_of(authority if known else trustme.CA(), name)) as server:
         with pytest.raises(NoOperatorAnswered, match="no trusted TLS connection"):
             collected(server.operator())
-        assert server.headers_seen == []
+        assert server.received_headers == []
 
 
-def test_tls_is_not_given_up_on_the_way(authority: trustme.CA) -> None:
-    """Neither by a Link nor by a redirect: the token would go in clear."""
+def test_links_and_redirects_do_not_leave_tls(authority: trustme.CA) -> None:
+    """The token would be sent in the clear."""
     with hostile(serving(location())) as clear:
         for lists in (
             lambda asked: asked.list([location()], Link=f'<{clear.url}/locations>; rel="next"'),
@@ -79,7 +81,7 @@ def test_tls_is_not_given_up_on_the_way(authority: trustme.CA) -> None:
 
 @pytest.mark.parametrize("lists", [trickle, trickling_headers, silence])
 def test_slowness_is_bounded_with_tls(authority: trustme.CA, lists: Any) -> None:
-    """A byte now and then, in the body or before it, holds nobody longer than in clear."""
+    """A slow body or slow headers take no longer than without TLS."""
     with hostile(lists, tls_of(authority)) as server:
         began = time.monotonic()
         with pytest.raises(NoOperatorAnswered, match="silent for too long"):
@@ -87,8 +89,8 @@ def test_slowness_is_bounded_with_tls(authority: trustme.CA, lists: Any) -> None
         assert time.monotonic() - began < 10
 
 
-def test_a_handshake_that_never_comes_is_bounded() -> None:
-    """A server that takes the connection, and says nothing."""
+def test_a_missing_handshake_is_bounded() -> None:
+    """The server accepts the connection and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/versions"
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""What OCPI allows, or one bad text or entry, does not fail an operator."""
+"""Deviations that OCPI allows, and single invalid texts or entries, do not fail an operator."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from shared.collectors.ocpi.operators import Operator
 from shared.surrogates import replace_lone_surrogates
 from shared.tasks import TaskName
 from shared.tasks.results.normalisation import encode_record
-from tests.collectors.hostile import Asked, Hostile, hostile, serving
+from tests.collectors.hostile import Hostile, HttpRequest, hostile, serving
 from tests.collectors.ocpi_samples import cdr, location
 from tests.collectors.runs import FAST, new_run
 
@@ -39,13 +39,13 @@ def collected(operator: Operator, module: str = "locations") -> tuple[list[dict[
 @pytest.mark.parametrize("envelope", [{"data": None}, {}, {"data": []}], ids=["null", "omitted", "empty"])
 @pytest.mark.parametrize("module", ["locations", "cdrs"])
 def test_an_empty_list_may_be_null_empty_or_omitted(module: str, envelope: dict[str, Any]) -> None:
-    """As the only page, and as the last one that a Link leads to (specification, "Cardinality")."""
+    """As the only page, and as the last page after a Link (specification, "Cardinality")."""
     record = cdr() if module == "cdrs" else location()
 
-    def lists(asked: Asked) -> None:
-        if first and "last" not in asked.query:
-            return asked.list([record], Link='<?last=1>; rel="next"')
-        return asked.envelope({"status_code": 1000, **envelope})
+    def lists(request: HttpRequest) -> None:
+        if first and "last" not in request.query:
+            return request.list([record], Link='<?last=1>; rel="next"')
+        return request.envelope({"status_code": 1000, **envelope})
 
     for first in (False, True):
         with hostile(lists) as server:
@@ -92,10 +92,10 @@ def with_bytes(record: dict[str, Any], place: bytes, instead: bytes) -> bytes:
 def test_half_a_surrogate_pair_is_replaced(
     module: str, record: bytes, found: Callable[[dict[str, Any]], str]
 ) -> None:
-    """In any text or field name, however deep; the record and those beside it are collected."""
+    """In any text or field name at any depth; the record and the others are collected."""
     other = json.dumps(cdr(id="B") if module == "cdrs" else location(id="B")).encode()
     body = b'{"status_code":1000,"data":[' + record + b"," + other + b"]}"
-    with hostile(lambda asked: asked.body(body)) as server:
+    with hostile(lambda request: request.body(body)) as server:
         records, summary = collected(server.operator(), module)
     assert len(records) == 2
     assert REPLACED in found(next(one for one in records if one["id"] != "B"))
@@ -103,32 +103,32 @@ def test_half_a_surrogate_pair_is_replaced(
 
 
 def test_half_a_surrogate_pair_in_an_id_sets_its_record_aside() -> None:
-    """An id is ASCII: a replaced one could be another record's."""
+    """An id is ASCII; with a replacement it could equal another record's id."""
     bad = with_bytes(location(id="LOC2"), b"LOC2", b"LOC" + LONE)
     body = b'{"status_code":1000,"data":[' + bad + b"," + json.dumps(location()).encode() + b"]}"
-    with hostile(lambda asked: asked.body(body)) as server:
+    with hostile(lambda request: request.body(body)) as server:
         records, summary = collected(server.operator())
     assert [one["id"] for one in records] == ["LOC1"]
     assert summary["reasons"][0]["record"] == f"BE/BEC/LOC{REPLACED}"
 
 
-def test_half_a_surrogate_pair_in_versions_and_messages_fails_nothing() -> None:
-    """It is outside of what is read."""
+def test_half_a_surrogate_pair_in_versions_and_messages_is_ignored() -> None:
+    """These texts are not used."""
     message = (
         b'{"status_code":1000,"status_message":"' + LONE + b'","data":[' + json.dumps(location()).encode()
     )
 
-    def answer(asked: Asked) -> None:
-        if asked.route == "/versions":
+    def answer(request: HttpRequest) -> None:
+        if request.route == "/versions":
             url = f"{server.url}/2.2.1"
-            asked.body(
+            request.body(
                 b'{"status_code":1000,"x":"%b","data":[{"version":"%b","url":"%b"},{"version":"2.2.1","url":"%b"}]}'
                 % (LONE, LONE, LONE, url.encode())
             )
         else:
-            Hostile.answer(server, asked)
+            Hostile.answer(server, request)
 
-    with hostile(lambda asked: asked.body(message + b"]}")) as server:
+    with hostile(lambda request: request.body(message + b"]}")) as server:
         server.answer = answer  # type: ignore[method-assign]
         assert len(collected(server.operator())[0]) == 1
 
@@ -136,17 +136,17 @@ def test_half_a_surrogate_pair_in_versions_and_messages_fails_nothing() -> None:
 @pytest.mark.parametrize(
     "message", [b'"\xff"', b"42", b'{"a":1}', b'"' + b"x" * 100_000 + b'"'], ids=range(4)
 )
-def test_a_status_message_that_is_no_text_fails_nothing(message: bytes) -> None:
-    """It is shown beside errors alone."""
+def test_a_status_message_of_another_type_is_ignored(message: bytes) -> None:
+    """It is shown only with errors."""
     page = b'{"status_code":1000,"status_message":' + message + b',"data":[' + json.dumps(location()).encode()
-    with hostile(lambda asked: asked.body(page + b"]}")) as server:
+    with hostile(lambda request: request.body(page + b"]}")) as server:
         assert len(collected(server.operator())[0]) == 1
 
 
 def test_a_byte_order_mark_before_the_json_is_ignored() -> None:
-    """Of versions, details and lists alike."""
+    """In versions, details and lists."""
 
-    class Marking(Asked):
+    class Marking(HttpRequest):
         def body(self, body: bytes, **options: Any) -> None:
             super().body(b"\xef\xbb\xbf" + body, **options)
 
@@ -161,8 +161,8 @@ TEXTS = st.text(st.characters(), max_size=10) | st.text(st.sampled_from('\\\ud83
 @given(
     st.recursive(TEXTS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3))
 )
-def test_repaired_text_is_whole_and_otherwise_the_same(value: Any) -> None:
-    """Pairs, other escapes and escaped backslashes stay; what Python reads is what was sent."""
+def test_only_half_surrogate_pairs_are_repaired(value: Any) -> None:
+    """Pairs, other escapes and escaped backslashes stay unchanged."""
     body = json.dumps({"value": value}).encode()  # escapes all but ASCII
     before = json.loads(body)
     after = json.loads(replace_lone_surrogates(body))
@@ -183,18 +183,18 @@ UNUSED = [
 ]
 
 
-def test_endpoints_that_are_not_used_are_not_judged() -> None:
-    """Nor are versions that are not spoken; whatever is null, missing or of another type in them."""
+def test_unused_endpoints_are_not_validated() -> None:
+    """Nor are unsupported versions, whatever fields are null, missing or of another type."""
 
-    def answer(asked: Asked) -> None:
-        if asked.route == "/versions":
+    def answer(request: HttpRequest) -> None:
+        if request.route == "/versions":
             unused = [{"version": "2.1.1", "url": None}, {"version": 3, "url": "x"}, {"url": "x"}, None]
-            asked.list([*unused, {"version": "2.2.1", "url": "/2.2.1"}])
-        elif asked.route == "/2.2.1":
+            request.list([*unused, {"version": "2.2.1", "url": "/2.2.1"}])
+        elif request.route == "/2.2.1":
             used = {"identifier": "locations", "role": "SENDER", "url": "/locations"}
-            asked.envelope({"status_code": 1000, "data": {"endpoints": [*UNUSED, used]}})
+            request.envelope({"status_code": 1000, "data": {"endpoints": [*UNUSED, used]}})
         else:
-            asked.list([location()])
+            request.list([location()])
 
     with hostile(lambda _: None) as server:
         server.answer = answer  # type: ignore[method-assign]
@@ -223,14 +223,12 @@ def test_endpoints_that_are_not_used_are_not_judged() -> None:
         (None, None, "has no Sender interface of the module locations in OCPI 2.2.1$"),
     ],
 )
-def test_an_endpoint_that_is_used_is_judged(versions: Any, endpoints: Any, error: str) -> None:
-    """The error contains what is wrong with it."""
-
-    def answer(asked: Asked) -> None:
-        if asked.route == "/versions":
-            asked.list([{"version": "2.2.1", "url": "/2.2.1"}] if versions is None else versions)
+def test_a_used_endpoint_is_validated(versions: Any, endpoints: Any, error: str) -> None:
+    def answer(request: HttpRequest) -> None:
+        if request.route == "/versions":
+            request.list([{"version": "2.2.1", "url": "/2.2.1"}] if versions is None else versions)
         else:
-            asked.envelope({"status_code": 1000, "data": {"endpoints": endpoints}})
+            request.envelope({"status_code": 1000, "data": {"endpoints": endpoints}})
 
     with hostile(lambda _: None) as server:
         server.answer = answer  # type: ignore[method-assign]

@@ -11,7 +11,7 @@ REGIONS = frozenset({"DE", "US"})
 
 
 @pytest.mark.parametrize(
-    ("said", "number"),
+    ("phone", "number"),
     [
         ("+12025550123", "+12025550123"),
         (" +1 (202) 555-0123 ", "+12025550123"),
@@ -21,13 +21,13 @@ REGIONS = frozenset({"DE", "US"})
         ("+15550000001", "+15550000001"),
     ],
 )
-def test_a_good_number_is_put_in_one_form(said: str, number: str) -> None:
-    """Spaces and brackets are a person's; Twilio gets E.164."""
-    assert checked_number(said, REGIONS) == number
+def test_a_valid_number_is_normalised(phone: str, number: str) -> None:
+    """People write spaces and brackets; Twilio gets E.164."""
+    assert checked_number(phone, REGIONS) == number
 
 
 @pytest.mark.parametrize(
-    "said",
+    "phone",
     [
         None,
         12025550123,
@@ -43,13 +43,13 @@ def test_a_good_number_is_put_in_one_form(said: str, number: str) -> None:
         "+999123456789",
     ],
 )
-def test_what_is_no_international_number_is_malformed(said: object) -> None:
-    """A number without its country could be anybody's."""
-    assert checked_number(said, REGIONS) is BadNumber.malformed
+def test_a_number_without_a_country_is_malformed(phone: object) -> None:
+    """It could belong to any country."""
+    assert checked_number(phone, REGIONS) is BadNumber.malformed
 
 
 @pytest.mark.parametrize(
-    ("said", "region"),
+    ("phone", "region"),
     [
         ("+47 580 001 234 567", "NO"),
         ("+46 719 123 456 789", "SE"),
@@ -60,39 +60,39 @@ def test_what_is_no_international_number_is_malformed(said: object) -> None:
         ("+883 510 001 234 567", "001"),
     ],
 )
-def test_a_number_of_a_machine_is_accepted_by_its_calling_code(said: str, region: str) -> None:
+def test_a_number_of_a_machine_is_accepted_by_its_calling_code(phone: str, region: str) -> None:
     """Numbering plans do not list the numbers of machines' SIM cards and of global networks."""
     check_regions({region})
-    assert checked_number(said, {region}) == "+" + "".join(filter(str.isdigit, said))
-    assert checked_number(said, REGIONS) is BadNumber.foreign
+    assert checked_number(phone, {region}) == "+" + "".join(filter(str.isdigit, phone))
+    assert checked_number(phone, REGIONS) is BadNumber.foreign
 
 
 def test_a_number_is_at_most_fifteen_digits() -> None:
-    """That is all that E.164 allows, also to machines."""
+    """E.164 allows no more, even for machines."""
     assert checked_number("+47580001234567" + "8" * 2, {"NO"}) is BadNumber.malformed
 
 
-@pytest.mark.parametrize("said", ["+33612345678", "+14165550123", "+447911123456"])
-def test_a_number_of_another_country_is_foreign(said: str) -> None:
-    """Countries that share a code, too: Canada's +1 is not the United States'."""
-    assert checked_number(said, REGIONS) is BadNumber.foreign
+@pytest.mark.parametrize("phone", ["+33612345678", "+14165550123", "+447911123456"])
+def test_a_number_of_another_country_is_foreign(phone: str) -> None:
+    """Also of a country that shares its code, such as Canada and the United States."""
+    assert checked_number(phone, REGIONS) is BadNumber.foreign
     assert checked_number("+12025550123", frozenset()) is BadNumber.foreign
 
 
 @given(st.one_of(st.text(), st.text("+0123456789 ()-;,ext")))
-def test_no_text_fails_the_check(said: str) -> None:
-    """Whatever a device's document has: a number of an allowed country, or a reason."""
-    checked = checked_number(said, REGIONS)
+def test_any_text_can_be_checked(phone: str) -> None:
+    """The result is a number of an allowed country or a reason."""
+    checked = checked_number(phone, REGIONS)
     assert isinstance(checked, BadNumber) or checked.startswith(("+1", "+49"))
 
 
-def test_a_masked_number_calls_nobody() -> None:
-    """Its ends show, so that two can be told apart."""
+def test_a_masked_number_cannot_be_called() -> None:
+    """Its first and last digits stay, so that two numbers can be distinguished."""
     assert masked("+12025550123") == "+1…23"
 
 
-def test_a_country_that_is_none_is_named() -> None:
-    """Nobody notices otherwise: its numbers would be foreign."""
+def test_the_error_for_an_unknown_country_names_it() -> None:
+    """Otherwise its numbers would be foreign without a warning."""
     check_regions({"DE", "GB", "US"})
     check_regions(())
     with pytest.raises(SettingInvalid, match=r"^NX_SMS_REGIONS must be .*, got UK, XX$"):

@@ -1,4 +1,4 @@
-"""The task send_reset_sms, on a real database and the local Twilio: each silence has one message."""
+"""The task send_reset_sms, on a real database and the local Twilio, sends one message per silence."""
 
 import subprocess
 import sys
@@ -20,12 +20,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def counted(summary: dict[str, Any]) -> dict[str, int]:
-    """What a summary counts, without zeros."""
+    """The counts of a summary that are not zero."""
     return {kind: summary[kind] for kind in KINDS if summary[kind]}
 
 
-def test_a_device_that_is_silent_for_long_gets_one_message(fleet: Fleet) -> None:
-    """One, by its firmware, recorded with its SID, and none at the next run; who is well gets none."""
+def test_a_device_with_a_long_silence_gets_one_message(fleet: Fleet) -> None:
+    """The text depends on its firmware, the record has the SID, and the next run sends none."""
     fleet.add("far", phone=number_of(1), silent_hours=49, firmware="4.0.7")
     fleet.add("late", phone=number_of(2), silent_hours=47)
     fleet.add("well", phone=number_of(3), silent_hours=0)
@@ -44,7 +44,7 @@ def test_a_device_that_is_silent_for_long_gets_one_message(fleet: Fleet) -> None
 
 
 def test_a_device_that_falls_silent_again_gets_another(fleet: Fleet) -> None:
-    """A silence is an incident of its own; a device has no more messages in a day than is allowed."""
+    """Each silence is an incident; the daily limit of a device holds."""
     fleet.add("far", phone=number_of(1), silent_hours=72)
     fleet.judge()
     fleet.run()
@@ -57,8 +57,8 @@ def test_a_device_that_falls_silent_again_gets_another(fleet: Fleet) -> None:
     assert fleet.received() == [number_of(1)] * 2
 
 
-def test_a_device_that_came_back_meanwhile_gets_none(fleet: Fleet) -> None:
-    """What counts is the device's document when the message is due; one that is gone gets none either."""
+def test_a_device_that_reported_again_gets_none(fleet: Fleet) -> None:
+    """The device's document counts when the message is due; a deleted device gets none either."""
     for device in ("back", "gone"):
         fleet.add(device, phone=number_of(1))
     fleet.judge()
@@ -68,8 +68,8 @@ def test_a_device_that_came_back_meanwhile_gets_none(fleet: Fleet) -> None:
     assert fleet.received() == []
 
 
-def test_no_message_goes_to_a_number_that_is_none_or_foreign(fleet: Fleet) -> None:
-    """They are counted, nothing is recorded, and a number that is put right gets its message."""
+def test_malformed_and_foreign_numbers_get_no_message(fleet: Fleet) -> None:
+    """They are counted and not recorded; a corrected number gets its message."""
     for device, phone in {"a": "5551234", "b": None, "c": "+4915112345678", "d": "+1555000000"}.items():
         fleet.add(device, phone=phone)
     fleet.judge()
@@ -82,8 +82,8 @@ def test_no_message_goes_to_a_number_that_is_none_or_foreign(fleet: Fleet) -> No
     assert counted(fleet.run().summary)["sent"] == 1
 
 
-def test_a_device_whose_firmware_no_text_is_set_for_gets_none(fleet: Fleet) -> None:
-    """It is counted and named, and others get theirs."""
+def test_a_device_without_a_text_for_its_firmware_gets_none(fleet: Fleet) -> None:
+    """It is counted and named; other devices get theirs."""
     fleet.add("new", phone=number_of(1), firmware="9.0", silent_hours=80)
     fleet.add("known", phone=number_of(2))
     fleet.judge()
@@ -92,7 +92,7 @@ def test_a_device_whose_firmware_no_text_is_set_for_gets_none(fleet: Fleet) -> N
     assert (ran.summary["devices"]["no_text"], fleet.received()) == (["new"], [number_of(2)])
 
 
-def test_a_run_sends_so_many_and_the_next_goes_on(fleet: Fleet) -> None:
+def test_a_run_sends_up_to_its_limit_and_the_next_continues(fleet: Fleet) -> None:
     """The longest silence comes first."""
     for number in range(5):
         fleet.add(f"d{number}", phone=number_of(number), silent_hours=50 + number)
@@ -103,7 +103,7 @@ def test_a_run_sends_so_many_and_the_next_goes_on(fleet: Fleet) -> None:
 
 
 def test_a_dry_run_sends_and_records_nothing(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
-    """Summary and log tell who would get one."""
+    """Summary and log show who would get a message."""
     fleet.add("far", phone=number_of(1))
     fleet.judge()
     ran = fleet.run(dry=True)
@@ -112,8 +112,8 @@ def test_a_dry_run_sends_and_records_nothing(fleet: Fleet, capsys: pytest.Captur
     assert "reset SMS not sent: dry run device=far" in capsys.readouterr().out
 
 
-def test_old_health_sends_nothing(fleet: Fleet) -> None:
-    """Who was silent an hour ago may be back: without a result of now there are no messages."""
+def test_no_message_is_sent_with_an_old_health_result(fleet: Fleet) -> None:
+    """A device that was silent an hour ago may have reported since."""
     assert fleet.run().summary["health"] == "no result yet"
     fleet.add("far", phone=number_of(1))
     fleet.judge()
@@ -121,8 +121,8 @@ def test_old_health_sends_nothing(fleet: Fleet) -> None:
     assert fleet.received() == []
 
 
-def test_a_refusal_for_good_is_recorded_with_its_code(fleet: Fleet) -> None:
-    """The others get theirs; the refused one is not tried again."""
+def test_a_permanent_refusal_is_recorded_with_its_code(fleet: Fleet) -> None:
+    """Other devices get theirs; the refused message is not sent again."""
     fleet.add("a", phone=number_of(1), silent_hours=80)
     fleet.add("b", phone=number_of(2))
     fleet.twilio.faults["POST"].append(Fault(400, 21610))
@@ -146,10 +146,10 @@ def test_a_refusal_for_good_is_recorded_with_its_code(fleet: Fleet) -> None:
         (Fault(429, 20429), "completed", ""),
     ],
 )
-def test_while_the_account_is_refused_no_device_loses_its_message(
+def test_devices_keep_their_message_while_the_account_is_refused(
     fleet: Fleet, fault: Fault, status: str, says: str
 ) -> None:
-    """The run ends at the first, which says what to check; nobody is recorded, and the next run sends."""
+    """The run ends at the first refusal with a hint, records no device, and the next run sends."""
     fleet.add("a", phone=number_of(1), silent_hours=80)
     fleet.add("b", phone=number_of(2))
     fleet.twilio.faults["POST"].append(fault)
@@ -162,7 +162,7 @@ def test_while_the_account_is_refused_no_device_loses_its_message(
 
 
 def test_equal_refusals_in_a_row_end_the_run(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
-    """The account may be at fault with a code that nobody has listed: most devices keep their message."""
+    """The cause may be the account, with a code that is not listed; most devices keep their message."""
     for number in range(6):
         fleet.add(f"d{number}", phone=number_of(number), silent_hours=80 - number)
     fleet.twilio.faults["POST"].extend([Fault(400, 21999)] * 3)
@@ -173,8 +173,8 @@ def test_equal_refusals_in_a_row_end_the_run(fleet: Fleet, capsys: pytest.Captur
     assert counted(fleet.run().summary) == {"already": 3, "sent": 3}
 
 
-def test_refusals_of_recipients_between_others_end_nothing(fleet: Fleet) -> None:
-    """Only refusals with one code and without a message between them are in a row."""
+def test_different_refusals_in_a_row_do_not_end_the_run(fleet: Fleet) -> None:
+    """Only refusals with the same code and without a sent message between them count."""
     for number in range(6):
         fleet.add(f"d{number}", phone=number_of(number), silent_hours=80 - number)
     fleet.twilio.faults["POST"].extend(
@@ -184,10 +184,10 @@ def test_refusals_of_recipients_between_others_end_nothing(fleet: Fleet) -> None
     assert counted(fleet.run().summary) == {"failed": 4, "sent": 2}
 
 
-def test_a_message_that_does_not_arrive_is_reported_and_not_sent_again(
+def test_an_undelivered_message_is_reported_and_not_sent_again(
     fleet: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Sent is not delivered: later runs read what became of it, with Twilio's code."""
+    """Later runs read the delivery state with Twilio's code."""
     fleet.add("a", phone=number_of(1), silent_hours=80)
     fleet.add("b", phone=number_of(2))
     fleet.twilio.messages.unreachable[number_of(1)] = 30005
@@ -204,8 +204,8 @@ def test_a_message_that_does_not_arrive_is_reported_and_not_sent_again(
     assert len(fleet.received()) == 2
 
 
-def test_a_delivery_that_no_network_reports_is_unknown_after_a_time(fleet: Fleet) -> None:
-    """Twilio is not asked for ever."""
+def test_an_unreported_delivery_becomes_unknown(fleet: Fleet) -> None:
+    """Its status is not requested any more."""
     fleet.add("a", phone=number_of(1))
     fleet.judge()
     fleet.run()
@@ -214,8 +214,8 @@ def test_a_delivery_that_no_network_reports_is_unknown_after_a_time(fleet: Fleet
     assert fleet.records()["a"]["delivery"] == "unknown"
 
 
-def test_a_delivery_that_cannot_be_looked_up_stops_no_message(fleet: Fleet) -> None:
-    """While Twilio answers no reads, what is due is sent; the next run looks again."""
+def test_a_failed_look_up_of_a_delivery_does_not_stop_messages(fleet: Fleet) -> None:
+    """Due messages are sent; the next run looks again."""
     fleet.add("a", phone=number_of(1), silent_hours=80)
     fleet.judge()
     fleet.run()
@@ -227,8 +227,8 @@ def test_a_delivery_that_cannot_be_looked_up_stops_no_message(fleet: Fleet) -> N
     assert fleet.records()["a"]["delivery"] == "awaited"
 
 
-def test_a_device_with_a_long_id_stops_no_other(fleet: Fleet) -> None:
-    """Ids of records have no more bytes than Firestore takes; each device still has one record a silence."""
+def test_a_device_with_a_long_id_gets_one_message_per_silence(fleet: Fleet) -> None:
+    """The record's id is short enough for Firestore."""
     long = "d" * 1_490
     fleet.add(long, phone=number_of(1), silent_hours=80)
     fleet.add("b", phone=number_of(2))
@@ -239,7 +239,7 @@ def test_a_device_with_a_long_id_stops_no_other(fleet: Fleet) -> None:
 
 
 def test_a_device_whose_clock_is_ahead_is_reset_once(fleet: Fleet) -> None:
-    """Its silence counts from its last report's arrival, and is one incident whatever is edited meanwhile."""
+    """Its silence counts from the arrival of its last report, and later edits do not start another."""
     days = timedelta(days=3)
     fleet.add("ahead", phone=number_of(1), silent_hours=-24 * 365)
     fleet.judge()
@@ -252,8 +252,8 @@ def test_a_device_whose_clock_is_ahead_is_reset_once(fleet: Fleet) -> None:
     assert len(fleet.received()) == 1
 
 
-def test_a_device_whose_clock_stands_still_gets_none_when_it_has_reported_since(fleet: Fleet) -> None:
-    """Its document was written after its silence was judged, though it claims the same last_seen."""
+def test_a_device_with_a_stopped_clock_that_reported_again_gets_none(fleet: Fleet) -> None:
+    """Its document was written after the health result, with the same last_seen."""
     days = timedelta(days=3)
     fleet.add("ahead", phone=number_of(1), silent_hours=-24 * 365)
     fleet.judge(ahead=days)
@@ -261,8 +261,8 @@ def test_a_device_whose_clock_stands_still_gets_none_when_it_has_reported_since(
     assert counted(fleet.run(ahead=days).summary) == {"seen_again": 1}
 
 
-def test_one_message_that_twilio_lacks_stops_no_other_look_up(fleet: Fleet) -> None:
-    """Its status is asked for again until the time for it has passed; then it is unknown."""
+def test_a_message_missing_at_twilio_does_not_stop_other_look_ups(fleet: Fleet) -> None:
+    """Its status is requested until the time limit; then it is unknown."""
     for number in range(3):
         fleet.add(f"d{number}", phone=number_of(number), silent_hours=80 - number)
     fleet.judge()
@@ -278,8 +278,7 @@ def test_one_message_that_twilio_lacks_stops_no_other_look_up(fleet: Fleet) -> N
     assert fleet.run(ahead=timedelta(days=2, minutes=1)).summary["delivery_unknown"] == 1
 
 
-def test_the_summary_fits_whatever_devices_are_called(fleet: Fleet) -> None:
-    """Names of many bytes are left out of it, and no run fails for them."""
+def test_the_summary_leaves_out_long_device_ids_to_fit(fleet: Fleet) -> None:
     for number in range(40):
         fleet.add("\u96fb" * 36 + str(number), phone=None if number % 2 else "+4915112345678")
     fleet.judge()
@@ -303,8 +302,8 @@ def test_the_summary_fits_whatever_devices_are_called(fleet: Fleet) -> None:
     ],
     ids=["dropped", "500", "503", "no JSON", "no SID"],
 )
-def test_a_message_whose_answer_is_lost_is_found_at_once(fleet: Fleet, fault: Fault) -> None:
-    """Twilio has it, whatever it answered: it is recorded as sent, and the run goes on."""
+def test_a_message_with_a_lost_response_is_found_at_once(fleet: Fleet, fault: Fault) -> None:
+    """Twilio has it, so it is recorded as sent and the run continues."""
     fleet.add("a", phone=number_of(1), silent_hours=80)
     fleet.add("b", phone=number_of(2))
     fleet.twilio.faults["POST"].append(fault)
@@ -316,10 +315,10 @@ def test_a_message_whose_answer_is_lost_is_found_at_once(fleet: Fleet, fault: Fa
     assert fleet.received() == [number_of(1), number_of(2)]
 
 
-def test_a_message_that_twilio_has_not_is_unknown_and_never_sent_again(
+def test_a_message_missing_at_twilio_is_unknown_and_never_sent_again(
     fleet: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No answer ends the run; the next one looks first, says so aloud, and sends to the others."""
+    """A missing response ends the run; the next one looks first, logs it, and sends the others."""
     fleet.add("a", phone=number_of(1), silent_hours=80)
     fleet.add("b", phone=number_of(2))
     fleet.twilio.faults["POST"].append(Fault(503))
@@ -336,8 +335,8 @@ def test_a_message_that_twilio_has_not_is_unknown_and_never_sent_again(
     assert (fleet.states(), fleet.received()) == ({"a": "unknown", "b": "sent"}, [number_of(2)])
 
 
-def test_nothing_is_sent_before_what_is_open_is_known(fleet: Fleet) -> None:
-    """While Twilio does not say what became of a message, the run fails, and nobody gets one."""
+def test_no_message_is_sent_before_open_messages_are_resolved(fleet: Fleet) -> None:
+    """While Twilio does not return the state of a message, the run fails and sends none."""
     fleet.add("a", phone=number_of(1), silent_hours=80)
     fleet.add("b", phone=number_of(2))
     fleet.twilio.faults["POST"].append(Fault(None))
@@ -350,8 +349,8 @@ def test_nothing_is_sent_before_what_is_open_is_known(fleet: Fleet) -> None:
     assert (fleet.states(), fleet.received()) == ({"a": PENDING}, [])
 
 
-def test_a_message_in_the_hands_of_its_sender_is_left_alone(fleet: Fleet) -> None:
-    """A run that meets another at its sending neither sends that message nor calls it unknown."""
+def test_a_message_that_another_run_is_sending_is_not_touched(fleet: Fleet) -> None:
+    """It is neither sent again nor marked unknown."""
     fleet.add("a", phone=number_of(1))
     fleet.judge()
     met: list[dict[str, Any]] = []
@@ -368,8 +367,8 @@ def test_a_message_in_the_hands_of_its_sender_is_left_alone(fleet: Fleet) -> Non
     assert (fleet.states(), fleet.received()) == ({"a": "sent"}, [number_of(1)])
 
 
-def test_the_sender_has_the_last_word(fleet: Fleet) -> None:
-    """A sender that slept until its message was called unknown, and then sent it, records that."""
+def test_a_slow_sender_overrides_the_state_unknown(fleet: Fleet) -> None:
+    """It sent the message after another run had marked it unknown."""
     fleet.add("a", phone=number_of(1))
     fleet.judge()
 
@@ -383,8 +382,8 @@ def test_the_sender_has_the_last_word(fleet: Fleet) -> None:
     assert (fleet.states(), fleet.received()) == ({"a": "sent"}, [number_of(1)])
 
 
-def test_two_processes_at_once_send_once(fleet: Fleet) -> None:
-    """Without the engine between them, on the same devices at the same time: one message each."""
+def test_two_concurrent_processes_send_each_message_once(fleet: Fleet) -> None:
+    """On the same devices, without an engine that excludes the other."""
     for number in range(12):
         fleet.add(f"d{number:02}", phone=number_of(number))
     fleet.judge()
@@ -400,14 +399,14 @@ def test_two_processes_at_once_send_once(fleet: Fleet) -> None:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    told = [process.communicate(timeout=60)[0] for process in both]
-    assert sum(int(each.splitlines()[-1]) for each in told) == 12, told
+    outputs = [process.communicate(timeout=60)[0] for process in both]
+    assert sum(int(each.splitlines()[-1]) for each in outputs) == 12, outputs
     assert sorted(fleet.received()) == [number_of(number) for number in range(12)]
     assert set(fleet.states().values()) == {"sent"}
 
 
-def test_no_number_is_told(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither log nor history nor error has a whole telephone number, or the token."""
+def test_no_telephone_number_or_token_is_shown(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the log, the run history, or an error."""
     for number in range(4):
         fleet.add(f"d{number}", phone=number_of(number), silent_hours=60 + number)
     fleet.add("bad", phone="+1 202 555", silent_hours=70)
@@ -417,7 +416,7 @@ def test_no_number_is_told(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> 
     ran = fleet.run()
     assert ran.outcome.status == "failed"
     runs = fleet.client.collection(f"nx-tasks/{TaskName.send_reset_sms}/nx-runs").stream()
-    told = capsys.readouterr().out + repr([run.to_dict() for run in runs]) + repr(ran)
-    assert "+1…03" in told  # d3 is silent longest
-    assert "202555" not in told
-    assert "nx-tasks-local" not in told
+    shown = capsys.readouterr().out + repr([run.to_dict() for run in runs]) + repr(ran)
+    assert "+1…03" in shown  # d3 is silent longest
+    assert "202555" not in shown
+    assert "nx-tasks-local" not in shown

@@ -1,4 +1,4 @@
-"""What resets which firmware."""
+"""The text that resets a device depends on its firmware."""
 
 import pytest
 
@@ -18,8 +18,8 @@ TEXTS = {"4.0.": "RESET", "4.": "#RESET#", "5.": "CMD:REBOOT"}
         (None, None),
     ],
 )
-def test_the_longest_version_that_fits_counts(firmware: str | None, text: str | None) -> None:
-    """One that is unknown gets what the empty beginning has, if there is one."""
+def test_the_longest_matching_version_counts(firmware: str | None, text: str | None) -> None:
+    """An unknown version gets the text of the empty prefix, if there is one."""
     assert reset_text(firmware, TEXTS) == text
     assert reset_text(firmware, {**TEXTS, "": "any"}) == (text or "any")
     assert reset_text(firmware, {}) is None

@@ -1,4 +1,4 @@
-"""Sending and finding messages: every way it can end, over real connections."""
+"""Sending and finding messages over real connections, with every possible outcome."""
 
 import socket
 from collections.abc import Iterator
@@ -32,21 +32,21 @@ def messages(twilio: TwilioServer) -> Iterator[TwilioMessages]:
 
 
 def found(messages: TwilioMessages, **changes: Any) -> str | None:
-    """The SID of the message that is meant."""
+    """The SID of the expected message."""
     return messages.find(TO, TEXT, **{"since": BEFORE, "others": set(), **changes})
 
 
 def test_a_message_is_sent_and_found(messages: TwilioMessages, twilio: TwilioServer) -> None:
-    """It has its number and text, and is found under its SID at once, before it has left Twilio."""
+    """It is found under its SID at once, before Twilio has delivered it."""
     sid = messages.send(TO, TEXT)
     (message,) = twilio.messages.all()
     assert (message.sid, message.to, message.body, message.sent) == (sid, TO, TEXT, None)
     assert found(messages) == sid
-    assert found(messages) == sid  # it has left by now
+    assert found(messages) == sid  # Twilio has delivered it by now
 
 
-def test_only_the_message_that_is_meant_is_found(messages: TwilioMessages, twilio: TwilioServer) -> None:
-    """Not another number's, another text, one of an earlier silence, or one that is known to be another."""
+def test_only_the_expected_message_is_found(messages: TwilioMessages, twilio: TwilioServer) -> None:
+    """Not one with another number or text, of an earlier silence, or with a SID that is already recorded."""
     sid = messages.send(TO, TEXT)
     assert messages.find(number_of(2), TEXT, since=BEFORE, others=set()) is None
     assert messages.find(TO, "other", since=BEFORE, others=set()) is None
@@ -56,20 +56,20 @@ def test_only_the_message_that_is_meant_is_found(messages: TwilioMessages, twili
 
 
 def test_a_message_is_found_among_many(messages: TwilioMessages, twilio: TwilioServer) -> None:
-    """Page after page is looked through."""
+    """On a later page."""
     sid = messages.send(TO, TEXT)
     for _ in range(250):
         twilio.messages.create({"To": TO, "Body": "other", "MessagingServiceSid": messages._service})
     assert found(messages) == sid
 
 
-NOT_ENABLED = "+15005550003"  # its region
+NOT_ENABLED = "+15005550003"  # region not enabled
 RECIPIENTS = {to: code for to, (code, _) in REFUSED.items() if to != NOT_ENABLED} | {"99": 21211}
 
 
 @pytest.mark.parametrize(("to", "code"), RECIPIENTS.items())
-def test_a_refusal_for_good_has_its_code_and_no_number(messages: TwilioMessages, to: str, code: int) -> None:
-    """Twilio's own text holds the number, and is not repeated."""
+def test_a_permanent_refusal_has_its_code_and_no_number(messages: TwilioMessages, to: str, code: int) -> None:
+    """Twilio's own text contains the number and is not repeated."""
     with pytest.raises(MessageRefused) as refused:
         messages.send(to, TEXT)
     assert refused.value.code == code
@@ -97,10 +97,9 @@ def test_a_refusal_for_good_has_its_code_and_no_number(messages: TwilioMessages,
         (Fault(201, content=b"[]"), OutcomeUnknown),
     ],
 )
-def test_an_answer_means_one_thing_and_nothing_is_sent_again(
+def test_each_response_raises_its_error_without_a_second_request(
     messages: TwilioMessages, twilio: TwilioServer, fault: Fault, error: type[Exception]
 ) -> None:
-    """Whatever comes back: one request, and the error that says what is known."""
     twilio.faults["POST"].append(fault)
     with pytest.raises(error) as raised:
         messages.send(TO, TEXT)
@@ -108,8 +107,7 @@ def test_an_answer_means_one_thing_and_nothing_is_sent_again(
     assert twilio.messages.all() == []
 
 
-def test_what_never_left_is_known_not_to_be_sent() -> None:
-    """Nobody listens: nothing was sent, for certain."""
+def test_a_refused_connection_means_that_the_message_was_not_sent() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     messages = TwilioMessages(account_at(f"http://127.0.0.1:{port}"))
@@ -117,8 +115,8 @@ def test_what_never_left_is_known_not_to_be_sent() -> None:
         messages.send(TO, TEXT)
 
 
-def test_an_answer_that_does_not_come_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that takes the request and is silent."""
+def test_a_missing_response_leaves_the_outcome_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server accepts the request and does not respond."""
     monkeypatch.setattr(twilio_messages, "TIMEOUTS", (0.2, 0.2))
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -126,8 +124,8 @@ def test_an_answer_that_does_not_come_is_unknown(monkeypatch: pytest.MonkeyPatch
             messages.send(TO, TEXT)
 
 
-def test_a_look_up_is_repeated(messages: TwilioMessages, twilio: TwilioServer) -> None:
-    """Reading twice does no harm: three failures are nothing, the fourth is an error without a number."""
+def test_a_failed_look_up_is_retried(messages: TwilioMessages, twilio: TwilioServer) -> None:
+    """Three failures are retried; the fourth raises an error without the number."""
     sid = messages.send(TO, TEXT)
     faults = [Fault(503), Fault(429, 20429), Fault(None)]
     twilio.faults["GET"].extend(faults)
@@ -148,10 +146,10 @@ def test_a_look_up_is_repeated(messages: TwilioMessages, twilio: TwilioServer) -
         b'{"messages": [], "meta": {"next_page_url": "https://api.twilio.com@elsewhere.example.com/"}}',
     ],
 )
-def test_a_page_that_is_none_is_no_proof(
+def test_an_invalid_page_does_not_prove_that_a_message_is_missing(
     messages: TwilioMessages, twilio: TwilioServer, content: bytes
 ) -> None:
-    """An answer that can't be read never says that there is no message, and no link leads elsewhere."""
+    """It raises an error, and links to other hosts are not followed."""
     messages.send(TO, TEXT)
     twilio.faults["GET"].append(Fault(200, content=content))
     with pytest.raises(LookupFailed) as failed:
