@@ -31,7 +31,9 @@ CLEAN = (
     "main.py",
     "shared/logger.py",
     "shared/settings",
+    "tests/bench",
     "tests/collectors",
+    "tests/rules",
     "web",
 )
 #: Generated files and files of other projects.

@@ -15,7 +15,7 @@ JUDGES = (
     "tests/emulators/test_discovery.py",
     "tests/functions/test_cold_start.py",
     "tests/deploy/test_page.py::test_its_generated_parts_are_what_the_code_says",
-    "tests/rules/test_parameters.py::test_every_setting_is_declared_and_described",
+    "tests/rules/test_parameters.py::test_every_setting_is_declared_and_documented",
 )
 
 

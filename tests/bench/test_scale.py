@@ -32,23 +32,23 @@ def test_a_simulation_is_the_same_each_time() -> None:
 
 def test_waiting_threads_wake_in_order() -> None:
     """Time passes only while all threads wait."""
-    world, seen = World(), []
+    world, order = World(), []
     event = Event(world)
 
     def waits(name: str) -> None:
         event.wait()
-        seen.append((name, world.monotonic()))
+        order.append((name, world.monotonic()))
 
     def sets() -> None:
         world.sleep(2)
         event.set()
-        seen.append(("set", world.monotonic()))
+        order.append(("set", world.monotonic()))
 
     world.at(0, lambda: waits("first"))
     world.at(0, sets)
     world.at(1, lambda: waits("second"))
     world.run()
-    assert seen == [("set", 2), ("first", 2), ("second", 2)]
+    assert order == [("set", 2), ("first", 2), ("second", 2)]
 
 
 def test_an_error_in_a_world_ends_it() -> None:

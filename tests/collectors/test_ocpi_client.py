@@ -140,7 +140,7 @@ def test_an_operator_that_requires_routing_headers_can_be_read(both: tuple[Opera
     for wrong, error in (
         ({"receiver": None}, "OCPI-to-country-code is missing"),
         ({"sender": None, "receiver": None}, "OCPI-from-country-code is missing"),
-        ({"receiver": "CH*XXX"}, r"there is no party CH\*XXX here"),
+        ({"receiver": "CH*XXX"}, r"unknown party CH\*XXX"),
     ):
         with pytest.raises(OcpiError, match=f"/south/2.2.1/locations: OCPI status 2001: {error}"):
             ids(msgspec.structs.replace(south, **wrong))

@@ -76,7 +76,7 @@ def test_links_and_redirects_do_not_leave_tls(authority: trustme.CA) -> None:
                 ),
             ):
                 collected(server.operator())
-        assert clear.asked == []
+        assert clear.requests == []
 
 
 @pytest.mark.parametrize("lists", [trickle, trickling_headers, silence])

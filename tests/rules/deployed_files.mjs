@@ -1,5 +1,5 @@
-// Prints, as a JSON array, what firebase-tools would put into a deployment of the functions: its own lister, given
-// the ignore list as prepareFunctionsUpload gives it.
+// Prints, as a JSON array, the files that firebase-tools would deploy with the functions, by its own lister and with
+// the ignore list of prepareFunctionsUpload.
 //
 //   node tests/rules/deployed_files.mjs FOLDER IGNORE…
 import { createRequire } from "node:module";

@@ -1,5 +1,5 @@
-// Prints, as JSON, what firebase-tools would deploy each function with: {name: {cpu, concurrency, availableMemoryMb}}.
-// Its own code reads the functions' manifest, from standard input, and judges it.
+// Prints, as JSON, the resources of each function as firebase-tools would deploy it:
+// {name: {cpu, concurrency, availableMemoryMb}}. Its own code reads the manifest from standard input and checks it.
 import { createRequire } from "node:module";
 import { text } from "node:stream/consumers";
 

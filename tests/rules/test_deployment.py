@@ -1,4 +1,4 @@
-"""What firebase.json and firestore.indexes.json have a deployment do. No stack is needed for it."""
+"""What a deployment does with firebase.json and firestore.indexes.json; needs no stack."""
 
 import json
 import subprocess
@@ -15,14 +15,14 @@ from functions.callable_endpoint import CONCURRENCY
 ROOT = Path(__file__).resolve().parents[2]
 LISTER = Path(__file__).with_name("deployed_files.mjs")
 RESOLVER = Path(__file__).with_name("deployed_functions.mjs")
-#: Prints the functions' manifest as firebase-tools is given it.
+#: Prints the functions' manifest as firebase-tools receives it.
 MANIFEST = """
 from firebase_functions.private import serving
 print(serving.functions_as_yaml(serving.get_functions()))
 """
 PRODUCT = ["functions", "shared"]
 
-#: What may lie beside the product on somebody's machine.
+#: Files that may exist beside the product on a developer's machine.
 STRAY = [
     ".env",
     ".env.local",
@@ -66,14 +66,14 @@ def configured(name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def functions() -> dict[str, Any]:
-    """The one codebase of functions."""
+    """The single functions codebase."""
     (codebase,) = configured("firebase.json")["functions"]
     return dict(codebase)
 
 
 @pytest.fixture(scope="module")
 def deployed(functions: dict[str, Any]) -> Lister:
-    """Lists what firebase-tools would deploy from a folder, by its own code."""
+    """Lists the files that firebase-tools would deploy from a folder, with its own code."""
 
     def deployed_from(root: Path) -> set[str]:
         source = root / functions["source"]
@@ -85,23 +85,23 @@ def deployed(functions: dict[str, Any]) -> Lister:
     return deployed_from
 
 
-def test_the_product_and_nothing_else_is_deployed(deployed: Lister) -> None:
-    """main.py, requirements.txt and the Python files of functions/ and shared/, all of them."""
+def test_only_the_product_is_deployed(deployed: Lister) -> None:
+    """main.py, requirements.txt and all Python files of functions/ and shared/."""
     modules = {str(path.relative_to(ROOT)) for folder in PRODUCT for path in (ROOT / folder).rglob("*.py")}
     assert len(modules) > 20
     assert deployed(ROOT) == {"main.py", "requirements.txt"} | modules
 
 
-def test_what_lies_about_is_not_deployed(deployed: Lister, tmp_path: Path) -> None:
-    """Tools, tests, secrets, logs and caches stay at home."""
+def test_stray_files_are_not_deployed(deployed: Lister, tmp_path: Path) -> None:
+    """Tools, tests, secrets, logs and caches."""
     for name in ("main.py", *STRAY):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert deployed(tmp_path) == {"main.py"}
 
 
-def test_an_instance_of_the_callable_takes_many_requests_at_once() -> None:
-    """firebase-tools accepts the functions, and gives the callable the whole core that this takes."""
+def test_the_callable_is_deployed_with_its_concurrency() -> None:
+    """firebase-tools accepts the functions and gives the callable the full core that this requires."""
     manifest = subprocess.run(
         [sys.executable, "-c", MANIFEST], cwd=ROOT, capture_output=True, check=True, text=True
     )
@@ -114,7 +114,7 @@ def test_an_instance_of_the_callable_takes_many_requests_at_once() -> None:
 
 
 def test_results_are_exempt_from_indexing() -> None:
-    """`data` and `run` of a status document have no index: 40,000 entries are its limit (lesson 14)."""
+    """An index of `data` or `run` would limit a status document to 40,000 entries (lesson 14)."""
     overrides = {
         (field["collectionGroup"], field["fieldPath"]): field["indexes"]
         for field in configured("firestore.indexes.json")["fieldOverrides"]
@@ -123,8 +123,8 @@ def test_results_are_exempt_from_indexing() -> None:
     assert overrides["nx-tasks", "run"] == []
 
 
-def test_the_history_expires() -> None:
-    """Firestore's TTL policy removes a run once its `expire_at` has passed."""
+def test_the_run_history_expires() -> None:
+    """Firestore's TTL policy removes a run record after its `expire_at`."""
     expiring = [
         (field["collectionGroup"], field["fieldPath"])
         for field in configured("firestore.indexes.json")["fieldOverrides"]
@@ -133,7 +133,7 @@ def test_the_history_expires() -> None:
     assert expiring == [("nx-runs", "expire_at")]
 
 
-def test_the_deployed_runtime_and_rules_are_named(functions: dict[str, Any]) -> None:
+def test_runtime_and_rules_are_configured(functions: dict[str, Any]) -> None:
     """Python 3.13 from the repository's root, and rules for database and bucket."""
     config = configured("firebase.json")
     assert (functions["source"], functions["runtime"]) == (".", "python313")
@@ -143,25 +143,27 @@ def test_the_deployed_runtime_and_rules_are_named(functions: dict[str, Any]) -> 
     assert all((ROOT / name).is_file() for name in ("firestore.rules", "storage.rules"))
 
 
-def test_the_page_is_deployed_with_a_strict_policy() -> None:
-    """Its own code and style, no emulator, no frame; of others' scripts App Check's, and that is all."""
+def test_the_page_has_a_strict_content_security_policy() -> None:
+    """Only its own code and style, no frames; the only foreign scripts are App Check's."""
     (policy,) = [
         header["value"]
         for rule in configured("firebase.json")["hosting"]["headers"]
         for header in rule["headers"]
         if header["key"] == "Content-Security-Policy"
     ]
-    said = {name: rest for name, *rest in map(str.split, policy.split(";"))}
-    assert said["default-src"] == said["frame-ancestors"] == said["form-action"] == ["'none'"]
+    policies = {name: rest for name, *rest in map(str.split, policy.split(";"))}
+    assert (
+        policies["default-src"] == policies["frame-ancestors"] == policies["form-action"] == ["'none'"]
+    )
     recaptcha = ["https://www.google.com/recaptcha/", "https://www.gstatic.com/recaptcha/"]
-    assert said["script-src"] == ["'self'", *recaptcha]
-    assert said["style-src"] == said["font-src"] == said["img-src"] == ["'self'"]
+    assert policies["script-src"] == ["'self'", *recaptcha]
+    assert policies["style-src"] == policies["font-src"] == policies["img-src"] == ["'self'"]
     assert "unsafe" not in policy
     assert "http:" not in policy
 
 
-def test_the_pages_packages_come_from_whichever_registry_there_is() -> None:
-    """Its lock names versions and hashes, and no host."""
+def test_the_lock_file_of_the_page_names_no_registry() -> None:
+    """It has versions and hashes, so that any registry can be used."""
     packages = json.loads((ROOT / "web/package-lock.json").read_text("utf-8"))["packages"]
     assert len(packages) > 50
     assert not [name for name, package in packages.items() if "resolved" in package]

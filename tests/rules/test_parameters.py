@@ -1,4 +1,4 @@
-"""What a deployment asks for and what it refuses, by firebase-tools' own code. No stack is needed for it."""
+"""Settings of a deployment, as firebase-tools' own code asks for and refuses them; needs no stack."""
 
 import json
 import os
@@ -14,8 +14,8 @@ import main
 from shared import settings
 
 ROOT = Path(__file__).resolve().parents[2]
-RESOLVER = Path(__file__).with_name("asked_for.mjs")
-#: Prints the functions' manifest as firebase-tools is given it.
+RESOLVER = Path(__file__).with_name("resolved_parameters.mjs")
+#: Prints the functions' manifest as firebase-tools receives it.
 MANIFEST = """
 from firebase_functions.private import serving
 print(serving.functions_as_yaml(serving.get_functions()))
@@ -24,7 +24,7 @@ print(serving.functions_as_yaml(serving.get_functions()))
 OPTIONAL = (
     f"from firebase_functions.params import StringParam; StringParam('NX_OPTIONAL', default='x')\n{MANIFEST}"
 )
-#: What it takes to send SMS, beside the secret.
+#: The settings that sending SMS requires besides the secret.
 SENDING = {
     "NX_SMS_DRY_RUN": "off",
     "NX_SMS_REGIONS": "DE, US",
@@ -32,7 +32,7 @@ SENDING = {
     "NX_TWILIO_ACCOUNT_SID": f"AC{'0' * 32}",
     "NX_TWILIO_MESSAGING_SERVICE_SID": f"MG{'a' * 32}",
 }
-#: For each setting something that means nothing; whatever is not blank is the name of a bucket.
+#: An invalid value for each setting; for the bucket's name any text is valid.
 NONSENSE = {
     setting.name: "three words here"
     for setting in settings.SETTINGS
@@ -40,46 +40,45 @@ NONSENSE = {
 }
 
 
-def discovered(said: dict[str, str], code: str = MANIFEST) -> subprocess.CompletedProcess[str]:
-    """The functions as firebase-tools discovers them, with what the .env files say."""
+def discovered(values: dict[str, str], code: str = MANIFEST) -> subprocess.CompletedProcess[str]:
+    """Run firebase-tools' discovery of the functions with these values in the .env files."""
     names = {setting.name for setting in settings.SETTINGS}
     bare = {name: value for name, value in os.environ.items() if name not in names}
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env=bare | said,
+        env=bare | values,
         capture_output=True,
         check=False,
         text=True,
     )
 
 
-def deployed(said: dict[str, str], code: str = MANIFEST) -> Any:
-    """What becomes of a deployment of these in which nobody can be asked: its secrets, and its error."""
-    manifest = discovered(said, code)
+def deployed(values: dict[str, str], code: str = MANIFEST) -> Any:
+    """The secrets and the error of a non-interactive deployment with these values."""
+    manifest = discovered(values, code)
     assert manifest.returncode == 0, manifest.stderr
-    command = ["node", RESOLVER, json.dumps(said)]
+    command = ["node", RESOLVER, json.dumps(values)]
     resolved = subprocess.run(command, input=manifest.stdout, capture_output=True, check=True, text=True)
     return json.loads(resolved.stdout.splitlines()[-1])
 
 
 def test_a_deployment_needs_no_setting_but_the_operators() -> None:
-    """Without any .env file, with nobody to ask, and without an account at Twilio."""
+    """Without .env files, prompts, and a Twilio account."""
     assert deployed({}) == {"secrets": ["NX_OCPI_OPERATORS"], "error": None}
 
 
-def test_a_deployment_that_sends_needs_an_account() -> None:
-    """What is missing is named; once it is there, so is the deployment."""
+def test_a_deployment_that_sends_sms_needs_an_account() -> None:
+    """The error names the missing settings."""
     secrets = ["NX_OCPI_OPERATORS", "NX_TWILIO_AUTH_TOKEN"]
     assert deployed(SENDING) == {"secrets": secrets, "error": None}
-    told = deployed({"NX_SMS_DRY_RUN": "off"})
-    assert told["secrets"] == secrets
+    deployment = deployed({"NX_SMS_DRY_RUN": "off"})
+    assert deployment["secrets"] == secrets
     missing = "NX_SMS_REGIONS, NX_SMS_TEXTS, NX_TWILIO_ACCOUNT_SID, NX_TWILIO_MESSAGING_SERVICE_SID"
-    assert f"have no value for the following environment variables: {missing}" in told["error"]
+    assert f"have no value for the following environment variables: {missing}" in deployment["error"]
 
 
-def test_what_a_person_is_asked_for_is_checked_as_it_is_answered() -> None:
-    """The prompt's pattern takes what the setting takes, and nothing empty."""
+def test_the_pattern_of_a_prompt_accepts_only_valid_values() -> None:
     manifest = discovered({"NX_SMS_DRY_RUN": "off"}).stdout
     patterns = re.findall(r"validationRegex: (.+)", manifest)
     assert len(patterns) == 4
@@ -89,14 +88,14 @@ def test_what_a_person_is_asked_for_is_checked_as_it_is_answered() -> None:
             assert not re.search(pattern.strip("'"), wrong)
 
 
-def test_firebase_tools_knows_no_optional_parameter() -> None:
-    """With a default or not, a parameter must be in a .env file: why settings with a default are none."""
+def test_firebase_tools_requires_a_value_for_every_parameter() -> None:
+    """Also for one with a default; therefore settings with a default are not declared as parameters."""
     assert "NX_OPTIONAL" in deployed({}, OPTIONAL)["error"]
     assert deployed({"NX_OPTIONAL": "y"}, OPTIONAL)["error"] is None
 
 
-def test_whatever_means_nothing_is_seen_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every setting but the secrets: the error names the variable and says what it may be."""
+def test_an_invalid_setting_is_reported_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every setting but the secrets, the error names the variable and the valid values."""
     settings.check()
     for name, value in NONSENSE.items():
         with monkeypatch.context() as patch:
@@ -106,7 +105,7 @@ def test_whatever_means_nothing_is_seen_at_the_start(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("said", "error"),
+    ("values", "error"),
     [
         (
             {"NX_CDR_MONTHS": "a year"},
@@ -122,15 +121,15 @@ def test_whatever_means_nothing_is_seen_at_the_start(monkeypatch: pytest.MonkeyP
         ),
     ],
 )
-def test_a_deployment_ends_at_a_setting_that_means_nothing(said: dict[str, str], error: str) -> None:
-    """As main.py is imported: by firebase-tools before anything is uploaded, and by an instance."""
-    failed = discovered(said)
+def test_a_deployment_fails_at_an_invalid_setting(values: dict[str, str], error: str) -> None:
+    """When main.py is imported, by firebase-tools before the upload and by an instance."""
+    failed = discovered(values)
     assert failed.returncode != 0
     assert error in failed.stderr
 
 
-def test_every_setting_is_declared_and_described() -> None:
-    """No other variable of this project's is in the product, and docs/deploy.md names each setting."""
+def test_every_setting_is_declared_and_documented() -> None:
+    """The product reads no other variable, and docs/deploy.md names each setting."""
     product = "\n".join(
         path.read_text("utf-8")
         for folder in ("functions", "shared")
@@ -139,8 +138,8 @@ def test_every_setting_is_declared_and_described() -> None:
     declared = {setting.name for setting in settings.SETTINGS}
     assert set(re.findall(r"\bNX_(?:CDR|OCPI|SMS|TASKS|TWILIO)_[A-Z_]+\b", product)) == declared - {"THREADS"}
     assert len(declared) == len(settings.SETTINGS)
-    told = {name for setting in settings.SETTINGS for name in setting.affects.split(", ")}
-    assert told <= {"every function", "every callable", *main.__all__}
+    affected = {name for setting in settings.SETTINGS for name in setting.affects.split(", ")}
+    assert affected <= {"every function", "every callable", *main.__all__}
     in_all = {setting.name for setting in settings.SETTINGS if setting.affects == "every callable"}
     read = re.findall(
         r"settings\.(\w+)\(\)", (ROOT / "functions" / "callable_endpoint.py").read_text("utf-8")

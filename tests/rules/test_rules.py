@@ -1,4 +1,4 @@
-"""Clients with the real Firebase JavaScript SDK are refused the database and the bucket, whoever they are."""
+"""Security rules deny clients with the real Firebase JavaScript SDK any access to database and bucket."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -15,12 +15,12 @@ from tests.client.javascript import JavaScript, Refused, javascript
 TASK = TaskName.collect_charge_cdrs
 STATUS = f"nx-tasks/{TASK}"
 RESULT = f"tasks_data/{TASK}.json"
-WHO = ["nobody", "anonymous", "viewer@example.com", "operator@example.com"]
+WHO = ["signed out", "anonymous", "viewer@example.com", "operator@example.com"]
 
 
 @pytest.fixture(scope="module")
 def sdk(clear_firestore: Callable[[], None]) -> Iterator[JavaScript]:
-    """The SDK, beside a database and a bucket that hold what it is after."""
+    """The SDK, with a database and a bucket that contain data."""
     clear_firestore()
     demo_data.seed(datetime.now(UTC))
     assert execute_task("test", TASK, lambda: [{"id": "1"}], {"save_in": "storage"}).status == "completed"
@@ -36,21 +36,21 @@ def client(sdk: JavaScript, request: pytest.FixtureRequest) -> JavaScript:
     sdk.do("signOut")
     if who == "anonymous":
         assert sdk.do("signInAnonymously") is True
-    elif who != "nobody":
+    elif who != "signed out":
         role = sdk.do("signIn", email=who, password=demo_data.PASSWORD)
         assert role == demo_data.USERS[who]
     return sdk
 
 
 def history() -> str:
-    """The path of a run that is there."""
+    """The path of an existing run record."""
     (run, *_) = firebase.firestore_client().document(STATUS).collection("nx-runs").list_documents()
     return str(run.path)
 
 
 @pytest.mark.parametrize("op", ["get", "set", "update", "delete"])
 def test_no_document_is_read_or_written(client: JavaScript, op: str) -> None:
-    """Neither a task's status with its URL (lesson 23), nor its history, a device, or what is not there."""
+    """Status documents with their URL (lesson 23), run records, devices, and missing documents."""
     there = [STATUS, history(), "nx-devices/tracker-0001"]
     for path in [*there, "nx-tasks/x", "nx-tasks/x/nx-runs/y", "nx-devices/x", "anything/x"]:
         answer = client.do(op, path=path)
@@ -62,7 +62,6 @@ def test_no_document_is_read_or_written(client: JavaScript, op: str) -> None:
 
 @pytest.mark.parametrize("path", ["nx-tasks", f"{STATUS}/nx-runs", "nx-devices", "anything"])
 def test_no_collection_is_listed(client: JavaScript, path: str) -> None:
-    """A query is refused as a read is."""
     answer = client.do("list", path=path)
     assert isinstance(answer, Refused), answer
     assert answer.code == "permission-denied"
@@ -70,7 +69,6 @@ def test_no_collection_is_listed(client: JavaScript, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["nx-tasks", "nx-runs", "nx-devices"])
 def test_no_collection_group_is_listed(client: JavaScript, path: str) -> None:
-    """Nor is a query over all collections of a name allowed."""
     answer = client.do("group", path=path)
     assert isinstance(answer, Refused), answer
     assert answer.code == "permission-denied"
@@ -78,7 +76,7 @@ def test_no_collection_group_is_listed(client: JavaScript, path: str) -> None:
 
 @pytest.mark.parametrize("op", ["download", "link", "upload", "remove", "objects"])
 def test_no_object_is_read_or_written(client: JavaScript, stack: Addresses, op: str) -> None:
-    """Neither the result at the contract's path, nor a run's own, nor anything else."""
+    """The contract copy, result objects, and any other object."""
     if stack.storage_server != OFFICIAL:
         pytest.skip("fake-gcs-server evaluates no rules; the official Storage emulator does")
     (own,) = [blob.name for blob in firebase.bucket().list_blobs(prefix=f"tasks_data/{TASK}/")][:1]

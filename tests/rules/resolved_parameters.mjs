@@ -1,8 +1,8 @@
-// Prints, as JSON, what a deployment in which nobody can be asked makes of the parameters that functions declare:
-// {secrets: [names], error: what firebase-tools ends with, or null}. Its own code reads the functions' manifest, from
-// standard input, and resolves the parameters with the variables that the .env files have.
+// Prints, as JSON, how a non-interactive deployment resolves the parameters that functions declare:
+// {secrets: [names], error: the error of firebase-tools, or null}. firebase-tools' own code reads the functions'
+// manifest from standard input and resolves the parameters with the variables of the .env files.
 //
-//   node tests/rules/asked_for.mjs '{"NAME": "value"}'
+//   node tests/rules/resolved_parameters.mjs '{"NAME": "value"}'
 import { createRequire } from "node:module";
 import { text } from "node:stream/consumers";
 
@@ -13,7 +13,7 @@ const { buildFromV1Alpha1 } = require("firebase-tools/lib/deploy/functions/runti
 
 const build = buildFromV1Alpha1(parse(await text(process.stdin)), "p", "us-central1", "python313");
 const secrets = build.params.filter(({ type }) => type === "secret").map(({ name }) => name);
-build.params = build.params.filter(({ type }) => type !== "secret"); // Secret Manager would be asked for these
+build.params = build.params.filter(({ type }) => type !== "secret"); // their values would be read from Secret Manager
 const options = { build, firebaseConfig: { projectId: "p" }, codebase: "default", nonInteractive: true };
 let error = null;
 try {
