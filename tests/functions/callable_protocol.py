@@ -1,4 +1,4 @@
-"""The protocol of callables, spoken by hand: what the client SDKs send, and whatever else a stranger may."""
+"""The protocol of callables without an SDK: valid requests of the client SDKs, and invalid ones."""
 
 import http.client
 import json
@@ -12,13 +12,13 @@ from emulators import demo_data
 from emulators.environment import PROJECT, Addresses
 from emulators.loopback import request as ask
 
-#: What no answer may show: where code lies, how it failed, where a result lies.
+#: Texts that no response may contain: paths of code, tracebacks, paths of results.
 PRIVATE = ("Traceback", ".py", "/functions", "/shared", "/venv", "tasks_data", "X-Goog-", "http:", "https:")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: HTTP status, headers in lower case, the body."""
+    """A response: HTTP status, headers in lower case, body."""
 
     status: int
     headers: dict[str, str]
@@ -26,7 +26,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body, which must be JSON and say so."""
+        """The body, which must be JSON with the content type of JSON."""
         assert self.headers["content-type"] == "application/json", self
         return json.loads(self.body)
 
@@ -42,17 +42,17 @@ def send(
     function: str = "get_task_data",
     private: tuple[str, ...] = PRIVATE,
 ) -> Answer:
-    """Send a request to a callable on the Functions emulator; see that the answer tells no secret.
+    """Send a request to a callable on the Functions emulator; the response may contain no private text.
 
     Args:
-        stack: where it is.
-        body: the body as it is.
-        token: an ID token, of whatever worth.
+        stack: Addresses of the stack.
+        body: The raw body.
+        token: An ID token, valid or not.
         method: HTTP method.
-        headers: replace or add to those that the SDKs send; a value of "" leaves one out.
-        chunked: do not tell the body's length before.
-        function: the callable.
-        private: what the answer may not show.
+        headers: Headers to add to or replace those of the SDKs; a value of "" removes one.
+        chunked: Whether to send the body in chunks, without a Content-Length.
+        function: The callable.
+        private: Texts that the response may not contain.
     """
     sent = {"Content-Type": "application/json", **(headers or {})}
     if token is not None:
@@ -76,29 +76,29 @@ def send(
 
 
 def call(stack: Addresses, data: object, token: str | None = None, **how: Any) -> Answer:
-    """Call `get_task_data`, or another function, with this data; `send` tells how."""
+    """Call `get_task_data`, or another function, with this data; for options see `send`."""
     return send(stack, json.dumps({"data": data}).encode(), token=token, **how)
 
 
 def sign_in(stack: Addresses, email: str) -> str:
-    """Sign a user of the demo in at the Auth emulator, and return the ID token."""
+    """Sign in a user of the demo at the Auth emulator; return the ID token."""
     credentials = {"email": email, "password": demo_data.PASSWORD, "returnSecureToken": True}
     return str(ask_auth(stack, "accounts:signInWithPassword", credentials)["idToken"])
 
 
 def sign_in_with_custom_token(stack: Addresses, token: str) -> str:
-    """Sign in with a token that the Admin SDK made, and return the ID token."""
+    """Sign in with a token that the Admin SDK made; return the ID token."""
     body = {"token": token, "returnSecureToken": True}
     return str(ask_auth(stack, "accounts:signInWithCustomToken", body)["idToken"])
 
 
 def sign_up(stack: Addresses) -> str:
-    """Make a new anonymous user, without any claim, and return the ID token."""
+    """Create an anonymous user without claims; return the ID token."""
     return str(ask_auth(stack, "accounts:signUp", {"returnSecureToken": True})["idToken"])
 
 
 def ask_auth(stack: Addresses, method: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Call a method of Firebase Auth's API at the emulator, as anybody can; its answer."""
+    """Call a method of Firebase Auth's API at the emulator; return the response."""
     address = f"http://{stack.auth}/identitytoolkit.googleapis.com/v1/{method}?key=demo"
     status, answer = ask(address, method="POST", body=body)
     assert status == 200, answer
@@ -108,7 +108,7 @@ def ask_auth(stack: Addresses, method: str, body: dict[str, Any]) -> dict[str, A
 
 @contextmanager
 def reading_app(email: str, *tasks: str) -> Iterator[None]:
-    """Have an account with the claim `tasks` and the demo's password for the time of a with block."""
+    """Create an account with the claim `tasks` and the demo's password for the duration of a with block."""
     from firebase_admin import auth, delete_app, initialize_app  # noqa: PLC0415
 
     app = initialize_app(options={"projectId": PROJECT}, name=email)
@@ -122,5 +122,5 @@ def reading_app(email: str, *tasks: str) -> Iterator[None]:
 
 
 def refused(answer: Answer) -> tuple[int, str]:
-    """How a call was refused: the status, and what the caller is told."""
+    """The status and the message of a denied call."""
     return answer.status, answer.json["error"]["message"]

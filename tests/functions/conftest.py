@@ -1,4 +1,4 @@
-"""Deployed callables, and what they serve."""
+"""Deployed callables and the results that they serve."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -15,14 +15,14 @@ from tests.functions.callable_protocol import sign_in, sign_up
 from tests.functions.issuer import Issuer, published
 from tests.functions.production import served
 
-#: Serves a callable (get_task_data, where none is named) with these settings, to the end of the module;
+#: Serves a callable (get_task_data by default) with these settings until the module ends;
 #: returns its host and port.
 Serve = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def people(stack: Addresses) -> dict[str, str]:
-    """ID tokens of the demo's operator and viewer, and of somebody who may nothing."""
+    """ID tokens of the demo's operator and viewer, and of a user without claims."""
     demo_data.seed(datetime.now(UTC))
     tokens = {role: sign_in(stack, f"{role}@example.com") for role in ("operator", "viewer")}
     return {**tokens, "stranger": sign_up(stack)}
@@ -30,20 +30,20 @@ def people(stack: Addresses) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def issuer() -> Issuer:
-    """Signs tokens that the served callables take."""
+    """Signs tokens that the served callables accept."""
     return Issuer()
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a served callable prints, the last of them."""
+    """The output of the most recently served callable."""
     return tmp_path_factory.mktemp("served") / "log"
 
 
 @pytest.fixture(scope="module")
 def serve(issuer: Issuer, log: Path) -> Iterator[Serve]:
-    """Serves callables as Cloud Run does."""
-    # App Check's part of firebase-admin asks for credentials, and does nothing with them.
+    """Serves callables like Cloud Run."""
+    # App Check's part of firebase-admin requires credentials, but does not use them.
     account = log.with_name("account.json")
     fields = {"type": "service_account", "client_email": "a@b.c", "token_uri": "http://127.0.0.1:1"}
     account.write_text(json.dumps({**fields, "private_key": issuer.private_pem}), "utf-8")
@@ -64,10 +64,10 @@ def serve(issuer: Issuer, log: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="module")
 def results(clear_firestore: Callable[[], None]) -> dict[TaskName, list[str]]:
-    """What each task has in Firestore: a result that tells whose it is."""
+    """Each task's result in Firestore; it contains the task's name."""
     clear_firestore()
     results = {task: [f"the result of {task.value}"] for task in TaskName}
-    results[TaskName.collect_devices_health] *= 200  # one that is worth compressing
+    results[TaskName.collect_devices_health] *= 200  # large enough to be compressed
     for task, result in results.items():
         assert execute_task("test", task, lambda result=result: result).status == "completed"
     return results

@@ -1,4 +1,4 @@
-"""A function's web server as functions-framework makes it: every path and method reaches the function."""
+"""A function's web server like that of functions-framework: every path and method reaches the function."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def front(function: Callable[[Request], Response]) -> FlaskClient:
-    """A client of a server whose one function this is."""
+    """A client of a server with this one function."""
     app = Flask("front")
 
     @app.route("/", defaults={"path": ""}, methods=METHODS)

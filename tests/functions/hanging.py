@@ -10,9 +10,9 @@ from functions.scheduled_endpoint import scheduled_task
 from shared.tasks import TaskName, TaskOutcome, TaskRun, TaskSpec, execute_task
 from tests.waiting import wait_for
 
-#: While it exists, the task hangs. The task writes its process there before it does.
+#: The task hangs while this file exists. Before that it writes its process id to the file.
 HANGS = Path(os.environ["HANGS"])
-#: While it exists, deliveries whose run does not start are not answered. Such a delivery writes to it.
+#: Deliveries whose run does not start get no response while this file exists; they write to it.
 WAITS = HANGS.with_name("waits")
 SPEC = TaskSpec(
     TaskName.send_reset_sms, schedule="0 0 1 1 *", deadline_seconds=float(os.environ["DEADLINE_SECONDS"])
@@ -32,10 +32,10 @@ scheduled_endpoint.execute_task = _waiting
 
 @scheduled_task(SPEC)
 def send_reset_sms(run: TaskRun) -> list[int]:
-    """Hang, or return the process that works."""
+    """Hang, or return the process id."""
     run.progress(57, 100)
     if HANGS.exists():
-        # A thread that is not a daemon: an orderly exit of the process would wait for it.
+        # Not a daemon thread, because an orderly exit of the process would wait for it.
         hangs = threading.Thread(target=threading.Event().wait)
         hangs.start()
         HANGS.write_text(str(os.getpid()), "utf-8")

@@ -1,6 +1,6 @@
-"""Google as far as tokens go: signs ID tokens and App Check tokens, and publishes the keys to check them.
+"""A token issuer in place of Google: it signs ID tokens and App Check tokens and publishes the keys.
 
-The Auth emulator's tokens are unsigned, and nobody looks at when they expire; App Check has no emulator.
+The Auth emulator's tokens are unsigned, and their expiry is not checked; App Check has no emulator.
 """
 
 import datetime as dt
@@ -23,7 +23,7 @@ KEY_ID = "key-1"
 
 
 class Issuer:
-    """Signs tokens with a key of its own. One whose key nobody publishes is a forger."""
+    """Signs tokens with its own key. One whose key is not published is a forger."""
 
     def __init__(self) -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -34,13 +34,13 @@ class Issuer:
         ).decode()
 
     def id_token(self, *, age: int = 0, **claims: object) -> str:
-        """An ID token, good for an hour from when it was made, `age` seconds ago."""
+        """An ID token, valid for an hour, that was issued `age` seconds ago."""
         now = int(time.time()) - age
         good = {"iss": f"https://securetoken.google.com/{PROJECT}", "aud": PROJECT, "sub": "somebody"}
         return self._signed(good | {"iat": now, "auth_time": now, "exp": now + 3600} | claims)
 
     def app_check_token(self, *, age: int = 0, **claims: object) -> str:
-        """An App Check token, the same."""
+        """An App Check token, valid for an hour, that was issued `age` seconds ago."""
         now = int(time.time()) - age
         good = {
             "iss": "https://firebaseappcheck.googleapis.com/1",
@@ -50,7 +50,7 @@ class Issuer:
         return self._signed(good | {"iat": now, "exp": now + 3600} | claims)
 
     def certificates(self) -> dict[str, str]:
-        """What checks ID tokens, in the form that Google publishes it in."""
+        """The certificates for ID tokens, in the form in which Google publishes them."""
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "issuer")])
         now = dt.datetime.now(dt.UTC)
         certificate = (
@@ -62,7 +62,7 @@ class Issuer:
         return {KEY_ID: certificate.public_bytes(serialization.Encoding.PEM).decode()}
 
     def key_set(self) -> dict[str, object]:
-        """What checks App Check tokens, the same."""
+        """The keys for App Check tokens, in the form in which Google publishes them."""
         key = RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
         return {"keys": [{**key, "kid": KEY_ID, "use": "sig", "alg": "RS256"}]}
 
@@ -72,7 +72,7 @@ class Issuer:
 
 @contextmanager
 def published(issuer: Issuer) -> Iterator[str]:
-    """Serve the issuer's public keys for the time of a with block; what precedes their paths."""
+    """Serve the issuer's public keys for the duration of a with block; yields the address."""
     answers = {"/certificates": issuer.certificates(), "/keys": issuer.key_set()}
 
     class Keys(BaseHTTPRequestHandler):

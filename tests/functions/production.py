@@ -1,7 +1,7 @@
-"""A function as Cloud Run serves it: functions-framework and gunicorn, in a process of its own.
+"""A function as Cloud Run serves it, with functions-framework and gunicorn in their own process.
 
-`python -m tests.functions.production KEYS FUNCTION PORT`: KEYS is where Google's public keys are published
-here. The one thing that is turned aside is the way to those; libraries and product do what they do there.
+`python -m tests.functions.production KEYS FUNCTION PORT` verifies tokens with the public keys at KEYS
+instead of Google's. Libraries and product are otherwise unchanged.
 """
 
 import os
@@ -13,19 +13,19 @@ from pathlib import Path
 from tests import serving
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What leads to the Auth emulator, and what a test sets itself.
+#: Variables that point to the Auth emulator, and those that a test sets itself.
 LEFT_OUT = ("FIREBASE_AUTH_EMULATOR_HOST", "NX_TASKS_CORS_ORIGINS", "THREADS")
 
 
 @contextmanager
 def served(function: str, keys: str, log: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """Serve a function for the time of a with block.
+    """Serve a function for the duration of a with block.
 
     Args:
-        function: its name.
-        keys: where an issuer's keys are published.
-        log: file that takes what it prints.
-        environment: what is set beside, or instead of, this process's environment.
+        function: Its name.
+        keys: Address where an issuer's keys are published.
+        log: File for its output.
+        environment: Variables that add to or replace those of this process.
 
     Returns:
         Its host and port.
@@ -43,7 +43,7 @@ def served(function: str, keys: str, log: Path, environment: Mapping[str, str]) 
 
 
 def main(keys: str, function: str, port: str) -> None:
-    """Serve until somebody ends it."""
+    """Serve until the process is terminated."""
     from firebase_admin import _token_gen, app_check  # noqa: PLC0415 - a second, which only the server needs
     from functions_framework._cli import _cli  # noqa: PLC0415
 

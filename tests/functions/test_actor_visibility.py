@@ -1,4 +1,4 @@
-"""Who is told which person acted on a task, and why: every field of what callables answer, as deployed."""
+"""Which callers see the person who acted on a task, in every field of every view, as deployed."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ from tests.waiting import wait_for
 
 TASK = TaskName.send_reset_sms
 WHO = {"by": "anna@example.com (her-id)", "reason": "what she alone knows"}
-#: What gives away who acted, or why.
+#: Texts that identify the person or the reason.
 PERSONAL = ("anna", "her-id", "she alone")
 CLAIMS: dict[str, dict[str, Any]] = {
     "operator": {"role": "operator"},
@@ -28,32 +28,32 @@ CLAIMS: dict[str, dict[str, Any]] = {
     "app of a viewer": {"role": "viewer", "tasks": [TASK.value]},
 }
 
-#: Fields that may change between two callers' calls.
+#: Fields that may change between the calls of two callers.
 MOVING = (".lease_until", ".next_run")
 
-#: The values of fields, by path.
+#: Values of fields by path.
 Fields = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def looked_at(results: dict[TaskName, list[str]], serve: Serve) -> dict[str, str]:
-    """Where each function is served that only looks."""
+def views(results: dict[TaskName, list[str]], serve: Serve) -> dict[str, str]:
+    """The address of each read-only function."""
     return {function: serve(function) for function in ("list_tasks", "list_runs", "get_run")}
 
 
 @pytest.fixture(scope="module")
-def seen(looked_at: dict[str, str], issuer: Issuer) -> dict[str, Fields]:
-    """What each caller was told, by field, while a person did everything that people can do to a task."""
-    told: dict[str, Fields] = {caller: {} for caller in CLAIMS}
-    for moment in acted_on():
+def shown(views: dict[str, str], issuer: Issuer) -> dict[str, Fields]:
+    """The fields that each caller receives while a person performs every action on a task."""
+    fields: dict[str, Fields] = {caller: {} for caller in CLAIMS}
+    for moment in actions():
         for caller, claims in CLAIMS.items():
-            for path, value in look(looked_at, issuer.id_token(**claims)):
-                told[caller][f"{moment}: {path}"] = value
-    return told
+            for path, value in look(views, issuer.id_token(**claims)):
+                fields[caller][f"{moment}: {path}"] = value
+    return fields
 
 
-def acted_on() -> Iterator[str]:
-    """Have a person act on the task; after each step there is something to look at."""
+def actions() -> Iterator[str]:
+    """Perform each action on the task; yields its name."""
     document = firebase.firestore_client().document(f"nx-tasks/{TASK}")
     goes_on = threading.Event()
 
@@ -80,7 +80,7 @@ def acted_on() -> Iterator[str]:
 
 
 def running(status: dict[str, Any]) -> str | None:
-    """The run at work."""
+    """The id of the current run."""
     return str(status["run"]["id"]) if status["status"] == "running" else None
 
 
@@ -88,14 +88,14 @@ def fails() -> None:
     raise ValueError("no such place")
 
 
-def look(looked_at: dict[str, str], token: str) -> Iterator[tuple[str, Any]]:
-    """Ask for all there is to see of the task; each field that is no object or list, with its path."""
-    tasks = result(call(looked_at["list_tasks"], None, token))["tasks"]
+def look(views: dict[str, str], token: str) -> Iterator[tuple[str, Any]]:
+    """Call every view of the task; yields the path and the value of each scalar field."""
+    tasks = result(call(views["list_tasks"], None, token))["tasks"]
     yield from leaves("list_tasks", next(task for task in tasks if task["name"] == TASK))
-    runs = result(call(looked_at["list_runs"], TASK, token))["runs"]
+    runs = result(call(views["list_runs"], TASK, token))["runs"]
     yield from leaves("list_runs", runs)
     for number, run in enumerate(runs):
-        whole = result(call(looked_at["get_run"], TASK, token, private=(), id=run["id"]))
+        whole = result(call(views["get_run"], TASK, token, private=(), id=run["id"]))
         yield from leaves(f"get_run.{number}", whole)
 
 
@@ -116,27 +116,27 @@ def names_a_person(value: Any) -> bool:
     return any(word in str(value) for word in PERSONAL)
 
 
-def test_an_app_is_told_in_no_field_who_acted_or_why(seen: dict[str, Fields]) -> None:
-    """A caller with the claim `tasks` sees that a person acted; other fields are as operators see them."""
-    assert not [path for path, value in seen["app"].items() if names_a_person(value)]
-    for path, value in seen["operator"].items():
-        if path not in seen["app"]:
-            assert path.endswith("error.traceback"), path  # of the task's code
+def test_no_field_shows_an_app_who_acted_or_why(shown: dict[str, Fields]) -> None:
+    """A caller with the claim `tasks` sees that a person acted; other fields equal an operator's."""
+    assert not [path for path, value in shown["app"].items() if names_a_person(value)]
+    for path, value in shown["operator"].items():
+        if path not in shown["app"]:
+            assert path.endswith("error.traceback"), path  # contains the task's code
         elif names_a_person(value):
-            assert seen["app"][path] in (SOMEONE, "", None, *CANCELLED), path
+            assert shown["app"][path] in (SOMEONE, "", None, *CANCELLED), path
             if path.endswith(".by"):
-                assert seen["app"][path] == SOMEONE
+                assert shown["app"][path] == SOMEONE
         else:
-            assert seen["app"][path] == value, path
+            assert shown["app"][path] == value, path
 
 
 CANCELLED = (f"cancelled by {SOMEONE}", f"RunCancelled: cancelled by {SOMEONE}")
 
 
 @pytest.mark.parametrize("caller", ["viewer", "app of a viewer"])
-def test_who_looks_after_tasks_is_told_who_acted_and_why(seen: dict[str, Fields], caller: str) -> None:
-    """A viewer as an operator, whatever else they may do."""
-    assert seen[caller] == seen["operator"]
+def test_operators_and_viewers_see_who_acted_and_why(shown: dict[str, Fields], caller: str) -> None:
+    """Whatever other claims they have."""
+    assert shown[caller] == shown["operator"]
 
 
 @pytest.mark.parametrize(
@@ -152,16 +152,16 @@ def test_who_looks_after_tasks_is_told_who_acted_and_why(seen: dict[str, Fields]
         "not tried again, and requested: list_tasks.retries.cancel.reason",
     ],
 )
-def test_the_fields_in_which_a_person_is_named_are_covered(seen: dict[str, Fields], field: str) -> None:
-    """Else the comparison with what an app is told would compare nothing."""
-    assert names_a_person(seen["operator"][field])
+def test_the_fields_that_name_a_person_are_covered(shown: dict[str, Fields], field: str) -> None:
+    """Otherwise the comparison with an app's fields would compare nothing."""
+    assert names_a_person(shown["operator"][field])
 
 
 @pytest.mark.parametrize("function", ["list_runs", "get_run"])
 @pytest.mark.parametrize("field", ["by", "reason", "error.message"])
-def test_the_fields_of_runs_in_which_a_person_is_named_are_covered(
-    seen: dict[str, Fields], function: str, field: str
+def test_the_fields_of_runs_that_name_a_person_are_covered(
+    shown: dict[str, Fields], function: str, field: str
 ) -> None:
-    """The same of the history: what was changed, and what was cancelled."""
-    found = [path for path in seen["operator"] if f": {function}." in path and path.endswith(f".{field}")]
-    assert any(names_a_person(seen["operator"][path]) for path in found), json.dumps(found)
+    """In the history, for changes and cancelled runs."""
+    found = [path for path in shown["operator"] if f": {function}." in path and path.endswith(f".{field}")]
+    assert any(names_a_person(shown["operator"][path]) for path in found), json.dumps(found)

@@ -1,4 +1,4 @@
-"""`list_tasks`, `list_runs` and `get_run` on the real Functions emulator, with the demo's people."""
+"""`list_tasks`, `list_runs` and `get_run` on the real Functions emulator, with the demo's users."""
 
 import json
 import threading
@@ -18,31 +18,31 @@ from tests.waiting import wait_for
 
 TASK = TaskName.collect_charge_cdrs
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
-#: Traces name files; an answer to whoever may see them does, too.
+#: Tracebacks contain paths, and so do responses to callers who may see them.
 BUT_TRACES = tuple(word for word in PRIVATE if word not in {".py", "/functions", "/shared", "/venv"})
 
 
 @pytest.fixture
 def ask(clean_firestore: Addresses, people: dict[str, str]) -> Any:
-    """Calls a function as one of these people; its result."""
+    """Calls a function as one of these users; returns its result."""
 
-    def asked(function: str, data: dict[str, Any], who: str = "operator") -> Any:
+    def ask_function(function: str, data: dict[str, Any], who: str = "operator") -> Any:
         answer = call(clean_firestore, data, people[who], function=function, private=BUT_TRACES)
         assert answer.status == 200, answer
         return answer.json["result"]
 
-    return asked
+    return ask_function
 
 
 def fails() -> None:
     raise ValueError("no such place")
 
 
-def test_tasks_that_never_ran_are_told_with_their_schedules(ask: Any) -> None:
-    """All of them, in order, with what their specs say; nothing else is known yet."""
-    told = ask("list_tasks", {})["tasks"]
-    assert [task["name"] for task in told] == sorted(TaskName)
-    cdrs = told[0]
+def test_tasks_without_runs_are_listed_with_their_schedules(ask: Any) -> None:
+    """All tasks in order, with the fields of their specs."""
+    shown = ask("list_tasks", {})["tasks"]
+    assert [task["name"] for task in shown] == sorted(TaskName)
+    cdrs = shown[0]
     assert (cdrs["schedule"], cdrs["time_zone"], cdrs["save_in"]) == ("37 * * * *", "Etc/UTC", "storage")
     due = datetime.fromisoformat(cdrs["next_run"])
     assert due.minute == 37
@@ -51,8 +51,8 @@ def test_tasks_that_never_ran_are_told_with_their_schedules(ask: Any) -> None:
     assert {cdrs[field] for field in (*known_later, "suspended", "result", "problem")} == {None}
 
 
-def test_a_task_is_told_as_it_stands(ask: Any) -> None:
-    """Its last run and its last good result, which a failure leaves as it was; suspended, all the same."""
+def test_a_listed_task_has_its_last_run_its_result_and_its_suspension(ask: Any) -> None:
+    """A failed run keeps the last good result."""
 
     def task(run: TaskRun) -> list[int]:
         run.summarise({"sum": 3})
@@ -61,40 +61,40 @@ def test_a_task_is_told_as_it_stands(ask: Any) -> None:
     run_id = execute_task("test", TASK, task).run_id
     execute_task("again", TASK, fails)
     suspend_task(TASK, **WHO)
-    told = ask("list_tasks", {})["tasks"][0]
-    assert (told["status"], told["state"], told["source"]) == ("suspended", "failed", "again")
-    assert told["error"] == "ValueError: no such place"
-    assert told["suspended"].items() >= WHO.items()
-    assert told["next_run"] is None
+    shown = ask("list_tasks", {})["tasks"][0]
+    assert (shown["status"], shown["state"], shown["source"]) == ("suspended", "failed", "again")
+    assert shown["error"] == "ValueError: no such place"
+    assert shown["suspended"].items() >= WHO.items()
+    assert shown["next_run"] is None
     expected = {"run_id": run_id, "saved_in": "db", "size_bytes": 5, "count": 2, "summary": {"sum": 3}}
-    assert told["result"].items() >= expected.items()
+    assert shown["result"].items() >= expected.items()
 
 
-def test_a_task_whose_job_fires_none_has_no_next_run(ask: Any) -> None:
-    """As far as the watchdog, or a change, has found out; nobody suspended it."""
+def test_a_task_with_a_paused_job_has_no_next_run(ask: Any) -> None:
+    """Once the watchdog or a change has noticed it; the task is not suspended."""
     execute_task("test", TASK, lambda: [1])
     status = firebase.firestore_client().document(f"nx-tasks/{TASK.value}")
     for note in ({"found": "PAUSED"}, {"found": "MISSING"}, {"wanted": "ENABLED", "at": datetime.now(UTC)}):
         status.update({"run.job": note})
-        told = ask("list_tasks", {})["tasks"][0]
-        assert (told["next_run"], told["suspended"], bool(told["problem"])) == (None, None, True)
+        shown = ask("list_tasks", {})["tasks"][0]
+        assert (shown["next_run"], shown["suspended"], bool(shown["problem"])) == (None, None, True)
     status.update({"run.job": {"wanted": "ENABLED", "at": datetime.now(UTC), "shared": True, "done": True}})
-    told = ask("list_tasks", {})["tasks"][0]
-    assert (bool(told["next_run"]), told["problem"]) == (True, None)
+    shown = ask("list_tasks", {})["tasks"][0]
+    assert (bool(shown["next_run"]), shown["problem"]) == (True, None)
 
 
-def test_a_viewer_sees_how_a_task_does_and_not_what_it_says(ask: Any) -> None:
-    """Charge detail records are for operators: so is what the task says of them."""
+def test_a_viewer_sees_the_state_of_an_operators_task_without_its_summary(ask: Any) -> None:
+    """Charge detail records are for operators."""
     run_id = execute_task("test", TASK, lambda run: run.summarise({"sum": 3})).run_id
-    told = ask("list_tasks", {}, "viewer")["tasks"][0]
-    assert (told["readable"], told["state"], told["result"]["summary"]) == (False, "completed", None)
-    asked = {"task_name": TASK, "id": run_id}
-    assert ask("get_run", asked)["result"]["summary"] == {"sum": 3}
-    assert "summary" not in ask("get_run", asked, "viewer")["result"]
+    shown = ask("list_tasks", {}, "viewer")["tasks"][0]
+    assert (shown["readable"], shown["state"], shown["result"]["summary"]) == (False, "completed", None)
+    request = {"task_name": TASK, "id": run_id}
+    assert ask("get_run", request)["result"]["summary"] == {"sum": 3}
+    assert "summary" not in ask("get_run", request, "viewer")["result"]
 
 
-def test_a_viewer_is_told_nothing_that_an_operators_task_says(ask: Any) -> None:
-    """Neither why it failed, nor where, nor how far it was: what it says there is its data, too."""
+def test_a_viewer_sees_no_error_or_progress_of_an_operators_task(ask: Any) -> None:
+    """Both may contain the task's data."""
 
     def task(run: TaskRun) -> None:
         run.progress(1, 3, "card 4711")
@@ -108,15 +108,15 @@ def test_a_viewer_is_told_nothing_that_an_operators_task_says(ask: Any) -> None:
             {"type": "ValueError", "message": ""},
             None,
         )
-    told = ask("list_tasks", {}, "viewer")["tasks"][0]
-    assert (told["state"], told["error"]) == ("failed", None)
+    shown = ask("list_tasks", {}, "viewer")["tasks"][0]
+    assert (shown["state"], shown["error"]) == ("failed", None)
     run = ask("get_run", {"task_name": TASK, "id": run_id})
     assert (run["error"]["message"], run["progress"]["message"]) == ("card 4711", "card 4711")
     assert "card 4711" in run["error"]["traceback"]
 
 
-def test_a_run_at_work_is_told_with_its_progress(ask: Any) -> None:
-    """How far it is comes from its history, beside what the status tells; once it ended there is none."""
+def test_a_running_task_is_listed_with_its_progress(ask: Any) -> None:
+    """The progress is read from the run record; there is none after the run."""
     goes_on = threading.Event()
 
     def task(run: TaskRun) -> None:
@@ -125,8 +125,8 @@ def test_a_run_at_work_is_told_with_its_progress(ask: Any) -> None:
 
     thread, _ = in_thread(lambda: execute_task("test", TASK, task))
     try:
-        told = wait_for("progress", lambda: _progress_of(ask("list_tasks", {})))
-        assert (told["done"], told["total"], told["message"]) == (1, 3, "first")
+        shown = wait_for("progress", lambda: _progress_of(ask("list_tasks", {})))
+        assert (shown["done"], shown["total"], shown["message"]) == (1, 3, "first")
     finally:
         goes_on.set()
         thread.join()
@@ -134,27 +134,27 @@ def test_a_run_at_work_is_told_with_its_progress(ask: Any) -> None:
     assert (ended["run"], ended["state"]) == (None, "completed")
 
 
-def test_a_failed_tick_is_told_with_its_retries(ask: Any) -> None:
-    """Until when it may be delivered again; of one that no tick asked for there is nothing to tell."""
+def test_a_failed_tick_is_listed_with_the_end_of_its_retries(ask: Any) -> None:
+    """A run without a tick has no retries."""
     execute_task("test", TASK, fails)
     assert ask("list_tasks", {})["tasks"][0]["retries"] is None
     tick = datetime(2026, 11, 24, 12, tzinfo=UTC)
     run_id = execute_task("test", TASK, fails, {"scheduled_for": tick}).run_id
-    told = ask("list_tasks", {})["tasks"][0]
-    over = datetime.fromisoformat(told["completed"]) + RETRIES_OVER
-    assert told["retries"] == {"id": run_id, "until": time_text(over), "cancel": None}
+    shown = ask("list_tasks", {})["tasks"][0]
+    over = datetime.fromisoformat(shown["completed"]) + RETRIES_OVER
+    assert shown["retries"] == {"id": run_id, "until": time_text(over), "cancel": None}
     TaskEngine().cancel_run(TASK, run_id, **WHO)
     assert ask("list_tasks", {})["tasks"][0]["retries"]["cancel"].items() >= WHO.items()
 
 
-def test_a_tick_whose_retries_are_used_up_is_not_said_to_come_again(ask: Any) -> None:
-    """Cloud Scheduler has delivered it as often as it does."""
+def test_a_tick_without_further_retries_has_no_retries_field(ask: Any) -> None:
+    """Cloud Scheduler has delivered it as often as it may."""
     tick = {"scheduled_for": datetime(2026, 11, 24, 12, tzinfo=UTC)}
-    told = []
+    shown = []
     for _ in range(1 + RETRY_COUNT):
         assert execute_task("test", TASK, fails, tick).status == "failed"
-        told.append(ask("list_tasks", {})["tasks"][0]["retries"])
-    assert [each is None for each in told] == [False] * RETRY_COUNT + [True]
+        shown.append(ask("list_tasks", {})["tasks"][0]["retries"])
+    assert [each is None for each in shown] == [False] * RETRY_COUNT + [True]
 
 
 def _progress_of(answer: Any) -> Any:
@@ -163,7 +163,7 @@ def _progress_of(answer: Any) -> Any:
 
 
 def test_an_unchanged_system_costs_a_few_bytes(ask: Any) -> None:
-    """Whoever has the present version is told no more than that, until something changes."""
+    """A caller with the present version gets `not_modified` until something changes."""
     execute_task("test", TASK, lambda: [1])
     first = ask("list_tasks", {"if_version": None})
     again = ask("list_tasks", {"if_version": first["version"]})
@@ -173,8 +173,8 @@ def test_an_unchanged_system_costs_a_few_bytes(ask: Any) -> None:
     assert ask("list_tasks", {"if_version": first["version"]})["tasks"]
 
 
-def test_the_history_is_told_newest_first_and_page_by_page(ask: Any) -> None:
-    """Every record once, however many a page has; the last page says so."""
+def test_the_run_history_is_listed_newest_first_in_pages(ask: Any) -> None:
+    """Every record once, with any page size; the last page is marked."""
     ids = [execute_task("test", TASK, lambda: [1]).run_id for _ in range(5)][::-1]
     pages, cursor = [], None
     while True:
@@ -186,8 +186,8 @@ def test_the_history_is_told_newest_first_and_page_by_page(ask: Any) -> None:
     assert pages == [ids[:2], ids[2:4], ids[4:]]
 
 
-def test_the_history_can_be_told_by_states(ask: Any) -> None:
-    """Failures with what they said, skips with why, changes with who: each where it is asked for."""
+def test_the_run_history_can_be_filtered_by_states(ask: Any) -> None:
+    """Failures have their error, skips their reason, and changes the person."""
     execute_task("test", TASK, lambda: [1])
     failed = execute_task("test", TASK, fails).run_id
     suspend_task(TASK, **WHO)
@@ -212,10 +212,9 @@ def test_the_history_can_be_told_by_states(ask: Any) -> None:
     assert trace["duration_seconds"] >= 0
 
 
-def test_an_unchanged_history_costs_a_few_bytes(ask: Any) -> None:
-    """A run, a skip, a change: each makes another version of it."""
-    asked: dict[str, Any] = {"task_name": TASK, "limit": 10}
-    seen = []
+def test_a_run_a_skip_or_a_change_makes_a_new_version_of_the_history(ask: Any) -> None:
+    request: dict[str, Any] = {"task_name": TASK, "limit": 10}
+    counts = []
     for change in (
         lambda: None,
         lambda: execute_task("test", TASK, lambda: [1]),
@@ -223,11 +222,11 @@ def test_an_unchanged_history_costs_a_few_bytes(ask: Any) -> None:
         lambda: execute_task("test", TASK, lambda: [1]),
     ):
         change()
-        answer = ask("list_runs", asked)
-        asked["if_version"] = answer["version"]
-        seen.append(len(answer["runs"]))
-        assert ask("list_runs", asked) == {"version": answer["version"], "not_modified": True}
-    assert seen == [0, 1, 2, 3]
+        answer = ask("list_runs", request)
+        request["if_version"] = answer["version"]
+        counts.append(len(answer["runs"]))
+        assert ask("list_runs", request) == {"version": answer["version"], "not_modified": True}
+    assert counts == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -254,19 +253,16 @@ def test_an_unchanged_history_costs_a_few_bytes(ask: Any) -> None:
         ("get_run", {"task_name": TASK, "id": 5}, "id must be text, got 5"),
     ],
 )
-def test_what_means_nothing_is_refused(
+def test_an_invalid_request_is_refused(
     stack: Addresses, people: dict[str, str], function: str, data: dict[str, Any], says: str
 ) -> None:
-    """The text names the field and what it may be."""
+    """The message names the field and the valid values."""
     status, message = refused(call(stack, data, people["operator"], function=function))
     assert (status, message[: len(says)]) == (400, says)
 
 
 @pytest.mark.parametrize("run_id", ["no-such-run", "a/b", "..", "", "x" * 500])
-def test_a_run_that_is_not_there_is_told(
-    clean_firestore: Addresses, people: dict[str, str], run_id: str
-) -> None:
-    """Whatever was asked for."""
+def test_an_unknown_run_is_not_found(clean_firestore: Addresses, people: dict[str, str], run_id: str) -> None:
     answer = call(clean_firestore, {"task_name": TASK, "id": run_id}, people["operator"], function="get_run")
     assert refused(answer) == (
         404,
@@ -275,8 +271,8 @@ def test_a_run_that_is_not_there_is_told(
 
 
 @pytest.mark.parametrize("function", ["list_tasks", "list_runs", "get_run"])
-def test_strangers_are_shown_nothing(stack: Addresses, people: dict[str, str], function: str) -> None:
-    """Whoever is not signed in, or has no claim."""
+def test_callers_without_access_are_denied(stack: Addresses, people: dict[str, str], function: str) -> None:
+    """Callers that are not signed in or have no claim."""
     data = {"list_tasks": {}, "list_runs": {"task_name": TASK}, "get_run": {"task_name": TASK, "id": "x"}}
     assert refused(call(stack, data[function], function=function)) == (
         401,

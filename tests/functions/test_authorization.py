@@ -1,4 +1,4 @@
-"""Who may read what: claims of every shape, and tasks of every kind. No stack is needed for it."""
+"""Which tasks a caller may read, for claims of every shape; needs no stack."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ SMS, CDRS = TaskName.send_reset_sms, TaskName.collect_charge_cdrs
 
 @pytest.fixture(autouse=True)
 def _operators_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One task is for operators and auditors."""
+    """Restrict one task to operators and auditors."""
     monkeypatch.setitem(specs._specs, CDRS, TaskSpec(CDRS, roles=("operator", "auditor")))
 
 
@@ -38,8 +38,8 @@ def refusal(claims: dict[str, Any], name: object) -> HttpsError:
     ],
     ids=str,
 )
-def test_roles_and_lists_allow(claims: dict[str, Any], readable: set[TaskName]) -> None:
-    """A role opens the tasks that name it, a list those that it names; what else it holds does nothing."""
+def test_a_role_or_a_list_of_tasks_allows_reading(claims: dict[str, Any], readable: set[TaskName]) -> None:
+    """A role opens the tasks that name it, a list the tasks in it; other claims have no effect."""
     assert {task for task in (SMS, CDRS) if Caller.of("u", claims).may_read(task)} == readable
 
 
@@ -66,13 +66,13 @@ def test_roles_and_lists_allow(claims: dict[str, Any], readable: set[TaskName]) 
     ids=str,
 )
 def test_a_malformed_claim_allows_nothing(claims: dict[str, Any]) -> None:
-    """It raises nothing, either."""
+    """It raises no other error."""
     assert refusal(claims, SMS.value).code is FunctionsErrorCode.PERMISSION_DENIED
 
 
 @pytest.mark.parametrize("claims", [{}, {"role": "viewer"}, {"tasks": ["send_reset_sms", "no_such_task"]}])
-def test_unknown_and_forbidden_are_the_same(claims: dict[str, Any]) -> None:
-    """Who is no operator can't find out which tasks there are, by no kind of name."""
+def test_an_unknown_and_a_forbidden_task_are_indistinguishable(claims: dict[str, Any]) -> None:
+    """Only operators can find out which tasks exist."""
     forbidden = refusal(claims, CDRS.value)
     assert forbidden.code is FunctionsErrorCode.PERMISSION_DENIED
     for name in ("no_such_task", "", "../x", 7, None, ["send_reset_sms"], {}):
@@ -80,14 +80,14 @@ def test_unknown_and_forbidden_are_the_same(claims: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["no_such_task", "", 7, None, [], {}], ids=repr)
-def test_an_operator_is_told_the_names(name: object) -> None:
-    """A misspelt name is the caller's mistake, told so."""
-    told = refusal({"role": "operator"}, name)
-    assert told.code is FunctionsErrorCode.INVALID_ARGUMENT
-    assert told.message == f"task_name must be one of {', '.join(sorted(TaskName))}, got {json.dumps(name)}"
+def test_an_operator_gets_the_names_of_all_tasks(name: object) -> None:
+    """A misspelt name is an invalid argument."""
+    error = refusal({"role": "operator"}, name)
+    assert error.code is FunctionsErrorCode.INVALID_ARGUMENT
+    assert error.message == f"task_name must be one of {', '.join(sorted(TaskName))}, got {json.dumps(name)}"
 
 
-def test_an_operator_may_be_kept_out_of_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the task's spec names other roles alone."""
+def test_a_task_may_exclude_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its spec names only other roles."""
     monkeypatch.setitem(specs._specs, CDRS, TaskSpec(CDRS, roles=("auditor",)))
     assert refusal({"role": "operator"}, CDRS.value).code is FunctionsErrorCode.PERMISSION_DENIED

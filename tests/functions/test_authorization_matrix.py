@@ -19,12 +19,12 @@ LISTED, OTHER, UNKNOWN = "send_reset_sms", "collect_devices_health", "no_such_ta
 NAMES = ", ".join(sorted(TaskName))
 FORGER = Issuer()
 
-#: A caller's token, None for no token at all.
+#: A caller's token; None for no token.
 Token = Callable[[Issuer], str | None]
 
 
 def unsigned(_: Issuer) -> str:
-    """As the Auth emulator makes them: the claims of a good token, and no signature."""
+    """An unsigned token like those of the Auth emulator, with valid claims."""
     header = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode().rstrip("=")
     return f"{header}.{FORGER.id_token(role='operator').split('.')[1]}."
 
@@ -37,7 +37,7 @@ STRANGERS: dict[str, Token] = {
     "another project's": lambda google: google.id_token(role="operator", aud="other"),
     "garbage": lambda _: "garbage",
 }
-#: Which of LISTED and OTHER each of them may read.
+#: Which of LISTED and OTHER each caller may read.
 CALLERS: dict[str, tuple[Token, set[str]]] = {
     "no claim": (lambda google: google.id_token(), set()),
     "malformed claims": (lambda google: google.id_token(role=["operator"], tasks=LISTED), set()),
@@ -45,14 +45,14 @@ CALLERS: dict[str, tuple[Token, set[str]]] = {
     "allowed list": (lambda google: google.id_token(tasks=[LISTED, UNKNOWN]), {LISTED}),
     "operator": (lambda google: google.id_token(role="operator"), {LISTED, OTHER}),
 }
-#: A token whose claims are not honoured: anybody may have registered the address.
+#: Tokens whose claims are ignored, because any person may have registered the address.
 UNVERIFIED_CALLERS: dict[str, Token] = {
     "unverified operator": lambda google: google.id_token(
         role="operator", email="a@b.c", email_verified=False
     ),
     "unverified list": lambda google: google.id_token(tasks=[LISTED], email="a@b.c"),
 }
-#: What may be asked for beside the task's name.
+#: Optional fields of a request.
 FORMS: dict[str, dict[str, Any]] = {
     "bare": {},
     "no version yet": {"if_version": None},
@@ -66,7 +66,7 @@ TOKENS: dict[str, Token] = {
     **{name: token for name, (token, _) in CALLERS.items()},
 }
 
-#: What the caller's application shows where App Check is on.
+#: The App Check token of the caller's application.
 APPS: dict[str, Token] = {
     "good app": lambda google: google.app_check_token(),
     "no app token": lambda _: None,
@@ -95,7 +95,7 @@ def call(
     private: tuple[str, ...] = PRIVATE,
     **more: Any,
 ) -> tuple[int, Any]:
-    """Call a function; its whole answer, which shows nothing private."""
+    """Call a function; the status and the body, which contains no private text."""
     data = {**({} if name is None else {"task_name": name}), **more}
     headers = {"Content-Type": "application/json"}
     if token is not None:
@@ -127,7 +127,7 @@ DENIED = refusal(
 
 
 def expected(caller: str, name: str, results: dict[TaskName, list[str]]) -> tuple[int, Any]:
-    """What a caller is told who comes with a good application, or where none is asked for."""
+    """The response to a caller with a valid application, or without App Check."""
     if caller == "no token":
         return refusal(401, "UNAUTHENTICATED", "not signed in; sign in first")
     if caller in STRANGERS:
@@ -144,75 +144,77 @@ def expected(caller: str, name: str, results: dict[TaskName, list[str]]) -> tupl
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", [LISTED, OTHER, UNKNOWN])
 @pytest.mark.parametrize("caller", TOKENS)
-def test_who_may_read_what(
+def test_claims_decide_which_results_a_caller_may_read(
     app_check_off: str, issuer: Issuer, results: dict[TaskName, list[str]], caller: str, name: str, form: str
 ) -> None:
-    """With App Check off, claims alone decide, in each form; a forbidden task is as one that isn't there."""
-    told = call(app_check_off, name, TOKENS[caller](issuer), **FORMS[form])
-    wished = expected(caller, name, results)
-    if wished[0] == 200 and form != "bare":
-        assert told[0] == 200
-        answer = told[1]["result"]
+    """With App Check off, in each form of a request; a forbidden task looks like an unknown one."""
+    response = call(app_check_off, name, TOKENS[caller](issuer), **FORMS[form])
+    wanted = expected(caller, name, results)
+    if wanted[0] == 200 and form != "bare":
+        assert response[0] == 200
+        answer = response[1]["result"]
         assert answer["stale"] is False
-        assert answer.get("data", answer.get("count")) in (wished[1]["result"], len(wished[1]["result"]))
+        assert answer.get("data", answer.get("count")) in (wanted[1]["result"], len(wanted[1]["result"]))
     else:
-        assert told == wished
+        assert response == wanted
 
 
 @pytest.mark.parametrize("name", [LISTED, OTHER, UNKNOWN])
 @pytest.mark.parametrize("app", APPS)
 @pytest.mark.parametrize("caller", TOKENS)
-def test_app_check_comes_before_claims(
+def test_app_check_precedes_claims(
     app_check_on: str, issuer: Issuer, results: dict[TaskName, list[str]], caller: str, app: str, name: str
 ) -> None:
-    """With App Check on, whoever comes without a good application is refused, an operator as well."""
-    told = call(app_check_on, name, TOKENS[caller](issuer), APPS[app](issuer))
-    assert told == (expected(caller, name, results) if app == "good app" else UNAUTHENTICATED)
+    """Without a valid application even an operator is denied."""
+    response = call(app_check_on, name, TOKENS[caller](issuer), APPS[app](issuer))
+    assert response == (expected(caller, name, results) if app == "good app" else UNAUTHENTICATED)
 
 
-# Looking at tasks and their history
+# Views of tasks and their run history
 
 RUN = "no-such-run"
 NOT_FOUND = refusal(404, "NOT_FOUND", "no run in the history of the task has this id")
-NOTHING_TO_SEE = refusal(
+NO_TASKS = refusal(
     403, "PERMISSION_DENIED", "You do not have access to any task. Ask an administrator of the project."
 )
-#: What a caller may see of the tasks there are.
-SEEN = {"viewer": sorted(TaskName), "operator": sorted(TaskName), "allowed list": [LISTED]}
+#: The tasks that each caller may see.
+VISIBLE = {"viewer": sorted(TaskName), "operator": sorted(TaskName), "allowed list": [LISTED]}
 
 
 @pytest.fixture(scope="module")
-def looked_at(results: dict[TaskName, list[str]], serve: Serve) -> dict[str, str]:
-    """Where each function is served that only looks."""
+def views(results: dict[TaskName, list[str]], serve: Serve) -> dict[str, str]:
+    """The address of each read-only function."""
     return {function: serve(function) for function in ("list_tasks", "list_runs", "get_run")}
 
 
 @pytest.mark.parametrize("caller", TOKENS)
-def test_who_is_told_of_which_tasks(looked_at: dict[str, str], issuer: Issuer, caller: str) -> None:
-    """A role opens all of them, a list those that it names, and whoever has neither is refused."""
-    status, told = call(looked_at["list_tasks"], None, TOKENS[caller](issuer))
-    if caller in SEEN:
-        assert [task["name"] for task in told["result"]["tasks"]] == SEEN[caller]
+def test_claims_decide_which_tasks_are_listed(views: dict[str, str], issuer: Issuer, caller: str) -> None:
+    """A role lists all tasks, the claim `tasks` those that it names; other callers are denied."""
+    status, response = call(views["list_tasks"], None, TOKENS[caller](issuer))
+    if caller in VISIBLE:
+        assert [task["name"] for task in response["result"]["tasks"]] == VISIBLE[caller]
     elif caller in CALLERS:
-        assert (status, told) == NOTHING_TO_SEE
+        assert (status, response) == NO_TASKS
     else:
-        assert (status, told) == expected(caller, LISTED, {})
+        assert (status, response) == expected(caller, LISTED, {})
 
 
 @pytest.mark.parametrize("name", [LISTED, OTHER, "collect_charge_cdrs", UNKNOWN])
 @pytest.mark.parametrize("caller", TOKENS)
-def test_who_may_see_which_history(looked_at: dict[str, str], issuer: Issuer, caller: str, name: str) -> None:
-    """Whose claims open a task sees its runs, also where the result is not for them; nobody else does."""
-    listed = call(looked_at["list_runs"], name, TOKENS[caller](issuer))
-    looked = call(looked_at["get_run"], name, TOKENS[caller](issuer), id=RUN)
-    if name in SEEN.get(caller, []):
+def test_claims_decide_which_run_history_is_shown(
+    views: dict[str, str], issuer: Issuer, caller: str, name: str
+) -> None:
+    """A caller with access to a task sees its runs, even without access to its result."""
+    listed = call(views["list_runs"], name, TOKENS[caller](issuer))
+    looked = call(views["get_run"], name, TOKENS[caller](issuer), id=RUN)
+    if name in VISIBLE.get(caller, []):
         assert [run["state"] for run in listed[1]["result"]["runs"]] == ["completed"]
         assert looked == NOT_FOUND
     else:
         assert listed == looked == expected(caller, UNKNOWN, {})
 
 
-# Changing what tasks do
+# Changes of tasks
 
 CHANGES = {"run_task": {}, "suspend_task": {}, "resume_task": {}, "cancel_run": {"id": RUN}}
 ONLY_OPERATORS = refusal(
@@ -220,28 +222,30 @@ ONLY_OPERATORS = refusal(
     "PERMISSION_DENIED",
     "Only operators can change tasks. Ask an administrator of the project for the operator role.",
 )
-UNTOLD = refusal(503, "UNAVAILABLE", "Could not check whether your sign-in was revoked. Try again.")
+UNVERIFIED_SIGN_IN = refusal(
+    503, "UNAVAILABLE", "Could not check whether your sign-in was revoked. Try again."
+)
 
 
 @pytest.fixture(scope="module")
 def changing(results: dict[TaskName, list[str]], serve: Serve) -> dict[str, str]:
-    """Where each function is served that changes something; nobody there can say whose tokens are good."""
+    """The address of each function that changes tasks; revocation of tokens cannot be checked there."""
     return {function: serve(function) for function in CHANGES}
 
 
 @pytest.mark.parametrize("function", CHANGES)
 @pytest.mark.parametrize("caller", TOKENS)
-def test_who_may_change_anything(
+def test_only_operators_with_a_verified_sign_in_may_change_tasks(
     changing: dict[str, str], issuer: Issuer, world_before: dict[str, Any], caller: str, function: str
 ) -> None:
-    """Operators alone, and not even they while it can't be told whether their token was revoked."""
-    told = call(changing[function], LISTED, TOKENS[caller](issuer), reason="why", **CHANGES[function])
+    """Operators are denied, too, while revocation of their token cannot be checked."""
+    response = call(changing[function], LISTED, TOKENS[caller](issuer), reason="why", **CHANGES[function])
     if caller == "operator":
-        assert told == UNTOLD
+        assert response == UNVERIFIED_SIGN_IN
     elif caller in CALLERS:
-        assert told == ONLY_OPERATORS
+        assert response == ONLY_OPERATORS
     else:
-        assert told == expected(caller, LISTED, {})
+        assert response == expected(caller, LISTED, {})
     assert documents() == world_before
 
 
@@ -251,7 +255,7 @@ def world_before(results: dict[TaskName, list[str]]) -> dict[str, Any]:
 
 
 def documents() -> dict[str, Any]:
-    """Every status document and every document of a history, by path."""
+    """All status documents and run records, by path."""
     client = firebase.firestore_client()
     statuses = list(client.collection("nx-tasks").stream())
     runs = [run for status in statuses for run in status.reference.collection("nx-runs").stream()]

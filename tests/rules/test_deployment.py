@@ -152,9 +152,7 @@ def test_the_page_has_a_strict_content_security_policy() -> None:
         if header["key"] == "Content-Security-Policy"
     ]
     policies = {name: rest for name, *rest in map(str.split, policy.split(";"))}
-    assert (
-        policies["default-src"] == policies["frame-ancestors"] == policies["form-action"] == ["'none'"]
-    )
+    assert policies["default-src"] == policies["frame-ancestors"] == policies["form-action"] == ["'none'"]
     recaptcha = ["https://www.google.com/recaptcha/", "https://www.gstatic.com/recaptcha/"]
     assert policies["script-src"] == ["'self'", *recaptcha]
     assert policies["style-src"] == policies["font-src"] == policies["img-src"] == ["'self'"]
