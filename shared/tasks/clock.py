@@ -1,4 +1,4 @@
-"""Time as the engine sees it, in one place, so that a test sets it and waits for nothing."""
+"""Time as the engine sees it, so that a test sets it and does not wait."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 class Clock(Protocol):
-    """What the engine asks of time."""
+    """The times that the engine reads, and the waits that it makes."""
 
     def now(self) -> datetime:
-        """Return the time of day, UTC: what documents say and other instances compare."""
+        """Return the time of day, UTC, which documents contain and other instances compare."""
 
     def monotonic(self) -> float:
-        """Return seconds that only ever grow: what durations are measured with."""
+        """Return seconds that never decrease, to measure durations with."""
 
-    def wait(self, event: threading.Event, seconds: float) -> bool:
-        """Wait for the event, at most that many seconds; return whether it is set."""
+    def wait(self, event: threading.Event, timeout: float) -> bool:
+        """Wait for the event, at most `timeout` seconds; return whether it is set."""
 
-    def sleep(self, seconds: float) -> None:
-        """Wait that many seconds."""
+    def sleep(self, duration: float) -> None:
+        """Wait for a number of seconds."""
 
 
 class SystemClock:
@@ -34,13 +34,13 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds that only ever grow."""
+        """Return seconds that never decrease."""
         return time.monotonic()
 
-    def wait(self, event: threading.Event, seconds: float) -> bool:
-        """Wait for the event, at most that many seconds; return whether it is set."""
-        return event.wait(max(seconds, 0.0))
+    def wait(self, event: threading.Event, timeout: float) -> bool:
+        """Wait for the event, at most `timeout` seconds; return whether it is set."""
+        return event.wait(max(timeout, 0.0))
 
-    def sleep(self, seconds: float) -> None:
-        """Wait that many seconds."""
-        time.sleep(max(seconds, 0.0))
+    def sleep(self, duration: float) -> None:
+        """Wait for a number of seconds."""
+        time.sleep(max(duration, 0.0))

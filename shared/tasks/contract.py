@@ -1,6 +1,6 @@
-"""The contract's names: tasks, statuses, save options, and where documents and objects live.
+"""The contract's names: tasks, statuses, save options, and the places of documents and objects.
 
-Every name that is written to Firestore or Storage stands here or in `document`, once.
+Each name that is written to Firestore or Storage is defined once, here or in `shared.tasks.documents`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from shared.tasks.errors import UnknownTask
 
 
 class TaskName(StrEnum):
-    """The tasks there are (docs/contract.md, "TaskName"). A value is also a document's id."""
+    """All tasks (docs/contract.md, "TaskName"). A value is also the id of the task's status document."""
 
-    #: Wakes devices that have been silent for long.
+    #: Sends an SMS to devices that have been silent for long, so that they reset.
     send_reset_sms = "send_reset_sms"
-    #: Judges every device by what it last reported.
+    #: Derives the health of every device from its last report.
     collect_devices_health = "collect_devices_health"
     #: Charging sites of all operators.
     collect_charge_locations = "collect_charge_locations"
@@ -31,8 +31,8 @@ class TaskStatus(StrEnum):
     running = "running"
     completed = "completed"
     failed = "failed"
-    suspended = "suspeneded"  # the wire keeps the original's spelling
-    suspeneded = "suspeneded"  # an alias under the contract's own name
+    suspended = "suspeneded"  # documents keep the legacy spelling
+    suspeneded = "suspeneded"  # the contract's name, an alias
 
 
 TaskSaveOptions: TypeAlias = Literal["storage", "db", "none"]
@@ -46,20 +46,20 @@ JsonMap: TypeAlias = Mapping[str, Json]
 
 SAVE_OPTIONS: tuple[str, ...] = get_args(TaskSaveOptions)
 
-#: What a suspended document may say: the contract's spelling, or the right one.
+#: The status of a suspended task in its document: the contract's spelling, or the correct one.
 SUSPENDED_SPELLINGS = frozenset({TaskStatus.suspended.value, "suspended"})
 
-#: Firestore collection of the status documents, one a task.
+#: Firestore collection of the status documents, one per task.
 TASKS_COLLECTION = "nx-tasks"
-#: Sub-collection of a task's history, one document a run.
+#: Sub-collection of a task's run history, one document per run.
 RUNS_COLLECTION = "nx-runs"
-#: Sub-collection with one document: the task's schedule, and since when the watchdog knows it.
+#: Sub-collection with one document: the task's schedule, and the time when the watchdog first read it.
 SCHEDULE_COLLECTION = "nx-schedule"
-#: Folder of the results in the bucket.
+#: Folder of the result objects in the bucket.
 STORAGE_FOLDER = "tasks_data"
-#: End of the path of a result's details.
+#: Suffix of the path of a result's details.
 DETAILS_SUFFIX = ".details.json"
-#: What `data` says when a task kept no result (docs/contract.md, "Success handling").
+#: Value of `data` if a run kept no result (docs/contract.md, "Success handling").
 NO_DATA = "no data to save"
 
 
@@ -67,26 +67,26 @@ def parse_task_name(name: object) -> TaskName:
     """Return the task of that name.
 
     Raises:
-        UnknownTask: there is none; the text lists the names there are.
+        UnknownTask: No task has that name; the text lists all names.
     """
     try:
-        return TaskName(name)  # type: ignore[arg-type]  # any value may be asked for
+        return TaskName(name)  # type: ignore[arg-type]  # a caller may pass any value
     except ValueError:
         raise UnknownTask(name, [task.value for task in TaskName]) from None
 
 
 def contract_object(task: TaskName) -> str:
-    """Return the object path that readers of the contract know (docs/contract.md, "Storage helpers")."""
+    """Return the path of the contract copy (docs/contract.md, "Storage helpers")."""
     return f"{STORAGE_FOLDER}/{task.value}.json"
 
 
 def run_object(task: TaskName, run_id: str, token: str) -> str:
-    """Return the path of one attempt's own result, which is written once and never changed."""
+    """Return the path of an attempt's result object, which is written once and never changed."""
     return f"{STORAGE_FOLDER}/{task.value}/{run_id}.{token}.json"
 
 
 def details_object(task: TaskName, run_id: str, token: str) -> str:
-    """Return the path of the details that belong to one attempt's result."""
+    """Return the path of the details of an attempt's result."""
     return f"{STORAGE_FOLDER}/{task.value}/{run_id}.{token}{DETAILS_SUFFIX}"
 
 
@@ -96,7 +96,7 @@ def status_name(documents: str, task: TaskName) -> str:
 
 
 def history_name(documents: str, task: TaskName, run_id: str) -> str:
-    """Return the full name of one run's history document."""
+    """Return the full name of a run record."""
     return f"{documents}/{TASKS_COLLECTION}/{task.value}/{RUNS_COLLECTION}/{run_id}"
 
 

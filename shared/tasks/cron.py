@@ -10,7 +10,7 @@ import functools
 import re
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-#: The fields of unix-cron: name, lowest and highest number, and what names stand for.
+#: The fields of unix-cron: name, lowest and highest number, and the numbers of its names.
 _FIELDS: tuple[tuple[str, int, int, Mapping[str, int]], ...] = (
     ("minute", 0, 59, {}),
     ("hour", 0, 23, {}),
@@ -34,11 +34,13 @@ _ITEM = re.compile(r"(\*|([a-z]{3}|\d\d?)(?:-([a-z]{3}|\d\d?))?)(?:/([1-9]\d?))?
 _INTERVAL = re.compile(r"every (?:([1-9]\d{0,3}) )?(min|minute|hour)s?", re.ASCII)
 _DAILY = re.compile(r"every ([a-z,]+) ([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
 
-#: More than a zone's clock is ever put back.
-_PUT_BACK = timedelta(hours=2)
+#: More than any zone's clock is set back.
+_SET_BACK = timedelta(hours=2)
 
-#: The next tick of each spec, as long as it is to come: one that polls need not search for it each time.
+#: The next tick of each spec and a time before it, so that polls do not search for it each time.
 _next: dict[TaskSpec, tuple[datetime, datetime | None]] = {}
+#: The last ticks of each spec, with the next tick and the count that they were searched for.
+_recent: dict[TaskSpec, tuple[datetime | None, int, list[datetime]]] = {}
 
 
 @functools.cache
@@ -72,7 +74,7 @@ def unix_cron(schedule: str) -> str:
 
 
 def _numbers(item: str, low: int, high: int, names: Mapping[str, int]) -> range:
-    """Return the numbers that one item of a field stands for; none if it is not valid."""
+    """Return the numbers of one item of a field; an empty range if it is not valid."""
     parts = _ITEM.fullmatch(item)
     if parts is None:
         return range(0)
@@ -109,7 +111,7 @@ def _cron_for(schedule: str) -> str | None:
 
 
 def tick_at(schedule: str, time_zone: str, moment: datetime) -> datetime | None:
-    """Return the tick in whose minute a moment lies, in UTC; None if that minute has none.
+    """Return the tick in the minute of a moment, in UTC; None if that minute has none.
 
     Args:
         schedule: Unix-cron.
@@ -123,26 +125,20 @@ def tick_at(schedule: str, time_zone: str, moment: datetime) -> datetime | None:
     return minute.astimezone(UTC) if matches else None
 
 
-#: The last ticks of each spec, as long as its next tick is this one.
-_recent: dict[TaskSpec, tuple[datetime | None, int, list[datetime]]] = {}
-
-
 def ticks_before(spec: TaskSpec, due: datetime) -> Iterator[datetime]:
-    """Yield the ticks until a time, in UTC, newest first; none for a task without a schedule."""
+    """Yield the ticks up to a time, in UTC, newest first; none for a task without a schedule."""
     if spec.schedule is None:
         return
     zone = ZoneInfo(spec.time_zone)
-    # If the clock was put back shortly before `due`, earlier ticks have later times on the clock.
+    # If the clock was set back shortly before `due`, earlier ticks have later times on the clock.
     latest = max(
         (moment.astimezone(zone).replace(tzinfo=None) + before)
-        for moment, before in ((due, timedelta()), (due - _PUT_BACK, _PUT_BACK))
+        for moment, before in ((due, timedelta()), (due - _SET_BACK, _SET_BACK))
     )
-    walls = _walls(spec.schedule, latest + timedelta(seconds=1))
     pending: list[datetime] = []
-    while True:
-        wall: datetime = walls.get_prev(datetime)
+    for wall in _wall_times(spec.schedule, latest + timedelta(seconds=1), backwards=True):
         pending = sorted([*pending, *(tick for tick in _moments(wall, zone) if tick <= due)])
-        # Times on the clock before this one are all earlier than the last moment at which it is shown.
+        # The clock shows all earlier times before the last moment at which it shows this one.
         last = max(_passes(wall, zone))
         while pending and pending[-1] >= last:
             yield pending.pop()
@@ -152,8 +148,8 @@ def next_tick(spec: TaskSpec, after: datetime) -> datetime | None:
     """Return the first tick later than a moment, in UTC; None for a task without a schedule.
 
     Args:
-        spec: the task's schedule and time zone.
-        after: UTC.
+        spec: The task's schedule and time zone.
+        after: The moment, UTC.
     """
     found = _next.get(spec)
     if found is None or not found[0] <= after < (found[1] or datetime.max.replace(tzinfo=UTC)):
@@ -162,12 +158,12 @@ def next_tick(spec: TaskSpec, after: datetime) -> datetime | None:
 
 
 def recent_ticks(spec: TaskSpec, now: datetime, count: int) -> list[datetime]:
-    """List the last ticks until now, newest first, in UTC; none when the task has no schedule.
+    """List the last ticks up to now, newest first, in UTC; none if the task has no schedule.
 
     Args:
         spec: The task's schedule and time zone.
         now: Current time, UTC.
-        count: How many ticks at most.
+        count: Largest number of ticks.
     """
     following = next_tick(spec, now)
     found = _recent.get(spec)
@@ -180,33 +176,35 @@ def _search(spec: TaskSpec, after: datetime) -> datetime | None:
     if spec.schedule is None:
         return None
     zone = ZoneInfo(spec.time_zone)
-    # Where the clock is put back, a tick of its second pass follows one that its hands show later.
-    walls = _walls(spec.schedule, after.astimezone(zone).replace(tzinfo=None) - _PUT_BACK)
+    # When the clock is set back, a tick of the repeated hour follows ticks with later times on the clock.
+    start = after.astimezone(zone).replace(tzinfo=None) - _SET_BACK
     best: datetime | None = None
-    while True:
-        wall: datetime = walls.get_next(datetime)
+    for wall in _wall_times(spec.schedule, start):
         if best is not None and wall.replace(tzinfo=zone).astimezone(UTC) > best:
             return best
         later = [tick for tick in _moments(wall, zone) if tick > after]
         best = min([*later, *([best] if best else [])], default=None)
+    return best
 
 
-def _walls(schedule: str, start: datetime) -> Any:
-    """Return what finds the times on the clock at which the schedule fires."""
+def _wall_times(schedule: str, start: datetime, *, backwards: bool = False) -> Iterator[datetime]:
+    """Return the times on the clock at which the schedule fires, from a start."""
     from croniter import croniter  # noqa: PLC0415  (functions without ticks need not load it)
 
-    return croniter(unix_cron(schedule), start)
+    times = croniter(unix_cron(schedule), start)
+    found: Iterator[datetime] = times.all_prev(datetime) if backwards else times.all_next(datetime)
+    return found
 
 
 def _moments(wall: datetime, zone: ZoneInfo) -> set[datetime]:
-    """Return when the clock shows this, in UTC.
+    """Return the moments, in UTC, at which the clock shows a time.
 
-    On its two passes through the same hour there are two such moments; in the hour that it leaves
-    out there is none, and Cloud Scheduler fires nothing then.
+    In an hour that the clock repeats there are two. In an hour that it skips there is none, and Cloud
+    Scheduler fires nothing then.
     """
     return {moment for moment in _passes(wall, zone) if moment.astimezone(zone).replace(tzinfo=None) == wall}
 
 
 def _passes(wall: datetime, zone: ZoneInfo) -> set[datetime]:
-    """Return the moments, in UTC, that a time on the clock means by the offsets around a change."""
+    """Return the moments, in UTC, of a time on the clock by the offsets before and after a change."""
     return {wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}

@@ -1,4 +1,4 @@
-"""Errors of the engine, raised where the cause is known. Each text tells the reader what to do."""
+"""Errors of the engine. Each text states what failed and how to fix it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class TaskError(Exception):
-    """Root of the engine's errors."""
+    """Base class of the engine's errors."""
 
 
 class UnknownTask(TaskError, ValueError):
@@ -22,22 +22,22 @@ class UnknownTask(TaskError, ValueError):
 
 
 class InvalidOptions(TaskError, ValueError):
-    """Options of a run that no run can have; the text names the option."""
+    """An option is unknown, or its value is invalid; the text names the option."""
 
 
 class ResultNotStorable(TaskError, ValueError):
-    """A result holds what JSON or its readers can't; the text names the place in the result."""
+    """A result contains a value that JSON or its readers cannot hold; the text names its place."""
 
 
 class ResultUnavailable(TaskError):
-    """A result exists and can't be read now. Never raised for "no data"."""
+    """There may be a result, but it cannot be read now. Never raised for "no data"."""
 
 
 class ResultTooLarge(TaskError):
-    """A result has more bytes than its reader can take: it has to be read from where it lies.
+    """A result has more bytes than its reader accepts; its object can be read as a stream.
 
     Attributes:
-        path: of its object in the bucket; None where it has none of its own.
+        path: Path of its object in the bucket; None if it has no object of its own.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -46,39 +46,39 @@ class ResultTooLarge(TaskError):
 
 
 class NoRecords(TaskError, TypeError):
-    """A result that is no array has no records; the text tells how to read it."""
+    """A result is not an array, so it has no records; the text states how to read it."""
 
 
 class StoreError(TaskError):
-    """Firestore did not do what it was asked."""
+    """A call to Firestore failed."""
 
 
 class WriteRefused(StoreError):
-    """A commit's condition no longer held: somebody else wrote the document. Nothing was written."""
+    """A commit's precondition failed: another writer changed the document. Nothing was written."""
 
 
 class WriteUnknown(StoreError):
-    """A commit was sent and its answer lost: it may have been applied or not."""
+    """The response to a commit was lost: it may have been applied or not."""
 
 
 class WriteRejected(StoreError):
-    """Firestore can't store what the commit holds. Trying again won't help."""
+    """Firestore cannot store the values of a commit. Another try fails, too."""
 
 
 class WriteDenied(StoreError):
-    """Firestore won't let this service account write."""
+    """Firestore does not let this service account write."""
 
 
 class StoreUnavailable(StoreError):
-    """Firestore did not do what it was asked within the time given."""
+    """Firestore did not complete a call within its timeout."""
 
 
 class RunLost(TaskError):
-    """Another attempt holds the task: this one can publish nothing and should end."""
+    """Another attempt holds the task. This one can publish nothing and should end."""
 
 
 class RunCancelled(TaskError):
-    """A person cancelled the run: it can publish nothing and should end. The text tells who, and why."""
+    """An operator cancelled the run. It can publish nothing and should end; the text has who and why."""
 
 
 class RunInterrupted(TaskError):
@@ -98,15 +98,15 @@ class DeadlineExceeded(RunInterrupted):
 
 
 class InstanceShutDown(RunInterrupted):
-    """The process that the task worked in was told to end."""
+    """The platform ended the process that the task worked in."""
 
 
 class ResultNotKept(TaskError):
-    """A result could not be stored; the text says why. The run that made it has failed."""
+    """A result could not be stored, for the reason in the text. The run that produced it has failed."""
 
 
 class SchedulerUnavailable(TaskError):
-    """Cloud Scheduler did not do what it was asked; the text says why."""
+    """A call to Cloud Scheduler failed, for the reason in the text."""
 
 
 class JobMissing(SchedulerUnavailable):
@@ -114,12 +114,12 @@ class JobMissing(SchedulerUnavailable):
 
 
 class TaskSuspended(TaskError):
-    """The task is suspended, and would skip the run that was asked for."""
+    """The task is suspended, so it would skip the requested run."""
 
 
 class NotScheduled(TaskError):
-    """No schedule starts the task, and so no job of Cloud Scheduler does."""
+    """The task has no schedule, and so no Cloud Scheduler job."""
 
 
 class ObjectGone(TaskError):
-    """An object is not there any more; its path."""
+    """An object does not exist any more; the text is its path."""

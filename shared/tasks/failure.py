@@ -1,20 +1,19 @@
-"""A failure in words: what of an exception goes into the status, the history and the log."""
+"""A failure as the status document, the run history and the log contain it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from shared.tasks.errors import RunCancelled
 from shared.tasks.trace import message_of, trace_of
 
-#: Characters that an error may take in a document.
+#: Longest error text in a document, in characters.
 MAX_MESSAGE = 1_500
-#: Characters of a trace in the run record.
+#: Longest trace in a run record, in characters.
 MAX_TRACE = 4_000
 
-#: The query of a URL, and what follows a word that announces a token.
+#: The query of a URL, and the word after the name of an authentication scheme.
 _SECRETS = re.compile(r"(https?://[^\s?\"'<>]+\?|\b(?:Bearer|Token|Basic)\s+)[^\s\"'<>]+", re.IGNORECASE)
 
 
@@ -23,9 +22,9 @@ class Failure:
     """Why a run failed.
 
     Attributes:
-        kind: the exception's type.
-        message: what it said; empty where it said nothing.
-        trace: Where it was raised, and what caused it, as `trace_of` describes; may be empty.
+        kind: Name of the exception's type.
+        message: Its message; may be empty.
+        trace: Where it was raised and what caused it, by `trace_of`; may be empty.
     """
 
     kind: str
@@ -34,15 +33,15 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """Put an exception in words; never raises, whatever the exception does."""
+        """Describe an exception. Never raises, even if the exception's own methods do."""
         trace = trace_of(error, MAX_TRACE, clean=_redacted)
         return cls(_clean(type(error).__name__, 200), _clean(message_of(error), MAX_MESSAGE), trace)
 
     def cancelled(self, why: str) -> Failure:
-        """Return the failure of a run that a person cancelled: whatever its task made of it, that is why.
+        """Return the failure of a cancelled run, with what its task raised in parentheses.
 
         Args:
-            why: who cancelled it, and why.
+            why: Who cancelled it, and why.
         """
         kind = RunCancelled.__name__
         message = why if self.kind == kind else f"{why} ({self.text})"
@@ -50,24 +49,23 @@ class Failure:
 
     @property
     def text(self) -> str:
-        """Type and message, as the contract's field `error` has them: at most 1,500 characters."""
+        """Type and message for the contract's field `error`, at most 1,500 characters."""
         return _clean(f"{self.kind}: {self.message}" if self.message else self.kind, MAX_MESSAGE)
 
-    def to_fields(self) -> dict[str, Any]:
-        """Return the fields of the history."""
+    def to_fields(self) -> dict[str, str]:
+        """Return the fields of the run record's `error`."""
         return {"type": self.kind, "message": self.message, "traceback": self.trace}
 
 
 def _clean(text: str, length: int) -> str:
-    """Redact a text and cut it."""
+    """Redact a text and shorten it."""
     shown = _redacted(text[: 4 * length])
     return shown if len(shown) <= length else f"{shown[: length - 1]}…"
 
 
 def _redacted(text: str) -> str:
-    """Remove secrets from a text, and replace what is not Unicode.
+    """Remove secrets from a text, and replace lone surrogates, which Firestore refuses.
 
-    Errors of HTTP clients contain whole URLs, including signatures and tokens. Firestore refuses a
-    lone surrogate.
+    Errors of HTTP clients contain whole URLs, including signatures and tokens.
     """
     return _SECRETS.sub(r"\1…", text).encode("utf-8", "replace").decode()

@@ -1,18 +1,18 @@
-"""What a caller of `execute_task` may choose, and what it gets back."""
+"""The options of `execute_task`, and the outcome that it returns."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from shared.tasks.contract import SAVE_OPTIONS, TaskSaveOptions
+from shared.tasks.contract import SAVE_OPTIONS, JsonMap, TaskSaveOptions
 from shared.tasks.errors import InvalidOptions
 
-#: Seconds that a task may take where nothing else is said.
+#: Default for the longest duration of a task, in seconds.
 DEADLINE_SECONDS = 540.0
-#: Seconds that a lease lasts; it is extended at a third of it.
+#: Default duration of a lease, in seconds; it is extended each time a third has passed.
 LEASE_SECONDS = 60.0
 
 
@@ -21,20 +21,20 @@ class ExecuteTaskOptions:
     """Options of one run (docs/contract.md, "Options").
 
     Attributes:
-        save_in: where the result is kept: "storage", "db" or "none". None is "db".
-        debug_logs: log start and completion. Failures are always logged.
-        keep_last_result: False has the start write overwrite the whole document, as the
-            contract literally says: readers then find no data until the run has completed.
-        scheduled_for: the tick this run is for, an aware datetime. It makes the run's id, so
-            that a duplicate delivery is the same run. None: a run of its own, with a random id.
-        schedule_time: the schedule time of Cloud Scheduler's delivery, an aware datetime. It lets a
-            delivery be recognised as that of a run which a person requested. None: it never is one.
-        deadline_seconds: after that many the run is recorded as failed. A task can look at
-            what is left with `run.remaining()`.
-        lease_seconds: how long the run is believed to be alive without a sign of life.
+        save_in: Where the result is kept: "storage", "db" or "none"; None means "db".
+        debug_logs: Whether start and completion are logged. Failures are always logged.
+        keep_last_result: If False, the start overwrites the whole document, as the contract literally
+            specifies: readers find no data until the run has completed.
+        scheduled_for: The tick of this run, an aware datetime. The run id is derived from it, so that a
+            duplicate delivery has the same run id. None for a run with a random id.
+        schedule_time: Schedule time of Cloud Scheduler's delivery, an aware datetime, by which the delivery
+            of a requested run is recognised. None if Cloud Scheduler does not deliver the run.
+        deadline_seconds: Seconds after which the run is recorded as failed. `run.remaining()` returns what
+            is left of them.
+        lease_seconds: Seconds after its last extension for which the run is considered alive.
 
     Raises:
-        InvalidOptions: a value that no run can have.
+        InvalidOptions: A value is invalid.
     """
 
     save_in: TaskSaveOptions | None = None
@@ -48,26 +48,26 @@ class ExecuteTaskOptions:
     def __post_init__(self) -> None:
         if self.save_in is not None and self.save_in not in SAVE_OPTIONS:
             raise InvalidOptions(
-                f"save_in is {self.save_in!r}: use one of {', '.join(SAVE_OPTIONS)}, or None"
+                f"save_in must be one of {', '.join(SAVE_OPTIONS)} or None, got {self.save_in!r}"
             )
         for name in ("debug_logs", "keep_last_result"):
             if not isinstance(getattr(self, name), bool):
-                raise InvalidOptions(f"{name} is {getattr(self, name)!r}: use True or False")
+                raise InvalidOptions(f"{name} must be True or False, got {getattr(self, name)!r}")
         for name in ("deadline_seconds", "lease_seconds"):
             seconds = getattr(self, name)
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
-                raise InvalidOptions(f"{name} is {seconds!r}: use a positive number of seconds")
+                raise InvalidOptions(f"{name} must be a positive number of seconds, got {seconds!r}")
         for name in ("scheduled_for", "schedule_time"):
-            moment: Any = getattr(self, name)
+            moment = getattr(self, name)
             if moment is not None and (not isinstance(moment, datetime) or moment.utcoffset() is None):
-                raise InvalidOptions(f"{name} is {moment!r}: use a datetime with a time zone")
+                raise InvalidOptions(f"{name} must be a datetime with a time zone, got {moment!r}")
 
     @classmethod
-    def of(cls, options: ExecuteTaskOptions | Mapping[str, Any] | None) -> ExecuteTaskOptions:
-        """Return options from what a caller gave: themselves, a mapping with these keys, or None.
+    def of(cls, options: ExecuteTaskOptions | JsonMap | None) -> ExecuteTaskOptions:
+        """Return the options of a caller, who passes options, a mapping with their keys, or None.
 
         Raises:
-            InvalidOptions: an unknown key or a value that no run can have; the text names it.
+            InvalidOptions: A key is unknown or a value is invalid; the text names it.
         """
         if options is None:
             return cls()
@@ -75,12 +75,12 @@ class ExecuteTaskOptions:
             return options
         if not isinstance(options, Mapping):
             raise InvalidOptions(
-                f"options is a {type(options).__name__}: use ExecuteTaskOptions or a mapping"
+                f"options must be ExecuteTaskOptions or a mapping, got a {type(options).__name__}"
             )
         known = [field.name for field in fields(cls)]
         unknown = [str(key) for key in options if key not in known]
         if unknown:
-            raise InvalidOptions(f"unknown option {', '.join(unknown)}: use {', '.join(known)}")
+            raise InvalidOptions(f"unknown option {', '.join(unknown)}; use {', '.join(known)}")
         return cls(**options)
 
 
@@ -90,23 +90,22 @@ TaskFunction: TypeAlias = Callable[..., object]
 OutcomeStatus: TypeAlias = Literal[
     "completed", "failed", "cancelled", "duplicate", "skipped", "busy", "lost", "superseded"
 ]
-"""What can become of a call of `execute_task`; `TaskOutcome` says what each means."""
+"""The outcomes of `execute_task`; `TaskOutcome` describes each."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcome:
-    """What became of a call of `execute_task`, which never raises for a failing task.
+    """The outcome of a call of `execute_task`, which raises nothing for a failing task.
 
     Attributes:
-        run_id: the run.
-        status: "completed"; "failed"; "cancelled" (failed, as a person wanted it to end); "duplicate"
-            (this run has completed before, or was cancelled); "skipped"
-            (recorded: suspended, or another run holds the task); "busy" (an attempt of this
-            very run may be alive, or a thread of the task on this instance is); "lost" (another
-            attempt took the task while this one worked); "superseded" (the same, found at the
-            end).
-        duration_seconds: of the task's own work; 0 where it did not run.
-        error: why, in words, unless completed or duplicate.
+        run_id: The run.
+        status: "completed"; "failed"; "cancelled" (failed because an operator cancelled it); "duplicate"
+            (the run has completed before, or was cancelled); "skipped" (recorded: the task is suspended, or
+            another run holds it); "busy" (an attempt of the same run may be alive, or an earlier run of the
+            task hangs on this instance); "lost" (another attempt took the task while this one worked);
+            "superseded" (the same, found at the end).
+        duration_seconds: Duration of the task's own work; 0 if it did not run.
+        error: Reason of the outcome; None if completed or duplicate.
     """
 
     run_id: str

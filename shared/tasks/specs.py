@@ -1,7 +1,7 @@
-"""What is decided once for each task: when it runs, how long it may take, where its result goes.
+"""The spec of each task: its schedule, its deadline, and where its result is kept.
 
-A file under `functions/scheduled/` declares its task's spec; watchdog, readers and operators'
-tools look it up here.
+A file in `functions/scheduled/` declares its task's spec. The watchdog, readers and callables look it
+up here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.tasks.contract import TaskName
@@ -20,17 +20,17 @@ from shared.tasks.options import DEADLINE_SECONDS, ExecuteTaskOptions
 if TYPE_CHECKING:
     from shared.tasks.contract import TaskSaveOptions
 
-#: Seconds for which an instance serves a result unasked.
+#: Seconds for which an instance serves a result without checking its version.
 MAX_AGE_SECONDS = 5.0
-#: Seconds that Cloud Scheduler waits for an HTTP target at most.
+#: Longest time that Cloud Scheduler waits for an HTTP target, in seconds.
 LONGEST_TIMEOUT_SECONDS = 1_800
-#: Deliveries of a tick after the first has failed. With the back-off below they outlive the
-#: lease of an attempt that died, so that the tick runs all the same.
+#: Deliveries of a tick after the first one failed. With the backoff below, the last ones arrive when the
+#: lease of an attempt that died has expired, so that the tick still runs.
 RETRY_COUNT = 5
-#: Seconds before the first such delivery; doubled each time.
+#: Seconds before the first such delivery; they double each time.
 MIN_BACKOFF_SECONDS = 10
-#: How long after a failure a tick may be delivered again: the longest back-off, which begins when an
-#: answer that never comes is waited for no more.
+#: How long after a failure Cloud Scheduler may deliver a tick again: the longest backoff, which starts when Cloud
+#: Scheduler stops waiting for a response.
 RETRIES_OVER = timedelta(seconds=LONGEST_TIMEOUT_SECONDS + MIN_BACKOFF_SECONDS * 2 ** (RETRY_COUNT - 1))
 
 
@@ -39,20 +39,19 @@ class TaskSpec:
     """One task, as its scheduled function declares it.
 
     Attributes:
-        name: the task.
-        schedule: unix-cron, such as "*/5 * * * *"; None for a task that nothing schedules. Cloud
-            Scheduler's English forms ("every 5 minutes") are refused.
-        time_zone: IANA name of the zone that the schedule is meant in.
-        deadline_seconds: after that many a run is recorded as failed.
-        save_in: where the result is kept; None is "db".
-        roles: values of a caller's custom claim `role` that let an app read the result through
-            the callable. A caller whose claim `tasks` lists the task may, too.
-        max_age_seconds: for how long an instance serves a result without asking whether it is
-            still the present one; 0 asks each time.
+        name: The task.
+        schedule: unix-cron, such as "*/5 * * * *"; None for a task without a schedule. Cloud Scheduler's
+            English forms ("every 5 minutes") are refused.
+        time_zone: IANA name of the schedule's time zone.
+        deadline_seconds: Seconds after which a run is recorded as failed.
+        save_in: Where the result is kept; None means "db".
+        roles: Values of the custom claim `role` whose users may read the result through the callable. Users
+            whose claim `tasks` lists the task may read it, too.
+        max_age_seconds: Seconds for which an instance serves a result without checking its version; 0 to
+            check for each request.
 
     Raises:
-        InvalidOptions: a field has a value that no deployment or run can have. The text has the
-            task's name, the value, and what to use instead.
+        InvalidOptions: A value is invalid; the text has the task's name, the value, and the fix.
     """
 
     name: TaskName
@@ -64,20 +63,19 @@ class TaskSpec:
     max_age_seconds: float = MAX_AGE_SECONDS
 
     def __post_init__(self) -> None:
-        task: Any = self.name
-        if not isinstance(task, TaskName):
-            raise InvalidOptions(f"name must be a member of TaskName, got {task!r}")
+        name: object = self.name
+        if not isinstance(name, TaskName):
+            raise InvalidOptions(f"name must be a member of TaskName, got {name!r}")
         try:
             ExecuteTaskOptions(save_in=self.save_in, deadline_seconds=self.deadline_seconds)
             self._check()
         except ValueError as error:
-            raise InvalidOptions(f"{task.value}: {error}") from None
+            raise InvalidOptions(f"{name.value}: {error}") from None
 
     def _check(self) -> None:
-        schedule: Any = self.schedule
-        max_age: Any = self.max_age_seconds
-        roles: Any = self.roles
-        zone: Any = self.time_zone
+        schedule: object = self.schedule
+        max_age: object = self.max_age_seconds
+        roles: object = self.roles
         if schedule is not None:
             if not isinstance(schedule, str):
                 raise InvalidOptions(f"schedule must be a str or None, got {schedule!r}")
@@ -89,13 +87,13 @@ class TaskSpec:
         ):
             raise InvalidOptions(f"max_age_seconds must be 0 or more, got {max_age!r}")
         if not isinstance(roles, tuple) or not all(isinstance(role, str) and role for role in roles):
-            # A plain str would grant access to every role whose name is a part of it.
+            # `role in "operators"` would also be true for the role "operator".
             raise InvalidOptions(f'roles must be a tuple of names, such as ("operator",), got {roles!r}')
         try:
-            ZoneInfo(zone)
+            ZoneInfo(self.time_zone)
         except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):  # OSError: a directory of zones
             raise InvalidOptions(
-                f"unknown time zone {zone!r}; use an IANA name, such as Europe/Berlin"
+                f"unknown time zone {self.time_zone!r}; use an IANA name, such as Europe/Berlin"
             ) from None
 
 
@@ -103,18 +101,18 @@ _specs: dict[TaskName, TaskSpec] = {}
 
 
 def register(spec: TaskSpec) -> TaskSpec:
-    """Make a spec known under its task's name, and return it.
+    """Register a task's spec, and return it.
 
     Raises:
-        InvalidOptions: another spec of that name is known: a schedule is written once.
+        InvalidOptions: The task has another spec already.
     """
     if _specs.setdefault(spec.name, spec) != spec:
-        raise InvalidOptions(f"{spec.name.value} has two specs: declare it in one place")
+        raise InvalidOptions(f"duplicate TaskSpec for {spec.name.value}; declare each task once")
     return spec
 
 
 def spec_of(name: TaskName) -> TaskSpec:
-    """Return a task's spec, that of the defaults where none was declared."""
+    """Return a task's spec; one with the defaults if none was registered."""
     return _specs.get(name) or _undeclared(name)
 
 
@@ -124,5 +122,5 @@ def _undeclared(name: TaskName) -> TaskSpec:
 
 
 def registered() -> tuple[TaskSpec, ...]:
-    """Return all specs that were declared, in the order of their names."""
+    """Return all registered specs, by name."""
     return tuple(_specs[name] for name in sorted(_specs))

@@ -1,4 +1,4 @@
-"""The trace of a failed run: where its error was raised, and what caused it, for people to read.
+"""The trace of a failed run: where its error was raised, and what caused it.
 
 One line per call, the task's own code first. Lines of the engine and of libraries begin with
 `[engine]` or `[library]`, so that the page and the command line can fold them:
@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: How lines of the engine's and of libraries' code begin, after their indentation.
+#: Prefixes of lines of the engine's and of libraries' code, after their indentation.
 ENGINE = "[engine] "
 LIBRARY = "[library] "
-#: Calls of the task's own code that are shown for one exception, the last ones.
+#: Largest number of calls of the task's own code for one exception; the last ones are shown.
 MAX_OWN_CALLS = 12
-#: Calls of the engine and of libraries that are shown for one exception, the last ones.
+#: The same for calls of the engine and of libraries.
 MAX_OTHER_CALLS = 8
-#: Exceptions in one trace: causes, contexts and members of groups.
+#: Largest number of exceptions in one trace: causes, contexts and members of groups.
 MAX_EXCEPTIONS = 12
-#: Notes of one exception.
+#: Largest number of notes of one exception.
 MAX_NOTES = 5
-#: Characters of one line.
+#: Longest line, in characters.
 MAX_LINE = 300
 
 _SOURCE = f"{Path(__file__).absolute().parents[2]}{os.sep}"
@@ -51,12 +51,12 @@ def message_of(error: object) -> str:
 def trace_of(error: BaseException, length: int, *, clean: Callable[[str], str]) -> str:
     """Describe where an exception was raised, and its causes, contexts, notes and group members.
 
-    An exception with a `stack` is described by that instead of its traceback: the engine raised
-    it while the task's thread stood there.
+    If the engine ended the run while the task was working, the exception's `stack` is described instead
+    of its traceback.
 
     Args:
         error: The exception. Its own type and message are not repeated.
-        length: Characters at most. Lines of the engine and of libraries give way first.
+        length: Longest trace, in characters. Lines of the engine and of libraries are dropped first.
         clean: Redacts a text.
 
     Returns:
@@ -69,7 +69,7 @@ def trace_of(error: BaseException, length: int, *, clean: Callable[[str], str]) 
         while sum(map(len, lines)) + len(lines) > length:
             lines = [*lines[:-2], "…"]
         return "\n".join(lines)
-    except BaseException:  # noqa: BLE001  (a trace is a help; it must not keep a run from ending)
+    except BaseException:  # noqa: BLE001  (no error may keep the run from ending)
         return ""
 
 
@@ -95,7 +95,7 @@ def _described(error: BaseException, margin: str, seen: set[int]) -> Iterator[st
 
 
 def _calls(stack: traceback.StackSummary, margin: str) -> Iterator[str]:
-    """Describe calls: those of the task's own code, then the others, each group in calling order."""
+    """Describe calls: first those of the task's own code, then the others, each in calling order."""
     own: list[str] = []
     others: list[str] = []
     for frame in stack:
@@ -120,10 +120,10 @@ def _origin(path: str) -> tuple[str, str]:
     return ENGINE if shown.startswith(f"shared{os.sep}tasks{os.sep}") else "", shown
 
 
-def _line(start: str, told: object) -> str:
+def _line(start: str, content: object) -> str:
     """Return one line of a trace, without the line breaks of messages and notes."""
-    message = message_of(told)
-    if isinstance(told, BaseException):
-        message = f"{type(told).__name__}: {message}" if message else type(told).__name__
+    message = message_of(content)
+    if isinstance(content, BaseException):
+        message = f"{type(content).__name__}: {message}" if message else type(content).__name__
     text = " ".join(message[: 4 * MAX_LINE].split())
     return f"{start}{text if len(text) <= MAX_LINE else f'{text[: MAX_LINE - 1]}…'}"

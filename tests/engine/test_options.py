@@ -21,25 +21,28 @@ def test_a_mapping_is_as_good_as_an_object() -> None:
 
 def test_unknown_option_is_named_with_those_there_are() -> None:
     """A misspelt option is an error and not silently the default."""
-    with pytest.raises(InvalidOptions, match=r"unknown option saveIn: use save_in, debug_logs"):
+    with pytest.raises(InvalidOptions, match=r"unknown option saveIn; use save_in, debug_logs"):
         ExecuteTaskOptions.of({"saveIn": "db"})
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"save_in": "disk"}, "save_in is 'disk': use one of storage, db, none"),
-        ({"save_in": 1}, "save_in is 1"),
-        ({"debug_logs": "yes"}, "debug_logs is 'yes': use True or False"),
-        ({"deadline_seconds": 0}, "deadline_seconds is 0: use a positive number of seconds"),
-        ({"deadline_seconds": float("nan")}, "deadline_seconds is nan"),
-        ({"deadline_seconds": True}, "deadline_seconds is True"),
-        ({"lease_seconds": -1}, "lease_seconds is -1"),
-        ({"lease_seconds": "60"}, "lease_seconds is '60'"),
-        ({"scheduled_for": datetime(2026, 1, 1)}, "use a datetime with a time zone"),  # noqa: DTZ001
-        ({"scheduled_for": "2026-01-01T00:00:00Z"}, "use a datetime with a time zone"),
+        ({"save_in": "disk"}, "save_in must be one of storage, db, none or None, got 'disk'"),
+        ({"save_in": 1}, "save_in must be one of storage, db, none or None, got 1"),
+        ({"debug_logs": "yes"}, "debug_logs must be True or False, got 'yes'"),
+        ({"deadline_seconds": 0}, "deadline_seconds must be a positive number of seconds, got 0"),
+        (
+            {"deadline_seconds": float("nan")},
+            "deadline_seconds must be a positive number of seconds, got nan",
+        ),
+        ({"deadline_seconds": True}, "deadline_seconds must be a positive number of seconds, got True"),
+        ({"lease_seconds": -1}, "lease_seconds must be a positive number of seconds, got -1"),
+        ({"lease_seconds": "60"}, "lease_seconds must be a positive number of seconds, got '60'"),
+        ({"scheduled_for": datetime(2026, 1, 1)}, "scheduled_for must be a datetime with a time zone, got"),  # noqa: DTZ001
+        ({"scheduled_for": "2026-01-01T00:00:00Z"}, "scheduled_for must be a datetime with a time zone, got"),
         ({1: 2}, "unknown option 1"),
-        ([], "options is a list"),
+        ([], "options must be ExecuteTaskOptions or a mapping, got a list"),
     ],
 )
 def test_a_value_no_run_can_have_is_named(options: object, says: str) -> None:

@@ -174,7 +174,7 @@ def _log_findings(name: TaskName, found: Findings) -> None:
         logger.error(incident.detail, incident=incident.kind, task=name.value, run_id=incident.run_id)
     if found.superseded_runs or found.contract_copy_repaired or found.job_mended:
         logger.warning(
-            "watchdog mended",
+            "watchdog repaired a task",
             task=name.value,
             superseded_runs=found.superseded_runs,
             contract_copy=found.contract_copy_repaired,

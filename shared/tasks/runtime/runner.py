@@ -187,7 +187,7 @@ class TaskRunner:
 
 def _checked_source(source: object) -> str:
     if not isinstance(source, str) or not source.strip() or len(source) > MAX_SOURCE:
-        raise InvalidOptions(f"source is no text of 1 to {MAX_SOURCE} characters: name who asks for the run")
+        raise InvalidOptions(f"source must be a str of 1 to {MAX_SOURCE} characters that names the caller")
     if not source.isprintable():
-        raise InvalidOptions("source has characters that are not printable: name who asks for the run")
+        raise InvalidOptions(f"source must have printable characters only, got {source!r}")
     return source
