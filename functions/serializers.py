@@ -154,7 +154,7 @@ def is_record_id(text: str) -> bool:
 
 def _run_at_work(task: TaskView, caller: Caller, *, readable: bool) -> dict[str, Any] | None:
     document = task.document
-    if not task.is_at_work:
+    if not task.is_running:
         return None
     return {
         "id": document.run_id,
@@ -168,11 +168,11 @@ def _run_at_work(task: TaskView, caller: Caller, *, readable: bool) -> dict[str,
 
 def _retries(task: TaskView, caller: Caller) -> dict[str, Any] | None:
     """Return the failed run that may be delivered again, and who wants it not to be begun anew."""
-    if task.retries_over is None:
+    if task.retries_end is None:
         return None
     return {
         "id": task.document.run_id,
-        "until": time_text(task.retries_over),
+        "until": time_text(task.retries_end),
         "cancel": _action(task.cancel, caller),
     }
 
@@ -210,7 +210,7 @@ def _refused(refusal: Refusal | None) -> dict[str, Any] | None:
         "count": refusal.count,
         "reason": refusal.reason,
         "at": time_text(refusal.at),
-        "again": time_text(refusal.comes_again),
+        "again": time_text(refusal.next_delivery),
     }
 
 

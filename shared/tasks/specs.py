@@ -29,7 +29,7 @@ LONGEST_TIMEOUT_SECONDS = 1_800
 RETRY_COUNT = 5
 #: Seconds before the first such delivery; they double each time.
 MIN_BACKOFF_SECONDS = 10
-#: How long after a failure Cloud Scheduler may deliver a tick again: the longest backoff, which starts when Cloud
+#: How long after a failure a delivery may still come: the longest backoff, which starts when Cloud
 #: Scheduler stops waiting for a response.
 RETRIES_OVER = timedelta(seconds=LONGEST_TIMEOUT_SECONDS + MIN_BACKOFF_SECONDS * 2 ** (RETRY_COUNT - 1))
 

@@ -104,4 +104,4 @@ def test_a_trace_that_can_not_be_written_changes_no_answer(
 def test_when_a_refused_delivery_comes_again(count: int, seconds: int | None) -> None:
     """After Cloud Scheduler's back-off, at the earliest; not at all once its retries are over."""
     again = None if seconds is None else TICK + timedelta(seconds=seconds)
-    assert Refusal(count, BUSY, TICK).comes_again == again
+    assert Refusal(count, BUSY, TICK).next_delivery == again

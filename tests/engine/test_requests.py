@@ -124,7 +124,7 @@ def test_its_retries_can_be_stopped(desk: TaskEngine, world: World) -> None:
     run_id = requested(desk)
     assert forced(fails).run_id == run_id
     (task,) = view_tasks(desk.store, (TASK,))
-    assert task.retries_over is not None
+    assert task.retries_end is not None
     assert desk.cancel_run(TASK, run_id, **WHO) is Cancelled.cancelled
     assert forced().status == "duplicate"
     assert world.history()[run_id]["error"]["type"] == "RunCancelled"

@@ -1,12 +1,12 @@
-"""Reads what operators' tools show: tasks as they stand, and their run history.
+"""Reads task views and run histories.
 
 No query fetches a result. Reading tasks of which none is running costs one small document per task.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from google.cloud.firestore_v1.types import query as _query
 
@@ -17,10 +17,10 @@ from shared.tasks.admin.views import (
     WHOLE_RECORD_MASK,
     RunRecord,
     TaskView,
-    joined,
-    parts_of,
+    merge_records,
+    record_ids,
 )
-from shared.tasks.contract import history_name, status_name
+from shared.tasks.contract import TaskStatus, history_name, status_name
 from shared.tasks.documents.codec import decode_fields, to_datetime, to_timestamp
 from shared.tasks.documents.models import CHANGED, TaskDocument
 
@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from shared.tasks.backends.firestore import Store
     from shared.tasks.contract import TaskName
 
+Message: TypeAlias = Any
+"""A query or a document of Firestore; their generated classes have no types."""
+
 _DESCENDING = _query.StructuredQuery.Direction.DESCENDING
 _IN = _query.StructuredQuery.FieldFilter.Operator.IN
 #: The document's own name in a query.
 _NAME = "__name__"
-#: Records that show whether a history has changed.
+#: Number of records that show whether a history has changed.
 MAX_LAST_CHANGED = 3
 
 
@@ -61,7 +64,7 @@ class HistoryPage:
 
 
 def view_tasks(store: Store, names: tuple[TaskName, ...]) -> tuple[TaskView, ...]:
-    """Read tasks as they stand, with the progress of running runs and without results.
+    """Read the state of tasks, with the progress of running runs and without results.
 
     Args:
         store: Firestore.
@@ -73,15 +76,17 @@ def view_tasks(store: Store, names: tuple[TaskName, ...]) -> tuple[TaskView, ...
     documents = [status_name(store.documents, name) for name in names]
     found = store.read_fields(documents, STATUS_MASK)
     views = {name: _view(name, found[full]) for name, full in zip(names, documents, strict=True)}
-    running = [(name, view.document.run_id or "") for name, view in views.items() if view.is_at_work]
+    running = [(name, view.document.run_id or "") for name, view in views.items() if view.is_running]
     if running:
         records = _records(store, running, PROGRESS_MASK)
-        views |= {name: views[name].with_progress(records.get((name, run_id))) for name, run_id in running}
+        for (name, _), record in records.items():
+            if record.state == TaskStatus.running:  # otherwise it has ended since
+                views[name] = replace(views[name], progress=record.progress)
     return tuple(views[name] for name in names)
 
 
 def view_last_changed(store: Store, name: TaskName) -> tuple[RunRecord, ...]:
-    """Read which records of a task's history were written last; each write to the history changes them.
+    """Read the records that were written last; each write to the history changes them.
 
     Several are read because the later of two concurrent writes may become visible first. A removal by TTL
     is not a write.
@@ -90,7 +95,7 @@ def view_last_changed(store: Store, name: TaskName) -> tuple[RunRecord, ...]:
         StoreUnavailable: Firestore did not answer.
     """
 
-    def fill(query: Any) -> None:
+    def fill(query: Message) -> None:
         query.select.fields.add(field_path=CHANGED)
         order = query.order_by.add(direction=_DESCENDING)
         order.field.field_path = CHANGED
@@ -115,7 +120,7 @@ def view_history(
         StoreUnavailable: Firestore did not answer.
     """
 
-    def fill(query: Any) -> None:
+    def fill(query: Message) -> None:
         for field in RECORD_MASK:
             query.select.fields.add(field_path=field)
         if states:
@@ -141,14 +146,13 @@ def view_history(
 
 
 def view_record(store: Store, name: TaskName, record_id: str) -> RunRecord | None:
-    """Read one record of a task's history whole; None if there is none.
+    """Read one record of a task's history with all fields; None if there is none.
 
     Raises:
         StoreUnavailable: Firestore did not answer.
     """
-    parts = [(name, part) for part in parts_of(record_id)]
-    found = _records(store, parts, WHOLE_RECORD_MASK)
-    return joined(record_id, {part: record for (_, part), record in found.items()})
+    found = _records(store, [(name, each) for each in record_ids(record_id)], WHOLE_RECORD_MASK)
+    return merge_records(record_id, {each: record for (_, each), record in found.items()})
 
 
 def _records(
@@ -159,7 +163,7 @@ def _records(
     return {run: _record(found[full]) for full, run in by_name.items() if found[full] is not None}
 
 
-def _view(name: TaskName, found: Any) -> TaskView:
+def _view(name: TaskName, found: Message) -> TaskView:
     if found is None:
         return TaskView(name, TaskDocument())
     values = decode_fields(found.fields)
@@ -167,5 +171,5 @@ def _view(name: TaskName, found: Any) -> TaskView:
     return TaskView.parse(name, values, document)
 
 
-def _record(found: Any) -> RunRecord:
+def _record(found: Message) -> RunRecord:
     return RunRecord.parse(found.name.rpartition("/")[2], decode_fields(found.fields), found.update_time)

@@ -1,14 +1,13 @@
-"""A task's status and its history as people see them: all that the documents tell, but for results.
+"""Task views and history records: what the documents contain except results, for people to read.
 
-Read-only, and read for nobody but them: decisions rest on `document`. Fields that another
-implementation wrote in a type of its own are None here.
+Decisions never use these types. A field whose type the engine does not write is None.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared.tasks.contract import SUSPENDED_SPELLINGS, TaskName, TaskStatus
 from shared.tasks.documents.models import SAVED_BY_CONTRACT, Action, ResultPointer, TaskDocument
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-#: What is read of the status document: never `data`, which may be a mebibyte.
+#: Fields of the status document that a view needs: never `data`, which may be a mebibyte.
 STATUS_MASK = ("source", "status", "started", "completed", "timestamp", "error", "run")
-#: What is read of a run for a list: neither its traceback nor what it says beside its result.
+#: Fields of a record in a list: neither its traceback nor the summary of its result.
 RECORD_MASK = (
     "state",
     "run_id",
@@ -49,15 +48,15 @@ RECORD_MASK = (
     "result.size_bytes",
     "result.count",
 )
-#: What is read of a run that is looked at for itself.
+#: Fields of a single record.
 WHOLE_RECORD_MASK = (*RECORD_MASK, "error.traceback", "result.summary")
-#: What is read of the run at work beside the status document.
+#: Fields of a running run's record that a task view needs.
 PROGRESS_MASK = ("state", "progress")
 
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """How far a run was: steps done, steps in all where known, in words, and when it said so, UTC."""
+    """The last recorded progress of a run: steps done, all steps if known, a text, and its time, UTC."""
 
     done: int
     total: int | None
@@ -66,7 +65,7 @@ class RunProgress:
 
     @classmethod
     def parse(cls, value: object) -> RunProgress | None:
-        """Return what a map says; None where it is none."""
+        """Return the progress in a record's field; None if it contains none."""
         if not isinstance(value, dict) or not isinstance(value.get("done"), int):
             return None
         total, message, at = value.get("total"), value.get("message"), value.get("at")
@@ -80,15 +79,15 @@ class RunProgress:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Deliveries of a run that were answered 503: how many, why the last one was, and when (UTC)."""
+    """A run's deliveries that were answered 503: their number, and the last one's reason and time, UTC."""
 
     count: int
     reason: str
     at: datetime
 
     @property
-    def comes_again(self) -> datetime | None:
-        """When Cloud Scheduler delivers the run again, at the earliest, UTC; None if its retries are over."""
+    def next_delivery(self) -> datetime | None:
+        """Earliest time of Cloud Scheduler's next delivery, UTC; None if its retries are over."""
         if self.count > RETRY_COUNT:
             return None
         return self.at + timedelta(seconds=MIN_BACKOFF_SECONDS * 2 ** (self.count - 1))
@@ -96,15 +95,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """A task as it stands.
+    """A task's state without its result.
 
     Attributes:
-        name: the task.
+        name: The task.
         document: The status document.
-        source: who asked for the last run; None where none has been.
-        error: why it failed; None where it did not.
-        progress: of the run at work, where it told any.
-        seen: the versions of the documents that this was read from.
+        source: Caller of the last run; None if there was none.
+        error: Error of the last run; None if it did not fail.
+        progress: Progress of the running run; None if it reported none.
     """
 
     name: TaskName
@@ -112,61 +110,53 @@ class TaskView:
     source: str | None = None
     error: str | None = None
     progress: RunProgress | None = None
-    seen: tuple[Timestamp | None, ...] = ()
 
     @classmethod
-    def parse(cls, name: TaskName, values: Mapping[str, Any], document: TaskDocument) -> TaskView:
-        """Return the view that the status document's decoded fields are."""
+    def parse(cls, name: TaskName, values: Mapping[str, object], document: TaskDocument) -> TaskView:
+        """Return the view of a status document, from its decoded fields."""
         source, error = values.get("source"), values.get("error")
         return cls(
             name,
             document,
             source if isinstance(source, str) else None,
             error if isinstance(error, str) and error else None,
-            seen=(document.update_time,),
         )
-
-    def with_progress(self, record: RunRecord | None) -> TaskView:
-        """Return the same with how far the run at work is."""
-        if record is None or record.state != TaskStatus.running:  # it ended meanwhile
-            return self
-        return replace(self, progress=record.progress, seen=(*self.seen, record.update_time))
 
     @property
     def state(self) -> str | None:
-        """What the last run came to, whether the task is suspended or not; None where none has been."""
+        """State of the last run, whether or not the task is suspended; None if there was none."""
         if self.document.state is not None:
             return self.document.state
         return None if self.document.status in SUSPENDED_SPELLINGS else self.document.status
 
     @property
     def status(self) -> str | None:
-        """What the document says, in the right spelling; None where no run has been."""
+        """The contract's status, spelled correctly; None if there was no run."""
         return "suspended" if self.document.is_suspended else self.document.status
 
     @property
     def suspended(self) -> Action | None:
-        """Who suspended the task, while it is suspended; nobody is known where another wrote that."""
+        """Who suspended the task, while it is suspended; without a name if a legacy writer did."""
         if not self.document.is_suspended:
             return None
         return self.document.suspended or Action("", "", self.document.timestamp)
 
     @property
     def cancel(self) -> Action | None:
-        """Who wants the run at work to end, or the last one not to be begun anew."""
+        """Who cancelled the running run, or the retries of the last one."""
         return self.document.cancel
 
     @property
     def requested(self) -> Action | None:
-        """Who requested the last run; None if nobody did."""
+        """Who requested the last run; None if it was not requested."""
         request = self.document.request
         if request is None or request.id != self.document.run_id:
             return None
         return request.action
 
     @property
-    def retries_over(self) -> datetime | None:
-        """Until when Cloud Scheduler may deliver the last run again, UTC; None where it has no reason to."""
+    def retries_end(self) -> datetime | None:
+        """When Cloud Scheduler's retries of the last run are over, UTC; None if it does not retry it."""
         ended, run_id = self.document.completed, self.document.run_id
         if self.state != TaskStatus.failed or ended is None or run_id is None or not is_retried(run_id):
             return None
@@ -174,17 +164,17 @@ class TaskView:
 
     @property
     def problem(self) -> str | None:
-        """What of Cloud Scheduler's job is not as it should be, in words; None where nothing is known."""
+        """How the Cloud Scheduler job disagrees with the task; None if no disagreement is known."""
         return problem_of(self.document.job)
 
     @property
-    def is_at_work(self) -> bool:
-        """Whether a run of this engine says running."""
+    def is_running(self) -> bool:
+        """Whether a run of this engine is recorded as running."""
         return self.document.run_id is not None and self.state == TaskStatus.running
 
     @property
     def result(self) -> ResultPointer | None:
-        """The last good result; None where there is none for all that is known without `data`."""
+        """The last good result; None if the status document, read without `data`, shows none."""
         document = self.document
         if document.result is None and self.state == TaskStatus.completed:
             return ResultPointer(document.result_version, SAVED_BY_CONTRACT, completed=document.completed)
@@ -193,26 +183,26 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A document of the history: a run, a skip, an incident, or what a person changed.
+    """A document of the run history: a run, a skip, an incident, or an operator's change.
 
     Attributes:
-        id: the document's.
-        update_time: its version.
-        state: what it came to, or what it is.
-        source: who asked for the run.
-        scheduled_for: its tick, UTC.
+        id: The document's id.
+        update_time: The document's version.
+        state: State of the run, or kind of the record.
+        source: Caller of the run.
+        scheduled_for: The run's tick, UTC.
         started, completed: UTC.
-        duration_seconds: of the task's own work.
-        attempt: its last one's number.
-        error: type and message, and traceback where that was asked for.
-        reason: of a skip or a change, or why the run was cancelled; of an incident, what is known.
-        by: who made the change, or cancelled the run.
-        holder: the run that is meant: who held the task, for a skip; of an incident, the run concerned.
-        progress: how far it was.
-        result: what it published.
-        requested: who requested the run; None if nobody did.
-        refused: its deliveries that were answered 503; None if there were none.
-        expires: until when a request waits for a delivery, UTC; None once its run has started.
+        duration_seconds: Duration of the task's own work.
+        attempt: Number of the last attempt.
+        error: Type and message; the traceback, too, if it was read.
+        reason: Reason of a skip, a change or a cancel; detail of an incident.
+        by: Operator who made the change, or cancelled the run.
+        holder: Another run: the holder of the task for a skip, the run concerned for an incident.
+        progress: The run's last progress.
+        result: The result that the run published.
+        requested: Who requested the run; None if it was not requested.
+        refused: Its deliveries that were answered 503; None if there were none.
+        expires: When a request expires, UTC; None once its run has started.
     """
 
     id: str
@@ -235,8 +225,8 @@ class RunRecord:
     expires: datetime | None = None
 
     @classmethod
-    def parse(cls, record_id: str, values: Mapping[str, Any], update_time: Timestamp) -> RunRecord:
-        """Return the record that these decoded fields are."""
+    def parse(cls, record_id: str, values: Mapping[str, object], update_time: Timestamp) -> RunRecord:
+        """Return the record with these decoded fields."""
 
         def text(name: str) -> str | None:
             return value if isinstance(value := values.get(name), str) else None
@@ -271,25 +261,25 @@ class RunRecord:
         )
 
 
-def parts_of(record_id: str) -> list[str]:
-    """Return the ids of the records that together tell of a run."""
-    asked = request_record_id(record_id)
-    return [record_id, refusal_id(record_id), *([skip_id(record_id), asked] if asked else [])]
+def record_ids(record_id: str) -> list[str]:
+    """Return the ids of all records of a run."""
+    requested = request_record_id(record_id)
+    return [record_id, refusal_id(record_id), *([skip_id(record_id), requested] if requested else [])]
 
 
-def joined(record_id: str, found: Mapping[str, RunRecord]) -> RunRecord | None:
-    """Return a run's record with its refused deliveries.
+def merge_records(record_id: str, found: Mapping[str, RunRecord]) -> RunRecord | None:
+    """Return a run's record with its refused deliveries; None if the run has no record.
 
-    A requested run has no record of its own before it starts: it is told by its skip or its request.
+    A requested run has no record of its own before it starts. Its skip or its request is returned instead.
     """
     record = found.get(record_id) or found.get(skip_id(record_id))
-    asked = found.get(request_record_id(record_id) or "")
-    if record is None and asked is not None and asked.started is not None:
-        action = Action(asked.by or "", asked.reason or "", asked.started)
-        record = replace(asked, requested=action, holder=None, expires=asked.started + REQUEST_WINDOW)
-    refusal = found.get(refusal_id(record_id))
+    request = found.get(request_record_id(record_id) or "")
+    if record is None and request is not None and request.started is not None:
+        action = Action(request.by or "", request.reason or "", request.started)
+        record = replace(request, requested=action, holder=None, expires=request.started + REQUEST_WINDOW)
     if record is None:
         return None
+    refusal = found.get(refusal_id(record_id))
     return replace(record, id=record_id, refused=refusal.refused if refusal else record.refused)
 
 
