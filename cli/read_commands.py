@@ -146,7 +146,8 @@ def _while_read(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     pipe.register(sys.stdout, 0)
     for answer in answers:
         yield answer
-        if any(events & select.POLLERR for _, events in pipe.poll(0)):
+        # Linux reports POLLERR for a pipe without a reader, macOS POLLHUP.
+        if any(events & (select.POLLERR | select.POLLHUP) for _, events in pipe.poll(0)):
             raise BrokenPipeError(errno.EPIPE, "standard output is closed")
 
 

@@ -178,8 +178,8 @@ def million_reads(size_bytes: int, reads_per_second: float) -> float:
     return sum(model.monthly_cost(load).values()) / (reads_per_second * SECONDS_IN_MONTH) * 1e6
 
 
-SIZES = (1_000, 10_000, 100_000, 1_000_000)
-RATES = (0.01, 1, 100)
+SIZES_BYTES = (1_000, 10_000, 100_000, 1_000_000)
+READS_PER_SECOND = (0.01, 1, 100)
 
 
 READS = """\
@@ -214,8 +214,8 @@ def tables(run_seconds: float = RUN_SECONDS.value, names: Collection[str] | None
     rows = [(cost.item, cost.quantity, f"{cost.dollars:,.2f}") for cost in costs]
     total = sum(cost.dollars for cost in costs)
     reads = [
-        (size(size_bytes), *(f"{million_reads(size_bytes, rate):,.2f}" for rate in RATES))
-        for size_bytes in SIZES
+        (size(size_bytes), *(f"{million_reads(size_bytes, rate):,.2f}" for rate in READS_PER_SECOND))
+        for size_bytes in SIZES_BYTES
     ]
     prices = [(fact.meaning, fact.shown, fact.source) for fact in (*PRICES, *ASSUMED)]
     return "\n\n".join(
@@ -223,7 +223,7 @@ def tables(run_seconds: float = RUN_SECONDS.value, names: Collection[str] | None
             _COUNTED.format(names=f"{', '.join(others)} and {last}"),
             table(("item", "quantity", "$ per month"), [*rows, ("total", "", f"**{total:,.2f}**")]),
             READS.format(devices=devices_cost(), count=DEVICES),
-            table(("result as JSON", *(f"{rate:g} reads per second" for rate in RATES)), reads),
+            table(("result as JSON", *(f"{rate:g} reads per second" for rate in READS_PER_SECOND)), reads),
             PRICED.format(when=facts.LOOKED_UP),
             table(("price or assumption", "value", "source"), prices),
         )

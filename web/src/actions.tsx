@@ -48,10 +48,10 @@ const WORDING: Record<Kind, Wording> = {
 };
 
 /** The run that `cancel` applies to: the current run, or the failed run that may be retried. */
-export const toCancel = (task: Task) => task.run ?? task.retries;
+export const runToCancel = (task: Task) => task.run ?? task.retries;
 
 /** The actions that a task's state allows. An action and its opposite have the same place, so that the focus stays. */
-export function possible(task: Task): Kind[] {
+export function possibleActions(task: Task): Kind[] {
   const kinds: Kind[] = [];
   if (task.state === "running") kinds.push("cancel");
   else kinds.push("run");
@@ -74,7 +74,7 @@ interface ButtonProps {
 }
 
 export function ActionButton({ kind, task, mayChange, ask }: ButtonProps) {
-  const cancelled = kind in OFF && toCancel(task)?.cancel != null;
+  const cancelled = kind in OFF && runToCancel(task)?.cancel != null;
   const suspended = kind === "run" && task.status === "suspended";
   const off = !mayChange || cancelled || suspended;
   const text = (cancelled && OFF[kind]?.button) || WORDING[kind].button;
@@ -196,7 +196,7 @@ async function carryOut(kind: Kind, task: Task, reason: string): Promise<Outcome
     }
     case "cancel":
     case "no-retry": {
-      const { outcome } = await call<{ outcome: string }>("cancel_run", { task_name, id: toCancel(task)?.id, reason }, 30);
+      const { outcome } = await call<{ outcome: string }>("cancel_run", { task_name, id: runToCancel(task)?.id, reason }, 30);
       const isLast = (now: Task): boolean => now.started === task.started;
       if (outcome === "cancelled") return outcomeOf(`The failed run of ${task_name} will not be retried.`, isLast);
       if (outcome === "ended") return outcomeOf(`The run of ${task_name} had already ended.`, isLast);

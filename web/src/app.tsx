@@ -1,7 +1,7 @@
 // The frame of all views: the signed-in user, whether the data is live, and the dialogs of actions.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ActionDialog, type Asked, type Outcome } from "./actions";
-import { type Person, type Project, call, leave } from "./firebase";
+import { type Person, type Project, call, endSession } from "./firebase";
 import { age, clock } from "./format";
 import { type Live, useLive, useNow } from "./live";
 import { Overview } from "./overview";
@@ -177,7 +177,7 @@ function User({ person }: { person: Person }) {
       <span>
         {person.email} <span class="quiet">{person.role ?? "no role"}</span>
       </span>
-      <button class="plain" onClick={() => void leave()}>
+      <button class="plain" onClick={() => void endSession()}>
         Sign out
       </button>
     </span>

@@ -105,26 +105,26 @@ export function onPerson(notify: (person: Person | null) => void): void {
   });
 }
 
-export const leave = (): Promise<void> => signOut(auth);
+export const endSession = (): Promise<void> => signOut(auth);
 
 const LINK_EMAIL = "nx-tasks-email";
 
 export async function signInWithPassword(email: string, password: string): Promise<void> {
-  await signInWithEmailAndPassword(auth, email, password).catch(refuse);
+  await signInWithEmailAndPassword(auth, email, password).catch(throwCallError);
 }
 
 export async function sendLink(email: string): Promise<void> {
-  await sendSignInLinkToEmail(auth, email, { url: location.origin, handleCodeInApp: true }).catch(refuse);
+  await sendSignInLinkToEmail(auth, email, { url: location.origin, handleCodeInApp: true }).catch(throwCallError);
   localStorage.setItem(LINK_EMAIL, email);
 }
 
-export const cameByLink = (): boolean => isSignInWithEmailLink(auth, location.href);
+export const isSignInLink = (): boolean => isSignInWithEmailLink(auth, location.href);
 
 /** The address for which this browser requested the link; "" if another one did. */
 export const linkEmail = (): string => localStorage.getItem(LINK_EMAIL) ?? "";
 
-export async function finishLink(email: string): Promise<void> {
-  await signInWithEmailLink(auth, email, location.href).catch(refuse);
+export async function signInWithLink(email: string): Promise<void> {
+  await signInWithEmailLink(auth, email, location.href).catch(throwCallError);
   localStorage.removeItem(LINK_EMAIL);
   history.replaceState(null, "", "/");
 }
@@ -148,7 +148,7 @@ const SIGN_IN_ERRORS: Record<string, string> = {
 const WRONG_PASSWORD = "The e-mail address or the password is wrong. Check both.";
 const UNKNOWN_SIGN_IN_ERROR = "Sign-in failed. Try again; if it fails again, ask an administrator.";
 
-function refuse(error: { code?: string }): never {
+function throwCallError(error: { code?: string }): never {
   const code = error.code ?? "unknown";
   console.info("sign-in failed", code);
   const known = SIGN_IN_ERRORS[code] ?? (/password|credential|user-not-found/i.test(code) ? WRONG_PASSWORD : UNKNOWN_SIGN_IN_ERROR);
@@ -175,7 +175,7 @@ function callError(error: unknown, request: object): CallError {
   if (message === code) return new CallError("unreachable", status === "0" ? UNREACHABLE : `The service failed (HTTP ${status}).`);
   if (code === "unauthenticated") return new CallError(code, unauthenticated());
   const begins = "task_name" in request && message.startsWith(String(request.task_name));
-  return new CallError(code, ended(begins ? message : sentence(message)), details);
+  return new CallError(code, withFullStop(begins ? message : sentence(message)), details);
 }
 
 const UNREACHABLE = "Cannot reach the service.";
@@ -184,7 +184,7 @@ const UNREACHABLE = "Cannot reach the service.";
 const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 
 /** A text with a full stop, unless it ends with one. */
-const ended = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
+const withFullStop = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
 
 /** The error for a response that the SDK cannot decode, or that never came. */
 function undecoded(error: unknown): CallError {
@@ -203,16 +203,16 @@ export async function resultJson(task: string): Promise<Blob> {
   const headers: Record<string, string> = { "Content-Type": "application/json", Authorization: `Bearer ${token ?? ""}` };
   if (appCheckToken) headers["X-Firebase-AppCheck"] = await appCheckToken();
   const body = JSON.stringify({ data: { task_name: task } });
-  const refuse = (error: unknown): never => {
+  const throwUndecoded = (error: unknown): never => {
     throw undecoded(error);
   };
-  const answer = await fetch(`${callablesUrl}/get_task_data`, { method: "POST", headers, body }).catch(refuse);
+  const answer = await fetch(`${callablesUrl}/get_task_data`, { method: "POST", headers, body }).catch(throwUndecoded);
   if (!answer.ok) {
     const { error } = (await answer.json().catch(() => ({ error: {} }))) as { error: { message?: string; status?: string; details?: Record<string, unknown> } };
     const code = (error.status ?? "internal").toLowerCase().replaceAll("_", "-");
-    throw new CallError(code, ended(sentence(error.message ?? `the service failed (HTTP ${answer.status})`)), error.details ?? {});
+    throw new CallError(code, withFullStop(sentence(error.message ?? `the service failed (HTTP ${answer.status})`)), error.details ?? {});
   }
-  const whole = await answer.blob().catch(refuse); // the connection may break during the download
+  const whole = await answer.blob().catch(throwUndecoded); // the connection may break during the download
   return whole.slice(RESULT_HEAD.length, whole.size - 1, "application/json"); // without `{"result":` and `}`
 }
 

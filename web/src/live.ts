@@ -35,9 +35,9 @@ class Poller<Value extends Versioned> {
   again: number | null = null;
   private failures = 0;
   private timer = 0;
-  private asking = false;
+  private polling = false;
   private stopped = false;
-  private askAgain = false;
+  private pollAgain = false;
 
   constructor(
     private readonly load: (version: string | null) => Promise<Value | Unmodified>,
@@ -62,13 +62,13 @@ class Poller<Value extends Versioned> {
 
   readonly refresh = (): void => {
     clearTimeout(this.timer);
-    if (this.asking) this.askAgain = true;
-    else void this.ask();
+    if (this.polling) this.pollAgain = true;
+    else void this.poll();
   };
 
-  private async ask(): Promise<void> {
-    this.asking = true;
-    this.askAgain = false;
+  private async poll(): Promise<void> {
+    this.polling = true;
+    this.pollAgain = false;
     const began = Date.now();
     try {
       const answer = await this.load(this.value?.version ?? null);
@@ -81,9 +81,9 @@ class Poller<Value extends Versioned> {
       this.error = error instanceof CallError ? error : new CallError("unknown", String(error));
       this.failures += 1;
     }
-    this.asking = false;
+    this.polling = false;
     if (this.stopped) return;
-    const pauseSeconds = this.askAgain ? 0 : this.pauseSeconds();
+    const pauseSeconds = this.pollAgain ? 0 : this.pauseSeconds();
     this.again = Date.now() + pauseSeconds * 1000;
     this.timer = window.setTimeout(this.refresh, pauseSeconds * 1000);
     this.changed();

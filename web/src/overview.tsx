@@ -1,5 +1,5 @@
 // The list of tasks, one row each, after a summary of what needs attention.
-import { ActionButton, type Asked, possible, toCancel } from "./actions";
+import { ActionButton, type Asked, possibleActions, runToCancel } from "./actions";
 import { call } from "./firebase";
 import { age, ago, clock, duration, errorText, isCancelled, number, percent, plural, size, timeUntil, actorText } from "./format";
 import { useLive, useNow } from "./live";
@@ -82,7 +82,7 @@ const STRIP_POLL_SECONDS = 60;
 
 /** A task's last runs. They are fetched again when the task changes, and once a minute for changes that its state does not show. */
 export function useLastRuns(task: Task): Run[] | null {
-  const changes = [task.state, task.run?.id, task.completed, task.started, task.suspended?.at, toCancel(task)?.cancel?.at].join();
+  const changes = [task.state, task.run?.id, task.completed, task.started, task.suspended?.at, runToCancel(task)?.cancel?.at].join();
   const load = (version: string | null) =>
     call<RunPage>("list_runs", { task_name: task.name, limit: STRIP_RUNS, if_version: version });
   return useLive(`strip ${task.name}`, load, () => STRIP_POLL_SECONDS, changes).value?.runs ?? null;
@@ -123,7 +123,7 @@ function Row({ task, now, mayChange, ask }: RowProps) {
           <Next task={task} now={now} />
         </p>
         <div class="acts">
-          {possible(task).map((kind, place) => (
+          {possibleActions(task).map((kind, place) => (
             <ActionButton key={place} kind={kind} task={task} mayChange={mayChange} ask={ask} />
           ))}
         </div>

@@ -1,7 +1,7 @@
 // A task's history, page by page, filtered by outcome. An entry opens to its details.
 import { useEffect, useState } from "preact/hooks";
 import { CallError, call } from "./firebase";
-import { toCancel } from "./actions";
+import { runToCancel } from "./actions";
 import { ago, duration, errorText, plural, size, trigger, actorText } from "./format";
 import { useLive, useNow } from "./live";
 import { go, taskPath } from "./router";
@@ -36,7 +36,7 @@ export function History({ task }: { task: Task }) {
     `history ${task.name} ${filter}`,
     (version) => call("list_runs", { ...wanted, if_version: version }),
     () => POLL_SECONDS,
-    [task.state, task.completed, task.started, task.suspended?.at, toCancel(task)?.cancel?.at].join(),
+    [task.state, task.completed, task.started, task.suspended?.at, runToCancel(task)?.cancel?.at].join(),
   );
   const choose = (index: number): void => {
     setFilter(index);

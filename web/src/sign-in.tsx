@@ -1,10 +1,10 @@
 // Sign-in by e-mail link; on the local stack, which sends no e-mail, with address and password.
 import { useState } from "preact/hooks";
-import { CallError, type Project, cameByLink, finishLink, linkEmail, sendLink, signInWithPassword } from "./firebase";
+import { CallError, type Project, isSignInLink, signInWithLink, linkEmail, sendLink, signInWithPassword } from "./firebase";
 import { Notice } from "./words";
 
 export function SignIn({ project }: { project: Project }) {
-  const finishing = cameByLink();
+  const finishing = isSignInLink();
   const byPassword = project.local && !finishing;
   const [email, setEmail] = useState(finishing ? linkEmail() : "");
   const [password, setPassword] = useState("");
@@ -17,7 +17,7 @@ export function SignIn({ project }: { project: Project }) {
     setBusy(true);
     setError("");
     try {
-      if (finishing) await finishLink(email);
+      if (finishing) await signInWithLink(email);
       else if (byPassword) await signInWithPassword(email, password);
       else {
         await sendLink(email);

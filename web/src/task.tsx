@@ -1,5 +1,5 @@
 // One task: its present state, its history with charts, and its result.
-import { ActionButton, type Asked, possible } from "./actions";
+import { ActionButton, type Asked, possibleActions } from "./actions";
 import { call } from "./firebase";
 import { PLACES, duration, size, trigger } from "./format";
 import { useLive, useModule, useNow } from "./live";
@@ -29,7 +29,7 @@ export function TaskView({ task, place, mayChange, ask }: Props) {
           <Name of={task.name} />
         </h1>
         <div class="acts">
-          {possible(task).map((kind, place) => (
+          {possibleActions(task).map((kind, place) => (
             <ActionButton key={place} kind={kind} task={task} mayChange={mayChange} ask={ask} />
           ))}
         </div>
