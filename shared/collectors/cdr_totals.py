@@ -1,6 +1,6 @@
-"""Sums up CDRs: energy, time and cost, exactly, by operator, month and currency.
+"""Adds up energy, time and cost of CDRs exactly, by operator, month and currency.
 
-A number counts as the decimal that its record shows. Sums are text: JSON's readers would round them.
+Numbers are added as the decimals in the records. Sums are text, because JSON readers would round numbers.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shared.collectors.known_cdrs import Facts
 
-#: Currencies of one operator that are summed: what it invents must not fill memory, or displace others' sums.
+#: Currencies per operator. An operator that sends invented ones must not fill memory, or displace other sums.
 MAX_CURRENCIES = 50
-#: Digits enough for the sum of any number of amounts.
+#: Enough digits for the sum of any number of amounts.
 _EXACT = Context(prec=100)
 
 
@@ -23,10 +23,10 @@ class Total:
     """A sum.
 
     Attributes:
-        cdrs: how many CDRs.
-        energy: kWh.
-        time: hours.
-        cost: excluding VAT, which not every CDR tells.
+        cdrs: Number of CDRs.
+        energy: Energy, in kWh.
+        time: Time, in hours.
+        cost: Cost excluding VAT. (Not every CDR has the VAT.)
     """
 
     cdrs: int = 0
@@ -35,14 +35,14 @@ class Total:
     cost: Decimal = Decimal(0)
 
     def add(self, cdrs: int, energy: Decimal, time: Decimal, cost: Decimal) -> None:
-        """Add to it."""
+        """Add to the sum."""
         self.cdrs += cdrs
         self.energy = _EXACT.add(self.energy, energy)
         self.time = _EXACT.add(self.time, time)
         self.cost = _EXACT.add(self.cost, cost)
 
-    def told(self) -> dict[str, Any]:
-        """Return what a summary says of it."""
+    def to_summary(self) -> dict[str, int | str]:
+        """Return the sum as fields of a summary."""
         return {
             "cdrs": self.cdrs,
             "energy_kwh": f"{self.energy:f}",
@@ -57,11 +57,11 @@ class Totals:
     def __init__(self) -> None:
         self._sums: dict[tuple[str, str, str], Total] = {}
         self._currencies: dict[str, set[str]] = {}
-        #: CDRs that are in no sum, because their operator uses too many currencies.
+        #: Number of CDRs left out because their operator has too many currencies.
         self.not_summed = 0
 
     def add(self, cdr: Facts) -> None:
-        """Add a CDR that nothing cancels."""
+        """Add a CDR that is not cancelled."""
         currencies = self._currencies.setdefault(cdr.nx_operator, set())
         if cdr.currency not in currencies and len(currencies) >= MAX_CURRENCIES:
             self.not_summed += 1
@@ -72,21 +72,21 @@ class Totals:
         self._sums.setdefault(group, Total()).add(1, *(Decimal(str(number)) for number in numbers))
 
     def by_operator_and_month(self) -> list[dict[str, Any]]:
-        """Return a row for each operator, month and currency, the latest month first."""
+        """Return one row per operator, month and currency, the latest month first."""
         groups = sorted(sorted(self._sums), key=lambda group: group[0], reverse=True)
         return [
             {
                 "month": month,
                 "operator": operator,
                 "currency": currency,
-                **self._sums[month, operator, currency].told(),
+                **self._sums[month, operator, currency].to_summary(),
             }
             for month, operator, currency in groups
         ]
 
     def overall(self) -> list[dict[str, Any]]:
-        """Return a row for each currency."""
+        """Return one row per currency."""
         sums: dict[str, Total] = {}
         for (_, _, currency), each in self._sums.items():
             sums.setdefault(currency, Total()).add(each.cdrs, each.energy, each.time, each.cost)
-        return [{"currency": currency, **sums[currency].told()} for currency in sorted(sums)]
+        return [{"currency": currency, **sums[currency].to_summary()} for currency in sorted(sums)]

@@ -1,18 +1,17 @@
-"""The charge detail records (CDRs) of all operators, by OCPI (task `collect_charge_cdrs`).
+"""The charge detail records (CDRs) of all operators, read with OCPI (task `collect_charge_cdrs`).
 
-Each run asks for what was updated since the newest record of the last result, an overlap before
-it included, and merges that into the last result: of two records of one (country_code, party_id,
-id) the newer `last_updated` wins. A CDR is kept for a number of calendar months from the end of
-its session.
+Each run asks for the records updated since the newest record of the last result, and for some time before it.
+It merges them into the last result: of two records with one (country_code, party_id, id) the newer
+`last_updated` wins. A CDR is kept for a number of calendar months after its session ended.
 
-A run asks from an earlier time if records were set aside lately, if a person requested it, if a party
-of which records were set aside no longer belongs to another operator, or if records of an operator's
-parties may have been replaced by others. The details of the result contain the complete totals and
-the memory for the next run.
+A run asks for older records too in these cases: records were set aside recently, a person requested it, a
+party whose records were set aside no longer belongs to another operator, or records may have been replaced by
+those of another operator. The details of the result contain the complete totals and the memory for the next
+run.
 
-A credit CDR cancels the one it refers to, if both are of one operator. Both stay in the result: the
-cancelled one has `nx_credited: true`, and neither counts in the totals. Each record has `nx_operator`,
-too. Records are ordered by key, which is what lets a million of them be merged in little memory.
+A credit CDR cancels the CDR it refers to if both are of one operator. Both stay in the result. The cancelled
+one gets `nx_credited: true`, and neither counts in the totals. Each record gets `nx_operator`. Records are
+ordered by key, so that a million of them can be merged in little memory.
 """
 
 from __future__ import annotations
@@ -26,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shared.collectors.cdr_totals import Totals
-from shared.collectors.known_cdrs import Cancelled, Facts, Known
+from shared.collectors.known_cdrs import CancelledCdrs, Facts, KnownCdrs
 from shared.collectors.ocpi.crawl import crawl
+from shared.collectors.ocpi.crawled import summarise_crawls
 from shared.collectors.ocpi.errors import SetAside
 from shared.collectors.ocpi.memory import FIELD as MEMORY_FIELD
 from shared.collectors.ocpi.memory import Memory
@@ -48,17 +48,18 @@ if TYPE_CHECKING:
     from shared.collectors.ocpi.transport import Limits
     from shared.tasks import TaskRun
 
-#: The field of a CDR that a credit CDR has cancelled.
+#: Field of a CDR that a credit CDR has cancelled.
 CREDITED_FIELD = "nx_credited"
-#: How far ahead of this clock a session may have ended.
-EARLIEST = timedelta(days=1)
+#: How far in the future a session may end.
+MAX_END_LEAD = timedelta(days=1)
 
-#: Lists of the summary that lose elements if there is no room, the least needed first.
+#: Lists of the summary that lose elements if there is no room, the least important list first.
 SHORTENED = ("reasons", "totals", "operators", "overall")
-#: Bytes of the details without the memory: half of what details may have.
+#: Bytes of the details without the memory: half of what a run accepts.
 MAX_DETAILS_BYTES = 8 << 20
 
-_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+#: Decoder by version of OCPI.
+_DECODERS: dict[str, msgspec.json.Decoder[Cdr]] = {
     "2.2.1": msgspec.json.Decoder(Cdr),
     "2.2": msgspec.json.Decoder(Cdr22),
 }
@@ -78,99 +79,112 @@ def collect(  # noqa: PLR0913  (each is an input of its own)
     """Yield every CDR, ordered by key.
 
     Args:
-        operators: whom to ask.
-        previous: reads the last good result; called twice.
-        run: told how far the work is, and what came of it.
-        now: the time, UTC.
-        months: how many calendar months are kept, this one included.
-        memory: What the last run remembered.
-        requests: What people request, by operator.
-        limits: how far operators are borne with.
+        operators: The operators to read.
+        previous: Reads the last good result; called twice.
+        run: The run; it gets progress, summary and details.
+        now: Current time, UTC.
+        months: Number of calendar months for which CDRs are kept, including the present one.
+        memory: Memory of the last run.
+        requests: Requests of people, by operator.
+        limits: Limits on the requests to each operator.
 
     Raises:
-        NoOperatorAnswered: all have failed.
-        RunLost, DeadlineExceeded: the run has ended.
+        NoOperatorAnswered: All operators failed.
+        RunLost, DeadlineExceeded: The run has ended.
     """
     first_month = month_before(now, months - 1)
     memory = memory or Memory()
-    asked = Requests(requests or {}, memory)
+    open_requests = Requests(requests or {}, memory)
     owners = Owners(operators, memory.parties)
-    with tempfile.TemporaryDirectory(prefix="nx-cdrs-") as made:
-        folder = Path(made)
-        cancelled = Cancelled(folder)
-        known = Known(previous, folder, cancelled, now, run, owners)
-        for command, name in asked.without_effect({one.name for one in operators}, known.operators):
+    with tempfile.TemporaryDirectory(prefix="nx-cdrs-") as folder_name:
+        folder = Path(folder_name)
+        cancelled = CancelledCdrs(folder)
+        known = KnownCdrs(previous, folder, cancelled, now, run, owners)
+        names = {operator.name for operator in operators}
+        for command, name in open_requests.without_effect(names, known.operators):
             run.log.warning("request for an unknown operator ended", operator=name, command=command)
-        # Parties that another operator owned when records of them were set aside, and no longer does.
-        released = {name: owners.not_of_others(gone, name) for name, gone in memory.disowned.items()}
+        # Parties that belonged to another operator when their records were set aside, and no longer do.
+        released = {name: owners.not_of_others(parties, name) for name, parties in memory.disowned.items()}
 
         def since(operator: str) -> datetime:
-            """Return the oldest last update that an operator is asked for, UTC."""
-            if operator in asked.drops or released.get(operator):
+            """Return the earliest `last_updated` to ask an operator for, UTC."""
+            if operator in open_requests.drops or released.get(operator):
                 return first_month
-            again = memory.ask_again_from(operator, now), asked.read_from(operator)
-            return max(first_month, min((known.since(first_month, operator), *filter(None, again))))
+            earlier = memory.ask_again_from(operator, now), open_requests.read_from(operator)
+            return max(first_month, min((known.since(first_month, operator), *filter(None, earlier))))
 
-        reader = partial(read_dated, partial(read_cdr, latest_end=now + EARLIEST), now + CLOCK_SKEW)
+        reader = partial(read_dated, partial(read_cdr, latest_end=now + MAX_END_LEAD), now + CLOCK_SKEW)
         crawls = crawl(owners, "cdrs", reader, run, folder, since=since, limits=limits)
-        fresh = [one for one in crawls if not one.error]
-        for one in fresh:
-            cancelled.add_those_of(one.entries())
-        read, failed = {one.operator for one in fresh}, {one.operator for one in crawls if one.error}
-        merging = Merging(cancelled, f"{first_month:%Y-%m}")
-        last = known.entries(read, asked.drops - failed)
-        yield from merging.records(newest(last, *(one.entries() for one in fresh)))
-        remembered = Memory(
+        succeeded = [one for one in crawls if not one.error]
+        failed = {one.operator for one in crawls if one.error}
+        for one in succeeded:
+            cancelled.add_credits(one.entries())
+
+        merge = Merge(cancelled, f"{first_month:%Y-%m}")
+        last = known.entries({one.operator for one in succeeded}, open_requests.drops - failed)
+        yield from merge.records(newest(last, *(one.entries() for one in succeeded)))
+
+        next_memory = Memory(
             parties=owners.remembered(),
             set_aside=memory.set_aside_after(crawls, now),
             disowned=memory.disowned_after(crawls, released),
-            **asked.ended(failed),
+            **open_requests.ended(failed),
         )
-        summary = summarise(crawls, merging, known.unreadable)
-        whole = fit(summary, SHORTENED, MAX_DETAILS_BYTES)
-        run.summarise(fit(summary, SHORTENED), details=whole | {MEMORY_FIELD: remembered.to_field()})
+        summary = summarise(crawls, merge, known.unreadable)
+        details = fit(summary, SHORTENED, MAX_DETAILS_BYTES) | {MEMORY_FIELD: next_memory.to_field()}
+        run.summarise(fit(summary, SHORTENED), details=details)
 
 
 def read_cdr(raw: msgspec.Raw, version: str, *, latest_end: datetime) -> Checked[Cdr]:
-    """Check one CDR: OCPI's fields, and what follows from them."""
+    """Check a CDR: the fields of OCPI, and rules about their values.
+
+    Args:
+        raw: The record.
+        version: The operator's version of OCPI.
+        latest_end: Latest allowed end of the session, UTC.
+
+    Raises:
+        SetAside: The record is invalid.
+    """
     checked = read(raw, _DECODERS[version])
-    if checked.seen.credit and checked.seen.credit_reference_id is None:
-        raise SetAside(
-            "a credit that does not say of what: `credit_reference_id`",
-            name_of(checked.record),
-            checked.updated,
-        )
-    if in_utc(checked.seen.end_date_time) > latest_end:
-        raise SetAside(
-            "a session that ends in the future: `end_date_time`", name_of(checked.record), checked.updated
-        )
-    return checked
+    cdr = checked.typed
+    if cdr.credit and cdr.credit_reference_id is None:
+        reason = "a credit must refer to a CDR: `credit_reference_id` is missing"
+    elif in_utc(cdr.end_date_time) > latest_end:
+        reason = "`end_date_time` is in the future"
+    else:
+        return checked
+    raise SetAside(reason, name_of(checked.record), checked.updated)
 
 
 def month_before(now: datetime, months: int) -> datetime:
-    """Return the first moment of the month that many months before, UTC."""
+    """Return the start of the month that is `months` before the present one, UTC."""
     years, month = divmod(now.year * 12 + now.month - 1 - months, 12)
     return datetime(years, month + 1, 1, tzinfo=UTC)
 
 
-class Merging:
-    """Makes the result of what is merged, and counts what it makes.
+class Merge:
+    """Turns merged records into those of the result, and counts them.
 
     Args:
-        cancelled: the CDRs that credits cancel.
-        first_month: the oldest month that is kept, as "2026-01".
+        cancelled: The CDRs that credits cancel.
+        first_month: The oldest month that is kept, such as "2026-01".
     """
 
-    def __init__(self, cancelled: Cancelled, first_month: str) -> None:
+    def __init__(self, cancelled: CancelledCdrs, first_month: str) -> None:
         self._cancelled = cancelled
         self._first_month = first_month
         self.totals = Totals()
         self.count = self.credits = self.credited = self.expired = 0
 
     def records(self, entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
-        """Yield the records of the result, each once."""
-        for one in entries:
-            record = one.record
+        """Yield the records of the result.
+
+        Args:
+            entries: The newest record of each key, ordered by key.
+        """
+        for entry in entries:
+            record = entry.record
             facts = msgspec.convert(record, Facts)
             if facts.month < self._first_month:
                 self.expired += 1
@@ -178,7 +192,7 @@ class Merging:
             record.pop(CREDITED_FIELD, None)
             if facts.credit:
                 self.credits += 1
-            elif self._cancelled.has(one.key, facts.nx_operator):
+            elif self._cancelled.has(entry.key, facts.nx_operator):
                 self.credited += 1
                 record[CREDITED_FIELD] = True
             else:
@@ -187,24 +201,25 @@ class Merging:
             yield record
 
 
-def summarise(crawls: Sequence[Crawl], merging: Merging, unreadable: int) -> dict[str, Any]:
-    """Return the summary in full, for the details; the run's summary may be a shortened copy."""
+def summarise(crawls: Sequence[Crawl], merge: Merge, unreadable: int) -> dict[str, Any]:
+    """Return the full summary, for the details. The run's summary may be shortened.
+
+    Args:
+        crawls: The outcome of each operator.
+        merge: The counts and totals.
+        unreadable: Number of records of the last result that are not CDRs.
+    """
     summary = {
-        "count": merging.count,
-        "credits": merging.credits,
-        "credited": merging.credited,
-        "expired": merging.expired,
-        "operators_failed": sum(bool(one.error) for one in crawls),
-        "set_aside": sum(one.set_aside for one in crawls if not one.error),
-        "overall": merging.totals.overall(),
-        "totals": merging.totals.by_operator_and_month(),
-        "operators": sorted(
-            (one.told() for one in crawls), key=lambda told: told["state"]
-        ),  # failed ones first
-        "reasons": [{"operator": one.operator, **reason} for one in crawls for reason in one.reasons],
+        "count": merge.count,
+        "credits": merge.credits,
+        "credited": merge.credited,
+        "expired": merge.expired,
+        **summarise_crawls(crawls),
+        "overall": merge.totals.overall(),
+        "totals": merge.totals.by_operator_and_month(),
     }
     if unreadable:
         summary["unreadable"] = unreadable
-    if merging.totals.not_summed:
-        summary["not_summed"] = merging.totals.not_summed
+    if merge.totals.not_summed:
+        summary["not_summed"] = merge.totals.not_summed
     return summary

@@ -1,9 +1,9 @@
-"""The charging locations of all operators, by OCPI (task `collect_charge_locations`).
+"""The charging locations of all operators, read with OCPI (task `collect_charge_locations`).
 
-Each run reads the full set. Of two records of one (country_code, party_id, id) the newer
-`last_updated` wins. What was deleted is left out: in OCPI an EVSE is deleted by the status REMOVED, and a
-location by having no other EVSEs left. `publish` stays as it was given: who shows a location must
-respect it. Each record has one field more than it came with, `nx_operator`.
+Each run reads all locations. Of two records with one (country_code, party_id, id) the newer `last_updated`
+wins. Deleted EVSEs and locations are left out. In OCPI, an EVSE is deleted if its status is REMOVED, and a
+location if all its EVSEs are. `publish` is not changed; applications that show locations must respect it.
+Each record gets the field `nx_operator`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shared.collectors.ocpi.crawl import crawl
+from shared.collectors.ocpi.crawled import summarise_crawls
 from shared.collectors.ocpi.memory import FIELD as MEMORY_FIELD
 from shared.collectors.ocpi.memory import Memory
 from shared.collectors.ocpi.owners import Owners, party_of
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from shared.collectors.ocpi.transport import Limits
     from shared.tasks import TaskRun
 
-#: Upper bounds, in kW, of the powers that are counted together; what is above the last is `over_…`.
+#: Upper bounds of the power classes in the summary, in kW. Higher powers are counted as `over_…`.
 POWER_BOUNDS_KW = (3.7, 7.4, 11, 22, 50, 150, 350)
-#: Phases that a connector's voltage counts for (8.3.3: "line to neutral for AC_3_PHASE").
+#: Factor for a connector's voltage by power type (8.3.3: "line to neutral for AC_3_PHASE").
 _PHASES = {"AC_1_PHASE": 1, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2, "AC_3_PHASE": 3, "DC": 1}
 
 _DECODER = msgspec.json.Decoder(Location)
@@ -52,7 +53,7 @@ class _Source(msgspec.Struct):
 
     @property
     def party(self) -> str:
-        """The party that owns it, "DE*ABC"."""
+        """The party that owns the record, "DE*ABC"."""
         return party_of(self.country_code, self.party_id)
 
 
@@ -68,27 +69,27 @@ def collect(
     """Yield every location, ordered by key.
 
     Args:
-        operators: whom to ask.
-        previous: Reads the last good result. It is read only if an operator failed, whose records are
-            kept, or if nothing is remembered.
-        run: told how far the work is, and what came of it.
+        operators: The operators to read.
+        previous: Reads the last good result. It is called only if an operator failed, whose records are kept,
+            or if the memory is empty.
+        run: The run; it gets progress, summary and details.
         now: Current time, UTC; by default, this machine's.
-        memory: What the last run remembered.
-        limits: how far operators are borne with.
+        memory: Memory of the last run.
+        limits: Limits on the requests to each operator.
 
     Raises:
-        NoOperatorAnswered: all have failed.
-        RunLost, DeadlineExceeded: the run has ended.
+        NoOperatorAnswered: All operators failed.
+        RunLost, DeadlineExceeded: The run has ended.
     """
     now = now or datetime.now(UTC)
     memory = memory or Memory()
     owners = Owners(operators, memory.parties)
     if not memory.parties:
-        # Otherwise the memory, published with the last result, has the party of each of its records.
+        # A memory, if there is one, has the parties of all records of the last result.
         for _, source in _sources(previous):
             owners.learn(source.party, source.nx_operator)
-    with tempfile.TemporaryDirectory(prefix="nx-locations-") as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory(prefix="nx-locations-") as folder_name:
+        folder = Path(folder_name)
         reader = partial(read_dated, read_location, now + CLOCK_SKEW)
         crawls = crawl(owners, "locations", reader, run, folder, limits=limits)
         kept = _keep(previous, {one.operator for one in crawls if one.error}, owners, folder)
@@ -100,33 +101,32 @@ def collect(
             if location is not None:
                 yield location
         summary = summarise(crawls, kept.count, counts)
-        remembered = Memory(parties=owners.remembered())
-        details = summary | {MEMORY_FIELD: remembered.to_field()}
+        details = summary | {MEMORY_FIELD: Memory(parties=owners.remembered()).to_field()}
         run.summarise(fit(summary, ["reasons", "operators"]), details=details)
 
 
 def read_location(raw: msgspec.Raw, _version: str) -> Checked[Location]:
-    """Check one location."""
+    """Check a location; errors as `read`."""
     return read(raw, _DECODER)
 
 
 def without_removed(location: dict[str, Any]) -> dict[str, Any] | None:
-    """Return a location without the EVSEs that were removed; None where no EVSE is left."""
+    """Return a location without removed EVSEs; None if no EVSE is left."""
     evses = [evse for evse in location.get("evses") or () if evse["status"] != "REMOVED"]
     return {**location, "evses": evses} if evses else None
 
 
 def watts(connector: dict[str, Any]) -> int:
-    """Return the power of a connector: what it says, else what voltage, current and phases make."""
-    most: int | None = connector.get("max_electric_power")
-    if most is not None:
-        return most
+    """Return a connector's power in watts, if necessary from voltage, current and phases."""
+    max_power: int | None = connector.get("max_electric_power")
+    if max_power is not None:
+        return max_power
     power: int = connector["max_voltage"] * connector["max_amperage"] * _PHASES[connector["power_type"]]
     return power
 
 
 def power_class(power: int) -> str:
-    """Return the powers, in watts, that this one is counted with."""
+    """Return the power class of a power in watts, such as `up_to_22_kw`."""
     for bound in POWER_BOUNDS_KW:
         if power <= bound * 1000:
             return f"up_to_{bound:g}_kw"
@@ -134,67 +134,67 @@ def power_class(power: int) -> str:
 
 
 class Counts:
-    """EVSEs and connectors by status and power: an EVSE has the power of its strongest connector."""
+    """Counts EVSEs and connectors by status and power. An EVSE has the power of its strongest connector."""
 
     def __init__(self) -> None:
         self.locations = 0
         self.deleted = 0
-        #: By status and power.
-        self._counted: dict[str, Counter[tuple[str, str]]] = {"evses": Counter(), "connectors": Counter()}
+        #: Counts by status and power class.
+        self._counts: dict[str, Counter[tuple[str, str]]] = {"evses": Counter(), "connectors": Counter()}
 
     def add(self, location: dict[str, Any] | None) -> None:
-        """Count a location; None is one that was deleted."""
+        """Count a location; None for a deleted one."""
         if location is None:
             self.deleted += 1
             return
         self.locations += 1
         for evse in location["evses"]:
             powers = [watts(connector) for connector in evse["connectors"]]
-            self._counted["evses"][evse["status"], power_class(max(powers))] += 1
-            self._counted["connectors"].update((evse["status"], power_class(power)) for power in powers)
+            self._counts["evses"][evse["status"], power_class(max(powers))] += 1
+            self._counts["connectors"].update((evse["status"], power_class(power)) for power in powers)
 
-    def told(self) -> dict[str, Any]:
-        """Return the counts for a summary."""
-        return {what: _told(counted) for what, counted in self._counted.items()}
+    def to_summary(self) -> dict[str, Any]:
+        """Return the counts as fields of a summary."""
+        return {name: _by_status_and_power(counts) for name, counts in self._counts.items()}
 
 
 def summarise(crawls: Sequence[Crawl], kept: int, counts: Counts) -> dict[str, Any]:
-    """Return the summary in full, for the details; the run's summary may be a shortened copy."""
-    reasons = [{"operator": one.operator, **reason} for one in crawls for reason in one.reasons]
+    """Return the full summary, for the details. The run's summary may be shortened.
+
+    Args:
+        crawls: The outcome of each operator.
+        kept: Number of records that failed operators had in the last result.
+        counts: The counts of the new result.
+    """
     return {
         "count": counts.locations,
         "deleted": counts.deleted,
-        **counts.told(),
-        "operators_failed": sum(bool(one.error) for one in crawls),
+        **counts.to_summary(),
         "kept_of_failed": kept,
-        "set_aside": sum(one.set_aside for one in crawls if not one.error),
-        "operators": sorted(
-            (one.told() for one in crawls), key=lambda told: told["state"]
-        ),  # failed ones first
-        "reasons": reasons,
+        **summarise_crawls(crawls),
     }
 
 
-def _told(counted: Counter[tuple[str, str]]) -> dict[str, Any]:
+def _by_status_and_power(counts: Counter[tuple[str, str]]) -> dict[str, Any]:
     by_status: Counter[str] = Counter()
     by_power: Counter[str] = Counter()
-    by_both: dict[str, dict[str, int]] = {}
-    for (status, power), count in sorted(counted.items()):
+    by_status_and_power: dict[str, dict[str, int]] = {}
+    for (status, power), count in sorted(counts.items()):
         by_status[status] += count
         by_power[power] += count
-        by_both.setdefault(status, {})[power] = count
+        by_status_and_power.setdefault(status, {})[power] = count
     return {
-        "count": counted.total(),
+        "count": counts.total(),
         "by_status": dict(by_status),
         "by_power": dict(sorted(by_power.items())),
-        "by_status_and_power": by_both,
+        "by_status_and_power": by_status_and_power,
     }
 
 
 def _keep(
     previous: Callable[[], Iterable[dict[str, Any]]], failed: set[str], owners: Owners, folder: Path
 ) -> Spool:
-    """Return the records that failed operators had in the last good result, of parties that are theirs."""
+    """Return the records of failed operators in the last good result, of parties that belong to them."""
     spool = Spool(folder, ".kept")
     for record, source in _sources(previous) if failed else ():
         if source.nx_operator in failed and owners.of(source.party) in {source.nx_operator, None}:
@@ -205,6 +205,6 @@ def _keep(
 def _sources(previous: Callable[[], Iterable[dict[str, Any]]]) -> Iterator[tuple[dict[str, Any], _Source]]:
     """Yield the records of the last result that came from an operator, each with its source."""
     for record in previous():
-        # Another implementation may have written the result.
+        # A legacy result may have records without these fields.
         with suppress(msgspec.ValidationError):
             yield record, msgspec.convert(record, _Source)

@@ -1,4 +1,4 @@
-"""The CDRs of the last result, for `charge_cdrs`: what the next one must know of them before it begins."""
+"""The CDRs of the last result, and what `charge_cdrs` must know about them before it asks the operators."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from shared.collectors.ocpi.owners import Owners
     from shared.tasks import TaskRun
 
-#: How far before the newest record is asked again: an operator may show a record later than it dates it.
+#: Time before the newest record that is requested again. Operators may publish a record after its date.
 OVERLAP = timedelta(days=1)
-#: Records between two words on how far the last result is read.
-_STEP = 1_000
-#: How a spool writes that a record is a credit: a sign to look closer, no proof.
-_CREDIT_SIGN = b'"credit":true'
+#: Records between two progress reports.
+_PROGRESS_STEP = 1_000
+#: Part of the JSON of every credit CDR. Other records may contain it too, so a match must be decoded.
+_CREDIT_MARK = b'"credit":true'
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Facts(msgspec.Struct, kw_only=True):
-    """What of a CDR merging and totals need."""
+    """The fields of a CDR that merging and totals need."""
 
     country_code: CountryCode
     party_id: PartyId
@@ -51,26 +51,26 @@ class Facts(msgspec.Struct, kw_only=True):
 
     @property
     def party(self) -> str:
-        """The party that owns it, "DE*ABC"."""
+        """The party that owns the CDR, "DE*ABC"."""
         return party_of(self.country_code, self.party_id)
 
     @property
     def month(self) -> str:
-        """The month that its session ended in, UTC; where nobody knows (1970), that of its last update."""
+        """Month in which the session ended, UTC; if that is unknown (1970), the month of the last update."""
         ended = in_utc(self.end_date_time)
         return f"{ended if ended.year > 1970 else in_utc(self.last_updated):%Y-%m}"
 
     @property
     def cancelled_key(self) -> str | None:
-        """The key and the operator of the CDR that it cancels; None if it is no credit."""
+        """Key and operator of the CDR that this one cancels; None if it is not a credit."""
         if not self.credit or self.credit_reference_id is None:
             return None
         key = f"{self.country_code}\x1f{self.party_id}\x1f{self.credit_reference_id}".lower()
         return _of_operator(key, self.nx_operator)
 
 
-def facts_of(record: Any) -> Facts | None:
-    """Return the facts of a record of the last result; None where it is no CDR."""
+def facts_of(record: object) -> Facts | None:
+    """Return the facts of a record of the last result; None if it is not a CDR."""
     try:
         facts = msgspec.convert(record, Facts)
         in_utc(facts.last_updated), in_utc(facts.end_date_time)
@@ -80,71 +80,71 @@ def facts_of(record: Any) -> Facts | None:
 
 
 def _of_operator(key: str, operator: str) -> str:
-    """Return a CDR's key with its operator; it sorts as the key does, since 0x1f is below all of a key."""
+    """Return a CDR's key with its operator; it sorts like the key, since 0x1f precedes printable ASCII."""
     return f"{key}\x1f{operator.lower()}"
 
 
-class Cancelled:
-    """The keys of CDRs that credits cancel, on disk: whoever sends nothing but credits fills no memory.
+class CancelledCdrs:
+    """The keys of CDRs that credits cancel, on disk, so that any number of credits fits in memory.
 
     Args:
-        folder: where they go.
+        folder: Folder of the file.
     """
 
     def __init__(self, folder: Path) -> None:
         self._spool = Spool(folder, ".cancelled")
         self._keys: Iterator[bytes] | None = None
-        self._ahead: bytes | None = None
+        self._next_key: bytes | None = None
 
     def add(self, credit: Facts) -> None:
-        """Take the key of what a record cancels, if it is a credit."""
+        """Add the key of the CDR that a record cancels, if it is a credit."""
         key = credit.cancelled_key
         if key is not None:
             self._spool.add(key, credit.last_updated, {})
 
-    def add_those_of(self, entries: Iterable[Entry]) -> None:
-        """Take the keys of what the credits among these records cancel."""
+    def add_credits(self, entries: Iterable[Entry]) -> None:
+        """Add the keys of the CDRs that these records cancel."""
         for one in entries:
-            if isinstance(one.said, bytes) and _CREDIT_SIGN in one.said:
+            if isinstance(one.content, bytes) and _CREDIT_MARK in one.content:
                 self.add(msgspec.convert(one.record, Facts))
 
     def has(self, cdr_key: bytes, operator: str) -> bool:
-        """Tell whether a CDR is cancelled, once all credits are added, and in the order of keys.
+        """Return whether a CDR is cancelled. Call it after all credits are added, with keys in order.
 
         Args:
             cdr_key: The key of the CDR.
-            operator: The operator that it came from; credits of other operators do not count.
+            operator: The operator that sent the CDR; credits of other operators do not count.
         """
         key = _of_operator(cdr_key.decode(), operator).encode()
         if self._keys is None:
             self._keys = (one.key for one in self._spool.entries())
-            self._ahead = next(self._keys, None)
-        while self._ahead is not None and self._ahead < key:
-            self._ahead = next(self._keys, None)
-        return self._ahead == key
+            self._next_key = next(self._keys, None)
+        while self._next_key is not None and self._next_key < key:
+            self._next_key = next(self._keys, None)
+        return self._next_key == key
 
 
-class Known:
-    """The last good result, read once for what the next must know before it begins.
+class KnownCdrs:
+    """The CDRs of the last good result. Creating it reads the result once.
 
     Args:
-        previous: reads it.
-        folder: where it goes if it must be sorted.
-        cancelled: is told what its credits cancel.
-        now: the time, UTC.
-        run: told how far the reading is.
-        owners: Decides whose the parties are; learns whose records the result has.
+        previous: Reads the last good result.
+        folder: Folder of its records if they must be sorted.
+        cancelled: Gets the credits of the result.
+        now: Current time, UTC.
+        run: The run; it gets the progress.
+        owners: Decides which operator a party belongs to, and learns the parties of the result.
 
     Attributes:
-        unreadable: Number of its records that are not CDRs; they are not taken over.
-        operators: Names of the operators that its records came from.
+        unreadable: Number of records that are not CDRs; the next result does not contain them.
+        operators: Names of the operators that sent the records.
     """
 
     def __init__(
         self,
         previous: Callable[[], Iterable[dict[str, Any]]],
         folder: Path,
-        cancelled: Cancelled,
+        cancelled: CancelledCdrs,
         now: datetime,
         run: TaskRun,
         owners: Owners,
@@ -159,43 +159,43 @@ class Known:
         self._newest: dict[str, datetime] = {}
         self._in_order = True
         self._read_again: dict[str, datetime] = {}
-        for party, moment in self._look(now, run).items():
+        for party, moment in self._scan(now, run).items():
             owner = owners.of(party) or ""
             self._read_again[owner] = min(moment, self._read_again.get(owner, moment))
 
     def since(self, first: datetime, operator: str) -> datetime:
-        """Return from when on an operator is asked for records; `first` where nothing is known of it."""
+        """Return the earliest `last_updated` to ask an operator for; `first` if it has no records."""
         newest_known = self._newest.get(operator)
         if newest_known is None:
             return first
-        wanted = newest_known - OVERLAP
-        return max(first, min(wanted, self._read_again.get(operator, wanted)))
+        since = newest_known - OVERLAP
+        return max(first, min(since, self._read_again.get(operator, since)))
 
     def entries(self, read: Container[str], dropped: Container[str]) -> Iterator[Entry]:
-        """Read it once more, in order of keys.
+        """Read the result again, ordered by key.
 
         Args:
-            read: Operators that this run has read: what is not theirs of their parties is left out.
+            read: Operators that this run has read; strays of their parties are left out.
             dropped: Operators whose records are left out.
         """
         if self._in_order:
-            return self._read(read, dropped)
-        spool = Spool(self._folder, ".known")  # another wrote it
-        for one in self._read(read, dropped):
+            return self._kept(read, dropped)
+        spool = Spool(self._folder, ".known")  # A legacy result is not ordered by key.
+        for one in self._kept(read, dropped):
             spool.add(one.key.decode(), datetime.fromisoformat(one.updated.decode()), one.record)
         return spool.entries()
 
-    def _look(self, now: datetime, run: TaskRun) -> dict[str, datetime]:
-        """Read it, and return the parties of which it has strays.
+    def _scan(self, now: datetime, run: TaskRun) -> dict[str, datetime]:
+        """Read the result; return the parties with strays, and the time from which to read each again.
 
-        A stray may have replaced a record of the party's operator. With each party is the time from
-        which that operator is to be read again: all, if another operator sent the stray; otherwise from
-        the end of the stray's session, since a CDR is made after that.
+        A stray may have replaced a record of the party's operator. If another operator sent the stray, all
+        records are read again. Otherwise reading starts at the end of the stray's session, because a CDR is
+        created after that.
         """
         strays: dict[str, datetime] = {}
         last = ""
         for place, record in enumerate(self._previous()):
-            if place % _STEP == 0:
+            if place % _PROGRESS_STEP == 0:
                 run.progress(place, message="reading the last result")
             facts = facts_of(record)
             if facts is None:
@@ -211,21 +211,21 @@ class Known:
                 strays[facts.party] = min(lost, strays.get(facts.party, lost))
             self.operators.add(facts.nx_operator)
             self._owners.learn(facts.party, facts.nx_operator)
-            # A record that is ahead of the clock would hide all that come until then.
+            # A record of the future would hide all records until its time.
             if updated <= now and updated > self._newest.get(facts.nx_operator, _LONG_AGO):
                 self._newest[facts.nx_operator] = updated
         return strays
 
     def _is_stray(self, facts: Facts) -> bool:
-        """Tell whether a record would be set aside if it came now: not its operator's, or of the future."""
+        """Return whether a record would be set aside today: of another operator's party, or of the future."""
         is_others = self._owners.is_configured_for_another(facts.party, facts.nx_operator)
         return is_others or in_utc(facts.last_updated) > self._latest
 
-    def _read(self, read: Container[str], dropped: Container[str]) -> Iterator[Entry]:
+    def _kept(self, read: Container[str], dropped: Container[str]) -> Iterator[Entry]:
         for record in self._previous():
             facts = facts_of(record)
             if facts is None or facts.nx_operator in dropped:
                 continue
-            # It goes only when its owner's own records have come, which it may have replaced.
+            # A stray stays until the party's operator was read, whose record it may have replaced.
             if not (self._is_stray(facts) and self._owners.of(facts.party) in read):
                 yield entry(key_of(record), in_utc(facts.last_updated), record)

@@ -11,15 +11,15 @@ from shared.tasks.runtime.task_run import Progress
 #: Short limits for peers on this machine, yet long enough to tell silence from slowness.
 FAST = Limits(
     connect_seconds=5,
-    silence_seconds=5,
+    read_seconds=5,
     call_seconds=10,
     page_bytes=4 << 20,
     attempts=4,
     backoff_seconds=0.001,
-    longest_wait_seconds=0.01,
+    max_wait_seconds=0.01,
 )
 #: Shorter time-outs for peers that exceed them.
-IMPATIENT = replace(FAST, silence_seconds=1, call_seconds=1.5, attempts=2)
+IMPATIENT = replace(FAST, read_seconds=1, call_seconds=1.5, attempts=2)
 
 
 def new_run(task: TaskName, *, seconds: float = 300.0) -> TaskRun:

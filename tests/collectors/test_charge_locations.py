@@ -1,5 +1,6 @@
 """Locations of all operators, without deleted ones, and counted."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -105,7 +106,7 @@ def test_a_party_belongs_to_one_operator() -> None:
         operators = direct.operator("direct"), hub.operator("hub")
         records, summary = collected(*operators)
         assert [(each["name"], each["nx_operator"]) for each in records] == [("own", "direct")]
-        reason = "this party belongs to the operator direct: list it in `parties` of the right operator"
+        reason = "this party belongs to the operator direct; list it in `parties` of the right operator"
         assert summary["reasons"] == [{"operator": "hub", "record": "BE*BEC", "reason": reason}]
         assert summary["operators"][1] == {"name": "hub", "state": "read", "records": 0, "set_aside": 1}
         # The details of the last run take precedence over the order, and the setting over the details.
@@ -154,7 +155,7 @@ def test_each_kind_of_reason_is_shown_before_a_second_of_one_kind(capsys: pytest
     served += [location(id=f"F{number}", last_updated="9999-12-31T23:59:59Z") for number in range(6)]
     with hostile(serving(location())) as direct, hostile(serving(*served, location())) as hub:
         _, summary = collected(direct.operator("direct"), hub.operator("hub"))
-    reasons = [each["reason"].partition(":")[0] for each in summary["reasons"]]
+    reasons = [re.split("[:;]", each["reason"])[0] for each in summary["reasons"]]
     missing, future = "Object missing required field `time_zone`", "`last_updated` is in the future"
     assert reasons == ["this party belongs to the operator direct", missing, future, missing, missing]
     (line,) = [each for each in capsys.readouterr().out.splitlines() if "records set aside" in each]
@@ -216,7 +217,7 @@ def test_counts_of_every_status_and_power_use_at_most_half_a_summary() -> None:
             counts.add(
                 {"evses": [evse("1", status, connectors=[connector(max_electric_power=bound * 1000)])]}
             )
-    summary = counts.told()
+    summary = counts.to_summary()
     assert sum(map(len, summary["evses"]["by_status_and_power"].values())) == 72
     assert len(msgspec.json.encode(summary)) < MAX_BYTES / 2
 
@@ -360,5 +361,5 @@ def test_a_required_text_of_a_location_may_be_na() -> None:
     coordinates = {"latitude": "#NA", "longitude": "#NA"}
     sent = location(address="#NA", city="#NA", country="#NA", time_zone="#NA", coordinates=coordinates)
     assert read_location(raw(sent), "2.2.1").record == sent
-    with pytest.raises(SetAside, match="`id` is #NA"):
+    with pytest.raises(SetAside, match="`id` must identify the record, got #NA"):
         read_location(raw(location(id="#NA")), "2.2.1")

@@ -23,7 +23,7 @@ from tests.collectors.hostile import Hostile, HttpRequest, hostile
 from tests.collectors.ocpi_samples import cdr, credit, location
 from tests.collectors.runs import FAST, new_run
 
-LIMITS = replace(FAST, attempts=2, silence_seconds=1, call_seconds=2)
+LIMITS = replace(FAST, attempts=2, read_seconds=1, call_seconds=2)
 NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
 FUZZED = settings(
     max_examples=80,

@@ -168,40 +168,54 @@ def raw(answer: bytes) -> Lists:
 @pytest.mark.parametrize(
     ("lists", "reason"),
     [
-        pytest.param(circle, "lead in circles: page 2", id="page links to itself"),
-        pytest.param(two_pages_in_a_circle, "lead in circles: page 3", id="pages link to each other"),
-        pytest.param(endless_offsets, "lead in circles: page 2", id="endless offsets"),
+        pytest.param(circle, "page 2 repeats an earlier one", id="page links to itself"),
+        pytest.param(two_pages_in_a_circle, "page 3 repeats an earlier one", id="pages link to each other"),
+        pytest.param(endless_offsets, "page 2 repeats an earlier one", id="endless offsets"),
         pytest.param(
-            link("https://127.0.0.1/x"), "https://127.0.0.1, which may not be sent", id="other scheme"
+            link("https://127.0.0.1/x"),
+            "https://127.0.0.1 is not an origin that may get the token",
+            id="other scheme",
         ),
-        pytest.param(link("//evil.example/x"), "evil.example, which may not be sent", id="other host"),
-        pytest.param(link("http://[::1/x"), "may not be sent the token", id="no URL"),
-        pytest.param(link("file:///etc/passwd"), "file://, which may not be sent", id="a file"),
+        pytest.param(
+            link("//evil.example/x"), "evil.example is not an origin that may get the token", id="other host"
+        ),
+        pytest.param(link("http://[::1/x"), "is not an origin that may get the token", id="no URL"),
+        pytest.param(
+            link("file:///etc/passwd"), "file:// is not an origin that may get the token", id="a file"
+        ),
         pytest.param(storm, "HTTP 429, after 2 attempts", id="429 storm"),
-        pytest.param(break_off, "the answer broke off, after 2", id="truncated body"),
-        pytest.param(break_off_chunked, "the answer broke off, after 2", id="truncated chunks"),
-        pytest.param(cut_json, "no OCPI answer: Input data was truncated", id="truncated JSON"),
+        pytest.param(break_off, "the response was incomplete, after 2", id="truncated body"),
+        pytest.param(break_off_chunked, "the response was incomplete, after 2", id="truncated chunks"),
+        pytest.param(
+            cut_json, "the response does not follow OCPI: Input data was truncated", id="truncated JSON"
+        ),
         pytest.param(ocpi_error(3000), "OCPI status 3000: out of order", id="OCPI 3xxx"),
         pytest.param(ocpi_error(2001), "OCPI status 2001: out of order", id="OCPI 2xxx"),
         pytest.param(ocpi_error(0), "OCPI status 0: out of order", id="OCPI 0"),
-        pytest.param(lambda a: a.body(b"<html>"), "no OCPI answer", id="a web page"),
-        pytest.param(lambda a: a.body(b""), "no OCPI answer", id="nothing"),
-        pytest.param(lambda a: a.envelope([]), "no OCPI answer: Expected `object`", id="no envelope"),
-        pytest.param(lambda a: a.envelope({"data": []}), "no OCPI answer: .*`status_code`", id="no status"),
+        pytest.param(lambda a: a.body(b"<html>"), "the response does not follow OCPI", id="a web page"),
+        pytest.param(lambda a: a.body(b""), "the response does not follow OCPI", id="nothing"),
+        pytest.param(
+            lambda a: a.envelope([]), "the response does not follow OCPI: Expected `object`", id="no envelope"
+        ),
+        pytest.param(
+            lambda a: a.envelope({"data": []}),
+            "the response does not follow OCPI: .*`status_code`",
+            id="no status",
+        ),
         pytest.param(
             lambda a: a.envelope({"data": {}, "status_code": 1000}),
-            "`data` is not as OCPI requires",
+            "`data` does not follow OCPI",
             id="no list",
         ),
         pytest.param(
             lambda a: a.envelope({"data": "", "status_code": 1000}),
-            "`data` is not as OCPI requires",
+            "`data` does not follow OCPI",
             id="text as data",
         ),
         pytest.param(
             lambda a: a.body(b'{"status_code":3000,"status_message":"\xff"}'),
             "OCPI status 3000$",
-            id="a message that is no UTF-8",
+            id="a message that is not UTF-8",
         ),
         pytest.param(
             lambda a: a.body(b'{"status_code":3000,"status_message":"out of \\ud83d"}'),
@@ -210,7 +224,7 @@ def raw(answer: bytes) -> Lists:
         ),
         pytest.param(
             lambda a: a.body(GOOD + b"0," * 25_000 + b"0]}"),
-            "more than 25000 records on one page",
+            "a page must have at most 25000 records, got more",
             id="zeros",
         ),
         pytest.param(
@@ -219,38 +233,40 @@ def raw(answer: bytes) -> Lists:
         pytest.param(
             lambda a: a.list([], Link='</a>; rel="next'), 'cannot be parsed at `"next`', id="an open quote"
         ),
-        pytest.param(lambda a: a.body(GOOD + b"[" * 200_000), "no OCPI answer", id="deep nesting"),
+        pytest.param(
+            lambda a: a.body(GOOD + b"[" * 200_000), "the response does not follow OCPI", id="deep nesting"
+        ),
         pytest.param(lambda a: a.body(b"", status=204), "/locations: HTTP 204", id="204"),
         pytest.param(lambda a: a.body(b"no", status=404), "/locations: HTTP 404", id="404"),
         pytest.param(
             lambda a: a.body(b"no", status=301, Location="//evil.example/"), "evil.example", id="redirect"
         ),
         pytest.param(
-            lambda a: a.body(b"", status=302, Location=a.path), "redirects again and again", id="redirects"
+            lambda a: a.body(b"", status=302, Location=a.path), "more than 3 redirects", id="redirects"
         ),
         pytest.param(
             lambda a: a.body(b"", status=302, Location=f"http://127.0.0.1:{a.server.server_address[1]}x/"),
-            "leads to nowhere, which may not be sent",
+            "a malformed URL is not an origin that may get the token",
             id="a redirect to no port",
         ),
         pytest.param(
             lambda a: a.body(b"", status=302, Location="/\xff\x80"),
-            "redirects again",
+            "more than 3 redirects",
             id="a redirect that is not a text",
         ),
-        pytest.param(padding, "more than 4194304 bytes", id="padding"),
-        pytest.param(bomb, "more than 4194304 bytes", id="a gzip bomb"),
-        pytest.param(bomb_in_a_bomb, "more than 4194304 bytes", id="a bomb in a bomb"),
+        pytest.param(padding, "a page must have at most 4194304 bytes, got more", id="padding"),
+        pytest.param(bomb, "a page must have at most 4194304 bytes, got more", id="a gzip bomb"),
+        pytest.param(bomb_in_a_bomb, "a page must have at most 4194304 bytes", id="a bomb in a bomb"),
         pytest.param(
             lambda a: a.body(b"no gzip at all", Content_Encoding="gzip"),
-            "can't be decompressed",
+            "could not be decompressed",
             id="no gzip",
         ),
-        pytest.param(trickle, "took too long as a whole", id="slow body"),
-        pytest.param(trickling_headers, "took too long as a whole|silent", id="slow headers"),
-        pytest.param(silence, "silent for too long", id="silence"),
-        pytest.param(reset, "no connection, or it broke off", id="reset"),
-        pytest.param(raw(b"\x00\x01nonsense\r\n\r\n"), "no connection, or it broke off", id="no HTTP"),
+        pytest.param(trickle, "the whole response took too long", id="slow body"),
+        pytest.param(trickling_headers, "took too long|no data for too long", id="slow headers"),
+        pytest.param(silence, "no data for too long", id="silence"),
+        pytest.param(reset, "no connection, or it was lost", id="reset"),
+        pytest.param(raw(b"\x00\x01nonsense\r\n\r\n"), "no connection, or it was lost", id="no HTTP"),
         pytest.param(raw(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 999), "no connection, or", id="many headers"),
         pytest.param(raw(b"HTTP/1.1 200 OK\r\nA: " + b"b" * 99_999), "no connection, or", id="a long header"),
     ],
@@ -314,8 +330,8 @@ def test_the_origin_that_an_error_suggests_is_accepted(monkeypatch: pytest.Monke
                 assert url.startswith(("http:", "//"))
                 continue
             (operator,) = parse(json.dumps([{**entry, "origins": [advised[1]]}]))
-            assert operator.may_ask(urljoin("http://127.0.0.1/", url))
-    assert "report it to the operator: it is not an HTTP URL" in failure("ftp://data.example.com/x")
+            assert operator.may_get_token(urljoin("http://127.0.0.1/", url))
+    assert "report it to the operator, because it is not an HTTP URL" in failure("ftp://data.example.com/x")
 
 
 def test_versions_and_endpoints_do_not_send_the_token_elsewhere() -> None:
@@ -328,7 +344,7 @@ def test_versions_and_endpoints_do_not_send_the_token_elsewhere() -> None:
                 f"http://{elsewhere.url[7:]}\\@{server.url[7:]}",
             ):
                 server.named = {place: origin}
-                with pytest.raises(NoOperatorAnswered, match=r"leads to .* which may not be sent the token"):
+                with pytest.raises(NoOperatorAnswered, match=r"is not an origin that may get the token"):
                     collected([server.operator()], IMPATIENT, [])
         assert elsewhere.requests == []
         assert server.list_requests() == []
@@ -372,7 +388,7 @@ def test_endless_records_do_not_fill_the_disk(north: Operator) -> None:
 
     with hostile(lists) as server:
         records, summary = collected([server.operator(), north], limits, [KEPT])
-    assert summary["operators"][0]["error"].startswith("sent more records than a run has room for")
+    assert summary["operators"][0]["error"].startswith("sent more records than a run can store")
     assert [record for record in records if record["nx_operator"] != "north"] == [KEPT]
     assert summary["operators"][0]["records"] < 1_000
 
@@ -403,7 +419,7 @@ def test_all_operators_failing_fails_the_run() -> None:
     with hostile(storm) as first, hostile(cut_json) as second:
         operators = [first.operator("first"), second.operator("second")]
         with pytest.raises(
-            NoOperatorAnswered, match=r"first: /locations: HTTP 429.*second: /locations: no OCPI"
+            NoOperatorAnswered, match=r"first: /locations: HTTP 429.*second: /locations: the response does"
         ):
             collected(operators, IMPATIENT, [KEPT])
 
@@ -421,16 +437,16 @@ def broken(field: bytes, value: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        pytest.param(broken(b"x", b'"\xff\xfe"'), "no UTF-8", id="invalid UTF-8"),
-        pytest.param(broken(b"x\xff", b"1"), "no UTF-8", id="invalid UTF-8 in a name"),
+        pytest.param(broken(b"x", b'"\xff\xfe"'), "text that is not UTF-8", id="invalid UTF-8"),
+        pytest.param(broken(b"x\xff", b"1"), "text that is not UTF-8", id="invalid UTF-8 in a name"),
         pytest.param(broken(b"x", b"9" * 30), "beyond 64 bits", id="a large integer"),
         pytest.param(
             broken(b"x", b"9223372036854775808"), "beyond 64 bits", id="the first that is too large"
         ),
         pytest.param(broken(b"x", b"1e999"), "out of range", id="an endless number"),
-        pytest.param(broken(b"x", b"[" * 150 + b"]" * 150), "more than 60 levels", id="deep"),
+        pytest.param(broken(b"x", b"[" * 150 + b"]" * 150), "at most 60 nested levels", id="deep"),
         pytest.param(
-            broken(b"last_updated", b'"0001-01-01T00:00:00+01:00"'), "beyond all calendars", id="year 0"
+            broken(b"last_updated", b'"0001-01-01T00:00:00+01:00"'), "outside the years", id="year 0"
         ),
         pytest.param(broken(b"last_updated", b'"yesterday"'), "Invalid RFC3339", id="no date"),
         pytest.param(b"null", "Expected `object`, got `null`", id="null"),
@@ -508,7 +524,7 @@ def test_padding_does_not_fill_the_memory(lists: Lists) -> None:
     """Hundreds of megabytes are refused at the page limit."""
     with hostile(lists) as server, collecting_elsewhere(f"{server.url}/versions") as process:
         report = json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
-    assert "more than 33554432 bytes" in report["error"]
+    assert "at most 33554432 bytes" in report["error"]
     assert report["peak_mb"] < 200
 
 

@@ -57,7 +57,7 @@ def test_routing_parties_are_optional() -> None:
         ({"from": "DE*NXT\n"}, r"at `\$\[0\].from`"),
         ({"from": "DE*NXT", "to": "DENXT"}, r"at `\$\[0\].to`"),
         ({"from": {"country_code": "DE", "party_id": "NXT"}}, r"at `\$\[0\].from`"),
-        ({"to": "DE*NXT"}, "north has `to` without `from`"),
+        ({"to": "DE*NXT"}, "NX_OCPI_OPERATORS has `to` without `from` for north"),
     ],
 )
 def test_a_party_that_cannot_be_sent_is_refused(wrong: dict[str, Any], error: str) -> None:
@@ -73,7 +73,7 @@ def test_a_party_listed_by_two_operators_is_refused() -> None:
         json.dumps([{**NORTH, "parties": ["DE*NXN", "de*nxn"]}, {**south, "parties": ["CH*NXS"]}])
     )
     assert north.parties == ("DE*NXN", "de*nxn")
-    with pytest.raises(SettingInvalid, match=r"DE\*NXN is listed in `parties` of two operators"):
+    with pytest.raises(SettingInvalid, match=r"has DE\*NXN in `parties` of 2 operators"):
         parse(json.dumps([{**NORTH, "parties": ["DE*NXN"]}, {**south, "parties": ["de*nxn"]}]))
     for wrong in ("NXN", "DE*", "DEU*NXN", "DE*NXNN", "DE-NXN"):
         with pytest.raises(SettingInvalid, match=r"\.parties"):
@@ -126,7 +126,7 @@ def test_http_urls_are_refused_in_the_cloud(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("K_REVISION", raising=False)
     assert parse(setting)
     monkeypatch.setenv("K_REVISION", "collect-00001-abc")
-    with pytest.raises(SettingInvalid, match="north has an http:// URL"):
+    with pytest.raises(SettingInvalid, match="has an http:// URL for north"):
         parse(setting)
 
 
@@ -159,7 +159,7 @@ def test_the_repr_of_an_operator_does_not_contain_its_token() -> None:
 def test_the_token_may_be_sent_only_to_the_origins_of_its_operator(url: str, may: bool) -> None:
     """Scheme, host and port must match its versions URL or a listed origin."""
     known: dict[str, Any] = {**NORTH, "origins": ("https://data.example.com",)}
-    assert Operator(**known).may_ask(url) is may
+    assert Operator(**known).may_get_token(url) is may
 
 
 def test_an_origin_has_a_default_port() -> None:

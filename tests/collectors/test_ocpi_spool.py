@@ -25,8 +25,8 @@ def test_the_newest_entry_of_each_key_is_kept(
     new: list[tuple[str, int, str]],
 ) -> None:
     """Sorted by key, with any number of runs; of equally old entries the last one wins."""
-    monkeypatch.setattr(module, "RUN_BYTES", 40)
-    monkeypatch.setattr(module, "MOST_RUNS", 3)
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 40)
+    monkeypatch.setattr(module, "MAX_SEGMENTS", 3)
     spool = Spool(tmp_path_factory.mktemp("spool"), "new")
     for key, age, text in new:
         spool.add(key, BEGAN + timedelta(hours=age), {"text": text})
@@ -44,13 +44,13 @@ def test_the_newest_entry_of_each_key_is_kept(
 
 def test_the_number_of_files_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are merged before too many are open at once, and removed in the end."""
-    monkeypatch.setattr(module, "RUN_BYTES", 10_000)
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 10_000)
     spool = Spool(tmp_path, "many")
     for number in range(20_000):
         spool.add(f"{number * 7919 % 20_000:05}", BEGAN, {"padding": "x" * 90})
-        assert len(list(tmp_path.iterdir())) <= module.MOST_RUNS + 1
+        assert len(list(tmp_path.iterdir())) <= module.MAX_SEGMENTS + 1
     assert [int(one.key) for one in spool.entries()] == list(range(20_000))
     assert spool.disk_bytes == sum(file.stat().st_size for file in tmp_path.iterdir()) > 0
     spool.clear()
     assert (list(tmp_path.iterdir()), spool.disk_bytes, list(spool.entries())) == ([], 0, [])
-    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > module.MOST_RUNS
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > module.MAX_SEGMENTS

@@ -72,7 +72,7 @@ def test_links_and_redirects_do_not_leave_tls(authority: trustme.CA) -> None:
             with (
                 hostile(lists, tls_of(authority)) as server,
                 pytest.raises(
-                    NoOperatorAnswered, match=r"leads to http://127.0.0.1:[0-9]+, which may not be sent"
+                    NoOperatorAnswered, match=r"http://127.0.0.1:[0-9]+ is not an origin that may get"
                 ),
             ):
                 collected(server.operator())
@@ -84,7 +84,7 @@ def test_slowness_is_bounded_with_tls(authority: trustme.CA, lists: Any) -> None
     """A slow body or slow headers take no longer than without TLS."""
     with hostile(lists, tls_of(authority)) as server:
         began = time.monotonic()
-        with pytest.raises(NoOperatorAnswered, match="silent for too long"):
+        with pytest.raises(NoOperatorAnswered, match="no data for too long"):
             collected(server.operator())
         assert time.monotonic() - began < 10
 
@@ -94,7 +94,7 @@ def test_a_missing_handshake_is_bounded() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/versions"
         began = time.monotonic()
-        with pytest.raises(NoOperatorAnswered, match="silent for too long"):
+        with pytest.raises(NoOperatorAnswered, match="no data for too long"):
             collected(
                 Operator(name="silent", url=url, token="token"), replace(IMPATIENT, connect_seconds=0.5)
             )

@@ -207,20 +207,20 @@ def test_unused_endpoints_are_not_validated() -> None:
         (
             [{"version": "2.2.1", "url": None}],
             None,
-            r"speaks OCPI none; .* could not be read: Expected `str`, got `null` - at `\$.url`",
+            r"got no version \(an entry could not be decoded: Expected `str`, got `null` - at `\$.url`\)",
         ),
         (
             None,
             [{"identifier": "locations", "role": None, "url": "/x"}],
-            r"has no Sender .* could not be read: .* at `\$.role`",
+            r"no Sender .* could not be decoded: .* at `\$.role`",
         ),
         (
             None,
             [{"identifier": "locations", "role": "SENDER", "url": None}],
-            r"has no Sender .* could not be read: .* at `\$.url`",
+            r"no Sender .* could not be decoded: .* at `\$.url`",
         ),
-        ([], None, "speaks OCPI none; needed is 2.2.1 or 2.2$"),
-        (None, None, "has no Sender interface of the module locations in OCPI 2.2.1$"),
+        ([], None, "OCPI version must be 2.2.1 or 2.2, got no version; report it to the operator$"),
+        (None, None, "no Sender interface of the module locations in OCPI 2.2.1; report it to the operator$"),
     ],
 )
 def test_a_used_endpoint_is_validated(versions: Any, endpoints: Any, error: str) -> None:

@@ -1,7 +1,7 @@
-"""Connections on which an answer has a time as a whole, from the request to the last byte of its body.
+"""Connections with a deadline for a whole response, from the request to the last byte of its body.
 
-A time-out of the standard library starts anew with each byte, so a peer that sends one now and
-then holds its reader for ever. Here each wait is shortened to what is left of the whole.
+The timeout of a socket applies to each read, so a server that sends one byte at a time could hold its reader
+forever. Here each read waits no longer than the time that is left until the deadline.
 """
 
 from __future__ import annotations
@@ -21,54 +21,54 @@ if TYPE_CHECKING:
 
 
 class _BoundedFile(io.RawIOBase):
-    """Reads a socket until a moment, by `time.monotonic()`."""
+    """Reads a socket until a deadline, by `time.monotonic()`."""
 
-    def __init__(self, sock: socket.socket, ends_at: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
-        self._silence = sock.gettimeout()
-        self._ends_at = ends_at
-        self._hold: Any = sock.makefile("rb", buffering=0)  # keeps the socket open until this is closed
+        self._read_timeout = sock.gettimeout()
+        self._deadline = deadline
+        self._file: Any = sock.makefile("rb", buffering=0)  # keeps the socket open until this is closed
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return that the file can be read."""
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Read what is there; wait for it no longer than what is left of the whole."""
-        left = self._ends_at - time.monotonic()
+        """Read available bytes, waiting until the deadline at most."""
+        left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the answer took too long as a whole")
-        self._sock.settimeout(left if self._silence is None else min(left, self._silence))
+            raise TimeoutError("the response took too long")
+        self._sock.settimeout(left if self._read_timeout is None else min(left, self._read_timeout))
         return self._sock.recv_into(buffer)
 
     def close(self) -> None:
-        """Let go of the socket."""
-        self._hold.close()
+        """Release the socket."""
+        self._file.close()
         super().close()
 
 
 class _BoundedSocket:
-    """What http.client needs of a socket: something to read from."""
+    """The part of a socket that http.client uses for a response."""
 
-    def __init__(self, sock: socket.socket, ends_at: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
-        self._ends_at = ends_at
+        self._deadline = deadline
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return a file of what is read."""
-        return io.BufferedReader(_BoundedFile(self._sock, self._ends_at))
+        """Return a file to read the response from."""
+        return io.BufferedReader(_BoundedFile(self._sock, self._deadline))
 
 
-def _response(sock: socket.socket, *args: Any, ends_at: float, **options: Any) -> http.client.HTTPResponse:
-    bounded: Any = _BoundedSocket(sock, ends_at)
+def _response(sock: socket.socket, *args: Any, deadline: float, **options: Any) -> http.client.HTTPResponse:
+    bounded: Any = _BoundedSocket(sock, deadline)
     return http.client.HTTPResponse(bounded, *args, **options)
 
 
 class _Bounded:
-    """Starts the time of an answer with its request.
+    """Starts the time of a response with its request.
 
     Args:
-        call_seconds: that an answer may take as a whole.
+        call_seconds: Seconds from the request to the end of the response.
     """
 
     def __init__(self, call_seconds: float, *args: Any, **options: Any) -> None:
@@ -77,8 +77,8 @@ class _Bounded:
 
     def request(self, *args: Any, **options: Any) -> None:
         """Send a request."""
-        ends_at = time.monotonic() + self._call_seconds
-        self.response_class: Any = partial(_response, ends_at=ends_at)
+        deadline = time.monotonic() + self._call_seconds
+        self.response_class: Any = partial(_response, deadline=deadline)
         super().request(*args, **options)  # type: ignore[misc]
 
 
@@ -91,19 +91,23 @@ class _TlsConnection(_Bounded, HTTPSConnection):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Gives each connection the seconds that an answer may take as a whole."""
+    """Limits the time of each response.
+
+    Args:
+        call_seconds: Seconds from the request to the end of the response.
+    """
 
     def __init__(self, call_seconds: float) -> None:
         self._call_seconds = call_seconds
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Make the pools of direct connections."""
+        """Create the pools of direct connections."""
         super().init_poolmanager(*args, **options)
         self._bound(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-        """Make the pools of connections through a proxy."""
+        """Create the pools of connections through a proxy."""
         return self._bound(super().proxy_manager_for(*args, **options))
 
     def _bound(self, manager: Any) -> Any:

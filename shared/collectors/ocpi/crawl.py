@@ -1,7 +1,7 @@
-"""All operators side by side: each read to its end into a spool of its own, or failed and told.
+"""Reads all operators in parallel, each into its own spool.
 
-What an operator sent before it failed is not used: newer records with older ones missing would
-hide these from the next run.
+Records that an operator sent before it failed are discarded. Otherwise the next run would start at the newest
+of them, and miss older ones that were not sent.
 """
 
 from __future__ import annotations
@@ -35,11 +35,10 @@ if TYPE_CHECKING:
 
 #: Operators that are read at the same time.
 PARALLEL = 4
-#: Share of a run's time that operators have; the rest is for merging and keeping the result.
+#: Share of a run's time for reading; the rest is for merging and storing the result.
 TIME_SHARE = 0.6
 
-
-#: Checks one record of an operator that speaks this version of OCPI, or raises SetAside.
+#: Checks a record of an operator with this version of OCPI, or raises SetAside.
 Reader: TypeAlias = "Callable[[msgspec.Raw, str], Checked[Any]]"
 
 
@@ -56,56 +55,57 @@ def crawl(
     """Read a module of all operators.
 
     Args:
-        owners: The operators to ask, and which parties belong to them.
+        owners: The operators, and which parties belong to them.
         module: "locations" or "cdrs".
-        read: checks one record.
-        run: told how far it is; its end ends the reading.
-        folder: where spools go.
-        since: from an operator's name, the oldest last update that is wanted, UTC; None is all.
-        limits: how far operators are borne with.
+        read: Checks one record.
+        run: The run; it gets the progress, and its end ends the reading.
+        folder: Folder of the spools.
+        since: Returns, by an operator's name, the earliest `last_updated` to ask for, UTC; None for all
+            records.
+        limits: Limits on the requests to each operator.
 
     Returns:
-        What became of each, in their order.
+        The outcome of each operator, in the order of `owners`.
 
     Raises:
-        NoOperatorAnswered: all have failed.
-        RunLost, DeadlineExceeded: the run has ended.
+        NoOperatorAnswered: All operators failed.
+        RunLost, DeadlineExceeded: The run has ended.
     """
     operators = owners.operators
     crawls = [Crawl(each.name, Spool(folder, each.name)) for each in operators]
-    ends_at = time.monotonic() + run.remaining() * TIME_SHARE
-    bounds = _Bounds(limits or Limits(), ends_at, [one.spool for one in crawls])
+    deadline = time.monotonic() + run.remaining() * TIME_SHARE
+    shares = _Shares(limits or Limits(), deadline, [one.spool for one in crawls])
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix=module) as threads:
         try:
-            at_work = {
+            pending = {
                 threads.submit(
                     contextvars.copy_context().run,
                     _crawl_one,
                     one,
-                    partial(bounds.transport, place, operator),
+                    partial(shares.transport, place, operator),
                     operator.url,
                     module,
                     read,
                     since(operator.name),
-                    bounds,
+                    shares,
                 )
                 for place, (operator, one) in enumerate(zip(operators, crawls, strict=True))
             }
-            _attend(at_work, crawls, run)
+            _wait(pending, crawls, run)
         finally:
-            bounds.stop.set()
+            shares.stop.set()
     owners.settle(crawls)
     _log(crawls, run)
     if all(one.error for one in crawls):
-        told = "; ".join(f"{one.operator}: {one.error}" for one in crawls)
-        raise NoOperatorAnswered(f"no operator could be read: {told[:2000]}")
+        errors = "; ".join(f"{one.operator}: {one.error}" for one in crawls)
+        raise NoOperatorAnswered(f"no operator could be read: {errors[:2000]}")
     return crawls
 
 
-def _attend(at_work: set[Future[None]], crawls: list[Crawl], run: TaskRun) -> None:
-    """Wait for all, tell how far they are, and notice when the run has ended."""
-    while at_work:
-        done, at_work = wait(at_work, timeout=0.5, return_when=FIRST_COMPLETED)
+def _wait(pending: set[Future[None]], crawls: list[Crawl], run: TaskRun) -> None:
+    """Wait for all operators and report progress, which raises an error when the run has ended."""
+    while pending:
+        done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
         run.progress(sum(one.read for one in crawls), message="reading operators")
         for one in done:
             one.result()
@@ -113,9 +113,9 @@ def _attend(at_work: set[Future[None]], crawls: list[Crawl], run: TaskRun) -> No
 
 def _log(crawls: list[Crawl], run: TaskRun) -> None:
     for one in crawls:
-        if one.unforeseen:
+        if one.unexpected:
             run.log.error(
-                "operator failed with an unexpected error", operator=one.operator, error=one.unforeseen
+                "operator failed with an unexpected error", operator=one.operator, error=one.unexpected
             )
         elif one.error:
             run.log.warning(
@@ -130,43 +130,43 @@ def _log(crawls: list[Crawl], run: TaskRun) -> None:
             )
 
 
-class _Bounds:
-    """What the operators of a run share, its time and the disk: none can take all of it.
+class _Shares:
+    """Divides a run's time and disk between its operators, so that none takes all of it.
 
     Args:
-        limits: how far each is borne with.
-        ends_at: when all must be over, by `time.monotonic()`.
-        spools: where their records go.
+        limits: Limits on each operator.
+        deadline: Time at which all must end, by `time.monotonic()`.
+        spools: The operators' records.
     """
 
-    def __init__(self, limits: Limits, ends_at: float, spools: list[Spool]) -> None:
+    def __init__(self, limits: Limits, deadline: float, spools: list[Spool]) -> None:
         self._limits = limits
-        self._ends_at = ends_at
+        self._deadline = deadline
         self._spools = spools
-        #: Set by whoever wants no more of them.
+        #: Set when the run has ended.
         self.stop = threading.Event()
 
     def transport(self, place: int, operator: Operator) -> Transport:
-        """Return the way to an operator, whose time begins now.
+        """Return a transport to an operator, whose time begins now.
 
         Args:
-            place: its place among all, from 0: they are read in this order, so many at a time.
-            operator: whom to ask.
+            place: Place among all operators, from 0. They are read in this order, `PARALLEL` at a time.
+            operator: The operator.
         """
         now = time.monotonic()
         turns = math.ceil(len(self._spools) / PARALLEL) - place // PARALLEL
-        return Transport(operator, self._limits, now + (self._ends_at - now) / turns, self.stop)
+        return Transport(operator, self._limits, now + (self._deadline - now) / turns, self.stop)
 
     def check_disk(self, spool: Spool) -> None:
-        """See that there is room for what this spool has.
+        """Check that an operator's records fit on the disk.
 
         Raises:
-            OcpiError: there is not.
+            OcpiError: They exceed its share, and all records exceed the limit.
         """
         share = self._limits.disk_bytes / len(self._spools)
         taken = sum(each.disk_bytes for each in self._spools)
         if spool.disk_bytes > share and taken > self._limits.disk_bytes:
-            raise OcpiError(f"sent more records than a run has room for: {spool.count}")
+            raise OcpiError(f"sent more records than a run can store, got {spool.count}")
 
 
 def _crawl_one(
@@ -176,7 +176,7 @@ def _crawl_one(
     module: str,
     read: Reader,
     since: datetime | None,
-    bounds: _Bounds,
+    shares: _Shares,
 ) -> None:
     transport = connect()
     client = OcpiClient(transport, url)
@@ -184,20 +184,20 @@ def _crawl_one(
         for page in client.pages(client.endpoint(module), date_from=since):
             one.total = page.total if page.total is not None else one.total
             for raw in page.records:
-                _take(one, raw, client.version, read, transport, since)
-            bounds.check_disk(one.spool)
+                _add(one, raw, client.version, read, transport, since)
+            shares.check_disk(one.spool)
     except OcpiError as error:
         one.error = str(error)
-    except Exception as error:  # noqa: BLE001  (whatever it is, the others' records are worth having)
+    except Exception as error:  # noqa: BLE001  (the other operators' records are still used)
         one.error = f"could not be read: {type(error).__name__}"
-        one.unforeseen = transport.redacted(repr(error))
+        one.unexpected = transport.redacted(repr(error))
     finally:
         transport.close()
         if one.error:
             one.spool.clear()
 
 
-def _take(
+def _add(
     one: Crawl, raw: msgspec.Raw, version: str, read: Reader, transport: Transport, since: datetime | None
 ) -> None:
     try:

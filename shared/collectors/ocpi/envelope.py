@@ -1,8 +1,7 @@
-"""Opens OCPI responses (4.1.7): repairs their text and bounds their lists while decoding.
+"""Decodes OCPI responses (4.1.7), repairs their text and limits the length of their lists.
 
-A compressed response of a few kilobytes can hold millions of tiny JSON values, each of which would take
-dozens of bytes as a Python object. So nothing is decoded further than its raw bytes until its number
-and size are known.
+A compressed response of a few kilobytes can contain millions of tiny JSON values, each of which would take
+dozens of bytes as a Python object. So values stay raw bytes until their number and size are known.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from shared.surrogates import replace_lone_surrogates
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Records of one page at most; 250 are asked for.
+#: Records per page; 250 are requested.
 MAX_PAGE_RECORDS = 25_000
 #: Bytes of a `status_message` beyond which it is not shown.
 _MESSAGE_BYTES = 4_096
 _BOM = b"\xef\xbb\xbf"
 _NULL = msgspec.Raw(b"null")
 
-#: What decoding raises for a response that is not what it should be.
+#: Errors that decoding an invalid response raises.
 DECODE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
@@ -37,7 +36,7 @@ class Envelope(msgspec.Struct):
 
     @property
     def message(self) -> str:
-        """The status message; empty if there is none that can be shown."""
+        """The status message; empty if it is missing, too long or not text."""
         if len(memoryview(self.status_message)) > _MESSAGE_BYTES:
             return ""
         try:
@@ -77,17 +76,17 @@ def open_list(data: msgspec.Raw) -> list[msgspec.Raw]:
         if "at most length" not in str(error):
             raise
         raise msgspec.ValidationError(
-            f"more than {MAX_PAGE_RECORDS} records on one page: the operator must keep to `limit`"
+            f"a page must have at most {MAX_PAGE_RECORDS} records, got more"
         ) from None
     return [] if page is None else list(_present(page))
 
 
 def open_usable(elements: Iterable[msgspec.Raw], kind: type[Any]) -> tuple[list[Any], str]:
-    """Return the elements that can be decoded, and why the first of the others cannot.
+    """Return the valid elements, and why the first invalid one is invalid.
 
     Args:
-        elements: Raw JSON.
-        kind: What each is to be.
+        elements: The elements as raw JSON.
+        kind: The type of each element.
     """
     usable, problem = [], ""
     for element in elements:

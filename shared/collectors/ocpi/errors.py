@@ -1,4 +1,4 @@
-"""What can go wrong with an operator, and with one of its records. None of these texts holds a token."""
+"""Errors of an operator, and of one of its records. None of the texts contains a token."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ if TYPE_CHECKING:
 
 
 class OcpiError(Exception):
-    """An operator can't be read; the text says why, and what to do where that is known."""
+    """An operator could not be read; the text has the reason and, if known, the fix."""
 
 
 class NoOperatorAnswered(OcpiError):
-    """Not one operator could be read: the run has failed, and the last good result stays."""
+    """No operator could be read. The run fails, and the last good result stays."""
 
 
 class SetAside(Exception):
-    """A record is not as OCPI wants it.
+    """A record is left out of the result, for example because it does not follow OCPI.
 
     Attributes:
-        reason: why, and where in it.
-        record: which one, as far as it says so itself.
+        reason: Why, and in which field.
+        record: Country, party and id of the record, as far as it has them.
         updated: Its `last_updated`, UTC; None if that cannot be read.
     """
 

@@ -62,8 +62,7 @@ class Link(NamedTuple):
         for relation in relations or [""]:
             if not _RELATION.fullmatch(relation):
                 raise LinkError(
-                    f"the Link header has a `rel` that RFC 8288 does not allow: `{relation[:_SHOWN]}`; "
-                    "report it to the operator"
+                    f"the Link header has a `rel` that RFC 8288 does not allow: `{relation[:_SHOWN]}`"
                 )
         return relations
 
@@ -112,7 +111,7 @@ def next_page(header: str, url: str) -> str | None:
             raise LinkError("the Link header has a `next` link with an `anchor` that is not this page")
         pages.add(resolve(url, link.target))
     if len(pages) > 1:
-        raise LinkError(f"the Link header has {len(pages)} different `next` links, expected one")
+        raise LinkError(f"the Link header must have one `next` link, got {len(pages)}")
     return pages.pop() if pages else None
 
 

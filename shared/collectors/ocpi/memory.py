@@ -1,7 +1,7 @@
-"""What a run of an OCPI task remembers for the next one, in the details of its result.
+"""What a run of an OCPI task stores for the next one, in the details of its result.
 
-It is published with the result, so both are always of one run. A result that another implementation
-wrote has none: the next run then starts with an empty memory.
+It is published with the result, so both are always of one run. A legacy result has none, and the next run
+then starts with an empty memory.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from shared.collectors.ocpi.crawled import Crawl
 
-#: How long a record that was set aside is asked for again.
+#: How long records that were set aside are requested again.
 ASK_AGAIN = timedelta(days=14)
-#: Parties of others that are remembered per operator.
+#: Parties of other operators that are stored per operator.
 MAX_DISOWNED = 2_000
 #: Field of the details that holds the memory.
 FIELD = "memory"
@@ -30,12 +30,12 @@ _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Memory(msgspec.Struct, kw_only=True):
-    """What is remembered.
+    """The memory of a run.
 
     Attributes:
-        parties: Operator by party ("DE*ABC").
-        set_aside: By operator, the days (UTC) of `last_updated` of records that were set aside, each with
-            the time when that was first seen.
+        parties: Name of the operator by party ("DE*ABC").
+        set_aside: By operator, the days (UTC) of `last_updated` of records that were set aside, with
+            the time at which that was first found.
         disowned: By operator, the parties whose records were set aside because another operator owns them.
         reads: By operator, the time of the last request to read it again that has ended.
         drops: By operator, the time of the last request to drop its records that has ended.
@@ -68,7 +68,7 @@ class Memory(msgspec.Struct, kw_only=True):
         return plain
 
     def ask_again_from(self, operator: str, now: datetime) -> datetime | None:
-        """Return the time from which records are asked for again that were set aside lately.
+        """Return the time from which recently set aside records are requested again.
 
         Args:
             operator: Name of the operator.
@@ -77,33 +77,34 @@ class Memory(msgspec.Struct, kw_only=True):
         Returns:
             The start of the earliest day with such records, UTC; None if there are none.
         """
-        days = [day for day, seen in self.set_aside.get(operator, {}).items() if now - seen < ASK_AGAIN]
+        times = self.set_aside.get(operator, {})
+        days = [day for day, first_time in times.items() if now - first_time < ASK_AGAIN]
         return datetime.combine(min(days), time(), UTC) if days else None
 
     def set_aside_after(self, crawls: Iterable[Crawl], now: datetime) -> dict[str, dict[date, datetime]]:
-        """Return `set_aside` as it is after a run; what is remembered of a failed operator stays.
+        """Return `set_aside` as it is after a run; entries of failed operators stay.
 
         Args:
-            crawls: What became of each operator.
+            crawls: The outcome of each operator.
             now: Current time, UTC.
         """
         after = {}
         for one in crawls:
-            seen = self.set_aside.get(one.operator, {})
+            before = self.set_aside.get(one.operator, {})
             after[one.operator] = (
-                seen if one.error else {day: seen.get(day, now) for day in sorted(one.set_aside_days)}
+                before if one.error else {day: before.get(day, now) for day in sorted(one.set_aside_days)}
             )
         return {operator: days for operator, days in after.items() if days}
 
     def disowned_after(
         self, crawls: Iterable[Crawl], released: Mapping[str, set[str]]
     ) -> dict[str, list[str]]:
-        """Return `disowned` as it is after a run; that of failed and removed operators stays.
+        """Return `disowned` as it is after a run; entries of failed and removed operators stay.
 
         Args:
-            crawls: What became of each operator.
-            released: By operator, parties of which it was read from the first month: they no longer
-                belonged to another operator.
+            crawls: The outcome of each operator.
+            released: By operator, parties that no longer belong to another operator. It was read from the
+                first month on because of them.
         """
         after = dict(self.disowned)
         for one in crawls:

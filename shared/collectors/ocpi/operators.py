@@ -1,10 +1,11 @@
-"""Who is asked: the charge point operators in the secret NX_OCPI_OPERATORS, each with its own token.
+"""The charge point operators of the secret NX_OCPI_OPERATORS, each with its own token.
 
-The secret's value is shown by no error and no log; neither is an operator's `repr`.
+Errors, logs and an operator's `repr` do not contain the secret.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 from urllib.parse import urljoin
 
@@ -20,13 +21,13 @@ _EXAMPLE = settings.OCPI_OPERATORS.expected
 _PORTS = {"http": 80, "https": 443}
 _FIELDS = "name, url, token, origins, plain_token, from, to, parties"
 
-#: Printable ASCII without blanks (4.1.2): anything else is no token, and could not be sent as one.
+#: Printable ASCII without blanks (4.1.2); other characters cannot be sent in the header.
 _Token = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z", max_length=1024)]
 #: country_code and party_id, "DE*ABC".
 _Party = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]{2}\*[ -~]{1,3}\Z")]
 #: An operator's name.
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=40)]
-#: The same, as HTTP headers name a party: a party_id of three letters or digits (4.2.2).
+#: A party in HTTP headers, with a party_id of three letters or digits (4.2.2).
 _RoutedParty = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]{2}\*[A-Za-z0-9]{3}\Z")]
 
 
@@ -34,12 +35,12 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """One charge point operator.
 
     Attributes:
-        name: what logs, summaries and records call it.
-        url: its version information endpoint, `https://…/versions`.
-        token: the credentials token (`CREDENTIALS_TOKEN_C`) that it gave out, as it is: not encoded.
-        origins: further origins (`https://host[:port]`) that may be sent the token, for an operator
-            whose endpoints are elsewhere than its versions.
-        plain_token: send the token as it is, as operators of before OCPI 2.2-d2 want it, and not in Base64.
+        name: Name in logs, summaries and records.
+        url: URL of its version information endpoint, `https://…/versions`.
+        token: The credentials token (`CREDENTIALS_TOKEN_C`) from the operator, not encoded.
+        origins: Further origins (`https://host[:port]`) that may get the token, for an operator whose
+            endpoints have another origin than `url`.
+        plain_token: Whether to send the token without Base64, as before OCPI 2.2-d2.
         sender: The party that requests are from, "DE*ABC"; `from` in the secret. None sends no such headers.
         receiver: The party that requests are to; `to` in the secret. None sends no such headers.
         parties: Parties ("DE*ABC": country_code and party_id) that belong to this operator alone. A party
@@ -69,57 +70,50 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __repr__(self) -> str:
         return f"Operator({self.name})"
 
-    def may_ask(self, url: str) -> bool:
-        """Tell whether a URL is of an origin that may be sent the token."""
+    def may_get_token(self, url: str) -> bool:
+        """Return whether the token may be sent to the origin of this URL."""
         origin = origin_of(url)
         return origin is not None and origin in map(origin_of, (self.url, *self.origins))
 
 
-def parse(said: str) -> tuple[Operator, ...]:
-    """Return the operators that the secret names.
+def parse(secret: str) -> tuple[Operator, ...]:
+    """Return the operators of the setting.
 
     Args:
-        said: the secret's value.
+        secret: Value of the secret NX_OCPI_OPERATORS.
 
     Raises:
-        SettingMissing: there is none.
-        SettingInvalid: it is no such list, names an operator twice, or has a URL that can't be used; the
-            text names the variable and the place, and shows no value.
+        SettingMissing: The secret is empty.
+        SettingInvalid: It is not a JSON list of operators, lists an operator or a party twice, or has an
+            invalid URL. The text has the variable and the place, but no value that may be secret.
     """
-    if not said.strip():
-        raise settings.SettingMissing(f"{SETTING} is not set: set this secret to {_EXAMPLE}")
+    if not secret.strip():
+        raise settings.SettingMissing(f"{SETTING} is not set; set this secret to {_EXAMPLE}")
     try:
-        operators = msgspec.json.decode(said, type=tuple[Operator, ...])
+        operators = msgspec.json.decode(secret, type=tuple[Operator, ...])
     except msgspec.ValidationError as error:
-        why = str(error)
-        if "unknown field" in why:  # its name may be a token in the wrong place
-            why = (
-                f"an unknown field{why[why.rfind(' - at') :] if ' - at' in why else ''}; there are {_FIELDS}"
-            )
-        raise settings.SettingInvalid(f"{SETTING}: {why}; set it to {_EXAMPLE}") from None
+        reason = str(error)
+        if "unknown field" in reason:  # Its name is not shown: it may be a token in the wrong place.
+            _, at, place = reason.rpartition(" - at")
+            reason = f"unknown field{at}{place if at else ''}; the fields are {_FIELDS}"
+        raise settings.SettingInvalid(f"{SETTING} is invalid: {reason}; set it to {_EXAMPLE}") from None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise settings.SettingInvalid(f"{SETTING} is no JSON: set it to {_EXAMPLE}") from None
-    names = [operator.name.lower() for operator in operators]
-    if not operators or len(set(names)) < len(names):
-        raise settings.SettingInvalid(f"{SETTING}: name at least one operator, and none twice")
-    listed = [party.upper() for operator in operators for party in set(map(str.upper, operator.parties))]
-    twice = sorted({party for party in listed if listed.count(party) > 1})
-    if twice:
-        raise settings.SettingInvalid(
-            f"{SETTING}: {twice[0]} is listed in `parties` of two operators; list each party once"
-        )
+        raise settings.SettingInvalid(f"{SETTING} is not JSON; set it to {_EXAMPLE}") from None
+    if not operators:
+        raise settings.SettingInvalid(f"{SETTING} must have at least one operator, got []")
+    _check_unique(operators)
     for operator in operators:
         for url in (operator.url, *operator.origins):
             _check_url(operator.name, url)
         if operator.receiver is not None and operator.sender is None:
             raise settings.SettingInvalid(
-                f"{SETTING}: {operator.name} has `to` without `from`: add the party that asks"
+                f"{SETTING} has `to` without `from` for {operator.name}; add `from`, the sending party"
             )
     return operators
 
 
 def origin_of(url: str) -> tuple[str, str, int] | None:
-    """Return scheme, host and port of an HTTP URL; None of anything else."""
+    """Return scheme, host and port of an HTTP URL; None for other texts."""
     parts = split(url)
     if parts is None or parts.host is None or parts.scheme not in _PORTS:
         return None
@@ -127,7 +121,7 @@ def origin_of(url: str) -> tuple[str, str, int] | None:
 
 
 def resolve(base: str, url: str) -> str:
-    """Return where a URL leads from a page; nowhere, as empty text, where it is none."""
+    """Return a URL relative to a page as an absolute one; empty if it is malformed."""
     try:
         return urljoin(base, url)
     except ValueError:
@@ -135,9 +129,9 @@ def resolve(base: str, url: str) -> str:
 
 
 def split(url: str) -> Url | None:
-    """Take a URL apart as its request will; None of what is none.
+    """Parse a URL as urllib3 does for the request; None if it is malformed.
 
-    The standard library finds another host in some: a Link must not be judged by that.
+    The standard library finds another host in some URLs, so it must not decide about a link.
     """
     try:
         return parse_url(url)
@@ -146,32 +140,47 @@ def split(url: str) -> Url | None:
 
 
 def origin_advice(url: str) -> str:
-    """Return what to do about a URL that may not be sent the token, for an error.
+    """Return the fix for a URL that must not get the token, for an error.
 
-    An origin is advised only if `parse` accepts it.
+    It suggests an origin only if `parse` accepts it.
     """
     origin = origin_of(url)
     if origin is None:
-        return "report it to the operator: it is not an HTTP URL"
+        return "report it to the operator, because it is not an HTTP URL"
     scheme, host, port = origin
-    if not _may_be_asked(scheme):
-        return "ask the operator for an https:// URL: http:// does not encrypt the token"
-    there = f"{scheme}://{host}" + ("" if port == _PORTS[scheme] else f":{port}")
-    return f'if that is the operator\'s, add "{there}" to its `origins` in {SETTING}'
+    if not _is_allowed_scheme(scheme):
+        return "ask the operator for an https:// URL, because http:// does not encrypt the token"
+    text = f"{scheme}://{host}" + ("" if port == _PORTS[scheme] else f":{port}")
+    return f'if it belongs to the operator, add "{text}" to its `origins` in {SETTING}'
 
 
-def _may_be_asked(scheme: str) -> bool:
-    """Return whether a token may be sent by this scheme: without TLS on this machine only."""
+def _is_allowed_scheme(scheme: str) -> bool:
+    """Return whether a token may be sent with this scheme; without TLS only outside the cloud."""
     return scheme == "https" or not settings.in_cloud()
+
+
+def _check_unique(operators: tuple[Operator, ...]) -> None:
+    names = Counter(operator.name.lower() for operator in operators)
+    for name, count in names.items():
+        if count > 1:
+            raise settings.SettingInvalid(f"{SETTING} has {count} operators named {name}; use each name once")
+    parties = Counter(
+        party for operator in operators for party in {party.upper() for party in operator.parties}
+    )
+    for party, count in parties.items():
+        if count > 1:
+            raise settings.SettingInvalid(
+                f"{SETTING} has {party} in `parties` of {count} operators; list each party once"
+            )
 
 
 def _check_url(name: str, url: str) -> None:
     parts, origin = split(url), origin_of(url)
     if parts is None or origin is None or parts.auth is not None:
         raise settings.SettingInvalid(
-            f"{SETTING}: {name} has a URL that is none: use https://host/path, without user and password"
+            f"{SETTING} has an invalid URL for {name}; use https://host/path, without user and password"
         )
-    if not _may_be_asked(origin[0]):
+    if not _is_allowed_scheme(origin[0]):
         raise settings.SettingInvalid(
-            f"{SETTING}: {name} has an http:// URL, which does not encrypt its token; use https://"
+            f"{SETTING} has an http:// URL for {name}, which does not encrypt its token; use https://"
         )

@@ -22,7 +22,7 @@ MAX_PARTIES = 2_000
 
 
 def party_of(country_code: str, party_id: str) -> str:
-    """Return a party as settings and messages write it, "DE*ABC": both parts ignore case."""
+    """Return a party as settings and messages show it, "DE*ABC", in upper case, since case does not count."""
     return f"{country_code}*{party_id}".upper()
 
 
@@ -31,7 +31,7 @@ class Owners:
 
     Args:
         operators: The operators of the setting, in its order.
-        remembered: Operator by party, as the last run left it.
+        remembered: Name of the operator by party, from the memory of the last run.
     """
 
     def __init__(self, operators: Sequence[Operator], remembered: Mapping[str, str]) -> None:
@@ -49,18 +49,17 @@ class Owners:
         return self._owners.get(party) or self._learnt.get(party)
 
     def not_of_others(self, parties: Iterable[str], operator: str) -> set[str]:
-        """Return those of these parties that belong to this operator or to none."""
+        """Return the parties that belong to this operator or to none."""
         return {party for party in parties if self.of(party) in {operator, None}}
 
     def is_configured_for_another(self, party: str, operator: str) -> bool:
-        """Tell whether the setting gives a party to another operator than this one."""
+        """Return whether the setting lists a party under another operator."""
         return self._configured.get(party, operator) != operator
 
     def learn(self, party: str, operator: str) -> None:
-        """Take note that the last result has a record of a party from this operator.
+        """Record that the last result has a record of this party from this operator.
 
-        It decides for parties that nothing is remembered of: a result of an older version, or of
-        another implementation.
+        It decides about parties that the memory does not contain, for example after a legacy result.
         """
         rank = self._ranks.get(operator)
         if rank is None or party in self._owners:
@@ -70,10 +69,10 @@ class Owners:
             self._learnt[party] = operator
 
     def settle(self, crawls: Iterable[Crawl]) -> None:
-        """Give new parties to the first operator that delivered them, and set others' records aside.
+        """Assign new parties to the first operator that sent them, and set records of other parties aside.
 
         Args:
-            crawls: What became of each operator, in the order of the setting.
+            crawls: The outcome of each operator, in the order of the setting.
         """
         self._owners = self._learnt | self._owners
         for one in crawls:
@@ -83,14 +82,14 @@ class Owners:
                 owner = self._owners.setdefault(party, one.operator)
                 if owner != one.operator:
                     one.disown(party, count, owner)
-            self._forget_most(one)
+            self._forget_excess(one)
 
     def remembered(self) -> dict[str, str]:
-        """Return operator by party, for the next run."""
+        """Return the name of the operator by party, for the memory."""
         return dict(sorted(self._owners.items()))
 
-    def _forget_most(self, one: Crawl) -> None:
-        """Forget parties of an operator that has too many: those that it did not deliver now."""
+    def _forget_excess(self, one: Crawl) -> None:
+        """If an operator has too many parties, forget those that it did not deliver in this run."""
         own = [party for party, owner in self._owners.items() if owner == one.operator]
         if len(own) > MAX_PARTIES:
             for party in own:
@@ -102,8 +101,10 @@ def count_party(parties: dict[str, int], party: str) -> None:
     """Count a record of a party.
 
     Raises:
-        OcpiError: The operator sends records of too many parties.
+        OcpiError: The operator sent records of too many parties.
     """
     if party not in parties and len(parties) >= MAX_PARTIES:
-        raise OcpiError(f"sent records of more than {MAX_PARTIES} parties (country_code, party_id)")
+        raise OcpiError(
+            f"an operator may have at most {MAX_PARTIES} parties (country_code, party_id), got more"
+        )
     parties[party] = parties.get(party, 0) + 1

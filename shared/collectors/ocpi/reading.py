@@ -1,6 +1,6 @@
-"""One record as it came, checked: what it is in plain JSON, or why it is set aside.
+"""Checks one record, against OCPI (`records`) and against the limits of a result.
 
-A record is checked twice: against OCPI (`records`), and against what a result can hold.
+An invalid record is set aside, with the reason.
 """
 
 from __future__ import annotations
@@ -17,58 +17,62 @@ from shared.collectors.ocpi.records import NOT_AVAILABLE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: How far ahead of this clock an operator's may be.
+#: How far an operator's clock may be ahead of this one.
 CLOCK_SKEW = timedelta(minutes=10)
-#: Levels inside one another that a record may have; a result's readers are sure to manage these.
+#: Nested levels of a record. All readers of a result can decode these.
 MAX_DEPTH = 60
-#: Bytes of JSON that a record may have: in Python it may take thirty times as much.
+#: Reason for a record with more levels.
+TOO_DEEP = f"a record must have at most {MAX_DEPTH} nested levels, got more"
+#: Bytes of a record's JSON. In Python it may take thirty times as much memory.
 MAX_RECORD_BYTES = 1 << 20
-#: Bytes of a part of a record's name beyond which it is not decoded.
+#: Reason for a larger record.
+TOO_LARGE = f"a record must have at most {MAX_RECORD_BYTES} bytes, got more"
+#: Bytes up to which a part of a record's name is decoded.
 _NAME_BYTES = 400
-#: Characters of a reason that are told.
+#: Characters of a reason.
 REASON_LENGTH = 160
-#: What a CDR has for a start or an end that nobody knows (10.3.1): no RFC 3339, and yet the specification's.
-_NEVER = b'"1970-1-1T00:00:00Z"', b'"1970-01-01T00:00:00Z"'
+#: An unknown start or end of a CDR (10.3.1), which does not follow RFC 3339, and its valid form.
+_UNKNOWN_TIME = b'"1970-1-1T00:00:00Z"', b'"1970-01-01T00:00:00Z"'
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 Kind = TypeVar("Kind")
 
 
 class Checked(NamedTuple, Generic[Kind]):
-    """A record that is as OCPI wants it.
+    """A valid record.
 
     Attributes:
-        key: what tells it from all others.
-        updated: when it was last updated, UTC.
-        record: the record as it came, in plain JSON.
-        seen: the same as OCPI sees it.
+        key: Key of the record, from `key_of`.
+        updated: Its `last_updated`, UTC.
+        record: All fields, as JSON values.
+        typed: The fields that OCPI defines.
     """
 
     key: str
     updated: datetime
     record: dict[str, Any]
-    seen: Kind
+    typed: Kind
 
 
 def read(raw: msgspec.Raw, decoder: msgspec.json.Decoder[Kind]) -> Checked[Kind]:
     """Check a record.
 
     Args:
-        raw: the record as it came.
-        decoder: of the object that it must be.
+        raw: The record.
+        decoder: Decoder of its type.
 
     Raises:
-        SetAside: it is no such object, or holds what a result can't; with its id, where it has one.
+        SetAside: The record does not follow OCPI, or a result cannot contain it.
     """
     if len(memoryview(raw)) > MAX_RECORD_BYTES:
-        raise SetAside(f"more than {MAX_RECORD_BYTES} bytes", _name_of_raw(raw), _updated_of_raw(raw))
-    said = bytes(raw).replace(*_NEVER)
+        raise SetAside(TOO_LARGE, _name_of_raw(raw), _updated_of_raw(raw))
+    text = bytes(raw).replace(*_UNKNOWN_TIME)
     try:
-        seen: Any = decoder.decode(said)  # the schema first: what it refuses is not decoded as a whole
-        plain = msgspec.json.decode(said)
-        _check_identity(plain)
-        _check_fits(said, plain)
-        return Checked(key_of(plain), in_utc(seen.last_updated), plain, seen)
+        typed: Any = decoder.decode(text)  # First, so that invalid records are not decoded completely.
+        record = msgspec.json.decode(text)
+        _check_identity(record)
+        _check_storable(text, record)
+        return Checked(key_of(record), in_utc(typed.last_updated), record, typed)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
         raise SetAside(_reason(error), _name_of_raw(raw), _updated_of_raw(raw)) from None
 
@@ -80,7 +84,7 @@ class _Name(msgspec.Struct):
 
 
 def _name_of_raw(raw: msgspec.Raw) -> str:
-    """Return the name of a record that could not be decoded, as far as it has one."""
+    """Return the name of an invalid record, as far as it has one."""
     try:
         name = msgspec.structs.asdict(msgspec.json.decode(raw, type=_Name))
         return name_of({field: _short_text(part) for field, part in name.items()})
@@ -93,7 +97,7 @@ class _Dated(msgspec.Struct):
 
 
 def _updated_of_raw(raw: msgspec.Raw) -> datetime | None:
-    """Return `last_updated` of a record that is not as it should be; None if it has no such time."""
+    """Return `last_updated` of an invalid record; None if it has no such time."""
     try:
         return in_utc(msgspec.json.decode(raw, type=_Dated).last_updated)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError):
@@ -107,16 +111,16 @@ def _short_text(raw: msgspec.Raw) -> object:
 def read_dated(
     read: Callable[[msgspec.Raw, str], Checked[Kind]], latest: datetime, raw: msgspec.Raw, version: str
 ) -> Checked[Kind]:
-    """Check a record, and that it is not of the future: it would win over all that follow.
+    """Check a record, and that `last_updated` is not in the future, where it would win over later updates.
 
     Args:
-        read: Checks the record.
-        latest: Latest `last_updated`, UTC.
-        raw: The record as it came.
+        read: Checks the record otherwise.
+        latest: Latest allowed `last_updated`, UTC.
+        raw: The record.
         version: The operator's version of OCPI.
 
     Raises:
-        SetAside: The record is not as it should be, or updated later.
+        SetAside: The record is invalid, or was updated later.
     """
     checked = read(raw, version)
     if checked.updated > latest:
@@ -125,7 +129,7 @@ def read_dated(
 
 
 def name_of(record: object) -> str:
-    """Return country, party and id of a record, as far as it has them."""
+    """Return country, party and id of a record, such as "DE/ABC/1"; "?" for what is missing."""
     if not isinstance(record, dict):
         return "?"
     parts = (record.get(field) for field in ("country_code", "party_id", "id"))
@@ -133,12 +137,12 @@ def name_of(record: object) -> str:
 
 
 def key_of(record: Mapping[str, Any]) -> str:
-    """Return what tells a record from all others: country_code, party_id and id, which know no case."""
+    """Return a record's key, from country_code, party_id and id in lower case, since case does not count."""
     return "\x1f".join((record["country_code"], record["party_id"], record["id"])).lower()
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Return a DateTime in UTC, which is what it means without a time zone (16.2)."""
+    """Return a DateTime in UTC; one without a time zone is in UTC (16.2)."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
@@ -146,14 +150,14 @@ def _check_identity(record: dict[str, Any]) -> None:
     """Refuse a record whose operator has no identity for it: two of them would be one."""
     for field in ("party_id", "id"):
         if record[field].upper() == NOT_AVAILABLE:
-            raise msgspec.ValidationError(f"`{field}` is {NOT_AVAILABLE}: it identifies nothing")
+            raise msgspec.ValidationError(f"`{field}` must identify the record, got {NOT_AVAILABLE}")
 
 
-def _check_fits(said: bytes, plain: Any) -> None:
-    """See that a result can hold it: few records have anything that is worth a look."""
-    if said.count(b"[") + said.count(b"{") > MAX_DEPTH and _depth(plain) > MAX_DEPTH:
-        raise msgspec.ValidationError(f"more than {MAX_DEPTH} levels inside one another")
-    if _LONG_NUMBER.search(said) and not _integers_fit(plain):
+def _check_storable(text: bytes, record: Any) -> None:
+    """Check depth and integers, which a result limits; cheap tests of the text exclude most records."""
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _depth(record) > MAX_DEPTH:
+        raise msgspec.ValidationError(TOO_DEEP)
+    if _LONG_NUMBER.search(text) and not _integers_fit(record):
         raise msgspec.ValidationError("an integer beyond 64 bits")
 
 
@@ -172,9 +176,9 @@ def _integers_fit(value: Any) -> bool:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeError):
-        return "text that is no UTF-8"
+        return "text that is not UTF-8"
     if isinstance(error, OverflowError):
-        return "a time beyond all calendars"
+        return "a time outside the years 1 to 9999"
     if isinstance(error, RecursionError):
-        return f"more than {MAX_DEPTH} levels inside one another"
+        return TOO_DEEP
     return str(error)[:REASON_LENGTH]

@@ -1,14 +1,14 @@
-"""The objects of OCPI 2.2.1's Locations and CDRs modules: their required fields and types.
+r"""The objects of OCPI 2.2.1's Locations and CDRs modules: their required fields and types.
 
-Fields that are not here are allowed and stay in the record. Lengths are held where a value is
-an identity; a name that is too long is no reason to lose what it names. Plugs (`standard`) and
-dimensions are any text: new ones appear faster than versions of OCPI. (The package ocpi-types is
-not used: its licence is the AGPL, and it refuses by bare asserts, which name no place.)
+Other fields are allowed and stay in the record. Lengths are checked only for identities, because a record
+is not worth losing for a name that is too long. Plugs (`standard`) and dimensions may be any text, since new
+ones appear faster than versions of OCPI. The package ocpi-types is not used: its licence is the AGPL, and
+its errors are bare asserts without a place.
 
-A required text may be `#NA` (4.1, "No data available"): the operator has no value for it. An
-identity (`country_code`, `party_id` and `id` of a record) may not: it would identify nothing.
+A required text may be `#NA` (4.1, "No data available") if the operator has no value. An identity
+(`country_code`, `party_id` and `id` of a record) may not.
 
-No pattern ends with `$`: it would let a line's end pass, which is what ends a record in a spool.
+Patterns end with `\Z`, because `$` would allow a trailing newline, which ends a record in a spool.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Struct
 
-#: What a required text contains if the operator cannot fill it.
+#: Value of a required text if the operator has none.
 NOT_AVAILABLE = "#NA"
 #: CiString: printable ASCII, case-insensitive.
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=36, pattern=r"^[ -~]*\Z")]
-#: The id of a CDR may have something appended.
+#: The id of a CDR, which may have a suffix.
 CdrId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=39, pattern=r"^[ -~]*\Z")]
 CountryCode: TypeAlias = Annotated[str, Meta(min_length=2, max_length=2, pattern=r"^[A-Za-z]*\Z")]
 PartyId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=3, pattern=r"^[ -~]*\Z")]
 Currency: TypeAlias = Annotated[str, Meta(pattern=r"^(?:[A-Z]{3}|#NA)\Z")]
-#: A JSON number. (A Decimal would take text as well.)
+#: A JSON number. (Decimal would also accept text.)
 Number: TypeAlias = int | float
 Text: TypeAlias = str
 NotEmpty: TypeAlias = Annotated[str, Meta(min_length=1)]
@@ -87,7 +87,7 @@ class Evse(Struct, kw_only=True):
 
 
 class Place(Struct, kw_only=True):
-    """Where it is: what a Location and the CdrLocation of a CDR have in common."""
+    """The fields that a Location and the CdrLocation of a CDR have in common."""
 
     name: Text | None = None
     address: Text
@@ -133,7 +133,7 @@ class CdrToken(Struct, kw_only=True):
 
 
 class CdrToken22(CdrToken, kw_only=True):
-    """The same in OCPI 2.2, which does not say whose it is."""
+    """The same in OCPI 2.2, without the party."""
 
     country_code: Text | None = None  # type: ignore[assignment]
     party_id: PartyId | None = None  # type: ignore[assignment]
@@ -142,8 +142,8 @@ class CdrToken22(CdrToken, kw_only=True):
 class CdrLocation(Place, kw_only=True):
     """10.4.4.
 
-    A reservation that never became a charging session has no EVSE and no connector: they are `#NA`, and
-    the other fields of the connector may have any value.
+    A reservation that did not become a charging session has no EVSE and no connector. Their ids are `#NA`,
+    and the other fields of the connector may have any value.
     """
 
     id: Id
@@ -163,7 +163,7 @@ class CdrLocation(Place, kw_only=True):
                 raise ValueError(f"Invalid enum value {value[:40]!r} of `{name}`")
 
 
-#: The values of a connector that is known.
+#: The allowed values of a known connector.
 _OF_CONNECTORS = {
     "connector_format": get_args(ConnectorFormat),
     "connector_power_type": get_args(PowerType),

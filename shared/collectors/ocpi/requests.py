@@ -1,7 +1,8 @@
-"""Requests of people to read an operator again, or to drop its records: documents that the next run reads.
+"""Requests of people to read an operator again, or to drop its records.
 
-`python -m deploy read-operator` and `python -m deploy drop-operator` write them. A run changes none:
-the memory of its result contains the requests that have ended, so both are published in one commit.
+`python -m deploy read-operator` and `drop-operator` write them to Firestore, and the next run reads them. A
+run changes none of them. The memory of its result has the requests that have ended, so both are published
+together.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class Requests:
     """The requests that have not ended yet.
 
     Args:
-        found: Request by operator.
-        memory: What the last run remembered.
+        found: The stored requests by operator.
+        memory: Memory of the last run.
     """
 
     def __init__(self, found: Mapping[str, Request], memory: Memory) -> None:
@@ -78,7 +79,7 @@ class Requests:
 
         Args:
             operators: Operators in the setting.
-            with_records: Operators that the last result has records of.
+            with_records: Operators of which the last result has records.
 
         Returns:
             The command and the operator of each.
@@ -88,7 +89,7 @@ class Requests:
         return reads + drops
 
     def ended(self, failed: AbstractSet[str]) -> dict[str, dict[str, datetime]]:
-        """Return what to remember: the requests that this run, or one before, has ended.
+        """Return the requests that this run or an earlier one has ended, for the memory.
 
         Args:
             failed: Operators that this run could not read; their requests stay open. All others end,
@@ -100,7 +101,7 @@ class Requests:
 
 
 def find_requests(client: Client) -> dict[str, Request]:
-    """Return all requests, carried out or not.
+    """Return all stored requests by operator, ended or not.
 
     Args:
         client: The database.
@@ -111,7 +112,7 @@ def find_requests(client: Client) -> dict[str, Request]:
     found = {}
     for document in read_page(client.collection(COLLECTION).limit(MAX_REQUESTS)):
         fields = document.to_dict() or {}
-        # Firestore's times are of a type of their own.
+        # Firestore returns a subclass of datetime.
         moments = {
             name: datetime.fromisoformat(moment.isoformat())
             for name in Request.__struct_fields__

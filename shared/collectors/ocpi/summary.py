@@ -1,4 +1,4 @@
-"""Makes a summary fit: what is least needed goes first, and the summary says that it went."""
+"""Shortens a summary to the size that a run accepts, and adds how much was left out."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Bytes of JSON; a run takes 10,000 of it, and of a document's own count.
+#: Bytes of JSON. A run accepts 10,000, also in Firestore's own measure.
 MAX_BYTES = 9_000
 
 
 def fit(summary: dict[str, Any], shortened: Sequence[str], max_bytes: int = MAX_BYTES) -> dict[str, Any]:
-    """Return a summary that a run takes.
+    """Return a summary that is short enough.
 
     Args:
-        summary: what there is to say.
-        shortened: names of its lists that may lose their last elements, the least needed list first.
-        max_bytes: Bytes of JSON that it may have.
+        summary: The summary in full.
+        shortened: Names of the lists that may lose their last elements, the least important list first.
+        max_bytes: Maximum size in bytes of JSON.
 
     Returns:
-        The summary; where something was left out, `left_out` says how many elements of which list.
+        The summary. If elements were removed, its field `left_out` has their number by list.
     """
     left_out = dict.fromkeys(shortened, 0)
     fitted = {**summary, "left_out": left_out}
@@ -30,7 +30,7 @@ def fit(summary: dict[str, Any], shortened: Sequence[str], max_bytes: int = MAX_
     for name in shortened:
         kept = list(fitted[name])
         while kept and excess > 0:
-            excess -= _size(kept.pop()) + 1  # the comma
+            excess -= _size(kept.pop()) + 1  # and the comma
             left_out[name] += 1
         fitted[name] = kept
     if any(left_out.values()):
@@ -38,5 +38,5 @@ def fit(summary: dict[str, Any], shortened: Sequence[str], max_bytes: int = MAX_
     return summary
 
 
-def _size(said: Any) -> int:
-    return len(orjson.dumps(said))
+def _size(value: Any) -> int:
+    return len(orjson.dumps(value))

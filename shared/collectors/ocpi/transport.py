@@ -1,7 +1,7 @@
-"""One GET from an operator, bounded in every way: bytes, silence, time, attempts, and where it goes.
+"""One GET request to an operator, limited in bytes, time, attempts and origins.
 
-What passes (too many requests, an answer that breaks off, a server at fault) is asked again;
-all else is an `OcpiError`. No text that leaves this module holds the token.
+Transient failures are retried: too many requests, broken connections, server errors. Others raise an
+`OcpiError`. No text that leaves this module contains the token.
 """
 
 from __future__ import annotations
@@ -31,46 +31,54 @@ if TYPE_CHECKING:
 
     from shared.collectors.ocpi.operators import Operator
 
-#: HTTP statuses that are asked again: they pass.
-PASSING = (408, 429, 500, 502, 503, 504)
-#: Redirects within an origin that are followed: a server that adds a slash needs one.
+#: HTTP statuses that are retried.
+TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)
+#: Redirects that are followed within an operator's origins. A server that adds a slash needs one.
 MAX_REDIRECTS = 3
-#: Characters of what an operator says that an error shows.
-SHOWN = 200
+#: Characters of an operator's text that an error shows.
+MAX_SHOWN = 200
 _PIECE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far an operator is borne with.
+    """Limits on the requests to an operator.
 
     Attributes:
-        connect_seconds: for a connection, TLS included.
-        silence_seconds: between two parts of an answer.
-        call_seconds: for one answer as a whole, however it trickles.
-        page_bytes: of one answer, decompressed.
-        crawl_bytes: of all answers of an operator in one run.
-        disk_bytes: of all operators' records in one run, as they are kept until the end; twice as much while
-            they are sorted. On Cloud Run the disk is memory.
-        attempts: for one request, the first included.
-        backoff_seconds: before the third attempt; doubled each time, with jitter. The second comes at once.
-        longest_wait_seconds: before an attempt, whatever Retry-After says.
+        connect_seconds: Seconds to establish a connection, including TLS.
+        read_seconds: Seconds between two parts of a response.
+        call_seconds: Seconds for a whole response.
+        page_bytes: Bytes of a response, decompressed.
+        crawl_bytes: Bytes of all responses of an operator in one run.
+        disk_bytes: Bytes of the stored records of all operators in one run; sorting takes twice as much. On
+            Cloud Run the disk is memory.
+        attempts: Attempts per request, including the first.
+        backoff_seconds: Seconds before the third attempt, doubled for each further one, with jitter. The
+            second attempt follows the first at once.
+        max_wait_seconds: Longest wait before an attempt, whatever Retry-After contains.
     """
 
     connect_seconds: float = 10.0
-    silence_seconds: float = 30.0
+    read_seconds: float = 30.0
     call_seconds: float = 90.0
     page_bytes: int = 32 << 20
     crawl_bytes: int = 8 << 30
     disk_bytes: int = 300 << 20
     attempts: int = 6
     backoff_seconds: float = 1.0
-    longest_wait_seconds: float = 60.0
+    max_wait_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an operator answered: the URL that did (after redirects), HTTP status, headers and body."""
+    """An operator's response.
+
+    Attributes:
+        url: The URL that responded, after redirects.
+        status: HTTP status.
+        headers: HTTP headers.
+        body: The body, decompressed.
+    """
 
     url: str
     status: int
@@ -79,24 +87,24 @@ class Answer:
 
 
 class Transport:
-    """The way to one operator, for one crawl.
+    """Sends the requests of one crawl to one operator.
 
     Args:
-        operator: whom to ask.
-        limits: how far it is borne with.
-        ends_at: when the crawl must be over, by `time.monotonic()`.
-        stop: set by whoever wants no more of it.
+        operator: The operator.
+        limits: Limits on its requests.
+        deadline: Time at which the crawl must end, by `time.monotonic()`.
+        stop: Set when the run has ended.
     """
 
-    def __init__(self, operator: Operator, limits: Limits, ends_at: float, stop: threading.Event) -> None:
+    def __init__(self, operator: Operator, limits: Limits, deadline: float, stop: threading.Event) -> None:
         self._operator = operator
         self._limits = limits
-        self._ends_at = ends_at
+        self._deadline = deadline
         self._stop = stop
         self._bytes = 0
         self._session = _Session()
-        self._session.auth = _TokenAuth(operator)  # as auth, or a .netrc would take its place
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # they would pile up
+        self._session.auth = _TokenAuth(operator)  # As a header, .netrc would replace it.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # Cookies would accumulate.
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, BoundedAdapter(limits.call_seconds))
         self._secret = _pattern_of(operator.token)
@@ -104,15 +112,15 @@ class Transport:
             total=limits.attempts - 1,
             backoff_factor=limits.backoff_seconds,
             backoff_jitter=limits.backoff_seconds / 2,
-            backoff_max=limits.longest_wait_seconds,
+            backoff_max=limits.max_wait_seconds,
         )
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         self._session.close()
 
     def get(self, url: str, *, routed: bool = False) -> Answer:
-        """Return what an operator answers, of whatever HTTP status that does not pass.
+        """Send a GET request; return the response if its HTTP status is not a transient one.
 
         Args:
             url: Where to send the request.
@@ -120,35 +128,34 @@ class Transport:
                 configuration modules, such as versions (4.2.2).
 
         Raises:
-            OcpiError: the URL is elsewhere, a bound is reached, or no attempt was answered.
+            OcpiError: The URL is of another origin, a limit is exceeded, or all attempts failed.
         """
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._persist(url, self._operator.routing_headers if routed else {})
+            answer = self._get_with_retries(url, self._operator.routing_headers if routed else {})
             if answer.status not in {301, 302, 303, 307, 308}:
                 return answer
             url = resolve(url, answer.headers.get("Location", ""))
-        raise self.error(f"{path_of(url)} redirects again and again")
+        raise self.error(f"{path_of(url)}: more than {MAX_REDIRECTS} redirects; report it to the operator")
 
     def error(self, text: str) -> OcpiError:
-        """Make an error of a text that may hold what the operator said, the token even."""
+        """Return an error with a text from which the token is removed."""
         return OcpiError(self.redacted(text))
 
     def redacted(self, text: str) -> str:
-        """Return a text without the token, in whatever form an operator may have sent it back."""
+        """Return a text without the token, in any encoding in which an operator may have sent it back."""
         return self._secret.sub("[token]", text)
 
-    def _persist(self, url: str, headers: Mapping[str, str]) -> Answer:
-        """Ask until it is answered, or the attempts are spent."""
-        if not self._operator.may_ask(url):
+    def _get_with_retries(self, url: str, headers: Mapping[str, str]) -> Answer:
+        if not self._operator.may_get_token(url):
             raise self.error(
-                f"leads to {_origin_text(url)}, which may not be sent the token: {origin_advice(url)}"
+                f"{_origin_text(url)} is not an origin that may get the token; {origin_advice(url)}"
             )
         policy = self._policy
         while True:
             wait: float | None = None
             try:
-                answer = self._ask(url, headers)
-                if answer.status not in PASSING:
+                answer = self._get_once(url, headers)
+                if answer.status not in TRANSIENT_STATUSES:
                     return answer
                 wait, why = self._retry_after(answer), f"HTTP {answer.status}"
             except (requests.RequestException, HTTPError, OSError) as error:
@@ -157,19 +164,17 @@ class Transport:
                 policy = policy.increment("GET", url, error=HTTPError(why))
             except MaxRetryError:
                 raise self.error(f"{path_of(url)}: {why}, after {self._limits.attempts} attempts") from None
-            self._wait(
-                min(max(policy.get_backoff_time(), wait or 0.0), self._limits.longest_wait_seconds), why
-            )
+            self._wait(min(max(policy.get_backoff_time(), wait or 0.0), self._limits.max_wait_seconds), why)
 
-    def _ask(self, url: str, headers: Mapping[str, str]) -> Answer:
+    def _get_once(self, url: str, headers: Mapping[str, str]) -> Answer:
         self._check()
-        asked = {"X-Request-ID": str(uuid.uuid4()), "X-Correlation-ID": str(uuid.uuid4()), **headers}
+        ids = {"X-Request-ID": str(uuid.uuid4()), "X-Correlation-ID": str(uuid.uuid4())}
         with self._session.get(
             url,
-            headers=asked,
+            headers={**ids, **headers},
             stream=True,
-            allow_redirects=False,  # it would take the token along
-            timeout=(self._limits.connect_seconds, self._limits.silence_seconds),
+            allow_redirects=False,  # requests would send the token to the new origin.
+            timeout=(self._limits.connect_seconds, self._limits.read_seconds),
         ) as response:
             return Answer(url, response.status_code, response.headers, self._body(url, response))
 
@@ -179,51 +184,53 @@ class Transport:
             body += piece
             if len(body) > self._limits.page_bytes:
                 raise self.error(
-                    f"{path_of(url)}: the answer has more than {self._limits.page_bytes} bytes: "
-                    "the operator must keep to `limit`"
+                    f"{path_of(url)}: a page must have at most {self._limits.page_bytes} bytes, got more; "
+                    "ask the operator to respect `limit`"
                 )
         self._bytes += len(body)
         if self._bytes > self._limits.crawl_bytes:
-            raise self.error(f"sent more than {self._limits.crawl_bytes} bytes in one run")
+            raise self.error(
+                f"an operator may send at most {self._limits.crawl_bytes} bytes in one run, got more"
+            )
         return body
 
     def _check(self) -> None:
         if self._stop.is_set():
-            raise OcpiError("not read to its end: the run has ended")
-        if time.monotonic() >= self._ends_at:
-            raise OcpiError("too slow: the time that a run has for its operators is over")
+            raise OcpiError("not read completely because the run has ended")
+        if time.monotonic() >= self._deadline:
+            raise OcpiError("too slow: not read completely in the time that a run has for its operators")
 
     def _wait(self, seconds: float, why: str) -> None:
         logger.info(
-            "operator is asked again",
+            "retrying request to operator",
             operator=self._operator.name,
             reason=why,
             wait_seconds=round(seconds, 1),
         )
-        self._stop.wait(max(0.0, min(seconds, self._ends_at - time.monotonic())))
+        self._stop.wait(max(0.0, min(seconds, self._deadline - time.monotonic())))
         self._check()
 
     def _retry_after(self, answer: Answer) -> float | None:
-        said = answer.headers.get("Retry-After")
-        if said is None:
+        header = answer.headers.get("Retry-After")
+        if header is None:
             return None
         try:
-            return self._policy.parse_retry_after(said)
+            return self._policy.parse_retry_after(header)
         except (InvalidHeader, ValueError, OverflowError):
             return None
 
 
 def path_of(url: str) -> str:
-    """Return a URL's path, which an error may show; its query is left out."""
+    """Return a URL's path without its query, for errors."""
     parts = split(url)
-    return ((parts and parts.path) or "/")[:SHOWN]
+    return ((parts and parts.path) or "/")[:MAX_SHOWN]
 
 
 class _Session(requests.Session):
-    """Looks at no Location, which may be anything; `Transport.get` does."""
+    """Ignores Location, which may be malformed; `Transport.get` follows redirects."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
-        """Return where a redirect leads: nowhere."""
+        """Return no target."""
         return
 
 
@@ -231,45 +238,45 @@ class _TokenAuth(requests.auth.AuthBase):
     """`Authorization: Token <Base64 of the token>` (OCPI 2.2.1, 4.1.2)."""
 
     def __init__(self, operator: Operator) -> None:
-        self._said = operator.token if operator.plain_token else _encoded(operator.token)
+        self._credentials = operator.token if operator.plain_token else _base64(operator.token)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Token {self._said}"
+        request.headers["Authorization"] = f"Token {self._credentials}"
         return request
 
 
 def _pattern_of(token: str) -> re.Pattern[str]:
-    """Return what finds a token as it is, in Base64, in a URL and in JSON."""
-    ways = {
-        way
-        for said in (token, _encoded(token))
-        for way in (said, quote(said, safe=""), json.dumps(said)[1:-1])
+    """Return a pattern of the token as it is, in Base64, in a URL and in JSON."""
+    forms = {
+        form
+        for text in (token, _base64(token))
+        for form in (text, quote(text, safe=""), json.dumps(text)[1:-1])
     }
-    return re.compile("|".join(map(re.escape, sorted(ways, key=len, reverse=True))))
+    return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))
 
 
-def _encoded(token: str) -> str:
+def _base64(token: str) -> str:
     return base64.b64encode(token.encode()).decode()
 
 
 def _origin_text(url: str) -> str:
     parts = split(url)
     if parts is None:
-        return "nowhere"
+        return "a malformed URL"
     port = "" if parts.port is None else f":{parts.port}"
-    return f"{parts.scheme or ''}://{parts.host or ''}{port}"[:SHOWN]
+    return f"{parts.scheme or ''}://{parts.host or ''}{port}"[:MAX_SHOWN]
 
 
 def _reason(error: BaseException) -> str:
-    """Return what an error is, in words; its own text may hold a URL with its query."""
+    """Describe an error. Its own text may contain a URL with its query."""
     names = {
         "ConnectTimeout": "no connection in time",
-        "ConnectionError": "no connection, or it broke off",
-        "IncompleteRead": "the answer broke off",
-        "ProtocolError": "the answer broke off",
-        "ReadTimeout": "silent for too long",
-        "ReadTimeoutError": "silent for too long, or the answer took too long as a whole",
+        "ConnectionError": "no connection, or it was lost",
+        "IncompleteRead": "the response was incomplete",
+        "ProtocolError": "the response was incomplete",
+        "ReadTimeout": "no data for too long",
+        "ReadTimeoutError": "no data for too long, or the whole response took too long",
         "SSLError": "no trusted TLS connection",
-        "DecodeError": "an answer that can't be decompressed",
+        "DecodeError": "the response could not be decompressed",
     }
     return names.get(type(error).__name__, type(error).__name__)
