@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from emulators import page
-from emulators.environment import PLACES, places_in_files
+from emulators.environment import REGION_AND_DATABASE, settings_in_files
 
 ROOT = Path(__file__).resolve().parents[1]
 REGION, DATABASE = "NX_TASKS_REGION", "NX_TASKS_DATABASE"
@@ -31,7 +31,7 @@ def destination_of(project: str, *, root: Path = ROOT) -> dict[str, str]:
         project: Project id.
         root: Folder with the `.env` files.
     """
-    return PLACES | places_in_files(root, ".env", f".env.{project}")
+    return REGION_AND_DATABASE | settings_in_files(root, ".env", f".env.{project}")
 
 
 def write_config(project: str, *, root: Path = ROOT) -> Path:
@@ -43,10 +43,10 @@ def write_config(project: str, *, root: Path = ROOT) -> Path:
     """
     written = root / f"firebase.{project}.json"
     config = json.loads((root / "firebase.json").read_text("utf-8"))
-    place = destination_of(project, root=root)
+    destination = destination_of(project, root=root)
     config["firestore"] |= {
-        "database": place[DATABASE],
-        "location": place[REGION],  # if it does not exist yet and firebase-tools creates it
+        "database": destination[DATABASE],
+        "location": destination[REGION],  # if it does not exist yet and firebase-tools creates it
         "predeploy": config["firestore"]["predeploy"].replace("firebase.json", written.name),
     }
     written.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
@@ -61,7 +61,7 @@ def check_environment(project: str, *, root: Path = ROOT) -> None:
     """
     for name, value in destination_of(project, root=root).items():
         exported = os.environ.get(name, value)
-        if exported != value and name not in places_in_files(root, ".env", f".env.{project}"):
+        if exported != value and name not in settings_in_files(root, ".env", f".env.{project}"):
             raise DestinationInvalid(
                 f"{name}={exported} is exported in this shell, but .env.{project} does not set it: "
                 f"write it there, or run `unset {name}`"
@@ -81,7 +81,7 @@ def check_database(project: str, config: str, *, root: Path = ROOT) -> None:
     """
     database = destination_of(project, root=root)[DATABASE]
     firestore = json.loads((root / config).read_text("utf-8"))["firestore"]
-    found = firestore.get("database", PLACES[DATABASE])
+    found = firestore.get("database", REGION_AND_DATABASE[DATABASE])
     if found != database:
         raise DestinationInvalid(
             f"Firestore's rules and indexes would go to the database {found}, but {DATABASE} is {database}: "

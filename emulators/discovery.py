@@ -39,8 +39,8 @@ def omissions(
     root: Path,
     tasks: Collection[str],
     scheduled: Collection[str],
-    found: Collection[str],
-    named: Collection[str],
+    imported: Collection[str],
+    exported: Collection[str],
 ) -> list[str]:
     """Return a sentence for each task without a function and each function that main.py does not deploy.
 
@@ -48,24 +48,24 @@ def omissions(
         root: The project's folder.
         tasks: Names of all tasks.
         scheduled: Names of the scheduled functions that main.py imports.
-        found: Names of all functions that main.py imports.
-        named: Names in main.py's `__all__`.
+        imported: Names of all functions that main.py imports.
+        exported: Names in main.py's `__all__`.
     """
     files = {file.stem: folder for folder in _FOLDERS for file in (root / folder).glob("[!_]*.py")}
-    forgotten = [
+    found_omissions = [
         f"The task {task} has no function: write functions/scheduled/{task}.py, then import {task} in "
         "main.py and add it to __all__."
         for task in sorted(set(tasks) - set(scheduled) - files.keys())
     ]
-    forgotten += [
+    found_omissions += [
         f"{files[name]}/{name}.py is not deployed: import {name} in main.py and add it to __all__."
-        for name in sorted(files.keys() - set(found))
+        for name in sorted(files.keys() - set(imported))
     ]
-    forgotten += [
+    found_omissions += [
         f"main.py imports {name}, but its __all__ lacks it: add it."
-        for name in sorted(set(found) - set(named))
+        for name in sorted(set(imported) - set(exported))
     ]
-    return forgotten
+    return found_omissions
 
 
 def discover(root: Path) -> dict[str, object]:
@@ -82,16 +82,16 @@ def discover(root: Path) -> dict[str, object]:
     loaded = serving.get_functions()  # type: ignore[no-untyped-call]
     endpoints = yaml.safe_load(serving.functions_as_yaml(loaded))["endpoints"]
     names = sys.modules.get("shared.tasks.contract")  # not imported in a project without this engine
-    forgotten = []
+    found_omissions = []
     if names is not None:
         exported = importlib.import_module("main").__all__
         scheduled = [name for name, endpoint in endpoints.items() if "scheduleTrigger" in endpoint]
-        forgotten = omissions(root, list(names.TaskName), scheduled, endpoints, exported)
+        found_omissions = omissions(root, list(names.TaskName), scheduled, endpoints, exported)
     return {
         "project": PROJECT,
         "location": os.environ["NX_TASKS_REGION"],
         "endpoints": endpoints,
-        "omissions": forgotten,
+        "omissions": found_omissions,
     }
 
 

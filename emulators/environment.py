@@ -14,7 +14,7 @@ from emulators.twilio.messages import ACCOUNT_SID, AUTH_TOKEN, MESSAGING_SERVICE
 PROJECT = "demo-nx-tasks"
 BUCKET = f"{PROJECT}.appspot.com"
 #: Defaults of the product's settings for the functions' region and the database.
-PLACES = {"NX_TASKS_REGION": "us-central1", "NX_TASKS_DATABASE": "(default)"}
+REGION_AND_DATABASE = {"NX_TASKS_REGION": "us-central1", "NX_TASKS_DATABASE": "(default)"}
 #: Files with settings of the local stack, in firebase-tools' order; later files override earlier ones.
 _ENV_FILES = (".env", f".env.{PROJECT}", ".env.local")
 
@@ -38,9 +38,9 @@ class Addresses:
     ocpi: str
     twilio: str
     #: Region of the functions and their jobs.
-    region: str = PLACES["NX_TASKS_REGION"]
+    region: str = REGION_AND_DATABASE["NX_TASKS_REGION"]
     #: Id of the Firestore database.
-    database: str = PLACES["NX_TASKS_DATABASE"]
+    database: str = REGION_AND_DATABASE["NX_TASKS_DATABASE"]
 
     @property
     def callables_url(self) -> str:
@@ -121,8 +121,8 @@ class Addresses:
         )
 
 
-def places_of_stack(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings of PLACES for the local stack.
+def region_and_database(root: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of REGION_AND_DATABASE for the local stack.
 
     The `.env` files override the environment, as they do in Firebase's emulators.
 
@@ -130,18 +130,20 @@ def places_of_stack(root: Path, environment: Mapping[str, str]) -> dict[str, str
         root: The project's folder.
         environment: Environment of the command that starts the stack.
     """
-    chosen = {name: environment[name] for name in PLACES if environment.get(name)}
-    return PLACES | chosen | places_in_files(root, *_ENV_FILES)
+    chosen = {name: environment[name] for name in REGION_AND_DATABASE if environment.get(name)}
+    return REGION_AND_DATABASE | chosen | settings_in_files(root, *_ENV_FILES)
 
 
-def places_in_files(root: Path, *names: str) -> dict[str, str]:
-    """Return the settings of PLACES in `.env` files; later files override earlier ones.
+def settings_in_files(root: Path, *names: str) -> dict[str, str]:
+    """Return the settings of REGION_AND_DATABASE in `.env` files; later files override earlier ones.
 
     Args:
         root: Folder of the files.
         names: Names of the files; missing files are skipped.
     """
     # Valid values contain neither blanks nor quotes, so one pattern matches every valid line.
-    setting = re.compile(rf"""^\s*(?:export\s+)?({"|".join(PLACES)})\s*=\s*["']?([^\s"'#]+)""", re.MULTILINE)
+    setting = re.compile(
+        rf"""^\s*(?:export\s+)?({"|".join(REGION_AND_DATABASE)})\s*=\s*["']?([^\s"'#]+)""", re.MULTILINE
+    )
     files = [root / name for name in names if (root / name).is_file()]
     return {name: value for file in files for name, value in setting.findall(file.read_text("utf-8"))}

@@ -93,8 +93,8 @@ def groups(stack_id: str) -> set[int]:
     found = set()
     for process in psutil.process_iter():
         try:
-            carried = process.environ().get(MARKER)
-            if carried and stack_id in carried.split("/"):
+            marker = process.environ().get(MARKER)
+            if marker and stack_id in marker.split("/"):
                 found.add(os.getpgid(process.pid))
         except (psutil.Error, OSError):  # ended, or another user's
             continue

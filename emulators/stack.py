@@ -16,7 +16,7 @@ from pathlib import Path
 
 from emulators import firestore, functions, page, ports, processes, storage
 from emulators.downloads import Downloads
-from emulators.environment import BUCKET, PROJECT, Addresses, places_of_stack
+from emulators.environment import BUCKET, PROJECT, Addresses, region_and_database
 from emulators.errors import StackError
 from emulators.interruption import ignore_signals, interruptible
 from emulators.loopback import request
@@ -73,13 +73,13 @@ class Stack:
             report("Storage: the download failed; using fake-gcs-server.")
         parts = ("auth", "firestore", "functions", "ocpi", "scheduler", "storage", "twilio")
         at = {part: f"{ports.HOST}:{self._ports[part]}" for part in parts}
-        places = places_of_stack(self._root, os.environ)
+        settings = region_and_database(self._root, os.environ)
         self.addresses = Addresses(
             **at,
             hosting=self._hosting,
             storage_server=server,
-            region=places["NX_TASKS_REGION"],
-            database=places["NX_TASKS_DATABASE"],
+            region=settings["NX_TASKS_REGION"],
+            database=settings["NX_TASKS_DATABASE"],
         )
         self.environment = self.addresses.to_environment(self.environment)
 
