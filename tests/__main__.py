@@ -1,23 +1,33 @@
-"""Run the tests in two processes at once: without the stack on the terminal, on it into a file.
+"""Run the tests in several processes at once, which mostly wait for servers, and print one after the other.
 
-Most tests on the stack wait for servers, and the others use the processors meanwhile. When these end, the
-output of the tests on the stack follows. The arguments are those of pytest, for both processes.
+    terminal   without a stack, then those that start firebase-tools themselves
+    log        on the local stack, except for the following
+    log        through the page, the command line or the SDK, on a second stack in a copy of the checkout
+
+The arguments are those of pytest, for each process.
 """
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-LOG = ROOT / ".stack/tests-on-stack.log"
+from tests.conftest import USERS
+from tests.support.checkout import ROOT, copy_files, move_ports, own_ports
+
+WORK = ROOT / ".stack"
+SECOND = WORK / "second-stack"
 NONE_SELECTED = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
-def exit_code(codes: tuple[int, int]) -> int:
-    """Combine two exit codes of pytest: that one half selects no test is no failure."""
+def exit_code(codes: list[int]) -> int:
+    """Combine exit codes of pytest: that a process selects no test is no failure if another selects one."""
     ran = [code for code in codes if code != NONE_SELECTED]
     return max(ran, key=abs) if ran else NONE_SELECTED
 
@@ -40,21 +50,74 @@ def follow(path: Path, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.1 if running else 0)
 
 
+def needs_two_stacks(arguments: list[str]) -> bool:
+    """Return whether the arguments name tests for both stacks."""
+    if "FIRESTORE_EMULATOR_HOST" in os.environ:  # `emulators exec`: the tests run on that stack
+        return False
+    paths = [Path(each.partition("::")[0]).resolve() for each in arguments if not each.startswith("-")]
+    named = [path for path in paths if path.exists()] or [ROOT / "tests"]
+    folders = {path.relative_to(ROOT / "tests").parts[:1] for path in named}
+    users = {(folder,) for folder in USERS}
+    return () in folders or (bool(folders & users) and bool(folders - users))
+
+
+def copy_for_stack() -> dict[str, str]:
+    """Make the copy of the checkout for the second stack; return the environment for its processes."""
+    shutil.rmtree(SECOND, ignore_errors=True)
+    copy_files(SECOND)
+    for folder in ("emulators/node_modules", "web/node_modules"):
+        (SECOND / folder).symlink_to(ROOT / folder, target_is_directory=True)
+    shutil.copytree(ROOT / "web/dist", SECOND / "web/dist")
+    config = json.loads((SECOND / "firebase.json").read_text("utf-8"))
+    moved = move_ports(config)
+    (SECOND / "firebase.json").write_text(json.dumps(config), "utf-8")
+    return {**os.environ, **own_ports(moved)}
+
+
+def wait_for_stack(root: Path, since: float, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process has started its stack, or has ended.
+
+    Two firebase-tools that look for a free port at the same moment find the same one.
+    """
+    ready = root / ".stack/env"
+    while process.poll() is None and not (ready.exists() and ready.stat().st_mtime >= since):
+        time.sleep(0.2)
+
+
 def main(arguments: list[str]) -> int:
-    """Run both halves; return the combined exit code."""
-    LOG.parent.mkdir(exist_ok=True)
+    """Run all processes; return the combined exit code."""
+    WORK.mkdir(exist_ok=True)
     colour = ["--color=yes"] if sys.stdout.isatty() else []
-    with LOG.open("wb") as log:
-        on_stack = start("stack or deploys", [*arguments, *colour], stdout=log, stderr=subprocess.STDOUT)
-        without = start("not stack and not deploys", arguments)
-    try:
-        code = without.wait()
-        follow(LOG, on_stack)
-    except KeyboardInterrupt:  # both received it as well, and clean up
-        without.wait()
-        on_stack.wait()
-        return 130
-    return exit_code((code, on_stack.returncode))
+    in_background: list[tuple[Path, subprocess.Popen[bytes]]] = []
+    with ExitStack() as logs:
+
+        def log(name: str, marks: str, **options: object) -> subprocess.Popen[bytes]:
+            path = WORK / f"tests-{name}.log"
+            output = logs.enter_context(path.open("wb"))
+            process = start(marks, [*arguments, *colour], stdout=output, stderr=subprocess.STDOUT, **options)
+            in_background.append((path, process))
+            return process
+
+        began = time.time()
+        two = needs_two_stacks(arguments)
+        on_stack = log("on-stack", "stack and not users" if two else "stack")
+        foreground = [start("not stack and not firebase", arguments)]
+        try:
+            wait_for_stack(ROOT, began, on_stack)
+            if two:
+                environment = copy_for_stack()
+                users = log("of-users", "stack and users", cwd=SECOND, env=environment)
+                wait_for_stack(SECOND, began, users)
+            foreground[0].wait()
+            foreground.append(start("firebase", arguments))
+            foreground[1].wait()
+            for path, process in in_background:
+                follow(path, process)
+        except KeyboardInterrupt:  # all received it as well, and clean up
+            for process in (*foreground, *(process for _, process in in_background)):
+                process.wait()
+            return 130
+    return exit_code([each.returncode for each in (*foreground, *(process for _, process in in_background))])
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from emulators.loopback import request as ask
 from emulators.stack import running
 from tests.reliability import Reliability
 
-#: These tests run firebase-tools, which takes the port that the stack's functions take: never both at once.
-DEPLOYMENTS = Path(__file__).parent / "deploy"
+TESTS = Path(__file__).parent
+#: Folders whose tests are marked `users`: in `make test` they have a stack of their own.
+USERS = ("cli", "client", "web")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,16 +46,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=full)
         items[:] = [item for item in items if item not in full]
     for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker("stack")
-        elif item.path.is_relative_to(DEPLOYMENTS):
-            item.add_marker("deploys")
+            if folder in USERS:
+                item.add_marker("users")
+        elif folder == "deploy":
+            item.add_marker("firebase")
     seed = config.getoption("--shuffle")
     if seed is not None:  # tests of a module keep their order
         modules = sorted({item.path for item in items})
         random.Random(seed).shuffle(modules)
         items.sort(key=lambda item: modules.index(item.path))
-    items.sort(key=lambda item: item.get_closest_marker("stack") is not None)
+    # firebase-tools looks for a free port where the stack's discovery does: before the stack starts, then.
+    items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in ("stack", "firebase")])
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from tests.__main__ import exit_code, follow
 )
 def test_a_failure_of_either_half_fails_both(without: int, on_stack: int, combined: int) -> None:
     """A half without tests counts only if the other half has none either."""
-    assert exit_code((without, on_stack)) == combined
+    assert exit_code([without, on_stack]) == combined
 
 
 def test_what_a_half_wrote_last_is_printed(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:

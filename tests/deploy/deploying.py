@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.deploy.google import PROJECT, Google
 from tests.deploy.recorder import Recorder
+from tests.support.checkout import copy_files
 
 if TYPE_CHECKING:
     from tests.deploy.recorder import Request
@@ -99,10 +100,7 @@ def copy_project(folder: Path, **more: str) -> Path:
         folder: where to.
         more: further settings.
     """
-    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text("utf-8").split()]
-    leave_out = shutil.ignore_patterns(".git", *ignored)
-    shutil.copytree(ROOT, folder, symlinks=True, ignore=leave_out, dirs_exist_ok=True)
-    (folder / "venv").symlink_to(ROOT / "venv", target_is_directory=True)
+    copy_files(folder)
     lines = [f"{name}='{value}'\n" for name, value in {**SETTINGS, **more}.items()]
     (folder / f".env.{PROJECT}").write_text("".join(lines), "utf-8")
     _give_pages(folder)

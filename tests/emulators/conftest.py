@@ -9,14 +9,14 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from itertools import count, islice
 from pathlib import Path
 
 import pytest
 
-from emulators import ports, processes
+from emulators import processes
 from emulators.environment import Addresses
 from emulators.stack import ROOT
+from tests.support.checkout import move_ports, own_ports
 
 MAIN = """
 import datetime
@@ -118,7 +118,7 @@ class Launched:
 class Project:
     """A copy of the stack with a small main.py and ports of its own."""
 
-    def __init__(self, folder: Path, numbers: list[int]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
         for name in ("firestore.rules", "firestore.indexes.json", "storage.rules", "requirements.txt"):
@@ -132,19 +132,13 @@ class Project:
             (folder / name).symlink_to(ROOT / name)
         (folder / "main.py").write_text(MAIN, "utf-8")
         config = json.loads((ROOT / "firebase.json").read_text("utf-8"))
-        names = [
-            name for name, part in config["emulators"].items() if isinstance(part, dict) and "port" in part
-        ]
-        self.ports = dict(zip((*names, *ports.OWN_PORTS), numbers, strict=True))
-        for name in names:
-            config["emulators"][name]["port"] = self.ports[name]
+        self.ports = move_ports(config)
         (folder / "firebase.json").write_text(json.dumps(config), "utf-8")
         self._launched: list[Launched] = []
 
     def launch(self, *arguments: str, **environment: str) -> Launched:
         """Start `python -m emulators` with these arguments."""
-        moved = {variable: str(self.ports[part]) for part, (variable, _) in ports.OWN_PORTS.items()}
-        environment = {**moved, "STORAGE": "fake-gcs", **environment}
+        environment = {**own_ports(self.ports), "STORAGE": "fake-gcs", **environment}
         launched = Launched(self.folder, list(arguments), environment)
         self._launched.append(launched)
         return launched
@@ -161,10 +155,7 @@ class Project:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A small project in a folder with a space and a letter beyond ASCII."""
-    # Below the range from which the system gives ports to anybody's outgoing connections.
-    first = 20000 + os.getpid() % 10000
-    free = islice(filter(ports.is_free, count(first)), 9 + len(ports.OWN_PORTS))
-    project = Project(tmp_path_factory.mktemp("stack") / "ein Ordner für nx", list(free))
+    project = Project(tmp_path_factory.mktemp("stack") / "ein Ordner für nx")
     yield project
     project.end()
 

@@ -15,7 +15,7 @@ from emulators.stack import ROOT
 if TYPE_CHECKING:
     from conftest import Launched, Project
 
-pytestmark = pytest.mark.stack
+pytestmark = pytest.mark.firebase
 
 REGION, DATABASE = "europe-west1", "nx-data"
 HEALTH = "collect_devices_health"

@@ -14,7 +14,7 @@ from emulators.loopback import request
 if TYPE_CHECKING:
     from conftest import Launched, Project
 
-pytestmark = pytest.mark.stack
+pytestmark = pytest.mark.firebase
 
 ASK_EACH_PART = """
 import json, os, sys
