@@ -22,6 +22,7 @@ from tests.conftest import USERS
 from tests.support.checkout import ROOT, copy_files, move_ports, own_ports
 
 WORK = ROOT / ".stack"
+TESTS = ROOT / "tests"
 SECOND = WORK / "second-stack"
 NONE_SELECTED = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 
@@ -51,14 +52,13 @@ def follow(path: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 def needs_two_stacks(arguments: list[str]) -> bool:
-    """Return whether the arguments name tests for both stacks."""
+    """Return whether the arguments select tests for both stacks."""
     if "FIRESTORE_EMULATOR_HOST" in os.environ:  # `emulators exec`: the tests run on that stack
         return False
     paths = [Path(each.partition("::")[0]).resolve() for each in arguments if not each.startswith("-")]
-    named = [path for path in paths if path.exists()] or [ROOT / "tests"]
-    folders = {path.relative_to(ROOT / "tests").parts[:1] for path in named}
-    users = {(folder,) for folder in USERS}
-    return () in folders or (bool(folders & users) and bool(folders - users))
+    folders = {each.relative_to(TESTS).parts[:1] for each in paths if each.is_relative_to(TESTS)}
+    of_users = {folder for folder in folders if folder in {(name,) for name in USERS}}
+    return not folders or () in folders or (bool(of_users) and folders != of_users)
 
 
 def copy_for_stack() -> dict[str, str]:
@@ -67,7 +67,7 @@ def copy_for_stack() -> dict[str, str]:
     copy_files(SECOND)
     for folder in ("emulators/node_modules", "web/node_modules"):
         (SECOND / folder).symlink_to(ROOT / folder, target_is_directory=True)
-    shutil.copytree(ROOT / "web/dist", SECOND / "web/dist")
+    shutil.copytree(ROOT / "web/dist", SECOND / "web/dist", dirs_exist_ok=True)
     config = json.loads((SECOND / "firebase.json").read_text("utf-8"))
     moved = move_ports(config)
     (SECOND / "firebase.json").write_text(json.dumps(config), "utf-8")
@@ -87,37 +87,37 @@ def wait_for_stack(root: Path, since: float, process: subprocess.Popen[bytes]) -
 def main(arguments: list[str]) -> int:
     """Run all processes; return the combined exit code."""
     WORK.mkdir(exist_ok=True)
+    two = needs_two_stacks(arguments)
+    environment = copy_for_stack() if two else {}
     colour = ["--color=yes"] if sys.stdout.isatty() else []
-    in_background: list[tuple[Path, subprocess.Popen[bytes]]] = []
+    foreground: list[subprocess.Popen[bytes]] = []
+    background: dict[Path, subprocess.Popen[bytes]] = {}
     with ExitStack() as logs:
 
         def log(name: str, marks: str, **options: object) -> subprocess.Popen[bytes]:
-            path = WORK / f"tests-{name}.log"
-            output = logs.enter_context(path.open("wb"))
-            process = start(marks, [*arguments, *colour], stdout=output, stderr=subprocess.STDOUT, **options)
-            in_background.append((path, process))
-            return process
+            path = WORK / name
+            to_log = {"stdout": logs.enter_context(path.open("wb")), "stderr": subprocess.STDOUT}
+            background[path] = start(marks, [*arguments, *colour], **to_log, **options)
+            return background[path]
 
-        began = time.time()
-        two = needs_two_stacks(arguments)
-        on_stack = log("on-stack", "stack and not users" if two else "stack")
-        foreground = [start("not stack and not firebase", arguments)]
         try:
+            began = time.time()
+            on_stack = log("tests-on-stack.log", "stack and not users" if two else "stack")
+            foreground.append(start("not stack and not firebase", arguments))
             wait_for_stack(ROOT, began, on_stack)
             if two:
-                environment = copy_for_stack()
-                users = log("of-users", "stack and users", cwd=SECOND, env=environment)
+                users = log("tests-of-users.log", "stack and users", cwd=SECOND, env=environment)
                 wait_for_stack(SECOND, began, users)
             foreground[0].wait()
             foreground.append(start("firebase", arguments))
             foreground[1].wait()
-            for path, process in in_background:
+            for path, process in background.items():
                 follow(path, process)
         except KeyboardInterrupt:  # all received it as well, and clean up
-            for process in (*foreground, *(process for _, process in in_background)):
+            for process in (*foreground, *background.values()):
                 process.wait()
             return 130
-    return exit_code([each.returncode for each in (*foreground, *(process for _, process in in_background))])
+    return exit_code([process.returncode for process in (*foreground, *background.values())])
 
 
 if __name__ == "__main__":

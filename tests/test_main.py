@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.__main__ import exit_code, follow
+from tests.__main__ import exit_code, follow, needs_two_stacks
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,21 @@ def test_what_a_half_wrote_last_is_printed(tmp_path: Path, capfdbinary: pytest.C
         half.stdin.close()
         follow(log, half)
     assert capfdbinary.readouterr().out == b"first\nlast\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "two"),
+    [
+        ([], True),
+        (["tests"], True),
+        (["-x", "tests/web", "tests/engine/test_ticks.py"], True),
+        (["tests/engine", "--shuffle", "7"], False),
+        (["tests/web", "tests/cli/test_looking.py::test_watch_is_a_live_table"], False),
+    ],
+)
+def test_a_second_stack_starts_only_if_tests_need_it(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], two: bool
+) -> None:
+    """Nothing is copied for a part of the tests that needs one stack."""
+    monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
+    assert needs_two_stacks(arguments) is two
