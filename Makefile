@@ -20,12 +20,12 @@ run: $(DEPENDENCIES) ## start the local stack; tasks run on schedule until Ctrl-
 demo: $(DEPENDENCIES) ## start the stack, run each task once, read the results with the Firebase client SDK
 	@venv/bin/python -m emulators demo
 
-test: $(DEPENDENCIES) ## run all tests before a change lands, those on the stack beside the others
+test: $(DEPENDENCIES) ## run all tests before a change lands, in several processes
 	@$(if $(filter tests tests/ tests/web% tests/emulators%,$(T)),.ci/set-up chromium)
 	@venv/bin/python -m tests $(T)
 
-test-fast: $(DEPENDENCIES) ## run the tests that need no stack, while you work
-	@venv/bin/python -m pytest -m "not stack" $(T)
+test-fast: $(DEPENDENCIES) ## run the tests that start no other programs, while you work
+	@venv/bin/python -m pytest -m "not stack and not firebase and not programs" $(T)
 
 test-full: $(DEPENDENCIES) ## run all tests with larger bounds and more rounds; takes long
 	@venv/bin/python -m pytest --full $(T)

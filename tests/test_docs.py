@@ -153,6 +153,7 @@ def test_the_version_is_the_last_one_of_the_changelog() -> None:
     assert re.fullmatch(rf"{re.escape(project['version'])} - \d{{4}}-\d\d-\d\d", titles[1])
 
 
+@pytest.mark.programs
 def test_the_example_of_a_task_s_test_passes(tmp_path: Path) -> None:
     """The one in docs/api.md, as it stands there."""
     section = (ROOT / "docs/api.md").read_text("utf-8").partition("### Test a task\n")[2]

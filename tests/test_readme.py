@@ -10,6 +10,8 @@ import pytest
 
 from tests.deploy.deploying import ROOT, copy_project
 
+pytestmark = pytest.mark.programs
+
 #: Tests that judge what tasks there are, and how their code is loaded.
 JUDGES = (
     "tests/emulators/test_discovery.py",

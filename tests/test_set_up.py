@@ -11,6 +11,8 @@ import pytest
 
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).parent.parent
 TOOLS = ("bash", "cat", "dirname", "ln", "mkdir", "readlink", "rm", "rmdir", "sh", "sleep", "tail")
 

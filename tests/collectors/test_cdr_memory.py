@@ -12,6 +12,8 @@ import pytest
 from tests.collectors.hostile import TOKEN, HttpRequest, hostile
 from tests.collectors.ocpi_samples import cdr
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = 250
 #: Placeholder for a record's number.

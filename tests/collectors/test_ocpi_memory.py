@@ -14,6 +14,8 @@ import pytest
 from tests.collectors.hostile import TOKEN, Hostile, HttpRequest, hostile
 from tests.collectors.ocpi_samples import cdr, location
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).resolve().parents[2]
 #: A little less than the page limit.
 PAGE_BYTES = 31 << 20

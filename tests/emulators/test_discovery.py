@@ -13,6 +13,8 @@ from shared.tasks import TaskName
 from shared.tasks.specs import registered
 from tests.deploy.wanted import product
 
+pytestmark = pytest.mark.programs
+
 
 def test_every_task_has_a_function_and_every_function_is_deployed() -> None:
     """A failure names the task or the function, and says what to add where."""

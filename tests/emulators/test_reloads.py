@@ -10,6 +10,8 @@ import pytest
 from emulators.reloads import Reloads
 from emulators.stack import ROOT
 
+pytestmark = pytest.mark.programs
+
 MAIN = """
 from firebase_functions import scheduler_fn
 

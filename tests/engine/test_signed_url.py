@@ -16,6 +16,8 @@ import pytest
 from functions.callable_endpoint import URL_SECONDS
 from shared import tasks
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).resolve().parents[2]
 EMAIL = "functions@p.iam.gserviceaccount.com"
 SIGNATURE = b"signed by IAM"

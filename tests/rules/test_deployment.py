@@ -12,6 +12,8 @@ import pytest
 import main
 from functions.callable_endpoint import CONCURRENCY
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).resolve().parents[2]
 LISTER = Path(__file__).with_name("deployed_files.mjs")
 RESOLVER = Path(__file__).with_name("deployed_functions.mjs")

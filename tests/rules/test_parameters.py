@@ -13,6 +13,8 @@ import pytest
 import main
 from shared import settings
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).resolve().parents[2]
 RESOLVER = Path(__file__).with_name("resolved_parameters.mjs")
 #: Prints the functions' manifest as firebase-tools receives it.
