@@ -1,14 +1,14 @@
-"""Clients of Firebase and Google Cloud, each made at its first use and then kept.
+"""Clients of Firebase and Google Cloud, created at first use and then shared by all threads.
 
-Nothing is made at import: discovery imports every function without credentials, and
-gunicorn forks after the import, which gRPC channels don't outlive.
+Importing this module creates none: discovery imports every function without credentials, and gunicorn forks
+after the import, which gRPC channels do not survive.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -19,18 +19,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import firebase_admin
+    import grpc
     import requests
     from google.cloud.firestore import Client
     from google.cloud.storage import Bucket
 
-_lock = threading.RLock()  # making one client may need another
-_made: dict[str, Any] = {}
+Made = TypeVar("Made")
+
+_FIRESTORE = "firestore.googleapis.com:443"
+_FIRESTORE_SCOPES = (
+    "https://www.googleapis.com/auth/cloud-platform",
+    "https://www.googleapis.com/auth/datastore",
+)
+#: Any message size, because Firestore has limits of its own; a connection that died is noticed in 30 s.
+_CHANNEL_OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.keepalive_time_ms", 30_000),
+)
+
+_lock = threading.RLock()  # creating one client may need another
+_made: dict[str, object] = {}
 
 
 def app() -> firebase_admin.App:
     """Return the Firebase app that checks callers' tokens."""
 
-    def make() -> Any:
+    def make() -> firebase_admin.App:
         import firebase_admin  # noqa: PLC0415  (a scheduled function checks no tokens)
 
         return firebase_admin.initialize_app(options={"projectId": settings.project_id()})
@@ -39,57 +54,62 @@ def app() -> firebase_admin.App:
 
 
 class FirestoreWire(Struct, frozen=True):
-    """What a caller needs to speak to Firestore over gRPC itself.
+    """A gRPC channel to Firestore, for calls without the client library.
 
     Attributes:
-        channel: the client library's own channel, credentials and keep-alive included.
+        channel: Has the credentials.
         database: `projects/…/databases/…`.
-        metadata: the headers that each call carries.
+        metadata: The headers of each call.
     """
 
-    channel: Any
+    channel: grpc.Channel
     database: str
     metadata: tuple[tuple[str, str], ...]
 
 
 def firestore_wire() -> FirestoreWire:
-    """Return the client's channel, for calls whose messages are made by hand."""
+    """Return the channel for calls whose messages are built without the client library."""
 
     def make() -> FirestoreWire:
-        client = firestore_client()
-        database = client._database_string  # noqa: SLF001  (no public name carries it)
-        return FirestoreWire(
-            channel=client._firestore_api.transport.grpc_channel,  # noqa: SLF001  (the one way to it)
-            database=database,
-            metadata=(
-                *client._rpc_metadata,  # noqa: SLF001  (it knows what an emulator wants)
-                ("x-goog-request-params", f"database={quote(database, safe='')}"),
-            ),
-        )
+        import grpc  # noqa: PLC0415  (discovery needs no client)
+        from google.api_core import grpc_helpers  # noqa: PLC0415
 
-    wire: FirestoreWire = _once("wire", make)
-    return wire
+        database = f"projects/{settings.project_id()}/databases/{settings.database_id()}"
+        metadata = (
+            ("google-cloud-resource-prefix", database),
+            ("x-goog-request-params", f"database={quote(database, safe='')}"),
+        )
+        emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
+        if emulator:
+            channel = grpc.insecure_channel(emulator, options=_CHANNEL_OPTIONS)
+            # With this token the emulator lets a call past the rules, as IAM does in the cloud.
+            return FirestoreWire(channel, database, (*metadata, ("authorization", "Bearer owner")))
+        channel = grpc_helpers.create_channel(
+            _FIRESTORE, default_scopes=_FIRESTORE_SCOPES, options=_CHANNEL_OPTIONS
+        )
+        return FirestoreWire(channel, database, metadata)
+
+    return _once("wire", make)
 
 
 def firestore_client() -> Client:
-    """Return the Firestore client; its channel is shared by all threads."""
+    """Return the Firestore client."""
 
-    def make() -> Any:
+    def make() -> Client:
         from google.cloud.firestore import Client  # noqa: PLC0415  (discovery needs no client)
 
         return Client(project=settings.project_id(), database=settings.database_id())
 
-    client: Client = _once("firestore", make)
-    return client
+    return _once("firestore", make)
 
 
 class StorageWire(Struct, frozen=True):
-    """What a caller needs to read objects over HTTP itself.
+    """An HTTP session to read objects with, without the Storage client.
 
     Attributes:
-        session: of `requests`, with credentials where there are any.
-        origin: scheme and host of the server.
-        bucket: the name of the bucket that keeps large results.
+        session: Has the credentials; none for an emulator.
+        origin: Scheme and host of the server.
+        bucket: Name of the bucket that keeps large results.
     """
 
     session: requests.Session
@@ -98,33 +118,22 @@ class StorageWire(Struct, frozen=True):
 
 
 def storage_wire() -> StorageWire:
-    """Return a session to read objects with, without the Storage client."""
+    """Return the session to read objects with."""
 
     def make() -> StorageWire:
-        import google.auth  # noqa: PLC0415  (only large results need Storage)
-        import requests  # noqa: PLC0415
-        from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415
-
         emulator = settings.storage_emulator()
-        if emulator is not None:
-            return StorageWire(_isolated(requests.Session()), emulator, settings.bucket_name())
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
-        return StorageWire(
-            _isolated(AuthorizedSession(credentials)),  # type: ignore[no-untyped-call]
-            "https://storage.googleapis.com",
-            settings.bucket_name(),
-        )
+        session = _session("devstorage.read_only", emulator=emulator is not None)
+        return StorageWire(session, emulator or "https://storage.googleapis.com", settings.bucket_name())
 
-    wire: StorageWire = _once("storage wire", make)
-    return wire
+    return _once("storage wire", make)
 
 
 class SchedulerWire(Struct, frozen=True):
-    """What a caller needs to speak to Cloud Scheduler over HTTP itself: its client takes longer to load.
+    """An HTTP session for Cloud Scheduler, whose client takes longer to load.
 
     Attributes:
-        session: of `requests`, with credentials where there are any.
-        jobs: what precedes a job's name in its address.
+        session: Has the credentials; none for an emulator.
+        jobs: URL of a job without the job's name.
     """
 
     session: requests.Session
@@ -132,36 +141,38 @@ class SchedulerWire(Struct, frozen=True):
 
 
 def scheduler_wire() -> SchedulerWire:
-    """Return a session for the jobs of Cloud Scheduler."""
+    """Return the session for the jobs of Cloud Scheduler."""
 
     def make() -> SchedulerWire:
-        import google.auth  # noqa: PLC0415  (only who changes what tasks do needs the jobs)
-        import requests  # noqa: PLC0415
-        from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415
-
         url = settings.scheduler_url()
         jobs = f"{url}/v1/projects/{settings.project_id()}/locations/{settings.region()}/jobs/"
-        if not url.startswith("https://"):
-            return SchedulerWire(_isolated(requests.Session()), jobs)
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        return SchedulerWire(_isolated(AuthorizedSession(credentials)), jobs)  # type: ignore[no-untyped-call]
+        return SchedulerWire(_session("cloud-platform", emulator=not url.startswith("https://")), jobs)
 
-    wire: SchedulerWire = _once("scheduler wire", make)
-    return wire
+    return _once("scheduler wire", make)
 
 
-def _isolated(session: requests.Session) -> requests.Session:
-    """Return the session without the credentials of ~/.netrc, which requests prefers to its own."""
+def _session(scope: str, *, emulator: bool) -> requests.Session:
+    """Return a session with the credentials for a scope; without any for an emulator."""
+    import google.auth  # noqa: PLC0415  (most functions need neither Storage nor Scheduler)
+    import requests  # noqa: PLC0415
+    from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415
+
+    if emulator:
+        session = requests.Session()
+    else:
+        credentials, _ = google.auth.default(scopes=[f"https://www.googleapis.com/auth/{scope}"])
+        session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+    # Without this, requests sends the credentials of ~/.netrc instead.
     session.auth = lambda request: request
     return session
 
 
 def bucket() -> Bucket:
-    """Return the bucket that keeps large results; asks the server nothing."""
+    """Return the bucket that keeps large results, without a call to the server."""
 
-    def make() -> Any:
-        # Else the client asks for the bucket's place in a thread of its own, for traces that nobody
-        # collects here, with a permission that nothing else needs.
+    def make() -> Bucket:
+        # Otherwise the client requests the bucket's location for traces that are not collected here, in a
+        # thread of its own and with a permission that nothing else needs.
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         from google.cloud.storage import Client  # noqa: PLC0415  (only large results need Storage)
 
@@ -170,7 +181,7 @@ def bucket() -> Bucket:
     return _once("bucket", make)
 
 
-def _once(name: str, make: Callable[[], Any]) -> Any:
+def _once(name: str, make: Callable[[], Made]) -> Made:
     made = _made.get(name)
     if made is None:
         with _lock:
@@ -178,4 +189,4 @@ def _once(name: str, make: Callable[[], Any]) -> Any:
             if made is None:
                 settings.check_emulators()
                 made = _made[name] = make()
-    return made
+    return cast("Made", made)
