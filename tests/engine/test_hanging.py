@@ -14,7 +14,8 @@ from shared import firebase
 from shared.firebase import FirestoreWire
 from shared.tasks import ResultUnavailable, TaskEngine, TaskName
 from shared.tasks.backends.downloads import DownloadFailed
-from shared.tasks.backends.firestore import _LAST_TRY_SECONDS, Store
+from shared.tasks.backends.firestore import Store
+from shared.tasks.backends.firestore_calls import LAST_TRY_SECONDS
 from shared.tasks.backends.storage import Objects
 from shared.tasks.errors import StoreUnavailable
 from tests.engine.line import Line
@@ -70,7 +71,7 @@ def test_the_last_try_of_a_read_ends_within_its_bound(far_store: Store, watch: W
     with pytest.raises(StoreUnavailable):
         far_store.read_version(TASK, timeout=1.9)
     assert len(watch.bounds) >= 2
-    assert sum(watch.bounds) <= 1.9 + _LAST_TRY_SECONDS
+    assert sum(watch.bounds) <= 1.9 + LAST_TRY_SECONDS
 
 
 def test_no_call_of_a_run_is_longer_than_the_store_s_bound(world: World, watch: Watch) -> None:

@@ -1,6 +1,6 @@
-"""The calls to Google's services, and what their failures mean.
+"""The calls to Firestore, Storage and Cloud Scheduler, and what their failures mean.
 
-- `firestore`: the engine's documents.
+- `firestore`, `firestore_calls`: the documents of tasks; the RPCs, and what their failures mean.
 - `storage`, `uploads`, `downloads`: result objects.
-- `scheduler`: Cloud Scheduler's jobs.
+- `scheduler`: Cloud Scheduler jobs.
 """

@@ -1,7 +1,7 @@
-"""Reads objects of the bucket, whole or as they come: one GET each, and no client to be imported for it.
+"""Reads objects of the bucket, whole or as a stream, with one GET each.
 
-A cold instance reads its first result this way. To import the Storage client takes longer than to
-download ten megabytes; whoever serves results has no other use for it.
+A cold instance reads its first result this way, because importing the Storage client takes longer than
+downloading ten megabytes.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import time
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import quote
 
 import google_crc32c
@@ -27,34 +26,38 @@ if TYPE_CHECKING:
 
     from shared.firebase import StorageWire
 
-#: Answers after which the same call may succeed.
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+#: Statuses after which the same request may succeed.
+_TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
 _CHUNK_BYTES = 1 << 18
-#: Part of a download's bound that one silence of the server may take, and its last try with it.
-_SILENCE = 0.25
-#: Times in a row that a stream is taken up again without a byte having come.
-_VAIN_TRIES = 3
-#: Seconds of the last try where the bound is all but over.
+#: Part of a download's timeout that the server may be silent for, and that the last try may take.
+_SILENCE_SHARE = 0.25
+#: How often in succession a stream is resumed without a byte having arrived.
+_MAX_VAIN_RESUMES = 3
+#: Seconds for the last try when the timeout has almost passed.
 _LAST_TRY_SECONDS = 0.05
 
 _Got = TypeVar("_Got")
 
 
-class DownloadFailed(Exception):
-    """Storage did not give what was asked for; `passing` tells whether it may at another try."""
+class _Resume(Protocol):
+    def __call__(self, path: str, start: int, generation: str | None) -> requests.Response | None: ...
 
-    def __init__(self, text: str, *, passing: bool) -> None:
+
+class DownloadFailed(Exception):
+    """Storage did not return the object; if `is_temporary`, another try may succeed."""
+
+    def __init__(self, text: str, *, is_temporary: bool) -> None:
         super().__init__(text)
-        self.passing = passing
+        self.is_temporary = is_temporary
 
 
 class Downloads:
     """Reads objects. Safe to share between threads.
 
     Args:
-        wire: gives the session; asked at the first call, not before.
-        call_seconds: bound on a silence of the server; a quarter of the whole bound at most.
-        total_seconds: bound on a download with its repetitions.
+        wire: Returns the session; called at the first request.
+        call_seconds: How long the server may be silent, at most a quarter of the whole timeout.
+        total_seconds: Longest duration of a download with its repetitions.
     """
 
     def __init__(
@@ -65,199 +68,199 @@ class Downloads:
         self._total_seconds = total_seconds
 
     def read(self, path: str, *, max_bytes: int | None = None, timeout: float | None = None) -> bytes | None:
-        """Return an object's bytes as they are stored, or None where there is none.
+        """Return an object's bytes as they are stored, or None if there is no object.
 
         Args:
-            path: the object's path.
-            max_bytes: bytes that the reader takes; no more than that are fetched.
-            timeout: bound on the download with its repetitions.
+            path: The object's path.
+            max_bytes: Largest object that the caller accepts; no more bytes than that are fetched.
+            timeout: Longest duration with all repetitions, in seconds.
 
         Raises:
-            ResultTooLarge: it has more.
-            DownloadFailed: Storage did not give it, or not whole.
+            ResultTooLarge: The object has more bytes.
+            DownloadFailed: Storage did not return it whole and undamaged.
         """
-        return self._repeated(
-            path, timeout, lambda silence, until: self._once(path, max_bytes, silence, until)
-        )
+
+        def once(silence: float, deadline: float) -> bytes | None:
+            response = self._request(path, silence, deadline)
+            if response is None:
+                return None
+            with response:
+                stored = _body(response, path, max_bytes, deadline)
+            _check(google_crc32c.value(stored), response.headers.get("X-Goog-Hash", ""), path)
+            return stored
+
+        return self._repeated(path, timeout, once)
 
     def open(self, path: str, *, timeout: float | None = None) -> Download | None:
-        """Return an object's bytes as they are stored, to be read as they come; None where there is none.
+        """Return a stream of an object's bytes as they are stored; None if there is no object.
 
-        A stream that breaks is taken up again where it broke: its reader may take as long as it likes.
+        A stream that breaks is resumed where it broke. Its reader may take any time.
 
         Args:
-            path: the object's path.
-            timeout: bound on the beginning, with its repetitions.
+            path: The object's path.
+            timeout: Longest duration until the stream begins, in seconds.
 
         Raises:
-            DownloadFailed: Storage did not give it.
+            DownloadFailed: Storage did not return the object.
         """
-        answer = self._repeated(path, timeout, lambda silence, until: self._ask(path, silence, until))
-        return None if answer is None else Download(path, answer, self._ask_for_rest)
+        response = self._repeated(
+            path, timeout, lambda silence, deadline: self._request(path, silence, deadline)
+        )
+        return None if response is None else Download(path, response, self._resume)
 
-    def _ask_for_rest(self, path: str, start: int, generation: str | None) -> Any:
-        ask = partial(self._ask, path, start=start, generation=generation)
-        return self._repeated(path, None, ask)
+    def _resume(self, path: str, start: int, generation: str | None) -> requests.Response | None:
+        def once(silence: float, deadline: float) -> requests.Response | None:
+            return self._request(path, silence, deadline, start=start, generation=generation)
+
+        return self._repeated(path, None, once)
 
     def _repeated(self, path: str, timeout: float | None, once: Callable[[float, float], _Got]) -> _Got:
-        """Repeat a call while its failure may pass.
+        """Repeat a request while its failure is temporary.
 
         Args:
-            path: the object's path.
-            timeout: bound on all tries.
-            once: makes one, with so long a silence, until that time on the monotonic scale.
+            path: The object's path.
+            timeout: Longest duration of all tries, in seconds.
+            once: Makes one try; takes the seconds that the server may be silent, and the monotonic time when
+                the try must have ended.
         """
         timeout = self._total_seconds if timeout is None else min(timeout, self._total_seconds)
-        # A silence that begins when the time is all but over ends in time, too.
-        silence = min(self._call_seconds, timeout * _SILENCE)
-        until = time.monotonic() + timeout - silence
-        retry = Retry(predicate=_may_pass, initial=0.1, maximum=5.0, timeout=timeout - silence)
+        # A silence that begins just before the last try's deadline must end within the timeout, too.
+        silence = min(self._call_seconds, timeout * _SILENCE_SHARE)
+        deadline = time.monotonic() + timeout - silence
+        retry = Retry(predicate=_is_temporary, initial=0.1, maximum=5.0, timeout=timeout - silence)
         try:
-            return retry(lambda: once(silence, until))()
+            return retry(lambda: once(silence, deadline))()
         except (DownloadFailed, ResultTooLarge, SettingMissing, SettingInvalid):
             raise
         except RetryError as error:
-            raise DownloadFailed(f"given up: {_reason(error.cause)}", passing=True) from error
+            raise DownloadFailed(f"gave up: {_reason(error.cause)}", is_temporary=True) from error
         except Exception as error:
-            raise DownloadFailed(f"{path}: {_reason(error)}", passing=True) from error
+            raise DownloadFailed(f"{path}: {_reason(error)}", is_temporary=True) from error
 
-    def _once(self, path: str, max_bytes: int | None, silence: float, until: float) -> bytes | None:
-        answer = self._ask(path, silence, until)
-        if answer is None:
-            return None
-        with answer:
-            stored = _received(answer, path, max_bytes, until)
-        _check(google_crc32c.value(stored), answer.headers.get("X-Goog-Hash", ""), path)
-        return stored
+    def _request(
+        self, path: str, silence: float, deadline: float, *, start: int = 0, generation: str | None = None
+    ) -> requests.Response | None:
+        """Return a response whose body is still to be read, or None if there is no object.
 
-    def _ask(
-        self, path: str, silence: float, until: float, *, start: int = 0, generation: str | None = None
-    ) -> Any:
-        """Return an answer whose body is still to be read, or None where there is no object.
-
-        Args:
-            path: the object's path.
-            silence: seconds that the server may say nothing.
-            until: when to give up, on the monotonic scale.
-            start: from which byte on; the answer may begin at the first all the same.
-            generation: which generation of the object; None is the present one.
+        Its body may begin at the first byte even if `start` is a later one.
         """
         wire = self._wire()
         url = f"{wire.origin}/download/storage/v1/b/{quote(wire.bucket, safe='')}/o/{quote(path, safe='')}"
-        # As stored: servers differ in what they decompress on the way, and a length they announce
-        # is that of the stored bytes.
-        answer = wire.session.get(
+        # As stored: servers differ in what they decompress, and a Content-Length counts the stored bytes.
+        response = wire.session.get(
             url,
             params={"alt": "media"} if generation is None else {"alt": "media", "generation": generation},
             headers={"Accept-Encoding": "gzip", **({"Range": f"bytes={start}-"} if start else {})},
             stream=True,
-            timeout=max(min(silence, until - time.monotonic()), _LAST_TRY_SECONDS),
+            timeout=max(min(silence, deadline - time.monotonic()), _LAST_TRY_SECONDS),
         )
-        if answer.status_code in {requests.codes.ok, requests.codes.partial_content}:
-            return answer
-        answer.close()
-        if answer.status_code == requests.codes.not_found:
+        if response.status_code in {requests.codes.ok, requests.codes.partial_content}:
+            return response
+        response.close()
+        if response.status_code == requests.codes.not_found:
             return None
-        passing = answer.status_code in _PASSING
-        raise DownloadFailed(f"{path}: HTTP {answer.status_code}", passing=passing)
+        is_temporary = response.status_code in _TEMPORARY
+        raise DownloadFailed(f"{path}: HTTP {response.status_code}", is_temporary=is_temporary)
 
 
 class Download:
-    """An object's bytes as they are stored, in pieces, whole and undamaged if the iteration ends.
+    """An object's bytes as they are stored, in pieces. If the iteration ends, they are whole and undamaged.
 
     Args:
-        path: the object's path.
-        answer: to the first request.
-        ask_for_rest: asks again, from a byte on, where the connection breaks.
+        path: The object's path.
+        response: The response to the first request.
+        resume: Requests the rest from a byte on, after the connection broke.
     """
 
-    def __init__(self, path: str, answer: Any, ask_for_rest: Callable[..., Any]) -> None:
+    def __init__(self, path: str, response: requests.Response, resume: _Resume) -> None:
         self._path = path
-        self._answer = answer
-        self._ask_for_rest = ask_for_rest
-        self._generation = answer.headers.get("X-Goog-Generation")
-        self._hashes = answer.headers.get("X-Goog-Hash", "")
-        self._size = answer.headers.get("Content-Length")
+        self._response = response
+        self._resume = resume
+        self._generation = response.headers.get("X-Goog-Generation")
+        self._hashes = response.headers.get("X-Goog-Hash", "")
+        self._size = response.headers.get("Content-Length")
         self._crc32c = 0
         self._received = 0
-        self._in_vain = 0
-        self._again = 0  # bytes that come a second time
+        self._vain_resumes = 0
+        self._repeated_bytes = 0  # bytes still to arrive a second time
 
     def close(self) -> None:
-        """End the connection: nothing more is wanted."""
-        if self._answer is not None:
-            self._answer.close()
+        """Close the connection."""
+        self._response.close()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Return the pieces, once.
+        """Yield the pieces, once.
 
         Raises:
-            DownloadFailed: Storage did not give the rest, or it was damaged on the way.
+            DownloadFailed: Storage did not return the rest, or the bytes are damaged.
         """
         while True:
             try:
-                piece = self._answer.raw.read(_CHUNK_BYTES, decode_content=False)
+                piece = self._response.raw.read(_CHUNK_BYTES, decode_content=False)
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                self._take_up(error)
+                self._continue(error)
                 continue
-            fresh = piece[self._again :]
-            self._again -= len(piece) - len(fresh)
+            fresh = piece[self._repeated_bytes :]
+            self._repeated_bytes -= len(piece) - len(fresh)
             if fresh:
                 self._received += len(fresh)
-                self._in_vain = 0
+                self._vain_resumes = 0
                 self._crc32c = google_crc32c.extend(self._crc32c, fresh)
                 yield fresh
             elif not piece:
                 if self._size is None or self._received == int(self._size):
                     break
-                self._take_up(None)
+                self._continue(None)
         _check(self._crc32c, self._hashes, self._path)
 
-    def _take_up(self, error: Exception | None) -> None:
-        """Ask for what has not come yet."""
-        self._answer.close()
-        self._in_vain += 1
-        if self._in_vain > _VAIN_TRIES:
-            raise DownloadFailed(f"{self._path}: it broke at byte {self._received}", passing=True) from error
-        self._answer = self._ask_for_rest(self._path, self._received, self._generation)
-        if self._answer is None:
-            raise DownloadFailed(f"{self._path}: it was removed while it was read", passing=False)
-        self._again = 0 if self._answer.status_code == requests.codes.partial_content else self._received
+    def _continue(self, error: Exception | None) -> None:
+        """Request the bytes that have not arrived yet."""
+        self._response.close()
+        self._vain_resumes += 1
+        if self._vain_resumes > _MAX_VAIN_RESUMES:
+            text = f"{self._path}: the connection broke at byte {self._received}"
+            raise DownloadFailed(text, is_temporary=True) from error
+        response = self._resume(self._path, self._received, self._generation)
+        if response is None:
+            raise DownloadFailed(f"{self._path}: it was removed while it was read", is_temporary=False)
+        self._response = response
+        is_rest = response.status_code == requests.codes.partial_content
+        self._repeated_bytes = 0 if is_rest else self._received
 
 
-def _received(answer: Any, path: str, max_bytes: int | None, until: float) -> bytes:
-    """Return the body; stop where it is too long or takes too long."""
-    announced = answer.headers.get("Content-Length")
+def _body(response: requests.Response, path: str, max_bytes: int | None, deadline: float) -> bytes:
+    """Return the body; stop if it is too long or takes too long."""
+    announced = response.headers.get("Content-Length")
     if max_bytes is not None and announced is not None and int(announced) > max_bytes:
         raise ResultTooLarge(path)
-    # It gives its bytes away as they lie there: pieces and what they are joined to take twice the memory.
+    # BytesIO returns its bytes without a copy. A list of pieces and their join would take twice the memory.
     body, size = io.BytesIO(), 0
-    # What has come, and not a chunk's worth: a server that trickles would keep that for ever.
-    while piece := answer.raw.read1(_CHUNK_BYTES, decode_content=False):
+    # read1 returns what has arrived. Waiting for a full chunk would wait forever for a server that trickles.
+    while piece := response.raw.read1(_CHUNK_BYTES, decode_content=False):
         size += body.write(piece)
         if max_bytes is not None and size > max_bytes:
             raise ResultTooLarge(path)
-        if time.monotonic() > until:
-            raise DownloadFailed(f"{path}: it took too long", passing=False)
+        if time.monotonic() > deadline:
+            raise DownloadFailed(f"{path}: the download took too long", is_temporary=False)
     if announced is not None and int(announced) != size:
-        raise DownloadFailed(f"{path}: {size} of {announced} bytes came", passing=True)
+        raise DownloadFailed(f"{path}: {size} of {announced} bytes arrived", is_temporary=True)
     return body.getvalue()
 
 
 def _check(crc32c: int, hashes: str, path: str) -> None:
-    """See that what came is what was stored, as far as the server says."""
-    for said in hashes.replace(" ", "").split(","):
-        kind, _, value = said.partition("=")
+    """Compare a checksum with the one in the server's header, if there is one."""
+    for entry in hashes.replace(" ", "").split(","):
+        kind, _, value = entry.partition("=")
         if kind == "crc32c" and base64.b64decode(value) != crc32c.to_bytes(4, "big"):
-            raise DownloadFailed(f"{path}: damaged on the way", passing=True)
+            raise DownloadFailed(f"{path}: damaged on the way", is_temporary=True)
 
 
 def _reason(error: Exception | None) -> str:
     return str(error) if isinstance(error, DownloadFailed) else type(error).__name__
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_temporary(error: Exception) -> bool:
     if isinstance(error, DownloadFailed):
-        return error.passing
-    # Where the connection breaks while the body comes, the error is urllib3's.
+        return error.is_temporary
+    # If the connection breaks while the body arrives, the error is urllib3's.
     return isinstance(error, requests.ConnectionError | requests.Timeout | urllib3.exceptions.HTTPError)

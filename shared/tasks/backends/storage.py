@@ -1,7 +1,7 @@
-"""Results in the bucket: written and read, whole or as a stream, signed for readers of the contract.
+"""Result objects in the bucket: written, read, copied, and signed for readers of the contract.
 
-An attempt's own object is written once and never changed. The contract's path has a copy of
-the last good result, for readers that know only the contract.
+An attempt's own object is written once and never changed. The contract's path has a copy of the last good
+result, for readers that know only the contract.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import io
 import time
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import google_crc32c
@@ -30,27 +30,34 @@ if TYPE_CHECKING:
     from google.cloud.storage import Blob, Bucket
 
     from shared.firebase import StorageWire
+    from shared.tasks.backends.uploads import Bounds, CallBounds
     from shared.tasks.results.stream import ResultStream
 
-#: How long until a signed URL expires (docs/contract.md, "keep_task_data_in_storage"): V4's longest.
+    _Result = TypeVar("_Result")
+
+#: Time until a signed URL expires (docs/contract.md, "keep_task_data_in_storage"): the longest of V4.
 #: A URL that IAM signed is guaranteed for 12 hours only, because Google rotates the keys.
 SIGNED_URL_LIFE = timedelta(days=7)
-#: What `version` is called in an object's own metadata.
+#: Key of the version in an object's own metadata.
 VERSION_KEY = "nx-version"
-#: Bytes of a streamed object that one call sends: what is repeated where it fails.
+#: Bytes of a streamed object that one call sends, and that are repeated if it fails.
 CHUNK_BYTES = 4 << 20
-#: Seconds of a streamed object's last call where the bound is all but over.
+#: Seconds for the last call of a streamed object when its timeout has almost passed.
 _LAST_CALL_SECONDS = 1.0
 
 
 class Objects:
     """Reads and writes objects of the results' bucket. Safe to share between threads.
 
+    Every method takes a timeout in seconds for its calls with their repetitions, which back off with jitter;
+    at most, and by default, `total_seconds`. What Storage refuses raises
+    google.api_core.exceptions.GoogleAPIError.
+
     Args:
-        bucket: gives the bucket; asked at the first call, not before.
-        wire: gives the session that objects are read with; asked at the first read.
-        call_seconds: bound on one try of a call: on the wait for its connection, and for each answer.
-        total_seconds: bound on a call with its repetitions, which back off with jitter.
+        bucket: Returns the bucket; called at the first request.
+        wire: Returns the session to read objects with; called at the first read.
+        call_seconds: How long one try of a call waits for its connection, and for each response.
+        total_seconds: Longest duration of a call with its repetitions.
     """
 
     def __init__(
@@ -63,9 +70,9 @@ class Objects:
     ) -> None:
         self._bucket = bucket
         downloads = Downloads(wire, call_seconds=call_seconds, total_seconds=total_seconds)
-        #: Read an object: `Downloads.read`.
+        #: Reads an object: `Downloads.read`.
         self.read = downloads.read
-        #: Read an object as a stream: `Downloads.open`.
+        #: Reads an object as a stream: `Downloads.open`.
         self.open = downloads.open
         self._call_seconds = call_seconds
         self._total_seconds = total_seconds
@@ -79,24 +86,18 @@ class Objects:
         once: bool = False,
         timeout: float | None = None,
     ) -> int:
-        """Store JSON under a path, compressed as one gzip member.
+        """Store JSON under a path, compressed as one gzip member; return the number of stored bytes.
 
         Args:
-            path: the object's path.
-            encoded: the JSON, UTF-8.
-            version: kept in the object's metadata, where given.
-            once: the path is this caller's alone: an object found there is its own, sent before
-                an answer was lost.
-            timeout: bound on the call with its repetitions.
-
-        Returns:
-            The stored bytes.
-
-        Raises:
-            google.api_core.exceptions.GoogleAPIError: Storage did not take it.
+            path: The object's path.
+            encoded: The JSON, UTF-8.
+            version: Stored in the object's metadata, if given.
+            once: Whether only this caller writes to the path. An object that exists is then its own, sent
+                before a response was lost.
+            timeout: Seconds.
         """
         stored = gzipped.member(gzipped.compress(encoded))
-        blob = self._new(path, version)
+        blob = self._new_blob(path, version)
         condition = {"if_generation_match": 0} if once else {}
         bounds = self._bounds_until(timeout)
         try:
@@ -111,31 +112,31 @@ class Objects:
         return len(stored)
 
     def write_stream(self, path: str, stream: ResultStream, *, version: str, timeout: float) -> None:
-        """Store what a stream gives, piece by piece; there is an object once all of it is there.
+        """Store a stream piece by piece; the object exists once all of it is stored.
 
         A server that stores a piece as if it were the whole object gets all of it in one request instead.
 
         Args:
-            path: the object's path, this caller's alone.
-            stream: the bytes as they are to be stored, made while they are read.
-            version: kept in the object's metadata.
-            timeout: bound on the whole. A call that fails is repeated as other calls are.
+            path: The object's path, which only this caller writes to.
+            stream: The bytes to store, produced while they are read.
+            version: Stored in the object's metadata.
+            timeout: Longest duration of the whole upload, in seconds.
 
         Raises:
-            Exception: what the stream raised.
-            google.api_core.exceptions.GoogleAPIError: Storage did not take it.
-            ResultNotKept: the temporary directory cannot hold what has to go in one request.
+            Exception: What the stream raised.
+            google.api_core.exceptions.GoogleAPIError: Storage refused it.
+            ResultNotKept: The temporary directory cannot hold what must be sent in one request.
         """
-        until = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout
 
-        def bounds() -> dict[str, Any]:
-            return self._bounds(max(until - time.monotonic(), _LAST_CALL_SECONDS))
+        def bounds() -> CallBounds:
+            return self._bounds(max(deadline - time.monotonic(), _LAST_CALL_SECONDS))
 
-        def repeated(call: Callable[[], Any]) -> Any:
-            """Bound each piece and its repetitions, and not only the first one's."""
+        def repeated(call: Callable[[], _Result]) -> Callable[[], _Result]:
+            """Bound each piece and its repetitions, not only the first one's."""
             return bounds()["retry"](call)
 
-        blob = self._new(path, version, chunk_bytes=CHUNK_BYTES)
+        blob = self._new_blob(path, version, chunk_bytes=CHUNK_BYTES)
         try:
             blob.upload_from_file(
                 stream,
@@ -145,31 +146,29 @@ class Objects:
                 retry=repeated,
             )
         except Exception as error:
-            # What was lost may be the last answer, or one to a piece that the server took for the whole:
-            # it refuses to take that again.
+            # Perhaps only the last response was lost, or the one to a piece that the server took for the
+            # whole object and does not accept again.
             refused = stream.failure is None and isinstance(error, google_errors.ClientError)
             if not (stream.ended or refused) or not uploads.is_stored(blob, stream.crc32c, bounds):
                 raise
         if not stream.ended:
-            uploads.tell_partial(blob, stream.tell())
+            uploads.log_partial(blob, stream.tell())
             self._write_rest(path, stream, version, bounds)
 
-    def _write_rest(
-        self, path: str, stream: ResultStream, version: str, bounds: Callable[[], dict[str, Any]]
-    ) -> None:
-        """Store a stream in one request: what the server has of it already, and the rest."""
+    def _write_rest(self, path: str, stream: ResultStream, version: str, bounds: Bounds) -> None:
+        """Store a stream in one request: the bytes that the server has already, and the rest."""
         with uploads.temporary_file() as file:
             download = self.open(path, timeout=bounds()["timeout"])
             if download is None:
                 raise ResultNotKept(f"the first {stream.tell()} bytes of the result are gone from {path}")
             uploads.append(file, download)
-            # A failure or the end of this process from here on leaves no part of a result behind.
+            # Remove the partial object now, so that no failure from here on leaves it behind.
             self.remove(path, timeout=bounds()["timeout"])
             uploads.append(file, iter(lambda: stream.read(CHUNK_BYTES), b""))
-            blob = self._new(path, version)
+            blob = self._new_blob(path, version)
             uploads.upload_whole(blob, file, crc32c=stream.crc32c, generation=0, bounds=bounds)
 
-    def _new(self, path: str, version: str | None, *, chunk_bytes: int | None = None) -> Blob:
+    def _new_blob(self, path: str, version: str | None, *, chunk_bytes: int | None = None) -> Blob:
         blob = self._bucket().blob(path, chunk_size=chunk_bytes)
         blob.content_encoding = "gzip"
         blob.cache_control = "private, no-store"
@@ -180,12 +179,12 @@ class Objects:
     def signed_url(self, path: str, life: timedelta = SIGNED_URL_LIFE) -> str:
         """Return a URL that reads the object without credentials; by default it expires after seven days.
 
-        On Cloud Run there is no private key: the IAM API signs. Google rotates its keys and guarantees
-        such a URL for 12 hours only. An emulator can't sign; its plain URL reads the object without a
-        signature. This is the one place that knows the difference.
+        On Cloud Run there is no private key, so the IAM API signs. Google rotates its keys and guarantees
+        such a URL for 12 hours only. An emulator cannot sign; its plain URL reads the object without a
+        signature. Only this method knows the difference.
 
         Raises:
-            ResultNotKept: no credentials, or IAM refused to sign.
+            ResultNotKept: There are no credentials, or IAM refused to sign.
         """
         emulator = settings.storage_emulator()
         if emulator is not None:
@@ -205,22 +204,22 @@ class Objects:
         from google.auth.transport.requests import Request  # noqa: PLC0415
         from google.oauth2.service_account import Credentials  # noqa: PLC0415
 
-        request = partial(Request(), timeout=self._call_seconds)  # theirs is two minutes
+        request = partial(Request(), timeout=self._call_seconds)  # the library's own timeout is two minutes
         caller: Any
         caller, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
         caller.refresh(request)
         email = caller.service_account_email
-        asks: Any = iam.Signer(request, caller, email)  # type: ignore[no-untyped-call]  # and again, of a 5xx
-        signer: Any = Credentials(asks, email, token_uri="")  # type: ignore[no-untyped-call]  # signs, no more
-        url: str = (
-            self._bucket()
-            .blob(path)
-            .generate_signed_url(version="v4", expiration=life, method="GET", credentials=signer)
+        # The signer repeats a request that fails with a 5xx. The credentials only sign.
+        signer = iam.Signer(request, caller, email)  # type: ignore[no-untyped-call]
+        credentials = Credentials(signer, email, token_uri="")  # type: ignore[no-untyped-call]
+        blob = self._bucket().blob(path)
+        url: str = blob.generate_signed_url(
+            version="v4", expiration=life, method="GET", credentials=credentials
         )
         return url
 
     def remove(self, path: str, *, timeout: float | None = None) -> None:
-        """Remove an object; one that is gone already is no error."""
+        """Remove an object. A missing object is not an error."""
         try:
             self._bucket().blob(path).delete(**self._bounds(timeout))
         except google_errors.NotFound:
@@ -234,7 +233,7 @@ class Objects:
         return [(blob.name, blob.time_created) for blob in found if blob.name and blob.time_created]
 
     def metadata(self, path: str, *, timeout: float | None = None) -> tuple[int, str | None]:
-        """Return an object's generation (0 where there is none) and the version in its metadata."""
+        """Return an object's generation (0 if there is no object) and the version in its metadata."""
         blob = self._bucket().get_blob(path, **self._bounds(timeout))
         if blob is None:
             return 0, None
@@ -243,73 +242,70 @@ class Objects:
     def copy(self, source: str, target: str, *, generation: int, timeout: float | None = None) -> bool:
         """Copy an object, content and metadata, if the target still has that generation.
 
-        The server copies where it can; where it can't (the official emulator answers 501), the
-        stored bytes pass through here.
+        The server copies if it can. Otherwise, as with the official emulator (501), the stored bytes pass
+        through this process.
 
         Returns:
-            Whether it was copied; False where the target has changed.
+            Whether it was copied; False if the target has changed.
 
         Raises:
-            google.api_core.exceptions.GoogleAPIError: Storage did not do it; NotFound where the
-                source is gone.
+            google.api_core.exceptions.NotFound: There is no source.
         """
         bucket = self._bucket()
         bounds = self._bounds_until(timeout)
-        original, copied = bucket.blob(source), bucket.blob(target)
+        source_blob, target_blob = bucket.blob(source), bucket.blob(target)
         try:
             token = None
             while True:
-                token, _, _ = copied.rewrite(
-                    original, token=token, if_generation_match=generation, **bounds()
+                token, _, _ = target_blob.rewrite(
+                    source_blob, token=token, if_generation_match=generation, **bounds()
                 )
                 if token is None:
                     return True
-        except google_errors.PreconditionFailed:  # another's, or this one's own whose answer was lost
+        except google_errors.PreconditionFailed:  # another copy, or this one if its response was lost
             return False
         except google_errors.MethodNotImplemented:
-            return self._copy_through(original, copied, generation, bounds)
+            return self._copy_through(source_blob, target_blob, generation, bounds)
 
-    def _copy_through(
-        self, original: Blob, copied: Blob, generation: int, bounds: Callable[[], dict[str, Any]]
-    ) -> bool:
-        original.reload(**bounds())
-        copied.content_encoding = original.content_encoding
-        copied.cache_control = original.cache_control
-        copied.metadata = original.metadata
-        download = self.open(original.name, timeout=bounds()["timeout"])
+    def _copy_through(self, source: Blob, target: Blob, generation: int, bounds: Bounds) -> bool:
+        source.reload(**bounds())
+        target.content_encoding = source.content_encoding
+        target.cache_control = source.cache_control
+        target.metadata = source.metadata
+        download = self.open(source.name, timeout=bounds()["timeout"])
         if download is None:
-            raise ObjectGone(original.name)
+            raise ObjectGone(source.name)
         with uploads.temporary_file() as file:
             uploads.append(file, download)
             size = file.tell()
             try:
-                copied.upload_from_file(
+                target.upload_from_file(
                     file,
                     rewind=True,
                     size=size,
-                    content_type=original.content_type,
+                    content_type=source.content_type,
                     if_generation_match=generation,
                     **bounds(),
                 )
             except google_errors.PreconditionFailed:
                 return False
-            if copied.size != size:
-                uploads.replace_partial(copied, file, crc32c=original.crc32c, bounds=bounds)
+            if target.size != size:
+                uploads.replace_partial(target, file, crc32c=source.crc32c, bounds=bounds)
         return True
 
-    def _bounds_until(self, timeout: float | None) -> Callable[[], dict[str, Any]]:
-        """Return what bounds each of several calls by what is left for all of them."""
-        over = time.monotonic() + (self._total_seconds if timeout is None else timeout)
+    def _bounds_until(self, timeout: float | None) -> Bounds:
+        """Return what bounds each of several calls by the time left for all of them."""
+        deadline = time.monotonic() + (self._total_seconds if timeout is None else timeout)
 
-        def bounds() -> dict[str, Any]:
-            left = over - time.monotonic()
+        def bounds() -> CallBounds:
+            left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError("no time left for a call to Storage")
             return self._bounds(left)
 
         return bounds
 
-    def _bounds(self, timeout: float | None) -> dict[str, Any]:
+    def _bounds(self, timeout: float | None) -> CallBounds:
         """Bound a call's tries and their repetition, so that the last try ends in time, too."""
         from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415  (with Storage itself)
 

@@ -1,4 +1,4 @@
-"""Stores an object with a single request, for servers that do not take it in pieces.
+"""Stores an object with a single request, for servers that do not accept it in pieces.
 
 A large object is normally uploaded in pieces, which bounds the memory and what a failed call repeats. Not
 every server waits for the last piece: Firebase's Storage emulator stores the first one as if it were the
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, TypedDict
 
 import requests
 from google.api_core import exceptions as google_errors
@@ -21,18 +21,26 @@ from shared.tasks.errors import ResultNotKept
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from google.api_core.retry import Retry
     from google.cloud.storage import Blob
 
-    #: Returns the `timeout` and the `retry` of the calls from now on.
-    Bounds = Callable[[], dict[str, Any]]
+    #: Returns the arguments that bound a call that begins now.
+    Bounds = Callable[[], "CallBounds"]
+
+
+class CallBounds(TypedDict):
+    """Arguments of the client library that bound a call."""
+
+    timeout: float
+    retry: Retry
 
 
 @contextmanager
 def temporary_file() -> Iterator[IO[bytes]]:
-    """Open a file without a name: it disappears at the end of the block, or with the process.
+    """Open a file without a name, which disappears at the end of the block or with the process.
 
     Raises:
-        ResultNotKept: The temporary directory takes no file.
+        ResultNotKept: The temporary directory accepts no file.
     """
     try:
         file = tempfile.TemporaryFile()  # noqa: SIM115  (closed below)
@@ -41,7 +49,7 @@ def temporary_file() -> Iterator[IO[bytes]]:
     try:
         yield file
     finally:
-        with suppress(OSError):  # closing writes again what a full disk did not take
+        with suppress(OSError):  # closing writes again what a full disk did not accept
             file.close()
 
 
@@ -59,13 +67,9 @@ def append(file: IO[bytes], pieces: Iterable[bytes]) -> None:
             raise _no_room(error) from error
 
 
-def tell_partial(blob: Blob, stored_bytes: int) -> None:
+def log_partial(blob: Blob, stored_bytes: int) -> None:
     """Log that the server stored a piece of an upload as if it were the whole object."""
-    logger.info(
-        "upload repeated in one request",
-        object=blob.name,
-        stored_bytes=stored_bytes,
-    )
+    logger.info("upload repeated in one request", object=blob.name, stored_bytes=stored_bytes)
 
 
 def replace_partial(blob: Blob, file: IO[bytes], *, crc32c: str, bounds: Bounds) -> None:
@@ -80,7 +84,7 @@ def replace_partial(blob: Blob, file: IO[bytes], *, crc32c: str, bounds: Bounds)
     Raises:
         Exception: As `upload_whole`.
     """
-    tell_partial(blob, blob.size or 0)
+    log_partial(blob, blob.size or 0)
     try:
         upload_whole(blob, file, crc32c=crc32c, generation=int(blob.generation or 0), bounds=bounds)
     except BaseException:
@@ -102,26 +106,32 @@ def upload_whole(blob: Blob, file: IO[bytes], *, crc32c: str, generation: int, b
         bounds: Bounds the calls.
 
     Raises:
-        google.api_core.exceptions.GoogleAPIError: Storage did not take it, or its generation is another.
+        google.api_core.exceptions.GoogleAPIError: Storage refused the object, or its generation is another.
         requests.RequestException: Storage did not answer.
         ResultNotKept: Storage stored other bytes than were sent.
     """
 
     def send() -> None:
-        limit = bounds()["timeout"]
+        timeout = bounds()["timeout"]
         url = blob.create_resumable_upload_session(
             content_type="application/json",
             size=file.seek(0, os.SEEK_END),
             if_generation_match=generation,
-            timeout=limit,
+            timeout=timeout,
             retry=None,
         )
         file.seek(0)
-        session: requests.Session = blob.client._http  # noqa: SLF001  (no public name carries it)
-        answer = session.put(url, data=file, headers={"Content-Type": "application/json"}, timeout=limit)
-        if answer.status_code != requests.codes.ok:
-            raise google_errors.from_http_response(answer)  # type: ignore[no-untyped-call]
-        if answer.json().get("crc32c") != crc32c:
+        # The URL is its own credential. `auth` keeps requests from adding the credentials of ~/.netrc.
+        response = requests.put(
+            url,
+            data=file,
+            headers={"Content-Type": "application/json"},
+            timeout=timeout,
+            auth=lambda request: request,
+        )
+        if response.status_code != requests.codes.ok:
+            raise google_errors.from_http_response(response)  # type: ignore[no-untyped-call]
+        if response.json().get("crc32c") != crc32c:
             blob.delete(**bounds())
             raise ResultNotKept(f"Storage stored other bytes than were sent to {blob.name}")
 
@@ -133,7 +143,7 @@ def upload_whole(blob: Blob, file: IO[bytes], *, crc32c: str, generation: int, b
 
 
 def is_stored(blob: Blob, crc32c: str, bounds: Bounds) -> bool:
-    """Whether an object with these bytes is there although the answer to its upload was lost."""
+    """Return whether the object has these bytes although the response to its upload was lost."""
     try:
         found = blob.bucket.get_blob(blob.name, **bounds())
     except Exception:  # noqa: BLE001  (the upload's own error names the cause)

@@ -110,7 +110,7 @@ class EffectHandler:
             case ReadResult():
                 return store.read_result(task, timeout=timeout)
             case ReadRunning():
-                return store.running_histories(task, timeout=timeout)
+                return store.running_records(task, timeout=timeout)
             case ReadStarted(since):
                 return store.started_since(task, since, timeout=timeout)
             case ReadNextResult(after):
