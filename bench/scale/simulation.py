@@ -107,7 +107,7 @@ class _Simulation:
 
     def _instance(self) -> ResultReader:
         world: Any = self._world
-        cache = CacheManager(world, bound=lambda: _CACHE_BYTES)
+        cache = CacheManager(world, max_bytes=lambda: _CACHE_BYTES)
         reader = ResultReader(self._servers.store, self._servers.objects, cache, world)
         reader._calls = {TASK: SimulatedSingleFlight(world)}  # noqa: SLF001  (its waits are simulated)
         return reader

@@ -95,7 +95,7 @@ def filled(bound: int) -> CacheManager:
 def test_what_was_not_asked_for_longest_makes_room() -> None:
     """The bound holds, and what is served often stays (lesson 30)."""
     cache = filled(300)
-    cache.used(HEALTH)
+    cache.touch(HEALTH)
     cache.set_array_data("other", ["x" * 90])
     assert cache.held <= 300
     held = {task: (entry := cache.result(task)) and entry.payload for task in TaskName}

@@ -483,7 +483,7 @@ def test_what_was_not_read_for_longest_makes_room(instance: Instance, read: str)
     tasks = [TaskName.collect_devices_health, TaskName.collect_charge_locations, TaskName.send_reset_sms]
     for task in tasks:
         assert TaskEngine().execute_task("s", task, lambda: ["x" * 1000]).status == "completed"
-    instance.engine.cache._find_bound = lambda: 2500
+    instance.engine.cache._find_max_bytes = lambda: 2500
     often, once, last = (lambda task=task: getattr(instance.engine, read)(task) for task in tasks)  # type: ignore[misc]
     for call in (often, once, often, last):
         call()

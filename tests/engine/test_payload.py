@@ -36,7 +36,7 @@ def test_a_small_answer_is_made_once_and_weighed() -> None:
     """The same bytes are sent to everybody, and count; a large result is in memory once all the same."""
     grown: list[int] = []
     small = Payload.of_stored(STORED)
-    small.grew = lambda: grown.append(small.held)
+    small.on_growth = lambda: grown.append(small.held)
     held = small.held
     (answer,) = small.gzip_around(b"<", b">") or ()
     assert small.gzip_around(b"<", b">") == (answer,)
@@ -87,7 +87,7 @@ def test_any_number_of_surroundings_takes_bounded_memory() -> None:
     for number in range(100):
         made = result.gzip_around(b"%d" % number, b"")
         assert gzip.decompress(b"".join(made or ())) == b"%d" % number + PLAIN
-    assert len(result._answers) <= payload._ANSWERS
+    assert len(result._responses) <= payload._MAX_RESPONSES
 
 
 @pytest.mark.parametrize(

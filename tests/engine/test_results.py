@@ -115,10 +115,10 @@ def test_empty_results_are_results(empty: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ({"a": [1, {"b": float("nan")}]}, "result.a[1].b: nan is no number"),
-        ([float("-inf")], "result[0]: -inf is no number"),
-        ([{"a": Plain.none}], "result[0].a: nan is no number"),
-        ([[[None, float("nan")]]], "result[0][0][1]: nan is no number"),
+        ({"a": [1, {"b": float("nan")}]}, "result.a[1].b: nan is not a JSON number"),
+        ([float("-inf")], "result[0]: -inf is not a JSON number"),
+        ([{"a": Plain.none}], "result[0].a: nan is not a JSON number"),
+        ([[[None, float("nan")]]], "result[0][0][1]: nan is not a JSON number"),
         ([time(12)], "result[0]: a time has no place"),
         ([Data()], "result[0]: a Data has no place"),
         ({"k": b"x"}, "result.k: a bytes has no place in JSON"),
@@ -173,8 +173,8 @@ def test_the_same_object_twice_is_no_cycle() -> None:
         ({"é" * 701: 1}, "key that no document can have"),
         ({"__name__": 1}, "key that no document can have"),
         (nested(20), "deeper than a document"),
-        ("x" * 1_000_001, "bytes are more than a document holds"),
-        ([1] * 130_000, "bytes are more than a document holds"),
+        ("x" * 1_000_001, "bytes are more than a document can hold"),
+        ([1] * 130_000, "bytes are more than a document can hold"),
     ],
 )
 def test_what_only_a_document_can_t_hold_is_a_misfit_and_no_error(value: Any, says: str) -> None:

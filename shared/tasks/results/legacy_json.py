@@ -1,8 +1,8 @@
-"""What others stored at a result's path: unpacked and checked, in memory that its bytes bound.
+"""Unpacks and checks objects that a legacy writer stored, in memory that their bytes bound.
 
-The original writes bare JSON, and anybody may put an object there. What it holds is known only
-when it was read to its end, and what values it would make takes many times its bytes: so none
-are made of it. It is served as it is, but for what no reader could make text of.
+A legacy writer stores bare JSON, and other programs may write to the same path. Such an object is checked to
+its end without decoding it, because decoded values take many times its bytes. It is served as it is, except
+for text that no reader can decode.
 """
 
 from __future__ import annotations
@@ -26,54 +26,53 @@ if TYPE_CHECKING:
 
 
 def _in_any_escapes(key: str) -> bytes:
-    """Return a pattern that matches a key of ASCII, each of its letters plain or escaped."""
+    """Return a pattern for an ASCII key, each of its letters plain or escaped."""
     return b"".join(rb"(?:%s|\\u00(?i:%02x))" % (re.escape(letter.encode()), ord(letter)) for letter in key)
 
 
-#: Bytes that are looked at a time.
+#: Bytes that are checked at once.
 _STEP_BYTES = 1 << 18
-#: Checks JSON and makes nothing of it.
+#: Checks JSON without decoding it.
 _CHECK = msgspec.json.Decoder(msgspec.Raw)
 
 
 def _key_pattern(mark: str) -> re.Pattern[bytes]:
-    """Return what finds the start of a key that callables cannot carry, with this before it.
+    """Return a pattern for the start of a key that callables cannot carry, with a mark before it.
 
-    The key may be written in any escapes. A quotation mark after a backslash begins no key; in a text, the
-    one at the end would have a backslash before it.
+    The key may contain escapes. A quotation mark after a backslash starts no key. At the end of a text, the
+    mark that looks like one would have a backslash before it.
     """
     keys = b"|".join(_in_any_escapes(mark + key) for key in sorted(CALLABLE_KEYS))
     return re.compile(rb'(?<!\\)"(?=(?:%s)"[ \t\r\n]*:)' % keys)
 
 
 _CALLABLE_KEY, _MARKED_KEY = _key_pattern(""), _key_pattern(CALLABLE_MARK)
-#: A key that callables cannot carry, or such a key with its mark, as `key`; else another text, or a bracket.
+#: A key that callables cannot carry, with or without its mark, as `key`; or another text, or a bracket.
 _KEY_OR_TEXT = re.compile(
     rb'"(?P<key>%s)"[ \t\r\n]*:|"(?:[^"\\]|\\.)*"|[{}]'
     % b"|".join(_in_any_escapes(mark + key) for key in sorted(CALLABLE_KEYS) for mark in ("", CALLABLE_MARK))
 )
-#: Objects of several tasks, read at once, would take the memory of all.
+#: Reading the objects of several tasks at once would take the memory of all.
 _ONE_AT_A_TIME = threading.Lock()
 
 
 class TooMuch(Exception):
-    """It unpacks to more bytes than its reader takes."""
+    """The object unpacks to more bytes than its reader accepts."""
 
 
 def json_of(stored: bytes, max_bytes: int) -> bytes:
-    r"""Return the JSON in bytes that this engine did not store.
+    r"""Return the JSON in an object that this engine did not store.
 
-    A byte order mark is left out, a lone surrogate (`\\ud83d` alone, which JavaScript writes and
-    reads) becomes U+FFFD, and a key that callables cannot carry gets the mark that a result of
-    this engine has: none makes a result that can't be read.
+    A byte order mark is removed. A lone surrogate (`\\ud83d` alone, which JavaScript writes and reads)
+    becomes U+FFFD. A key that callables cannot carry gets the mark that it has in this engine's results.
 
     Args:
         stored: JSON, compressed or not; a gzip stream may have several members.
-        max_bytes: bytes that the JSON may have.
+        max_bytes: Largest size of the JSON.
 
     Raises:
-        TooMuch: it has more.
-        ResultUnavailable: it is damaged, or no JSON, or a marked key is there already; the text says where.
+        TooMuch: The JSON is larger.
+        ResultUnavailable: It is damaged or invalid, or has a marked key already. The text contains the place.
     """
     with _ONE_AT_A_TIME:
         return _json_of(stored, max_bytes)
@@ -90,7 +89,7 @@ def _json_of(stored: bytes, max_bytes: int) -> bytes:
     try:
         _CHECK.decode(plain)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ResultUnavailable(f"a stored result is no JSON: {error}") from error
+        raise ResultUnavailable(f"a stored result is not JSON: {error}") from error
     if _CALLABLE_KEY.search(plain):
         if _MARKED_KEY.search(plain):
             _check_marks(plain)
@@ -99,12 +98,8 @@ def _json_of(stored: bytes, max_bytes: int) -> bytes:
 
 
 def _check_marks(plain: bytes) -> None:
-    """Refuse JSON with an object in which a key would get the name of another one: readers keep one of them.
-
-    Raises:
-        ResultUnavailable: There is such an object.
-    """
-    keys: list[set[str]] = []  # of the objects around a token
+    """Refuse JSON in which marking a key gives it the name of another, because readers keep only one."""
+    keys: list[set[str]] = []  # of each object that contains the token
     for token in _KEY_OR_TEXT.finditer(plain):
         if token["key"]:
             keys[-1].add(msgspec.json.decode(b'"%s"' % token["key"], type=str))
@@ -121,7 +116,7 @@ def _check_marks(plain: bytes) -> None:
 
 
 def _unpacked(stored: bytes, max_bytes: int) -> bytes:
-    """Return the bytes, with no copy of those that are not compressed."""
+    """Return the decompressed bytes; uncompressed ones are not copied."""
     is_plain = not stored.startswith(gzipped.MAGIC)
     plain, size = io.BytesIO(stored if is_plain else b""), 0
     check = codecs.getincrementaldecoder("utf-8")()

@@ -1,18 +1,18 @@
-"""A task's result, made JSON once, so that warm cache, Firestore and Storage can't disagree.
+"""Converts a task's result to JSON once, so that cache, Firestore and Storage cannot differ.
 
-What JSON or its readers can't hold is an error that names the place. What merely a Firestore
-document can't hold is told apart, since Storage can.
+A value that JSON or its readers cannot hold is an error that names its place. A value that only a Firestore
+document cannot hold is reported separately, because Storage can.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from enum import Enum
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from uuid import UUID
 
 import orjson
@@ -20,23 +20,26 @@ from msgspec import Struct
 
 from shared.tasks.errors import ResultNotStorable
 
-#: Bytes, by Firestore's count, that `data` may take of the 1,048,576 of its document.
+if TYPE_CHECKING:
+    from shared.tasks.contract import Json
+
+#: Largest size of `data` as Firestore counts it, in bytes; its document may have 1,048,576.
 MAX_DOCUMENT_BYTES = 1_000_000
-#: Maps and arrays inside one another that a document holds; one level is `data` itself.
+#: Deepest nesting of maps and arrays in a document; one level is `data` itself.
 MAX_DOCUMENT_DEPTH = 19
-#: Bytes of a field's name in a document. Firestore's own limit is 1,500 of the name as it encodes it.
+#: Largest name of a field in bytes. Firestore's limit is 1,500 bytes of the encoded name.
 MAX_KEY_BYTES = 1_400
-#: Levels that JSON readers are sure to manage; orjson's own limit is 254.
+#: Levels that every JSON reader can parse; orjson's limit is 254.
 MAX_DEPTH = 200
 
-#: Of Python's own types orjson takes only those that are turned into JSON here as it does it. Ints
-#: beyond 53 bits are looked at one by one.
+#: orjson encodes only the Python types that it and this module encode alike. Integers beyond 53 bits are
+#: checked one by one.
 _NATIVE = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_STRICT_INTEGER
 
 _RESERVED_KEY = re.compile(r"__.*__", re.DOTALL)
-#: Keys that Firebase's callable protocol or its JavaScript client cannot carry: the client takes a map with
+#: Keys that Firebase's callable protocol or its JavaScript client cannot carry. The client takes a map with
 #: `@type` for an encoded number or fails, fails at `hasOwnProperty`, and loses `__proto__`. Each is stored
-#: with a mark before it, so that a result can be read everywhere and is the same everywhere.
+#: with a mark before it, so that a result is the same for every reader.
 CALLABLE_KEYS = frozenset({"@type", "hasOwnProperty", "__proto__"})
 CALLABLE_MARK = "@"
 _CALLABLE_BYTES = tuple(f'"{key}"'.encode() for key in sorted(CALLABLE_KEYS))
@@ -46,18 +49,18 @@ class Result(Struct, frozen=True):
     """A result that can be stored and served.
 
     Attributes:
-        value: the result in JSON's own types; never handed to a reader, who might change it.
-        encoded: the same as JSON, UTF-8.
-        misfit: why a Firestore document can't hold it; None where it can.
+        value: The result in JSON's own types; never passed to a reader, which might change it.
+        encoded: The same as JSON, UTF-8.
+        misfit: Why a Firestore document cannot hold it; None if it can.
     """
 
-    value: Any
+    value: Json
     encoded: bytes
     misfit: str | None = None
 
     @property
     def is_collection(self) -> bool:
-        """Whether it is an array or an object, which the contract keeps in Storage if asked to."""
+        """Whether it is an array or an object, which the contract stores in Storage on request."""
         return isinstance(self.value, list | dict)
 
     @property
@@ -66,20 +69,17 @@ class Result(Struct, frozen=True):
         return len(self.value) if self.is_collection else None
 
 
-def normalise(value: Any) -> Result:
-    """Make a result of what a task returned.
+def normalise(value: object) -> Result:
+    """Convert what a task returned to JSON.
 
     Tuples become lists, enum members their values, aware datetimes RFC 3339 in UTC, dates ISO
-    8601, UUIDs text. A key that callables cannot carry gets a mark (`CALLABLE_KEYS`). The task's own
-    objects are not changed and not kept.
-
-    Args:
-        value: what the task returned.
+    8601, UUIDs text. A key that callables cannot carry gets a mark (`CALLABLE_KEYS`). The task's own objects
+    are neither changed nor kept.
 
     Raises:
-        ResultNotStorable: it holds NaN, an infinity, bytes, a set, a cycle, an int beyond 64
-            bits, text with lone surrogates, a key that is no string, a naive datetime, a
-            Firestore sentinel or any other type; the text names the place.
+        ResultNotStorable: The value contains NaN, an infinity, bytes, a set, a cycle, an int beyond 64 bits,
+            text with lone surrogates, a key that is not a string, a naive datetime, a Firestore sentinel or
+            another type. The text names the place.
     """
     walk = _Walk()
     try:
@@ -89,27 +89,27 @@ def normalise(value: Any) -> Result:
     encoded = orjson.dumps(plain)
     misfit = walk.misfit
     if misfit is None and len(encoded) * 4 > MAX_DOCUMENT_BYTES:
-        # A JSON text is at least a quarter of what Firestore counts, so most are spared this walk.
+        # JSON is at least a quarter of what Firestore counts, so that most results need no count.
         size = _document_bytes(plain)
         if size > MAX_DOCUMENT_BYTES:
-            misfit = f"{size} bytes are more than a document holds"
+            misfit = f"{size} bytes are more than a document can hold"
     return Result(plain, encoded, misfit)
 
 
-def encode_record(record: Any, place: int) -> bytes:
-    """Return one record of a streamed result as JSON: what `normalise` makes of it, as an element.
+def encode_record(record: object, place: int) -> bytes:
+    """Return one record of a streamed result as JSON, converted as `normalise` converts an element.
 
     Args:
-        record: what the task yielded.
-        place: its number in the result, from 0.
+        record: What the task yielded.
+        place: Its index in the result.
 
     Raises:
-        ResultNotStorable: as `normalise`; the text names the place in the whole result.
+        ResultNotStorable: As `normalise`; the text names the place in the whole result.
     """
-    with suppress(orjson.JSONEncodeError):  # which the walk turns into JSON, or names with its place
+    with suppress(orjson.JSONEncodeError):  # the walk converts it, or names its place
         line = orjson.dumps(record, option=_NATIVE)
         carried = not any(key in line for key in _CALLABLE_BYTES)
-        # orjson also writes NaN, as null, and what is too deep for other readers.
+        # orjson also encodes NaN, as null, and values too deep for other readers.
         shallow = b"null" not in line and line.count(b"{") + line.count(b"[") < MAX_DEPTH
         if carried and (shallow or _is_plain(record, 1)):
             return line
@@ -119,8 +119,8 @@ def encode_record(record: Any, place: int) -> bytes:
         raise ResultNotStorable(f"result[{place}]{error.place()}: {error.reason}") from None
 
 
-def _is_plain(value: Any, depth: int) -> bool:
-    """Tell whether a value is in JSON's own types, finite, and not too deep; keys are not looked at."""
+def _is_plain(value: Json, depth: int) -> bool:
+    """Return whether a value has JSON's own types, is finite and not too deep; keys are not checked."""
     kind = type(value)
     if kind is dict:
         value = value.values()
@@ -142,7 +142,7 @@ def _is_plain(value: Any, depth: int) -> bool:
 
 
 class _Unstorable(Exception):  # never leaves this module
-    """Carries the reason outwards; each level it passes adds where it was."""
+    """Carries the reason outwards; each level that it passes adds its place."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -155,13 +155,13 @@ class _Unstorable(Exception):  # never leaves this module
 
 
 class _Walk:
-    """One pass over a result: plain copies out, and what a document can't hold noted."""
+    """One pass over a result, which copies it as JSON and notes what a document cannot hold."""
 
     def __init__(self) -> None:
         self.misfit: str | None = None
         self._open: set[int] = set()
 
-    def plain(self, value: Any, depth: int, in_array: bool = False) -> Any:
+    def plain(self, value: Json, depth: int, in_array: bool = False) -> Json:
         kind = type(value)
         if kind is str:
             return _text(value)
@@ -177,8 +177,8 @@ class _Walk:
             return self._array(value, depth, in_array)
         return self._other(value, depth, in_array)
 
-    def _other(self, value: Any, depth: int, in_array: bool) -> Any:  # noqa: PLR0911  (a table of types)
-        """Turn the rarer types into the common ones."""
+    def _other(self, value: object, depth: int, in_array: bool) -> Json:  # noqa: PLR0911  (a table of types)
+        """Convert the less common types."""
         if isinstance(value, Enum):
             return self.plain(value.value, depth, in_array)
         if isinstance(value, str):
@@ -199,9 +199,9 @@ class _Walk:
             return str(value)
         return _refuse(f"a {kind_of(value)} has no place in JSON; return text, numbers, lists or dicts")
 
-    def _map(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    def _map(self, value: Mapping[object, object], depth: int) -> dict[str, Json]:
         self._enter(value, depth)
-        plain: dict[str, Any] = {}
+        plain: dict[str, Json] = {}
         for key, item in value.items():
             name = key if type(key) is str else _key(key)
             if name in CALLABLE_KEYS:
@@ -218,11 +218,11 @@ class _Walk:
         self._open.discard(id(value))
         return plain
 
-    def _array(self, value: list[Any] | tuple[Any, ...], depth: int, in_array: bool) -> list[Any]:
+    def _array(self, value: Sequence[object], depth: int, in_array: bool) -> list[Json]:
         self._enter(value, depth)
         if in_array and self.misfit is None:
             self.misfit = "it has an array directly inside an array"
-        plain: list[Any] = []
+        plain: list[Json] = []
         for item in value:
             try:
                 plain.append(self.plain(item, depth + 1, in_array=True))
@@ -232,11 +232,11 @@ class _Walk:
         self._open.discard(id(value))
         return plain
 
-    def _enter(self, container: Any, depth: int) -> None:
+    def _enter(self, container: object, depth: int) -> None:
         if id(container) in self._open:
             _refuse("it contains itself")
         if depth >= MAX_DEPTH:
-            _refuse(f"more than {MAX_DEPTH} levels inside one another")
+            _refuse(f"more than {MAX_DEPTH} levels")
         if depth >= MAX_DOCUMENT_DEPTH and self.misfit is None:
             self.misfit = "it nests deeper than a document can"
         self._open.add(id(container))
@@ -248,8 +248,8 @@ class _Walk:
             self.misfit = f"it has a key that no document can have: {name[:60]!r}"
 
 
-def kind_of(value: Any) -> str:
-    """Return the name of a value's type, for an error's text."""
+def kind_of(value: object) -> str:
+    """Return the name of a value's type for an error's text."""
     return type(value).__name__
 
 
@@ -257,7 +257,7 @@ def _refuse(reason: str) -> NoReturn:
     raise _Unstorable(reason)
 
 
-def _key(key: Any) -> str:
+def _key(key: object) -> str:
     if isinstance(key, str):
         return str.__str__(key.value if isinstance(key, Enum) else key)
     _refuse(f"the key {key!r:.60} is a {kind_of(key)}; JSON's keys are text")
@@ -268,7 +268,7 @@ def _text(value: str) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            _refuse("text with a lone surrogate is no Unicode")
+            _refuse("text with a lone surrogate is not Unicode")
     return value
 
 
@@ -280,18 +280,18 @@ def _integer(value: int) -> int:
 
 def _number(value: float) -> float:
     if not math.isfinite(value):
-        _refuse(f"{value} is no number of JSON's; return None where there is no value")
+        _refuse(f"{value} is not a JSON number; return None if there is no value")
     return value
 
 
 def _moment(value: datetime) -> str:
     if value.utcoffset() is None:
-        _refuse("a datetime without a time zone; make it with datetime.now(UTC), say")
+        _refuse("a datetime without a time zone; create it with one, such as datetime.now(UTC)")
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _document_bytes(value: Any) -> int:
-    """Return the bytes that Firestore counts for a value ("Storage size calculations")."""
+def _document_bytes(value: Json) -> int:
+    """Return the size of a value as Firestore counts it ("Storage size calculations")."""
     if isinstance(value, str):
         return len(value.encode()) + 1
     if isinstance(value, dict):

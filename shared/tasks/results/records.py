@@ -1,14 +1,14 @@
-"""A result as it is read record by record: the elements of a JSON array, in bounded memory.
+"""Reads a result record by record: the elements of a JSON array, in bounded memory.
 
-What this engine streamed has one record a line. Any other array, of this engine or of others, is
-taken apart by the standard library's parser, which is slower; nothing is ever held whole.
+A result that this engine streamed has one record per line. Any other array goes through the standard
+library's parser, which is slower. Neither holds the whole result.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import orjson
 
@@ -18,22 +18,24 @@ from shared.tasks.results.stream import CLOSING, OPENING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Characters that a single record of an array without lines may have.
+    from shared.tasks.contract import Json
+
+#: Largest record of an array without lines, in characters.
 MAX_RECORD = 1 << 26
 _SPACE = " \t\r\n"
 _AFTER_VALUE = frozenset(",]" + _SPACE)
 
 
-def records_of(plain: Iterator[bytes], *, ours: bool) -> Iterator[Any]:
-    """Return the records of a JSON array, as its bytes come.
+def records_of(plain: Iterator[bytes], *, ours: bool) -> Iterator[Json]:
+    """Yield the records of a JSON array while its bytes arrive.
 
     Args:
-        plain: the bytes, in pieces.
-        ours: whether this engine wrote them: it is taken at its word that a line is a record.
+        plain: The bytes, in pieces.
+        ours: Whether this engine wrote them; then a line is a record if the array begins with a line.
 
     Raises:
-        NoRecords: it is no array.
-        ResultUnavailable: it is no JSON, or ends before the array does.
+        NoRecords: The JSON is not an array.
+        ResultUnavailable: The bytes are not JSON, or end before the array does.
     """
     head = b""
     while ours and len(head) < len(OPENING) and (piece := next(plain, None)) is not None:
@@ -44,8 +46,8 @@ def records_of(plain: Iterator[bytes], *, ours: bool) -> Iterator[Any]:
         yield from _elements(_Text(head, plain))
 
 
-def _lines(rest: bytes, plain: Iterator[bytes]) -> Iterator[Any]:
-    """Return the records of lines, each but the last with a comma at its end."""
+def _lines(rest: bytes, plain: Iterator[bytes]) -> Iterator[Json]:
+    """Yield the records of lines, of which all but the last end with a comma."""
     while True:
         lines = rest.split(b"\n")
         rest = lines.pop()
@@ -56,56 +58,56 @@ def _lines(rest: bytes, plain: Iterator[bytes]) -> Iterator[Any]:
             break
         rest += piece
     if rest != CLOSING[1:]:
-        raise ResultUnavailable("a stored result is not whole")
+        raise ResultUnavailable("a stored result is incomplete")
 
 
 class _Text:
-    """The text that has come and is not yet read."""
+    """The text that has arrived and is not parsed yet."""
 
     def __init__(self, head: bytes, plain: Iterator[bytes]) -> None:
         self._plain = plain
-        self._decode = codecs.getincrementaldecoder("utf-8-sig")()  # others may begin with a mark
-        self._parse = json.JSONDecoder(parse_constant=_refuse).raw_decode
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")()  # it skips a byte order mark
+        self._parse = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
         self._text = self._decode.decode(head)
         self._at = 0
 
-    def next_sign(self) -> str:
-        """Skip space and return the next character, which stays; "" at the end."""
+    def peek(self) -> str:
+        """Skip white space and return the next character without taking it; "" at the end."""
         while True:
             while self._at < len(self._text):
-                sign = self._text[self._at]
-                if sign not in _SPACE:
-                    return sign
+                character = self._text[self._at]
+                if character not in _SPACE:
+                    return character
                 self._at += 1
             if not self._more():
                 return ""
 
-    def takes(self, sign: str) -> bool:
-        """Skip space, and the character if it is the next; return whether it was."""
-        found = self.next_sign() == sign
+    def take(self, character: str) -> bool:
+        """Take the next character after white space if it is this one; return whether it is."""
+        found = self.peek() == character
         self._at += found
         return found
 
-    def value(self) -> Any:
-        """Return the JSON value that comes next."""
-        self.next_sign()
+    def value(self) -> Json:
+        """Take the next JSON value."""
+        self.peek()
         while True:
             try:
                 value, end = self._parse(self._text, self._at)
-            except json.JSONDecodeError:  # it may be all right once there is more of it
+            except json.JSONDecodeError:  # the value may be incomplete
                 if not self._more():
                     raise
                 continue
-            # A number may go on where the text ends, or in the midst of it: `1.` and `1e` are none.
+            # A number may continue after the end of the text: `1.` and `1e` are not numbers.
             if self._text[end : end + 1] in _AFTER_VALUE or not self._more():
                 self._at = end
                 return value
 
     def _more(self) -> bool:
-        """Have twice as much text at hand as is not read yet; return whether any came."""
+        """Read until twice as much text is unparsed as now; return whether any arrived."""
         left = self._text[self._at :]
         if len(left) > MAX_RECORD:
-            raise ResultUnavailable(f"a record has more than {MAX_RECORD} characters, or is no JSON")
+            raise ResultUnavailable(f"a record has more than {MAX_RECORD} characters, or is not JSON")
         pieces, wanted = [left], max(len(left), 1)
         for piece in self._plain:
             pieces.append(self._decode.decode(piece))
@@ -120,18 +122,18 @@ class _Text:
         return True
 
 
-def _elements(text: _Text) -> Iterator[Any]:
-    if not text.takes("["):
-        raise NoRecords("the result is no array of records: read it with get_task_data")
-    if not text.takes("]"):
+def _elements(text: _Text) -> Iterator[Json]:
+    if not text.take("["):
+        raise NoRecords("the result is not an array of records; read it with get_task_data")
+    if not text.take("]"):
         yield text.value()
-        while not text.takes("]"):
-            if not text.takes(","):
-                raise ResultUnavailable("a stored result is no JSON, or not whole")
+        while not text.take("]"):
+            if not text.take(","):
+                raise ResultUnavailable("a stored result is not JSON, or incomplete")
             yield text.value()
-    if text.next_sign():
-        raise ResultUnavailable("a stored result is no JSON: something follows it")
+    if text.peek():
+        raise ResultUnavailable("a stored result is not JSON: text follows the array")
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ResultUnavailable(f"a stored result is no JSON: it has {constant}")
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ResultUnavailable(f"a stored result is not JSON: it contains {constant}")

@@ -1,7 +1,7 @@
-"""A result that a task yields record by record, written while it comes and never held whole.
+"""Writes a result that a task yields record by record, without ever holding all of it.
 
-It becomes the same JSON array that a list would, with one record a line, so that a reader takes it
-apart without a parser of its own; compressed as every stored result is. The upload pulls it.
+It becomes the same JSON array that a list would, with one record per line, so that readers can split it
+without a parser. It is compressed as every stored result is. The upload reads it, which runs the task.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shared.tasks.runtime.task_run import TaskRun
     from shared.tasks.runtime.task_thread import Loop
 
-#: How the array begins where each record has a line of its own; nothing else of this engine's does.
+#: Start of an array with one record per line. No other result of this engine begins with it.
 OPENING = b"[\n"
 CLOSING = b"\n]"
 _BETWEEN = b",\n"
@@ -31,11 +31,11 @@ _BATCH_BYTES = 1 << 16
 
 
 class Records:
-    """The records of a task that returned or yields an iterator, be it synchronous or not.
+    """The records of a task that returned a synchronous or asynchronous iterator.
 
     Args:
-        records: the iterator.
-        loop: runs an asynchronous one; the loop that the task itself ran in, if it did.
+        records: The iterator.
+        loop: Runs an asynchronous iterator; the loop that the task itself ran in, if it did.
     """
 
     def __init__(self, records: Any, loop: Loop) -> None:
@@ -44,29 +44,29 @@ class Records:
         self._is_async = hasattr(type(records), "__anext__")
 
     @staticmethod
-    def are(value: Any) -> bool:
-        """Tell whether a value is an iterator: text, bytes and collections are none."""
+    def are(value: object) -> bool:
+        """Return whether a value is an iterator; text, bytes and collections are not."""
         return hasattr(type(value), "__next__") or hasattr(type(value), "__anext__")
 
-    def feed(self, take: Callable[[Any], bool]) -> bool:
-        """Hand over records until `take` has enough; return whether there may be more.
+    def feed(self, take: Callable[[object], bool]) -> bool:
+        """Pass records to `take` until it returns True; return whether there may be more.
 
         Raises:
-            BaseException: what the task raised, or `take`.
+            BaseException: What the task raised, or `take`.
         """
         if self._is_async:
             return self._loop.run(self._feed(take))
         return any(take(record) for record in self._records)
 
-    async def _feed(self, take: Callable[[Any], bool]) -> bool:
+    async def _feed(self, take: Callable[[object], bool]) -> bool:
         async for record in self._records:
             if take(record):
                 return True
         return False
 
     def close(self) -> None:
-        """Let the task clean up: it is asked for nothing more."""
-        with suppress(Exception):  # how the run ended is known, and is not to be hidden
+        """Let the task clean up; no more records are requested."""
+        with suppress(Exception):  # an error here must not hide how the run ended
             if hasattr(self._records, "aclose"):
                 self._loop.run(self._records.aclose())
             elif hasattr(self._records, "close"):
@@ -74,16 +74,16 @@ class Records:
 
 
 class ResultStream:
-    """The stored bytes of a result, made as they are read. Read once, by one thread.
+    """The stored bytes of a result, produced while they are read, once and by one thread.
 
     Args:
-        records: what the task yields.
-        run: is checked at each record, and told of its progress.
+        records: What the task yields.
+        run: Is checked at each record, and receives its progress.
 
     Attributes:
-        count: records so far.
-        size: bytes of JSON so far.
-        failure: what the task, or a record of it, failed with.
+        count: Number of records so far.
+        size: Bytes of JSON so far.
+        failure: The error of the task, or of one of its records.
     """
 
     def __init__(self, records: Records, run: TaskRun) -> None:
@@ -95,35 +95,35 @@ class ResultStream:
         self._compressor = gzipped.Compressor()
         self._crc32c = 0
         self._lines: list[bytes] = []
-        self._waiting = 0  # bytes of these lines
+        self._line_bytes = 0
         self._stored = deque([gzipped.HEAD])
-        self._at_hand = len(gzipped.HEAD)  # bytes of these
+        self._stored_bytes = len(gzipped.HEAD)
         self._read = 0
         self._wanted = 0
-        self._is_complete = False  # no record and no byte of the array's end is missing in `_stored`
+        self._is_complete = False  # `_stored` has the last record and the end of the array
 
     @property
     def crc32c(self) -> str:
-        """The checksum of what was read, as Storage writes it."""
+        """The checksum of the bytes read so far, as Storage writes it."""
         return crc32c_text(self._crc32c)
 
     @property
     def ended(self) -> bool:
-        """Whether all was read."""
+        """Whether all bytes were read."""
         return self._is_complete and not self._stored
 
     def tell(self) -> int:
-        """Return how many bytes were read."""
+        """Return the number of bytes read so far."""
         return self._read
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes as they are stored; fewer than asked for only at the end.
+        """Return the next bytes to store; fewer than requested only at the end.
 
         Raises:
-            BaseException: what the task raised.
-            ResultNotStorable: a record holds what JSON can't.
-            RunLost: another attempt holds the task.
-            DeadlineExceeded: the deadline has passed.
+            BaseException: What the task raised.
+            ResultNotStorable: A record contains a value that JSON cannot hold.
+            RunLost: Another attempt holds the task.
+            DeadlineExceeded: The deadline has passed.
         """
         self._wanted = size
         try:
@@ -137,17 +137,17 @@ class ResultStream:
         self._read += len(piece)
         return piece
 
-    def _take(self, record: Any) -> bool:
-        """Write a record; return whether as much is at hand as is wanted."""
+    def _take(self, record: object) -> bool:
+        """Write a record; return whether the bytes for this read are available."""
         line = encode_record(record, self.count)
         self._lines.append(line)
-        self._waiting += len(line) + len(_BETWEEN)
+        self._line_bytes += len(line) + len(_BETWEEN)
         self.count += 1
-        self._run.stream_progress(self.count, self.size + self._waiting)
-        if self._waiting < _BATCH_BYTES:
+        self._run.stream_progress(self.count, self.size + self._line_bytes)
+        if self._line_bytes < _BATCH_BYTES:
             return False
         self._write_lines()
-        return self._at_hand >= self._wanted
+        return self._stored_bytes >= self._wanted
 
     def _end(self) -> None:
         self._write_lines()
@@ -159,7 +159,7 @@ class ResultStream:
         if self._lines:
             self._write((_BETWEEN if self.size else OPENING) + _BETWEEN.join(self._lines))
             self._lines.clear()
-            self._waiting = 0
+            self._line_bytes = 0
 
     def _write(self, plain: bytes) -> None:
         self._put(self._compressor.add(plain))
@@ -167,10 +167,10 @@ class ResultStream:
 
     def _put(self, stored: bytes) -> None:
         self._stored.append(stored)
-        self._at_hand += len(stored)
+        self._stored_bytes += len(stored)
 
     def _next(self, size: int) -> bytes:
-        """Take the next bytes from what is at hand."""
+        """Take the next bytes of `_stored`."""
         pieces, left = [], size
         while left and self._stored:
             piece = self._stored.popleft()
@@ -179,7 +179,7 @@ class ResultStream:
                 piece = piece[:left]
             pieces.append(piece)
             left -= len(piece)
-        self._at_hand -= size - left
+        self._stored_bytes -= size - left
         return b"".join(pieces)
 
 

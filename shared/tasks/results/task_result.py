@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from shared.tasks.contract import JsonMap
     from shared.tasks.documents.models import ResultPointer, TaskDocument
     from shared.tasks.results.payload import Payload
 
@@ -71,7 +72,7 @@ class TaskResult(Struct, frozen=True):
         return None if self._pointer is None else self._pointer.count
 
     @property
-    def summary(self) -> dict[str, Any] | None:
+    def summary(self) -> JsonMap | None:
         """Summary that the task gave with its result."""
         return None if self._pointer is None else self._pointer.summary
 

@@ -1,6 +1,6 @@
-"""What an instance serves from its memory.
+"""What an instance serves.
 
-- `reader`: which result is fresh, which is stale, what is fetched.
-- `cache`: the results that this instance holds, within a bound.
+- `reader`: serves cached results while they are fresh, and reads them otherwise.
+- `cache`: the results that this instance holds, within a limit.
 - `single_flight`: concurrent requests share one fetch.
 """

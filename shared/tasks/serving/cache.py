@@ -1,8 +1,8 @@
-"""What a warm instance remembers: results' bytes, with the version they are, within a bound.
+"""The results that an instance caches: their bytes and versions, within a limit.
 
-Entries hold bytes, so that nobody who was handed a result can change what the next one gets.
-Results of tasks and other cached things have key spaces of their own. Where the bound is met,
-what was not asked for longest goes first; that a task's version was seen is never forgotten.
+Entries hold bytes, so that no reader can change what the next one gets. Results of tasks and other cached
+values have separate keys. At the limit, the least recently requested payload is evicted; the version of a
+task's result stays.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 from msgspec.structs import replace
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.tasks.clock import Clock
+    from shared.tasks.contract import Json
 
 
 _TASKS = frozenset(TaskName)
@@ -33,97 +34,97 @@ _TASKS = frozenset(TaskName)
 class CacheManager:
     """The contract's `cache_manager`, safe to share between threads.
 
-    A key that names a task is that task's result, the one that `get_task_data` serves. Any
-    other key is a thing of the caller's own, and no task's result ever.
+    A key that is the name of a task has that task's result, which `get_task_data` serves. Any other key is
+    the caller's own and never a result of a task.
 
     Args:
-        clock: says when an entry was set.
-        bound: bytes that all results together may take; asked at the first use. A single result
-            of more is served and does not stay.
+        clock: The time when an entry was set.
+        max_bytes: Returns the bytes that all payloads together may take; called at the first use. A larger
+            result is served and not cached.
     """
 
-    def __init__(self, clock: Clock, bound: Callable[[], int] = settings.cache_bytes) -> None:
+    def __init__(self, clock: Clock, max_bytes: Callable[[], int] = settings.cache_bytes) -> None:
         self._clock = clock
-        self._find_bound = bound
-        self._bound: int | None = None
+        self._find_max_bytes = max_bytes
+        self._max_bytes: int | None = None
         self._lock = threading.Lock()
-        #: By a task's name as text, which a `TaskName` is: to make one of a text takes its time.
+        #: Keys are text, which a `TaskName` is, too. Making a TaskName of a text would take time.
         self._results: dict[str, TaskResult] = {}
         self._others: dict[str, Payload] = {}
-        #: Bytes that each key's payload takes, the one asked for last at the end.
+        #: Bytes of each key's payload, the most recently requested at the end.
         self._held: OrderedDict[tuple[bool, str], int] = OrderedDict()
         self._total = 0
 
     @property
     def held(self) -> int:
-        """Bytes that all results take."""
+        """Bytes that all payloads take."""
         return self._total
 
-    def set_array_data(self, key: TaskName | str, data: list[Any]) -> None:
-        """Remember an array; it replaces whatever the key held.
+    def set_array_data(self, key: TaskName | str, data: list[Json]) -> None:
+        """Cache an array, which replaces the key's previous value.
 
         Raises:
-            TypeError: the data is no list.
-            ResultNotStorable: it holds what JSON can't.
+            TypeError: The data is not a list.
+            ResultNotStorable: It contains a value that JSON cannot hold.
         """
         if not isinstance(data, list | tuple):
             raise TypeError(f"set_array_data takes a list, not a {kind_of(data)}")
         self._set(key, data)
 
-    def get_array_data(self, key: TaskName | str) -> list[Any] | None:
-        """Return the array the key holds, the caller's own copy; None where it holds none."""
+    def get_array_data(self, key: TaskName | str) -> list[Json] | None:
+        """Return the key's array, decoded for this call; None if it has none."""
         value = self._get(key)
         return value if isinstance(value, list) else None
 
-    def set_object_data(self, key: TaskName | str, data: dict[str, Any]) -> None:
-        """Remember an object; it replaces whatever the key held.
+    def set_object_data(self, key: TaskName | str, data: dict[str, Json]) -> None:
+        """Cache an object, which replaces the key's previous value.
 
         Raises:
-            TypeError: the data is no dict.
-            ResultNotStorable: it holds what JSON can't.
+            TypeError: The data is not a dict.
+            ResultNotStorable: It contains a value that JSON cannot hold.
         """
         if not isinstance(data, dict):
             raise TypeError(f"set_object_data takes a dict, not a {kind_of(data)}")
         self._set(key, data)
 
-    def get_object_data(self, key: TaskName | str) -> dict[str, Any] | None:
-        """Return the object the key holds, the caller's own copy; None where it holds none."""
+    def get_object_data(self, key: TaskName | str) -> dict[str, Json] | None:
+        """Return the key's object, decoded for this call; None if it has none."""
         value = self._get(key)
         return value if isinstance(value, dict) else None
 
     def result(self, task: TaskName) -> TaskResult | None:
-        """Return what is remembered of a task's result."""
+        """Return the cached entry of a task."""
         return self._results.get(task)
 
-    def used(self, task: TaskName) -> None:
-        """Say that a task's result was served: it stays longest."""
+    def touch(self, task: TaskName) -> None:
+        """Mark a task's payload as the most recently requested."""
         key = (True, task)
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
 
     def set_result(self, task: TaskName, payload: Payload, version: str, *, private: bool = False) -> None:
-        """Remember a task's result, which has just become the present one."""
+        """Cache a task's result that this instance has just published."""
         entry = TaskResult(payload, version, checked_at=self._clock.monotonic(), private=private)
         with self._lock:
             self._put(task, entry)
 
-    def replace_result(self, task: TaskName, seen: TaskResult | None, entry: TaskResult) -> None:
-        """Put an entry in the place of the one that was seen, unless that has changed meanwhile.
+    def replace_result(self, task: TaskName, expected: TaskResult | None, entry: TaskResult) -> None:
+        """Replace a task's entry if it is still the expected one.
 
-        A reader was busy for a while: what a run on this instance published since is newer.
+        Otherwise a run on this instance has published a newer result while the reader fetched.
         """
         with self._lock:
-            if self._results.get(task) is seen:
+            if self._results.get(task) is expected:
                 self._put(task, entry)
 
     def forget(self, task: TaskName) -> None:
-        """Drop a task's result: the next reader asks Firestore."""
+        """Remove a task's result, so that the next reader asks Firestore."""
         with self._lock:
             self._results.pop(task, None)
             self._drop((True, task))
 
-    def _set(self, key: TaskName | str, data: Any) -> None:
+    def _set(self, key: TaskName | str, data: Json) -> None:
         payload = Payload(normalise(data).encoded)
         if key in _TASKS:
             self.set_result(TaskName(key), payload, "")
@@ -132,7 +133,7 @@ class CacheManager:
             self._others[key] = payload
             self._hold((False, key), payload)
 
-    def _get(self, key: TaskName | str) -> Any:
+    def _get(self, key: TaskName | str) -> Json:
         held = (key in _TASKS, str(key))
         payload = self._payload(held)
         if payload is None:
@@ -141,7 +142,7 @@ class CacheManager:
         return orjson.loads(payload.json)
 
     def _weigh_again(self, key: tuple[bool, str]) -> None:
-        """Note that a payload was asked for, or takes more than before."""
+        """Record that a payload was requested or takes more memory than before."""
         with self._lock:
             payload = self._payload(key)
             if payload is not None:  # it may have been replaced or evicted since
@@ -154,7 +155,7 @@ class CacheManager:
         entry = self._results.get(name)
         return None if entry is None else entry.payload
 
-    # All below: with the lock held.
+    # The methods below are called with the lock held.
 
     def _put(self, task: TaskName, entry: TaskResult) -> None:
         self._results[task] = entry
@@ -164,20 +165,20 @@ class CacheManager:
             self._hold((True, task), entry.payload)
 
     def _hold(self, key: tuple[bool, str], payload: Payload) -> None:
-        payload.grew = partial(self._weigh_again, key)
+        payload.on_growth = partial(self._weigh_again, key)
         self._weigh(key, payload)
 
     def _weigh(self, key: tuple[bool, str], payload: Payload) -> None:
-        """Note what a payload takes now, as the one asked for last, and make room."""
-        if self._bound is None:
-            self._bound = self._find_bound()
+        """Record a payload's present size as the most recently requested, and evict others."""
+        if self._max_bytes is None:
+            self._max_bytes = self._find_max_bytes()
         self._drop(key)
-        weight = payload.held
-        self._held[key] = weight
-        self._total += weight
-        if weight > self._bound:  # whatever made room for it would have gone in vain
+        size = payload.held
+        self._held[key] = size
+        self._total += size
+        if size > self._max_bytes:  # evicting the others would not make enough room
             self._evict(key)
-        while self._total > self._bound:
+        while self._total > self._max_bytes:
             self._evict(next(iter(self._held)))
 
     def _evict(self, key: tuple[bool, str]) -> None:

@@ -7,7 +7,7 @@ once its responses are sent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import orjson
 from msgspec import Struct
@@ -18,7 +18,7 @@ from shared.settings import SettingInvalid, SettingMissing
 from shared.tasks.contract import TaskName
 from shared.tasks.errors import NoRecords, ResultTooLarge, ResultUnavailable, StoreError, TaskError
 from shared.tasks.protocol.effect_handler import EffectHandler
-from shared.tasks.protocol.effects import Procedure, ReadVersion, Value, run_procedure
+from shared.tasks.protocol.effects import Procedure, ReadVersion, Value, ask, run_procedure
 from shared.tasks.protocol.result_read import NO_RESULT, open_result, read_details, read_result, read_stored
 from shared.tasks.results import gzipped
 from shared.tasks.results.payload import Payload
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shared.tasks.backends.firestore import Store
     from shared.tasks.backends.storage import Objects
     from shared.tasks.clock import Clock
+    from shared.tasks.contract import Json
     from shared.tasks.documents.models import TaskDocument
     from shared.tasks.serving.cache import CacheManager
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 CHECK_SECONDS = 2.0
 #: Seconds that reading a result may take, all calls together: less than the minute of a callable.
 READ_SECONDS = 45.0
-#: Seconds beyond its max-age that a result is served although its version can't be checked.
+#: Seconds beyond its max-age that a result is served although its version cannot be checked.
 STALE_SECONDS = 300.0
 #: Seconds from a failed check to the next one: at first, and after a long outage.
 RETRY_SECONDS = 2.0
@@ -97,10 +98,9 @@ class TaskDetails(Struct, frozen=True):
     payload: Payload | None
 
     @property
-    def value(self) -> dict[str, Any]:
+    def value(self) -> dict[str, Json]:
         """The details, decoded; empty if the result has none."""
-        value: dict[str, Any] = {} if self.payload is None else orjson.loads(self.payload.json)
-        return value
+        return {} if self.payload is None else cast("dict[str, Json]", orjson.loads(self.payload.json))
 
 
 class ResultReader:
@@ -110,7 +110,7 @@ class ResultReader:
         store: Reads status documents.
         objects: Reads result objects.
         cache: Results that this instance holds.
-        clock: Tells the time.
+        clock: The monotonic time of checks.
     """
 
     def __init__(self, store: Store, objects: Objects, cache: CacheManager, clock: Clock) -> None:
@@ -121,17 +121,14 @@ class ResultReader:
         self._calls: dict[TaskName, SingleFlight[TaskResult]] = {task: SingleFlight() for task in TaskName}
 
     def read(self, task: TaskName, *, max_age: float) -> bytes:
-        """Return the last good result as JSON; `[]` if there is none.
+        """Return the last good result as JSON; `[]` if there is none. Errors as `result`.
 
         Args:
             task: The task.
             max_age: Seconds for which a cached result is served without checking its version.
-
-        Raises:
-            ResultUnavailable: There may be a result, and it could not be read.
         """
         entry = self._entry(task, ReadOptions(max_age))
-        self._cache.used(task)
+        self._cache.touch(task)
         return (entry.payload or _NONE).json
 
     def result(self, task: TaskName, options: ReadOptions) -> TaskResult:
@@ -142,27 +139,27 @@ class ResultReader:
             options: What the reader asks for.
 
         Raises:
-            ResultUnavailable: There may be a result, and it could not be read.
-            ResultTooLarge: The data is asked for and is larger than the reader accepts.
+            ResultUnavailable: There may be a result, but it cannot be read now.
+            ResultTooLarge: The requested data is larger than the reader accepts.
         """
         entry = self._entry(task, options)
         if not options.include_data or options.has_version_of(entry):
             return replace(entry, payload=None)
         if entry.payload is None and entry.too_large is not None:
             raise ResultTooLarge(entry.too_large)
-        self._cache.used(task)
+        self._cache.touch(task)
         return replace(entry, payload=_NONE) if entry.private else entry
 
-    def records(self, task: TaskName) -> Iterator[Any]:
+    def records(self, task: TaskName) -> Iterator[Json]:
         """Yield the records of the last good result as they arrive; none if there is no result.
 
         The result is never held whole, and the cache is neither read nor changed.
 
         Raises:
             NoRecords: The result is not an array.
-            ResultUnavailable: There may be a result, and it could not be read, or not to its end.
+            ResultUnavailable: There may be a result, but it cannot be read now, or not to its end.
         """
-        found = self._performed(task, open_result(task))
+        found = self._run(task, open_result(task))
         stored = iter((found.plain,)) if found.download is None else iter(found.download)
         try:
             yield from records_of(gzipped.plain_pieces(stored), ours=found.ours)
@@ -177,21 +174,13 @@ class ResultReader:
                 found.download.close()
 
     def details(self, task: TaskName) -> TaskDetails:
-        """Return the details of the last good result.
-
-        Raises:
-            ResultUnavailable: They could not be read.
-        """
-        found = self._performed(task, read_details(task))
+        """Return the details of the last good result; raises ResultUnavailable if they cannot be read."""
+        found = self._run(task, read_details(task))
         return TaskDetails(found.version, found.completed, found.payload)
 
     def read_stored(self, task: TaskName) -> bytes | None:
-        """Return the result that Storage holds, as JSON; None if there is none.
-
-        Raises:
-            ResultUnavailable: Firestore or Storage did not respond.
-        """
-        payload = self._performed(task, read_stored(task))
+        """Return the stored result as JSON, None if there is none; raises ResultUnavailable in an outage."""
+        payload = self._run(task, read_stored(task))
         return None if payload is None else payload.json
 
     def _entry(self, task: TaskName, options: ReadOptions) -> TaskResult:
@@ -261,7 +250,7 @@ class ResultReader:
         started_at = self._clock.monotonic()
         if (cached is None or not cached.version) and options.include_data and options.if_version is None:
             return self._fetched(task, options, started_at, deadline)
-        document = self._performed(task, _version(), deadline)
+        document = self._run(task, ask(ReadVersion(CHECK_SECONDS)), deadline)
         version = document.result_version
         if cached is not None and cached.version == version:
             entry = replace(
@@ -296,26 +285,22 @@ class ResultReader:
         deadline: float,
         document: TaskDocument | None = None,
     ) -> TaskResult:
-        found = self._performed(task, read_result(task, document, max_bytes=options.max_bytes), deadline)
+        found = self._run(task, read_result(task, document, max_bytes=options.max_bytes), deadline)
         return replace(found, checked_at=started_at)
 
-    def _performed(self, task: TaskName, steps: Procedure[Value], deadline: float | None = None) -> Value:
-        """Carry out a procedure, by default for as long as one read may take."""
+    def _run(self, task: TaskName, steps: Procedure[Value], deadline: float | None = None) -> Value:
+        """Carry out a procedure; the default deadline allows for one read."""
         deadline = self._clock.monotonic() + READ_SECONDS if deadline is None else deadline
+        handler = EffectHandler(task, self._clock, self._store, self._objects, deadline=deadline)
         try:
-            return run_procedure(
-                steps, EffectHandler(task, self._clock, self._store, self._objects, deadline=deadline)
-            )
+            return run_procedure(steps, handler)
         except StoreError as error:
-            raise ResultUnavailable(f"{task.value}: its result can't be read; try again later") from error
+            raise ResultUnavailable(
+                f"{task.value}: its result cannot be read now; try again later"
+            ) from error
         except (TaskError, SettingMissing, SettingInvalid):
             raise  # a mistake of the deployment is not an outage, and a retry would not help
         except Exception as error:
             raise ResultUnavailable(
                 f"{task.value}: Storage could not be read: {type(error).__name__}; try again later"
             ) from error
-
-
-def _version() -> Procedure[TaskDocument]:
-    document: TaskDocument = yield ReadVersion(CHECK_SECONDS)
-    return document
