@@ -10,30 +10,31 @@ from msgspec.structs import replace
 from shared.tasks.contract import TaskStatus
 from shared.tasks.documents.models import Action, ResultPointer, RunDocument, TaskDocument
 from shared.tasks.protocol.decisions import (
-    ORIGINAL,
+    CLOCK_SKEW,
+    LEGACY_HOLDER,
     Busy,
     Duplicate,
+    EndState,
     Skip,
-    Standing,
     StartDecision,
     Take,
     decide_start,
+    end_state,
     is_own,
-    standing,
 )
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-SKEW = timedelta(seconds=5)
 DEADLINE = timedelta(seconds=540)
 SEEN = Timestamp(seconds=7)
 NOTHING = TaskDocument()
 RESULT = ResultPointer(version="v", saved_in="db")
+MOMENT = timedelta(milliseconds=1)
 BY_ME = Action("me", "why", NOW)
 DONE = TaskDocument(
     update_time=SEEN, status="completed", run_id="t1", attempt=1, token="a", state="completed", result=RESULT
 )
 AT_WORK = replace(DONE, status="running", state="running", lease_until=NOW + timedelta(seconds=30))
-DEAD = replace(AT_WORK, lease_until=NOW - SKEW)
+DEAD = replace(AT_WORK, lease_until=NOW - CLOCK_SKEW)
 
 
 def history(state: str, attempt: int = 1) -> RunDocument:
@@ -41,7 +42,7 @@ def history(state: str, attempt: int = 1) -> RunDocument:
 
 
 def decide(task: TaskDocument, run: RunDocument | None = None, run_id: str = "t2") -> StartDecision:
-    return decide_start(task, run, run_id=run_id, now=NOW, skew=SKEW, deadline=DEADLINE)
+    return decide_start(task, run, run_id=run_id, now=NOW, deadline=DEADLINE)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def decide(task: TaskDocument, run: RunDocument | None = None, run_id: str = "t2
         (DONE, history("completed"), Duplicate()),
         (AT_WORK, history("completed"), Duplicate()),
         (AT_WORK, None, Skip("overlap", "t1")),
-        (replace(AT_WORK, lease_until=NOW - SKEW + timedelta(milliseconds=1)), None, Skip("overlap", "t1")),
+        (replace(DEAD, lease_until=NOW - CLOCK_SKEW + MOMENT), None, Skip("overlap", "t1")),
         (DEAD, None, Take(1, closes="t1")),
         (replace(AT_WORK, lease_until=None), None, Take(1, closes="t1")),
         (replace(DONE, suspended=BY_ME), None, Skip("suspended")),
@@ -96,12 +97,12 @@ def original(**fields: Any) -> TaskDocument:
         (original(status="completed"), Take(1, adopts_legacy_result=True)),
         (original(status="failed"), Take(1, adopts_legacy_result=True)),
         (original(), Take(1)),  # suspended before it ever ran, and resumed
-        (original(status="running", started=NOW - timedelta(seconds=500)), Skip("overlap", ORIGINAL)),
+        (original(status="running", started=NOW - timedelta(seconds=500)), Skip("overlap", LEGACY_HOLDER)),
         (
             original(status="running", started=NOW - timedelta(seconds=546)),
             Take(1, adopts_legacy_result=True),
         ),
-        (original(status="running", timestamp=NOW), Skip("overlap", ORIGINAL)),
+        (original(status="running", timestamp=NOW), Skip("overlap", LEGACY_HOLDER)),
         (original(status="running"), Take(1, adopts_legacy_result=True)),
         (original(status="suspeneded"), Skip("suspended")),
         (original(status="failed", result=RESULT), Take(1)),
@@ -122,19 +123,19 @@ def test_the_token_alone_does_not_make_a_task_one_s_own() -> None:
 @pytest.mark.parametrize(
     ("task", "run", "goal", "stands"),
     [
-        (AT_WORK, history("running"), TaskStatus.completed, Standing.own),
-        (DONE, history("completed"), TaskStatus.completed, Standing.done),
-        (replace(DONE, token="b"), history("completed"), TaskStatus.completed, Standing.done),
-        (replace(DONE, token="b"), None, TaskStatus.completed, Standing.superseded),
-        (replace(DONE, state="failed"), history("failed"), TaskStatus.completed, Standing.superseded),
-        (replace(DONE, state="failed"), history("failed"), TaskStatus.failed, Standing.done),
-        (replace(AT_WORK, token="b"), history("running"), TaskStatus.completed, Standing.superseded),
-        (NOTHING, None, TaskStatus.completed, Standing.superseded),
-        (original(status="running"), history("running"), TaskStatus.completed, Standing.superseded),
+        (AT_WORK, history("running"), TaskStatus.completed, EndState.pending),
+        (DONE, history("completed"), TaskStatus.completed, EndState.recorded),
+        (replace(DONE, token="b"), history("completed"), TaskStatus.completed, EndState.recorded),
+        (replace(DONE, token="b"), None, TaskStatus.completed, EndState.superseded),
+        (replace(DONE, state="failed"), history("failed"), TaskStatus.completed, EndState.superseded),
+        (replace(DONE, state="failed"), history("failed"), TaskStatus.failed, EndState.recorded),
+        (replace(AT_WORK, token="b"), history("running"), TaskStatus.completed, EndState.superseded),
+        (NOTHING, None, TaskStatus.completed, EndState.superseded),
+        (original(status="running"), history("running"), TaskStatus.completed, EndState.superseded),
     ],
 )
 def test_after_a_write_without_an_answer_an_attempt_stands(
-    task: TaskDocument, run: RunDocument | None, goal: TaskStatus, stands: Standing
+    task: TaskDocument, run: RunDocument | None, goal: TaskStatus, stands: EndState
 ) -> None:
     """Its own, done, or superseded: told by token and state together."""
-    assert standing(task, run, token="a", goal=goal) is stands
+    assert end_state(task, run, token="a", goal=goal) is stands

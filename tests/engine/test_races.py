@@ -14,7 +14,7 @@ from shared.tasks import TaskEngine, TaskOutcome, TaskRun
 from shared.tasks.clock import SystemClock
 from shared.tasks.contract import contract_object
 from shared.tasks.options import LEASE_SECONDS
-from shared.tasks.protocol.run import CLOCK_SKEW
+from shared.tasks.protocol.decisions import CLOCK_SKEW
 from tests.engine.world import TASK, World, in_thread
 
 TICK = datetime(2026, 11, 24, tzinfo=UTC)

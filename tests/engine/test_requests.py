@@ -347,5 +347,5 @@ def run(state: str, **fields: Any) -> RunDocument:
 def test_what_answers_a_request(answers: bool, how: dict[str, Any]) -> None:
     """A delivery after the request that can't be a tick's, or whose tick has run; until it expires."""
     delivered = {"run": None, "tick": None, "is_done": False, "schedule_time": NOW + timedelta(minutes=5)}
-    delivered |= {"now": LATER, "skew": timedelta(seconds=5), **how}
+    delivered |= {"now": LATER, **how}
     assert answers_request(ASKED, delivered.pop("run"), **delivered) is answers  # type: ignore[arg-type]

@@ -67,7 +67,7 @@ def test_readers_load_nothing_that_only_runs_need() -> None:
     """How a task is taken, carried out and watched is not loaded, nor what any task does."""
     runs = {
         *("documents.run_writes", "documents.operator_writes", "documents.watchdog_writes"),
-        *("protocol.decisions", "protocol.run", "protocol.watchdog"),
+        *("protocol.decisions", "protocol.acquisition", "protocol.watchdog"),
         "protocol.operator_actions",
         *("runtime.execution", "runtime.publication", "runtime.task_thread"),
     }

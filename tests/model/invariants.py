@@ -12,7 +12,6 @@ from shared.tasks.documents.run_ids import skip_id
 from shared.tasks.protocol.decisions import living_holder
 from shared.tasks.protocol.job_sync import problem_of
 from shared.tasks.protocol.operator_actions import Cancelled
-from shared.tasks.protocol.run import CLOCK_SKEW
 from tests.model.memory_store import Documents, fields_of, run_document, task_document
 from tests.model.processes import DEADLINE, DOCUMENTS, NOTHING, OWN, REQUESTED, TASK
 from tests.model.requests import Answer, CancelTold, Got, GotByContract
@@ -86,7 +85,7 @@ def _facts_of_reader(documents: Documents, objects: Objects) -> Facts:
 @cache
 def _facts_of_delivery(documents: Documents, step: int) -> Facts:
     task = task_document(documents.get(STATUS))
-    holder = living_holder(task, now=at(step), skew=CLOCK_SKEW, deadline=DEADLINE)
+    holder = living_holder(task, now=at(step), deadline=DEADLINE)
     in_its_way = "a person" if task.is_suspended else holder
     return frozenset([("in its way", in_its_way)] if in_its_way else [])
 

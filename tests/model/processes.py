@@ -20,13 +20,15 @@ from shared.tasks.documents.models import ResultPointer, TaskDocument
 from shared.tasks.documents.run_writes import RunIdentity
 from shared.tasks.errors import RunCancelled, RunLost, SchedulerUnavailable, StoreError, TaskSuspended
 from shared.tasks.failure import Failure
+from shared.tasks.protocol.acquisition import acquire
+from shared.tasks.protocol.attempt import Attempt
 from shared.tasks.protocol.contract_copy import repair_contract_copy
-from shared.tasks.protocol.decisions import Busy, Duplicate, Skip, Standing, Take
+from shared.tasks.protocol.decisions import Busy, Duplicate, EndState, Skip, Take
 from shared.tasks.protocol.effects import Commit, ReadContent, ReadResult, ReadRun
 from shared.tasks.protocol.job_sync import keep_job
 from shared.tasks.protocol.operator_actions import cancel, request_run, resume, suspend
 from shared.tasks.protocol.result_read import is_present, read_result
-from shared.tasks.protocol.run import RunProtocol
+from shared.tasks.protocol.run_end import complete, fail
 from shared.tasks.protocol.watchdog import Findings, watch
 from tests.model.requests import Again, Answer, CancelTold, Choose, Got, GotByContract, Remove, Upload
 from tests.model.standing import EPOCH, STEP, ModelClock, Procedure, Script
@@ -106,7 +108,7 @@ def instance(
                 yield Again()
             due = None if tick.startswith(OWN) else schedule_time or EPOCH
             run = RunIdentity(DOCUMENTS, TASK, tick, token, "model", due, delivered)
-            remembered = yield from _deliver(RunProtocol(run, OPTIONS, clock), remembered, save_in, may)
+            remembered = yield from _deliver(Attempt(run, OPTIONS, clock), remembered, save_in, may)
 
     return Script(", then ".join(map("/".join, deliveries)), body, "delivery", after, save_in)
 
@@ -144,63 +146,63 @@ class _Apart(ModelClock):
 
 
 def _deliver(
-    protocol: RunProtocol, remembered: TaskDocument | None, save_in: str, may: tuple[str, ...]
+    attempt: Attempt, remembered: TaskDocument | None, save_in: str, may: tuple[str, ...]
 ) -> Generator[Any, Any, TaskDocument | None]:
     try:
-        decision = yield from protocol.start(remembered, deadline=1)
+        decision = yield from acquire(attempt, remembered, deadline=1)
         if isinstance(decision, Take):
-            outcome = yield from _work(protocol, save_in, may)
+            outcome = yield from _work(attempt, save_in, may)
         else:
             outcome = _NOT_TAKEN[type(decision)]
     except RunLost:
         outcome = "lost"
     except StoreError:
         outcome = "failed"
-    yield Answer(protocol.identity.run_id, outcome, answering.HTTP_STATUSES.get(outcome, 500))
-    return protocol.remembered()
+    yield Answer(attempt.identity.run_id, outcome, answering.HTTP_STATUSES.get(outcome, 500))
+    return attempt.remembered()
 
 
-def _work(protocol: RunProtocol, save_in: str, may: tuple[str, ...]) -> Procedure:
+def _work(attempt: Attempt, save_in: str, may: tuple[str, ...]) -> Procedure:
     chosen = yield Choose(may)
     if chosen in BETWEEN:
         for step in BETWEEN[chosen]:
             if step == "extend":
-                yield from protocol.extend()
+                yield from attempt.extend()
             else:
-                with suppress(StoreError):  # as `Attempt` does
-                    yield from protocol.record_progress({"done": protocol.identity.token})
-        if protocol.cancel is not None:  # as the task is told at its next look
-            return (yield from _fail(protocol))
+                with suppress(StoreError):  # as an execution does
+                    yield from attempt.record_progress({"done": attempt.identity.token})
+        if attempt.cancel is not None:  # as the task is told at its next look
+            return (yield from _fail(attempt))
         chosen = yield Choose(tuple(each for each in may if each not in BETWEEN))
     if chosen == "fail":
-        return (yield from _fail(protocol))
+        return (yield from _fail(attempt))
     try:
-        return (yield from _publish(protocol, save_in))
+        return (yield from _publish(attempt, save_in))
     except RunCancelled:
-        ended = yield from _fail(protocol)
+        ended = yield from _fail(attempt)
         if ended == "cancelled" and save_in == "storage":
-            yield Remove(run_object(TASK, protocol.identity.run_id, protocol.identity.token))
+            yield Remove(run_object(TASK, attempt.identity.run_id, attempt.identity.token))
         return ended
 
 
-def _fail(protocol: RunProtocol) -> Procedure:
-    stands = yield from protocol.fail(Failure("E", "failed"), duration=0, deadline=1)
-    ended = "failed" if protocol.cancel is None else "cancelled"
-    return ended if stands is Standing.done else "superseded"
+def _fail(attempt: Attempt) -> Procedure:
+    stands = yield from fail(attempt, Failure("E", "failed"), duration=0, deadline=1)
+    ended = "failed" if attempt.cancel is None else "cancelled"
+    return ended if stands is EndState.recorded else "superseded"
 
 
-def _publish(protocol: RunProtocol, save_in: str) -> Procedure:
-    run = protocol.identity
+def _publish(attempt: Attempt, save_in: str) -> Procedure:
+    run = attempt.identity
     version, path, data = f"{run.run_id}.{run.token}", None, _DATA[save_in]
     if save_in == "storage":
         path = run_object(TASK, run.run_id, run.token)
         yield Upload(path, version, version)
     pointer = ResultPointer(version=version, saved_in=save_in, path=path)
-    stands = yield from protocol.complete(
-        data=data or [version], result=lambda _: pointer, summary=None, duration=0, deadline=1
+    stands = yield from complete(
+        attempt, data=data or [version], result=lambda _: pointer, summary=None, duration=0, deadline=1
     )
-    if stands is Standing.superseded:
-        if path is not None and protocol.object_may_go:
+    if stands is EndState.superseded:
+        if path is not None and attempt.object_may_go:
             yield Remove(path)
         return "superseded"
     if path is not None:

@@ -14,8 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks.clock import SystemClock
 from shared.tasks.errors import ObjectGone, SchedulerUnavailable, StoreUnavailable, WriteRefused, WriteUnknown
+from shared.tasks.protocol.attempt import Attempt
 from shared.tasks.protocol.effects import Commit, Pause, ask
-from shared.tasks.protocol.run import RunProtocol
 from tests.model.memory_store import fields_of, run_document, schedule_document, task_document
 from tests.model.requests import Ended
 
@@ -123,8 +123,8 @@ def _known(names: dict[str, Any]) -> list[tuple[str, str]]:
     """What local names hold, where it can matter."""
     told = []
     for name, value in sorted(names.items()):
-        if isinstance(value, RunProtocol):
-            told.append((name, repr(_known({**vars(value), "_clock": None, "_options": None}))))
+        if isinstance(value, Attempt):
+            told.append((name, repr(_known({**vars(value), "clock": None, "options": None}))))
         elif not callable(value) and not isinstance(value, ModelClock):
             told.append((name, repr(value)))
     return told

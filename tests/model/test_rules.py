@@ -15,13 +15,13 @@ from shared.tasks import ExecuteTaskOptions
 from shared.tasks.contract import contract_object, history_name
 from shared.tasks.documents import operator_writes, run_writes, watchdog_writes, write_messages
 from shared.tasks.errors import StoreError
-from shared.tasks.protocol import contract_copy, decisions, retention
+from shared.tasks.protocol import acquisition, attempt, contract_copy, decisions, retention, run_end
 from shared.tasks.protocol import job_sync as job_keeping
 from shared.tasks.protocol import operator_actions as steering
 from shared.tasks.protocol import result_read as reading
-from shared.tasks.protocol import run as protocol
+from shared.tasks.protocol.attempt import Attempt
 from shared.tasks.protocol.contract_copy import repair_contract_copy
-from shared.tasks.protocol.decisions import Busy, Duplicate, Skip, Standing, Take, is_dead, is_superseded
+from shared.tasks.protocol.decisions import Busy, Duplicate, EndState, Skip, Take, is_dead, is_superseded
 from shared.tasks.protocol.effects import (
     Commit,
     CopyObject,
@@ -32,7 +32,6 @@ from shared.tasks.protocol.effects import (
     SetJob,
 )
 from shared.tasks.protocol.result_read import NO_RESULT
-from shared.tasks.protocol.run import CLOCK_SKEW, RunProtocol
 from shared.tasks.results.payload import Payload
 from tests.model import processes
 from tests.model.configurations import SMALL
@@ -52,48 +51,48 @@ def replace_builder(patch: Patch, name: str, builder: Callable[..., Any]) -> Non
 
 def by_token_alone(patch: Patch) -> None:
     """A task is one's own by the token, whatever its state says."""
-    for module in (decisions, protocol):
+    for module in (decisions, acquisition, attempt):
         patch.setattr(module, "is_own", lambda task, token: task.token == token)
 
 
 def adopting_any_record(patch: Patch) -> None:
     """A run record that was read with a status document of one's own is one's own."""
-    patch.setattr(protocol, "is_own_record", lambda run, _token: run is not None)
+    patch.setattr(attempt, "is_own_record", lambda run, _token: run is not None)
 
 
 def adopting_an_ended_record(patch: Patch) -> None:
     """A run record is one's own by the token, whatever its state is."""
-    patch.setattr(protocol, "is_own_record", lambda run, token: run is not None and run.token == token)
+    patch.setattr(attempt, "is_own_record", lambda run, token: run is not None and run.token == token)
 
 
 def skipping_from_memory(patch: Patch) -> None:
     """What an instance remembers of the status document is enough to skip a tick."""
-    start = RunProtocol.start
+    acquire = acquisition.acquire
 
-    def starts(self: RunProtocol, remembered: Any, *, deadline: float) -> Any:
+    def acquires(attempt: Attempt, remembered: Any, *, deadline: float) -> Any:
         if remembered is not None:
-            decision = self._decide(remembered, None)
+            decision = acquisition._decide(attempt, remembered, None)
             if not isinstance(decision, Take):
-                yield from self._record_skip(decision, deadline)
+                yield from acquisition._record_skip(attempt, decision, deadline)
                 return decision
-        return (yield from start(self, remembered, deadline=deadline))
+        return (yield from acquire(attempt, remembered, deadline=deadline))
 
-    patch.setattr(RunProtocol, "start", starts)
-    patch.setattr(RunProtocol, "remembered", lambda self: self._task if self._task.exists else None)
+    patch.setattr(processes, "acquire", acquires)
+    patch.setattr(Attempt, "remembered", lambda self: self.task if self.task.exists else None)
 
 
 def giving_up_on_memory(patch: Patch) -> None:
     """A commit that memory led to is refused: another delivery must have been faster."""
-    start = RunProtocol.start
+    acquire = acquisition.acquire
 
-    def starts(self: RunProtocol, remembered: Any, *, deadline: float) -> Any:
+    def acquires(attempt: Attempt, remembered: Any, *, deadline: float) -> Any:
         if remembered is None:
-            return (yield from start(self, None, deadline=deadline))
-        decision = self._decide(remembered, None)
-        taken = isinstance(decision, Take) and (yield from self._take(decision, remembered))
+            return (yield from acquire(attempt, None, deadline=deadline))
+        decision = acquisition._decide(attempt, remembered, None)
+        taken = isinstance(decision, Take) and (yield from acquisition._take(attempt, decision, remembered))
         return decision if taken else Duplicate()
 
-    patch.setattr(RunProtocol, "start", starts)
+    patch.setattr(processes, "acquire", acquires)
 
 
 def success_for(outcome: str) -> Callable[[Patch], None]:
@@ -114,63 +113,63 @@ def skipping_its_own_run(patch: Patch) -> None:
         decided = decide(task, run, **how)
         return Skip("overlap", task.run_id) if isinstance(decided, Busy) else decided
 
-    patch.setattr(protocol, "decide_start", decides)
+    patch.setattr(acquisition, "decide_start", decides)
 
 
 def skips_unrecorded(patch: Patch) -> None:
     """A skip leaves no trace."""
 
-    def records(_self: RunProtocol, _decision: Any, _until: float) -> Any:
+    def records(_attempt: Attempt, _decision: Any, _until: float) -> Any:
         yield from ()
 
-    patch.setattr(RunProtocol, "_record_skip", records)
+    patch.setattr(acquisition, "_record_skip", records)
 
 
 def without_history(patch: Patch) -> None:
     """Whether a write was applied is asked of the status document alone."""
-    standing, close = decisions.standing, RunProtocol._close_superseded
+    end_state, close = decisions.end_state, run_end._close_superseded
 
-    def closes(self: RunProtocol, run: Any) -> Any:
-        return (yield from close(self, replace(run, state="failed") if run is not None else None))
+    def closes(attempt: Attempt, run: Any) -> Any:
+        return (yield from close(attempt, replace(run, state="failed") if run is not None else None))
 
-    patch.setattr(protocol, "standing", lambda task, _run, **how: standing(task, None, **how))
-    patch.setattr(RunProtocol, "_close_superseded", closes)
+    patch.setattr(run_end, "end_state", lambda task, _run, **how: end_state(task, None, **how))
+    patch.setattr(run_end, "_close_superseded", closes)
 
 
 def removing_unclosed(patch: Patch) -> None:
     """An object goes although its history is gone and says nothing of whose it is."""
 
-    def closes(self: RunProtocol, run: Any) -> Any:
-        if run is not None and run.token == self.identity.token and run.state == "running":
-            now = self._clock.now()
-            yield Commit(run_writes.close_superseded(self.identity.history_name, run, now=now))
-        self.object_may_go = True
+    def closes(attempt: Attempt, run: Any) -> Any:
+        if run is not None and run.token == attempt.identity.token and run.state == "running":
+            now = attempt.clock.now()
+            yield Commit(run_writes.close_superseded(attempt.identity.history_name, run, now=now))
+        attempt.object_may_go = True
 
-    patch.setattr(RunProtocol, "_close_superseded", closes)
+    patch.setattr(run_end, "_close_superseded", closes)
 
 
 def removing_before_closing(patch: Patch) -> None:
     """Whoever reads that it is superseded removes its object, and closes its history later."""
 
-    def closes(self: RunProtocol, _run: Any) -> Any:
-        self.object_may_go = True
+    def closes(attempt: Attempt, _run: Any) -> Any:
+        attempt.object_may_go = True
         yield from ()
 
-    patch.setattr(RunProtocol, "_close_superseded", closes)
+    patch.setattr(run_end, "_close_superseded", closes)
 
 
 def removing_after_a_failed_read(patch: Patch) -> None:
     """An attempt whose end was refused or lost, and that can't read how it stands, gives up its object."""
-    settle = RunProtocol._settle
+    settle = run_end._settle
 
-    def settles(self: RunProtocol, goal: Any, error: StoreError, deadline: float) -> Any:
-        found = yield from settle(self, goal, error, deadline)
+    def settles(attempt: Attempt, goal: Any, error: StoreError, deadline: float) -> Any:
+        found = yield from settle(attempt, goal, error, deadline)
         if found is None:
-            self.object_may_go = True
-            return Standing.superseded
+            attempt.object_may_go = True
+            return EndState.superseded
         return found
 
-    patch.setattr(RunProtocol, "_settle", settles)
+    patch.setattr(run_end, "_settle", settles)
 
 
 def copying_from_an_earlier_read(patch: Patch) -> None:
@@ -203,7 +202,7 @@ def watchdog_reads_the_task_first(patch: Patch) -> None:
             if is_superseded(run, task):
                 history = history_name(documents, name, run_id)
                 yield Commit(run_writes.close_superseded(history, run, now=now))
-        if is_dead(task, now=now, skew=CLOCK_SKEW):
+        if is_dead(task, now=now):
             yield Commit(watchdog_writes.fail_dead(documents, name, task, now=now))
         yield from repair_contract_copy(name)
 
@@ -328,7 +327,7 @@ def running_what_is_completed(patch: Patch) -> None:
             return Take(run.attempt + 1, reopens=run.update_time)
         return decided
 
-    patch.setattr(protocol, "decide_start", decides)
+    patch.setattr(acquisition, "decide_start", decides)
 
 
 def ending_without_a_look_at_the_suspension(patch: Patch) -> None:
@@ -355,20 +354,20 @@ def a_start_keeps_the_cancel(patch: Patch) -> None:
 
 def publishing_what_is_cancelled(patch: Patch) -> None:
     """A run that has done its work publishes, whoever was told that it will not."""
-    cancel, told = RunProtocol.cancel, RunProtocol.told
+    cancel, recorded_failure = Attempt.cancel, Attempt.recorded_failure
 
-    def tells(self: RunProtocol, failure: Any) -> Any:
+    def records(self: Attempt, failure: Any) -> Any:
         with patch.context() as as_it_was:
-            as_it_was.setattr(RunProtocol, "cancel", cancel)
-            return told(self, failure)
+            as_it_was.setattr(Attempt, "cancel", cancel)
+            return recorded_failure(self, failure)
 
-    patch.setattr(RunProtocol, "told", tells)
-    patch.setattr(RunProtocol, "cancel", None)
+    patch.setattr(Attempt, "recorded_failure", records)
+    patch.setattr(Attempt, "cancel", None)
 
 
 def telling_it_as_any_other_failure(patch: Patch) -> None:
     """A cancelled run says what its task failed with."""
-    patch.setattr(RunProtocol, "told", lambda _self, failure: failure)
+    patch.setattr(Attempt, "recorded_failure", lambda _self, failure: failure)
 
 
 def leaving_what_it_failed_with(patch: Patch) -> None:
@@ -403,7 +402,7 @@ def beginning_anew_what_is_cancelled(patch: Patch) -> None:
     def decides(task: Any, run: Any, **how: Any) -> Any:
         return decide(task, replace(run, cancel=None) if run else None, **how)
 
-    patch.setattr(protocol, "decide_start", decides)
+    patch.setattr(acquisition, "decide_start", decides)
 
 
 def whatever_the_status_says(name: str) -> Callable[[Patch], None]:
@@ -473,17 +472,17 @@ def answering_a_request_with(**differently: Any) -> Callable[[Patch], None]:
     """A delivery is recognised as that of a request by less."""
 
     def answers(patch: Patch) -> None:
-        rule = protocol.answers_request
+        rule = acquisition.answers_request
 
         def decides(request: Any, run: Any, **how: Any) -> Any:
             changed = {name: value(how) for name, value in differently.items() if name in how}
             since = differently.get("since", lambda _: request.since)(how)
             return rule(replace(request, since=since), run, **{**how, **changed})
 
-        patch.setattr(protocol, "answers_request", decides)
+        patch.setattr(acquisition, "answers_request", decides)
         if "since" in differently:
             patch.setattr(
-                RunProtocol, "_may_be_requested", lambda self, _: self.identity.scheduled_for is None
+                acquisition, "_may_be_requested", lambda attempt, _: attempt.identity.scheduled_for is None
             )
 
     answers.__name__ = f"answering_a_request_with_another_{'_'.join(differently)}"
@@ -492,31 +491,28 @@ def answering_a_request_with(**differently: Any) -> Callable[[Patch], None]:
 
 def taking_a_tick_for_a_request(patch: Patch) -> None:
     """A request goes before the tick that follows it shortly."""
-    for module in (decisions, protocol):
+    for module in (decisions, acquisition):
         patch.setattr(module, "is_forced", lambda *_, **__: True)
 
 
 def remembering_that_nobody_requested(patch: Patch) -> None:
     """What an instance remembers is enough for a delivery that may answer a request."""
-    recognised = RunProtocol._may_be_requested
-    patch.setattr(
-        RunProtocol, "_may_be_requested", lambda self, task: task != self.last and recognised(self, task)
-    )
-    start = RunProtocol.start
+    may_be, acquire = acquisition._may_be_requested, acquisition.acquire
+    patch.setattr(acquisition, "_may_be_requested", lambda own, task: task != own.last and may_be(own, task))
 
-    def starts(self: RunProtocol, remembered: Any, *, deadline: float) -> Any:
-        self.last = remembered
-        return (yield from start(self, remembered, deadline=deadline))
+    def acquires(attempt: Attempt, remembered: Any, *, deadline: float) -> Any:
+        attempt.last = remembered
+        return (yield from acquire(attempt, remembered, deadline=deadline))
 
-    patch.setattr(RunProtocol, "last", None, raising=False)
-    patch.setattr(RunProtocol, "start", starts)
+    patch.setattr(Attempt, "last", None, raising=False)
+    patch.setattr(processes, "acquire", acquires)
 
 
 def running_what_was_requested_twice(patch: Patch) -> None:
     """A delivery of a requested run that has completed is nobody's."""
-    rule = protocol.answers_request
+    rule = acquisition.answers_request
     patch.setattr(
-        protocol,
+        acquisition,
         "answers_request",
         lambda request, run, **how: not (run and run.state == "completed") and rule(request, run, **how),
     )

@@ -2,7 +2,7 @@
 
 - `effects`, `effect_handler`: what a procedure asks for, and what carries it out.
 - `decisions`: what to do with a status document, a run record and a clock; pure functions.
-- `run`: take a task, hold it, end it.
+- `acquisition`, `attempt`, `run_end`: take a task, hold it, end the run.
 - `result_read`: read the last good result; `contract_copy` keeps the copy at the contract's path.
 - `operator_actions`: suspend, resume, request a run, cancel; `job_sync` keeps Cloud Scheduler's job in step.
 - `watchdog`, `incidents`, `retention`: repair what died, report what a person must know, remove old objects.

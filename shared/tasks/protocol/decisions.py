@@ -1,6 +1,6 @@
-"""The run protocol's decisions: what to do with this status document, this run record, at this time.
+"""The decisions of the run protocol: what to do with this status document, this run record, at this time.
 
-Pure functions of what was read. They ask no server and write nothing; `protocol` follows them.
+Pure functions of what was read. The other modules carry them out.
 """
 
 from __future__ import annotations
@@ -20,25 +20,27 @@ if TYPE_CHECKING:
 
     from shared.tasks.documents.models import RunDocument, RunRequest, TaskDocument
 
+#: Largest difference between the clocks of two instances. A lease counts as valid that much longer.
+CLOCK_SKEW = timedelta(seconds=5)
 #: How long a request waits for its first delivery. By then Cloud Scheduler has given up a delivery that
 #: was refused each time (10 + 20 + 40 + 80 + 160 s).
 REQUEST_WINDOW = timedelta(minutes=10)
-#: How far ahead of this instance's clock a tick may be whose own delivery arrives.
+#: How far ahead of this instance's clock a tick may be when its own delivery arrives.
 TICK_EARLY = timedelta(seconds=1)
 
-#: Who holds a task whose document the original wrote.
-ORIGINAL = "original"
+#: The holder of a task that a legacy writer runs; the value is recorded with skips.
+LEGACY_HOLDER = "original"
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Begin an attempt.
+    """Start an attempt.
 
     Attributes:
-        attempt: its number, from 1.
-        reopens: the version of the run's history that the write replaces; None creates it.
-        closes: a dead run of another tick, whose history is closed as failed in the same commit.
-        adopts_legacy_result: whether the document's result is the original's and gets a version.
+        attempt: Its number, from 1.
+        reopens: Version of the run record that the start replaces; None creates the record.
+        closes: A dead run of another tick, whose record the start closes as failed.
+        adopts_legacy_result: Whether the document's result is a legacy result, which gets a version.
     """
 
     attempt: int
@@ -49,11 +51,11 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Do not run, and record it.
+    """Do not run, and record that.
 
     Attributes:
         reason: "suspended" or "overlap".
-        holder: the run that holds the task, for an overlap.
+        holder: The run that holds the task, for an overlap.
     """
 
     reason: str
@@ -62,52 +64,45 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """This run has completed already, or a person cancelled it: nobody wants it again. Do nothing at all."""
+    """Do nothing: this run has completed, or an operator cancelled it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """An attempt of this same run may be alive: come back later, so that a dead one is outlived."""
+    """Deliver again later: an attempt of this run may be alive, and if it is dead, a retry must follow."""
 
 
 StartDecision: TypeAlias = Take | Skip | Duplicate | Busy
 
 
-class Standing(Enum):
-    """How an attempt stands after a write of its own was refused, or its answer lost."""
+class EndState(Enum):
+    """What became of an attempt's end after its commit was refused or not answered."""
 
-    own = "own"
-    """The task is still this attempt's: write again, on the version just read."""
-    done = "done"
-    """The write was applied, only its answer was lost."""
+    pending = "pending"
+    """The attempt still holds the task: commit again, on the version just read."""
+    recorded = "recorded"
+    """The commit was applied, and only the response was lost."""
     superseded = "superseded"
-    """Another attempt, or the watchdog, ended this one: it may write nothing more to the status document."""
+    """Another attempt or the watchdog ended this attempt, which may no longer write the status document."""
 
 
 def decide_start(
-    task: TaskDocument,
-    run: RunDocument | None,
-    *,
-    run_id: str,
-    now: datetime,
-    skew: timedelta,
-    deadline: timedelta,
+    task: TaskDocument, run: RunDocument | None, *, run_id: str, now: datetime, deadline: timedelta
 ) -> StartDecision:
-    """Decide what a delivery of a tick leads to (docs/protocol.md, "Start").
+    """Decide what a delivery leads to (docs/protocol.md, "Start").
 
     Args:
-        task: The status document as read, or an empty one where there is none.
-        run: The run record of this run as read, None where there is none.
-        run_id: the run that wants to start.
-        now: the time, UTC.
-        skew: how far clocks of two instances may be apart; a lease counts as living that much longer.
-        deadline: how long a run of the original's, which knows no lease, may be at work.
+        task: The status document as read; an empty one if there is none.
+        run: The record of this run as read; None if there is none.
+        run_id: The run that is to start.
+        now: UTC.
+        deadline: How long a legacy run, which has no lease, counts as running.
     """
     if task.is_suspended:
         return Skip("suspended")
     if run is not None and run.state == TaskStatus.completed:
         return Duplicate()
-    holder = living_holder(task, now=now, skew=skew, deadline=deadline)
+    holder = living_holder(task, now=now, deadline=deadline)
     if holder is not None:
         return Busy() if holder == run_id else Skip("overlap", holder)
     if run is not None and run.cancel is not None:
@@ -118,18 +113,18 @@ def decide_start(
         attempt=max(run.attempt if run else 0, of_this_run) + 1,
         reopens=run.update_time if run else None,
         closes=dead,
-        # What a suspension made says nothing once it is resumed: no run has been, the original's neither.
+        # A document that a suspension created has no status once it is resumed, and no result either.
         adopts_legacy_result=task.status is not None and task.result is None and task.run_id is None,
     )
 
 
-def is_forced(tick: datetime | None, schedule_time: datetime, *, now: datetime, skew: timedelta) -> bool:
-    """Return whether a delivery cannot be that of a tick: it is one that a person forced.
+def is_forced(tick: datetime | None, schedule_time: datetime, *, now: datetime) -> bool:
+    """Return whether a delivery cannot be that of a tick, but only of a run that a person forced.
 
     A forced run is delivered with the time of the next tick, or with that of the request. A tick is
     delivered with its own time, to the second.
     """
-    return tick is None or tick > now + TICK_EARLY or schedule_time > tick + skew
+    return tick is None or tick > now + TICK_EARLY or schedule_time > tick + CLOCK_SKEW
 
 
 def answers_request(
@@ -140,9 +135,8 @@ def answers_request(
     is_done: bool,
     schedule_time: datetime,
     now: datetime,
-    skew: timedelta,
 ) -> bool:
-    """Return whether a delivery is one of the run that a person requested.
+    """Return whether a delivery is one of the run that an operator requested.
 
     Nothing in a delivery marks it as forced, so this rule decides:
 
@@ -157,16 +151,15 @@ def answers_request(
       its retries are over.
 
     Args:
-        request: the last request.
-        run: The run record of the run that answers it.
-        tick: the tick that the delivery's schedule time names, UTC; None if it names none.
-        is_done: whether the run of that tick has completed.
-        schedule_time: the delivery's, UTC.
+        request: The last request.
+        run: Record of the run that answers it.
+        tick: The tick that the delivery's schedule time names, UTC; None if it names none.
+        is_done: Whether the run of that tick has completed.
+        schedule_time: Schedule time of the delivery, UTC.
         now: UTC.
-        skew: how far two clocks may be apart.
     """
-    forced = is_forced(tick, schedule_time, now=now, skew=skew)
-    if schedule_time < request.since - skew or not (forced or is_done):
+    forced = is_forced(tick, schedule_time, now=now)
+    if schedule_time < request.since - CLOCK_SKEW or not (forced or is_done):
         return False
     is_open = now < request.at + REQUEST_WINDOW
     if run is None:
@@ -180,33 +173,29 @@ def answers_request(
     return forced and tick is None and is_duplicate
 
 
-def living_holder(task: TaskDocument, *, now: datetime, skew: timedelta, deadline: timedelta) -> str | None:
-    """Return the run that holds the task by a living lease, `ORIGINAL` for one of the original's, or None."""
+def living_holder(task: TaskDocument, *, now: datetime, deadline: timedelta) -> str | None:
+    """Return the run that holds the task by a valid lease, `LEGACY_HOLDER` for a legacy run, or None."""
     if task.run_id is not None:
-        alive = (
-            task.state == TaskStatus.running
-            and task.lease_until is not None
-            and now < task.lease_until + skew
-        )
-        return task.run_id if alive else None
+        is_held = task.state == TaskStatus.running and not is_dead(task, now=now)
+        return task.run_id if is_held else None
     began = task.started or task.timestamp
-    if task.status == TaskStatus.running and began is not None and now < began + deadline + skew:
-        return ORIGINAL
+    if task.status == TaskStatus.running and began is not None and now < began + deadline + CLOCK_SKEW:
+        return LEGACY_HOLDER
     return None
 
 
-def is_dead(task: TaskDocument, *, now: datetime, skew: timedelta) -> bool:
-    """Tell whether a run of this engine says running and has no living lease: its process died.
+def is_dead(task: TaskDocument, *, now: datetime) -> bool:
+    """Return whether a run of this engine is running without a valid lease: its process died.
 
-    The original's documents are left alone: they know no lease.
+    Legacy documents have no lease, so their runs never count as dead.
     """
     if task.run_id is None or task.state != TaskStatus.running:
         return False
-    return task.lease_until is None or now >= task.lease_until + skew
+    return task.lease_until is None or now >= task.lease_until + CLOCK_SKEW
 
 
-def is_overdue_original(task: TaskDocument, *, now: datetime, deadline: timedelta) -> bool:
-    """Tell whether a run of the original's says running beyond its deadline. A person must look."""
+def is_overdue_legacy(task: TaskDocument, *, now: datetime, deadline: timedelta) -> bool:
+    """Return whether a legacy run has been running beyond its deadline, so that a person must look at it."""
     began = task.started or task.timestamp
     if task.run_id is not None or task.status != TaskStatus.running:
         return False
@@ -214,7 +203,7 @@ def is_overdue_original(task: TaskDocument, *, now: datetime, deadline: timedelt
 
 
 def is_superseded(run: RunDocument, task: TaskDocument) -> bool:
-    """Tell whether a history that says running is that of an attempt which holds nothing any more.
+    """Return whether a record that contains "running" is that of an attempt which lost its task.
 
     Certain only if the run record was read *before* the status document: one commit writes the token to both,
     so the status document had it then, and has lost it since.
@@ -223,33 +212,33 @@ def is_superseded(run: RunDocument, task: TaskDocument) -> bool:
 
 
 def is_own(task: TaskDocument, token: str) -> bool:
-    """Tell whether the task is still this attempt's.
+    """Return whether the attempt with this token still holds the task.
 
-    The token alone is not enough: takeover and watchdog leave it in a run they failed.
+    The token alone is not enough: takeover and watchdog leave it in the document of a run that they failed.
     """
     return task.token == token and task.state == TaskStatus.running
 
 
 def is_own_record(run: RunDocument | None, token: str) -> TypeGuard[RunDocument]:
-    """Tell whether a run record is an attempt's own: only then may the attempt adopt its version.
+    """Return whether a run record is an attempt's own, so that the attempt may adopt its version.
 
-    A status document that was read with it is no proof: the two can be read from different moments.
-    The record carries the token while the attempt holds its task, because both change in one commit.
+    A status document that was read with it is no proof, because the two can be read from different moments.
+    The record has the token while the attempt holds its task, because both change in one commit.
     """
     return run is not None and run.token == token and run.state == TaskStatus.running
 
 
-def standing(task: TaskDocument, run: RunDocument | None, *, token: str, goal: TaskStatus) -> Standing:
-    """Decide how an attempt stands that wrote its end and did not hear that it was applied.
+def end_state(task: TaskDocument, run: RunDocument | None, *, token: str, goal: TaskStatus) -> EndState:
+    """Decide what became of an attempt's end whose commit was refused or not answered.
 
     Args:
-        task: The status document as read after the write.
+        task: The status document as read after the commit.
         run: The run record as read with it.
-        token: the attempt's fence.
-        goal: what the write would have made of the run, completed or failed.
+        token: Fencing token of the attempt.
+        goal: State that the commit would have given the run, completed or failed.
     """
     if is_own(task, token):
-        return Standing.own
+        return EndState.pending
     ended_in_task = task.token == token and task.state == goal
     ended_in_run = run is not None and run.token == token and run.state == goal
-    return Standing.done if ended_in_task or ended_in_run else Standing.superseded
+    return EndState.recorded if ended_in_task or ended_in_run else EndState.superseded

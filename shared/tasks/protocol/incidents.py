@@ -16,8 +16,8 @@ from shared.tasks.documents import watchdog_writes
 from shared.tasks.documents.run_ids import run_id_of, skip_id
 from shared.tasks.documents.write_messages import HISTORY_RETENTION
 from shared.tasks.errors import WriteRefused, WriteUnknown
+from shared.tasks.protocol.decisions import CLOCK_SKEW
 from shared.tasks.protocol.effects import Commit, Procedure, ReadRun, ReadStarted, ask
-from shared.tasks.protocol.run import CLOCK_SKEW
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -18,9 +18,9 @@ from shared.tasks.backends.scheduler import JobSeen, JobState
 from shared.tasks.documents import watchdog_writes
 from shared.tasks.documents.models import JobNote
 from shared.tasks.errors import JobMissing, StoreUnavailable, WriteRefused, WriteUnknown
+from shared.tasks.protocol.decisions import CLOCK_SKEW
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadJob, ReadRun, SetJob, ask
 from shared.tasks.protocol.incidents import Incident
-from shared.tasks.protocol.run import CLOCK_SKEW
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -30,10 +30,9 @@ from shared.tasks.errors import (
     WriteRefused,
     WriteUnknown,
 )
-from shared.tasks.protocol.decisions import ORIGINAL, REQUEST_WINDOW, living_holder
+from shared.tasks.protocol.decisions import LEGACY_HOLDER, REQUEST_WINDOW, living_holder
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadRun, RunJob, ask
 from shared.tasks.protocol.job_sync import have_job_agree, have_job_follow, wish
-from shared.tasks.protocol.run import CLOCK_SKEW
 from shared.tasks.specs import RETRIES_OVER
 
 if TYPE_CHECKING:
@@ -216,9 +215,9 @@ def _leave_request(
             raise _suspended(spec)
         if last is not None and (last.id, last.by) == (mine.id, mine.by):
             return last  # its answer was lost
-        holder = living_holder(task, now=now, skew=CLOCK_SKEW, deadline=deadline)
+        holder = living_holder(task, now=now, deadline=deadline)
         if holder is not None:
-            return Requested("busy", None if holder == ORIGINAL else holder)
+            return Requested("busy", None if holder == LEGACY_HOLDER else holder)
         # A request whose delivery was skipped has been answered: nothing will answer it again.
         joins = last is not None and run is None and skipped is None and now < last.at + REQUEST_WINDOW
         if joins and last is not None:

@@ -13,12 +13,11 @@ from shared.tasks.contract import history_name
 from shared.tasks.documents import run_writes, watchdog_writes
 from shared.tasks.errors import WriteRefused, WriteUnknown
 from shared.tasks.protocol.contract_copy import repair_contract_copy
-from shared.tasks.protocol.decisions import is_dead, is_overdue_original, is_superseded
+from shared.tasks.protocol.decisions import is_dead, is_overdue_legacy, is_superseded
 from shared.tasks.protocol.effects import Commit, Procedure, ReadRunning, ReadSchedule, ask
 from shared.tasks.protocol.incidents import Incident, missed_ticks, record_once
 from shared.tasks.protocol.job_sync import keep_job
 from shared.tasks.protocol.retention import remove_old_objects
-from shared.tasks.protocol.run import CLOCK_SKEW
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -74,11 +73,11 @@ def watch(
             history = history_name(documents, spec.name, run_id)
             if (yield from _applied(run_writes.close_superseded(history, run, now=now))):
                 found.superseded_runs.append(run_id)
-    if is_dead(task, now=now, skew=CLOCK_SKEW):
+    if is_dead(task, now=now):
         if (yield from _applied(watchdog_writes.fail_dead(documents, spec.name, task, now=now))):
             detail = f"its process died: no sign of life since {task.lease_until}"
             found.incidents.append(Incident("dead_run", task.run_id or "", detail))
-    elif is_overdue_original(task, now=now, deadline=deadline):
+    elif is_overdue_legacy(task, now=now, deadline=deadline):
         began = task.started or task.timestamp
         incident = Incident("overdue_original", f"original.{began}", f"running since {began}")
         if (yield from record_once(documents, spec, incident, now=now)):

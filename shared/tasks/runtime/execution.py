@@ -15,10 +15,12 @@ from shared import logger
 from shared.tasks.errors import DeadlineExceeded, InstanceShutDown, RunLost, StoreError, WriteRejected
 from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskFunction, TaskOutcome
-from shared.tasks.protocol.decisions import Busy, Skip, Standing, Take
+from shared.tasks.protocol.acquisition import acquire, refuse
+from shared.tasks.protocol.attempt import Attempt
+from shared.tasks.protocol.decisions import Busy, EndState, Skip, Take
 from shared.tasks.protocol.effect_handler import EffectHandler
 from shared.tasks.protocol.effects import RemoveObject, run_procedure
-from shared.tasks.protocol.run import RunProtocol
+from shared.tasks.protocol.run_end import complete, fail
 from shared.tasks.runtime.publication import Publication, move_to_storage, prepare, update_copies
 from shared.tasks.runtime.task_run import Progress, TaskRun
 from shared.tasks.runtime.task_thread import Work, is_ordinary
@@ -68,7 +70,7 @@ class Execution:
         self._is_shutting_down = False
         self._began = clock.monotonic()
         self._deadline = self._began + options.deadline_seconds
-        self._protocol = RunProtocol(run, options, clock)
+        self._attempt = Attempt(run, options, clock)
         self._handle = EffectHandler(run.task, clock, store)
         copies_deadline = self._deadline + CONTRACT_COPY_SECONDS
         self._handle_objects = EffectHandler(run.task, clock, store, objects, deadline=copies_deadline)
@@ -83,7 +85,7 @@ class Execution:
     @property
     def run(self) -> RunIdentity:
         """The run. A delivery may turn out to be that of a requested run when it starts."""
-        return self._protocol.identity
+        return self._attempt.identity
 
     @property
     def is_hung(self) -> bool:
@@ -107,7 +109,7 @@ class Execution:
     def refuse(self, reason: str) -> TaskOutcome:
         """Leave the run to a later delivery, and record that this one was refused."""
         try:
-            self._run_procedure(self._protocol.refuse(reason))
+            self._run_procedure(refuse(self._attempt, reason))
         except Exception as error:  # noqa: BLE001  (the delivery is refused in any case)
             logger.warning("refused delivery not recorded", **self._names(), error=error)
         logger.warning("run busy", **self._names(), reason=reason)
@@ -121,21 +123,21 @@ class Execution:
 
     def remembered(self) -> TaskDocument | None:
         """Return the status document as this run left it, for the next run on this instance."""
-        return self._protocol.remembered()
+        return self._attempt.remembered()
 
     def _start(self, remembered: TaskDocument | None) -> TaskOutcome | None:
         """Take the task; return the outcome if it was not taken."""
         try:
-            start = self._protocol.start(remembered, deadline=self._began + START_SECONDS)
+            start = acquire(self._attempt, remembered, deadline=self._began + START_SECONDS)
             decision = self._run_procedure(start)
         except StoreError as error:
             logger.error("run not started", **self._names(), error=Failure.of(error).text)
             return self._outcome("failed", f"not started: {Failure.of(error).text}")
         match decision:
             case Take():
-                self._task_run.begin(self.run, self._protocol.number)
+                self._task_run.begin(self.run, self._attempt.number)
                 if self._options.debug_logs:
-                    number, source = self._protocol.number, self.run.source
+                    number, source = self._attempt.number, self.run.source
                     logger.info("task started", **self._names(), attempt=number, source=source)
                 return None
             case Skip(reason, holder):
@@ -165,14 +167,14 @@ class Execution:
 
     def _record_progress(self, progress: Progress) -> None:
         try:
-            self._run_procedure(self._protocol.record_progress(progress.to_fields()))
+            self._run_procedure(self._attempt.record_progress(progress.to_fields()))
         except Exception as error:  # noqa: BLE001  (for example a number that no document can hold)
             logger.warning("progress not recorded", **self._names(), error=error)
         self._pass_cancel_on()
 
     def _pass_cancel_on(self) -> None:
         """Let the task see that an operator cancelled its run, if the attempt has found out."""
-        cancel = self._protocol.cancel
+        cancel = self._attempt.cancel
         if cancel is not None and not self._task_run.cancelled:
             logger.warning("run cancelled", **self._names(), by=cancel.by, reason=cancel.reason)
             self._task_run.mark_cancelled(cancel.cancel_message)
@@ -208,7 +210,7 @@ class Execution:
             pause = longest_pause
             try:
                 if lost is None:
-                    self._run_procedure(self._protocol.extend())
+                    self._run_procedure(self._attempt.extend())
             except RunLost as error:
                 lost = error
                 # Keep waiting: Cloud Run throttles the CPU once the response is sent.
@@ -238,9 +240,9 @@ class Execution:
             return self._not_recorded("completed", error, publication)
         except Exception as error:  # noqa: BLE001  (any error must end the run, or its status stays "running")
             return self._failed(error, publication.path)
-        if stands is Standing.superseded:
+        if stands is EndState.superseded:
             return self._superseded(publication.path)
-        is_present = self._protocol.holds_result
+        is_present = self._attempt.holds_result
         update_copies(publication, self._cache, self._handle_objects, is_present=is_present)
         if self._options.debug_logs:
             logger.info(
@@ -253,8 +255,9 @@ class Execution:
             )
         return self._outcome("completed")
 
-    def _complete(self, publication: Publication) -> Standing:
-        complete = self._protocol.complete(
+    def _complete(self, publication: Publication) -> EndState:
+        ending = complete(
+            self._attempt,
             data=publication.data,
             result=publication.pointer,
             summary=self._task_run.summary,
@@ -262,7 +265,7 @@ class Execution:
             deadline=self._deadline + FINISH_SECONDS,
             progress=self._task_run.last_progress(),
         )
-        return self._run_procedure(complete)
+        return self._run_procedure(ending)
 
     def _move_to_storage(self, publication: Publication, refusal: WriteRejected) -> Publication:
         """Upload a refused result as the task's own work: the lease is extended, the deadline holds."""
@@ -279,7 +282,7 @@ class Execution:
                 status document has a newer version, which refuses a late publication.
         """
         failure = Failure.of(error)
-        duration, shown = self._work.task_seconds, self._protocol.told(failure)
+        duration, shown = self._work.task_seconds, self._attempt.recorded_failure(failure)
         logger.error(
             "task failed",
             **self._names(),
@@ -289,20 +292,22 @@ class Execution:
         )
         try:
             deadline, progress = self._deadline + FINISH_SECONDS, self._task_run.last_progress()
-            fail = self._protocol.fail(failure, duration=duration, deadline=deadline, progress=progress)
-            stands = self._run_procedure(fail)
+            ending = fail(self._attempt, failure, duration=duration, deadline=deadline, progress=progress)
+            stands = self._run_procedure(ending)
         except Exception as unrecorded:  # noqa: BLE001  (any error is logged with the run's end)
             return self._not_recorded("failed", unrecorded)
-        if stands is Standing.superseded:
+        if stands is EndState.superseded:
             return self._superseded(path)
         self._pass_cancel_on()
         self._remove(path)
-        cancelled = self._protocol.cancel is not None
-        return self._outcome("cancelled" if cancelled else "failed", self._protocol.told(failure).text)
+        cancelled = self._attempt.cancel is not None
+        return self._outcome(
+            "cancelled" if cancelled else "failed", self._attempt.recorded_failure(failure).text
+        )
 
     def _superseded(self, path: str | None) -> TaskOutcome:
         logger.warning("run superseded", **self._names())
-        if self._protocol.object_may_go:
+        if self._attempt.object_may_go:
             self._remove(path)
         return self._outcome("superseded", "another attempt took the task")
 
@@ -323,7 +328,7 @@ class Execution:
             "the end of a run could not be recorded",
             **self._names(),
             end=end,
-            attempt=self._protocol.number,
+            attempt=self._attempt.number,
             token=self.run.token,
             duration_seconds=round(self._work.task_seconds, 3),
             error=Failure.of(error).text,
