@@ -13,8 +13,8 @@ from shared.tasks import InvalidOptions, RunCancelled, TaskEngine, TaskOutcome, 
 from shared.tasks.documents import run_writes
 from shared.tasks.documents.models import RunDocument, TaskDocument
 from shared.tasks.documents.run_ids import run_id_of
+from shared.tasks.protocol.cancellation import Cancelled, cancel
 from shared.tasks.protocol.effects import Commit, Pause, ReadRun
-from shared.tasks.protocol.operator_actions import Cancelled, cancel
 from shared.tasks.specs import RETRIES_OVER
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, HandClock, World, in_thread

@@ -13,8 +13,8 @@ from shared.tasks.documents.models import Action, JobNote, TaskDocument
 from shared.tasks.errors import JobMissing, WriteRefused, WriteUnknown
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadJob, ReadRun, SetJob, run_procedure
 from shared.tasks.protocol.incidents import Incident
-from shared.tasks.protocol.job_sync import CALLS_OVER, MISSING, Does, decide, keep_job, problem_of
-from shared.tasks.protocol.operator_actions import resume, suspend
+from shared.tasks.protocol.job_sync import CALLS_OVER, MISSING, JobDecision, check_job, decide, problem_of
+from shared.tasks.protocol.suspension import resume, suspend
 from tests.engine.world import TASK
 from tests.model.memory_store import Documents, documents_of, fields_of, task_document
 
@@ -35,40 +35,40 @@ def note(wanted: str | None = None, **more: Any) -> JobNote:
 
 
 #: Document, job, what is noted, when it is looked at: what is done.
-TABLE: list[tuple[TaskDocument, str, JobNote | None, datetime, Does]] = [
-    (RUNS, ENABLED, None, NOW, Does.nothing),
-    (RUNS, ENABLED, note(found=PAUSED), NOW, Does.forget),
-    (RUNS, ENABLED, note(ENABLED), NOW, Does.settle),
-    (RUNS, ENABLED, note(ENABLED, shared=True, done=True), NOW, Does.nothing),
-    (RUNS, ENABLED, note(ENABLED, shared=True, done=True), LATER, Does.forget),
-    (RUNS, ENABLED, note(ENABLED), LATER, Does.forget),
-    (RUNS, PAUSED, None, NOW, Does.tell),
-    (RUNS, PAUSED, note(found=PAUSED), NOW, Does.tell),
-    (RUNS, PAUSED, note(ENABLED), NOW, Does.follow),
-    (RUNS, PAUSED, note(ENABLED), LATER, Does.follow),
-    (RUNS, PAUSED, note(ENABLED, found=MISSING), LATER, Does.follow),
-    (RUNS, PAUSED, note(ENABLED, shared=True, done=True), LATER, Does.follow),
-    (RUNS, MISSING, None, NOW, Does.tell),
-    (RUNS, MISSING, note(ENABLED), NOW, Does.tell),
-    (RUNS, "DISABLED", note(ENABLED), NOW, Does.tell),
-    (OURS, PAUSED, None, NOW, Does.nothing),
-    (OURS, PAUSED, note(found=MISSING), NOW, Does.forget),
-    (OURS, PAUSED, note(PAUSED), NOW, Does.settle),
-    (OURS, PAUSED, note(PAUSED), LATER, Does.forget),
-    (OURS, ENABLED, None, NOW, Does.follow),
-    (OURS, ENABLED, note(PAUSED), NOW, Does.follow),
-    (OURS, ENABLED, note(PAUSED, shared=True, done=True), NOW, Does.follow),
-    (OURS, MISSING, note(PAUSED), NOW, Does.tell),
-    (BY_HAND, ENABLED, None, NOW, Does.nothing),
-    (BY_HAND, PAUSED, None, NOW, Does.nothing),
-    (BY_HAND, PAUSED, note(ENABLED), NOW, Does.nothing),
-    (BY_HAND, ENABLED, note(PAUSED), NOW, Does.follow),
+TABLE: list[tuple[TaskDocument, str, JobNote | None, datetime, JobDecision]] = [
+    (RUNS, ENABLED, None, NOW, JobDecision.nothing),
+    (RUNS, ENABLED, note(found=PAUSED), NOW, JobDecision.forget),
+    (RUNS, ENABLED, note(ENABLED), NOW, JobDecision.settle),
+    (RUNS, ENABLED, note(ENABLED, shared=True, done=True), NOW, JobDecision.nothing),
+    (RUNS, ENABLED, note(ENABLED, shared=True, done=True), LATER, JobDecision.forget),
+    (RUNS, ENABLED, note(ENABLED), LATER, JobDecision.forget),
+    (RUNS, PAUSED, None, NOW, JobDecision.report),
+    (RUNS, PAUSED, note(found=PAUSED), NOW, JobDecision.report),
+    (RUNS, PAUSED, note(ENABLED), NOW, JobDecision.follow),
+    (RUNS, PAUSED, note(ENABLED), LATER, JobDecision.follow),
+    (RUNS, PAUSED, note(ENABLED, found=MISSING), LATER, JobDecision.follow),
+    (RUNS, PAUSED, note(ENABLED, shared=True, done=True), LATER, JobDecision.follow),
+    (RUNS, MISSING, None, NOW, JobDecision.report),
+    (RUNS, MISSING, note(ENABLED), NOW, JobDecision.report),
+    (RUNS, "DISABLED", note(ENABLED), NOW, JobDecision.report),
+    (OURS, PAUSED, None, NOW, JobDecision.nothing),
+    (OURS, PAUSED, note(found=MISSING), NOW, JobDecision.forget),
+    (OURS, PAUSED, note(PAUSED), NOW, JobDecision.settle),
+    (OURS, PAUSED, note(PAUSED), LATER, JobDecision.forget),
+    (OURS, ENABLED, None, NOW, JobDecision.follow),
+    (OURS, ENABLED, note(PAUSED), NOW, JobDecision.follow),
+    (OURS, ENABLED, note(PAUSED, shared=True, done=True), NOW, JobDecision.follow),
+    (OURS, MISSING, note(PAUSED), NOW, JobDecision.report),
+    (BY_HAND, ENABLED, None, NOW, JobDecision.nothing),
+    (BY_HAND, PAUSED, None, NOW, JobDecision.nothing),
+    (BY_HAND, PAUSED, note(ENABLED), NOW, JobDecision.nothing),
+    (BY_HAND, ENABLED, note(PAUSED), NOW, JobDecision.follow),
 ]
 
 
 @pytest.mark.parametrize(("document", "job", "noted", "now", "does"), TABLE)
 def test_each_state_leads_to_one_thing(
-    document: TaskDocument, job: str, noted: JobNote | None, now: datetime, does: Does
+    document: TaskDocument, job: str, noted: JobNote | None, now: datetime, does: JobDecision
 ) -> None:
     """What a change left half done is done; what a person did by hand is told, and left alone."""
     task = TaskDocument(document.update_time, document.status, suspended=document.suspended, job=noted)
@@ -81,8 +81,8 @@ def test_a_job_that_was_paused_after_the_wish_was_paused_by_hand(shared: bool) -
     task = TaskDocument(VERSION, "completed", job=note(ENABLED, shared=shared))
     last = CALLS_OVER if shared else timedelta(seconds=5)
     ours, theirs = NOW + last, NOW + last + timedelta(seconds=1)
-    assert decide(task, JobSeen(PAUSED, ours), now=LATER) is Does.follow
-    assert decide(task, JobSeen(PAUSED, theirs), now=LATER) is Does.tell
+    assert decide(task, JobSeen(PAUSED, ours), now=LATER) is JobDecision.follow
+    assert decide(task, JobSeen(PAUSED, theirs), now=LATER) is JobDecision.report
 
 
 class Died(BaseException):
@@ -150,7 +150,7 @@ class Servers:
     def kept(self, now: datetime) -> list[Incident]:
         """A pass of the watchdog; what it tells."""
         found: list[Incident] = []
-        run_procedure(keep_job("d", TASK, found, now=now), self)
+        run_procedure(check_job("d", TASK, found, now=now), self)
         return found
 
     def records(self) -> list[str]:
@@ -251,4 +251,4 @@ def test_a_job_is_told_though_nobody_knows_whether_that_was_noted() -> None:
     servers.job, servers.unknown = PAUSED, True
     (told,) = servers.kept(NOW)
     assert told.kind == "job_disagrees"
-    assert "its Cloud Scheduler job is PAUSED, and nobody suspended the task" in told.detail
+    assert "its Cloud Scheduler job is PAUSED, but no operator suspended the task" in told.detail

@@ -14,14 +14,14 @@ from shared.tasks.backends.scheduler import Jobs, JobState
 from shared.tasks.documents.models import JobNote
 from shared.tasks.protocol.effects import run_procedure
 from shared.tasks.protocol.job_sync import problem_of
-from shared.tasks.protocol.operator_actions import resume, suspend
+from shared.tasks.protocol.suspension import resume, suspend
 from tests.engine.test_watchdog import watched
 from tests.engine.world import TASK, World
 
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
 #: The next tick of this schedule is too far away to be missed.
 SPEC = TaskSpec(TASK, schedule="0 0 1 1 *")
-MISSES = "nobody suspended the task: resume it, or suspend it to say why"
+MISSES = "no operator suspended the task: resume the task, or suspend it with a reason"
 
 
 def nowhere(_: object = None) -> SchedulerWire:
@@ -104,7 +104,7 @@ def test_a_task_that_went_back_to_the_original_is_told_once_at_most(
     """Its job is paused on purpose, which nobody here knows before a run of the original's."""
     engine.execute_task("s", TASK, lambda: [1])
     jobs.set_state(TASK, JobState.paused)
-    assert "leave it if another implementation has the task back" in watched(engine, capsys, SPEC)
+    assert "do nothing if another implementation runs the task now" in watched(engine, capsys, SPEC)
     now = datetime.now(UTC)
     world.write(
         {"source": "original", "status": "completed", "started": now, "completed": now, "timestamp": now}

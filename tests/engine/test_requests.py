@@ -11,8 +11,9 @@ from shared.tasks.admin.queries import view_tasks
 from shared.tasks.clock import SystemClock
 from shared.tasks.documents.models import RunDocument, RunRequest
 from shared.tasks.errors import SchedulerUnavailable, TaskSuspended
+from shared.tasks.protocol.cancellation import Cancelled
 from shared.tasks.protocol.decisions import REQUEST_WINDOW, answers_request
-from shared.tasks.protocol.operator_actions import Cancelled, Requested
+from shared.tasks.protocol.requested_runs import Requested
 from shared.tasks.specs import RETRIES_OVER
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, World

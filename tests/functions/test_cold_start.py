@@ -68,7 +68,7 @@ def test_readers_load_nothing_that_only_runs_need() -> None:
     runs = {
         *("documents.run_writes", "documents.operator_writes", "documents.watchdog_writes"),
         *("protocol.decisions", "protocol.acquisition", "protocol.watchdog"),
-        "protocol.operator_actions",
+        *("protocol.suspension", "protocol.cancellation", "protocol.requested_runs"),
         *("runtime.execution", "runtime.publication", "runtime.task_thread"),
     }
     modules = modules_after("import main")

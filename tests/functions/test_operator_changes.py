@@ -93,7 +93,7 @@ def test_a_half_done_change_is_told_and_the_next_call_repairs_it(
     status.update({"run.job": {"wanted": "PAUSED", "at": datetime.now(UTC)}})
     tasks = call(stack, {}, people["viewer"], function="list_tasks").json["result"]["tasks"]
     assert [task["problem"] for task in tasks if task["problem"]] == [
-        "suspended, but its Cloud Scheduler job is not yet: suspend it again, or wait for the watchdog"
+        "suspended, but its Cloud Scheduler job may not be: suspend it again, or wait for the watchdog"
     ]
     told = ask("suspend_task")
     assert (told["changed"], told["task"]["problem"], state(job)) == (False, None, "PAUSED")
@@ -153,7 +153,7 @@ def test_a_suspended_task_is_not_run(ask: Any, stack: Addresses, people: dict[st
     answer = call(stack, WHY, people["operator"], function="run_task")
     assert refused(answer) == (
         400,
-        "collect_devices_health is suspended, and would skip the run: resume it first",
+        "collect_devices_health is suspended, so the run would be skipped; resume the task first",
     )
     assert answer.json["error"]["status"] == "FAILED_PRECONDITION"
 

@@ -9,9 +9,9 @@ from shared.tasks.backends.scheduler import JobState
 from shared.tasks.contract import contract_object, history_name, schedule_name, status_name
 from shared.tasks.documents.models import SAVED_BY_CONTRACT
 from shared.tasks.documents.run_ids import skip_id
+from shared.tasks.protocol.cancellation import Cancelled
 from shared.tasks.protocol.decisions import living_holder
 from shared.tasks.protocol.job_sync import problem_of
-from shared.tasks.protocol.operator_actions import Cancelled
 from tests.model.memory_store import Documents, fields_of, run_document, task_document
 from tests.model.processes import DEADLINE, DOCUMENTS, NOTHING, OWN, REQUESTED, TASK
 from tests.model.requests import Answer, CancelTold, Got, GotByContract

@@ -22,13 +22,15 @@ from shared.tasks.errors import RunCancelled, RunLost, SchedulerUnavailable, Sto
 from shared.tasks.failure import Failure
 from shared.tasks.protocol.acquisition import acquire
 from shared.tasks.protocol.attempt import Attempt
+from shared.tasks.protocol.cancellation import cancel
 from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.decisions import Busy, Duplicate, EndState, Skip, Take
 from shared.tasks.protocol.effects import Commit, ReadContent, ReadResult, ReadRun
-from shared.tasks.protocol.job_sync import keep_job
-from shared.tasks.protocol.operator_actions import cancel, request_run, resume, suspend
+from shared.tasks.protocol.job_sync import check_job
+from shared.tasks.protocol.requested_runs import request_run
 from shared.tasks.protocol.result_read import is_present, read_result
 from shared.tasks.protocol.run_end import complete, fail
+from shared.tasks.protocol.suspension import resume, suspend
 from shared.tasks.protocol.watchdog import Findings, watch
 from tests.model.requests import Again, Answer, CancelTold, Choose, Got, GotByContract, Remove, Upload
 from tests.model.standing import EPOCH, STEP, ModelClock, Procedure, Script
@@ -258,7 +260,7 @@ def job_keeper(name: str = "job keeper") -> Script:
 
     def body(clock: ModelClock) -> Procedure:
         with suppress(StoreError, SchedulerUnavailable):
-            yield from keep_job(DOCUMENTS, TASK, [], now=clock.now() + _apart(name))
+            yield from check_job(DOCUMENTS, TASK, [], now=clock.now() + _apart(name))
 
     return Script(name, body, "steerer")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.tasks.protocol.operator_actions import Cancelled
+from shared.tasks.protocol.cancellation import Cancelled
 from shared.tasks.results.task_result import TaskResult
 
 

@@ -15,9 +15,18 @@ from shared.tasks import ExecuteTaskOptions
 from shared.tasks.contract import contract_object, history_name
 from shared.tasks.documents import operator_writes, run_writes, watchdog_writes, write_messages
 from shared.tasks.errors import StoreError
-from shared.tasks.protocol import acquisition, attempt, contract_copy, decisions, retention, run_end
-from shared.tasks.protocol import job_sync as job_keeping
-from shared.tasks.protocol import operator_actions as steering
+from shared.tasks.protocol import (
+    acquisition,
+    attempt,
+    cancellation,
+    contract_copy,
+    decisions,
+    job_sync,
+    requested_runs,
+    retention,
+    run_end,
+    suspension,
+)
 from shared.tasks.protocol import result_read as reading
 from shared.tasks.protocol.attempt import Attempt
 from shared.tasks.protocol.contract_copy import repair_contract_copy
@@ -391,8 +400,10 @@ def closing_it_as_any_other(patch: Patch) -> None:
 
 def believing_what_was_read_apart(patch: Patch) -> None:
     """The status document and the run record are one moment's, always."""
-    found = steering._found
-    patch.setattr(steering, "_found", lambda *what, **how: found(*what, **{**how, "settled": True}))
+    effect_of = cancellation._effect_of
+    patch.setattr(
+        cancellation, "_effect_of", lambda *what, **how: effect_of(*what, **{**how, "settled": True})
+    )
 
 
 def beginning_anew_what_is_cancelled(patch: Patch) -> None:
@@ -446,17 +457,17 @@ def following_without_a_second_look(patch: Patch) -> None:
 
     def follows(documents: str, name: Any, **_: Any) -> Any:
         task, _ = yield ReadRun()
-        yield SetJob(job_keeping._wanted(task))
+        yield SetJob(job_sync._required(task))
         done = watchdog_writes.note_job(documents, name, task, None)
         done[0].ClearField("current_document")
         yield Commit(done)
 
-    patch.setattr(steering, "have_job_follow", follows)
+    patch.setattr(suspension, "follow_document", follows)
 
 
 def forgetting_whoever_else_is_at_it(patch: Patch) -> None:
     """Whoever is done takes the wish back, though others' calls may still arrive."""
-    patch.setattr(job_keeping, "CALLS_OVER", timedelta(0))
+    patch.setattr(job_sync, "CALLS_OVER", timedelta(0))
 
 
 def following_without_a_wish(patch: Patch) -> None:
@@ -520,12 +531,12 @@ def running_what_was_requested_twice(patch: Patch) -> None:
 
 def requesting_again(patch: Patch) -> None:
     """A request takes the place of one that nothing has answered."""
-    patch.setattr(steering, "REQUEST_WINDOW", timedelta(0))
+    patch.setattr(requested_runs, "REQUEST_WINDOW", timedelta(0))
 
 
 def forgetting_an_earlier_request(patch: Patch) -> None:
     """What was delivered for an earlier request is nobody's once there is a new one."""
-    patch.setattr(steering, "_since", lambda _last, _run, now: now)
+    patch.setattr(requested_runs, "_since", lambda _last, _run, now: now)
 
 
 OWN = "a run is its own by token and state"

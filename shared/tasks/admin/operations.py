@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from shared.tasks.backends.scheduler import Jobs
     from shared.tasks.backends.storage import Objects
     from shared.tasks.clock import Clock
+    from shared.tasks.protocol.cancellation import Cancelled
     from shared.tasks.protocol.effects import Procedure
-    from shared.tasks.protocol.operator_actions import Cancelled, Requested
+    from shared.tasks.protocol.requested_runs import Requested
     from shared.tasks.protocol.watchdog import Findings
 
 #: Seconds that a pass of the watchdog may take, over all tasks; its function has a little more.
@@ -71,7 +72,7 @@ class Operations:
                 again, or leave it to the watchdog.
             TaskError: Firestore did not answer; nothing or all of it is done. Try again.
         """
-        from shared.tasks.protocol.operator_actions import suspend  # noqa: PLC0415
+        from shared.tasks.protocol.suspension import suspend  # noqa: PLC0415
 
         return self._change_suspension(suspend, task_name, by=by, reason=reason)
 
@@ -81,7 +82,7 @@ class Operations:
         Returns:
             Whether the task was suspended.
         """
-        from shared.tasks.protocol.operator_actions import resume  # noqa: PLC0415
+        from shared.tasks.protocol.suspension import resume  # noqa: PLC0415
 
         return self._change_suspension(resume, task_name, by=by, reason=reason)
 
@@ -102,7 +103,7 @@ class Operations:
         Returns:
             Whether the run will end, had failed and will not be tried again, had ended, or never existed.
         """
-        from shared.tasks.protocol.operator_actions import cancel  # noqa: PLC0415
+        from shared.tasks.protocol.cancellation import cancel  # noqa: PLC0415
 
         name, now = parse_task_name(task_name), self._clock.now()
         procedure = cancel(self._store.documents, name, run_id, by=by, reason=reason, now=now)
@@ -127,7 +128,7 @@ class Operations:
             SchedulerUnavailable: Cloud Scheduler may not have accepted the request.
             TaskError: Firestore did not answer.
         """
-        from shared.tasks.protocol.operator_actions import request_run  # noqa: PLC0415
+        from shared.tasks.protocol.requested_runs import request_run  # noqa: PLC0415
 
         name, clock = parse_task_name(task_name), self._clock
         documents, deadline = self._store.documents, clock.monotonic() + timeout_seconds
@@ -172,13 +173,13 @@ class Operations:
 def _log_findings(name: TaskName, found: Findings) -> None:
     for incident in found.incidents:  # with the fields that the alert policy matches
         logger.error(incident.detail, incident=incident.kind, task=name.value, run_id=incident.run_id)
-    if found.superseded_runs or found.contract_copy_repaired or found.job_mended:
+    if found.superseded_runs or found.contract_copy_repaired or found.job_repaired:
         logger.warning(
             "watchdog repaired a task",
             task=name.value,
             superseded_runs=found.superseded_runs,
             contract_copy=found.contract_copy_repaired,
-            job=found.job_mended,
+            job=found.job_repaired,
         )
     if found.removed_objects:
         logger.info("old results removed", task=name.value, count=len(found.removed_objects))

@@ -4,6 +4,7 @@
 - `decisions`: what to do with a status document, a run record and a clock; pure functions.
 - `acquisition`, `attempt`, `run_end`: take a task, hold it, end the run.
 - `result_read`: read the last good result; `contract_copy` keeps the copy at the contract's path.
-- `operator_actions`: suspend, resume, request a run, cancel; `job_sync` keeps Cloud Scheduler's job in step.
-- `watchdog`, `incidents`, `retention`: repair what died, report what a person must know, remove old objects.
+- `suspension`, `cancellation`, `requested_runs`: what operators do; `operator_action` is what these share.
+- `job_sync`: keeps Cloud Scheduler's job in the state that the status document requires.
+- `watchdog`, `incidents`, `retention`: repair interrupted runs, report incidents, remove old objects.
 """

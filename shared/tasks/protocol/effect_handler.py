@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from google.api_core import exceptions as google_errors
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from shared.tasks.backends.storage import Objects
     from shared.tasks.clock import Clock
     from shared.tasks.contract import TaskName
-    from shared.tasks.protocol.effects import Effect
+    from shared.tasks.protocol.effects import AnyEffect, EffectResult
 
 #: Seconds of the first pause before a decision is made again. It doubles with each try, with jitter.
 FIRST_PAUSE_SECONDS = 0.02
@@ -72,7 +72,7 @@ class EffectHandler:
         self._jobs = jobs
         self._deadline = deadline
 
-    def __call__(self, effect: Effect[Any]) -> Any:
+    def __call__(self, effect: AnyEffect) -> EffectResult:
         """Carry out an effect and return its result.
 
         Raises:
@@ -102,7 +102,9 @@ class EffectHandler:
             case _:
                 return self._on_object(effect)
 
-    def _read(self, effect: ReadSchedule | ReadResult | ReadRunning | ReadStarted | ReadNextResult) -> Any:
+    def _read(
+        self, effect: ReadSchedule | ReadResult | ReadRunning | ReadStarted | ReadNextResult
+    ) -> EffectResult:
         store, task, timeout = self._store, self._task, self._timeout(effect)
         match effect:
             case ReadSchedule():
@@ -116,14 +118,14 @@ class EffectHandler:
             case ReadNextResult(after):
                 return store.next_result(task, after, timeout=timeout)
 
-    def _timeout(self, effect: Effect[Any], timeout: float | None = None) -> float:
+    def _timeout(self, effect: AnyEffect, timeout: float | None = None) -> float:
         """Return the longest duration of an effect in seconds, within the time left."""
         left = self._deadline - self._clock.monotonic()
         if left <= 0:
             raise TimeoutError(f"no time left for {type(effect).__name__}")
         return left if timeout is None else min(timeout, left)
 
-    def _on_job(self, effect: ReadJob | SetJob | RunJob) -> Any:
+    def _on_job(self, effect: ReadJob | SetJob | RunJob) -> EffectResult:
         jobs = self._jobs
         if jobs is None:
             raise TypeError(f"{effect} needs an effect handler with jobs")
@@ -136,7 +138,7 @@ class EffectHandler:
             case RunJob():
                 return jobs.run(self._task, timeout=timeout)
 
-    def _on_object(self, effect: Effect[Any]) -> Any:
+    def _on_object(self, effect: AnyEffect) -> EffectResult:
         objects = self._objects
         if objects is None:
             raise TypeError(f"{effect} needs an effect handler with a bucket")

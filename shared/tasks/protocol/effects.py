@@ -18,7 +18,10 @@ from msgspec import Struct
 
 from shared.tasks.backends.downloads import Download
 from shared.tasks.backends.scheduler import JobSeen, JobState
+from shared.tasks.contract import Json
 from shared.tasks.documents.models import RunDocument, ScheduleDocument, TaskDocument
+from shared.tasks.documents.write_messages import WriteMessage
+from shared.tasks.errors import WriteRefused, WriteUnknown
 
 Value = TypeVar("Value")
 
@@ -43,7 +46,7 @@ class ReadSchedule(Effect[tuple[TaskDocument, ScheduleDocument]], frozen=True):
     """Read the status document and the task's recorded schedule in one call."""
 
 
-class ReadResult(Effect[tuple[TaskDocument, Any]], frozen=True):
+class ReadResult(Effect[tuple[TaskDocument, Json]], frozen=True):
     """Read the whole status document: it and its decoded `data`."""
 
 
@@ -66,7 +69,7 @@ class ReadStarted(Effect[list[tuple[str, RunDocument]]], frozen=True):
 class Commit(Effect[Timestamp], frozen=True):
     """Send writes as one commit, which returns the first document's new version."""
 
-    writes: list[Any]
+    writes: list[WriteMessage]
     timeout: float | None = None
 
 
@@ -141,16 +144,35 @@ class RunJob(Effect[None], frozen=True):
     """Run the task's Cloud Scheduler job now."""
 
 
-Procedure: TypeAlias = Generator[Effect[Any], Any, Value]
+AnyEffect: TypeAlias = Effect[Any]
+EffectResult: TypeAlias = Any
+"""What an effect returns. `ask` gives it the type of its effect."""
+
+Procedure: TypeAlias = Generator[AnyEffect, EffectResult, Value]
 
 
-def ask(effect: Effect[Value]) -> Generator[Effect[Any], Any, Value]:
+def ask(effect: Effect[Value]) -> Procedure[Value]:
     """Yield an effect and return its result. `yield from` of this call has the type of that result."""
     result: Value = yield effect
     return result
 
 
-def run_procedure(procedure: Procedure[Value], handle: Callable[[Effect[Any]], Any]) -> Value:
+def try_commit(writes: list[WriteMessage]) -> Procedure[bool]:
+    """Commit once; return whether the writes were applied, or may have been.
+
+    For writes of the watchdog, whose next pass decides again. An incident is then reported twice rather
+    than never.
+    """
+    try:
+        yield from ask(Commit(writes))
+    except WriteRefused:
+        return False
+    except WriteUnknown:
+        return True
+    return True
+
+
+def run_procedure(procedure: Procedure[Value], handle: Callable[[AnyEffect], EffectResult]) -> Value:
     """Carry out the effects of a procedure until it returns.
 
     Args:

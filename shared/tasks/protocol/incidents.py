@@ -17,7 +17,7 @@ from shared.tasks.documents.run_ids import run_id_of, skip_id
 from shared.tasks.documents.write_messages import HISTORY_RETENTION
 from shared.tasks.errors import WriteRefused, WriteUnknown
 from shared.tasks.protocol.decisions import CLOCK_SKEW
-from shared.tasks.protocol.effects import Commit, Procedure, ReadRun, ReadStarted, ask
+from shared.tasks.protocol.effects import Commit, Procedure, ReadRun, ReadStarted, ask, try_commit
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -145,15 +145,11 @@ def _is_missed(tick: datetime) -> Procedure[bool]:
 
 
 def record_once(documents: str, spec: TaskSpec, incident: Incident, *, now: datetime) -> Procedure[bool]:
-    """Record an incident in the task's history; return whether it is new, for all that is known."""
+    """Record an incident in the task's run history; return whether it is new, or may be."""
     fields = {"state": incident.kind, "run_id": incident.run_id, "detail": incident.detail}
     incident_id = f"{incident.run_id}.{incident.kind}"
-    try:
-        yield from ask(
-            Commit(watchdog_writes.incident(documents, spec.name, incident_id, now=now, fields=fields))
+    return (
+        yield from try_commit(
+            watchdog_writes.incident(documents, spec.name, incident_id, now=now, fields=fields)
         )
-    except WriteRefused:  # known already
-        return False
-    except WriteUnknown:  # told twice, if it was not written, and never untold
-        return True
-    return True
+    )

@@ -1,16 +1,16 @@
-"""Cloud Scheduler's job of a task follows the task's document, whatever was left half done.
+"""Keeps a task's Cloud Scheduler job in the state that the status document requires.
 
-Document and job are on two servers, and whoever changes both may die between them, or have a call to
-Cloud Scheduler arrive after everybody else's. So each notes in the document what the job is to become
-before it makes it so (the wish), and takes the note back afterwards; where others were at it too,
-the note stays until none of their calls can arrive any more. `decide` has every state there is.
+Document and job are on two servers. A process that changes both can die in between, and its call to Cloud
+Scheduler can arrive after the calls of others. Each process therefore records the requested state of the job
+in the document (`run.job`) before it changes the job, and removes the note afterwards. If others changed the
+job at the same time, the note stays until none of their calls can arrive any more. `decide` lists all states.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -19,7 +19,7 @@ from shared.tasks.documents import watchdog_writes
 from shared.tasks.documents.models import JobNote
 from shared.tasks.errors import JobMissing, StoreUnavailable, WriteRefused, WriteUnknown
 from shared.tasks.protocol.decisions import CLOCK_SKEW
-from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadJob, ReadRun, SetJob, ask
+from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadJob, ReadRun, SetJob, ask, try_commit
 from shared.tasks.protocol.incidents import Incident
 
 if TYPE_CHECKING:
@@ -27,76 +27,79 @@ if TYPE_CHECKING:
 
     from shared.tasks.contract import TaskName
     from shared.tasks.documents.models import TaskDocument
+    from shared.tasks.documents.write_messages import WriteMessage
 
-#: Tries before it is left to the watchdog: others change the task each time.
+#: Tries of one change of the job; then the watchdog completes it.
 FOLLOW_TRIES = 8
-#: After so long no call to Cloud Scheduler of whoever wrote a wish arrives any more: their functions
-#: are given less, and so is the watchdog.
+#: Time after which no call of the process that wrote a note can reach Cloud Scheduler: operators' functions
+#: and the watchdog end earlier.
 CALLS_OVER = timedelta(minutes=5)
-#: What is said to be found where there is no job.
+#: State of a job that does not exist.
 MISSING = "MISSING"
 
 
-class Does(Enum):
+class JobDecision(Enum):
     """What the watchdog does about a job."""
 
     nothing = "nothing"
-    """It is as it should be, or nobody's business here."""
+    """Leave job and note as they are."""
     settle = "settle"
-    """It is as wanted; that it was to become so is noted until no call arrives any more."""
+    """Note that the job has the requested state; the note stays until no other call can arrive."""
     forget = "forget"
-    """It is as wanted, and what is noted of it is of no use any more."""
+    """Remove the note."""
     follow = "follow"
-    """It is made what the document says."""
-    tell = "tell"
-    """A person is told what it is, once."""
+    """Give the job the state that the document requires."""
+    report = "report"
+    """Report the state of the job, once."""
 
 
-def decide(task: TaskDocument, seen: JobSeen, *, now: datetime) -> Does:
+def decide(task: TaskDocument, seen: JobSeen, *, now: datetime) -> JobDecision:
     """Decide what the watchdog does about a task's job.
 
-    | suspended | job | wish | how that came | does |
+    The note column shows the requested state in `run.job`.
+
+    | suspended | job | note | possible cause | decision |
     | --- | --- | --- | --- | --- |
-    | no | enabled | none | as it should be | nothing; forget what was found |
-    | no | enabled | open, done | a resume that did not take it back | settle; forget once over |
-    | no | paused | none | a person paused it by hand | tell |
-    | no | paused | open, done | a resume that died; a suspension's call that came last | follow |
-    | no | paused since the wish | open, done | a person paused it by hand after that | tell |
-    | by us | paused | none | as it should be | nothing; forget what was found |
-    | by us | paused | open, done | a suspension that did not take it back | settle; forget once over |
-    | by us | enabled | any | a suspension that died, a call that came last; or by hand | follow |
-    | by hand | any | none, or enabled | whoever wrote it takes it back: nobody would unpause | nothing |
-    | by hand | any | paused | somebody here suspended it all the same | as by us |
-    | any | missing, disabled | any | not deployed; it can't be paused or resumed | tell, wish kept |
+    | no | enabled | none | as required | nothing; forget a reported state |
+    | no | enabled | open, done | a resume that did not remove its note | settle; forget after `CALLS_OVER` |
+    | no | paused | none | a person paused the job by hand | report |
+    | no | paused | open, done | a resume that died; a late call of a suspension | follow |
+    | no | paused after the note | open, done | a person paused the job by hand later | report |
+    | by this engine | paused | none | as required | nothing; forget a reported state |
+    | by this engine | paused | open, done | a suspension that did not remove its note | settle; forget later |
+    | by this engine | enabled | any | a suspension that died, a late call, or by hand | follow |
+    | by a legacy writer | any | none, or enabled | no resume here would enable the job again | nothing |
+    | by a legacy writer | any | paused | an operator suspended the task here as well | as by this engine |
+    | any | missing, disabled | any | not deployed; it cannot be paused or resumed | report, keep the note |
 
     Args:
         task: The status document as it was read.
-        seen: the job, read after it.
+        seen: The job, read after it.
         now: UTC.
     """
     note = task.job or JobNote()
     if task.is_suspended and task.suspended is None and note.wanted != JobState.paused:
-        return Does.nothing
-    wanted = _wanted(task)
-    if seen.state == wanted:
+        return JobDecision.nothing
+    required = _required(task)
+    if seen.state == required:
         if note.wanted is None or _is_over(note, now):
-            return Does.nothing if task.job is None else Does.forget
-        return Does.nothing if note.done else Does.settle
+            return JobDecision.nothing if task.job is None else JobDecision.forget
+        return JobDecision.nothing if note.done else JobDecision.settle
     if seen.state not in set(JobState):
-        return Does.tell
-    # A suspended task's ticks are skipped in any case: to pause its job takes nothing from anybody.
-    if wanted is JobState.paused or (note.wanted is not None and not _is_by_hand(note, seen)):
-        return Does.follow
-    return Does.tell
+        return JobDecision.report
+    # The ticks of a suspended task are skipped in any case, so pausing its job takes nothing away.
+    if required is JobState.paused or (note.wanted is not None and not _is_by_hand(note, seen)):
+        return JobDecision.follow
+    return JobDecision.report
 
 
-def wish(task: TaskDocument, wanted: JobState, *, now: datetime) -> JobNote:
-    """Return what is noted of a job before it is made so.
+def requested_note(task: TaskDocument, wanted: JobState, *, now: datetime) -> JobNote:
+    """Return the note of a requested state, to be written before the job is changed.
 
     Args:
-        task: The status document as it was read: whether others may be at it is seen there.
-        wanted: what it is to become.
-        now: when the call began, UTC.
+        task: The status document as it was read. Its note shows whether others are changing the job.
+        wanted: The requested state.
+        now: Start of the call, UTC.
     """
     note = task.job
     if note is None or note.wanted is None or note.at is None or _is_over(note, now):
@@ -104,78 +107,85 @@ def wish(task: TaskDocument, wanted: JobState, *, now: datetime) -> JobNote:
     return JobNote(wanted=wanted.value, at=max(now, note.at), shared=True)
 
 
-def have_job_follow(
-    documents: str, name: TaskName, *, now: datetime, mine: JobNote | None = None, record: Any = None
+def follow_document(
+    documents: str,
+    name: TaskName,
+    *,
+    now: datetime,
+    own_note: JobNote | None = None,
+    record: WriteMessage | None = None,
 ) -> Procedure[None]:
-    """Make the job what the document says, and see that the document still says so then.
+    """Give the job the state that the document requires, and check that the document still requires it then.
 
     Args:
-        documents: the database's root.
-        name: the task.
-        now: when the call began, UTC.
-        mine: the wish that the call wrote with its change of the document.
-        record: who changes the job, and why, for the history; None where it has that already.
+        documents: Root of the database.
+        name: The task.
+        now: Start of the call, UTC.
+        own_note: The note that this call wrote with its change of the document.
+        record: The record of who changes the job and why; None if the run history has it already.
 
     Raises:
-        StoreError: Firestore did not answer, or others wrote each time.
-        SchedulerUnavailable: Cloud Scheduler did not do it, for all that is known.
-        JobMissing: there is none.
+        StoreError: Firestore did not answer, or other writers changed the document each time.
+        SchedulerUnavailable: Cloud Scheduler may not have changed the job.
+        JobMissing: There is no job.
     """
     records = [] if record is None else [record]
-    taken_back = False  # whether a commit that takes the wish back may still arrive
+    may_be_removed = False  # whether a commit that removes the note may still be applied
     for tries in range(FOLLOW_TRIES):
         task, _ = yield from ask(ReadRun())
-        wanted, note = _wanted(task), task.job
+        required, note = _required(task), task.job
         try:
-            # A shared wish of others for the same, begun no earlier, stays as long as this call may take.
+            # A shared note for the same state, begun no earlier, stays as long as this call may take.
             covers = note is not None and note.shared and note.at is not None and note.at >= now
-            own = note == mine and not taken_back
-            if note is None or note.wanted != wanted or not (own or (covers and not records)):
-                note = mine = wish(task, wanted, now=now)
+            own = note == own_note and not may_be_removed
+            if note is None or note.wanted != required or not (own or (covers and not records)):
+                note = own_note = requested_note(task, required, now=now)
                 version = yield from ask(
                     Commit(watchdog_writes.note_job(documents, name, task, note, *records))
                 )
-                task, taken_back, records = replace(task, update_time=version), False, []
-            yield from ask(SetJob(wanted))
-            left, taken_back = replace(note, done=True) if note.shared else None, True
+                task, may_be_removed, records = replace(task, update_time=version), False, []
+            yield from ask(SetJob(required))
+            left, may_be_removed = replace(note, done=True) if note.shared else None, True
             yield from ask(Commit(watchdog_writes.note_job(documents, name, task, left)))
         except (WriteRefused, WriteUnknown):
             yield from ask(Pause(tries))
         else:
             return
-    raise StoreUnavailable(f"the job of {name.value} may not follow its document: others wrote each time")
+    raise StoreUnavailable(
+        f"the job of {name.value} may not follow its document: others changed it each time"
+    )
 
 
-def have_job_agree(documents: str, name: TaskName, record: Any, *, now: datetime) -> Procedure[None]:
-    """Make the job what the document said before; whoever changes the job by that is recorded.
+def repair_job(documents: str, name: TaskName, record: WriteMessage, *, now: datetime) -> Procedure[None]:
+    """Give the job the state that the document already required; a change of the job is recorded.
 
-    Arguments and errors as `have_job_follow`.
+    Arguments and errors as `follow_document`.
     """
     task, _ = yield from ask(ReadRun())
-    seen: JobSeen = yield from ask(ReadJob())
-    agrees = seen.state == _wanted(task)
+    seen = yield from ask(ReadJob())
+    agrees = seen.state == _required(task)
     if not agrees or (task.job is not None and task.job.is_open):
-        yield from have_job_follow(documents, name, now=now, record=None if agrees else record)
+        yield from follow_document(documents, name, now=now, record=None if agrees else record)
 
 
-def keep_job(documents: str, name: TaskName, found: list[Incident], *, now: datetime) -> Procedure[bool]:
-    """Do what a change left half done, or say in the document what is not as it should be.
+def check_job(documents: str, name: TaskName, found: list[Incident], *, now: datetime) -> Procedure[bool]:
+    """Complete an interrupted change of the job, or note and report a state that was not requested.
 
     Args:
-        documents: the database's root.
-        name: the task.
-        found: is told of a job that nobody here made what it is, once.
+        documents: Root of the database.
+        name: The task.
+        found: Receives the incident of a job that disagrees with its task, once.
         now: UTC.
 
     Returns:
-        Whether the job was made to follow.
+        Whether the job was changed.
 
     Raises:
-        StoreError: Firestore did not answer, or others wrote each time.
-        SchedulerUnavailable: Cloud Scheduler did not.
+        StoreError: Firestore did not answer, or other writers changed the document each time.
+        SchedulerUnavailable: Cloud Scheduler did not answer.
     """
     task, _ = yield from ask(ReadRun())
-    if not task.exists or _is_the_originals(task):
+    if not task.exists or _is_legacy(task):
         return False
     try:
         seen = yield from ask(ReadJob())
@@ -183,48 +193,36 @@ def keep_job(documents: str, name: TaskName, found: list[Incident], *, now: date
         seen = JobSeen(MISSING)
     note = task.job or JobNote()
     match decide(task, seen, now=now):
-        case Does.follow:
-            yield from have_job_follow(documents, name, now=now)
+        case JobDecision.follow:
+            yield from follow_document(documents, name, now=now)
             return True
-        case Does.settle:
-            yield from _noted(
-                watchdog_writes.note_job(documents, name, task, replace(note, done=True, found=None))
-            )
-        case Does.forget:
-            yield from _noted(watchdog_writes.note_job(documents, name, task, None))
-        case Does.tell if note.found != seen.state:
-            told = replace(note, found=seen.state)
-            if (yield from _noted(watchdog_writes.note_job(documents, name, task, told))):
-                found.append(Incident("job_disagrees", task.run_id or "", problem_of(told) or ""))
+        case JobDecision.settle:
+            settled = replace(note, done=True, found=None)
+            yield from try_commit(watchdog_writes.note_job(documents, name, task, settled))
+        case JobDecision.forget:
+            yield from try_commit(watchdog_writes.note_job(documents, name, task, None))
+        case JobDecision.report if note.found != seen.state:
+            noted = replace(note, found=seen.state)
+            if (yield from try_commit(watchdog_writes.note_job(documents, name, task, noted))):
+                found.append(Incident("job_disagrees", task.run_id or "", problem_of(noted) or ""))
     return False
 
 
 def problem_of(note: JobNote | None) -> str | None:
-    """Say in words what of the job is not as it should be, and what to do; None where nothing is known."""
+    """Describe what is wrong with the job, and what to do; None if no problem is known."""
     if note is None:
         return None
     if note.found == MISSING:
-        return "it has no Cloud Scheduler job, and no tick starts it: deploy its function"
+        return "its Cloud Scheduler job does not exist, so no tick starts: deploy its function"
     if note.found is not None:
         return (
-            f"its Cloud Scheduler job is {note.found}, and nobody suspended the task: "
-            f"resume it, or suspend it to say why; leave it if another implementation has the task back"
+            f"its Cloud Scheduler job is {note.found}, but no operator suspended the task: resume the task, "
+            "or suspend it with a reason; do nothing if another implementation runs the task now"
         )
     if not note.is_open:
         return None
     done, again = ("suspended", "suspend") if note.wanted == JobState.paused else ("resumed", "resume")
-    return f"{done}, but its Cloud Scheduler job is not yet: {again} it again, or wait for the watchdog"
-
-
-def _noted(commit: list[Any]) -> Procedure[bool]:
-    """Commit; return whether it was, for all that is known: what was not, the next pass looks at again."""
-    try:
-        yield from ask(Commit(commit))
-    except WriteRefused:
-        return False
-    except WriteUnknown:  # told twice rather than never
-        return True
-    return True
+    return f"{done}, but its Cloud Scheduler job may not be: {again} it again, or wait for the watchdog"
 
 
 def _is_over(note: JobNote, now: datetime) -> bool:
@@ -232,19 +230,19 @@ def _is_over(note: JobNote, now: datetime) -> bool:
 
 
 def _is_by_hand(note: JobNote, seen: JobSeen) -> bool:
-    """Tell whether somebody changed the job when no call of ours did any more.
+    """Return whether the job was changed when no call of this engine could change it any more.
 
-    Where Cloud Scheduler does not say when, it is taken for what a change left half done.
+    If Cloud Scheduler does not report the time, the change counts as interrupted, not as made by hand.
     """
     margin = CALLS_OVER if note.shared else CLOCK_SKEW
     return note.at is not None and seen.changed is not None and seen.changed > note.at + margin
 
 
-def _is_the_originals(task: TaskDocument) -> bool:
-    """Tell whether another implementation runs the task: the job here is paused on purpose, then."""
+def _is_legacy(task: TaskDocument) -> bool:
+    """Return whether a legacy writer runs the task; then the job here is paused on purpose."""
     ours = task.run_id is not None or task.suspended is not None or task.job is not None
     return task.started is not None and not ours
 
 
-def _wanted(task: TaskDocument) -> JobState:
+def _required(task: TaskDocument) -> JobState:
     return JobState.paused if task.is_suspended else JobState.enabled

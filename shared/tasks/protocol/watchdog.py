@@ -7,16 +7,15 @@ was decided on, and what one pass leaves, the next one does.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared.tasks.contract import history_name
 from shared.tasks.documents import run_writes, watchdog_writes
-from shared.tasks.errors import WriteRefused, WriteUnknown
 from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.decisions import is_dead, is_overdue_legacy, is_superseded
-from shared.tasks.protocol.effects import Commit, Procedure, ReadRunning, ReadSchedule, ask
+from shared.tasks.protocol.effects import Procedure, ReadRunning, ReadSchedule, ask, try_commit
 from shared.tasks.protocol.incidents import Incident, missed_ticks, record_once
-from shared.tasks.protocol.job_sync import keep_job
+from shared.tasks.protocol.job_sync import check_job
 from shared.tasks.protocol.retention import remove_old_objects
 
 if TYPE_CHECKING:
@@ -35,14 +34,14 @@ class Findings:
         superseded_runs: runs whose history was closed.
         contract_copy_repaired: whether the contract copy was stale.
         removed_objects: objects that nobody can want any more.
-        job_mended: whether Cloud Scheduler's job was made to follow the document.
+        job_repaired: whether Cloud Scheduler's job was made to follow the document.
     """
 
     incidents: list[Incident] = field(default_factory=list)
     superseded_runs: list[str] = field(default_factory=list)
     contract_copy_repaired: bool = False
     removed_objects: list[str] = field(default_factory=list)
-    job_mended: bool = False
+    job_repaired: bool = False
 
 
 def watch(
@@ -71,10 +70,10 @@ def watch(
     for run_id, run in running:
         if is_superseded(run, task):
             history = history_name(documents, spec.name, run_id)
-            if (yield from _applied(run_writes.close_superseded(history, run, now=now))):
+            if (yield from try_commit(run_writes.close_superseded(history, run, now=now))):
                 found.superseded_runs.append(run_id)
     if is_dead(task, now=now):
-        if (yield from _applied(watchdog_writes.fail_dead(documents, spec.name, task, now=now))):
+        if (yield from try_commit(watchdog_writes.fail_dead(documents, spec.name, task, now=now))):
             detail = f"its process died: no sign of life since {task.lease_until}"
             found.incidents.append(Incident("dead_run", task.run_id or "", detail))
     elif is_overdue_legacy(task, now=now, deadline=deadline):
@@ -86,15 +85,4 @@ def watch(
     found.contract_copy_repaired = yield from repair_contract_copy(spec.name)
     yield from remove_old_objects(spec.name, found.removed_objects, now=now)
     if spec.schedule is not None:  # last: whether Cloud Scheduler answers is not for the rest to wait for
-        found.job_mended = yield from keep_job(documents, spec.name, found.incidents, now=now)
-
-
-def _applied(commit: list[Any]) -> Procedure[bool]:
-    """Commit; return whether it was, for all that is known. What was not, the next pass looks at again."""
-    try:
-        yield from ask(Commit(commit))
-    except WriteRefused:
-        return False
-    except WriteUnknown:  # it may have been: whoever is told of it twice is better off than untold
-        return True
-    return True
+        found.job_repaired = yield from check_job(documents, spec.name, found.incidents, now=now)

@@ -1,0 +1,142 @@
+"""Requests a run of a task now (docs/protocol.md, "Requested runs")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+from msgspec.structs import replace
+
+from shared.tasks.documents import operator_writes
+from shared.tasks.documents.models import RunRequest
+from shared.tasks.documents.run_ids import request_run_id, skip_id
+from shared.tasks.errors import NotScheduled, StoreUnavailable, TaskSuspended, WriteRefused, WriteUnknown
+from shared.tasks.protocol.decisions import LEGACY_HOLDER, REQUEST_WINDOW, living_holder
+from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadRun, RunJob, ask
+from shared.tasks.protocol.operator_action import CHANGE_TRIES, checked_action
+from shared.tasks.specs import RETRIES_OVER
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from shared.tasks.clock import Clock
+    from shared.tasks.documents.models import Action, RunDocument
+    from shared.tasks.specs import TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """What a request for a run led to.
+
+    Attributes:
+        outcome: "started"; "busy" if another run holds the task; "requested" if Cloud Scheduler accepted
+            it and no run began within the wait.
+        run_id: The run that answers the request, or the one that holds the task; None if that is not known.
+    """
+
+    outcome: Literal["started", "busy", "requested"]
+    run_id: str | None = None
+
+
+def request_run(
+    documents: str, spec: TaskSpec, clock: Clock, *, by: str, reason: str, deadline: float
+) -> Procedure[Requested]:
+    """Let Cloud Scheduler run a task now, and wait for the run that begins.
+
+    The request is written to the status document, where the delivery finds it (`decisions.answers_request`).
+    If the process dies before Cloud Scheduler is called, the request expires, and the next one calls again.
+
+    Args:
+        documents: Root of the database.
+        spec: The task.
+        clock: The time.
+        by: Who requests the run.
+        reason: Why.
+        deadline: When to stop waiting, on the clock's monotonic scale.
+
+    Raises:
+        InvalidOptions: `by` or `reason` is empty or too long.
+        NotScheduled: Cloud Scheduler has no job of this task.
+        TaskSuspended: The run would be skipped.
+        StoreError: Firestore did not answer, or other writers changed the document each time.
+        SchedulerUnavailable: Cloud Scheduler may not have accepted the request.
+    """
+    now = clock.now()
+    action = checked_action(by, reason, now)
+    if spec.schedule is None:
+        raise NotScheduled(f"{spec.name.value} has no schedule, so Cloud Scheduler has no job to run")
+    request = yield from _write_request(documents, spec, action, now=now)
+    if isinstance(request, Requested):
+        return request
+    yield from ask(RunJob())
+    tries = 0
+    while clock.monotonic() < deadline:
+        _, run = yield from ask(ReadRun(request.id))
+        if run is not None:
+            return Requested("started", request.id)
+        task, skipped = yield from ask(ReadRun(skip_id(request.id)))
+        if skipped is not None and task.is_suspended:
+            raise _suspended(spec)
+        if skipped is not None:
+            return Requested("busy", task.run_id)
+        yield from ask(Pause(tries))
+        tries += 1
+    return Requested("requested", request.id)
+
+
+def _write_request(
+    documents: str, spec: TaskSpec, action: Action, *, now: datetime
+) -> Procedure[RunRequest | Requested]:
+    """Write a request for the next delivery, or join one that no delivery has answered yet.
+
+    Returns:
+        The request, or the outcome if another run holds the task.
+    """
+    deadline = timedelta(seconds=spec.deadline_seconds)
+    own = RunRequest(request_run_id(now), action.by, action.reason, now, now)
+    for tries in range(CHANGE_TRIES):
+        task, _ = yield from ask(ReadRun())
+        run = skipped = None
+        last: RunRequest | None = task.request
+        if last is not None:
+            _, skipped = yield from ask(ReadRun(skip_id(last.id)))
+            task, run = yield from ask(ReadRun(last.id))
+            if task.request != last:
+                continue
+        if task.is_suspended:
+            raise _suspended(spec)
+        if last is not None and (last.id, last.by) == (own.id, own.by):
+            return last  # only the response was lost
+        holder = living_holder(task, now=now, deadline=deadline)
+        if holder is not None:
+            return Requested("busy", None if holder == LEGACY_HOLDER else holder)
+        # A skipped delivery has answered its request: no other delivery will.
+        if last is not None and run is None and skipped is None and now < last.at + REQUEST_WINDOW:
+            request, commit = last, operator_writes.join_request(documents, spec.name, last, action, now=now)
+        else:
+            request = replace(own, since=_since(last, run, now))
+            commit = operator_writes.request(documents, spec.name, task, request)
+        try:
+            yield from ask(Commit(commit))
+        except (WriteRefused, WriteUnknown):
+            yield from ask(Pause(tries))
+        else:
+            return request
+    raise StoreUnavailable(
+        f"no run of {spec.name.value} could be requested: other writers changed it each time; try again"
+    )
+
+
+def _suspended(spec: TaskSpec) -> TaskSuspended:
+    return TaskSuspended(
+        f"{spec.name.value} is suspended, so the run would be skipped; resume the task first"
+    )
+
+
+def _since(last: RunRequest | None, run: RunDocument | None, now: datetime) -> datetime:
+    """Return the schedule time from which deliveries answer a new request, UTC."""
+    if last is None:
+        return now
+    ended = run.completed if run is not None and run.completed is not None else last.at
+    return last.since if now < ended + RETRIES_OVER else now

@@ -1,0 +1,101 @@
+"""Suspends and resumes a task (docs/protocol.md, "Suspend and resume").
+
+The ticks of a suspended task are skipped, and the skips are recorded. A running run finishes and publishes.
+The status document decides, and Cloud Scheduler's job follows it (`job_sync`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from shared.tasks.backends.scheduler import JobState
+from shared.tasks.documents import operator_writes
+from shared.tasks.documents.write_messages import record_change
+from shared.tasks.errors import StoreUnavailable, WriteRefused, WriteUnknown
+from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadRun, ask
+from shared.tasks.protocol.job_sync import follow_document, repair_job, requested_note
+from shared.tasks.protocol.operator_action import CHANGE_TRIES, checked_action
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from shared.tasks.contract import TaskName
+    from shared.tasks.documents.models import JobNote
+
+
+def suspend(
+    documents: str, name: TaskName, *, by: str, reason: str, now: datetime, has_job: bool = False
+) -> Procedure[bool]:
+    """Suspend a task.
+
+    Args:
+        documents: Root of the database.
+        name: The task.
+        by: Who suspends it.
+        reason: Why.
+        now: UTC.
+        has_job: Whether Cloud Scheduler starts the task. Its job is then paused, also if the task was
+            suspended before; a change of the job alone is recorded as well.
+
+    Returns:
+        Whether this call suspended the task; False if it was suspended before.
+
+    Raises:
+        InvalidOptions: `by` or `reason` is empty or too long.
+        StoreError: Firestore did not answer, or other writers changed the document each time.
+        SchedulerUnavailable: The task is suspended, but its job may not be paused.
+    """
+    return (yield from _change("suspended", documents, name, by, reason, now, has_job=has_job))
+
+
+def resume(
+    documents: str, name: TaskName, *, by: str, reason: str, now: datetime, has_job: bool = False
+) -> Procedure[bool]:
+    """Resume a task; arguments and errors as `suspend`.
+
+    Returns:
+        Whether the task was suspended.
+    """
+    return (yield from _change("resumed", documents, name, by, reason, now, has_job=has_job))
+
+
+def _change(
+    state: Literal["suspended", "resumed"],
+    documents: str,
+    name: TaskName,
+    by: str,
+    reason: str,
+    now: datetime,
+    *,
+    has_job: bool,
+) -> Procedure[bool]:
+    action = checked_action(by, reason, now)
+    suspends = state == "suspended"
+    write = operator_writes.suspend if suspends else operator_writes.resume
+    wanted = JobState.paused if suspends else JobState.enabled
+    note: JobNote | None = None
+    for tries in range(CHANGE_TRIES):
+        task, _ = yield from ask(ReadRun())
+        if task.is_suspended is suspends:
+            # An earlier commit of this call may have been applied, and its response lost.
+            changed = tries > 0 and (not suspends or task.suspended == action)
+            break
+        note = requested_note(task, wanted, now=now) if has_job else None
+        try:
+            yield from ask(Commit(write(documents, name, task, action, now=now, job=note)))
+        except (WriteRefused, WriteUnknown):
+            yield from ask(Pause(tries))
+        else:
+            changed = True
+            break
+    else:
+        raise StoreUnavailable(
+            f"{name.value} could not be {state}: other writers changed it each time; try again"
+        )
+    if has_job and changed:
+        yield from follow_document(documents, name, now=now, own_note=note)
+    elif has_job:
+        yield from repair_job(
+            documents, name, record_change(documents, name, state, action, now=now), now=now
+        )
+    return changed
