@@ -38,7 +38,9 @@ def without_jobs() -> SchedulerWire:
 def change(engine: TaskEngine, how: Any) -> bool:
     """Suspend or resume, document and job."""
     documents, now = engine.store.documents, datetime.now(UTC)
-    return run_procedure(how(documents, TASK, **WHO, now=now, has_job=True), engine._effect_handler(TASK))
+    return run_procedure(
+        how(documents, TASK, **WHO, now=now, has_job=True), engine._operations._handler(TASK)
+    )
 
 
 def said(world: World) -> Any:
@@ -141,7 +143,9 @@ def test_a_job_that_is_missing_is_told(world: World, jobs: Jobs, capsys: pytest.
     """By the watchdog once, and to whoever changes something."""
     engine = TaskEngine(jobs=Jobs(without_jobs))
     engine.execute_task("s", TASK, lambda: [1])
-    assert "no Cloud Scheduler job, and no tick starts it: deploy" in watched(engine, capsys, SPEC)
+    assert "its Cloud Scheduler job does not exist, so no tick starts: deploy" in watched(
+        engine, capsys, SPEC
+    )
     assert watched(engine, capsys, SPEC) == ""
     with pytest.raises(JobMissing, match="deploy the function collect_charge_cdrs"):
         change(engine, suspend)

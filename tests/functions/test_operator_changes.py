@@ -153,7 +153,7 @@ def test_a_suspended_task_is_not_run(ask: Any, stack: Addresses, people: dict[st
     answer = call(stack, WHY, people["operator"], function="run_task")
     assert refused(answer) == (
         400,
-        "collect_devices_health is suspended, so the run would be skipped; resume the task first",
+        "collect_devices_health is suspended, so the run would be skipped; resume it first",
     )
     assert answer.json["error"]["status"] == "FAILED_PRECONDITION"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from datetime import datetime
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import Struct
@@ -20,8 +20,10 @@ from shared.tasks.backends.downloads import Download
 from shared.tasks.backends.scheduler import JobSeen, JobState
 from shared.tasks.contract import Json
 from shared.tasks.documents.models import RunDocument, ScheduleDocument, TaskDocument
-from shared.tasks.documents.write_messages import WriteMessage
 from shared.tasks.errors import WriteRefused, WriteUnknown
+
+if TYPE_CHECKING:
+    from shared.tasks.documents.write_messages import WriteMessage
 
 Value = TypeVar("Value")
 

@@ -61,12 +61,12 @@ def decide(task: TaskDocument, seen: JobSeen, *, now: datetime) -> JobDecision:
     | suspended | job | note | possible cause | decision |
     | --- | --- | --- | --- | --- |
     | no | enabled | none | as required | nothing; forget a reported state |
-    | no | enabled | open, done | a resume that did not remove its note | settle; forget after `CALLS_OVER` |
+    | no | enabled | open, done | a resume whose note is left | settle; forget after `CALLS_OVER` |
     | no | paused | none | a person paused the job by hand | report |
     | no | paused | open, done | a resume that died; a late call of a suspension | follow |
     | no | paused after the note | open, done | a person paused the job by hand later | report |
     | by this engine | paused | none | as required | nothing; forget a reported state |
-    | by this engine | paused | open, done | a suspension that did not remove its note | settle; forget later |
+    | by this engine | paused | open, done | a suspension whose note is left | settle; then forget |
     | by this engine | enabled | any | a suspension that died, a late call, or by hand | follow |
     | by a legacy writer | any | none, or enabled | no resume here would enable the job again | nothing |
     | by a legacy writer | any | paused | an operator suspended the task here as well | as by this engine |
@@ -152,7 +152,7 @@ def follow_document(
         else:
             return
     raise StoreUnavailable(
-        f"the job of {name.value} may not follow its document: others changed it each time"
+        f"the job of {name.value} may not follow its document: other writers changed it each time"
     )
 
 

@@ -129,9 +129,7 @@ def _write_request(
 
 
 def _suspended(spec: TaskSpec) -> TaskSuspended:
-    return TaskSuspended(
-        f"{spec.name.value} is suspended, so the run would be skipped; resume the task first"
-    )
+    return TaskSuspended(f"{spec.name.value} is suspended, so the run would be skipped; resume it first")
 
 
 def _since(last: RunRequest | None, run: RunDocument | None, now: datetime) -> datetime:
