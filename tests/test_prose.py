@@ -49,6 +49,7 @@ CLEAN = (
     "shared/tasks/trace.py",
     "tests/bench",
     "tests/collectors",
+    "tests/functions",
     "tests/rules",
     "web",
 )

@@ -249,7 +249,7 @@ def test_ctrl_c_while_a_run_is_requested_says_that_it_may_start(nx: Run) -> None
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_failed_run_is_kept_from_being_tried_again(nx: Run) -> None:
+def test_the_retries_of_a_failed_run_can_be_cancelled(nx: Run) -> None:
     """What was asked for is done: code 0; one that no tick asked for is not tried again anyway."""
 
     def fails() -> None:

@@ -155,7 +155,7 @@ def test_an_object_of_no_byte_is_an_object(serve: Serve, length: int) -> None:
     assert reads(serve(says(head(200, length) + b"x" * length)).address).read(PATH) == b"x" * length
 
 
-def test_a_body_need_not_tell_its_length(serve: Serve) -> None:
+def test_a_chunked_request_is_accepted(serve: Serve) -> None:
     """A chunked answer is read to its end."""
     chunked = head(200, None, b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     assert reads(serve(says(chunked)).address).read(PATH) == b"abcde"

@@ -1,4 +1,4 @@
-// What JavaScript makes of an answer: `node fetch.mjs URL TOKEN BODY`, its own fetch and its own zlib.
+// Prints how JavaScript reads a response, with its own fetch and zlib: `node fetch.mjs URL TOKEN BODY`.
 import { request } from "node:http";
 import { gunzipSync } from "node:zlib";
 

@@ -26,12 +26,12 @@ BUT_TRACES = tuple(word for word in PRIVATE if word not in {".py", "/functions",
 def ask(clean_firestore: Addresses, people: dict[str, str]) -> Any:
     """Calls a function as one of these users; returns its result."""
 
-    def ask_function(function: str, data: dict[str, Any], who: str = "operator") -> Any:
+    def call_function(function: str, data: dict[str, Any], who: str = "operator") -> Any:
         answer = call(clean_firestore, data, people[who], function=function, private=BUT_TRACES)
         assert answer.status == 200, answer
         return answer.json["result"]
 
-    return ask_function
+    return call_function
 
 
 def fails() -> None:

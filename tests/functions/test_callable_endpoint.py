@@ -1,4 +1,4 @@
-"""What callables share: how errors are told, and who is let in. No stack is needed for it."""
+"""What all callables share, errors and access; needs no stack."""
 
 import io
 import runpy
@@ -24,13 +24,13 @@ SECRET = "gs://bucket/tasks_data at /srv/private"
 
 @pytest.fixture(autouse=True)
 def _local(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the local stack sets it: a project, and no App Check."""
+    """Settings of the local stack: a project, and no App Check."""
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo-nx-tasks")
     monkeypatch.setenv("NX_TASKS_APP_CHECK", "off")
 
 
-def told(raised: Exception) -> tuple[int, Any]:
-    """What a caller is told where the function raises that."""
+def response(raised: Exception) -> tuple[int, Any]:
+    """The response of a function that raises this exception."""
 
     def failing(request: CallableRequest[Any]) -> NoReturn:
         raise raised
@@ -44,29 +44,29 @@ def error(status: str, message: str) -> dict[str, Any]:
 
 
 def test_an_outage_is_unavailable(capsys: pytest.CaptureFixture[str]) -> None:
-    """The caller is told to try again, the log why."""
+    """The response asks the caller to try again; the log has the cause."""
     message = "the result cannot be read now; try again later"
-    assert told(ResultUnavailable(SECRET)) == (503, error("UNAVAILABLE", message))
+    assert response(ResultUnavailable(SECRET)) == (503, error("UNAVAILABLE", message))
     assert SECRET in capsys.readouterr().out
 
 
-def test_whatever_else_fails_is_internal_and_generic(capsys: pytest.CaptureFixture[str]) -> None:
-    """No text of an exception reaches a caller; the log has it."""
-    assert told(RuntimeError(SECRET)) == (
+def test_any_other_error_is_internal_without_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """The text is in the log only."""
+    assert response(RuntimeError(SECRET)) == (
         500,
         error("INTERNAL", "The call failed. The log contains the reason."),
     )
     assert SECRET in capsys.readouterr().out
 
 
-def test_an_unknown_task_is_the_callers_mistake() -> None:
-    """Where the engine finds it out, too; the caller is told no names, as it may be anybody."""
-    status, answer = told(UnknownTask("x", ["a", "b"]))
+def test_an_unknown_task_is_an_invalid_argument() -> None:
+    """Also when the engine raises it; the message lists no tasks, because any caller may receive it."""
+    status, answer = response(UnknownTask("x", ["a", "b"]))
     assert (status, answer) == (400, error("INVALID_ARGUMENT", "unknown task_name"))
 
 
 class Endless(io.RawIOBase):
-    """A body that does not tell its length, and goes on for `left` bytes."""
+    """A body of unknown length with `left` bytes."""
 
     left = 64 * 1024 * 1024
 
@@ -79,8 +79,8 @@ class Endless(io.RawIOBase):
         return size
 
 
-def test_a_body_of_unknown_length_is_not_held_whole() -> None:
-    """What is beyond the limit is read to its end, so that the refusal arrives, and let go."""
+def test_a_body_of_unknown_length_is_not_kept_in_memory() -> None:
+    """The part beyond the limit is read and discarded, so that the client gets the error."""
     body = Endless()
     client = front(callable_function()(lambda _: None))  # type: ignore[arg-type]
     environ = {"wsgi.input": body, "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
@@ -95,13 +95,13 @@ def test_a_body_of_unknown_length_is_not_held_whole() -> None:
 
 
 def test_an_error_meant_for_the_caller_reaches_it() -> None:
-    """An HttpsError is told as it is."""
+    """An HttpsError is returned unchanged."""
     raised = HttpsError(FunctionsErrorCode.PERMISSION_DENIED, "operators only")
-    assert told(raised) == (403, error("PERMISSION_DENIED", "operators only"))
+    assert response(raised) == (403, error("PERMISSION_DENIED", "operators only"))
 
 
-def test_firestore_out_of_reach_is_no_empty_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An outage is told as one: `[]` would say that there is no result."""
+def test_an_unreachable_firestore_is_an_error_and_not_an_empty_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`[]` would mean that there is no result."""
     with grpc.insecure_channel("127.0.0.1:1") as nowhere:
         wire = FirestoreWire(nowhere, "projects/demo-nx-tasks/databases/(default)", ())
         use_engine(monkeypatch, TaskEngine(store=Store(lambda: wire, call_seconds=0.1)))
@@ -111,7 +111,7 @@ def test_firestore_out_of_reach_is_no_empty_list(monkeypatch: pytest.MonkeyPatch
 
 
 def bearer(**claims: object) -> dict[str, str]:
-    """A caller with these claims, as the Auth emulator signs in."""
+    """The header of a caller with these claims, as the Auth emulator signs in."""
     project = "demo-nx-tasks"
     good = {"iss": f"https://securetoken.google.com/{project}", "aud": project, "sub": "somebody"}
     token = jwt.encode({**good, **claims}, None, algorithm="none")
@@ -122,7 +122,7 @@ def bearer(**claims: object) -> dict[str, str]:
 def test_a_caller_is_denied_before_anything_is_read(
     monkeypatch: pytest.MonkeyPatch, claims: dict[str, object]
 ) -> None:
-    """Neither Firestore's outage nor what the instance remembers reaches somebody who may not read."""
+    """A denied caller gets neither an outage of Firestore nor a cached result."""
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:1")
     with grpc.insecure_channel("127.0.0.1:1") as nowhere:
         wire = FirestoreWire(nowhere, "projects/demo-nx-tasks/databases/(default)", ())
@@ -138,8 +138,8 @@ def test_a_caller_is_denied_before_anything_is_read(
     assert (denied_again.status_code, denied_again.json) == (403, denied.json)
 
 
-def test_a_caller_that_calls_too_often_is_told_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another caller is served meanwhile; whoever is not signed in takes nothing from anybody."""
+def test_a_caller_over_its_rate_gets_the_time_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other callers are served, and callers that are not signed in have no effect on them."""
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:1")
     monkeypatch.setenv("NX_TASKS_CALLS_PER_MINUTE", "2")
     client = front(callable_function()(lambda _: "served"))
@@ -163,7 +163,7 @@ def test_a_caller_that_calls_too_often_is_told_when_to_come_back(monkeypatch: py
     }
 
 
-def test_no_limit_is_kept_where_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_limit_can_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on the local stack."""
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:1")
     monkeypatch.setenv("NX_TASKS_CALLS_PER_MINUTE", "0")
@@ -172,10 +172,10 @@ def test_no_limit_is_kept_where_it_is_off(monkeypatch: pytest.MonkeyPatch) -> No
         assert client.post("/", json={"data": None}, headers=bearer()).status_code == 200
 
 
-def test_an_auth_emulator_in_the_cloud_lets_nobody_in(
+def test_an_auth_emulator_in_the_cloud_makes_the_callable_unavailable(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A variable left there would have unsigned tokens believed: the callable is not ready instead."""
+    """Otherwise that variable would make unsigned tokens valid."""
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
     monkeypatch.setenv("K_REVISION", "get-task-data-00001-abc")
     monkeypatch.setattr(firebase, "_made", {})
@@ -188,7 +188,7 @@ def test_an_auth_emulator_in_the_cloud_lets_nobody_in(
 def test_app_check_is_enforced_unless_it_is_off(
     monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
 ) -> None:
-    """Where no setting says "off", a caller without a good App Check token is unauthenticated."""
+    """A caller without a valid App Check token is unauthenticated."""
     monkeypatch.delenv("NX_TASKS_APP_CHECK")
     function = callable_function()(str)
     answer = front(function).post("/", json={"data": {}}, headers=headers)
@@ -196,17 +196,17 @@ def test_app_check_is_enforced_unless_it_is_off(
 
 
 def test_the_wrapper_keeps_what_discovery_reads() -> None:
-    """Entry point, trigger, region and memory of the deployed callable are on what main.py exports."""
+    """Entry point, trigger, region and memory are on the exports of main.py."""
     endpoint = main.get_task_data.__firebase_endpoint__
     assert (endpoint.entryPoint, endpoint.callableTrigger) == ("get_task_data", {})
     assert (endpoint.region, endpoint.availableMemoryMb) == (["us-central1"], 512)
     assert endpoint.concurrency == CONCURRENCY == 80
 
 
-def test_the_log_tells_who_was_refused_and_not_who_was_let_in(
+def test_denied_callers_are_logged_and_admitted_ones_are_not(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A line for each read is worth nothing; one for a token that is none is."""
+    """Invalid tokens are worth a log entry, ordinary reads are not."""
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:1")
     caplog.set_level("INFO")
     client = front(callable_function()(lambda _: "served"))

@@ -1,4 +1,4 @@
-"""Both OCPI tasks on the local stack: from Cloud Scheduler's delivery to what a reader gets."""
+"""Both OCPI tasks on the local stack, from Cloud Scheduler's delivery to the reader."""
 
 import json
 from datetime import UTC, datetime
@@ -33,13 +33,13 @@ LOCATIONS, CDRS = TaskName.collect_charge_locations, TaskName.collect_charge_cdr
 
 
 def delivered(stack: Addresses, task: TaskName) -> requests.Response:
-    """A delivery to the target of a task's job."""
+    """The response to a delivery to the target of a task's job."""
     _, job = ask(f"{stack.jobs_url}/firebase-schedule-{task.value}-{stack.region}")
     return requests.post(job["httpTarget"]["uri"], data=b"", timeout=120)
 
 
 def published(task: TaskName) -> dict[str, Any]:
-    """The status document's words on the result."""
+    """The result's fields of the status document."""
     status = firebase.firestore_client().document("nx-tasks", task).get().to_dict() or {}
     result: dict[str, Any] = status["run"]["result"]
     return result
@@ -48,7 +48,7 @@ def published(task: TaskName) -> dict[str, Any]:
 @pytest.mark.usefixtures("clean_firestore")
 @pytest.mark.parametrize("task", [LOCATIONS, CDRS])
 def test_a_task_collects_from_the_operators_of_its_secret(stack: Addresses, task: TaskName) -> None:
-    """Deployed as declared: the result is in Storage, its summary beside it, an operator reads it."""
+    """The deployed function stores the result in Storage with a summary, and an operator can read it."""
     answer = delivered(stack, task)
     assert (answer.status_code, answer.text) == (200, "ok")
     result = published(task)
@@ -62,8 +62,8 @@ def test_a_task_collects_from_the_operators_of_its_secret(stack: Addresses, task
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_run_remembers_and_finds_what_people_request(stack: Addresses) -> None:
-    """Deployed as declared: parties, days of set-aside records, and the requests that were carried out."""
+def test_a_run_stores_its_details_and_carries_out_requests(stack: Addresses) -> None:
+    """Details have the parties, the days of set-aside records, and the completed requests."""
     parties = {"CH*NXS": "south", "DE*NXN": "north"}
     delivered(stack, LOCATIONS)
     delivered(stack, CDRS)
@@ -85,8 +85,8 @@ def test_a_run_remembers_and_finds_what_people_request(stack: Addresses) -> None
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_cdrs_are_for_operators_alone(stack: Addresses) -> None:
-    """Who charged when and where is nothing for a viewer; where one can charge is."""
+def test_only_operators_may_read_cdrs(stack: Addresses) -> None:
+    """Viewers may read the locations."""
     delivered(stack, LOCATIONS)
     demo_data.seed(datetime.now(UTC))
     token = sign_in(stack, "viewer@example.com")
@@ -95,19 +95,19 @@ def test_cdrs_are_for_operators_alone(stack: Addresses) -> None:
 
 
 def run_cdrs(operators: tuple[Operator, ...], run: TaskRun) -> Any:
-    """What the deployed function does, for these operators."""
+    """The deployed function's task, for these operators."""
     last = partial(iter_task_data, CDRS)
     return charge_cdrs.collect(operators, last, run, now=datetime.now(UTC), months=13, limits=FAST)
 
 
 def run_locations(operators: tuple[Operator, ...], run: TaskRun) -> Any:
-    """What the deployed function does, for these operators."""
+    """The deployed function's task, for these operators."""
     return charge_locations.collect(operators, partial(iter_task_data, LOCATIONS), run, limits=FAST)
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_second_run_asks_for_little_and_changes_nothing(stack: Addresses) -> None:
-    """It is merged into the stored result, which is as it was, but for what is new."""
+def test_a_second_run_requests_only_new_records(stack: Addresses) -> None:
+    """The stored result stays the same except for new records."""
     operators = parse(secret(stack.ocpi))
 
     def task(run: TaskRun) -> Any:
@@ -123,8 +123,8 @@ def test_a_second_run_asks_for_little_and_changes_nothing(stack: Addresses) -> N
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_the_last_good_result_survives_operators_that_fail(stack: Addresses) -> None:
-    """One fails: its records stay. All fail: the run has failed, says why, and the result stays."""
+def test_records_of_failing_operators_are_kept(stack: Addresses) -> None:
+    """If one fails, its records stay. If all fail, the run fails with the reason and the result stays."""
     with hostile(serving(location())) as server:
         operators = (server.operator(), *parse(secret(stack.ocpi)))
         assert execute_task("test", LOCATIONS, partial(run_locations, operators)).status == "completed"
@@ -144,14 +144,14 @@ def test_the_last_good_result_survives_operators_that_fail(stack: Addresses) -> 
 
 @pytest.mark.usefixtures("clean_firestore")
 def test_no_token_is_stored_or_logged(stack: Addresses, capsys: pytest.CaptureFixture[str]) -> None:
-    """A wrong secret is told in status, history and log, by its name."""
+    """Status, history and log name a wrong secret by its variable."""
     wrong = json.dumps([{"name": "north", "url": "no URL", "token": "s3cret-of-north"}])
     outcome = execute_task("test", LOCATIONS, lambda run: run_locations(parse(wrong), run))
     assert outcome.status == "failed"
     client = firebase.firestore_client()
     stored = [client.document("nx-tasks", LOCATIONS).get().to_dict()]
     stored += [each.to_dict() for each in client.collection("nx-tasks", LOCATIONS, "nx-runs").stream()]
-    for told in (str(stored), capsys.readouterr().out):
-        assert "NX_OCPI_OPERATORS: north has a URL that is none" in told
-        assert "s3cret" not in told
+    for text in (str(stored), capsys.readouterr().out):
+        assert "NX_OCPI_OPERATORS: north has a URL that is none" in text
+        assert "s3cret" not in text
     assert stack.ocpi

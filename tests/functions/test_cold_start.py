@@ -1,4 +1,4 @@
-"""What a new instance loads before it answers. No stack is needed for importing; reading has one."""
+"""Modules that a new instance loads before its first response."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from shared.tasks import TaskName, execute_task
 from tests.functions.production import ROOT
 
-#: What no function at hand needs at once: each takes longer to load than an answer to be made.
+#: Modules that no function needs at its start; loading one takes longer than a response.
 UNWANTED = (
     "croniter",
     "dateutil",
@@ -27,15 +27,15 @@ UNWANTED = (
     "unittest.mock",
     "yaml",
 )
-#: What the SDK and the Firestore client load; the product adds itself, and these.
+#: Modules that the product adds to itself, the SDK and the Firestore client.
 ADDED = {"google_crc32c", "main", "msgspec", "orjson"}
 
 SDK = "from firebase_functions import https_fn, scheduler_fn; from google.cloud.firestore import Client"
 
 
 def modules_after(code: str) -> set[str]:
-    """The modules that a process has which ran this."""
-    told = subprocess.run(
+    """The modules of a process that ran this code."""
+    process = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"],
         cwd=ROOT,
         env={**os.environ, "GOOGLE_CLOUD_PROJECT": "demo-nx-tasks"},
@@ -43,28 +43,28 @@ def modules_after(code: str) -> set[str]:
         capture_output=True,
         text=True,
     )
-    return set(told.stdout.splitlines()[-1].split())
+    return set(process.stdout.splitlines()[-1].split())
 
 
 def unwanted(modules: set[str]) -> set[str]:
     return {name for name in modules if any(name == one or name.startswith(f"{one}.") for one in UNWANTED)}
 
 
-def test_main_loads_no_more_than_its_functions_need() -> None:
-    """Beside the SDK and the Firestore client it is this project and what encodes results."""
+def test_main_loads_only_modules_that_its_functions_need() -> None:
+    """This project, the encoder of results, the SDK, and the Firestore client."""
     modules = modules_after("import main")
     assert unwanted(modules) == set()
     own = {name.partition(".")[0] for name in modules - modules_after(SDK)}
     assert own - sys.stdlib_module_names == {*ADDED, "functions", "shared"}
 
 
-def test_what_is_unwanted_exists() -> None:
-    """The test above would miss nothing if it were loaded: the Storage client is a module by that name."""
+def test_the_unwanted_modules_exist() -> None:
+    """Otherwise the test above could not fail."""
     assert "google.cloud.storage" in unwanted(modules_after("import google.cloud.storage"))
 
 
-def test_readers_load_nothing_that_only_runs_need() -> None:
-    """How a task is taken, carried out and watched is not loaded, nor what any task does."""
+def test_readers_do_not_load_modules_that_only_runs_need() -> None:
+    """Neither the run protocol and the watchdog nor any task."""
     runs = {
         *("documents.run_writes", "documents.operator_writes", "documents.watchdog_writes"),
         *("protocol.decisions", "protocol.acquisition", "protocol.watchdog"),
@@ -80,8 +80,8 @@ def test_readers_load_nothing_that_only_runs_need() -> None:
 
 @pytest.mark.usefixtures("clean_firestore")
 @pytest.mark.parametrize("save_in", ["db", "storage"])
-def test_a_first_answer_loads_no_storage_client(save_in: str) -> None:
-    """A result of a document needs no bucket, a stored one no more than a GET; neither does a description."""
+def test_the_first_response_loads_no_storage_client(save_in: str) -> None:
+    """Results in documents, stored results, and descriptions are read without it."""
     task = TaskName.send_reset_sms
     assert execute_task("test", task, lambda: ["x" * 2000], {"save_in": save_in}).status == "completed"
     reads = (

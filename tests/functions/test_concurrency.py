@@ -1,4 +1,4 @@
-"""As many threads serve a callable as Cloud Run sends requests at once. No stack is needed for it."""
+"""A callable has as many threads as Cloud Run sends concurrent requests; needs no stack."""
 
 import os
 import socket
@@ -11,14 +11,14 @@ from tests.functions.conftest import Serve
 from tests.functions.production import ROOT
 
 CONCURRENCY = main.get_task_data.__firebase_endpoint__.concurrency
-#: Prints how many threads gunicorn is told to have, by functions-framework itself.
+#: Prints the number of threads that functions-framework configures for gunicorn.
 THREADS = """
 import functions_framework
 from functions_framework._http.gunicorn import GunicornApplication
 app = functions_framework.create_app(source="main.py")
 print(GunicornApplication(app, "127.0.0.1", 0, False).cfg.threads)
 """
-#: The beginning of a call. gunicorn says 100 Continue as soon as a thread has taken it up.
+#: The beginning of a call; gunicorn sends 100 Continue as soon as a thread handles it.
 HEAD = (
     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 14\r\n"
     b"Expect: 100-continue\r\nConnection: close\r\n\r\n"
@@ -27,32 +27,31 @@ BODY = b'{"data": null}'
 
 
 def threads_of(function: str, **settings: str) -> int:
-    """How many threads gunicorn has for a function."""
+    """The number of gunicorn's threads for a function."""
     environment = {name: value for name, value in os.environ.items() if name != "THREADS"}
     environment |= {"FUNCTION_TARGET": function, "GOOGLE_CLOUD_PROJECT": "demo-nx-tasks", **settings}
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", THREADS], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
     )
-    return int(told.stdout.splitlines()[-1])
+    return int(process.stdout.splitlines()[-1])
 
 
 def test_a_callable_has_a_thread_for_each_request() -> None:
-    """As many as its deployed concurrency, whatever the machine."""
+    """As many as its deployed concurrency, on any machine."""
     assert threads_of("get_task_data") == CONCURRENCY == 80
 
 
-def test_other_functions_keep_their_threads() -> None:
-    """A scheduled function is in another process, and has functions-framework's own number."""
+def test_other_functions_have_the_default_number_of_threads() -> None:
+    """A scheduled function runs in another process with functions-framework's default."""
     assert threads_of("watchdog") == 4 * (os.cpu_count() or 1)
 
 
-def test_a_person_may_say_otherwise() -> None:
-    """THREADS in a deployment's settings is left alone."""
+def test_the_setting_threads_takes_precedence() -> None:
     assert threads_of("get_task_data", THREADS="5") == 5
 
 
-def test_that_many_requests_are_served_at_once(serve: Serve) -> None:
-    """Each is begun before any is answered, and then all are."""
+def test_as_many_requests_are_served_concurrently(serve: Serve) -> None:
+    """All are started before the first response."""
     host, port = serve().split(":")
     with ExitStack() as open_ones:
         calls = []

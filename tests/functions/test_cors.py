@@ -1,4 +1,4 @@
-"""Which pages may read answers, as browsers ask. No stack is needed for it."""
+"""Which pages may read responses, requested as browsers do; needs no stack."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from functions.callable_endpoint import callable_function
 from tests.functions.front import front
 
 APP = "https://app.example.com"
-#: What the Firebase SDKs send with a call.
+#: Headers that the Firebase SDKs send with a call.
 SDK_HEADERS = "authorization,content-type,firebase-instance-id-token,x-firebase-appcheck,x-firebase-gmpid"
-#: As browsers ask before they send a call.
+#: Headers of a browser's preflight request.
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": SDK_HEADERS}
-#: Origins that no setting here lets in.
+#: Origins that are not allowed by the settings.
 STRANGERS = [
     "https://evil.example.com",
     "null",
@@ -37,14 +37,14 @@ def client() -> FlaskClient:
 
 
 def access(answer: Any) -> dict[str, str]:
-    """What an answer lets a browser do."""
+    """The CORS headers of a response."""
     assert "Origin" in answer.headers["Vary"]
     return {name: value for name, value in answer.headers.items() if name.startswith("Access-Control-")}
 
 
 @pytest.mark.parametrize("origin", [APP, "http://localhost:5000"])
-def test_a_page_let_in_may_ask_and_read(origin: str) -> None:
-    """The preflight allows what the SDKs send; the answer may be read."""
+def test_an_allowed_page_may_call_and_read(origin: str) -> None:
+    """The preflight response allows the headers that the SDKs send."""
     answer = client().options("/", headers={"Origin": origin, **PREFLIGHT})
     assert (answer.status_code, answer.data) == (204, b"")
     assert access(answer) == {
@@ -59,25 +59,24 @@ def test_a_page_let_in_may_ask_and_read(origin: str) -> None:
 
 
 @pytest.mark.parametrize("origin", STRANGERS)
-def test_a_stranger_gets_no_leave(origin: str) -> None:
-    """Neither asked before nor with the answer."""
+def test_other_origins_get_no_access(origin: str) -> None:
+    """Neither in the preflight response nor with the result."""
     assert access(client().options("/", headers={"Origin": origin, **PREFLIGHT})) == {}
     assert access(client().post("/", json={"data": None}, headers={"Origin": origin})) == {}
 
 
-def test_no_page_asks() -> None:
-    """An application that is no browser sends no origin, and the answer names none."""
+def test_a_request_without_an_origin_gets_no_cors_headers() -> None:
+    """An application that is not a browser sends none."""
     assert access(client().post("/", json={"data": None})) == {}
 
 
-def test_a_page_reads_what_went_wrong() -> None:
-    """A refusal carries the same leave."""
+def test_errors_have_the_same_cors_headers() -> None:
     answer = client().post("/", data=b"no JSON", headers={"Origin": APP})
     assert (answer.status_code, access(answer)) == (400, {"Access-Control-Allow-Origin": APP})
 
 
-def test_the_projects_own_hosting_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing is set, its two origins and no other."""
+def test_the_hosting_of_the_project_is_allowed_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its two origins and no other."""
     monkeypatch.delenv("NX_TASKS_CORS_ORIGINS")
     for origin in ("https://p.web.app", "https://p.firebaseapp.com"):
         answer = client().post("/", json={"data": None}, headers={"Origin": origin})
@@ -86,8 +85,8 @@ def test_the_projects_own_hosting_is_let_in(monkeypatch: pytest.MonkeyPatch) -> 
         assert access(client().post("/", json={"data": None}, headers={"Origin": origin})) == {}
 
 
-def test_a_deployment_without_a_project_lets_no_page_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says INTERNAL and no more, and the log says why."""
+def test_without_a_project_no_page_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is INTERNAL; the log has the cause."""
     for name in ("NX_TASKS_CORS_ORIGINS", "GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "FIREBASE_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     answer = client().options("/", headers={"Origin": APP, **PREFLIGHT})

@@ -1,4 +1,4 @@
-"""Requests of every kind to `get_task_data` as it is deployed: none fails it, none learns a thing."""
+"""Requests of every kind to `get_task_data` as deployed: none causes an error or reveals anything."""
 
 import gzip
 import http.client
@@ -79,7 +79,7 @@ claims = st.fixed_dictionaries(
         "admin": values,
     },
 )
-#: What an HTTP header may hold.
+#: Characters that an HTTP header may contain.
 lines = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
 headers = st.dictionaries(
     st.sampled_from(
@@ -115,7 +115,7 @@ content_types = st.one_of(
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request. `claims` are those of a good token; `authorization` is sent instead, "" for none at all."""
+    """A request. `claims` are those of a valid token; `authorization` replaces it, "" removes the header."""
 
     method: str
     path: str
@@ -126,7 +126,7 @@ class Sent:
     authorization: str | None
 
     def reads(self) -> str | None:
-        """The task whose result this is a good call for; None where it is none."""
+        """The task whose result a valid call requests; None for an invalid call."""
         try:
             name = json.loads(self.body)["data"]["task_name"]
         except (ValueError, LookupError, TypeError, RecursionError):
@@ -143,7 +143,7 @@ class Sent:
         return name if allowed else None
 
 
-#: Each part of a request, as it is in a good call and otherwise.
+#: Each part of a request: its valid values and others.
 PARTS = {
     "method": (st.just("POST"), st.sampled_from(["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "X-Y"])),
     "path": (
@@ -160,14 +160,14 @@ PARTS = {
 
 @st.composite
 def requests(draw: st.DrawFn) -> Sent:
-    """A good call, but for some of its parts; all of them strange would be refused for the first alone."""
+    """A valid call with some invalid parts; with all invalid, only the first would be tested."""
     strange = draw(st.sets(st.sampled_from(sorted(PARTS)), max_size=3))
     parts = {name: draw(pair[name in strange]) for name, pair in PARTS.items()}
     return Sent(**parts)
 
 
 def refusals(sent: Sent) -> set[tuple[int, str]]:
-    """The messages that contain a value of this request: shortened JSON, of its own fields alone."""
+    """The messages that contain a value of this request as shortened JSON, from its own fields only."""
     if sent.method != "POST":
         return {(400, f"the method must be POST, got {sent.method}")}
     try:
@@ -218,7 +218,7 @@ def send(address: str, sent: Sent, issuer: Issuer) -> tuple[int, http.client.HTT
 
 
 def check(sent: Sent, status: int, headers: http.client.HTTPMessage, body: bytes, results: Any) -> None:
-    """See that an answer is a good call's own result, or one of the refusals there are, to the letter."""
+    """Assert that a response is the call's own result or one of the known errors, exactly."""
     assert headers["Cache-Control"] == "private, no-store"
     if headers["Access-Control-Allow-Origin"] is not None:
         assert sent.headers["Origin"] == "https://demo-nx-tasks.web.app"
@@ -229,38 +229,38 @@ def check(sent: Sent, status: int, headers: http.client.HTTPMessage, body: bytes
         assert (status, body) == (400, b"")
         return
     assert not [word for word in PRIVATE if word.encode() in body]
-    told = json.loads(gzip.decompress(body) if headers["Content-Encoding"] == "gzip" else body)
+    response = json.loads(gzip.decompress(body) if headers["Content-Encoding"] == "gzip" else body)
     if status == 200:
         name = sent.reads()
         assert name is not None
-        check_result(json.loads(sent.body)["data"], told, results[name])
+        check_result(json.loads(sent.body)["data"], response, results[name])
         return
-    assert (status, told["error"]["message"]) in REFUSALS | refusals(sent)
-    assert told["error"].keys() == {"status", "message"}
-    if "one of" in told["error"]["message"]:
+    assert (status, response["error"]["message"]) in REFUSALS | refusals(sent)
+    assert response["error"].keys() == {"status", "message"}
+    if "one of" in response["error"]["message"]:
         assert sent.claims.get("role") == "operator"
 
 
-def check_result(call: dict[str, Any], told: Any, result: Any) -> None:
-    """See that it is told in the form that was asked for, and no other task's."""
+def check_result(call: dict[str, Any], response: Any, result: Any) -> None:
+    """Assert that the response has the requested form and contains no other task's result."""
     if call.get("describe"):
-        described = told["result"]
-        assert (described["count"], "data" in described) == (len(result), False)
+        description = response["result"]
+        assert (description["count"], "data" in description) == (len(result), False)
     elif "if_version" in call:
-        versioned = told["result"]
+        versioned = response["result"]
         assert versioned.keys() == {"version", "completed", "stale", "data"}
         assert versioned["data"] == result
     else:
-        assert told == {"result": result}
+        assert response == {"result": result}
 
 
 @pytest.mark.parametrize(
     "examples", [pytest.param(5_000, id="5,000"), pytest.param(50_000, id="50,000", marks=pytest.mark.full)]
 )
-def test_no_request_is_answered_with_more_than_its_due(
+def test_any_request_gets_its_result_or_a_known_error(
     address: str, issuer: Issuer, results: dict[TaskName, list[str]], log: Path, examples: int
 ) -> None:
-    """No INTERNAL, no trace, no path, no result but to those who may read it; every kind of answer is met."""
+    """No INTERNAL, traceback or path; every kind of response occurs."""
     met: Counter[int] = Counter()
 
     @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None)

@@ -1,4 +1,4 @@
-"""The callable `get_task_data` on the real Functions emulator, its protocol spoken by hand."""
+"""The callable `get_task_data` on the real Functions emulator, without an SDK."""
 
 import base64
 import json
@@ -25,25 +25,24 @@ NO_JSON = 'the body must be a JSON object with the field "data" and no other'
 TOO_DEEP = "the request must have at most 32 levels of lists and objects, got more"
 TOO_LARGE = "the request must have at most 65536 bytes, got more"
 ISSUERS = "https://securetoken.google.com"
-#: Seconds after which an instance must have found out about a new result.
+#: Seconds after which an instance must serve a new result.
 MAX_AGE_AND_MORE = 15
 GOOD = json.dumps({"data": {"task_name": TASK}}).encode()
 
 
 @pytest.fixture(scope="module")
 def token(stack: Addresses) -> str:
-    """The ID token of the demo's operator."""
     demo_data.seed(datetime.now(UTC))
     return sign_in(stack, "operator@example.com")
 
 
-def told(answer: Answer) -> tuple[int, Any]:
-    """Everything that an answer tells."""
+def content(answer: Answer) -> tuple[int, Any]:
+    """Status and body of a response."""
     return answer.status, answer.json
 
 
 def refusal(status: int, code: str, message: str) -> tuple[int, Any]:
-    """An error in the protocol's form, and nothing beside it."""
+    """An error in the form of the protocol, without other fields."""
     return status, {"error": {"status": code, "message": message}}
 
 
@@ -54,7 +53,7 @@ def shortened(value: object) -> str:
 
 
 def unsigned(**claims: object) -> str:
-    """A token as the Auth emulator makes them, good but for these claims."""
+    """An unsigned token like those of the Auth emulator, valid except for these claims."""
     now = int(time.time())
     good = {"iss": f"{ISSUERS}/demo-nx-tasks", "aud": "demo-nx-tasks", "sub": "forger"}
     good |= {"iat": now, "auth_time": now, "exp": now + 3600}
@@ -67,21 +66,21 @@ def unsigned(**claims: object) -> str:
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_where_nothing_is_found_the_answer_is_an_empty_list(stack: Addresses, token: str) -> None:
-    """No document, no result: `[]`, and nothing is written."""
+def test_without_a_document_the_result_is_an_empty_list(stack: Addresses, token: str) -> None:
+    """And no document is written."""
     answer = wait_for(
         "the result of an earlier test to be forgotten",
         lambda: found if not (found := call(stack, {"task_name": TASK}, token)).json["result"] else None,
         seconds=MAX_AGE_AND_MORE,
     )
-    assert told(answer) == (200, {"result": []})
+    assert content(answer) == (200, {"result": []})
     assert list(firebase.firestore_client().collection("nx-tasks").stream()) == []
 
 
 @pytest.mark.usefixtures("clean_firestore")
 @pytest.mark.parametrize("save_in", ["db", "storage"])
-def test_a_result_is_read_bare(stack: Addresses, token: str, save_in: str) -> None:
-    """What the task returned, wherever it is kept, with nothing around it but the protocol's own `result`."""
+def test_a_result_is_returned_without_additional_fields(stack: Addresses, token: str, save_in: str) -> None:
+    """Whether it is stored in Firestore or in Storage."""
     result = [{"id": "1", "health": "good", "kept": save_in}, {"id": "2", "reasons": [], "volts": None}]
     assert execute_task("test", TASK, lambda: result, {"save_in": save_in}).status == "completed"
     answer = wait_for(
@@ -91,40 +90,39 @@ def test_a_result_is_read_bare(stack: Addresses, token: str, save_in: str) -> No
         ),
         seconds=MAX_AGE_AND_MORE,
     )
-    assert told(answer) == (200, {"result": result})
+    assert content(answer) == (200, {"result": result})
 
 
 def test_operator_and_viewer_may_read(stack: Addresses, token: str) -> None:
-    """The demo's users have the claim `role`; test_authorization_matrix has the whole matrix."""
+    """The demo's users have the claim `role`; test_authorization_matrix covers all claims."""
     for reader in (token, sign_in(stack, "viewer@example.com")):
         assert call(stack, {"task_name": TaskName.collect_charge_locations}, reader).status == 200
 
 
 @pytest.mark.parametrize("name", [TASK, "no such task", None])
-def test_a_user_without_a_claim_may_read_nothing(stack: Addresses, name: object) -> None:
-    """Whoever signs up by themselves is told the same of every name."""
-    told_to_user = told(call(stack, {"task_name": name}, sign_up(stack)))
-    assert told_to_user == refusal(403, "PERMISSION_DENIED", DENIED)
+def test_a_user_without_claims_is_denied(stack: Addresses, name: object) -> None:
+    """A user who signed up gets the same message for every name."""
+    response = content(call(stack, {"task_name": name}, sign_up(stack)))
+    assert response == refusal(403, "PERMISSION_DENIED", DENIED)
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "APPLICATION/JSON"])
-def test_a_request_may_say_its_charset(stack: Addresses, token: str, content_type: str) -> None:
-    """As the SDKs of some platforms do."""
+def test_a_request_may_have_a_charset(stack: Addresses, token: str, content_type: str) -> None:
+    """The SDKs of some platforms send one."""
     assert send(stack, GOOD, token=token, headers={"Content-Type": content_type}).status == 200
 
 
-def test_a_body_need_not_tell_its_length(stack: Addresses, token: str) -> None:
-    """A chunked request is answered like any other."""
+def test_a_chunked_request_is_accepted(stack: Addresses, token: str) -> None:
     assert send(stack, GOOD, token=token, chunked=True).status == 200
 
 
-# Who calls
+# Authentication
 
 
 @pytest.mark.parametrize("data", [{"task_name": TASK}, {"task_name": "no such task"}, None])
-def test_nobody_signed_in_learns_nothing(stack: Addresses, data: object) -> None:
-    """Without a token the answer is unauthenticated, whatever is asked for."""
-    assert told(call(stack, data)) == refusal(401, "UNAUTHENTICATED", "not signed in; sign in first")
+def test_a_caller_without_a_token_is_unauthenticated(stack: Addresses, data: object) -> None:
+    """Whatever it requests."""
+    assert content(call(stack, data)) == refusal(401, "UNAUTHENTICATED", "not signed in; sign in first")
 
 
 @pytest.mark.parametrize(
@@ -139,23 +137,23 @@ def test_nobody_signed_in_learns_nothing(stack: Addresses, data: object) -> None
         pytest.param(unsigned(iss=f"{ISSUERS}/demo-other", aud="demo-other"), id="another project's"),
         pytest.param(unsigned(aud="demo-other"), id="for another project"),
         pytest.param(unsigned(iss=f"{ISSUERS}/demo-other"), id="by another issuer"),
-        pytest.param(unsigned(sub=""), id="nobody"),
+        pytest.param(unsigned(sub=""), id="no user"),
         pytest.param(unsigned(sub=7), id="a number"),
     ],
 )
-def test_a_forged_token_is_no_caller(stack: Addresses, forged: str) -> None:
-    """Garbage, another project's and one without a user are as good as none."""
+def test_an_invalid_token_is_unauthenticated(stack: Addresses, forged: str) -> None:
+    """Garbage, a token of another project, and one without a user."""
     answer = call(stack, {"task_name": TASK}, forged)
-    assert told(answer) == refusal(401, "UNAUTHENTICATED", "Unauthenticated")
+    assert content(answer) == refusal(401, "UNAUTHENTICATED", "Unauthenticated")
 
 
-def test_another_scheme_is_no_caller(stack: Addresses, token: str) -> None:
-    """A good token counts as a bearer token only."""
+def test_a_token_with_another_scheme_is_unauthenticated(stack: Addresses, token: str) -> None:
+    """A valid token counts only as a bearer token."""
     answer = send(stack, GOOD, headers={"Authorization": f"Basic {token}"})
-    assert told(answer) == refusal(401, "UNAUTHENTICATED", "Unauthenticated")
+    assert content(answer) == refusal(401, "UNAUTHENTICATED", "Unauthenticated")
 
 
-# What is asked for
+# Valid and invalid data
 
 
 @pytest.mark.parametrize(
@@ -191,10 +189,10 @@ def test_another_scheme_is_no_caller(stack: Addresses, token: str) -> None:
     ids=lambda name: repr(name)[:24],
 )
 def test_unknown_task_name_is_invalid(stack: Addresses, token: str, name: object) -> None:
-    """Any other text or type is invalid-argument; an operator gets the names of all tasks and the value."""
+    """An operator gets the names of all tasks and the value."""
     message = UNKNOWN + shortened(name)
     answer = call(stack, {"task_name": name}, token, private=())
-    assert told(answer) == refusal(400, "INVALID_ARGUMENT", message)
+    assert content(answer) == refusal(400, "INVALID_ARGUMENT", message)
 
 
 @pytest.mark.parametrize(
@@ -207,20 +205,22 @@ def test_unknown_task_name_is_invalid(stack: Addresses, token: str, name: object
         ({"task_name": TASK, "__proto__": {}}, 'unknown field "__proto__"'),
     ],
 )
-def test_the_fields_are_exact(stack: Addresses, token: str, data: object, problem: str) -> None:
-    """A missing field and an unknown one are invalid-argument; the text has the accepted ones."""
+def test_missing_and_unknown_fields_are_invalid(
+    stack: Addresses, token: str, data: object, problem: str
+) -> None:
+    """The message lists the accepted fields."""
     message = f"{problem}; send {FIELDS}"
-    assert told(call(stack, data, token)) == refusal(400, "INVALID_ARGUMENT", message)
+    assert content(call(stack, data, token)) == refusal(400, "INVALID_ARGUMENT", message)
 
 
 @pytest.mark.parametrize("data", [None, "collect_devices_health", 1, True, [], [{"task_name": TASK}]])
-def test_data_is_an_object(stack: Addresses, token: str, data: object) -> None:
-    """Anything else is invalid-argument; the text has the accepted fields and the value."""
+def test_data_must_be_an_object(stack: Addresses, token: str, data: object) -> None:
+    """The message has the accepted fields and the value."""
     message = NO_OBJECT + json.dumps(data)
-    assert told(call(stack, data, token)) == refusal(400, "INVALID_ARGUMENT", message)
+    assert content(call(stack, data, token)) == refusal(400, "INVALID_ARGUMENT", message)
 
 
-# What is no call at all
+# Invalid calls
 
 
 @pytest.mark.parametrize(
@@ -245,59 +245,60 @@ def test_data_is_an_object(stack: Addresses, token: str, data: object) -> None:
     ],
     ids=lambda body: repr(body[:24]),
 )
-def test_a_body_that_is_no_call_is_the_callers_mistake(stack: Addresses, token: str, body: bytes) -> None:
-    """No JSON, no object, other fields beside `data`, numbers and depths beyond measure: never INTERNAL."""
-    assert told(send(stack, body, token=token)) == refusal(400, "INVALID_ARGUMENT", NO_JSON)
+def test_an_invalid_body_is_an_invalid_argument(stack: Addresses, token: str, body: bytes) -> None:
+    """Invalid JSON, another type, other fields, and excessive numbers or depths never give INTERNAL."""
+    assert content(send(stack, body, token=token)) == refusal(400, "INVALID_ARGUMENT", NO_JSON)
 
 
 @pytest.mark.parametrize("levels", [30, 31, 32, 500, 3_000])
-def test_a_request_has_few_levels(stack: Addresses, token: str, levels: int) -> None:
-    """32 of them, the body's own object among them: far more than a call has, far fewer than Python reads."""
+def test_the_depth_of_a_request_is_limited(stack: Addresses, token: str, levels: int) -> None:
+    """To 32 levels including the body's object, far below Python's limit."""
     body = b'{"data": ' + b"[" * levels + b"]" * levels + b"}"
     message = TOO_DEEP if levels > 31 else NO_OBJECT + shortened(json.loads(body)["data"])
-    assert told(send(stack, body, token=token)) == refusal(400, "INVALID_ARGUMENT", message)
+    assert content(send(stack, body, token=token)) == refusal(400, "INVALID_ARGUMENT", message)
 
 
 @pytest.mark.parametrize("size", [65_537, 100_000, 5_000_000])
-@pytest.mark.parametrize("chunked", [False, True], ids=["length told", "chunked"])
-def test_a_request_too_large_is_told_so(stack: Addresses, token: str, size: int, *, chunked: bool) -> None:
-    """It gets an answer and no reset connection, and the one after it is served."""
+@pytest.mark.parametrize("chunked", [False, True], ids=["with length", "chunked"])
+def test_a_request_that_is_too_large_is_refused(
+    stack: Addresses, token: str, size: int, *, chunked: bool
+) -> None:
+    """With a response instead of a reset connection; the next request is served."""
     body = GOOD.ljust(size)
-    assert told(send(stack, body, token=token, chunked=chunked)) == refusal(
+    assert content(send(stack, body, token=token, chunked=chunked)) == refusal(
         400, "INVALID_ARGUMENT", TOO_LARGE
     )
     assert send(stack, GOOD, token=token).status == 200
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["length told", "chunked"])
-def test_the_largest_request_is_answered(stack: Addresses, token: str, *, chunked: bool) -> None:
-    """65,536 bytes are not too many."""
+@pytest.mark.parametrize("chunked", [False, True], ids=["with length", "chunked"])
+def test_a_request_of_the_largest_size_is_accepted(stack: Addresses, token: str, *, chunked: bool) -> None:
+    """65,536 bytes."""
     assert send(stack, GOOD.ljust(65_536), token=token, chunked=chunked).status == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
-def test_another_method_is_no_call(stack: Addresses, token: str, method: str) -> None:
-    """A callable is posted to; anything else is invalid-argument."""
+def test_another_method_is_an_invalid_argument(stack: Addresses, token: str, method: str) -> None:
     answer = send(stack, None if method == "GET" else GOOD, token=token, method=method)
-    assert told(answer) == refusal(400, "INVALID_ARGUMENT", f"the method must be POST, got {method}")
+    assert content(answer) == refusal(400, "INVALID_ARGUMENT", f"the method must be POST, got {method}")
 
 
-def test_a_head_request_is_no_call(stack: Addresses, token: str) -> None:
-    """The same without a body."""
+def test_a_head_request_is_an_invalid_argument(stack: Addresses, token: str) -> None:
+    """Without a body."""
     answer = send(stack, None, token=token, method="HEAD")
     assert (answer.status, answer.body) == (400, b"")
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
-def test_a_call_is_json_and_says_so(stack: Addresses, token: str, content_type: str) -> None:
-    """A form, which browsers send across origins without asking, is no call."""
+def test_the_content_type_must_be_json(stack: Addresses, token: str, content_type: str) -> None:
+    """Browsers send forms to other origins without a preflight request."""
     answer = send(stack, GOOD, token=token, headers={"Content-Type": content_type})
-    assert told(answer) == refusal(400, "INVALID_ARGUMENT", "Bad Request")
+    assert content(answer) == refusal(400, "INVALID_ARGUMENT", "Bad Request")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_browser_may_ask_first(stack: Addresses, host: str) -> None:
-    """The preflight of a page on this machine is answered with what the SDK sends, and runs nothing."""
+def test_a_preflight_request_of_a_local_page_is_allowed(stack: Addresses, host: str) -> None:
+    """It allows the headers of the SDK and runs no function."""
     origin = f"http://{host}:{stack.hosting.rpartition(':')[2]}"
     asked = {
         "Origin": origin,
@@ -311,8 +312,8 @@ def test_a_browser_may_ask_first(stack: Addresses, host: str) -> None:
     assert answer.headers["access-control-allow-methods"] == "POST"
 
 
-def test_another_page_gets_no_leave(stack: Addresses, token: str) -> None:
-    """Its browser is told nothing, before the call and with the answer."""
+def test_another_page_gets_no_cors_headers(stack: Addresses, token: str) -> None:
+    """Neither in the preflight response nor with the result."""
     for method in ("OPTIONS", "POST"):
         answer = send(stack, GOOD, token=token, method=method, headers={"Origin": "https://evil.example.com"})
         assert not [name for name in answer.headers if name.startswith("access-control-")]
@@ -320,7 +321,7 @@ def test_another_page_gets_no_leave(stack: Addresses, token: str) -> None:
 
 @pytest.mark.parametrize("body", [GOOD, b"no JSON", b'{"data": 1}', b'{"data": {"task_name": "x"}}'])
 @pytest.mark.parametrize("signed_in", [True, False])
-def test_no_answer_is_kept_on_the_way(stack: Addresses, token: str, body: bytes, *, signed_in: bool) -> None:
-    """Results and refusals alike are this caller's alone."""
+def test_responses_must_not_be_cached(stack: Addresses, token: str, body: bytes, *, signed_in: bool) -> None:
+    """Neither results nor errors."""
     answer = send(stack, body, token=token if signed_in else None)
     assert answer.headers["cache-control"] == "private, no-store"

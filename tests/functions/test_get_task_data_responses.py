@@ -1,4 +1,4 @@
-"""The answers of `get_task_data`, byte for byte, and what they cost on the real Firestore and Storage."""
+"""The exact bytes of the responses of `get_task_data`, and their reads of real Firestore and Storage."""
 
 import base64
 import gzip
@@ -36,7 +36,7 @@ GZIP = {"Accept-Encoding": "gzip, deflate, br"}
 
 
 class Instance:
-    """An instance of the callable in this process, and what it asks of the servers."""
+    """An instance of the callable in this process, with the requests that it sends to the servers."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         near = firebase.firestore_wire()
@@ -56,7 +56,7 @@ class Instance:
 
     @cached_property
     def client(self) -> Any:
-        """A client of the function, which is loaded with the stack's settings, and a test's."""
+        """A client of the function, loaded with the settings of the stack and of a test."""
         return front(runpy.run_path("functions/callable/get_task_data.py")["get_task_data"])
 
     def ask(self, headers: dict[str, str] | None = None, **more: Any) -> TestResponse:
@@ -65,14 +65,14 @@ class Instance:
         return answer
 
     def get(self, **more: Any) -> Any:
-        """The result that an answer holds."""
+        """The result in a response."""
         answer = self.ask(**more)
         assert answer.status_code == 200, answer.data
         assert set(answer.json) == {"result"}
         return answer.json["result"]
 
     def cold(self) -> None:
-        """Forget what it remembers, and what it asked."""
+        """Empty the cache and clear the recorded requests."""
         self.engine.cache.forget(TASK)
         self.firestore.calls.clear()
         self.storage.requests.clear()
@@ -92,12 +92,12 @@ def instance(world: World, monkeypatch: pytest.MonkeyPatch) -> Instance:
 
 
 def publish(value: Any, save_in: str = "db") -> None:
-    """Another instance runs the task."""
+    """Run the task on another instance."""
     assert TaskEngine().execute_task("s", TASK, lambda: value, {"save_in": save_in}).status == "completed"
 
 
 def unpacked(answer: TestResponse) -> bytes:
-    """What a browser makes of an answer: the first member of its gzip, which must be all of it."""
+    """The decompressed body: the first member of its gzip, which must be the only one."""
     assert answer.headers["Content-Encoding"] == "gzip"
     unzip = zlib.decompressobj(wbits=31)
     plain = unzip.decompress(answer.data)
@@ -105,8 +105,8 @@ def unpacked(answer: TestResponse) -> bytes:
     return plain
 
 
-def by_original(content: bytes) -> Callable[[World], None]:
-    """The original's document, and its object at the contract's path."""
+def by_legacy_writer(content: bytes) -> Callable[[World], None]:
+    """The legacy writer's document, with its object at the contract's path."""
 
     def put(world: World) -> None:
         world.bucket.blob(CONTRACT_PATH).upload_from_string(content, content_type="application/json")
@@ -119,26 +119,26 @@ PLAIN = json.dumps(RECORDS, indent=1).encode()
 WRITERS: dict[str, Callable[[World], None]] = {
     "db": lambda _: publish(RECORDS),
     "storage": lambda _: publish(RECORDS, "storage"),
-    "another's document": lambda world: world.write({"status": "completed", "data": RECORDS}, TASK),
-    "another's plain object": by_original(PLAIN),
-    "another's gzip object": by_original(gzip.compress(PLAIN)),
-    "another's object of several members": by_original(
+    "legacy document": lambda world: world.write({"status": "completed", "data": RECORDS}, TASK),
+    "legacy plain object": by_legacy_writer(PLAIN),
+    "legacy gzip object": by_legacy_writer(gzip.compress(PLAIN)),
+    "legacy object of several members": by_legacy_writer(
         gzip.compress(PLAIN[:7000]) + gzip.compress(PLAIN[7000:])
     ),
-    "another's object of two of ours": by_original(
+    "legacy object of two of our members": by_legacy_writer(
         b"".join(gzipped.member(gzipped.compress(part)) for part in (PLAIN[:7000], PLAIN[7000:]))
     ),
 }
 
 
-# The entry is the answer
+# The cached bytes are the response
 
 
 @pytest.mark.parametrize("written", WRITERS.values(), ids=WRITERS)
-def test_every_client_gets_the_same_json_as_it_takes_it(
+def test_every_client_gets_the_same_json_in_its_encoding(
     instance: Instance, world: World, written: Callable[[World], None]
 ) -> None:
-    """Compressed or not, whoever wrote it and however it is kept."""
+    """For every writer and every place of storage."""
     written(world)
     for _ in range(2):
         compressed, plain = instance.ask(GZIP), instance.ask()
@@ -174,10 +174,8 @@ def test_every_client_gets_the_same_json_as_it_takes_it(
         ("g" * 5000, False),
     ],
 )
-def test_what_a_client_takes_is_heeded(
-    instance: Instance, takes: str | None, compressed: bool | None
-) -> None:
-    """As HTTP has it; what means nothing is answered one way or the other."""
+def test_accept_encoding_is_respected(instance: Instance, takes: str | None, compressed: bool | None) -> None:
+    """According to HTTP; invalid values may give either encoding."""
     publish(RECORDS)
     answer = instance.ask({} if takes is None else {"Accept-Encoding": takes})
     assert answer.status_code == 200
@@ -187,8 +185,8 @@ def test_what_a_client_takes_is_heeded(
     assert json.loads(body) == {"result": RECORDS}
 
 
-def test_all_answers_share_the_very_bytes(instance: Instance) -> None:
-    """Those that lie in the cache, as they were stored: nothing is copied, unpacked or packed for a call."""
+def test_all_responses_share_the_cached_bytes(instance: Instance) -> None:
+    """They are neither copied nor compressed again for a call."""
     publish(RECORDS, "storage")
     request = EnvironBuilder(headers=GZIP).get_request()
     with pytest.MonkeyPatch.context() as patch:
@@ -207,8 +205,8 @@ def test_all_answers_share_the_very_bytes(instance: Instance) -> None:
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
-def test_other_methods_read_nothing(instance: Instance, method: str) -> None:
-    """They are answered without a body, and without asking anybody."""
+def test_other_methods_send_no_reads(instance: Instance, method: str) -> None:
+    """The response has no body."""
     publish(RECORDS)
     answer = instance.client.open("/", method=method, headers={**instance.headers, **GZIP})
     assert (answer.status_code, answer.data) == (400 if method == "HEAD" else 204, b"")
@@ -217,20 +215,20 @@ def test_other_methods_read_nothing(instance: Instance, method: str) -> None:
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
 @pytest.mark.parametrize("value", [[], {}, 0, "", False, 0.0, [None], {"": None}], ids=repr)
-def test_an_empty_result_is_a_result(instance: Instance, save_in: str, value: Any) -> None:
-    """Told as it is, in each form of the answer."""
+def test_an_empty_result_is_returned_unchanged(instance: Instance, save_in: str, value: Any) -> None:
+    """In each form of the response."""
     publish(value, save_in)
     for headers in ({}, GZIP):
-        bare, told = (instance.ask(headers, **more).json["result"] for more in ({}, {"if_version": None}))
-        assert (bare, told["data"]) == (value, value)
-        assert type(bare) is type(told["data"]) is type(value)
+        bare, full = (instance.ask(headers, **more).json["result"] for more in ({}, {"if_version": None}))
+        assert (bare, full["data"]) == (value, value)
+        assert type(bare) is type(full["data"]) is type(value)
 
 
 # Versions and descriptions
 
 
-def test_the_answer_with_a_version(instance: Instance, world: World) -> None:
-    """`{version, completed, stale, data}`; or, where the caller has it, that it is not modified."""
+def test_a_versioned_response_has_data_or_is_not_modified(instance: Instance, world: World) -> None:
+    """It is `{version, completed, stale, data}` unless the caller has the present version."""
     publish([1], "storage")
     kept = world.status(TASK)
     result = instance.get(if_version=None)
@@ -249,8 +247,8 @@ def test_the_answer_with_a_version(instance: Instance, world: World) -> None:
 
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
-def test_a_description_tells_all_but_the_data(instance: Instance, world: World, save_in: str) -> None:
-    """And fetches none, not on a cold instance either."""
+def test_a_description_has_all_fields_but_the_data(instance: Instance, world: World, save_in: str) -> None:
+    """It reads no data, even on a cold instance."""
 
     def works(run: tasks.TaskRun) -> Any:
         run.summarise({"good": 2})
@@ -276,8 +274,8 @@ def test_a_description_tells_all_but_the_data(instance: Instance, world: World, 
     assert instance.get(describe=True, if_version="another") == described
 
 
-def test_details_are_answered_with_their_version(instance: Instance, world: World) -> None:
-    """The object's bytes as they are stored, null where there are none; nothing for a caller who has them."""
+def test_details_are_returned_with_their_version(instance: Instance, world: World) -> None:
+    """The stored bytes, or null; nothing for a caller that has the version."""
 
     def works(run: tasks.TaskRun) -> Any:
         run.summarise({"good": 2}, details={"rows": RECORDS})
@@ -298,8 +296,8 @@ def test_details_are_answered_with_their_version(instance: Instance, world: Worl
 
 @pytest.mark.parametrize("save_in", ["db", "storage", "none"])
 def test_the_version_changes_with_each_run(instance: Instance, save_in: str) -> None:
-    """Though the result be the same."""
-    seen = set()
+    """Even if the result is the same."""
+    versions = set()
     for _ in range(3):
         publish([1], save_in)
         instance.cold()
@@ -309,12 +307,12 @@ def test_the_version_changes_with_each_run(instance: Instance, save_in: str) -> 
             "version": result["version"],
             "not_modified": True,
         }
-        seen.add(result["version"])
-    assert len(seen) == 3
+        versions.add(result["version"])
+    assert len(versions) == 3
 
 
-def test_a_failed_run_changes_no_version(instance: Instance) -> None:
-    """The last good result is still the one; the description tells of the failure."""
+def test_a_failed_run_does_not_change_the_version(instance: Instance) -> None:
+    """The last good result stays; the description has the failure."""
     publish([1])
     version = instance.get(if_version=None)["version"]
 
@@ -328,8 +326,8 @@ def test_a_failed_run_changes_no_version(instance: Instance) -> None:
     assert instance.get(if_version=version)["not_modified"] is True
 
 
-def test_where_there_is_no_document_there_is_an_answer(instance: Instance, world: World) -> None:
-    """No data, under a version that lasts until there is some."""
+def test_without_a_document_the_response_has_a_version(instance: Instance, world: World) -> None:
+    """Without data, until there is some."""
     nothing = instance.get(if_version=None)
     assert (nothing["data"], nothing["completed"], nothing["stale"]) == ([], None, False)
     described = instance.get(describe=True)
@@ -344,9 +342,9 @@ def test_where_there_is_no_document_there_is_an_answer(instance: Instance, world
     assert world.objects() == set()
 
 
-@pytest.mark.parametrize("writer", [name for name in WRITERS if "another" in name])
-def test_the_original_s_results_have_versions_too(instance: Instance, world: World, writer: str) -> None:
-    """A new one with each document that it writes."""
+@pytest.mark.parametrize("writer", [name for name in WRITERS if "legacy" in name])
+def test_legacy_results_have_versions(instance: Instance, world: World, writer: str) -> None:
+    """A new one for each document that the legacy writer writes."""
     WRITERS[writer](world)
     first = instance.get(if_version=None)
     assert first["data"] == RECORDS
@@ -361,8 +359,8 @@ def test_the_original_s_results_have_versions_too(instance: Instance, world: Wor
     assert second["version"] != first["version"]
 
 
-def test_what_is_saved_nowhere_is_nobody_else_s(instance: Instance) -> None:
-    """In-process readers of the instance that ran the task have it, while that run's version stands."""
+def test_an_unsaved_result_is_available_only_in_its_process(instance: Instance) -> None:
+    """While that run's version is the present one."""
     instance.engine.execute_task("s", TASK, lambda: ["secret"], {"save_in": "none"})
     assert tasks.get_task_data(TASK) == ["secret"]
     for _ in range(2):
@@ -379,14 +377,14 @@ def test_what_is_saved_nowhere_is_nobody_else_s(instance: Instance) -> None:
 @pytest.mark.parametrize(
     "fields", [{"if_version": 1}, {"if_version": []}, {"describe": 1}, {"describe": None}]
 )
-def test_a_field_of_another_type_is_the_caller_s_mistake(instance: Instance, fields: dict[str, Any]) -> None:
-    """The text names the field."""
+def test_a_field_of_another_type_is_an_invalid_argument(instance: Instance, fields: dict[str, Any]) -> None:
+    """The message names the field."""
     answer = instance.ask(**fields)
     assert (answer.status_code, answer.json["error"]["status"]) == (400, "INVALID_ARGUMENT")
     assert next(iter(fields)) in answer.json["error"]["message"]
 
 
-# Damage
+# Damaged objects
 
 
 DAMAGED = {
@@ -401,13 +399,13 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
-@pytest.mark.parametrize("writer", ["engine", "original"])
-def test_a_damaged_object_is_unavailable_and_never_half_an_answer(
+@pytest.mark.parametrize("writer", ["engine", "legacy"])
+def test_a_damaged_object_is_unavailable_and_never_a_partial_response(
     instance: Instance, world: World, content: bytes, writer: str
 ) -> None:
-    """Whoever asks, in whichever form."""
-    if writer == "original":
-        by_original(content)(world)
+    """In every form of a request."""
+    if writer == "legacy":
+        by_legacy_writer(content)(world)
     else:
         publish(RECORDS, "storage")
         world.bucket.blob(world.status(TASK)["run"]["result"]["object"]).upload_from_string(content)
@@ -421,7 +419,7 @@ def test_a_damaged_object_is_unavailable_and_never_half_an_answer(
             )
 
 
-# Too large
+# Results that are too large
 
 
 LIMIT = 40_000
@@ -431,18 +429,18 @@ EVEN = ["x" * 100] * 1000
 
 @pytest.fixture
 def _small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cloud Run returns little."""
+    """Let Cloud Run's limit of a response be small."""
     monkeypatch.setattr(responses, "MAX_ANSWER_BYTES", LIMIT)
 
 
-def handed_off(answer: TestResponse) -> Any:
-    """What is at the URL that an answer gives in place of the result."""
-    told = answer.json["error"]
-    assert (answer.status_code, told["status"]) == (429, "RESOURCE_EXHAUSTED")
-    assert told["message"] == "the result is larger than a response may be; read it from details.url"
-    assert set(told["details"]) == {"url", "expires_in_seconds"}
-    assert told["details"]["expires_in_seconds"] == 900
-    with urllib.request.urlopen(told["details"]["url"], timeout=60) as found:
+def content_at_url(answer: TestResponse) -> Any:
+    """The content at the URL that a response has instead of the result."""
+    full = answer.json["error"]
+    assert (answer.status_code, full["status"]) == (429, "RESOURCE_EXHAUSTED")
+    assert full["message"] == "the result is larger than a response may be; read it from details.url"
+    assert set(full["details"]) == {"url", "expires_in_seconds"}
+    assert full["details"]["expires_in_seconds"] == 900
+    with urllib.request.urlopen(full["details"]["url"], timeout=60) as found:
         body = found.read()
     return json.loads(gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body)
 
@@ -450,16 +448,16 @@ def handed_off(answer: TestResponse) -> Any:
 @pytest.mark.usefixtures("_small_limit")
 @pytest.mark.parametrize("ran", ["here", "elsewhere"])
 @pytest.mark.parametrize("headers", [{}, GZIP], ids=["plain", "gzip"])
-def test_a_result_that_no_answer_holds_is_handed_to_storage(
+def test_a_result_above_the_limit_is_replaced_by_a_url(
     instance: Instance, world: World, capsys: pytest.CaptureFixture[str], headers: dict[str, str], ran: str
 ) -> None:
-    """With a URL that is made on demand and kept nowhere; a description and this process still have it."""
+    """The URL is signed on demand and not stored; descriptions and this process have the result."""
     engine = instance.engine if ran == "here" else TaskEngine()
     engine.execute_task("s", TASK, lambda: NOISE, {"save_in": "storage"})
     before = world.status(TASK)
     for more in ({}, {"if_version": None}, {}):
         answer = instance.ask(headers, **more)
-        assert handed_off(answer) == NOISE
+        assert content_at_url(answer) == NOISE
         path = before["run"]["result"]["object"].replace("/", "%2F")
         assert path in answer.json["error"]["details"]["url"]
     assert world.status(TASK) == before
@@ -468,21 +466,21 @@ def test_a_result_that_no_answer_holds_is_handed_to_storage(
     assert described["count"] == 1000
     assert instance.get(if_version=described["version"])["not_modified"] is True
     assert tasks.get_task_data(TASK) == NOISE
-    assert handed_off(instance.ask(headers)) == NOISE
+    assert content_at_url(instance.ask(headers)) == NOISE
 
 
 @pytest.mark.usefixtures("_small_limit")
-def test_a_large_result_that_compresses_well_is_for_those_who_take_that(instance: Instance) -> None:
-    """The others read its object, where Storage unpacks it for them."""
+def test_a_large_compressible_result_is_returned_to_clients_with_gzip(instance: Instance) -> None:
+    """Other clients read its object, which Storage decompresses."""
     publish(EVEN, "storage")
     assert json.loads(unpacked(instance.ask(GZIP))) == {"result": EVEN}
-    assert handed_off(instance.ask()) == EVEN
+    assert content_at_url(instance.ask()) == EVEN
     assert json.loads(unpacked(instance.ask(GZIP, if_version=None)))["result"]["data"] == EVEN
 
 
 @pytest.mark.usefixtures("_small_limit")
-def test_a_large_result_without_an_object_is_for_those_who_take_it_compressed(instance: Instance) -> None:
-    """The text says what to do; there is no URL of a document."""
+def test_a_large_document_is_returned_only_to_clients_with_gzip(instance: Instance) -> None:
+    """There is no URL of a document; the message recommends gzip."""
     publish(EVEN)
     assert json.loads(unpacked(instance.ask(GZIP))) == {"result": EVEN}
     answer = instance.ask()
@@ -493,16 +491,15 @@ def test_a_large_result_without_an_object_is_for_those_who_take_it_compressed(in
 
 
 @pytest.mark.usefixtures("_small_limit")
-def test_a_large_object_of_the_original_s_is_handed_off_too(instance: Instance, world: World) -> None:
-    """From the contract's path, which is all there is."""
-    by_original(json.dumps(NOISE).encode())(world)
-    assert handed_off(instance.ask(GZIP)) == NOISE
-    assert handed_off(instance.ask()) == NOISE
+def test_a_large_legacy_object_is_replaced_by_a_url(instance: Instance, world: World) -> None:
+    """Of the contract's path, the only copy."""
+    by_legacy_writer(json.dumps(NOISE).encode())(world)
+    assert content_at_url(instance.ask(GZIP)) == NOISE
+    assert content_at_url(instance.ask()) == NOISE
 
 
 @pytest.mark.usefixtures("_small_limit")
-def test_the_limit_is_to_the_byte(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer of as many bytes is given, one of a byte more is not."""
+def test_the_limit_is_exact_to_the_byte(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(EVEN, "storage")
     for headers in ({}, GZIP):
         monkeypatch.setattr(responses, "MAX_ANSWER_BYTES", 1 << 30)
@@ -514,10 +511,10 @@ def test_the_limit_is_to_the_byte(instance: Instance, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("_small_limit")
-def test_what_no_answer_holds_is_not_unpacked_to_find_out(
+def test_a_result_above_the_limit_is_not_decompressed(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client without gzip is refused by the size that is known: many of them would fill the memory."""
+    """A client without gzip is refused by the known size; many such calls would fill the memory."""
     publish(["x" * 10 * LIMIT], "storage")
     monkeypatch.setattr(gzipped, "decompress", lambda _: pytest.fail("unpacked"))
     assert instance.ask().status_code == 429

@@ -1,4 +1,4 @@
-"""The end of an instance, as functions-framework and gunicorn serve it: a hang, and SIGTERM."""
+"""The end of an instance served by functions-framework and gunicorn: after a hang, and at SIGTERM."""
 
 import ctypes
 import os
@@ -28,10 +28,10 @@ SOURCE = "tests/functions/hanging.py"
 TICK = {"X-CloudScheduler-JobName": "job", "X-CloudScheduler-ScheduleTime": "2026-01-01T00:00:00.510855Z"}
 
 
-def test_a_delivery_tries_again_what_the_interpreter_did_not_take(
+def test_a_refused_pending_call_is_retried_by_the_next_delivery(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The queue of pending calls was full: that is logged, and the next delivery asks again."""
+    """The interpreter's queue of pending calls was full, which is logged."""
     answers = [-1, 0]
     monkeypatch.setattr(instance, "_is_watched", False)
     monkeypatch.setattr(instance, "_deliveries", 0)
@@ -43,11 +43,11 @@ def test_a_delivery_tries_again_what_the_interpreter_did_not_take(
 
 
 class Served:
-    """A function that is served.
+    """A served function.
 
     Attributes:
-        hangs: while this file exists, its task hangs; it then contains the task's process.
-        log: what the function prints.
+        hangs: While this file exists, the task hangs; the file then contains the process id.
+        log: File with the function's output.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,11 +56,11 @@ class Served:
         self.address = ""
 
     def deliver(self) -> int:
-        """Deliver the tick; return the status of the answer."""
+        """Deliver the tick; return the response's status."""
         return requests.post(f"http://{self.address}", headers=TICK, timeout=60).status_code
 
     def worker(self) -> int:
-        """Wait until the task hangs; return its process."""
+        """Wait until the task hangs; return its process id."""
         return int(wait_for("the task to hang", lambda: self.hangs.read_text("utf-8")))
 
     @contextmanager
@@ -83,7 +83,7 @@ def function(tmp_path: Path, stack: Addresses) -> Served:
 
 
 def record() -> dict[str, Any]:
-    """The run record of the tick, beside the one that counts refused deliveries."""
+    """The run record of the tick, without the record that counts refused deliveries."""
     records = firebase.firestore_client().collection("nx-tasks", TASK, "nx-runs").stream()
     (run,) = [record for record in records if not record.id.endswith(".refused")]
     return run.to_dict() or {}
@@ -99,9 +99,9 @@ def is_alive(process: int) -> bool:
 
 @pytest.mark.usefixtures("clean_firestore")
 def test_an_instance_ends_after_a_hang_and_the_next_delivery_runs(function: Served) -> None:
-    """The answer is sent before it ends; the incident is in the log, and the trace shows the hang."""
+    """The response is sent first; the log has the incident, the traceback shows the hang."""
     function.hangs.touch()
-    with function.running(deadline_seconds=6):  # a new process on a busy machine takes seconds to begin
+    with function.running(deadline_seconds=6):  # a new process on a busy machine takes seconds to start
         assert function.deliver() == 500
         process = function.worker()
         wait_for("the instance to end", lambda: not is_alive(process) or None)
@@ -118,7 +118,7 @@ def test_an_instance_ends_after_a_hang_and_the_next_delivery_runs(function: Serv
 
 @pytest.mark.usefixtures("clean_firestore")
 def test_other_deliveries_are_answered_before_an_instance_ends(function: Served) -> None:
-    """One that came during the hang gets its own answer, not a lost connection; the hang is one incident."""
+    """A delivery during the hang gets its own response; the hang is reported once."""
     function.hangs.touch()
     waits = function.hangs.with_name("waits")
     waits.touch()
@@ -138,15 +138,15 @@ def test_other_deliveries_are_answered_before_an_instance_ends(function: Served)
 
 
 @pytest.mark.usefixtures("clean_firestore")
-@pytest.mark.parametrize("told", ["worker", "master"])
-def test_a_run_is_failed_within_ten_seconds_of_sigterm(function: Served, told: str) -> None:
-    """Cloud Run signals gunicorn's master, which signals its worker. The next delivery takes over at once."""
+@pytest.mark.parametrize("target", ["worker", "master"])
+def test_a_run_is_failed_within_ten_seconds_of_sigterm(function: Served, target: str) -> None:
+    """Cloud Run signals gunicorn's master, which signals its worker. The next delivery runs the tick."""
     function.hangs.touch()
     with function.running(deadline_seconds=300):
         delivery, answers = in_thread(function.deliver)
         process = function.worker()
         master = psutil.Process(process).ppid()
-        os.kill(process if told == "worker" else master, signal.SIGTERM)
+        os.kill(process if target == "worker" else master, signal.SIGTERM)
         run = wait_for("the run to fail", lambda: (run := record())["state"] == "failed" and run, seconds=10)
         assert run["error"]["type"] == "InstanceShutDown"
         assert run["error"]["message"].startswith("the instance received SIGTERM")

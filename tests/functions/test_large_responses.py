@@ -1,4 +1,4 @@
-"""Large answers of `get_task_data` as it is served in production, read by real clients."""
+"""Large responses of `get_task_data` as served in production, read by real clients."""
 
 import base64
 import gzip
@@ -28,7 +28,7 @@ MiB = 1024 * 1024
 
 
 def noise(size: int) -> str:
-    """Text that compresses to three quarters of it."""
+    """Text that compresses to three quarters of its size."""
     return base64.b64encode(random.Random(size).randbytes(size * 3 // 4)).decode()
 
 
@@ -47,7 +47,7 @@ def publish(task: TaskName, value: Any) -> None:
 
 
 def ask(address: str, token: str, task: TaskName, **headers: str) -> tuple[int, dict[str, str], bytes]:
-    """An answer as it comes over the wire."""
+    """Status, headers and raw body of a response."""
     connection = http.client.HTTPConnection(address, timeout=60)
     try:
         sent = {"Content-Type": "application/json", "Authorization": f"Bearer {token}", **headers}
@@ -58,43 +58,45 @@ def ask(address: str, token: str, task: TaskName, **headers: str) -> tuple[int, 
         connection.close()
 
 
-def test_javascript_reads_a_large_answer_whole(address: str, token: str) -> None:
-    """Its fetch and its zlib, which know one member of gzip alone."""
+def test_javascript_reads_a_large_response(address: str, token: str) -> None:
+    """With its fetch and its zlib, which read only the first member of a gzip."""
     task = TaskName.collect_devices_health
     records = [{"id": number, "ü": noise(500)} for number in range(4000)]
     publish(task, records)
     body = json.dumps({"data": {"task_name": task, "if_version": None}})
-    told = subprocess.run(
+    process = subprocess.run(
         ["node", FETCH, f"http://{address}/", token, body], check=True, capture_output=True, timeout=60
     )
-    seen = json.loads(told.stdout)
-    assert (seen["encoding"], seen["same"]) == ("gzip", True)
-    assert seen["result"]["data"] == records
+    received = json.loads(process.stdout)
+    assert (received["encoding"], received["same"]) == ("gzip", True)
+    assert received["result"]["data"] == records
 
 
-def test_a_result_above_cloud_run_s_limit_is_handed_to_storage(address: str, token: str, log: Path) -> None:
-    """33 MiB compressed: the answer is small and quick, and its URL works without credentials."""
+def test_a_result_above_the_limit_of_cloud_run_is_replaced_by_a_url(
+    address: str, token: str, log: Path
+) -> None:
+    """33 MiB compressed: the response is small and quick, and its URL needs no credentials."""
     task = TaskName.collect_charge_cdrs
     result = [noise(44 * MiB)]
     publish(task, result)
     before = firebase.firestore_client().document(f"nx-tasks/{task}").get().to_dict()
     status, _, body = ask(address, token, task, **{"Accept-Encoding": "gzip"})
-    told = json.loads(body)["error"]
-    assert (status, told["status"]) == (429, "RESOURCE_EXHAUSTED")
-    assert told["details"]["expires_in_seconds"] == 900
-    with urllib.request.urlopen(told["details"]["url"], timeout=60) as found:
+    error = json.loads(body)["error"]
+    assert (status, error["status"]) == (429, "RESOURCE_EXHAUSTED")
+    assert error["details"]["expires_in_seconds"] == 900
+    with urllib.request.urlopen(error["details"]["url"], timeout=60) as found:
         stored = found.read()
     assert len(stored) > LIMIT
     assert json.loads(gzip.decompress(stored) if stored.startswith(b"\x1f\x8b") else stored) == result
     assert firebase.firestore_client().document(f"nx-tasks/{task}").get().to_dict() == before
-    assert told["details"]["url"] not in log.read_text("utf-8")
+    assert error["details"]["url"] not in log.read_text("utf-8")
     assert "X-Goog-" not in log.read_text("utf-8")
 
 
-def test_the_command_line_follows_to_storage(
+def test_the_command_line_reads_from_the_url(
     address: str, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And gives the result as any other, without its credentials going there."""
+    """Without sending its credentials there."""
     task = TaskName.send_reset_sms
     result = [noise(44 * MiB)]
     publish(task, result)
@@ -106,8 +108,8 @@ def test_the_command_line_follows_to_storage(
     assert came[-1] > LIMIT
 
 
-def test_40_mib_that_compress_well_are_an_answer_for_those_who_take_that(address: str, token: str) -> None:
-    """Others are handed to Storage."""
+def test_40_compressible_mib_are_returned_to_clients_with_gzip(address: str, token: str) -> None:
+    """Other clients get a URL."""
     task = TaskName.collect_charge_locations
     publish(task, ["x" * (40 * MiB)])
     status, headers, body = ask(address, token, task, **{"Accept-Encoding": "gzip"})
@@ -118,7 +120,7 @@ def test_40_mib_that_compress_well_are_an_answer_for_those_who_take_that(address
     assert (status, json.loads(body)["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
 
 
-#: Serves the results of all tasks again and again; tells what it held, and what its memory grew by.
+#: Serves the results of all tasks repeatedly; prints the cached bytes and the growth of the memory.
 READS = """
 from shared import settings
 from shared.tasks import TaskName
@@ -144,10 +146,10 @@ print(settings.cache_bytes(), held, peaks[2] - at_first, peaks[-1] - at_first)
 
 @pytest.mark.usefixtures("results")
 def test_the_memory_of_an_instance_that_serves_many_large_results_is_bounded() -> None:
-    """Four of 10 MB, where there is room for one or two: they come and go, and nothing stays behind."""
+    """Four of 10 MB with room for one or two are cached and evicted without a leak."""
     for number, task in enumerate(TaskName):
         publish(task, [noise(14_000_000 + number)])
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", READS],
         env={**os.environ, "NX_TASKS_CACHE_MB": "30"},
         cwd=ROOT,
@@ -156,8 +158,8 @@ def test_the_memory_of_an_instance_that_serves_many_large_results_is_bounded() -
         text=True,
         timeout=120,
     )
-    bound, held, early, late = map(int, told.stdout.split())
+    bound, held, early, late = map(int, process.stdout.split())
     assert bound == 30 * MiB
     assert 10_000_000 < held <= bound
-    assert late - early < 40_000_000  # 100 downloads of 10 MB later
-    assert late < bound + 100_000_000  # and what one download and one decompression take
+    assert late - early < 40_000_000  # after 100 downloads of 10 MB
+    assert late < bound + 100_000_000  # plus one download and one decompression

@@ -1,4 +1,4 @@
-"""Changes, `suspend_task` and its kin, on the real Functions emulator and the local Cloud Scheduler."""
+"""The callables that change tasks, on the real Functions emulator and the local Cloud Scheduler."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ CHANGES = {
 
 @pytest.fixture
 def job(clean_firestore: Addresses) -> Iterator[str]:
-    """The address of the task's job at the local Cloud Scheduler, which fires again afterwards."""
+    """The address of the task's job at the local Cloud Scheduler; the job is enabled afterwards."""
     address = f"{clean_firestore.jobs_url}/firebase-schedule-{TASK}-{clean_firestore.region}"
     yield address
     http(f"{address}:resume", method="POST", body={})
@@ -45,23 +45,23 @@ def job(clean_firestore: Addresses) -> Iterator[str]:
 
 @pytest.fixture
 def ask(job: str, stack: Addresses, people: dict[str, str]) -> Any:
-    """Calls a function as the operator; its result."""
+    """Calls a function as the operator; returns its result."""
 
-    def asked(function: str, **data: Any) -> Any:
+    def call_function(function: str, **data: Any) -> Any:
         answer = call(stack, {**WHY, **data}, people["operator"], function=function)
         assert answer.status == 200, answer
         return answer.json["result"]
 
-    return asked
+    return call_function
 
 
 def state(job: str) -> Any:
-    """What Cloud Scheduler says of a job."""
+    """A job's state at Cloud Scheduler."""
     return http(job)[1]["state"]  # type: ignore[index]
 
 
 def records(kind: str) -> list[dict[str, Any]]:
-    """What the task's history has of a kind."""
+    """The task's run records of a kind."""
     runs = firebase.firestore_client().collection(f"nx-tasks/{TASK.value}/nx-runs").stream()
     return [found for run in runs if (found := run.to_dict() or {})["state"] == kind]
 
@@ -70,23 +70,31 @@ def records(kind: str) -> list[dict[str, Any]]:
 
 
 def test_document_and_job_are_suspended_and_resumed_together(ask: Any, job: str) -> None:
-    """Each is told with the task as it stands then; who and why is taken from the token and recorded."""
-    told = ask("suspend_task")
-    assert (told["changed"], told["task"]["status"], told["task"]["problem"]) == (True, "suspended", None)
-    assert told["task"]["suspended"].items() >= {"by": OPERATOR, "reason": WHY["reason"]}.items()
+    """The response has the task as it is then; person and reason are recorded."""
+    response = ask("suspend_task")
+    assert (response["changed"], response["task"]["status"], response["task"]["problem"]) == (
+        True,
+        "suspended",
+        None,
+    )
+    assert response["task"]["suspended"].items() >= {"by": OPERATOR, "reason": WHY["reason"]}.items()
     assert state(job) == "PAUSED"
     again = ask("suspend_task", reason="again")
     assert (again["changed"], again["task"]["suspended"]["reason"]) == (False, WHY["reason"])
-    told = ask("resume_task", reason="it is back")
-    assert (told["changed"], told["task"]["suspended"], told["task"]["problem"]) == (True, None, None)
+    response = ask("resume_task", reason="it is back")
+    assert (response["changed"], response["task"]["suspended"], response["task"]["problem"]) == (
+        True,
+        None,
+        None,
+    )
     assert state(job) == "ENABLED"
     assert [(record["by"], record["reason"]) for record in records("resumed")] == [(OPERATOR, "it is back")]
 
 
-def test_a_half_done_change_is_told_and_the_next_call_repairs_it(
+def test_an_incomplete_change_is_shown_and_repaired_by_the_next_call(
     ask: Any, job: str, stack: Addresses, people: dict[str, str]
 ) -> None:
-    """The document says suspended, and the job fires: as a call leaves them that died in between."""
+    """The document is suspended but the job enabled, as after a call that died."""
     ask("suspend_task")
     http(f"{job}:resume", method="POST", body={})
     status = firebase.firestore_client().document(f"nx-tasks/{TASK.value}")
@@ -95,18 +103,18 @@ def test_a_half_done_change_is_told_and_the_next_call_repairs_it(
     assert [task["problem"] for task in tasks if task["problem"]] == [
         "suspended, but its Cloud Scheduler job may not be: suspend it again, or wait for the watchdog"
     ]
-    told = ask("suspend_task")
-    assert (told["changed"], told["task"]["problem"], state(job)) == (False, None, "PAUSED")
+    response = ask("suspend_task")
+    assert (response["changed"], response["task"]["problem"], state(job)) == (False, None, "PAUSED")
 
 
-def test_a_job_that_was_paused_by_hand_is_made_to_fire_by_resuming(ask: Any, job: str) -> None:
-    """Nothing has to be suspended for that; who did it, and why, is recorded, and once."""
+def test_resuming_enables_a_job_that_was_paused_by_hand(ask: Any, job: str) -> None:
+    """Even if the task is not suspended; person and reason are recorded once."""
     ask("suspend_task")
     ask("resume_task")
     http(f"{job}:pause", method="POST", body={})
     for _ in range(2):
-        told = ask("resume_task", reason="it may fire")
-        assert (told["changed"], told["task"]["problem"], state(job)) == (False, None, "ENABLED")
+        response = ask("resume_task", reason="it may fire")
+        assert (response["changed"], response["task"]["problem"], state(job)) == (False, None, "ENABLED")
     assert [record["reason"] for record in records("resumed")] == [WHY["reason"], "it may fire"]
 
 
@@ -114,21 +122,21 @@ def test_a_job_that_was_paused_by_hand_is_made_to_fire_by_resuming(ask: Any, job
 
 
 def test_a_run_is_started_through_cloud_scheduler(ask: Any, job: str) -> None:
-    """It is told with the run that began; who asked for it is in the history."""
-    told = ask("run_task")
-    assert told["outcome"] == "started"
-    run_id = told["run"]["id"]
+    """The response has the run; the history has the person."""
+    response = ask("run_task")
+    assert response["outcome"] == "started"
+    run_id = response["run"]["id"]
     history = firebase.firestore_client().document(f"nx-tasks/{TASK.value}/nx-runs/{run_id}")
     wait_for("the run's end", lambda: (history.get().to_dict() or {}).get("state") == "completed")
     assert [(record["by"], record["reason"]) for record in records("requested")] == [
         (OPERATOR, WHY["reason"])
     ]
-    assert told["run"]["requested"].items() >= {"by": OPERATOR, "reason": WHY["reason"]}.items()
-    assert (told["run"]["scheduled_for"], told["run"]["refused"]) == (None, None)
+    assert response["run"]["requested"].items() >= {"by": OPERATOR, "reason": WHY["reason"]}.items()
+    assert (response["run"]["scheduled_for"], response["run"]["refused"]) == (None, None)
 
 
-def test_where_another_run_holds_the_task_that_is_told(ask: Any, job: str) -> None:
-    """And nothing is started, or recorded."""
+def test_a_running_task_is_busy(ask: Any, job: str) -> None:
+    """No run is started or recorded."""
     goes_on = threading.Event()
 
     def task(run: TaskRun) -> None:
@@ -138,17 +146,17 @@ def test_where_another_run_holds_the_task_that_is_told(ask: Any, job: str) -> No
     thread, outcomes = in_thread(lambda: execute_task("test", TASK, task))
     try:
         wait_for("the run", lambda: records("running"))
-        told = ask("run_task")
-        assert (told["outcome"], told["run"]["state"]) == ("busy", "running")
+        response = ask("run_task")
+        assert (response["outcome"], response["run"]["state"]) == ("busy", "running")
         assert records("requested") == []
     finally:
         goes_on.set()
         thread.join()
-    assert outcomes[0].run_id == told["run"]["id"]
+    assert outcomes[0].run_id == response["run"]["id"]
 
 
-def test_a_suspended_task_is_not_run(ask: Any, stack: Addresses, people: dict[str, str]) -> None:
-    """It would be skipped; the text says what to do."""
+def test_a_suspended_task_cannot_be_run(ask: Any, stack: Addresses, people: dict[str, str]) -> None:
+    """The message recommends to resume it."""
     ask("suspend_task")
     answer = call(stack, WHY, people["operator"], function="run_task")
     assert refused(answer) == (
@@ -162,64 +170,67 @@ def test_a_suspended_task_is_not_run(ask: Any, stack: Addresses, people: dict[st
 
 
 def test_a_run_is_cancelled(ask: Any, job: str) -> None:
-    """It is told at its next progress; a second call is told that it ended."""
+    """The run ends at its next progress; a second call returns that it has ended."""
     goes_on = threading.Event()
 
     def task(run: TaskRun) -> None:
         run.progress(1)
         assert goes_on.wait(60)
-        run._recorded_at = None  # a second later
+        run._recorded_at = None  # so that the next progress is recorded
         run.progress(2)
 
     thread, outcomes = in_thread(lambda: execute_task("test", TASK, task))
     try:
         wait_for("the run", lambda: records("running"))
         (run,) = records("running")
-        told = ask("cancel_run", id=run["run_id"])
-        assert (told["outcome"], told["run"]["by"]) == ("cancelling", OPERATOR)
+        response = ask("cancel_run", id=run["run_id"])
+        assert (response["outcome"], response["run"]["by"]) == ("cancelling", OPERATOR)
     finally:
         goes_on.set()
         thread.join()
     assert outcomes[0].status == "cancelled"
-    told = ask("cancel_run", id=run["run_id"])
-    assert (told["outcome"], told["run"]["state"]) == ("ended", "failed")
-    assert told["run"]["error"]["message"] == f"cancelled by {OPERATOR}: {WHY['reason']}"
+    response = ask("cancel_run", id=run["run_id"])
+    assert (response["outcome"], response["run"]["state"]) == ("ended", "failed")
+    assert response["run"]["error"]["message"] == f"cancelled by {OPERATOR}: {WHY['reason']}"
 
 
-def test_a_failed_run_is_kept_from_being_tried_again(ask: Any, job: str) -> None:
-    """It tells who wanted that, and what it failed with; Cloud Scheduler's next delivery does not run."""
+def test_the_retries_of_a_failed_run_can_be_cancelled(ask: Any, job: str) -> None:
+    """The run keeps its error and has the person; Cloud Scheduler's next delivery does not run."""
     tick = {"scheduled_for": datetime(2026, 11, 24, 12, tzinfo=UTC)}
 
     def fails() -> None:
         raise ValueError("no")
 
     run_id = execute_task("test", TASK, fails, tick).run_id
-    told = ask("cancel_run", id=run_id)
-    assert (told["outcome"], told["run"]["state"], told["run"]["by"]) == ("cancelled", "failed", OPERATOR)
-    said = f"cancelled by {OPERATOR}: {WHY['reason']} (ValueError: no)"
-    assert told["run"]["error"]["message"] == said
+    response = ask("cancel_run", id=run_id)
+    assert (response["outcome"], response["run"]["state"], response["run"]["by"]) == (
+        "cancelled",
+        "failed",
+        OPERATOR,
+    )
+    error = f"cancelled by {OPERATOR}: {WHY['reason']} (ValueError: no)"
+    assert response["run"]["error"]["message"] == error
     assert execute_task("test", TASK, list, tick).status == "duplicate"
 
 
 @pytest.mark.parametrize("run_id", ["never-was", "a/b", "", "__x__"])
-def test_a_run_that_never_was_is_not_found(
+def test_an_unknown_run_cannot_be_cancelled(
     job: str, stack: Addresses, people: dict[str, str], run_id: str
 ) -> None:
-    """Whatever was asked for."""
     answer = call(stack, {**WHY, "id": run_id}, people["operator"], function="cancel_run")
     assert refused(answer) == (404, "no run of the task has this id")
 
 
-# Who may
+# Authorization
 
 OPERATORS_ONLY = "Only operators can change tasks. Ask an administrator of the project for the operator role."
 
 
 @pytest.mark.parametrize("function", CHANGES)
-def test_only_operators_change_anything(
+def test_only_operators_may_change_tasks(
     job: str, stack: Addresses, people: dict[str, str], function: str
 ) -> None:
-    """Whoever else asks changes nothing, whatever is sent."""
+    """A denied call changes nothing, whatever it sends."""
     assert refused(call(stack, CHANGES[function], function=function)) == (
         401,
         "not signed in; sign in first",
@@ -246,7 +257,7 @@ def test_only_operators_change_anything(
 def test_a_change_without_a_reason_is_refused(
     job: str, stack: Addresses, people: dict[str, str], function: str, wrong: dict[str, Any], says: str
 ) -> None:
-    """And so is one that says who it is by."""
+    """And so is one that names a person."""
     status, message = refused(
         call(stack, {**CHANGES[function], **wrong}, people["operator"], function=function)
     )
@@ -255,7 +266,7 @@ def test_a_change_without_a_reason_is_refused(
 
 
 def test_an_operator_without_an_address_is_recorded_by_id(job: str, stack: Addresses) -> None:
-    """One who signs in with a custom token, for example."""
+    """For example one who signs in with a custom token."""
     from firebase_admin import auth, delete_app, initialize_app  # noqa: PLC0415
 
     app = initialize_app(options={"projectId": PROJECT}, name="test-no-address")
@@ -263,8 +274,8 @@ def test_an_operator_without_an_address_is_recorded_by_id(job: str, stack: Addre
     try:
         auth.set_custom_user_claims(user.uid, {"role": "operator"}, app=app)
         token = sign_in_with_custom_token(stack, auth.create_custom_token(user.uid, app=app).decode())
-        told = call(stack, WHY, token, function="suspend_task").json["result"]
-        assert told["task"]["suspended"]["by"] == user.uid
+        response = call(stack, WHY, token, function="suspend_task").json["result"]
+        assert response["task"]["suspended"]["by"] == user.uid
         assert [record["by"] for record in records("suspended")] == [user.uid]
     finally:
         auth.delete_user(user.uid, app=app)
@@ -274,7 +285,7 @@ def test_an_operator_without_an_address_is_recorded_by_id(job: str, stack: Addre
 def test_a_change_looks_its_user_up_once(
     stack: Addresses, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One answer tells whether they are disabled, signed out everywhere, or no operator any more."""
+    """One request shows whether they are disabled, signed out, or no longer operators."""
     from firebase_admin import delete_app, initialize_app  # noqa: PLC0415
 
     payload = people["operator"].split(".")[1]
@@ -284,22 +295,24 @@ def test_a_change_looks_its_user_up_once(
         raw_request=Request({}),
         auth=AuthData(claims["sub"], claims),
     )
-    asked, send = [], requests.Session.send
+    urls, send = [], requests.Session.send
     monkeypatch.setattr(
-        requests.Session, "send", lambda *what, **how: asked.append(what[1].url) or send(*what, **how)
+        requests.Session, "send", lambda *what, **how: urls.append(what[1].url) or send(*what, **how)
     )
-    own = initialize_app(options={"projectId": PROJECT}, name="looks-once")  # others' may ask elsewhere
+    own = initialize_app(
+        options={"projectId": PROJECT}, name="looks-once"
+    )  # other apps may use another address
     monkeypatch.setattr(firebase, "app", lambda: own)
     try:
         assert change_of(request, ChangeTask).by == OPERATOR
     finally:
         delete_app(own)
-    assert [url.rpartition("/")[2] for url in asked] == ["accounts:lookup"]
+    assert [url.rpartition("/")[2] for url in urls] == ["accounts:lookup"]
 
 
 @pytest.mark.parametrize("how", ["revoked", "disabled", "deleted", "made a viewer", "unverified"])
-def test_whose_token_is_good_no_more_changes_nothing(job: str, stack: Addresses, how: str) -> None:
-    """A token lives an hour; who was signed out, disabled, removed or demoted meanwhile changes nothing."""
+def test_a_revoked_operator_cannot_change_tasks(job: str, stack: Addresses, how: str) -> None:
+    """A token is valid for an hour, even after a sign-out, a removal or a change of the role."""
     from firebase_admin import auth, delete_app, initialize_app  # noqa: PLC0415
 
     app = initialize_app(options={"projectId": PROJECT}, name=f"test-{how}")
@@ -319,12 +332,12 @@ def test_whose_token_is_good_no_more_changes_nothing(job: str, stack: Addresses,
             auth.update_user(user.uid, email_verified=False, app=app)
         else:
             auth.set_custom_user_claims(user.uid, {"role": "viewer"}, app=app)
-        told = (401, "your sign-in is no longer valid; sign in again")
+        expected = (401, "your sign-in is no longer valid; sign in again")
         if how == "made a viewer":
-            told = (403, "You no longer have the operator role. Sign in again.")
+            expected = (403, "You no longer have the operator role. Sign in again.")
         elif how == "unverified":
-            told = (403, UNVERIFIED)
-        assert refused(call(stack, WHY, token, function="suspend_task")) == told
+            expected = (403, UNVERIFIED)
+        assert refused(call(stack, WHY, token, function="suspend_task")) == expected
         assert call(stack, {}, token, function="list_tasks").status == 200
     finally:
         if how != "deleted":
@@ -334,7 +347,7 @@ def test_whose_token_is_good_no_more_changes_nothing(job: str, stack: Addresses,
 
 
 def _revoked(auth: Any, uid: str, token: str, app: Any) -> bool:
-    """Revoke a user's tokens; whether that is later than this one, as far as whole seconds tell."""
+    """Revoke a user's tokens; return whether the revocation is later than the token, in whole seconds."""
     payload = token.split(".")[1]
     issued = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["iat"]
     auth.revoke_refresh_tokens(uid, app=app)

@@ -1,4 +1,4 @@
-"""A caller's bucket of calls, by a clock that is set. No stack is needed for it."""
+"""A caller's token bucket, with a clock that the test sets; needs no stack."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +8,7 @@ from functions.rate_limit import RateLimit
 
 
 class SetClock:
-    """Stands still until it is set."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -26,13 +26,12 @@ def taken(limit: RateLimit, caller: str, calls: int) -> int:
     return sum(limit.take(caller) == 0 for _ in range(calls))
 
 
-def test_a_full_bucket_holds_a_minute(clock: SetClock) -> None:
-    """That many calls may come at once, and not one more."""
+def test_a_full_bucket_holds_the_calls_of_a_minute(clock: SetClock) -> None:
     assert taken(RateLimit(300, clock), "a", 400) == 300
 
 
-def test_it_says_how_long_to_wait_and_keeps_its_word(clock: SetClock) -> None:
-    """A call refused takes nothing; after the time that was told one is let in, and one alone."""
+def test_after_the_returned_wait_one_call_is_accepted(clock: SetClock) -> None:
+    """A refused call uses no token."""
     limit = RateLimit(6, clock)
     assert taken(limit, "a", 6) == 6
     assert limit.take("a") == limit.take("a") == pytest.approx(10)
@@ -43,22 +42,21 @@ def test_it_says_how_long_to_wait_and_keeps_its_word(clock: SetClock) -> None:
 
 
 def test_a_bucket_never_holds_more_than_a_minute(clock: SetClock) -> None:
-    """However long a caller stayed away."""
+    """However long the caller was idle."""
     limit = RateLimit(6, clock)
     assert taken(limit, "a", 6) == 6
     clock.now += 86_400
     assert taken(limit, "a", 10) == 6
 
 
-def test_callers_have_buckets_of_their_own(clock: SetClock) -> None:
-    """One that went wild takes nothing from another."""
+def test_each_caller_has_its_own_bucket(clock: SetClock) -> None:
     limit = RateLimit(2, clock)
     assert taken(limit, "a", 10) == 2
     assert taken(limit, "b", 10) == 2
 
 
 def test_memory_is_bounded(clock: SetClock) -> None:
-    """Whoever has not called for longest is forgotten; a caller that is refused again and again is not."""
+    """The caller that was idle for longest is forgotten; one that is refused repeatedly is not."""
     limit = RateLimit(2, clock, most_callers=3)
     assert taken(limit, "wild", 5) == 2
     for number in range(100):
@@ -68,7 +66,7 @@ def test_memory_is_bounded(clock: SetClock) -> None:
 
 
 def test_threads_share_a_bucket(clock: SetClock) -> None:
-    """Calls at the same time take no more than there is."""
+    """Concurrent calls use no more tokens than there are."""
     limit = RateLimit(1000, clock)
     with ThreadPoolExecutor(8) as threads:
         parts = threads.map(lambda _: taken(limit, "a", 500), range(8))

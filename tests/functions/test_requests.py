@@ -68,5 +68,5 @@ def test_missing_and_null_version_differ() -> None:
 
 @pytest.mark.parametrize("name", [None, 5, [], {}, "x"])
 def test_any_task_name_is_left_to_authorization(name: object) -> None:
-    """Callers without access get the same answer for every name, whatever its type."""
+    """Callers without access get the same response for every name of any type."""
     assert parsed({"task_name": name}, GetTaskData).task_name == name

@@ -1,4 +1,4 @@
-"""Answers that are there as bytes, in the encoding that a client takes. No stack is needed for it."""
+"""Responses from prepared bytes, in the encoding that the client accepts; needs no stack."""
 
 import gzip
 import json
@@ -11,7 +11,7 @@ from functions.responses import MAX_JOINED_BYTES, Answer
 from shared.tasks import Payload
 from tests.functions.front import front
 
-#: Larger compressed than what is joined to be sent, and smaller than what is compressed at all.
+#: One result whose compressed bytes are sent in parts, and one that is too small to be compressed.
 LARGE, SMALL = [f"{n * n * 7919:x}" for n in range(MAX_JOINED_BYTES)], ["a"]
 
 
@@ -22,15 +22,15 @@ def _deployed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answered(result: object, accepts: str | None) -> TestResponse:
-    """What a callable with this result answers."""
+    """The response of a callable with this result."""
     answer = Answer(Payload(json.dumps(result).encode()))
     headers = {} if accepts is None else {"Accept-Encoding": accepts}
     return front(callable_function()(lambda _: answer)).post("/", json={"data": None}, headers=headers)
 
 
 @pytest.mark.parametrize("accepts", ["gzip", "gzip, deflate, br", "br;q=1.0, gzip;q=0.5", "*", "GZIP"])
-def test_who_takes_gzip_gets_it(accepts: str) -> None:
-    """One member, of the length it says."""
+def test_a_client_that_accepts_gzip_gets_it(accepts: str) -> None:
+    """One member, with the right Content-Length."""
     answer = answered(LARGE, accepts)
     assert answer.headers["Content-Encoding"] == "gzip"
     assert answer.content_length == len(answer.data) > MAX_JOINED_BYTES
@@ -38,24 +38,22 @@ def test_who_takes_gzip_gets_it(accepts: str) -> None:
 
 
 @pytest.mark.parametrize("accepts", [None, "", "identity", "gzip;q=0", "br", "*;q=0"])
-def test_who_does_not_gets_json(accepts: str | None) -> None:
-    """As it is, of the length it says."""
+def test_a_client_that_does_not_accept_gzip_gets_plain_json(accepts: str | None) -> None:
+    """With the right Content-Length."""
     answer = answered(LARGE, accepts)
     assert "Content-Encoding" not in answer.headers
     assert answer.content_length == len(answer.data)
     assert answer.json == {"result": LARGE}
 
 
-def test_what_is_small_is_not_compressed() -> None:
-    """It would be no smaller on its way."""
+def test_a_small_response_is_not_compressed() -> None:
     answer = answered(SMALL, "gzip")
     assert "Content-Encoding" not in answer.headers
     assert answer.json == {"result": SMALL}
 
 
 @pytest.mark.parametrize("accepts", ["gzip", None])
-def test_caches_are_told_what_an_answer_depends_on(accepts: str | None) -> None:
-    """On the encodings that were taken, and on the page that asked."""
+def test_vary_names_encoding_and_origin(accepts: str | None) -> None:
     headers = answered(LARGE, accepts).headers
     assert headers.getlist("Vary") == ["Accept-Encoding, Origin"]
     assert headers.getlist("Content-Type") == ["application/json"]

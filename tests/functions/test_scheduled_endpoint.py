@@ -1,4 +1,4 @@
-"""One delivery of Cloud Scheduler: what runs, and what is answered."""
+"""One delivery of Cloud Scheduler: which runs it starts, and the response."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ HEADERS = {
     "X-CloudScheduler-ScheduleTime": TICK,
 }
 NO_RUN = "x" * 501
-"""A job's name that the engine refuses before it asks any server."""
+"""A name of a job that the engine refuses before it sends a request."""
 
 Body = Callable[[], Any]
 Deliverable = Callable[[Body], FlaskClient]
@@ -40,7 +40,7 @@ Deliverable = Callable[[Body], FlaskClient]
 
 @pytest.fixture
 def _nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Specs of these tests neither meet nor leave others."""
+    """Isolate the specs of these tests from others."""
     monkeypatch.setattr(specs, "_specs", {})
 
 
@@ -59,7 +59,7 @@ def deployed(_nothing_registered: None) -> Deliverable:
 
 @pytest.fixture
 def ran() -> list[str]:
-    """Takes note of what ran."""
+    """Records which bodies ran."""
     return []
 
 
@@ -68,7 +68,7 @@ def never() -> None:
 
 
 def history() -> dict[str, dict[str, Any]]:
-    """The task's history by document id."""
+    """The task's run records by document id."""
     runs = firebase.firestore_client().collection("nx-tasks", TASK, "nx-runs").stream()
     return {run.id: run.to_dict() or {} for run in runs}
 
@@ -82,27 +82,29 @@ def store_status(**fields: Any) -> None:
 
 
 def held_by(run_id: str) -> dict[str, Any]:
-    """The status of a task at which this run is at work."""
+    """The status of a task that this run holds."""
     lease = datetime.now(UTC) + timedelta(minutes=1)
     run = {"id": run_id, "attempt": 1, "token": "another", "state": "running", "lease_until": lease}
     return {"source": "test", "status": "running", "started": datetime.now(UTC), "error": "", "run": run}
 
 
-# What knocks without being a delivery
+# Requests that are not deliveries
 
 
 @pytest.mark.parametrize("path", ["/", "/__/health", "/any/path"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_a_request_that_is_no_post_runs_nothing(deployed: Deliverable, method: str, path: str) -> None:
+def test_a_request_with_another_method_does_not_run_the_task(
+    deployed: Deliverable, method: str, path: str
+) -> None:
     """A probe gets an empty 204, whatever its path and headers."""
     answer = deployed(never).open(path, method=method, headers=HEADERS)
     assert (answer.status_code, answer.data) == (204, b"")
 
 
 @pytest.mark.parametrize("function", [main.collect_devices_health])
-def test_a_probe_of_a_deployed_function_runs_nothing(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the emulator sends to each new process leaves every task alone."""
-    monkeypatch.setattr(scheduled_endpoint, "execute_task", None)  # whatever a run would need
+def test_a_probe_does_not_run_the_task(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulator sends one to each new process."""
+    monkeypatch.setattr(scheduled_endpoint, "execute_task", None)  # a run would call it
     answer = front(function).get("/__/health")
     assert (answer.status_code, answer.data) == (204, b"")
 
@@ -132,8 +134,10 @@ def test_a_delivery_runs_the_task(deployed: Deliverable, ran: list[str]) -> None
     "again",
     [TICK, "2024-05-05T12:00:00.000000Z", "2024-05-05T12:00:00+00:00", "2024-05-05T14:00:00+02:00"],
 )
-def test_the_same_tick_delivered_twice_runs_once(deployed: Deliverable, ran: list[str], again: str) -> None:
-    """However its time is written, the second is a duplicate: dealt with, nothing done."""
+def test_duplicate_delivery_is_acknowledged_without_running_the_task(
+    deployed: Deliverable, ran: list[str], again: str
+) -> None:
+    """However its time is written."""
     function = deployed(lambda: ran.append("once"))
     first = function.post("/", headers=HEADERS)
     finished = status()
@@ -159,7 +163,7 @@ def test_two_ticks_are_two_runs(deployed: Deliverable, ran: list[str]) -> None:
 def test_a_retry_with_another_fraction_is_an_attempt_of_the_same_run(
     deployed: Deliverable, ran: list[str]
 ) -> None:
-    """Cloud Scheduler's schedule times have fractions of a second; the tick's run id has none."""
+    """Schedule times have fractions of a second, run ids have none."""
 
     def body() -> None:
         ran.append("again")
@@ -167,8 +171,8 @@ def test_a_retry_with_another_fraction_is_an_attempt_of_the_same_run(
             raise RuntimeError("not yet")
 
     function = deployed(body)
-    for said in ("2024-05-05T05:00:00.510855-07:00", "2024-05-05T05:00:00.9-07:00", TICK):
-        function.post("/", headers=HEADERS | {"X-CloudScheduler-ScheduleTime": said})
+    for value in ("2024-05-05T05:00:00.510855-07:00", "2024-05-05T05:00:00.9-07:00", TICK):
+        function.post("/", headers=HEADERS | {"X-CloudScheduler-ScheduleTime": value})
     assert ran == ["again", "again"]  # the third delivery is a duplicate
     assert {run_id: (run["state"], run["attempt"]) for run_id, run in history().items()} == {
         RUN_ID: ("completed", 2)
@@ -177,14 +181,14 @@ def test_a_retry_with_another_fraction_is_an_attempt_of_the_same_run(
 
 
 @pytest.mark.usefixtures("clean_firestore")
-@pytest.mark.parametrize("said", ["2024-05-05T12:02:00Z", "2024-05-05T11:59:59.999Z"])
-def test_a_time_outside_the_schedule_is_a_run_of_its_own(
-    deployed: Deliverable, ran: list[str], capsys: pytest.CaptureFixture[str], said: str
+@pytest.mark.parametrize("value", ["2024-05-05T12:02:00Z", "2024-05-05T11:59:59.999Z"])
+def test_a_time_outside_the_schedule_runs_with_a_random_id(
+    deployed: Deliverable, ran: list[str], capsys: pytest.CaptureFixture[str], value: str
 ) -> None:
-    """A tick of the schedule before, or of a job that was changed by hand: each delivery runs, and warns."""
+    """After a change of the schedule, or of the job by hand, each delivery runs with a warning."""
     function = deployed(lambda: ran.append("again"))
     for _ in range(2):
-        function.post("/", headers=HEADERS | {"X-CloudScheduler-ScheduleTime": said})
+        function.post("/", headers=HEADERS | {"X-CloudScheduler-ScheduleTime": value})
     assert ran == ["again", "again"]
     assert [bool(re.fullmatch(r"[0-9a-f]{32}", run_id)) for run_id in history()] == [True, True]
     assert [run["scheduled_for"] for run in history().values()] == [None, None]
@@ -192,10 +196,10 @@ def test_a_time_outside_the_schedule_is_a_run_of_its_own(
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_delivery_that_names_no_tick_is_a_run_of_its_own(
+def test_a_delivery_without_a_tick_runs_with_a_random_id(
     deployed: Deliverable, ran: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each time with a random id, by hand: no warning, and no duplicate of another."""
+    """A delivery by hand is not a duplicate and logs no warning."""
     function = deployed(lambda: ran.append("again"))
     assert [function.post("/").status_code for _ in range(2)] == [200, 200]
     assert ran == ["again", "again"]
@@ -206,8 +210,8 @@ def test_a_delivery_that_names_no_tick_is_a_run_of_its_own(
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_tick_to_come_is_not_run_before_its_time(deployed: Deliverable, ran: list[str]) -> None:
-    """A job run by hand carries the next tick's time: it is a run of its own, and that tick still runs."""
+def test_a_job_run_by_hand_does_not_use_up_the_next_tick(deployed: Deliverable, ran: list[str]) -> None:
+    """Its delivery has the next tick's time but runs with a random id."""
     now = datetime.now(UTC).replace(second=0)
     to_come = (now + timedelta(minutes=10 - now.minute % 5)).isoformat()
     answer = deployed(lambda: ran.append("once")).post(
@@ -218,7 +222,7 @@ def test_a_tick_to_come_is_not_run_before_its_time(deployed: Deliverable, ran: l
 
 
 class SlowClock(datetime):
-    """A clock of five seconds before the tick."""
+    """A clock five seconds before the tick."""
 
     @classmethod
     def now(cls, tz: Any = None) -> Any:
@@ -226,15 +230,15 @@ class SlowClock(datetime):
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_tick_of_a_clock_that_is_ahead_is_itself(
+def test_a_tick_slightly_in_the_future_is_accepted(
     deployed: Deliverable, ran: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clocks differ by seconds, and the fraction does not count: it is the tick that it seems to be."""
+    """Clocks differ by seconds; fractions are ignored."""
     monkeypatch.setattr("functions.scheduled_endpoint.datetime", SlowClock)
     function = deployed(lambda: ran.append("once"))
     for fraction in ("000", "990"):
-        said = f"2024-05-05T12:00:00.{fraction}Z"
-        answer = function.post("/", headers={"X-CloudScheduler-ScheduleTime": said})
+        value = f"2024-05-05T12:00:00.{fraction}Z"
+        answer = function.post("/", headers={"X-CloudScheduler-ScheduleTime": value})
         assert answer.status_code == 200
     assert ran == ["once"]
     assert list(history()) == [RUN_ID]
@@ -242,7 +246,7 @@ def test_a_tick_of_a_clock_that_is_ahead_is_itself(
 
 @pytest.mark.usefixtures("clean_firestore")
 @pytest.mark.parametrize(
-    "said",
+    "value",
     [
         "yesterday",
         "2024-05-05T12:00:00",
@@ -253,22 +257,22 @@ def test_a_tick_of_a_clock_that_is_ahead_is_itself(
         "9" * 5000,
     ],
 )
-def test_a_time_that_is_not_understood_is_warned_of(
-    deployed: Deliverable, ran: list[str], capsys: pytest.CaptureFixture[str], said: str
+def test_an_invalid_time_runs_with_a_random_id_and_a_warning(
+    deployed: Deliverable, ran: list[str], capsys: pytest.CaptureFixture[str], value: str
 ) -> None:
-    """The task runs all the same, once, under a random id: late is better than never."""
-    answer = deployed(lambda: ran.append("once")).post("/", headers={"X-CloudScheduler-ScheduleTime": said})
+    """A late run is better than none."""
+    answer = deployed(lambda: ran.append("once")).post("/", headers={"X-CloudScheduler-ScheduleTime": value})
     assert (answer.status_code, ran) == (200, ["once"])
     assert [bool(re.fullmatch(r"[0-9a-f]{32}", run_id)) for run_id in history()] == [True]
     (warning,) = [line for line in capsys.readouterr().out.splitlines() if "WARNING" in line]
     assert "schedule time not understood" in warning
-    assert f"schedule_time={said[:60]}" in warning
+    assert f"schedule_time={value[:60]}" in warning
     assert len(warning) < 300
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_failing_task_is_no_success_and_told_without_its_text(deployed: Deliverable) -> None:
-    """Cloud Scheduler hears 500 and nothing else; status and history say what happened (lesson 19)."""
+def test_a_failed_task_returns_500_without_its_error(deployed: Deliverable) -> None:
+    """The error is in the status document and the run record (lesson 19)."""
 
     def body() -> None:
         raise RuntimeError("secret-token at /srv/private")
@@ -283,9 +287,7 @@ def test_a_failing_task_is_no_success_and_told_without_its_text(deployed: Delive
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_failed_tick_is_run_again_by_its_retry(deployed: Deliverable, ran: list[str]) -> None:
-    """The same tick, delivered after a failure, is the run's second attempt."""
-
+def test_the_retry_of_a_failed_tick_is_its_second_attempt(deployed: Deliverable, ran: list[str]) -> None:
     def body() -> str:
         ran.append("again")
         if len(ran) == 1:
@@ -304,7 +306,7 @@ def test_a_failed_tick_is_run_again_by_its_retry(deployed: Deliverable, ran: lis
 
 @pytest.mark.usefixtures("clean_firestore")
 def test_a_tick_whose_attempt_may_be_alive_is_busy(deployed: Deliverable) -> None:
-    """503 has Cloud Scheduler come back until the attempt has ended or its lease has."""
+    """After 503 Cloud Scheduler retries until the attempt or its lease has ended."""
     store_status(**held_by(RUN_ID))
     answer = deployed(never).post("/", headers=HEADERS)
     assert (answer.status_code, answer.text) == (503, "not completed; see the log")
@@ -312,8 +314,8 @@ def test_a_tick_whose_attempt_may_be_alive_is_busy(deployed: Deliverable) -> Non
 
 
 @pytest.mark.usefixtures("clean_firestore")
-def test_a_tick_that_meets_another_run_is_skipped(deployed: Deliverable) -> None:
-    """It is dealt with for good: 200, and recorded with the run that holds the task."""
+def test_a_tick_during_another_run_is_skipped(deployed: Deliverable) -> None:
+    """The response is 200; the record names the run that holds the task."""
     store_status(**held_by("the one before"))
     answer = deployed(never).post("/", headers=HEADERS)
     assert (answer.status_code, answer.text) == (200, "ok")
@@ -332,7 +334,7 @@ def test_a_tick_that_meets_another_run_is_skipped(deployed: Deliverable) -> None
     ],
 )
 def test_a_suspended_task_skips_its_ticks(deployed: Deliverable, fields: dict[str, Any]) -> None:
-    """200 and a record; the status document stays as it is."""
+    """The response is 200; the status document does not change."""
     store_status(**fields)
     answer = deployed(never).post("/", headers=HEADERS)
     assert (answer.status_code, answer.text) == (200, "ok")
@@ -340,16 +342,16 @@ def test_a_suspended_task_skips_its_ticks(deployed: Deliverable, fields: dict[st
     assert status() == fields
 
 
-def test_an_error_of_the_engine_is_told_without_its_text(deployed: Deliverable) -> None:
-    """The text of the error is in the log only."""
+def test_an_engine_error_returns_500_without_its_text(deployed: Deliverable) -> None:
+    """The text is in the log only."""
     answer = deployed(never).post("/", headers={"X-CloudScheduler-JobName": NO_RUN})
     assert (answer.status_code, answer.text) == (500, "not completed; see the log")
 
 
-def test_a_deployment_without_a_project_is_told_without_its_text(
+def test_a_missing_project_returns_500_without_its_text(
     deployed: Deliverable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A missing setting fails the delivery, so that it is retried, and is logged for the alert policy."""
+    """The delivery is retried, and the error is logged for the alert policy."""
     for variable in ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "FIREBASE_CONFIG"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(firebase, "_made", {})
@@ -368,12 +370,12 @@ def test_a_deployment_without_a_project_is_told_without_its_text(
 def cloud_log(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[], list[dict[str, Any]]]:
-    """Reads what was logged since, as Cloud Logging would."""
+    """Reads the new log entries as Cloud Logging would."""
     monkeypatch.setenv("K_REVISION", "send-reset-sms-00001")
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo-nx-tasks")
     monkeypatch.setattr(logging.getLogger("nx-tasks"), "handlers", [])
     logger.info("the first line decides the format")
-    monkeypatch.delenv("K_REVISION")  # no client of an emulator is made in the cloud
+    monkeypatch.delenv("K_REVISION")  # emulator clients are refused in the cloud
     capsys.readouterr()
     return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
@@ -386,18 +388,18 @@ TRACES = [
 
 
 @pytest.mark.usefixtures("clean_firestore")
-@pytest.mark.parametrize("said", TRACES)
-def test_a_runs_log_entries_join_the_requests_trace(
-    deployed: Deliverable, cloud_log: Callable[[], list[dict[str, Any]]], said: dict[str, str]
+@pytest.mark.parametrize("value", TRACES)
+def test_log_entries_of_a_run_have_the_trace_of_its_request(
+    deployed: Deliverable, cloud_log: Callable[[], list[dict[str, Any]]], value: dict[str, str]
 ) -> None:
-    """What the delivery, the engine and the task itself log, whichever header says so; the next has none."""
+    """Those of the delivery, the engine and the task, for either header; the next run has none."""
     function = deployed(lambda: logger.info("from the task"))
-    function.post("/", headers=said | {"X-CloudScheduler-ScheduleTime": "yesterday"})
+    function.post("/", headers=value | {"X-CloudScheduler-ScheduleTime": "yesterday"})
     entries = cloud_log()
     messages = [entry["message"] for entry in entries]
     assert messages[0].startswith("schedule time not understood")
     assert "from the task" in messages
-    assert len(messages) == 4  # the two above, the run's start and its end
+    assert len(messages) == 4  # the two above, the start and the end of the run
     traces = {entry["logging.googleapis.com/trace"] for entry in entries}
     assert traces == {f"projects/demo-nx-tasks/traces/{TRACE}"}
 
@@ -405,23 +407,22 @@ def test_a_runs_log_entries_join_the_requests_trace(
     assert [entry for entry in cloud_log() if "logging.googleapis.com/trace" in entry] == []
 
 
-@pytest.mark.parametrize("said", ["", "nonsense", "00-xyz-1-01", f"{TRACE[:-1]}/1", f"{TRACE}0/1"])
-def test_a_header_that_names_no_trace_joins_nothing(
-    deployed: Deliverable, cloud_log: Callable[[], list[dict[str, Any]]], said: str
+@pytest.mark.parametrize("value", ["", "nonsense", "00-xyz-1-01", f"{TRACE[:-1]}/1", f"{TRACE}0/1"])
+def test_log_entries_of_a_request_with_an_invalid_trace_have_none(
+    deployed: Deliverable, cloud_log: Callable[[], list[dict[str, Any]]], value: str
 ) -> None:
-    """Entries of such a request have no trace."""
-    headers = {"X-Cloud-Trace-Context": said, "X-CloudScheduler-ScheduleTime": "?"}
+    headers = {"X-Cloud-Trace-Context": value, "X-CloudScheduler-ScheduleTime": "?"}
     deployed(never).post("/", headers=headers | {"X-CloudScheduler-JobName": NO_RUN})
     entries = cloud_log()
     assert [entry["message"] for entry in entries] == ["schedule time not understood", "delivery failed"]
     assert not any("logging.googleapis.com/trace" in entry for entry in entries)
 
 
-# What discovery reads
+# Discovery
 
 
 def test_the_wrapper_keeps_what_discovery_reads() -> None:
-    """Entry point, schedule, time zone, time-out and retries are on what main.py exports."""
+    """Entry point, schedule, time zone, time-out and retries are on the exports of main.py."""
     endpoint = main.collect_devices_health.__firebase_endpoint__
     assert endpoint.entryPoint == "collect_devices_health"
     assert endpoint.timeoutSeconds == 300
@@ -434,7 +435,7 @@ def test_the_wrapper_keeps_what_discovery_reads() -> None:
 
 
 def test_the_manifest_has_the_functions_of_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No function more and none less is deployed, each under its name, the scheduled ones as registered."""
+    """Exactly these, each with its name, and the scheduled ones with their specs."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "path", [*sys.path])  # discovery adds to it
     manifest = yaml.safe_load(serving.functions_as_yaml(serving.get_functions()))
@@ -446,7 +447,7 @@ def test_the_manifest_has_the_functions_of_main(monkeypatch: pytest.MonkeyPatch)
         for name, endpoint in endpoints.items()
         if (trigger := endpoint.get("scheduleTrigger"))
     }
-    assert scheduled.pop("watchdog") == ("*/5 * * * *", "Etc/UTC", 240)  # no task, and no spec
+    assert scheduled.pop("watchdog") == ("*/5 * * * *", "Etc/UTC", 240)  # has neither a task nor a spec
     assert scheduled == {
         spec.name.value: (spec.schedule, spec.time_zone, spec.deadline_seconds + 60) for spec in registered()
     }
@@ -454,12 +455,12 @@ def test_the_manifest_has_the_functions_of_main(monkeypatch: pytest.MonkeyPatch)
     assert {api["api"] for api in manifest["requiredAPIs"]} == {"cloudscheduler.googleapis.com"}
 
 
-# What can't be deployed
+# Declarations that are refused
 
 
 @pytest.mark.usefixtures("_nothing_registered")
-def test_a_function_is_named_as_its_task() -> None:
-    """Another name is refused; the text says which it must be."""
+def test_a_function_must_have_the_name_of_its_task() -> None:
+    """The error names the task."""
 
     def send_sms() -> None:
         pass
@@ -468,29 +469,29 @@ def test_a_function_is_named_as_its_task() -> None:
         scheduled_task(TaskSpec(TASK, schedule="*/5 * * * *"))(send_sms)
 
 
-def test_a_function_that_is_no_task_has_a_unix_cron_schedule() -> None:
-    """The watchdog's, say: the text shows the form to use."""
+def test_a_function_without_a_task_must_have_a_unix_cron_schedule() -> None:
+    """Such as the watchdog; the error shows the form."""
     with pytest.raises(ValueError, match=re.escape("got 'every 5 minutes'; use '*/5 * * * *'")):
         scheduled_function(schedule="every 5 minutes", time_zone="Etc/UTC", timeout_seconds=60)
 
 
 @pytest.mark.usefixtures("_nothing_registered")
-def test_a_task_that_is_deployed_has_a_schedule() -> None:
-    """None is refused; the text says where it belongs."""
+def test_a_deployed_task_must_have_a_schedule() -> None:
+    """The error names the place to declare it."""
     with pytest.raises(ValueError, match="send_reset_sms has no schedule; set `schedule` in its TaskSpec"):
         scheduled_task(TaskSpec(TASK))
 
 
 @pytest.mark.usefixtures("_nothing_registered")
-def test_a_deadline_is_within_what_cloud_scheduler_waits() -> None:
-    """A second more than fits into half an hour with the margin is refused; the text says how much does."""
+def test_a_deadline_must_be_within_the_timeout_of_cloud_scheduler() -> None:
+    """Half an hour minus the margin; the error has the limit."""
     with pytest.raises(ValueError, match="of send_reset_sms must be at most 1740, got 1741"):
         scheduled_task(TaskSpec(TASK, schedule="*/5 * * * *", deadline_seconds=1741))
 
 
 @pytest.mark.usefixtures("_nothing_registered")
 def test_the_longest_deadline_can_be_deployed() -> None:
-    """The function's time-out is the deadline and the margin to record its end."""
+    """The function's time-out is the deadline plus the margin to record the outcome."""
 
     def send_reset_sms() -> None:
         pass

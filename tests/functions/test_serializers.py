@@ -1,4 +1,4 @@
-"""What is told to whom of a run, whatever it has to say. No stack is needed for it."""
+"""Which fields of a run each caller receives; needs no stack."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from functions.serializers import SOMEONE, run_fields
 from shared.tasks import TaskName, TaskSpec, specs
 from shared.tasks.admin.views import RunRecord
 
-#: For operators alone, and for viewers too.
+#: A task for operators only, and one for viewers too.
 CDRS, HEALTH = TaskName.collect_charge_cdrs, TaskName.collect_devices_health
 OPERATOR, VIEWER = {"role": "operator"}, {"role": "viewer"}
 APP = {"tasks": [CDRS.value]}
@@ -27,12 +27,12 @@ NOT_WHERE = {name: ALL[name] for name in ("message", "progress", "summary")}
 
 @pytest.fixture(autouse=True)
 def _operators_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One task is for operators."""
+    """Restrict one task to operators."""
     monkeypatch.setitem(specs._specs, CDRS, TaskSpec(CDRS, roles=("operator",)))
 
 
 @pytest.mark.parametrize(
-    ("claims", "task", "told"),
+    ("claims", "task", "shown"),
     [
         (OPERATOR, CDRS, ALL),
         (VIEWER, HEALTH, ALL),
@@ -41,10 +41,10 @@ def _operators_only(monkeypatch: pytest.MonkeyPatch) -> None:
         ({**APP, **VIEWER}, CDRS, ALL),
     ],
 )
-def test_who_may_not_read_a_task_is_told_nothing_that_it_says(
-    claims: dict[str, Any], task: TaskName, told: dict[str, Any]
+def test_a_caller_without_access_to_a_result_gets_no_texts_of_the_task(
+    claims: dict[str, Any], task: TaskName, shown: dict[str, Any]
 ) -> None:
-    """Nor is an app that was given a task told of its code; a list tells neither traces nor summaries."""
+    """An app gets no traceback; lists have neither tracebacks nor summaries."""
     record, caller = RunRecord.parse("r", RUN, Timestamp()), Caller.of("u", claims)
     for whole in (True, False):
         fields = run_fields(record, task, caller, whole=whole)
@@ -57,27 +57,27 @@ def test_who_may_not_read_a_task_is_told_nothing_that_it_says(
         }
         listed = ("message", "progress") if not whole else tuple(ALL)
         assert {name: text for name, text in says.items() if text is not None} == {
-            name: text for name, text in told.items() if name in listed
+            name: text for name, text in shown.items() if name in listed
         }
         by = SOMEONE if claims == APP else "ops"
         assert (fields["state"], fields["by"], error["type"], result["version"]) == ("failed", by, "E", "v")
 
 
-def test_an_app_sees_that_a_person_acted_and_neither_who_nor_why() -> None:
-    """The reason of what no person did, a skip, stays; so does the error of a run that nobody cancelled."""
+def test_an_app_does_not_see_who_acted_or_why() -> None:
+    """The reason of a skip and the error of a run that was not cancelled stay."""
     app = Caller.of("u", {"tasks": [HEALTH.value]})
 
-    def told(**values: Any) -> dict[str, Any]:
+    def shown(**values: Any) -> dict[str, Any]:
         return run_fields(RunRecord.parse("r", values, Timestamp()), HEALTH, app, whole=True)
 
     cancel = {"by": "anna@example.com", "reason": "why", "at": None}
     message = "cancelled by anna@example.com: why (ValueError: no such place)"
-    run = told(state="failed", cancel=cancel, error={"type": "RunCancelled", "message": message})
+    run = shown(state="failed", cancel=cancel, error={"type": "RunCancelled", "message": message})
     assert (run["by"], run["reason"]) == (SOMEONE, None)
     assert run["error"] == {"type": "RunCancelled", "message": f"cancelled by {SOMEONE}"}
-    change = told(state="suspended", by="anna@example.com", reason="why")
+    change = shown(state="suspended", by="anna@example.com", reason="why")
     assert (change["by"], change["reason"]) == (SOMEONE, None)
-    skip = told(state="skipped", reason="overlap")
+    skip = shown(state="skipped", reason="overlap")
     assert (skip["by"], skip["reason"]) == (None, "overlap")
-    failed = told(state="failed", error={"type": "ValueError", "message": "no such place"})
+    failed = shown(state="failed", error={"type": "ValueError", "message": "no such place"})
     assert (failed["by"], failed["error"]["message"]) == (None, "no such place")

@@ -1,4 +1,4 @@
-"""Who may sign in: what docs/deploy.md has an operator run, on the Auth emulator."""
+"""The commands of docs/deploy.md that let a person sign in, on the Auth emulator."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def script() -> str:
     return section("5. Let people in")
 
 
-def let_in(script: str, email: str, role: str) -> "subprocess.CompletedProcess[str]":
+def give_role(script: str, email: str, role: str) -> "subprocess.CompletedProcess[str]":
     """Run the documented command."""
     assert "anna@example.com operator" in script
     commands = script.replace("anna@example.com operator", f"{email} {role}")
@@ -74,7 +74,7 @@ def admin(stack: Addresses) -> Iterator[Any]:
 
 @pytest.fixture
 def email(admin: Any) -> Iterator[str]:
-    """An address of nobody's yet; its account is removed afterwards."""
+    """An unused address; its account is removed afterwards."""
     from firebase_admin import auth  # noqa: PLC0415
 
     address = f"{uuid.uuid4().hex}@example.com"
@@ -83,13 +83,13 @@ def email(admin: Any) -> Iterator[str]:
         auth.delete_user(auth.get_user_by_email(address, app=admin).uid, app=admin)
 
 
-def test_an_account_is_made_and_has_its_role(script: str, admin: Any, email: str) -> None:
-    """In this order, as a role is the account's; again with another role, it is the same account."""
+def test_an_account_is_created_with_its_role(script: str, admin: Any, email: str) -> None:
+    """Running the command again with another role changes the same account."""
     from firebase_admin import auth  # noqa: PLC0415
 
     accounts = set()
     for role in ("viewer", "operator"):
-        ended = let_in(script, email, role)
+        ended = give_role(script, email, role)
         assert ended.returncode == 0, ended.stderr
         user = auth.get_user_by_email(email, app=admin)
         assert user.custom_claims == {"role": role}
@@ -97,8 +97,8 @@ def test_an_account_is_made_and_has_its_role(script: str, admin: Any, email: str
     assert len(accounts) == 1
 
 
-def test_only_administrators_make_accounts() -> None:
-    """The documented set-up closes self sign-up; the update mask names what the body sets."""
+def test_only_administrators_can_create_accounts() -> None:
+    """The documented set-up closes self sign-up; the update mask names the fields of the body."""
     found = re.search(r'config\?updateMask=(\S+)" \\\n +-d \'(.+)\'', section("1. The project"))
     assert found
     mask, body = found[1].split(","), json.loads(found[2])
@@ -109,26 +109,26 @@ def test_only_administrators_make_accounts() -> None:
 def test_an_account_that_another_person_registered_gets_no_role(
     script: str, admin: Any, email: str, stack: Addresses
 ) -> None:
-    """Signed up with a victim's address: the command refuses it, and says what to do."""
+    """The command refuses it with instructions."""
     from firebase_admin import auth  # noqa: PLC0415
 
     ask_auth(stack, "accounts:signUp", {"email": email, "password": "a-strangers"})
-    ended = let_in(script, email, "operator")
+    ended = give_role(script, email, "operator")
     user = auth.get_user_by_email(email, app=admin)
     assert ended.returncode == 1
     assert f"the address of the account of {email} ({user.uid}) is not verified" in ended.stderr
     assert "Delete the account in the console" in ended.stderr
     assert user.custom_claims is None
     auth.delete_user(user.uid, app=admin)
-    assert let_in(script, email, "operator").returncode == 0
+    assert give_role(script, email, "operator").returncode == 0
 
 
 @pytest.mark.usefixtures("clean_firestore")
 @pytest.mark.parametrize("claims", [{"role": "operator"}, {"tasks": [WHY["task_name"]]}], ids=str)
-def test_claims_of_an_unverified_address_count_for_nothing(
+def test_claims_of_an_unverified_address_are_ignored(
     admin: Any, email: str, stack: Addresses, claims: dict[str, Any]
 ) -> None:
-    """However the account got them. Removing the address does not help; a link that is sent to it does."""
+    """Removing the address does not help; a verification link does."""
     from firebase_admin import auth  # noqa: PLC0415
 
     credentials = {"email": email, "password": demo_data.PASSWORD, "returnSecureToken": True}
@@ -148,14 +148,14 @@ def test_claims_of_an_unverified_address_count_for_nothing(
     ask_auth(stack, "accounts:update", {"idToken": signed_in["idToken"], "deleteProvider": ["password"]})
     without_address = refreshed(stack, signed_in["refreshToken"])
     assert refused(call(stack, {}, without_address, function="list_tasks")) == (403, UNVERIFIED)
-    auth.delete_user(made["localId"], app=admin)  # it can't be found by its address
+    auth.delete_user(made["localId"], app=admin)  # its address cannot be looked up
 
 
 LINK = {"continueUrl": "http://127.0.0.1/", "canHandleCodeInApp": True}
 
 
 def refreshed(stack: Addresses, refresh_token: str) -> str:
-    """Return a new ID token."""
+    """A new ID token."""
     address = f"http://{stack.auth}/securetoken.googleapis.com/v1/token?key=demo"
     body = {"grantType": "refresh_token", "refreshToken": refresh_token}
     status, answer = http(address, method="POST", body=body)
@@ -164,7 +164,7 @@ def refreshed(stack: Addresses, refresh_token: str) -> str:
 
 
 def test_an_account_without_an_address_may_have_a_role(admin: Any, stack: Addresses) -> None:
-    """Nobody can register it in another person's name: a custom token is enough."""
+    """No other person can register it; a custom token is enough."""
     from firebase_admin import auth  # noqa: PLC0415
 
     user = auth.create_user(app=admin)
@@ -196,8 +196,8 @@ BY_PASSWORD = {"firebase": {"sign_in_provider": "password"}}
     ],
     ids=str,
 )
-def test_whose_claims_count(claims: dict[str, Any], count: bool) -> None:
-    """Those of a verified address, and of an account that never had one; no stack is needed for it."""
+def test_claims_count_only_with_a_verified_address_or_none(claims: dict[str, Any], count: bool) -> None:
+    """Needs no stack."""
     request: Any = CallableRequest(
         data={},
         raw_request=None,

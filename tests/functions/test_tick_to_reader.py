@@ -1,4 +1,4 @@
-"""The whole way of a tick: Cloud Scheduler, Functions emulator, Firestore, and back through the callable."""
+"""A tick from Cloud Scheduler through the Functions emulator and Firestore to the callable."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ TASK = TaskName.collect_devices_health
 
 @pytest.fixture
 def scheduler(stack: Addresses) -> CloudSchedulerClient:
-    """The official client, led to the local Cloud Scheduler."""
+    """The official client, connected to the local Cloud Scheduler."""
     return CloudSchedulerClient(
         transport="rest",
         credentials=AnonymousCredentials(),
@@ -30,12 +30,12 @@ def scheduler(stack: Addresses) -> CloudSchedulerClient:
 
 @pytest.fixture
 def job(stack: Addresses) -> str:
-    """The name of the task's job, as firebase-tools makes it."""
+    """The name of the task's job as firebase-tools creates it."""
     return f"firebase-schedule-{TASK.value}-{stack.region}"
 
 
 def history_at_rest() -> list[dict[str, Any]]:
-    """The task's runs, once there is one and none of them is at work."""
+    """The task's runs, once there is one and all have ended."""
     found = firebase.firestore_client().collection("nx-tasks", TASK, "nx-runs").stream()
     history = [run.to_dict() or {} for run in found]
     return [] if any(run["state"] == "running" for run in history) else history
@@ -45,7 +45,7 @@ def history_at_rest() -> list[dict[str, Any]]:
 def test_a_job_runs_its_task_once_and_the_result_is_read(
     stack: Addresses, scheduler: CloudSchedulerClient, job: str
 ) -> None:
-    """One run of the job is one run of the task; the emulator's own probes of a new process are none."""
+    """The emulator's probes of a new process start no run."""
     demo_data.seed(datetime.now(UTC))
     scheduler.run_job(name=scheduler.job_path(PROJECT, stack.region, job))
     (run,) = wait_for("the run to end", history_at_rest, seconds=60)
@@ -69,7 +69,7 @@ def test_a_job_runs_its_task_once_and_the_result_is_read(
 def test_a_tick_delivered_twice_runs_once(
     stack: Addresses, scheduler: CloudSchedulerClient, job: str
 ) -> None:
-    """At the job's own target, with Cloud Scheduler's headers: both deliveries are dealt with, by one run."""
+    """Both deliveries at the job's target, with Cloud Scheduler's headers, get 200."""
     demo_data.seed(datetime.now(UTC))
     target = scheduler.get_job(name=scheduler.job_path(PROJECT, stack.region, job)).http_target.uri
     headers = {
