@@ -35,13 +35,13 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def engine(world: World, clock: HandClock) -> TaskEngine:
-    """A warm instance's engine."""
+    """The engine of a warm instance."""
     return TaskEngine(clock=clock)
 
 
 @pytest.fixture
 def jobs(stack: Addresses) -> Iterator[Jobs]:
-    """The jobs of the local Cloud Scheduler; the task's fires, whoever paused it, and again afterwards."""
+    """The jobs of the local Cloud Scheduler; the task's job is enabled before and after the test."""
     jobs = Jobs(firebase.scheduler_wire)
     jobs.set_state(TASK, JobState.enabled)
     yield jobs
@@ -63,14 +63,14 @@ def counted(world: World, counter: Counter) -> TaskEngine:
 
 @pytest.fixture
 def line(world: World, stack: Addresses) -> Iterator[Line]:
-    """The line to Firestore, to be cut."""
+    """A proxy in front of Firestore that a test can cut."""
     with Line(stack.firestore) as line:
         yield line
 
 
 @pytest.fixture
 def storage_line(world: World, stack: Addresses) -> Iterator[Line]:
-    """The line to Storage, to be cut."""
+    """A proxy in front of Storage that a test can cut."""
     with Line(stack.storage.removeprefix("http://")) as line:
         yield line
 
@@ -79,9 +79,9 @@ def storage_line(world: World, stack: Addresses) -> Iterator[Line]:
 def far_engine(
     line: Line, storage_line: Line, monkeypatch: pytest.MonkeyPatch, clock: HandClock
 ) -> Iterator[TaskEngine]:
-    """An engine whose Firestore and Storage are behind the lines; it gives up early."""
+    """An engine behind both proxies, with short time-outs."""
     near = firebase.firestore_wire()
-    firebase.storage_wire()  # other engines of this process stay near: it is made once, of the environment
+    firebase.storage_wire()  # created once from the environment: other engines must not use the proxy
     channel = grpc.insecure_channel(
         line.address,
         options=[

@@ -1,4 +1,4 @@
-"""What an engine asks of its servers, counted at the wire; answers can be held back there."""
+"""Counts an engine's requests on the wire, and can hold responses back there."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,15 +10,15 @@ import requests
 
 
 class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]
-    """Notes each call by its method's name, and the fields that a read asks for."""
+    """Records the method of each call and the field mask of each read."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.masks: list[list[str]] = []
-        #: What came, asked for or not: documents, and bytes on the wire.
+        #: Received documents and bytes on the wire.
         self.documents = self.bytes = 0
         self._held: threading.Event | None = None
-        self._has_come = threading.Semaphore(0)
+        self._has_arrived = threading.Semaphore(0)
 
     def intercept_unary_unary(self, call: Callable[..., Any], details: Any, request: Any) -> Any:
         self.calls.append(details.method.rpartition("/")[2])
@@ -34,10 +34,10 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
         held = self._held
         if held is None:
             return answers
-        come = list(answers)
-        self._has_come.release()
+        arrived = list(answers)
+        self._has_arrived.release()
         assert held.wait(60)
-        return iter(come)
+        return iter(arrived)
 
     def _counted(self, answers: Iterator[Any]) -> Iterator[Any]:
         for answer in answers:
@@ -49,11 +49,11 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
     @contextmanager
     def held_back(self) -> Iterator[Callable[[], None]]:
-        """Keep what is read meanwhile from the reader until the block ends; gives a wait for one of it."""
+        """Hold back responses to reads until the block ends; yields a function that waits for one."""
         held = self._held = threading.Event()
 
         def wait_for_answer() -> None:
-            assert self._has_come.acquire(timeout=60)
+            assert self._has_arrived.acquire(timeout=60)
 
         try:
             yield wait_for_answer
@@ -67,7 +67,7 @@ def _fields(message: Any) -> Any:
 
 
 class CountedSession(requests.Session):
-    """Notes each request, whatever comes of it."""
+    """Records each request, also failed ones."""
 
     def __init__(self) -> None:
         super().__init__()

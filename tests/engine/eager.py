@@ -1,4 +1,4 @@
-"""A connection to Storage whose server stores a piece of an upload as if it were the whole object."""
+"""A connection to Storage whose server stores one piece of an upload as if it were the whole object."""
 
 import re
 from typing import Any
@@ -11,12 +11,12 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 class EagerStorage(Faulty):
-    """Announces one piece of each upload as the last one, so that any server stores it at once.
+    """Declares one piece of each upload to be the last one, so that any server stores it at once.
 
-    It copies no objects either: the engine has to send the copy itself.
+    It does not copy objects either; the engine has to upload the copy itself.
 
     Args:
-        at: Which piece of an upload, from 1.
+        at: Number of the piece, from 1.
     """
 
     def __init__(self, at: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""A telephone line to a server: bytes pass through until it is cut, or nobody speaks any more."""
+"""A TCP proxy that a test can cut or stall."""
 
 import selectors
 import socket
@@ -9,10 +9,10 @@ from typing import Self
 
 
 class Line:
-    """Forwards a port of its own to a server, until cut or hushed; `mend` takes calls again.
+    """Forwards a port of its own to a server until it is cut or stalled; `restore` ends both.
 
     Args:
-        server: host and port of the real server.
+        server: Host and port of the real server.
     """
 
     def __init__(self, server: str) -> None:
@@ -22,8 +22,8 @@ class Line:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._up = True
-        self._speaks = threading.Event()
-        self._speaks.set()
+        self._forwards = threading.Event()
+        self._forwards.set()
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -34,26 +34,26 @@ class Line:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.cut()
-        self._speaks.set()
+        self._forwards.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def cut(self) -> None:
-        """Drop every connection and every new one."""
+        """Drop all present and new connections."""
         with self._lock:
             self._up = False
             for end in self._open:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
-    def hush(self) -> None:
-        """Take every connection and pass nothing on: a server that hangs."""
-        self._speaks.clear()
+    def stall(self) -> None:
+        """Accept connections but forward nothing, like a server that hangs."""
+        self._forwards.clear()
 
-    def mend(self) -> None:
-        """Forward new connections again, and what was held back."""
-        self._speaks.set()
+    def restore(self) -> None:
+        """Forward new connections again, and the data that was held back."""
+        self._forwards.set()
         with self._lock:
             self._up = True
 
@@ -82,8 +82,8 @@ class Line:
     def _pass_on(self, ends: selectors.BaseSelector) -> None:
         while True:
             for key, _ in ends.select():
-                said = key.fileobj.recv(1 << 16)  # type: ignore[union-attr]
-                if not said:
+                data = key.fileobj.recv(1 << 16)  # type: ignore[union-attr]
+                if not data:
                     return
-                self._speaks.wait()
-                key.data.sendall(said)
+                self._forwards.wait()
+                key.data.sendall(data)

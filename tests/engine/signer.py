@@ -1,8 +1,7 @@
-"""A process as Cloud Run has it: credentials from the metadata server, no key. Prints a signed URL.
+"""A process as on Cloud Run, with credentials of the metadata server and without a key. Prints a signed URL.
 
-`python -m tests.engine.signer IAM PATH [answer]`: IAM is where the IAM API is answered here, http://HOST:PORT;
-`answer` prints what a callable tells in place of an answer that is too large.
-The one thing that is turned aside is the way to that host; libraries and product do what they do there.
+`python -m tests.engine.signer IAM PATH [answer]`: requests to the IAM API go to IAM, http://HOST:PORT.
+With `answer` it prints the error details that a callable returns for a result that is too large.
 """
 
 import json

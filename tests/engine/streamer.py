@@ -1,4 +1,4 @@
-"""Streams results of so many records, reads them back, tells its memory: `-m tests.engine.streamer N…`."""
+"""Streams and reads results of N records each and prints the memory: `python -m tests.engine.streamer N…`."""
 
 import sys
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def records(number: int) -> Iterator[dict[str, Any]]:
 
 
 def main(*numbers: str) -> None:
-    """Stream so many records, then more, and print the most bytes resident until then, each time."""
+    """Stream each number of records and print the peak of resident bytes after each."""
     engine = TaskEngine()
     for number in map(int, numbers):
         options = {"save_in": "storage", "debug_logs": False}

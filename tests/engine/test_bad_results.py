@@ -1,4 +1,4 @@
-"""Results that are too much: what a document can't hold, and what nothing can."""
+"""Results that a document cannot store, and results that cannot be stored at all."""
 
 from typing import Any
 
@@ -29,10 +29,10 @@ def cycle() -> list[Any]:
     ids=["large", "arrays", "deep", "empty key", "long key", "reserved key", "large text"],
 )
 @pytest.mark.parametrize("save_in", [None, "db"])
-def test_what_no_document_holds_goes_to_storage(
+def test_a_result_that_does_not_fit_a_document_goes_to_storage(
     engine: TaskEngine, world: World, value: Any, save_in: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The work is not lost for want of room: stored, said so in the log, read back equal (lesson 14)."""
+    """It is logged and read back equal (lesson 14)."""
     assert engine.execute_task("s", TASK, lambda: value, {"save_in": save_in}).status == "completed"
     assert world.status()["run"]["result"]["saved_in"] == "storage"
     assert "the result goes to Storage: no document can hold it" in capsys.readouterr().out
@@ -51,17 +51,17 @@ def test_what_no_document_holds_goes_to_storage(
     ],
     ids=["deep", "large", "long key", "odd keys", "many numbers", "many entries"],
 )
-def test_what_a_document_just_holds_stays_in_it(engine: TaskEngine, world: World, value: Any) -> None:
-    """The limits drawn here are within Firestore's own, and not far."""
+def test_a_result_that_just_fits_a_document_stays_there(engine: TaskEngine, world: World, value: Any) -> None:
+    """The engine's limits are slightly below Firestore's own."""
     assert engine.execute_task("s", TASK, lambda: value).status == "completed"
     assert world.status()["run"]["result"]["saved_in"] == "db"
     assert TaskEngine().get_task_data(TASK) == value
 
 
-def test_a_limit_of_firestores_that_nobody_foresaw_loses_no_result(
+def test_a_result_that_firestore_refuses_goes_to_storage(
     engine: TaskEngine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A commit that Firestore refuses for what it holds is made again with the result in Storage."""
+    """A commit that fails because of its content is repeated with the result in Storage."""
     monkeypatch.setattr("shared.tasks.results.normalisation.MAX_KEY_BYTES", 1_500)
     value = {"k" * 1500: 1}
     assert engine.execute_task("s", TASK, lambda: value).status == "completed"
@@ -81,10 +81,10 @@ def test_a_limit_of_firestores_that_nobody_foresaw_loses_no_result(
         (cycle(), "result[0].again: it contains itself"),
     ],
 )
-def test_what_nothing_holds_fails_the_run_and_names_the_place(
+def test_a_result_that_cannot_be_stored_fails_the_run_and_names_the_place(
     engine: TaskEngine, world: World, value: Any, says: str, save_in: Any
 ) -> None:
-    """Nothing of it is saved or cached; the last good result stays (lesson 12)."""
+    """It is neither saved nor cached; the last good result stays (lesson 12)."""
     engine.execute_task("s", TASK, lambda: ["good"])
     outcome = engine.execute_task("s", TASK, lambda: value, {"save_in": save_in})
     assert outcome.status == "failed"
@@ -93,8 +93,8 @@ def test_what_nothing_holds_fails_the_run_and_names_the_place(
     assert world.objects() == set()
 
 
-def test_an_unsaved_result_may_be_anything(engine: TaskEngine, world: World) -> None:
-    """With `none` there is nothing to save: a task that has done its work is not failed for its answer."""
+def test_with_none_any_result_is_accepted(engine: TaskEngine, world: World) -> None:
+    """It is not saved, so the run does not fail because of it."""
     assert engine.execute_task("s", TASK, lambda: {1, 2}, {"save_in": "none"}).status == "completed"
     assert engine.get_task_data(TASK) == []
 
@@ -119,7 +119,7 @@ class Odd:
     ids=["no message", "cycle", "object", "unreadable", "lost", "late", "no Unicode", "huge"],
 )
 def test_no_error_leaves_a_run_running(engine: TaskEngine, world: World, error: Exception, text: str) -> None:
-    """Whatever a task raises, its status says failed (lessons 9, 10)."""
+    """Whatever a task raises, its status becomes failed (lessons 9, 10)."""
 
     def raises() -> None:
         raise error
@@ -129,10 +129,10 @@ def test_no_error_leaves_a_run_running(engine: TaskEngine, world: World, error: 
     assert (status["status"], status["error"]) == ("failed", text)
 
 
-def test_an_error_that_is_no_text_becomes_text_and_keeps_type_and_stack(
+def test_an_error_becomes_text_in_the_status_and_keeps_type_and_stack(
     engine: TaskEngine, world: World
 ) -> None:
-    """The contract's `error` is a string; the history has the rest (lesson 11)."""
+    """The contract's `error` is a string; type and stack are in the run record (lesson 11)."""
 
     def raises() -> None:
         raise KeyError({"code": 5})

@@ -1,4 +1,4 @@
-"""The contract's `cache_manager`: what a warm instance remembers."""
+"""The contract's `cache_manager`, the cache of a warm instance."""
 
 import pytest
 
@@ -18,8 +18,8 @@ def cache() -> CacheManager:
 
 
 @pytest.mark.parametrize("key", [HEALTH, "anything"])
-def test_what_was_set_is_got(cache: CacheManager, key: str) -> None:
-    """Arrays as arrays, objects as objects, nothing where nothing was set."""
+def test_a_set_value_is_returned(cache: CacheManager, key: str) -> None:
+    """Arrays as arrays, objects as objects, and none if none was set."""
     assert cache.get_array_data(key) is None
     cache.set_array_data(key, [1, {"a": None}])
     assert cache.get_array_data(key) == [1, {"a": None}]
@@ -27,22 +27,22 @@ def test_what_was_set_is_got(cache: CacheManager, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", [HEALTH, "anything"])
-def test_a_later_value_of_the_other_kind_replaces_the_earlier(cache: CacheManager, key: str) -> None:
-    """After an array an object is all there is: no old value lives on beside it (lesson 1)."""
+def test_a_later_value_of_the_other_kind_replaces_the_earlier_one(cache: CacheManager, key: str) -> None:
+    """An old array does not stay beside a new object (lesson 1)."""
     cache.set_array_data(key, [1])
     cache.set_object_data(key, {})
     assert cache.get_array_data(key) is None
     assert cache.get_object_data(key) == {}
 
 
-def test_empty_is_a_value(cache: CacheManager) -> None:
-    """An empty array is remembered, not taken for none (lesson 15)."""
+def test_an_empty_value_is_cached(cache: CacheManager) -> None:
+    """An empty array differs from a missing value (lesson 15)."""
     cache.set_array_data(HEALTH, [])
     assert cache.get_array_data(HEALTH) == []
 
 
-def test_a_reader_can_t_change_what_the_next_one_gets(cache: CacheManager) -> None:
-    """What is handed out is the reader's own, what was handed in too (lesson 13)."""
+def test_a_reader_cannot_change_the_cached_value(cache: CacheManager) -> None:
+    """Values are copied when they are set and when they are returned (lesson 13)."""
     mine = [{"a": 1}]
     cache.set_array_data(HEALTH, mine)
     mine[0]["a"] = 2
@@ -52,8 +52,8 @@ def test_a_reader_can_t_change_what_the_next_one_gets(cache: CacheManager) -> No
     assert cache.get_array_data(HEALTH) == [{"a": 1}]
 
 
-def test_a_task_s_name_is_its_key_as_text_too(cache: CacheManager) -> None:
-    """As everywhere, the name may be text; other keys are nobody's result (lesson 16)."""
+def test_the_name_of_a_task_may_be_a_str(cache: CacheManager) -> None:
+    """Other keys have no result (lesson 16)."""
     cache.set_array_data(HEALTH.value, ["health"])
     cache.set_array_data("nx-settings", ["settings"])
     assert cache.get_array_data(HEALTH) == ["health"]
@@ -61,8 +61,7 @@ def test_a_task_s_name_is_its_key_as_text_too(cache: CacheManager) -> None:
     assert cache.get_array_data("nx-settings") == ["settings"]
 
 
-def test_a_wrong_type_is_refused_and_nothing_lost(cache: CacheManager) -> None:
-    """An object is no array, and what was there stays."""
+def test_a_wrong_type_is_refused_and_the_value_kept(cache: CacheManager) -> None:
     cache.set_array_data(HEALTH, [1])
     with pytest.raises(TypeError, match="takes a list, not a dict"):
         cache.set_array_data(HEALTH, {})  # type: ignore[arg-type]
@@ -73,27 +72,27 @@ def test_a_wrong_type_is_refused_and_nothing_lost(cache: CacheManager) -> None:
     assert cache.get_array_data(HEALTH) == [1]
 
 
-def test_a_slow_reader_does_not_replace_what_came_meanwhile(cache: CacheManager) -> None:
-    """What a run published while a reader was busy is newer than what the reader found."""
+def test_a_slow_reader_does_not_replace_a_newer_result(cache: CacheManager) -> None:
+    """A run published while the reader was busy."""
     cache.set_result(HEALTH, Payload(b"[1]"), "v1")
-    seen = cache.result(HEALTH)
+    found = cache.result(HEALTH)
     cache.set_result(HEALTH, Payload(b"[2]"), "v2")
-    cache.replace_result(HEALTH, seen, TaskResult(Payload(b"[1]"), "v1"))
+    cache.replace_result(HEALTH, found, TaskResult(Payload(b"[1]"), "v1"))
     assert cache.get_array_data(HEALTH) == [2]
     cache.replace_result(HEALTH, cache.result(HEALTH), TaskResult(Payload(b"[3]"), "v3"))
     assert cache.get_array_data(HEALTH) == [3]
 
 
 def filled(bound: int) -> CacheManager:
-    """A cache of so many bytes that three results of 100 were set in, one after the other."""
+    """A cache of this size in which three results of 100 bytes were set in turn."""
     cache = CacheManager(SystemClock(), lambda: bound)
     for number, task in enumerate((HEALTH, TaskName.send_reset_sms, TaskName.collect_charge_cdrs)):
         cache.set_result(task, Payload(b" " * 98 + b"%02d" % number), f"v{number}")
     return cache
 
 
-def test_what_was_not_asked_for_longest_makes_room() -> None:
-    """The bound holds, and what is served often stays (lesson 30)."""
+def test_the_least_recently_used_result_is_evicted() -> None:
+    """The bound holds, and frequently served results stay (lesson 30)."""
     cache = filled(300)
     cache.touch(HEALTH)
     cache.set_array_data("other", ["x" * 90])
@@ -104,15 +103,15 @@ def test_what_was_not_asked_for_longest_makes_room() -> None:
     assert cache.get_array_data("other") == ["x" * 90]
 
 
-def test_what_made_room_keeps_its_version() -> None:
-    """A result that had to go can still be found unchanged: its bytes are read again, no more."""
+def test_an_evicted_result_keeps_its_version() -> None:
+    """If it is unchanged, only its bytes are read again."""
     entry = filled(200).result(HEALTH)
     assert entry is not None
     assert (entry.version, entry.payload) == ("v0", None)
 
 
-def test_a_result_of_more_than_the_bound_is_not_kept() -> None:
-    """It would push out everything else, and not fit all the same."""
+def test_a_result_larger_than_the_cache_is_not_cached() -> None:
+    """It would evict all others and still not fit."""
     cache = filled(1000)
     cache.set_array_data("large", ["x" * 2000])
     assert cache.get_array_data("large") is None
@@ -124,8 +123,8 @@ def test_a_result_of_more_than_the_bound_is_not_kept() -> None:
     assert cache.held == 200
 
 
-def test_what_grows_by_being_served_is_weighed_again() -> None:
-    """A result that is kept compressed and then read as JSON takes the memory of both."""
+def test_a_result_that_grows_when_it_is_served_is_measured_again() -> None:
+    """A compressed result that is also read as JSON takes the memory of both."""
     cache = CacheManager(SystemClock(), lambda: 100_000)
     plain = b"[" + b"1," * 30_000 + b"1]"
     cache.set_result(HEALTH, Payload(blocks=compress(plain)), "v1")
@@ -134,8 +133,8 @@ def test_what_grows_by_being_served_is_weighed_again() -> None:
     assert cache.held == small + len(plain)
 
 
-def test_what_grows_after_it_was_handed_out_is_weighed_all_the_same() -> None:
-    """A reader gets a payload, and makes of it what its client takes; nobody need ask a second time."""
+def test_a_result_that_grows_after_it_was_returned_is_measured_again() -> None:
+    """A reader may convert the payload without another request to the cache."""
     cache = CacheManager(SystemClock(), lambda: 100_000)
     payload = Payload(blocks=compress(b"[" + b"1," * 30_000 + b"1]"))
     cache.set_result(HEALTH, payload, "v1")
@@ -149,8 +148,8 @@ def test_what_grows_after_it_was_handed_out_is_weighed_all_the_same() -> None:
     assert cache.held == other.held > 50_003
 
 
-def test_what_was_replaced_weighs_nothing_however_it_grows() -> None:
-    """A slow reader still holds it, the cache does not."""
+def test_a_replaced_result_does_not_count() -> None:
+    """A slow reader still uses it, but the cache does not."""
     cache = CacheManager(SystemClock(), lambda: 100_000)
     old = Payload(blocks=compress(b"[" + b"1," * 30_000 + b"1]"))
     cache.set_result(HEALTH, old, "v1")
@@ -159,8 +158,8 @@ def test_what_was_replaced_weighs_nothing_however_it_grows() -> None:
     assert cache.held == 3
 
 
-def test_a_thing_that_is_forgotten_takes_no_memory() -> None:
-    """What is dropped or replaced is not counted twice."""
+def test_a_removed_result_does_not_count() -> None:
+    """A removed or replaced result is not subtracted twice."""
     cache = filled(1000)
     for task in TaskName:
         cache.set_array_data(task, [])

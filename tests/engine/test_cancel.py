@@ -1,4 +1,4 @@
-"""Cancelling a run, on the real Firestore: its task is told, and nothing that it returns is published."""
+"""Cancelling a run on the real Firestore: the task gets an exception, and its result is not published."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -21,28 +21,28 @@ from tests.engine.world import TASK, HandClock, World, in_thread
 from tests.waiting import wait_for
 
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "wrong operators"}
-SAID = "cancelled by ops@example.com: wrong operators"
+MESSAGE = "cancelled by ops@example.com: wrong operators"
 TICK = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 def cancels(run: TaskRun) -> None:
-    """Cancel a run as somebody elsewhere does."""
+    """Cancel a run from another instance."""
     assert TaskEngine().cancel_run(TASK, run.run_id, **WHO) is Cancelled.cancelling
 
 
 def is_cancelled(world: World, outcome: TaskOutcome) -> None:
-    """The run failed, and says who wanted that."""
+    """Assert that the run failed with the person who cancelled it."""
     status, run = world.status(), world.history()[outcome.run_id]
-    assert (outcome.status, outcome.error) == ("cancelled", f"RunCancelled: {SAID}")
-    assert (status["status"], status["error"]) == ("failed", f"RunCancelled: {SAID}")
-    assert (run["state"], run["error"]["message"]) == ("failed", SAID)
+    assert (outcome.status, outcome.error) == ("cancelled", f"RunCancelled: {MESSAGE}")
+    assert (status["status"], status["error"]) == ("failed", f"RunCancelled: {MESSAGE}")
+    assert (run["state"], run["error"]["message"]) == ("failed", MESSAGE)
     assert run["cancel"].items() >= WHO.items()
 
 
-def test_a_task_meets_its_cancel_at_its_next_progress(
+def test_a_cancelled_task_is_stopped_at_its_next_progress(
     engine: TaskEngine, world: World, clock: HandClock
 ) -> None:
-    """It is raised there, and the last good result stays."""
+    """The last good result stays."""
     engine.execute_task("s", TASK, lambda: [1])
     met: list[str] = []
 
@@ -58,12 +58,12 @@ def test_a_task_meets_its_cancel_at_its_next_progress(
         return [2]
 
     is_cancelled(world, engine.execute_task("s", TASK, task))
-    assert met == [SAID]
+    assert met == [MESSAGE]
     assert TaskEngine().get_task_data(TASK) == [1]
 
 
-def test_the_first_progress_meets_it_as_well(engine: TaskEngine, world: World) -> None:
-    """A cancel that came before the task told anything is not written over."""
+def test_a_cancelled_task_is_stopped_at_its_first_progress(engine: TaskEngine, world: World) -> None:
+    """The first progress does not overwrite an earlier cancel."""
 
     def task(run: TaskRun) -> None:
         cancels(run)
@@ -73,10 +73,10 @@ def test_the_first_progress_meets_it_as_well(engine: TaskEngine, world: World) -
     is_cancelled(world, engine.execute_task("s", TASK, task))
 
 
-def test_a_task_without_progress_meets_it_when_its_lease_is_extended(
+def test_a_task_without_progress_is_cancelled_when_its_lease_is_extended(
     engine: TaskEngine, world: World
 ) -> None:
-    """It looks, or checks."""
+    """It finds out at its next look or check."""
 
     def task(run: TaskRun) -> None:
         assert not run.cancelled
@@ -87,8 +87,10 @@ def test_a_task_without_progress_meets_it_when_its_lease_is_extended(
     is_cancelled(world, engine.execute_task("s", TASK, task, {"lease_seconds": 1.5}))
 
 
-def test_a_stream_meets_it_at_its_next_record(engine: TaskEngine, world: World, clock: HandClock) -> None:
-    """It is asked for no more, may clean up, and nothing of it is a result."""
+def test_a_cancelled_stream_is_stopped_at_its_next_record(
+    engine: TaskEngine, world: World, clock: HandClock
+) -> None:
+    """It may clean up, and its records are not published."""
     closed: list[bool] = []
 
     def task(run: TaskRun) -> Iterator[int]:
@@ -109,10 +111,10 @@ def test_a_stream_meets_it_at_its_next_record(engine: TaskEngine, world: World, 
 
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
-def test_what_a_task_returns_that_never_looked_is_not_published(
+def test_the_result_of_a_cancelled_task_is_not_published(
     engine: TaskEngine, world: World, save_in: str
 ) -> None:
-    """Whoever was told that it will end can rely on that."""
+    """Even if the task never checked for the cancel."""
 
     def task(run: TaskRun) -> list[int]:
         cancels(run)
@@ -123,8 +125,10 @@ def test_what_a_task_returns_that_never_looked_is_not_published(
     assert TaskEngine().get_task_data(TASK) == []
 
 
-def test_what_the_task_made_of_it_is_told_beside(engine: TaskEngine, world: World) -> None:
-    """An error of its own after a cancel does not hide who wanted the end."""
+def test_an_error_of_the_task_after_its_cancel_is_recorded_beside_it(
+    engine: TaskEngine, world: World
+) -> None:
+    """The message still names the person who cancelled the run."""
 
     def task(run: TaskRun) -> None:
         cancels(run)
@@ -134,11 +138,12 @@ def test_what_the_task_made_of_it_is_told_beside(engine: TaskEngine, world: Worl
             raise ValueError("half done") from error
 
     outcome = engine.execute_task("s", TASK, task)
-    assert (outcome.status, outcome.error) == ("cancelled", f"RunCancelled: {SAID} (ValueError: half done)")
+    assert outcome.status == "cancelled"
+    assert outcome.error == f"RunCancelled: {MESSAGE} (ValueError: half done)"
 
 
-def test_a_task_that_says_so_itself_has_just_failed(engine: TaskEngine) -> None:
-    """Nobody cancelled it: Cloud Scheduler is to try again."""
+def test_a_task_that_raises_run_cancelled_itself_has_failed(engine: TaskEngine) -> None:
+    """No person cancelled it, so Cloud Scheduler retries."""
 
     def task() -> None:
         raise RunCancelled("by myself")
@@ -146,8 +151,8 @@ def test_a_task_that_says_so_itself_has_just_failed(engine: TaskEngine) -> None:
     assert engine.execute_task("s", TASK, task).status == "failed"
 
 
-def test_a_cancelled_tick_is_not_run_again_and_the_next_one_is(engine: TaskEngine, world: World) -> None:
-    """A retry is a duplicate, on any instance; the next run knows of no cancel."""
+def test_a_cancelled_tick_is_not_retried_and_the_next_tick_runs(engine: TaskEngine, world: World) -> None:
+    """A retry is a duplicate on any instance."""
     tick = {"scheduled_for": TICK}
     assert engine.execute_task("s", TASK, cancels, tick).status == "cancelled"
     for instance in (engine, TaskEngine()):
@@ -157,8 +162,8 @@ def test_a_cancelled_tick_is_not_run_again_and_the_next_one_is(engine: TaskEngin
     assert TaskEngine().execute_task("s", TASK, lambda: [4]).status == "completed"
 
 
-def test_a_failed_tick_that_is_cancelled_is_not_tried_again(engine: TaskEngine, world: World) -> None:
-    """Cloud Scheduler delivers it again, to a warm instance and to another: neither begins it anew."""
+def test_a_failed_tick_that_is_cancelled_is_not_retried(engine: TaskEngine, world: World) -> None:
+    """Neither on a warm instance nor on another one; its error stays in the message."""
 
     def fails() -> None:
         raise ValueError("no")
@@ -169,10 +174,10 @@ def test_a_failed_tick_that_is_cancelled_is_not_tried_again(engine: TaskEngine, 
         again = instance.execute_task("s", TASK, lambda: [2], {"scheduled_for": TICK})
         assert again.status == "duplicate"
     run, status = world.history()[outcome.run_id], world.status()
-    told = f"{SAID} (ValueError: no)"  # what it failed with is not hidden
-    assert (run["error"]["type"], run["error"]["message"], run["attempt"]) == ("RunCancelled", told, 1)
+    message = f"{MESSAGE} (ValueError: no)"
+    assert (run["error"]["type"], run["error"]["message"], run["attempt"]) == ("RunCancelled", message, 1)
     assert "fails" in run["error"]["traceback"]
-    assert (status["status"], status["error"]) == ("failed", f"RunCancelled: {told}")
+    assert (status["status"], status["error"]) == ("failed", f"RunCancelled: {message}")
     assert run["cancel"].items() >= WHO.items()
     assert status["run"]["cancel"] == run["cancel"]
     changes = [one for one in world.history().values() if one["state"] == "cancelling"]
@@ -180,8 +185,8 @@ def test_a_failed_tick_that_is_cancelled_is_not_tried_again(engine: TaskEngine, 
     assert TaskEngine().cancel_run(TASK, outcome.run_id, by="late", reason="too") is Cancelled.ended
 
 
-def test_a_failed_tick_that_others_followed_is_cancelled_as_well(engine: TaskEngine, world: World) -> None:
-    """The status is another run's by then, and is not touched."""
+def test_a_failed_tick_can_be_cancelled_after_later_runs(engine: TaskEngine, world: World) -> None:
+    """The status document belongs to a later run and does not change."""
 
     def fails() -> None:
         raise ValueError("no")
@@ -197,8 +202,8 @@ def test_a_failed_tick_that_others_followed_is_cancelled_as_well(engine: TaskEng
     assert (again.status, TaskEngine().get_task_data(TASK)) == ("duplicate", [1])
 
 
-def test_a_failed_run_that_nobody_delivers_again_has_ended(engine: TaskEngine, world: World) -> None:
-    """No tick asked for it, or its retries are over: it goes on telling what it failed with."""
+def test_a_failed_run_without_retries_cannot_be_cancelled(engine: TaskEngine, world: World) -> None:
+    """It has no tick, or its retries are over; its error stays."""
 
     def fails() -> None:
         raise ValueError("no")
@@ -213,8 +218,10 @@ def test_a_failed_run_that_nobody_delivers_again_has_ended(engine: TaskEngine, w
     assert (world.status(), world.history()) == before
 
 
-def test_a_run_that_nobody_holds_any_more_is_cancelled(engine: TaskEngine, world: World) -> None:
-    """Its process died, and the original wrote over its status: its tick may be delivered again."""
+def test_a_run_that_lost_its_task_to_a_legacy_writer_can_be_cancelled(
+    engine: TaskEngine, world: World
+) -> None:
+    """Its process died, and its tick may be delivered again."""
 
     def task() -> list[int]:
         world.write({"source": "ts", "status": "completed", "data": [1]})
@@ -223,13 +230,13 @@ def test_a_run_that_nobody_holds_any_more_is_cancelled(engine: TaskEngine, world
 
     assert engine.execute_task("s", TASK, task, {"scheduled_for": TICK}).status == "superseded"
     error = world.history()[run_id_of(TICK)]["error"]
-    assert (error["type"], error["message"]) == ("RunCancelled", f"{SAID} (another attempt took the task)")
+    assert (error["type"], error["message"]) == ("RunCancelled", f"{MESSAGE} (another attempt took the task)")
     again = TaskEngine().execute_task("s", TASK, lambda: [3], {"scheduled_for": TICK})
     assert (again.status, world.status()["data"]) == ("duplicate", [1])
 
 
-def test_what_was_read_of_two_moments_is_read_again() -> None:
-    """The status of before the run began, its history of after: it is at work, though by no tick."""
+def test_inconsistent_reads_of_status_and_run_record_are_repeated() -> None:
+    """The status is from before the start of the run, the record from after it."""
     steps = cancel("d", TASK, "r", **WHO, now=TICK)
     assert isinstance(next(steps), ReadRun)
     version = Timestamp(seconds=1)
@@ -242,15 +249,15 @@ def test_what_was_read_of_two_moments_is_read_again() -> None:
     assert became.value.value is Cancelled.cancelling
 
 
-def test_a_run_whose_history_was_removed_has_ended(engine: TaskEngine, world: World) -> None:
-    """TTL removes it after thirty days; the status still tells of it."""
+def test_a_run_whose_record_was_removed_has_ended(engine: TaskEngine, world: World) -> None:
+    """TTL removes it after thirty days; the status document still has the run."""
     last = engine.execute_task("s", TASK, lambda: [1], {"scheduled_for": TICK}).run_id
     world.database.document(f"nx-tasks/{TASK.value}/nx-runs/{last}").delete()
     assert engine.cancel_run(TASK, last, **WHO) is Cancelled.ended
 
 
-def test_what_is_no_run_is_not_cancelled(engine: TaskEngine, world: World) -> None:
-    """The history has records of other things: a skip, a change."""
+def test_a_record_of_another_kind_cannot_be_cancelled(engine: TaskEngine, world: World) -> None:
+    """Such as a skip or a change."""
     engine.suspend_task(TASK, **WHO)
     engine.execute_task("s", TASK, lambda: [1], {"scheduled_for": TICK})
     records = world.history()
@@ -260,21 +267,21 @@ def test_what_is_no_run_is_not_cancelled(engine: TaskEngine, world: World) -> No
     assert world.history() == records
 
 
-def test_a_cancel_that_is_met_with_the_end_alone_is_told(engine: TaskEngine, world: World) -> None:
-    """The task failed by itself, and never looked: who wanted the end is told, and its error beside."""
+def test_a_cancel_that_is_found_only_at_the_end_is_recorded(engine: TaskEngine, world: World) -> None:
+    """The task failed without checking; the message has the person and the task's error."""
 
     def task(run: TaskRun) -> None:
         cancels(run)
         raise ValueError("no")
 
     outcome = engine.execute_task("s", TASK, task, {"scheduled_for": TICK})
-    said = f"RunCancelled: {SAID} (ValueError: no)"
-    assert (outcome.status, outcome.error, world.status()["error"]) == ("cancelled", said, said)
+    error = f"RunCancelled: {MESSAGE} (ValueError: no)"
+    assert (outcome.status, outcome.error, world.status()["error"]) == ("cancelled", error, error)
     assert "ValueError" in world.history()[outcome.run_id]["error"]["message"]
 
 
-def test_what_was_uploaded_before_the_cancel_is_removed(engine: TaskEngine, world: World) -> None:
-    """Nothing can point to it any more: a late publication is refused."""
+def test_an_object_uploaded_before_the_cancel_is_removed(engine: TaskEngine, world: World) -> None:
+    """No document can point to it, because a late publication is refused."""
     engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
     before = world.objects()
 
@@ -286,8 +293,8 @@ def test_what_was_uploaded_before_the_cancel_is_removed(engine: TaskEngine, worl
     assert world.objects() == before
 
 
-def test_a_dead_run_that_was_cancelled_is_told_so_by_who_takes_over(engine: TaskEngine, world: World) -> None:
-    """The next tick closes it, before the watchdog comes."""
+def test_a_takeover_records_the_cancel_of_a_dead_run(engine: TaskEngine, world: World) -> None:
+    """The next tick closes it, before the watchdog runs."""
 
     def task(run: TaskRun) -> None:
         cancels(run)
@@ -298,14 +305,14 @@ def test_a_dead_run_that_was_cancelled_is_told_so_by_who_takes_over(engine: Task
     died = engine.execute_task("s", TASK, task)
     assert died.status == "superseded"
     error = world.history()[died.run_id]["error"]
-    assert (error["type"], error["message"].startswith(f"{SAID} (its lease expired")) == (
+    assert (error["type"], error["message"].startswith(f"{MESSAGE} (its lease expired")) == (
         "RunCancelled",
         True,
     )
 
 
-def test_a_run_that_ended_is_not_cancelled(engine: TaskEngine, world: World) -> None:
-    """Whoever tries is told so, and nothing is written: what was published stays."""
+def test_a_run_that_has_ended_cannot_be_cancelled(engine: TaskEngine, world: World) -> None:
+    """No document is written, and the published result stays."""
     outcome = engine.execute_task("s", TASK, lambda: [1])
     before = world.status(), world.history()
     assert engine.cancel_run(TASK, outcome.run_id, **WHO) is Cancelled.ended
@@ -313,8 +320,8 @@ def test_a_run_that_ended_is_not_cancelled(engine: TaskEngine, world: World) -> 
     assert (world.status(), world.history()) == before
 
 
-def test_no_other_run_than_the_named_one_is_hit(engine: TaskEngine, world: World) -> None:
-    """The last run ended; the one at work goes on."""
+def test_only_the_named_run_is_cancelled(engine: TaskEngine, world: World) -> None:
+    """The last run has ended; the current one continues."""
     last = engine.execute_task("s", TASK, lambda: [1]).run_id
 
     def task(run: TaskRun) -> list[int]:
@@ -325,8 +332,8 @@ def test_no_other_run_than_the_named_one_is_hit(engine: TaskEngine, world: World
     assert engine.execute_task("s", TASK, task).status == "completed"
 
 
-def test_the_first_cancel_stands(engine: TaskEngine, world: World) -> None:
-    """A second one is told the same, and changes nothing; each change is in the history once."""
+def test_only_the_first_cancel_counts(engine: TaskEngine, world: World) -> None:
+    """A second one returns the same and changes nothing."""
 
     def task(run: TaskRun) -> None:
         cancels(run)
@@ -340,13 +347,13 @@ def test_the_first_cancel_stands(engine: TaskEngine, world: World) -> None:
 
 @pytest.mark.parametrize("wrong", [{"by": ""}, {"reason": " "}, {"reason": "x" * 501}])
 def test_a_cancel_without_who_or_why_is_refused(engine: TaskEngine, wrong: dict[str, Any]) -> None:
-    """Before anything is looked up."""
+    """Before any read."""
     with pytest.raises(InvalidOptions, match="must be a text of 1 to 500 characters, got"):
         engine.cancel_run(TASK, "r", **{**WHO, **wrong})
 
 
-def test_a_suspended_task_can_be_cancelled_at_work(engine: TaskEngine, world: World) -> None:
-    """It stays suspended, and its last run is the one that was cancelled."""
+def test_the_run_of_a_suspended_task_can_be_cancelled(engine: TaskEngine, world: World) -> None:
+    """The task stays suspended."""
 
     def task(run: TaskRun) -> None:
         TaskEngine().suspend_task(TASK, **WHO)
@@ -356,8 +363,8 @@ def test_a_suspended_task_can_be_cancelled_at_work(engine: TaskEngine, world: Wo
     assert (world.status()["status"], world.status()["run"]["state"]) == ("suspeneded", "failed")
 
 
-def test_a_run_that_died_is_told_as_cancelled(engine: TaskEngine, world: World) -> None:
-    """The watchdog ends it, and its tick is not run again."""
+def test_a_dead_run_can_be_cancelled(engine: TaskEngine, world: World) -> None:
+    """The watchdog ends it as cancelled, and its tick is not retried."""
 
     def task(run: TaskRun) -> None:
         cancels(run)
@@ -367,33 +374,33 @@ def test_a_run_that_died_is_told_as_cancelled(engine: TaskEngine, world: World) 
 
     outcome = engine.execute_task("s", TASK, task, {"scheduled_for": TICK})
     assert outcome.status == "superseded"
-    assert world.status()["error"].startswith(f"RunCancelled: {SAID} (its process died")
+    assert world.status()["error"].startswith(f"RunCancelled: {MESSAGE} (its process died")
     assert engine.execute_task("s", TASK, lambda: [2], {"scheduled_for": TICK}).status == "duplicate"
 
 
-def test_looking_for_a_cancel_costs_nothing(counted: TaskEngine, counter: Counter) -> None:
-    """A record of progress is one call; only one that somebody's write is in the way of reads, and once."""
-    told: list[list[str]] = []
+def test_checking_for_a_cancel_needs_no_additional_call(counted: TaskEngine, counter: Counter) -> None:
+    """A progress record is one call; only a conflicting write causes one additional read."""
+    calls: list[list[str]] = []
 
-    def tells(run: TaskRun) -> None:
+    def reports(run: TaskRun) -> None:
         counter.calls.clear()
-        run._recorded_at = None  # a second later
+        run._recorded_at = None  # so that the next progress is recorded
         run.progress(1)
-        told.append(list(counter.calls))
+        calls.append(list(counter.calls))
 
     def task(before: Callable[[TaskRun], object]) -> Callable[[TaskRun], None]:
         def task(run: TaskRun) -> None:
-            tells(run)
+            reports(run)
             before(run)
-            tells(run)
+            reports(run)
 
         return task
 
     counted.execute_task("s", TASK, task(lambda _: None))
-    assert told == [["Commit"], ["Commit"]]
-    told.clear()
+    assert calls == [["Commit"], ["Commit"]]
+    calls.clear()
     counted.execute_task("s", TASK, task(lambda run: TaskEngine().store.commit(_touch(run))))
-    assert told == [["Commit"], ["Commit", "BatchGetDocuments", "Commit"]]
+    assert calls == [["Commit"], ["Commit", "BatchGetDocuments", "Commit"]]
 
 
 def _touch(run: TaskRun) -> list[Any]:
@@ -402,8 +409,8 @@ def _touch(run: TaskRun) -> list[Any]:
     return run_writes.progress(identity, None, {"done": 9, "at": datetime.now(UTC)})
 
 
-def test_a_cancel_and_an_end_that_meet_have_one_winner(engine: TaskEngine, world: World) -> None:
-    """Round for round: the result is published and whoever cancels is told so, or neither is."""
+def test_of_a_concurrent_cancel_and_end_exactly_one_wins(engine: TaskEngine, world: World) -> None:
+    """Either the result is published and the cancel reports the end, or neither."""
     for _ in range(20):
         meet, begun = threading.Barrier(2), list[str]()
 

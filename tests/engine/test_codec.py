@@ -1,4 +1,4 @@
-"""Wire values are the client library's own, without its detour."""
+"""Wire values equal those of the client library."""
 
 from datetime import UTC
 from typing import Any
@@ -16,8 +16,8 @@ storable = json_values | st.datetimes(timezones=st.just(UTC))
 
 
 @given(storable)
-def test_a_value_is_encoded_as_the_library_does_and_decoded_back(value: Any) -> None:
-    """Other services read with Google's clients: the bytes on the wire must be theirs."""
+def test_a_value_is_encoded_like_the_library_and_decoded_back(value: Any) -> None:
+    """Other services read the documents with Google's clients."""
     wire = codec.ValuePb()
     codec.encode(value, wire)
     assert _helpers.encode_value(value)._pb == wire
@@ -25,12 +25,12 @@ def test_a_value_is_encoded_as_the_library_does_and_decoded_back(value: Any) -> 
 
 
 @pytest.mark.parametrize("value", [b"x", {1}, object(), 2**64, "\ud800"])
-def test_what_the_engine_never_writes_is_refused(value: Any) -> None:
-    """A type that slipped through is an error before it is sent."""
+def test_a_type_that_the_engine_never_writes_is_refused(value: Any) -> None:
+    """Before it is sent."""
     with pytest.raises((TypeError, ValueError)):
         codec.encode(value, codec.ValuePb())
 
 
 def test_an_unset_value_is_none() -> None:
-    """A kind of value that this version does not know reads as nothing, and does not fail."""
+    """A kind of value that this version does not support is read as None."""
     assert codec.decode(Value()._pb) is None

@@ -1,8 +1,8 @@
-"""The contract copy, where two writers meet: on a server that honours conditions.
+"""The contract copy with concurrent writers, on a server that checks preconditions.
 
-fake-gcs-server honours an upload's and, in the releases there are, passes over a rewrite's (its pull
-request 2343). So here a rewrite is answered as the official emulator answers it, 501, and the copy
-goes through this process. What a rewrite says to the server that copies by itself has its own test.
+fake-gcs-server checks the precondition of an upload but, in its releases so far, not of a rewrite (its
+pull request 2343). Here a rewrite therefore gets 501, as from the official emulator, and the engine
+uploads the copy. The parameters of a rewrite have their own test.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ STORED = {"save_in": "storage"}
 
 
 class Session(requests.Session):
-    """The way to Storage: notes each rewrite, and answers it if it is told to."""
+    """A connection to Storage that records each rewrite and can respond to it."""
 
     def __init__(self, *, rewrites: bool) -> None:
         super().__init__()
@@ -52,14 +52,14 @@ def engine_on(session: Session) -> TaskEngine:
 
 @pytest.fixture
 def conditional(world: World, stack: Addresses) -> TaskEngine:
-    """An engine whose copies are conditional on the server that runs here."""
+    """An engine whose copies are conditional on the local server."""
     if stack.storage_server != "fake-gcs":
         pytest.skip("the official Storage emulator ignores if_generation_match")
     return engine_on(Session(rewrites=False))
 
 
 def meeting(engine: TaskEngine, before_each_copy: Callable[[int], Any]) -> list[bool]:
-    """Do something between the engine's read and each of its copies; return whether each was written."""
+    """Run a function between the engine's read and each of its copies; return whether each was written."""
     objects, copied = engine._objects, []
     copy = objects.copy
 
@@ -73,14 +73,14 @@ def meeting(engine: TaskEngine, before_each_copy: Callable[[int], Any]) -> list[
 
 
 def contract_copy(world: World) -> tuple[bytes, bool]:
-    """The contract copy's content, and whether it says that it is the task's present result."""
+    """The content of the contract copy, and whether its metadata has the present version."""
     blob = world.bucket.get_blob(CONTRACT_COPY)
     present = world.status()["run"]["result"]["version"]
     return blob.download_as_bytes(), (blob.metadata or {}).get("nx-version") == present
 
 
 def test_an_older_result_never_replaces_a_newer_one(conditional: TaskEngine, world: World) -> None:
-    """A run that was about to copy when the next one published finds its copy refused, and leaves it so."""
+    """The copy of a run is refused if a later run has published in the meantime."""
     copied = meeting(
         conditional,
         lambda _: TaskEngine().execute_task("s", TASK, lambda: ["newer"], STORED).status == "completed",
@@ -90,8 +90,8 @@ def test_an_older_result_never_replaces_a_newer_one(conditional: TaskEngine, wor
     assert contract_copy(world) == (b'["newer"]', True)
 
 
-def test_a_copy_that_met_another_writer_is_made_again(conditional: TaskEngine, world: World) -> None:
-    """Whoever wrote to the contract's path in between, the present result stands there in the end."""
+def test_a_copy_is_repeated_after_another_write(conditional: TaskEngine, world: World) -> None:
+    """In the end the contract's path has the present result."""
 
     def writes_once(number: int) -> None:
         if number == 1:
@@ -103,10 +103,10 @@ def test_a_copy_that_met_another_writer_is_made_again(conditional: TaskEngine, w
     assert contract_copy(world) == (b'["mine"]', True)
 
 
-def test_a_contract_copy_with_another_writer_at_each_try_is_left_to_the_watchdog(
+def test_a_contract_copy_that_fails_repeatedly_is_left_to_the_watchdog(
     conditional: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The run gives up after some tries, says so, and does not fail; the next pass repairs it."""
+    """The run logs it and does not fail; the next pass of the watchdog repairs the copy."""
     copied = meeting(conditional, lambda number: TaskEngine().keep_task_data_in_storage(TASK, [number]))
     assert conditional.execute_task("s", TASK, lambda: ["mine"], STORED).status == "completed"
     assert copied == [False] * COPY_TRIES
@@ -116,8 +116,8 @@ def test_a_contract_copy_with_another_writer_at_each_try_is_left_to_the_watchdog
     assert contract_copy(world) == (b'["mine"]', True)
 
 
-def test_a_copy_that_the_server_makes_carries_the_condition(world: World) -> None:
-    """Each rewrite names the generation that was read before the status document; 0 if there was none."""
+def test_a_rewrite_has_the_generation_as_precondition(world: World) -> None:
+    """The one that was read before the status document; 0 if there was no object."""
     session = Session(rewrites=True)
     engine = engine_on(session)
     engine.execute_task("s", TASK, lambda: [1], STORED)

@@ -1,4 +1,4 @@
-"""A Firestore database other than `(default)` has all documents of the engine and of the collectors."""
+"""A Firestore database other than `(default)` has all documents of the engine and the collectors."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ TASK = TaskName.collect_devices_health
 
 @pytest.fixture
 def named(world: World, stack: Addresses, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of an empty database, which an instance that has just begun is told to use."""
+    """The address of an empty database that a new instance is configured to use."""
     address = f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/{DATABASE}/documents"
     monkeypatch.setenv("NX_TASKS_DATABASE", DATABASE)
     monkeypatch.setattr(firebase, "_made", {})
@@ -29,8 +29,8 @@ def named(world: World, stack: Addresses, monkeypatch: pytest.MonkeyPatch) -> It
     assert requests.delete(address, timeout=30).ok
 
 
-def test_a_named_database_has_everything_and_the_default_one_nothing(named: str, world: World) -> None:
-    """Devices are read there, status and history are written there, and readers find the result there."""
+def test_a_named_database_has_all_documents_and_the_default_one_none(named: str, world: World) -> None:
+    """Devices, status documents, run records, and results."""
     demo_data.seed(datetime.now(UTC))
     engine = TaskEngine()
     began = datetime.now(UTC)
@@ -46,7 +46,7 @@ def test_a_named_database_has_everything_and_the_default_one_nothing(named: str,
 
 
 def test_rules_deny_clients_in_a_named_database(named: str, stack: Addresses) -> None:
-    """As in the default one: the same rules hold for every database."""
+    """The same rules hold for every database."""
     demo_data.seed(datetime.now(UTC))
     path = f"v1/projects/{PROJECT}/databases/{DATABASE}/documents/{demo_data.DEVICES}/tracker-0001"
     answer = requests.get(f"http://{stack.firestore}/{path}", timeout=30)

@@ -1,4 +1,4 @@
-"""What a delivery leads to: the protocol's decisions, each on what was read and nothing else."""
+"""The protocol's decisions on a delivery, each from the documents that were read."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -65,8 +65,8 @@ def decide(task: TaskDocument, run: RunDocument | None = None, run_id: str = "t2
         (replace(DONE, status="suspended"), history("failed"), Skip("suspended")),
     ],
 )
-def test_a_tick_leads_to(task: TaskDocument, run: RunDocument | None, decision: StartDecision) -> None:
-    """Each state of task and history leads to the one decision that the protocol names."""
+def test_the_decision_on_a_tick(task: TaskDocument, run: RunDocument | None, decision: StartDecision) -> None:
+    """Each state of status document and run record leads to one decision."""
     assert decide(task, run) == decision
 
 
@@ -80,41 +80,41 @@ def test_a_tick_leads_to(task: TaskDocument, run: RunDocument | None, decision: 
         (replace(DONE, state="failed"), history("failed", 3), Take(4, reopens=SEEN)),
     ],
 )
-def test_another_delivery_of_the_same_tick_leads_to(
+def test_the_decision_on_another_delivery_of_a_tick(
     task: TaskDocument, run: RunDocument | None, decision: StartDecision
 ) -> None:
-    """A retry outlives a dead attempt and counts on; a living one is busy, not skipped."""
+    """A retry continues after a dead attempt; a live attempt is busy, not skipped."""
     assert decide(task, run, run_id="t1") == decision
 
 
-def original(**fields: Any) -> TaskDocument:
+def legacy(**fields: Any) -> TaskDocument:
     return replace(TaskDocument(update_time=SEEN), **fields)
 
 
 @pytest.mark.parametrize(
     ("task", "decision"),
     [
-        (original(status="completed"), Take(1, adopts_legacy_result=True)),
-        (original(status="failed"), Take(1, adopts_legacy_result=True)),
-        (original(), Take(1)),  # suspended before it ever ran, and resumed
-        (original(status="running", started=NOW - timedelta(seconds=500)), Skip("overlap", LEGACY_HOLDER)),
+        (legacy(status="completed"), Take(1, adopts_legacy_result=True)),
+        (legacy(status="failed"), Take(1, adopts_legacy_result=True)),
+        (legacy(), Take(1)),  # suspended before it ever ran, and resumed
+        (legacy(status="running", started=NOW - timedelta(seconds=500)), Skip("overlap", LEGACY_HOLDER)),
         (
-            original(status="running", started=NOW - timedelta(seconds=546)),
+            legacy(status="running", started=NOW - timedelta(seconds=546)),
             Take(1, adopts_legacy_result=True),
         ),
-        (original(status="running", timestamp=NOW), Skip("overlap", LEGACY_HOLDER)),
-        (original(status="running"), Take(1, adopts_legacy_result=True)),
-        (original(status="suspeneded"), Skip("suspended")),
-        (original(status="failed", result=RESULT), Take(1)),
+        (legacy(status="running", timestamp=NOW), Skip("overlap", LEGACY_HOLDER)),
+        (legacy(status="running"), Take(1, adopts_legacy_result=True)),
+        (legacy(status="suspeneded"), Skip("suspended")),
+        (legacy(status="failed", result=RESULT), Take(1)),
     ],
 )
-def test_a_document_of_the_originals_leads_to(task: TaskDocument, decision: StartDecision) -> None:
-    """The original knows no lease: its run lives for the task's deadline, then is taken over."""
+def test_the_decision_on_a_legacy_document(task: TaskDocument, decision: StartDecision) -> None:
+    """It has no lease: its run counts as alive until the task's deadline, then it is taken over."""
     assert decide(task) == decision
 
 
-def test_the_token_alone_does_not_make_a_task_one_s_own() -> None:
-    """Takeover and watchdog leave the old token in a run that they failed."""
+def test_a_token_without_a_running_state_does_not_hold_the_task() -> None:
+    """Takeover and watchdog keep the old token in a run that they failed."""
     assert is_own(AT_WORK, "a")
     assert not is_own(AT_WORK, "b")
     assert not is_own(replace(AT_WORK, state="failed"), "a")
@@ -131,11 +131,11 @@ def test_the_token_alone_does_not_make_a_task_one_s_own() -> None:
         (replace(DONE, state="failed"), history("failed"), TaskStatus.failed, EndState.recorded),
         (replace(AT_WORK, token="b"), history("running"), TaskStatus.completed, EndState.superseded),
         (NOTHING, None, TaskStatus.completed, EndState.superseded),
-        (original(status="running"), history("running"), TaskStatus.completed, EndState.superseded),
+        (legacy(status="running"), history("running"), TaskStatus.completed, EndState.superseded),
     ],
 )
-def test_after_a_write_without_an_answer_an_attempt_stands(
+def test_the_state_of_an_attempt_after_a_lost_response(
     task: TaskDocument, run: RunDocument | None, goal: TaskStatus, stands: EndState
 ) -> None:
-    """Its own, done, or superseded: told by token and state together."""
+    """Own, done or superseded, by token and state together."""
     assert end_state(task, run, token="a", goal=goal) is stands

@@ -9,7 +9,7 @@ import pytest
 from shared.tasks import TaskEngine, TaskRun
 from tests.engine.world import TASK, World
 
-#: More than a summary holds.
+#: Larger than a summary may be.
 ROWS = [{"month": f"2026-{number}", "cost": str(number)} for number in range(2_000)]
 
 
@@ -26,14 +26,14 @@ def giving(details: dict[str, Any], save_in: str = "db", *, fails: bool = False)
 
 
 def streams(run: TaskRun) -> Iterator[str]:
-    """The same, record by record: the details are known at the end."""
+    """A stream with details that are known at its end."""
     yield "storage"
     run.summarise({"rows": 1}, details={"rows": ROWS})
 
 
 @pytest.mark.parametrize("save_in", ["db", "storage", "none"])
 def test_details_are_published_with_the_result(engine: TaskEngine, world: World, save_in: str) -> None:
-    """Wherever the result is kept, under its version; the status document has no more than their path."""
+    """Wherever the result is stored; the status document has only their path."""
     assert engine.execute_task("s", TASK, giving({"rows": ROWS}), {"save_in": save_in}).status == "completed"
     details = TaskEngine().get_task_details(TASK)
     result = world.status()["run"]["result"]
@@ -43,12 +43,12 @@ def test_details_are_published_with_the_result(engine: TaskEngine, world: World,
 
 
 def test_a_stream_has_details(engine: TaskEngine) -> None:
-    """A task may give them when it has yielded its last record."""
+    """A task may set them after its last record."""
     assert engine.execute_task("s", TASK, streams, {"save_in": "storage"}).status == "completed"
     assert (engine.get_task_details(TASK).value, engine.get_task_data(TASK)) == ({"rows": ROWS}, ["storage"])
 
 
-def test_details_go_with_their_result(engine: TaskEngine, world: World) -> None:
+def test_details_belong_to_their_result(engine: TaskEngine, world: World) -> None:
     """A failed run changes neither; a result without details has none."""
     assert engine.get_task_details(TASK).value == {}
     engine.execute_task("s", TASK, giving({"run": 1}))
@@ -59,10 +59,10 @@ def test_details_go_with_their_result(engine: TaskEngine, world: World) -> None:
     assert (details.payload, details.version) == (None, world.status()["run"]["result"]["version"])
 
 
-def test_details_whose_object_is_gone_are_none(
+def test_details_without_their_object_are_none(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A task that continues from them must not fail for ever; the log says so."""
+    """A task that continues from them must not fail for ever; the loss is logged."""
     engine.execute_task("s", TASK, giving({"run": 1}))
     world.bucket.blob(world.status()["run"]["result"]["details"]).delete()
     assert engine.get_task_details(TASK).value == {}
@@ -71,7 +71,7 @@ def test_details_whose_object_is_gone_are_none(
 
 @pytest.mark.parametrize("details", [{"bad": {1, 2}}, {"long": "x" * (16 << 20)}], ids=["no JSON", "long"])
 def test_details_that_cannot_be_stored_fail_the_run(engine: TaskEngine, details: dict[str, Any]) -> None:
-    """As a result that is no JSON does."""
+    """Like a result that is not JSON."""
     outcome = engine.execute_task("s", TASK, giving(details))
     assert outcome.status == "failed"
     assert "ResultNotStorable" in (outcome.error or "")
@@ -80,7 +80,7 @@ def test_details_that_cannot_be_stored_fail_the_run(engine: TaskEngine, details:
 def test_details_that_storage_refuses_fail_the_run(
     engine: TaskEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is published without them."""
+    """The result is not published without them."""
 
     def refuses(*_: Any, **__: Any) -> int:
         raise OSError("no")
@@ -95,7 +95,7 @@ def test_details_that_storage_refuses_fail_the_run(
 def test_superseded_details_are_removed(
     engine: TaskEngine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The watchdog removes them after seven days, as results, and keeps those of the present result."""
+    """The watchdog removes them after seven days and keeps those of the present result."""
     for number in range(3):
         engine.execute_task("s", TASK, giving({"run": number}))
     present = world.status()["run"]["result"]["details"]

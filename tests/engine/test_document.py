@@ -1,4 +1,4 @@
-"""Documents are read whoever wrote them."""
+"""Documents can be read whatever wrote them."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ odd_maps = st.dictionaries(
 )
 
 
-def test_the_contracts_fields_alone_are_enough() -> None:
+def test_a_document_with_only_the_contract_s_fields_is_read() -> None:
     """A document of another implementation has no map `run`."""
     task = TaskDocument.parse(
         {"source": "ts", "status": "completed", "started": MOMENT, "completed": MOMENT, "timestamp": MOMENT},
@@ -36,16 +36,15 @@ def test_the_contracts_fields_alone_are_enough() -> None:
         odd_values | odd_maps,
     )
 )
-def test_fields_of_odd_types_are_absent_and_never_an_error(fields: dict[str, Any]) -> None:
-    """Whatever somebody wrote there, a status can be read and decided on."""
+def test_fields_of_other_types_count_as_missing(fields: dict[str, Any]) -> None:
+    """A status document can always be read."""
     task = TaskDocument.parse(fields, SEEN)
     assert task.exists
     assert isinstance(task.result_version, str)
     RunDocument.parse(fields, SEEN)
 
 
-def test_a_result_is_described_as_it_was_written() -> None:
-    """What is written is what is read."""
+def test_the_description_of_a_result_is_read_as_it_was_written() -> None:
     pointer = ResultPointer(
         version="v",
         saved_in="storage",
@@ -61,8 +60,8 @@ def test_a_result_is_described_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize("field", ["completed", "timestamp", "status"])
-def test_the_originals_next_result_has_another_version(field: str) -> None:
-    """Its documents carry no version: what changes with each of its runs makes one."""
+def test_the_next_legacy_result_has_another_version(field: str) -> None:
+    """Its documents have no version; one is derived from fields that change with each run."""
     fields = {"status": "running", "completed": MOMENT, "timestamp": MOMENT}
     changed = {**fields, field: "completed" if field == "status" else datetime(2027, 1, 1, tzinfo=UTC)}
     assert TaskDocument.parse(fields, SEEN).result_version != TaskDocument.parse(changed, SEEN).result_version
@@ -70,5 +69,5 @@ def test_the_originals_next_result_has_another_version(field: str) -> None:
 
 @pytest.mark.parametrize("spelling", ["suspeneded", "suspended"])
 def test_suspended_is_read_in_both_spellings(spelling: str) -> None:
-    """The contract's misspelling and the right one mean the same."""
+    """The contract's misspelling and the correct one mean the same."""
     assert TaskDocument.parse({"status": spelling}, SEEN).is_suspended

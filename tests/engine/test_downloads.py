@@ -1,4 +1,4 @@
-"""Reading objects over HTTP, from a server that misbehaves. No stack is needed for it."""
+"""Downloads over HTTP from a server that misbehaves; needs no stack."""
 
 import base64
 import socket
@@ -23,10 +23,10 @@ STORED = bytes(range(256)) * 8000  # 2 MB
 
 
 class Server:
-    """Answers each request with the next of its answers, the last of them again and again.
+    """Responds to each request with the next of its responses; the last one is repeated.
 
     Args:
-        answers: each is given the connection whose request has come, and whether the test is over.
+        answers: Functions of the connection with the request, and of the event that ends the test.
     """
 
     def __init__(self, *answers: Callable[[socket.socket, threading.Event], None]) -> None:
@@ -64,33 +64,33 @@ def hash_of(stored: bytes) -> bytes:
 
 
 def head(status: int = 200, length: int | None = len(STORED), *more: bytes) -> bytes:
-    said = [b"HTTP/1.1 %d X" % status, b"Connection: close", *more]
+    lines = [b"HTTP/1.1 %d X" % status, b"Connection: close", *more]
     if length is not None:
-        said.append(b"Content-Length: %d" % length)
-    return b"\r\n".join(said) + b"\r\n\r\n"
+        lines.append(b"Content-Length: %d" % length)
+    return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def says(said: bytes) -> Callable[[socket.socket, threading.Event], None]:
-    """Says this and hangs up."""
-    return lambda connection, _: connection.sendall(said)
+def sends(data: bytes) -> Callable[[socket.socket, threading.Event], None]:
+    """Send this and close the connection."""
+    return lambda connection, _: connection.sendall(data)
 
 
-def hangs(said: bytes) -> Callable[[socket.socket, threading.Event], None]:
-    """Says this, and then nothing."""
+def hangs(data: bytes) -> Callable[[socket.socket, threading.Event], None]:
+    """Send this, and then nothing."""
 
     def answer(connection: socket.socket, over: threading.Event) -> None:
-        connection.sendall(said)
+        connection.sendall(data)
         over.wait(10)
 
     return answer
 
 
-def trickles(said: bytes) -> Callable[[socket.socket, threading.Event], None]:
-    """Says this, and then a byte at a time."""
+def trickles(data: bytes) -> Callable[[socket.socket, threading.Event], None]:
+    """Send this, and then one byte at a time."""
 
     def answer(connection: socket.socket, over: threading.Event) -> None:
-        connection.sendall(said)
-        for _ in range(200):  # not for ever, so that a reader who would wait for ever fails
+        connection.sendall(data)
+        for _ in range(200):  # limited, so that a reader without a time limit fails
             if over.wait(0.05):
                 return
             connection.sendall(b"x")
@@ -98,11 +98,11 @@ def trickles(said: bytes) -> Callable[[socket.socket, threading.Event], None]:
     return answer
 
 
-def resets(said: bytes) -> Callable[[socket.socket, threading.Event], None]:
-    """Says this and drops the connection hard."""
+def resets(data: bytes) -> Callable[[socket.socket, threading.Event], None]:
+    """Send this and reset the connection."""
 
     def answer(connection: socket.socket, _: threading.Event) -> None:
-        connection.sendall(said)
+        connection.sendall(data)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     return answer
@@ -138,9 +138,9 @@ def within(seconds: float) -> Iterator[None]:
     assert time.monotonic() - began < seconds
 
 
-def test_an_object_is_read_as_it_is_stored(serve: Serve) -> None:
-    """One request, for the bytes as they lie there, the path escaped."""
-    server = serve(says(GOOD))
+def test_an_object_is_downloaded_unchanged(serve: Serve) -> None:
+    """With one request for the stored bytes; the path is escaped."""
+    server = serve(sends(GOOD))
     assert reads(server.address).read(PATH) == STORED
     [request] = server.requests
     assert request.startswith(
@@ -150,37 +150,35 @@ def test_an_object_is_read_as_it_is_stored(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1])
-def test_an_object_of_no_byte_is_an_object(serve: Serve, length: int) -> None:
-    """What is empty is not taken for what is not there."""
-    assert reads(serve(says(head(200, length) + b"x" * length)).address).read(PATH) == b"x" * length
+def test_an_empty_object_is_not_missing(serve: Serve, length: int) -> None:
+    assert reads(serve(sends(head(200, length) + b"x" * length)).address).read(PATH) == b"x" * length
 
 
-def test_a_chunked_request_is_accepted(serve: Serve) -> None:
-    """A chunked answer is read to its end."""
+def test_a_chunked_response_is_read_to_its_end(serve: Serve) -> None:
     chunked = head(200, None, b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
-    assert reads(serve(says(chunked)).address).read(PATH) == b"abcde"
+    assert reads(serve(sends(chunked)).address).read(PATH) == b"abcde"
 
 
-def test_an_object_that_is_not_there_is_none(serve: Serve) -> None:
-    """It is asked for once."""
-    server = serve(says(head(404, 0)))
+def test_a_missing_object_is_none(serve: Serve) -> None:
+    """It is requested once."""
+    server = serve(sends(head(404, 0)))
     assert reads(server.address).read(PATH) is None
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 412])
-def test_a_refusal_is_not_asked_again(serve: Serve, status: int) -> None:
-    """Trying again would not help; the status is told."""
-    server = serve(says(head(status, 0)))
+def test_a_refusal_is_not_retried(serve: Serve, status: int) -> None:
+    """The error has the status."""
+    server = serve(sends(head(status, 0)))
     with pytest.raises(DownloadFailed, match=f"HTTP {status}"):
         reads(server.address).read(PATH)
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_trouble_that_passes_is_outlasted(serve: Serve, status: int) -> None:
-    """The same call again, after a pause."""
-    server = serve(says(head(status, 0)), says(head(status, 0)), says(GOOD))
+def test_a_temporary_error_is_retried(serve: Serve, status: int) -> None:
+    """After a pause."""
+    server = serve(sends(head(status, 0)), sends(head(status, 0)), sends(GOOD))
     assert reads(server.address).read(PATH) == STORED
     assert len(server.requests) == 3
 
@@ -188,27 +186,27 @@ def test_trouble_that_passes_is_outlasted(serve: Serve, status: int) -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        pytest.param(says(b""), id="hangs up"),
-        pytest.param(says(GOOD[: len(GOOD) // 2]), id="hangs up in the middle"),
+        pytest.param(sends(b""), id="hangs up"),
+        pytest.param(sends(GOOD[: len(GOOD) // 2]), id="hangs up in the middle"),
         pytest.param(resets(GOOD[:1000]), id="resets"),
-        pytest.param(says(GOOD[:-1] + b"?"), id="damaged"),
-        pytest.param(says(GOOD.replace(b"Length: %d" % len(STORED), b"Length: 9")), id="wrong length"),
+        pytest.param(sends(GOOD[:-1] + b"?"), id="damaged"),
+        pytest.param(sends(GOOD.replace(b"Length: %d" % len(STORED), b"Length: 9")), id="wrong length"),
         pytest.param(
-            says(head(200, None, b"Transfer-Encoding: chunked") + b"5\r\nabc"), id="ends within a chunk"
+            sends(head(200, None, b"Transfer-Encoding: chunked") + b"5\r\nabc"), id="ends within a chunk"
         ),
     ],
 )
-def test_what_breaks_off_is_read_anew_and_never_taken_for_whole(serve: Serve, broken: Any) -> None:
-    """Half a body, or another than was stored, is no result: the next try gives it."""
-    server = serve(broken, says(GOOD))
+def test_an_incomplete_or_damaged_body_is_read_again(serve: Serve, broken: Any) -> None:
+    """It is never taken for the object."""
+    server = serve(broken, sends(GOOD))
     assert reads(server.address).read(PATH) == STORED
     assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_trouble_that_stays_is_told_in_time(serve: Serve, status: int) -> None:
-    """Tries are a few, with pauses between them, within the seconds given."""
-    server = serve(says(head(status, 0)))
+def test_a_persistent_error_is_raised_within_the_time_limit(serve: Serve, status: int) -> None:
+    """After a few tries with pauses."""
+    server = serve(sends(head(status, 0)))
     with within(3), pytest.raises(DownloadFailed, match=f"HTTP {status}"):
         reads(server.address).read(PATH, timeout=2)
     assert 2 <= len(server.requests) <= 20
@@ -223,71 +221,68 @@ def test_trouble_that_stays_is_told_in_time(serve: Serve, status: int) -> None:
         pytest.param(trickles(head(200, None)), id="trickles without a length"),
     ],
 )
-def test_a_download_ends_within_its_bound(serve: Serve, endless: Any) -> None:
-    """However slowly a server speaks: silences and bytes that trickle count together."""
+def test_a_slow_download_ends_within_its_time_limit(serve: Serve, endless: Any) -> None:
+    """Silence and slow bytes count together."""
     server = serve(endless)
     with within(3), pytest.raises(DownloadFailed):
         reads(server.address).read(PATH, timeout=2)
 
 
-def test_a_silence_is_not_waited_for_longer_than_a_call_may_take(serve: Serve) -> None:
-    """The next try has time left."""
-    server = serve(hangs(GOOD[:1000]), says(GOOD))
+def test_a_silent_server_leaves_time_for_another_try(serve: Serve) -> None:
+    server = serve(hangs(GOOD[:1000]), sends(GOOD))
     with within(3):
         assert reads(server.address, call_seconds=0.5, total_seconds=30).read(PATH) == STORED
 
 
-def test_a_server_that_is_not_there_is_told_in_time(serve: Serve) -> None:
-    """Nothing listens: asked again, for as long as it may take."""
+def test_an_unreachable_server_is_retried_within_the_time_limit(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     with within(3), pytest.raises(DownloadFailed, match="ConnectionError"):
         reads(address).read(PATH, timeout=1.5)
 
 
-def test_a_line_that_is_cut_and_mended_is_outlasted(serve: Serve) -> None:
-    """A connection that broke is not used again."""
-    server = serve(says(GOOD))
+def test_a_download_survives_a_short_disconnection(serve: Serve) -> None:
+    """A broken connection is not used again."""
+    server = serve(sends(GOOD))
     with Line(server.address) as line:
         downloads = reads(line.address)
         line.cut()
-        mended = threading.Timer(0.5, line.mend)
-        mended.start()
+        restored = threading.Timer(0.5, line.restore)
+        restored.start()
         assert downloads.read(PATH) == STORED
-        mended.join()
+        restored.join()
 
 
 class Metered:
-    """Sends zeros for ever, and counts them."""
+    """Sends zeros endlessly and counts them."""
 
-    def __init__(self, said: bytes) -> None:
-        self._said = said
+    def __init__(self, data: bytes) -> None:
+        self._data = data
         self.sent = 0
 
     def __call__(self, connection: socket.socket, over: threading.Event) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
-        connection.sendall(self._said)
+        connection.sendall(self._data)
         while not over.is_set():
             self.sent += connection.send(b"\x00" * 65_536)
 
 
 @pytest.mark.parametrize("length", [None, 1 << 30])
-def test_no_more_is_read_than_the_reader_takes(serve: Serve, length: int | None) -> None:
-    """A body that says it is longer is not begun; one that does not say is left where it is too long."""
+def test_a_download_stops_at_the_limit_of_its_reader(serve: Serve, length: int | None) -> None:
+    """A body with too large a length is not read; one without a length is read up to the limit."""
     endless = Metered(head(200, length))
     server = serve(endless)
-    with within(5), pytest.raises(ResultTooLarge) as told:
+    with within(5), pytest.raises(ResultTooLarge) as error:
         reads(server.address).read(PATH, max_bytes=1_000_000)
-    assert told.value.path == PATH
+    assert error.value.path == PATH
     assert len(server.requests) == 1
-    assert endless.sent < 12_000_000  # what it took, and what loopback's buffers hold
+    assert endless.sent < 12_000_000  # bytes read, plus the buffers of the loopback interface
 
 
 @pytest.mark.parametrize(("most", "fits"), [(len(STORED), True), (len(STORED) - 1, False)])
-@pytest.mark.parametrize("told", [True, False], ids=["length told", "not told"])
-def test_the_largest_that_a_reader_takes(serve: Serve, most: int, *, fits: bool, told: bool) -> None:
-    """As many bytes as it says, and not one more."""
-    server = serve(says(head(200, len(STORED) if told else None) + STORED))
+@pytest.mark.parametrize("has_length", [True, False], ids=["with length", "without length"])
+def test_the_limit_of_a_reader_is_exact(serve: Serve, most: int, *, fits: bool, has_length: bool) -> None:
+    server = serve(sends(head(200, len(STORED) if has_length else None) + STORED))
     if fits:
         assert reads(server.address).read(PATH, max_bytes=most) == STORED
     else:

@@ -1,4 +1,4 @@
-"""`execute_task` on the real Firestore and Storage, behaviour by behaviour of the contract."""
+"""`execute_task` on the real Firestore and Storage, with each behaviour of the contract."""
 
 import asyncio
 import threading
@@ -23,19 +23,19 @@ def fails() -> None:
     raise ValueError("boom")
 
 
-def test_the_initial_status_is_written_before_the_task_works(engine: TaskEngine, world: World) -> None:
+def test_the_initial_status_is_written_before_the_task_starts(engine: TaskEngine, world: World) -> None:
     """docs/contract.md, "Initial status": source, running, started, timestamp, an empty error."""
-    seen: dict[str, Any] = {}
+    initial: dict[str, Any] = {}
     before = datetime.now(UTC)
-    engine.execute_task("scheduler", TASK, lambda: seen.update(world.status()))
-    assert (seen["source"], seen["status"], seen["error"]) == ("scheduler", "running", "")
-    assert before <= seen["started"] == seen["timestamp"] <= datetime.now(UTC)
-    assert "completed" not in seen
-    assert set(seen) < MINE
+    engine.execute_task("scheduler", TASK, lambda: initial.update(world.status()))
+    assert (initial["source"], initial["status"], initial["error"]) == ("scheduler", "running", "")
+    assert before <= initial["started"] == initial["timestamp"] <= datetime.now(UTC)
+    assert "completed" not in initial
+    assert set(initial) < MINE
 
 
 @pytest.mark.parametrize("options", [None, {"save_in": "db"}])
-def test_a_completed_run_says_so_with_its_data(engine: TaskEngine, world: World, options: Any) -> None:
+def test_a_completed_run_writes_its_status_and_data(engine: TaskEngine, world: World, options: Any) -> None:
     """docs/contract.md, "Success handling": completed, completed and timestamp, `data` the object itself."""
     outcome = engine.execute_task("s", TASK, lambda: [{"id": "1", "health": "good"}], options)
     status = world.status()
@@ -46,8 +46,8 @@ def test_a_completed_run_says_so_with_its_data(engine: TaskEngine, world: World,
     assert set(status) == MINE
 
 
-def test_a_failed_run_says_why(engine: TaskEngine, world: World) -> None:
-    """docs/contract.md, "Error handling": failed, completed, timestamp, the message, in the outcome too."""
+def test_a_failed_run_writes_its_error(engine: TaskEngine, world: World) -> None:
+    """docs/contract.md, "Error handling": failed, completed, timestamp, the message, also in the outcome."""
     outcome = engine.execute_task("s", TASK, fails)
     status = world.status()
     assert (outcome.status, outcome.error) == ("failed", "ValueError: boom")
@@ -55,24 +55,24 @@ def test_a_failed_run_says_why(engine: TaskEngine, world: World) -> None:
     assert status["started"] <= status["completed"] == status["timestamp"]
 
 
-def test_none_saves_no_data(engine: TaskEngine, world: World) -> None:
-    """docs/contract.md, "TaskSaveOptions": `data` says so; the instance that ran the task has the result."""
+def test_save_in_none_saves_no_data(engine: TaskEngine, world: World) -> None:
+    """docs/contract.md, "TaskSaveOptions": only the instance that ran the task has the result."""
     engine.execute_task("s", TASK, lambda: {"sent": True}, {"save_in": "none"})
     assert world.status()["data"] == "no data to save"
     assert engine.get_task_data(TASK) == {"sent": True}
     assert TaskEngine().get_task_data(TASK) == []
 
 
-def test_a_result_of_none_takes_the_result_away(engine: TaskEngine, world: World) -> None:
-    """The one way in which readers lose a result: the task said that there is none."""
+def test_a_result_of_none_removes_the_result(engine: TaskEngine, world: World) -> None:
+    """The only way in which readers lose a result."""
     engine.execute_task("s", TASK, lambda: [1])
     engine.execute_task("s", TASK, lambda: None)
     assert world.status()["data"] == "no data to save"
     assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == []
 
 
-def test_storage_keeps_an_object_and_signs_it(engine: TaskEngine, world: World) -> None:
-    """docs/contract.md, "TaskSaveOptions": uploaded as JSON, `data` a URL that reads it, and cached."""
+def test_save_in_storage_uploads_an_object_and_signs_its_url(engine: TaskEngine, world: World) -> None:
+    """docs/contract.md, "TaskSaveOptions": JSON, `data` is a URL that reads it, and the result is cached."""
     outcome = engine.execute_task("s", TASK, lambda: [{"n": 1}], {"save_in": "storage"})
     url = world.status()["data"]
     answer = requests.get(url, timeout=10)
@@ -82,8 +82,8 @@ def test_storage_keeps_an_object_and_signs_it(engine: TaskEngine, world: World) 
     assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == [{"n": 1}]
 
 
-def test_a_stored_object_is_one_gzip_member_of_bare_json(engine: TaskEngine, world: World) -> None:
-    """Both objects are compressed: the run's own and the contract copy."""
+def test_a_stored_object_is_one_gzip_member_with_plain_json(engine: TaskEngine, world: World) -> None:
+    """Both the result object and the contract copy."""
     engine.execute_task("s", TASK, lambda: {"a": 1}, {"save_in": "storage"})
     own = world.status()["run"]["result"]["object"]
     assert world.objects() == {own, "tasks_data/collect_charge_cdrs.json"}
@@ -98,10 +98,10 @@ def test_a_stored_object_is_one_gzip_member_of_bare_json(engine: TaskEngine, wor
     "value", [7, 0, False, "", "hello", "https://example.com/not-a-pointer", 1.5, [], {}]
 )
 @pytest.mark.parametrize("save_in", ["db", "storage"])
-def test_a_falsy_bare_or_url_like_result_is_read_back_warm_and_cold(
+def test_a_falsy_scalar_or_url_like_result_is_read_back_warm_and_cold(
     engine: TaskEngine, world: World, value: Any, save_in: str
 ) -> None:
-    """It replaces the one before; no path takes it for none or for a pointer (lessons 1, 2, 3, 15, 20)."""
+    """It is never read as a missing result or a pointer (lessons 1, 2, 3, 15, 20)."""
     engine.execute_task("s", TASK, lambda: [1, 2], {"save_in": save_in})
     engine.execute_task("s", TASK, lambda: value, {"save_in": save_in})
     assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == value
@@ -110,10 +110,10 @@ def test_a_falsy_bare_or_url_like_result_is_read_back_warm_and_cold(
 
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
-def test_a_result_that_reads_like_the_sentence_for_none_is_a_result(
+def test_a_result_equal_to_the_text_for_no_data_is_a_result(
     engine: TaskEngine, world: World, save_in: str
 ) -> None:
-    """What `data` and `error` say in words is told from the words of a task by `run` (lesson 29)."""
+    """`run` distinguishes the engine's texts in `data` and `error` from those of a task (lesson 29)."""
     engine.execute_task("s", TASK, lambda: "no data to save", {"save_in": save_in})
     assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == "no data to save"
     engine.execute_task("s", TASK, lambda: ["no data to save"], {"save_in": save_in})
@@ -127,7 +127,7 @@ def test_a_result_that_reads_like_the_sentence_for_none_is_a_result(
 
 
 def test_two_results_are_never_merged(engine: TaskEngine, world: World) -> None:
-    """A map replaces a map whole, whichever run is the slower (lesson 7)."""
+    """A map replaces a map completely, whichever run is slower (lesson 7)."""
     engine.execute_task("s", TASK, lambda: {"old": 1, "both": {"a": 1}})
     engine.execute_task("s", TASK, lambda: {"new": 1, "both": {"b": 1}})
     assert world.status()["data"] == {"new": 1, "both": {"b": 1}}
@@ -142,18 +142,18 @@ def test_two_results_are_never_merged(engine: TaskEngine, world: World) -> None:
     assert world.status()["data"] == {"newest": 1}
 
 
-def test_the_last_result_is_there_while_the_next_run_works(engine: TaskEngine, world: World) -> None:
-    """A start takes nothing away, the status of the running run aside (lesson 5)."""
+def test_the_last_result_is_served_during_the_next_run(engine: TaskEngine, world: World) -> None:
+    """The start write changes only the status (lesson 5)."""
     engine.execute_task("s", TASK, lambda: [1])
-    seen: list[Any] = []
-    engine.execute_task("s", TASK, lambda: seen.append((world.status(), TaskEngine().get_task_data(TASK))))
-    status, data = seen[0]
+    found: list[Any] = []
+    engine.execute_task("s", TASK, lambda: found.append((world.status(), TaskEngine().get_task_data(TASK))))
+    status, data = found[0]
     assert (status["status"], status["data"], data) == ("running", [1], [1])
 
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
-def test_a_failure_leaves_the_last_good_result(engine: TaskEngine, world: World, save_in: str) -> None:
-    """All instances go on serving it, and its object stays (lesson 6)."""
+def test_a_failure_keeps_the_last_good_result(engine: TaskEngine, world: World, save_in: str) -> None:
+    """All instances continue to serve it, and its object stays (lesson 6)."""
     engine.execute_task("s", TASK, lambda: [1], {"save_in": save_in})
     before = world.objects()
     engine.execute_task("s", TASK, fails, {"save_in": save_in})
@@ -162,23 +162,21 @@ def test_a_failure_leaves_the_last_good_result(engine: TaskEngine, world: World,
     assert world.objects() == before
 
 
-def test_a_new_object_is_never_read_with_an_old_status_nor_the_reverse(
-    engine: TaskEngine, world: World
-) -> None:
-    """Before and after each call of a run a cold reader gets one whole result (lesson 22)."""
+def test_an_object_is_only_read_with_its_own_status(engine: TaskEngine, world: World) -> None:
+    """Before and after each call of a run a cold reader gets one consistent result (lesson 22)."""
     engine.execute_task("s", TASK, lambda: ["old"], {"save_in": "storage"})
     objects, read = engine._objects, []
 
     def watched(call: Callable[..., Any]) -> Callable[..., Any]:
         def calls(*arguments: Any, **options: Any) -> Any:
-            read.append(as_others_see_it())
+            read.append(read_by_others())
             answer = call(*arguments, **options)
-            read.append(as_others_see_it())
+            read.append(read_by_others())
             return answer
 
         return calls
 
-    def as_others_see_it() -> tuple[Any, Any, Any]:
+    def read_by_others() -> tuple[Any, Any, Any]:
         cold = TaskEngine()
         return world.status()["status"], cold.get_task_data(TASK), cold.get_task_data_from_storage(TASK)
 
@@ -191,8 +189,8 @@ def test_a_new_object_is_never_read_with_an_old_status_nor_the_reverse(
     assert read == [*start, *upload, *finish, *copied]
 
 
-def test_a_dead_signed_url_takes_no_result_away(engine: TaskEngine, world: World) -> None:
-    """After its seven days, or if it never opened anything, the result is read all the same (lesson 23)."""
+def test_a_result_is_read_after_its_signed_url_has_expired(engine: TaskEngine, world: World) -> None:
+    """After seven days, or if it never worked (lesson 23)."""
     engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
     dead = "https://storage.googleapis.com/gone?X-Goog-Signature=expired"
     world.database.document(f"nx-tasks/{TASK.value}").update({"data": dead})
@@ -200,35 +198,37 @@ def test_a_dead_signed_url_takes_no_result_away(engine: TaskEngine, world: World
 
 
 def test_the_literal_contract_overwrites_the_whole_document(engine: TaskEngine, world: World) -> None:
-    """`keep_last_result=False` is the contract's `merge: false`: no data while the run works."""
+    """`keep_last_result=False` is the contract's `merge: false`: there is no data during the run."""
     engine.execute_task("s", TASK, lambda: [1])
-    seen: list[Any] = []
-    engine.execute_task("s", TASK, lambda: seen.append(world.status()), {"keep_last_result": False})
-    assert "data" not in seen[0]
-    assert "completed" not in seen[0]
+    found: list[Any] = []
+    engine.execute_task("s", TASK, lambda: found.append(world.status()), {"keep_last_result": False})
+    assert "data" not in found[0]
+    assert "completed" not in found[0]
 
 
-def test_debug_logs_tell_start_and_completion_with_the_duration(
+def test_debug_logs_have_start_and_completion_with_the_duration(
     engine: TaskEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """docs/contract.md, "Options": on by default; off, only failures are told."""
+    """docs/contract.md, "Options": on by default; when off, only failures are logged."""
     engine.execute_task("s", TASK, lambda: 1)
-    told = capsys.readouterr().out
-    assert "task started task=collect_charge_cdrs run_id=" in told
-    assert "task completed" in told
-    assert "duration_seconds=" in told
+    logged = capsys.readouterr().out
+    assert "task started task=collect_charge_cdrs run_id=" in logged
+    assert "task completed" in logged
+    assert "duration_seconds=" in logged
     engine.execute_task("s", TASK, lambda: 1, {"debug_logs": False})
     assert capsys.readouterr().out == ""
     engine.execute_task("s", TASK, fails, {"debug_logs": False})
     assert "ERROR task failed" in capsys.readouterr().out
 
 
-def test_no_log_holds_data_or_a_signed_url(engine: TaskEngine, capsys: pytest.CaptureFixture[str]) -> None:
-    """Logs carry identities and figures only (lesson 23)."""
+def test_logs_contain_neither_data_nor_signed_urls(
+    engine: TaskEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only identities and figures (lesson 23)."""
     engine.execute_task("s", TASK, lambda: ["secret-payload"], {"save_in": "storage"})
-    told = capsys.readouterr().out
-    assert "secret-payload" not in told
-    assert "http" not in told
+    logged = capsys.readouterr().out
+    assert "secret-payload" not in logged
+    assert "http" not in logged
 
 
 async def asynchronous(run: TaskRun) -> str:
@@ -236,8 +236,7 @@ async def asynchronous(run: TaskRun) -> str:
     return run.source
 
 
-def test_async_tasks_run_as_well_also_under_a_running_loop(engine: TaskEngine) -> None:
-    """`async def` is a task like any other, wherever it is called from."""
+def test_async_tasks_run_even_under_a_running_event_loop(engine: TaskEngine) -> None:
     assert engine.execute_task("s", TASK, asynchronous).status == "completed"
 
     async def caller() -> TaskOutcome:
@@ -248,10 +247,10 @@ def test_async_tasks_run_as_well_also_under_a_running_loop(engine: TaskEngine) -
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_what_is_no_exception_is_recorded_and_raised_again(
+def test_a_base_exception_is_recorded_and_raised_again(
     engine: TaskEngine, world: World, kind: type[BaseException]
 ) -> None:
-    """A process that is being ended leaves no run behind as running."""
+    """A process that is being ended leaves no run in the state running."""
 
     def ends() -> None:
         raise kind
@@ -262,8 +261,8 @@ def test_what_is_no_exception_is_recorded_and_raised_again(
     assert (status["status"], status["error"]) == ("failed", kind.__name__)
 
 
-def test_history_has_each_run_with_its_figures_and_never_its_data(engine: TaskEngine, world: World) -> None:
-    """A small document a run: when, how long, how it ended, how much; removed by TTL after 30 days."""
+def test_the_history_has_the_figures_of_each_run_without_its_data(engine: TaskEngine, world: World) -> None:
+    """One small document for each run, removed by TTL after 30 days."""
     done = engine.execute_task("cron", TASK, lambda: ["payload"], {"scheduled_for": TICK})
     failed = engine.execute_task("cron", TASK, fails)
     history = world.history()
@@ -290,8 +289,8 @@ def test_history_has_each_run_with_its_figures_and_never_its_data(engine: TaskEn
         assert run["duration_ms"] >= 0
 
 
-def test_fields_of_the_engine_live_in_one_map(engine: TaskEngine, world: World) -> None:
-    """Beside the contract's fields there is `run`, and nothing else."""
+def test_the_engine_s_fields_are_in_one_map(engine: TaskEngine, world: World) -> None:
+    """Besides the contract's fields there is only `run`."""
     outcome = engine.execute_task("s", TASK, lambda: [1])
     status = world.status()
     assert set(status) == MINE
@@ -302,8 +301,8 @@ def test_fields_of_the_engine_live_in_one_map(engine: TaskEngine, world: World) 
     assert run["result"]["completed"] == status["completed"]
 
 
-def test_a_duplicate_delivery_does_not_run_again(engine: TaskEngine, world: World) -> None:
-    """The same tick is the same run, on the same instance and on another."""
+def test_a_duplicate_delivery_does_not_run_the_task(engine: TaskEngine, world: World) -> None:
+    """On the same instance or another one."""
     ran: list[int] = []
     options = {"scheduled_for": TICK}
     first = engine.execute_task("s", TASK, lambda: ran.append(1), options)
@@ -314,8 +313,8 @@ def test_a_duplicate_delivery_does_not_run_again(engine: TaskEngine, world: Worl
     assert set(world.history()) == {first.run_id}
 
 
-def test_a_tick_that_meets_a_living_run_is_skipped_and_recorded(engine: TaskEngine, world: World) -> None:
-    """Two runs of a task never work at the same time; the history names the holder."""
+def test_a_tick_during_another_run_is_skipped_and_recorded(engine: TaskEngine, world: World) -> None:
+    """Two runs of a task never overlap; the record names the holder."""
     at_work, go_on = threading.Event(), threading.Event()
 
     def slow() -> list[int]:
@@ -335,8 +334,8 @@ def test_a_tick_that_meets_a_living_run_is_skipped_and_recorded(engine: TaskEngi
     assert world.status()["data"] == [1]
 
 
-def test_another_delivery_of_a_run_at_work_is_busy(engine: TaskEngine, world: World) -> None:
-    """Not skipped: should the attempt die, Cloud Scheduler's retry must still come."""
+def test_another_delivery_of_a_running_tick_is_busy(engine: TaskEngine, world: World) -> None:
+    """Not skipped: if the attempt dies, Cloud Scheduler's retry must still be delivered."""
     options = {"scheduled_for": TICK}
     inner: list[TaskOutcome] = []
     engine.execute_task(
@@ -347,8 +346,8 @@ def test_another_delivery_of_a_run_at_work_is_busy(engine: TaskEngine, world: Wo
     assert set(world.history()) == {run_id, f"{run_id}.refused"}
 
 
-def test_a_failed_tick_s_retry_is_the_same_run_s_next_attempt(engine: TaskEngine, world: World) -> None:
-    """Cloud Scheduler's retry carries the same tick; one document tells the run's story."""
+def test_the_retry_of_a_failed_tick_is_the_next_attempt_of_its_run(engine: TaskEngine, world: World) -> None:
+    """Cloud Scheduler's retry has the same tick; one record has all attempts."""
     options = {"scheduled_for": TICK}
     assert engine.execute_task("s", TASK, fails, options).status == "failed"
     again = engine.execute_task("s", TASK, lambda: [1], options)
@@ -359,8 +358,10 @@ def test_a_failed_tick_s_retry_is_the_same_run_s_next_attempt(engine: TaskEngine
 
 
 @pytest.mark.parametrize("spelling", ["suspeneded", "suspended"])
-def test_a_suspended_task_is_skipped_and_says_so(engine: TaskEngine, world: World, spelling: str) -> None:
-    """Whoever suspended it, in whatever spelling: nothing runs, and the skip is history."""
+def test_a_tick_of_a_suspended_task_is_skipped_and_recorded(
+    engine: TaskEngine, world: World, spelling: str
+) -> None:
+    """In either spelling of the status."""
     world.write({"status": spelling, "data": [1]})
     outcome = engine.execute_task("s", TASK, fails, {"scheduled_for": TICK})
     assert (outcome.status, outcome.error) == ("skipped", "suspended")
@@ -368,8 +369,8 @@ def test_a_suspended_task_is_skipped_and_says_so(engine: TaskEngine, world: Worl
     assert world.history()[f"{outcome.run_id}.skipped"]["reason"] == "suspended"
 
 
-def test_a_suspension_during_a_run_outlives_its_end(engine: TaskEngine, world: World) -> None:
-    """The run finishes and publishes; the status goes on saying suspended."""
+def test_a_suspension_during_a_run_survives_its_end(engine: TaskEngine, world: World) -> None:
+    """The run publishes its result; the status stays suspended."""
     reference = world.database.document(f"nx-tasks/{TASK.value}")
 
     def suspends() -> list[int]:
@@ -382,10 +383,10 @@ def test_a_suspension_during_a_run_outlives_its_end(engine: TaskEngine, world: W
     assert engine.execute_task("s", TASK, fails).status == "skipped"
 
 
-def test_a_task_past_its_deadline_is_recorded_failed_in_time(
+def test_a_task_past_its_deadline_is_recorded_as_failed_in_time(
     engine: TaskEngine, world: World, clock: HandClock
 ) -> None:
-    """A task that never ends does not hold its caller; while it lives, the instance takes no other run."""
+    """A hung task does not block its caller; while it runs, its instance starts no other run."""
     go_on = threading.Event()
 
     def endless() -> None:
@@ -398,7 +399,7 @@ def test_a_task_past_its_deadline_is_recorded_failed_in_time(
         "DeadlineExceeded: the task was still at work after 50 s",
     )
     assert world.status()["status"] == "failed"
-    assert outcome.duration_seconds >= 100  # of what has not ended, until now
+    assert outcome.duration_seconds >= 100  # until now, because the task has not ended
     (run,) = world.history().values()
     assert run["duration_ms"] >= 100_000
     first, *_ = run["error"]["traceback"].splitlines()
@@ -412,8 +413,8 @@ def test_a_task_past_its_deadline_is_recorded_failed_in_time(
     assert world.status()["data"] == [2]
 
 
-def test_a_run_that_was_taken_over_publishes_nothing(engine: TaskEngine, world: World) -> None:
-    """Its lease over, another took the task: status, data, object and cache are not touched (lesson 7)."""
+def test_a_run_that_was_taken_over_does_not_publish(engine: TaskEngine, world: World) -> None:
+    """Its lease expired and another acquired the task; status, data, object and cache stay (lesson 7)."""
     reference = world.database.document(f"nx-tasks/{TASK.value}")
     inner: list[TaskOutcome] = []
 
@@ -435,8 +436,8 @@ def test_a_run_that_was_taken_over_publishes_nothing(engine: TaskEngine, world: 
     assert contract_copy == b'["new"]'
 
 
-def test_a_lease_is_extended_while_the_task_works(engine: TaskEngine, world: World) -> None:
-    """The lease in the document moves on before it runs out."""
+def test_a_lease_is_extended_during_the_run(engine: TaskEngine, world: World) -> None:
+    """Before it expires."""
 
     def waits() -> list[Any]:
         first = world.status()["run"]["lease_until"]
@@ -450,8 +451,8 @@ def test_a_lease_is_extended_while_the_task_works(engine: TaskEngine, world: Wor
     assert world.status()["data"] == [True]
 
 
-def test_a_run_that_lost_its_lease_is_told_at_its_next_look(engine: TaskEngine, world: World) -> None:
-    """`run.check()` and `run.progress()` end a task that works in vain; the outcome says lost."""
+def test_a_run_that_lost_its_lease_is_stopped_at_its_next_check(engine: TaskEngine, world: World) -> None:
+    """`run.check()` and `run.progress()` raise; the outcome is lost."""
     reference = world.database.document(f"nx-tasks/{TASK.value}")
 
     def works(run: TaskRun) -> list[str]:
@@ -464,25 +465,25 @@ def test_a_run_that_lost_its_lease_is_told_at_its_next_look(engine: TaskEngine, 
     assert "data" not in world.status()
 
 
-def test_progress_is_in_the_history(engine: TaskEngine, world: World) -> None:
-    """How far a run is can be read while it works; the status document is not touched for it."""
-    seen: list[Any] = []
+def test_progress_is_in_the_run_record(engine: TaskEngine, world: World) -> None:
+    """It can be read during the run; the status document does not change."""
+    found: list[Any] = []
 
     def works(run: TaskRun) -> None:
         before = world.database.document(f"nx-tasks/{TASK.value}").get().update_time
         run.progress(3, 10, "reading")
         after = world.database.document(f"nx-tasks/{TASK.value}").get().update_time
-        seen.extend([world.history()[run.run_id]["progress"], before == after])
+        found.extend([world.history()[run.run_id]["progress"], before == after])
 
     engine.execute_task("s", TASK, works)
-    assert (seen[0]["done"], seen[0]["total"], seen[0]["message"], seen[1]) == (3, 10, "reading", True)
+    assert (found[0]["done"], found[0]["total"], found[0]["message"], found[1]) == (3, 10, "reading", True)
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["completes", "fails"])
-def test_the_last_progress_is_written_with_the_end(
+def test_the_last_progress_is_written_with_the_outcome(
     counted: TaskEngine, world: World, counter: Counter, *, fails: bool
 ) -> None:
-    """Reports within the same second are not lost, and cost no write of their own."""
+    """Reports within one second are not lost and need no additional write."""
 
     def works(run: TaskRun) -> list[int]:
         for number in range(58):
@@ -494,13 +495,14 @@ def test_the_last_progress_is_written_with_the_end(
     outcome = counted.execute_task("s", TASK, works)
     progress = world.history()[outcome.run_id]["progress"]
     assert (progress["done"], progress["total"], progress["message"]) == (57, 100, "record 57")
-    assert counter.calls == ["BatchGetDocuments", "Commit", "Commit", "Commit"]  # start, first report, end
+    # Start, first report, outcome.
+    assert counter.calls == ["BatchGetDocuments", "Commit", "Commit", "Commit"]
 
 
 def test_a_reopened_run_does_not_keep_the_progress_of_its_last_attempt(
     engine: TaskEngine, world: World
 ) -> None:
-    """A second attempt that reports nothing has no progress."""
+    """A second attempt without reports has no progress."""
 
     def stumbles(run: TaskRun) -> None:
         run.progress(57, 100)
@@ -512,17 +514,17 @@ def test_a_reopened_run_does_not_keep_the_progress_of_its_last_attempt(
     assert "progress" not in world.history()[outcome.run_id]
 
 
-def test_what_a_task_says_beside_its_result_goes_with_it(engine: TaskEngine, world: World) -> None:
-    """A summary is published with the result, in status and history, and goes with the next result."""
+def test_a_summary_is_published_with_its_result(engine: TaskEngine, world: World) -> None:
+    """In status document and run record; the next result replaces it."""
 
     def works(run: TaskRun) -> list[int]:
         run.summarise({"good": 2, "at": TICK})
         return [1, 2]
 
     outcome = engine.execute_task("s", TASK, works)
-    said = {"good": 2, "at": "2026-11-24T12:05:00Z"}
-    assert world.status()["run"]["result"]["summary"] == said
-    assert world.history()[outcome.run_id]["result"]["summary"] == said
+    summary = {"good": 2, "at": "2026-11-24T12:05:00Z"}
+    assert world.status()["run"]["result"]["summary"] == summary
+    assert world.history()[outcome.run_id]["result"]["summary"] == summary
     engine.execute_task("s", TASK, lambda: [3])
     assert "summary" not in world.status()["run"]["result"]
 
@@ -530,15 +532,16 @@ def test_what_a_task_says_beside_its_result_goes_with_it(engine: TaskEngine, wor
 @pytest.mark.parametrize(
     "summary", [{"x": "y" * 10_000}, {"a": [[1]]}, {"n": float("nan")}, [1, 2], nested(18)]
 )
-def test_a_summary_that_is_none_fails_the_run(engine: TaskEngine, world: World, summary: Any) -> None:
-    """What a document can't hold, or is no summary any more for its size, is told at once."""
+def test_an_invalid_summary_fails_the_run(engine: TaskEngine, world: World, summary: Any) -> None:
+    """One that a document cannot store, or that is too large."""
     outcome = engine.execute_task("s", TASK, lambda run: run.summarise(summary))
     assert outcome.status == "failed"
     assert world.status()["error"].startswith("ResultNotStorable: ")
 
 
-def test_work_that_outlives_its_lost_run_is_known(engine: TaskEngine, world: World, clock: HandClock) -> None:
-    """A thread that goes on after its run was lost keeps the instance from taking the task beside it."""
+def test_an_instance_refuses_runs_while_the_task_of_a_lost_run_continues(
+    engine: TaskEngine, world: World, clock: HandClock
+) -> None:
     go_on = threading.Event()
     reference = world.database.document(f"nx-tasks/{TASK.value}")
 
@@ -557,7 +560,7 @@ def test_work_that_outlives_its_lost_run_is_known(engine: TaskEngine, world: Wor
     )
 
 
-def test_a_cancelled_coroutine_is_a_failure_like_any_other(engine: TaskEngine, world: World) -> None:
+def test_a_cancelled_coroutine_fails_its_run(engine: TaskEngine, world: World) -> None:
     """A task that cancels itself does not end the server."""
 
     async def cancels() -> None:
@@ -580,10 +583,10 @@ def test_a_cancelled_coroutine_is_a_failure_like_any_other(engine: TaskEngine, w
     ids=["surrogate", "too long", "no text", "too large", "infinite", "no number"],
 )
 @pytest.mark.parametrize("fails", [False, True], ids=["completes", "fails"])
-def test_progress_that_can_t_be_written_is_dropped(
+def test_progress_that_cannot_be_written_is_dropped(
     engine: TaskEngine, world: World, odd: dict[str, Any], *, fails: bool
 ) -> None:
-    """Telling how far one is never fails the work, nor keeps its end from being recorded."""
+    """A failed report neither fails the task nor prevents the record of its outcome."""
 
     def works(run: TaskRun) -> None:
         run.progress(**{"done": 1, **odd})
@@ -595,10 +598,10 @@ def test_progress_that_can_t_be_written_is_dropped(
     assert (outcome.status, world.history()[outcome.run_id]["state"]) == (state, state)
 
 
-def test_every_run_that_is_no_success_is_in_the_log(
+def test_every_unsuccessful_run_is_logged(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A 5xx answer says nothing, so the log must."""
+    """The 5xx response does not contain the reason."""
     options = {"scheduled_for": TICK, "debug_logs": False}
     engine.execute_task(
         "s", TASK, lambda: TaskEngine().execute_task("s", TASK, fails, options) and None, options

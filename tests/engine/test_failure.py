@@ -1,4 +1,4 @@
-"""A failure in words, whatever the exception does."""
+"""The text of a failure, whatever the exception does."""
 
 import pytest
 
@@ -38,19 +38,19 @@ def raised(error: BaseException) -> Failure:
     ],
 )
 def test_an_error_is_its_type_and_message(error: BaseException, text: str) -> None:
-    """The contract's `error` is text, whatever the exception's str() does (lessons 9, 10, 11)."""
+    """The contract's `error` is a text, even if the exception's str() fails (lessons 9, 10, 11)."""
     assert raised(error).text == text
 
 
-def test_a_huge_message_is_cut() -> None:
-    """No error is too large for its document."""
+def test_a_long_message_is_shortened() -> None:
+    """Any error fits its document."""
     failure = raised(ValueError("x" * 5_000_000))
     assert len(failure.text) == MAX_MESSAGE
     assert failure.text.startswith("ValueError: xxx")
 
 
-def test_the_traceback_is_kept_short_and_ends_where_it_was_raised() -> None:
-    """A deep recursion does not fill the history."""
+def test_a_long_traceback_is_shortened_and_keeps_its_end() -> None:
+    """Even after a deep recursion."""
 
     def dig(depth: int) -> None:
         if depth == 0:
@@ -66,7 +66,7 @@ def test_the_traceback_is_kept_short_and_ends_where_it_was_raised() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("text", "kept"),
     [
         ("GET https://h/p/x.json?X-Goog-Signature=abc&e=1 failed", "GET https://h/p/x.json?… failed"),
         ("Authorization: Bearer eyJhbGciOi.x.y!", "Authorization: Bearer …"),
@@ -74,6 +74,6 @@ def test_the_traceback_is_kept_short_and_ends_where_it_was_raised() -> None:
         ("https://h/p without a query", "https://h/p without a query"),
     ],
 )
-def test_no_error_carries_a_signature_or_a_token(said: str, kept: str) -> None:
-    """What HTTP clients say in their errors is cleaned of what opens doors."""
-    assert raised(ValueError(said)).message == kept
+def test_signatures_and_tokens_are_removed_from_errors(text: str, kept: str) -> None:
+    """HTTP clients include them in their errors."""
+    assert raised(ValueError(text)).message == kept

@@ -1,4 +1,4 @@
-"""How fresh a served result is, and what it costs to know: counted at the wire, on the real servers."""
+"""How fresh a served result is, and the requests that this takes, counted on the wire of the real servers."""
 
 import itertools
 import threading
@@ -25,7 +25,7 @@ WHOLE: list[str] = []
 
 
 class Watched(SingleFlight[TaskResult]):
-    """Single-flight that reports each request for its call."""
+    """A single-flight that reports each request for its call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Watched(SingleFlight[TaskResult]):
 
 
 class Instance:
-    """A reading instance: its engine, and what that asked of the servers."""
+    """A reading instance: its engine, and the engine's requests to the servers."""
 
     def __init__(self, line: Line, storage_line: Line, clock: HandClock, channel: grpc.Channel) -> None:
         near = firebase.firestore_wire()
@@ -60,11 +60,11 @@ class Instance:
     def get(self) -> Any:
         return self.engine.get_task_data(TASK)
 
-    def result(self, **wish: Any) -> TaskResult:
-        return self.engine.get_task_result(TASK, **wish)
+    def result(self, **options: Any) -> TaskResult:
+        return self.engine.get_task_result(TASK, **options)
 
-    def asked(self) -> tuple[list[list[str]], int]:
-        """What was asked since it was last asked for: fields of each read, and the downloads."""
+    def requests(self) -> tuple[list[list[str]], int]:
+        """The requests since the last call: the fields of each read, and the number of downloads."""
         asked = list(self.firestore.masks), len(self.storage.requests)
         self.firestore.masks.clear()
         self.storage.requests.clear()
@@ -73,7 +73,7 @@ class Instance:
 
 @pytest.fixture
 def instance(line: Line, storage_line: Line, clock: HandClock) -> Iterator[Instance]:
-    """An instance whose servers are behind lines."""
+    """An instance behind proxies that a test can cut."""
     options = [(f"grpc.{kind}_reconnect_backoff_ms", 50) for kind in ("initial", "min", "max")]
     with grpc.insecure_channel(line.address, options=options) as channel:
         yield Instance(line, storage_line, clock, channel)
@@ -90,12 +90,12 @@ def max_age(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def publish(value: Any, save_in: str = "db") -> None:
-    """Another instance runs the task."""
+    """Run the task on another instance."""
     assert TaskEngine().execute_task("s", TASK, lambda: value, {"save_in": save_in}).status == "completed"
 
 
 def together(count: int, call: Callable[[], Any]) -> tuple[list[threading.Thread], list[Any]]:
-    """Make a call in many threads; what each got, or its error."""
+    """Make a call in many threads; their results or errors."""
     found: list[Any] = []
 
     def one() -> None:
@@ -121,106 +121,106 @@ def join(threads: list[threading.Thread]) -> None:
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
 @pytest.mark.parametrize("seconds", [5.0, 60.0])
-def test_an_unchanged_result_costs_nothing_within_max_age_and_a_look_at_its_version_past_it(
+def test_an_unchanged_result_costs_no_request_within_max_age_and_one_after_it(
     instance: Instance, max_age: Callable[[float], None], save_in: str, seconds: float
 ) -> None:
-    """The task's own max-age counts; neither data nor object is read again."""
+    """The version is read; neither the data nor the object is read again."""
     max_age(seconds)
     publish([1], save_in)
     assert [instance.get() for _ in range(5)] == [[1]] * 5
-    assert instance.asked() == ([WHOLE], 1 if save_in == "storage" else 0)
+    assert instance.requests() == ([WHOLE], 1 if save_in == "storage" else 0)
     instance.clock.ahead += seconds - 2
     assert instance.get() == [1]
-    assert instance.asked() == ([], 0)
+    assert instance.requests() == ([], 0)
     for _ in range(3):
         instance.clock.ahead += seconds
         assert [instance.get() for _ in range(3)] == [[1]] * 3
-        assert instance.asked() == ([VERSION], 0)
+        assert instance.requests() == ([VERSION], 0)
 
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
-def test_max_age_0_looks_at_the_version_for_each_call(
+def test_with_max_age_0_each_call_reads_the_version(
     instance: Instance, max_age: Callable[[float], None], save_in: str
 ) -> None:
-    """A new result is seen by the very next call."""
+    """The next call returns a new result."""
     max_age(0)
     for value in ([1], [2]):
         publish(value, save_in)
         instance.get()
-        instance.asked()
+        instance.requests()
         assert [instance.get() for _ in range(3)] == [value] * 3
-        assert instance.asked() == ([VERSION] * 3, 0)
+        assert instance.requests() == ([VERSION] * 3, 0)
 
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
-def test_a_new_result_is_read_once_it_is_seen(instance: Instance, save_in: str) -> None:
-    """A stored one without reading the document whole."""
+def test_a_new_result_is_read_once(instance: Instance, save_in: str) -> None:
+    """A stored one without another read of the whole document."""
     publish([1], save_in)
     instance.get()
     publish([2], save_in)
-    instance.asked()
+    instance.requests()
     instance.clock.ahead += 6
     assert instance.get() == [2]
-    assert instance.asked() == (([VERSION], 1) if save_in == "storage" else ([VERSION, WHOLE], 0))
+    assert instance.requests() == (([VERSION], 1) if save_in == "storage" else ([VERSION, WHOLE], 0))
 
 
-def test_a_change_between_db_and_storage_is_followed(
+def test_a_change_between_firestore_and_storage_is_followed(
     instance: Instance, max_age: Callable[[float], None]
 ) -> None:
-    """Wherever each result is kept, it is the one that is served."""
+    """The present result is served from either place."""
     max_age(0)
     for value, save_in in (([1], "db"), ({"a": 2}, "storage"), ([], "db"), ([4], "storage"), ([5], "none")):
         publish(value, save_in)
         assert instance.get() == ([] if save_in == "none" else value)
 
 
-def test_with_max_age_0_a_comer_waits_for_a_check_that_began_after_it_came(
+def test_with_max_age_0_a_call_waits_for_a_check_that_started_after_it(
     instance: Instance, max_age: Callable[[float], None]
 ) -> None:
-    """A check that is under way may have read an older result; all who wait share the next one."""
+    """An earlier check may have read an older result; all waiting calls share the next one."""
     max_age(0)
     publish([1])
     instance.get()
     instance.calls.wait_for(1)
-    instance.asked()
+    instance.requests()
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
-        wait_for_answer()  # the old version is on its way to the first
+        wait_for_answer()  # the response to the first call has the old version
         publish([2])
-        late, seen = together(10, instance.get)
+        late, shared = together(10, instance.get)
         instance.calls.wait_for(11)
-        assert seen == []
+        assert shared == []
     join([first, *late])
     assert found == [[1]]
-    assert seen == [[2]] * 10
-    # The first look, the one that all the others share, and the new result.
-    reads, _ = instance.asked()
+    assert shared == [[2]] * 10
+    # The first check, the check that all others share, and the new result.
+    reads, _ = instance.requests()
     assert reads[:3] == [VERSION, VERSION, WHOLE]
-    assert len(reads) <= 4  # a thread that comes late to the shared one looks once more
+    assert len(reads) <= 4  # a thread that misses the shared check makes another
 
 
-def test_above_0_one_asks_and_the_others_have_the_present_answer_at_once(instance: Instance) -> None:
-    """Nobody waits who has something to serve."""
+def test_above_max_age_0_one_call_checks_and_the_others_get_the_cached_result(instance: Instance) -> None:
+    """They do not wait."""
     publish([1])
     instance.get()
     publish([2])
     instance.clock.ahead += 6
-    instance.asked()
+    instance.requests()
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
         wait_for_answer()
-        others, seen = together(10, instance.get)
+        others, shared = together(10, instance.get)
         join(others)
-        assert (found, seen) == ([], [[1]] * 10)
+        assert (found, shared) == ([], [[1]] * 10)
     first.join(60)
     assert found == [[2]]
-    assert instance.asked() == ([VERSION, WHOLE], 0)
+    assert instance.requests() == ([VERSION, WHOLE], 0)
 
 
-def test_a_new_result_is_seen_within_max_age_and_a_check_s_bound_however_slowly_it_is_read(
+def test_a_new_result_is_served_within_max_age_and_the_time_limit_of_a_check(
     instance: Instance,
 ) -> None:
-    """While one reads the new result, the others serve the old one no longer than that."""
+    """While one call reads the new result slowly, the others serve the old one no longer than that."""
     publish([1], "storage")
     instance.get()
     instance.calls.wait_for(1)
@@ -229,48 +229,46 @@ def test_a_new_result_is_seen_within_max_age_and_a_check_s_bound_however_slowly_
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
         wait_for_answer()
-        other, seen = in_thread(instance.get)
+        other, shared = in_thread(instance.get)
         instance.calls.wait_for(2)
-        assert seen == []
+        assert shared == []
     join([first, other])
-    assert (found, seen) == ([[2]], [[2]])
+    assert (found, shared) == ([[2]], [[2]])
 
 
 @pytest.mark.parametrize("changed", [True, False])
-def test_what_took_long_to_read_is_checked_again_before_it_is_served(
-    instance: Instance, changed: bool
-) -> None:
-    """Who fetched it and who waited for it get the present result; an unchanged one is not fetched again."""
+def test_a_slowly_read_result_is_checked_again_before_it_is_served(instance: Instance, changed: bool) -> None:
+    """All waiting calls get the present result; an unchanged one is not read again."""
     publish([1], "storage")
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
         wait_for_answer()
-        other, seen = in_thread(instance.get)
+        other, shared = in_thread(instance.get)
         instance.calls.wait_for(2)
         instance.clock.ahead += 5 + reader_module.CHECK_SECONDS
         if changed:
             publish([2], "storage")
     join([first, other])
-    assert (found, seen) == (([[2]], [[2]]) if changed else ([[1]], [[1]]))
-    assert instance.asked() == ([WHOLE, VERSION], 2 if changed else 1)
+    assert (found, shared) == (([[2]], [[2]]) if changed else ([[1]], [[1]]))
+    assert instance.requests() == ([WHOLE, VERSION], 2 if changed else 1)
 
 
-# One fetch for many
+# One read for many calls
 
 
 def test_80_cold_callers_make_one_read_and_one_download(instance: Instance) -> None:
-    """They come before it is answered, and all get what it found."""
+    """They call before the response and all get its result."""
     publish([1], "storage")
     with instance.firestore.held_back():
         callers, found = together(80, instance.get)
         instance.calls.wait_for(80)
     join(callers)
     assert found == [[1]] * 80
-    assert instance.asked() == ([WHOLE], 1)
+    assert instance.requests() == ([WHOLE], 1)
 
 
 class Late(Watched):
-    """Single-flight that the second request reaches only once the first call has ended."""
+    """A single-flight that the second request reaches only once the first call has ended."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -287,24 +285,24 @@ class Late(Watched):
         return super().join(now)
 
 
-def test_a_request_that_joins_after_another_call_ended_makes_no_call(
+def test_a_request_that_joins_after_another_call_has_ended_makes_no_call(
     instance: Instance,
 ) -> None:
-    """What was found between its two looks is what it wanted."""
+    """It gets the result that the other call cached."""
     publish([1], "storage")
     late = instance.engine._reader._calls[TASK] = Late()
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
         wait_for_answer()
-        second, seen = in_thread(instance.get)
+        second, shared = in_thread(instance.get)
         assert late.second_came.wait(60)
     join([first, second])
-    assert (found, seen) == ([[1]], [[1]])
-    assert instance.asked() == ([WHOLE], 1)
+    assert (found, shared) == ([[1]], [[1]])
+    assert instance.requests() == ([WHOLE], 1)
 
 
-def test_a_fetch_that_fails_fails_all_who_wait_once(instance: Instance) -> None:
-    """Nobody tries on his own; nothing of it is kept: the next caller asks anew."""
+def test_a_failed_read_fails_all_waiting_calls(instance: Instance) -> None:
+    """None of them retries, and the failure is not cached; the next call reads again."""
     publish([1], "storage")
     instance.storage_line.cut()
     with instance.firestore.held_back():
@@ -313,16 +311,16 @@ def test_a_fetch_that_fails_fails_all_who_wait_once(instance: Instance) -> None:
     join(callers)
     assert {type(error) for error in found} == {ResultUnavailable}
     assert len({id(error) for error in found}) == 80
-    reads, tries = instance.asked()
+    reads, tries = instance.requests()
     assert reads == [WHOLE]
-    assert tries <= 15  # one download with its repetitions
-    instance.storage_line.mend()
+    assert tries <= 15  # one download with its retries
+    instance.storage_line.restore()
     assert instance.get() == [1]
-    assert instance.asked()[0] == [WHOLE]
+    assert instance.requests()[0] == [WHOLE]
 
 
-def test_callers_of_several_kinds_get_what_each_wants(instance: Instance) -> None:
-    """Whoever wants the data does not get the description that another asked for."""
+def test_calls_with_different_options_do_not_share_a_response(instance: Instance) -> None:
+    """A call for the data does not get the description that another requested."""
     publish([1, 2], "storage")
     with instance.firestore.held_back():
         describing, described = together(5, lambda: instance.result(include_data=False))
@@ -332,7 +330,7 @@ def test_callers_of_several_kinds_get_what_each_wants(instance: Instance) -> Non
     join([*describing, *reading])
     assert [(one.count, one.payload) for one in described] == [(2, None)] * 5
     assert read == [[1, 2]] * 5
-    assert instance.asked()[1] == 1
+    assert instance.requests()[1] == 1
 
 
 # Outages
@@ -340,16 +338,16 @@ def test_callers_of_several_kinds_get_what_each_wants(instance: Instance) -> Non
 
 @pytest.mark.parametrize("seconds", [0, 5, 300])
 @pytest.mark.parametrize("idle", [0, 250])
-def test_an_outage_is_outlasted_for_300_seconds_with_growing_pauses(
+def test_during_an_outage_a_stale_result_is_served_for_300_seconds(
     instance: Instance,
     monkeypatch: pytest.MonkeyPatch,
     max_age: Callable[[float], None],
     seconds: float,
     idle: float,
 ) -> None:
-    """The present answer, marked stale; then an error; and when it is over, nothing is left of it.
+    """With growing pauses between checks; then an error, and after the outage the present result.
 
-    From the first check that failed on, however long nobody had asked before.
+    The time counts from the first failed check, however old the result was.
     """
     max_age(seconds)
     publish([1])
@@ -361,13 +359,13 @@ def test_an_outage_is_outlasted_for_300_seconds_with_growing_pauses(
         patch.setattr(reader_module, "CHECK_SECONDS", 0.2)
         tried: list[float] = []
         while (age := instance.clock.monotonic() - began) < seconds + 295:
-            instance.asked()
+            instance.requests()
             result = instance.result()
             assert result.stale is True
             assert result.payload is not None
             assert result.payload.json == b"[1]"
             assert instance.get() == [1]
-            if instance.asked()[0]:
+            if instance.requests()[0]:
                 tried.append(age)
             instance.clock.ahead += 1
         pauses = [later - earlier for earlier, later in itertools.pairwise(tried)]
@@ -381,17 +379,17 @@ def test_an_outage_is_outlasted_for_300_seconds_with_growing_pauses(
             with pytest.raises(ResultUnavailable):
                 instance.get()
     publish([2])
-    instance.line.mend()
+    instance.line.restore()
     result = instance.result()
     assert result.stale is False
     assert result.payload is not None
     assert result.payload.json == b"[2]"
 
 
-def test_an_outage_that_is_over_leaves_an_unchanged_result_as_it_was(
+def test_after_an_outage_an_unchanged_result_is_fresh(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not marked any more, and not read again."""
+    """It is not marked stale any more and not read again."""
     publish([1], "storage")
     instance.get()
     instance.line.cut()
@@ -399,17 +397,17 @@ def test_an_outage_that_is_over_leaves_an_unchanged_result_as_it_was(
     with monkeypatch.context() as patch:
         patch.setattr(reader_module, "CHECK_SECONDS", 0.2)
         assert instance.result(include_metadata=False).stale is True
-    instance.line.mend()
-    instance.asked()
+    instance.line.restore()
+    instance.requests()
     instance.clock.ahead += 30
     assert instance.result().stale is False
-    reads, downloads = instance.asked()
-    assert reads[-1] == VERSION  # the channel may need a try more
+    reads, downloads = instance.requests()
+    assert reads[-1] == VERSION  # the channel may need one more try
     assert (WHOLE in reads, downloads) == (False, 0)
 
 
-def test_a_stored_result_that_can_t_be_read_leaves_the_one_before_it(instance: Instance) -> None:
-    """Marked stale, and for no longer than an outage of Firestore's."""
+def test_while_a_new_result_cannot_be_read_the_last_one_is_served(instance: Instance) -> None:
+    """Marked stale, for no longer than during an outage of Firestore."""
     publish([1], "storage")
     instance.get()
     publish([2], "storage")
@@ -418,7 +416,7 @@ def test_a_stored_result_that_can_t_be_read_leaves_the_one_before_it(instance: I
     result = instance.result(include_metadata=False)
     assert result.stale is True
     assert instance.get() == [1]
-    instance.storage_line.mend()
+    instance.storage_line.restore()
     instance.clock.ahead += 3
     assert instance.get() == [2]
     assert instance.result().stale is False
@@ -429,8 +427,8 @@ def test_a_stored_result_that_can_t_be_read_leaves_the_one_before_it(instance: I
         instance.get()
 
 
-def test_what_a_caller_cached_is_no_result_past_max_age(instance: Instance) -> None:
-    """Nobody knows whether it ever was one: an outage is told."""
+def test_a_value_cached_by_a_caller_is_not_served_after_max_age(instance: Instance) -> None:
+    """It may never have been a result, so an outage raises an error."""
     instance.engine.save_task_data_in_cache(TASK, ["mine"])
     assert instance.get() == ["mine"]
     instance.line.cut()
@@ -443,43 +441,43 @@ def test_what_a_caller_cached_is_no_result_past_max_age(instance: Instance) -> N
 
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
-def test_neither_a_description_nor_an_unchanged_version_reads_the_result(
+def test_descriptions_and_unchanged_versions_do_not_read_the_result(
     instance: Instance, world: World, save_in: str
 ) -> None:
-    """On a cold instance neither: a look at the version is all."""
+    """Not on a cold instance either; only the version is read."""
     publish([1, 2], save_in)
     version = world.status()["run"]["result"]["version"]
     described = instance.result(include_data=False)
     assert (described.version, described.saved_in, described.count) == (version, save_in, 2)
     assert described.size_bytes == 5
     assert described.payload is None
-    assert instance.asked() == ([VERSION], 0)
+    assert instance.requests() == ([VERSION], 0)
     instance.engine.cache.forget(TASK)
     assert instance.result(if_version=version).payload is None
-    assert instance.asked() == ([VERSION], 0)
+    assert instance.requests() == ([VERSION], 0)
     assert instance.result(if_version="another").payload is not None
-    reads, downloads = instance.asked()
+    reads, downloads = instance.requests()
     assert (len(reads), downloads) == ((1, 1) if save_in == "storage" else (2, 0))
 
 
-def test_a_result_that_is_too_large_for_a_reader_is_not_read(instance: Instance, world: World) -> None:
-    """It is told where it lies; this process, which can take it, still does."""
+def test_a_result_above_max_bytes_is_not_read(instance: Instance, world: World) -> None:
+    """The error has its path; readers without the limit still get it."""
     publish(["x" * 5000, "y"], "storage")
     for _ in range(2):
-        with pytest.raises(reader_module.ResultTooLarge) as told:
+        with pytest.raises(reader_module.ResultTooLarge) as error:
             instance.result(max_bytes=10)
-        assert told.value.path == world.status()["run"]["result"]["object"]
-    assert instance.asked() == ([WHOLE], 1)
+        assert error.value.path == world.status()["run"]["result"]["object"]
+    assert instance.requests() == ([WHOLE], 1)
     assert instance.result(include_data=False).size_bytes == 5008
-    assert instance.asked() == ([], 0)
+    assert instance.requests() == ([], 0)
     assert instance.get() == ["x" * 5000, "y"]
-    assert instance.asked() == ([VERSION], 1)
-    assert instance.result(max_bytes=10).path == told.value.path
+    assert instance.requests() == ([VERSION], 1)
+    assert instance.result(max_bytes=10).path == error.value.path
 
 
 @pytest.mark.parametrize("read", ["get_task_data", "get_task_result"])
-def test_what_was_not_read_for_longest_makes_room(instance: Instance, read: str) -> None:
-    """A result that is read again and again stays, however it is read; another is fetched anew."""
+def test_the_least_recently_read_result_is_evicted(instance: Instance, read: str) -> None:
+    """A result that is read frequently stays, however it is read."""
     tasks = [TaskName.collect_devices_health, TaskName.collect_charge_locations, TaskName.send_reset_sms]
     for task in tasks:
         assert TaskEngine().execute_task("s", task, lambda: ["x" * 1000]).status == "completed"
@@ -487,8 +485,8 @@ def test_what_was_not_read_for_longest_makes_room(instance: Instance, read: str)
     often, once, last = (lambda task=task: getattr(instance.engine, read)(task) for task in tasks)  # type: ignore[misc]
     for call in (often, once, often, last):
         call()
-    instance.asked()
+    instance.requests()
     often()
-    assert instance.asked() == ([], 0)
+    assert instance.requests() == ([], 0)
     once()
-    assert instance.asked()[0] != []
+    assert instance.requests()[0] != []

@@ -1,4 +1,4 @@
-"""`get_task_data` and its kin on the real Firestore and Storage, behaviour by behaviour of the contract."""
+"""`get_task_data` and related functions on the real Firestore and Storage, as the contract specifies."""
 
 import json
 import re
@@ -21,15 +21,15 @@ MOMENT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
 def by_contract_alone(world: World) -> Any:
-    """Read a result as an implementation does that knows nothing but the contract."""
+    """Read a result like an implementation that knows only the contract."""
     data = world.status().get("data")
     if isinstance(data, str) and data.startswith("http"):
         return json.loads(world.bucket.blob(CONTRACT_PATH).download_as_bytes())
     return data if isinstance(data, list | dict) else []
 
 
-def original(**fields: Any) -> dict[str, Any]:
-    """A status document as the TypeScript original writes it."""
+def legacy_document(**fields: Any) -> dict[str, Any]:
+    """A status document like those of the legacy writer."""
     return {
         "source": "ts",
         "status": "completed",
@@ -42,47 +42,51 @@ def original(**fields: Any) -> dict[str, Any]:
 
 
 def test_no_data_is_an_empty_array(engine: TaskEngine, world: World) -> None:
-    """docs/contract.md, "get_task_data": `[]` if there is no result; record by record, none."""
+    """docs/contract.md, "get_task_data": `[]` if there is no result; no records."""
     assert engine.get_task_data(TASK) == []
     assert list(engine.iter_task_data(TASK)) == []
-    world.write(original())
+    world.write(legacy_document())
     assert TaskEngine().get_task_data(TASK) == []
 
 
 @pytest.mark.parametrize("data", [[{"a": 1}], {"a": [1]}, [], {}])
-def test_a_document_of_another_implementation_is_read(engine: TaskEngine, world: World, data: Any) -> None:
-    """The contract's fields alone are enough: an object or array in `data` is the result."""
-    world.write(original(data=data))
+def test_a_legacy_document_is_read(engine: TaskEngine, world: World, data: Any) -> None:
+    """The contract's fields suffice: an object or array in `data` is the result."""
+    world.write(legacy_document(data=data))
     assert engine.get_task_data(TASK) == data
 
 
 @pytest.mark.parametrize("data", ["no data to save", "text", 5, None, True, 0])
-def test_other_data_of_another_implementation_is_none(engine: TaskEngine, world: World, data: Any) -> None:
-    """docs/contract.md, "Firestore fallback": neither URL nor object: an empty array."""
-    world.write(original(data=data))
+def test_other_data_of_a_legacy_document_is_an_empty_array(
+    engine: TaskEngine, world: World, data: Any
+) -> None:
+    """docs/contract.md, "Firestore fallback": neither a URL nor an object."""
+    world.write(legacy_document(data=data))
     assert engine.get_task_data(TASK) == []
 
 
-def test_a_url_of_another_implementation_leads_to_the_contract_s_path(
+def test_a_url_in_a_legacy_document_is_read_from_the_contract_s_path(
     engine: TaskEngine, world: World
 ) -> None:
-    """docs/contract.md, "Storage fallback": the URL says where it is kept, the path is the contract's."""
+    """docs/contract.md, "Storage fallback"."""
     world.bucket.blob(CONTRACT_PATH).upload_from_string('[{"ü": 1}]', content_type="application/json")
-    world.write(original(data="https://storage.googleapis.com/expired?X-Goog-Signature=gone"))
+    world.write(legacy_document(data="https://storage.googleapis.com/expired?X-Goog-Signature=gone"))
     assert engine.get_task_data(TASK) == [{"ü": 1}]
     assert engine.get_task_data_from_storage(TASK) == [{"ü": 1}]
 
 
-def test_a_url_to_an_object_that_is_gone_is_no_data(engine: TaskEngine, world: World) -> None:
-    """As the original's reader has it: null from Storage is an empty array."""
-    world.write(original(data="https://storage.googleapis.com/x"))
+def test_a_legacy_url_without_an_object_is_an_empty_array(engine: TaskEngine, world: World) -> None:
+    """As in the TypeScript helper."""
+    world.write(legacy_document(data="https://storage.googleapis.com/x"))
     assert engine.get_task_data(TASK) == []
 
 
-def test_firestore_s_own_types_are_read_as_json(engine: TaskEngine, world: World) -> None:
-    """Times, places, bytes and NaN of other writers come as text, maps and null (lesson 18)."""
+def test_types_of_firestore_are_read_as_json(engine: TaskEngine, world: World) -> None:
+    """Times, places, bytes and NaN of other writers become texts, maps and null (lesson 18)."""
     world.write(
-        original(data={"at": MOMENT, "where": GeoPoint(1.5, 2), "raw": b"\x00\xff", "odd": float("nan")})
+        legacy_document(
+            data={"at": MOMENT, "where": GeoPoint(1.5, 2), "raw": b"\x00\xff", "odd": float("nan")}
+        )
     )
     assert engine.get_task_data(TASK) == {
         "at": "2026-11-01T12:00:00Z",
@@ -94,10 +98,10 @@ def test_firestore_s_own_types_are_read_as_json(engine: TaskEngine, world: World
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
 @pytest.mark.parametrize("value", [[{"n": 1}], {"a": {"b": [1]}}, [], {}])
-def test_what_is_written_here_is_read_by_contract_alone(
+def test_a_client_that_knows_only_the_contract_reads_the_result(
     engine: TaskEngine, world: World, save_in: str, value: Any
 ) -> None:
-    """A service that knows only the contract finds status and result where it looks for them."""
+    """It finds status and result where the contract has them."""
     engine.execute_task("s", TASK, lambda: value, {"save_in": save_in})
     assert by_contract_alone(world) == value
     status = world.status()
@@ -106,20 +110,20 @@ def test_what_is_written_here_is_read_by_contract_alone(
 
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
-def test_a_task_is_handed_over_from_the_original_without_a_gap(
+def test_a_task_is_taken_over_from_the_legacy_writer_without_a_gap(
     engine: TaskEngine, world: World, save_in: str
 ) -> None:
-    """Its result is served before, during and after a failed first run here, by both kinds of reader."""
+    """Both kinds of readers get its result before, during and after a failed first run."""
     world.bucket.blob(CONTRACT_PATH).upload_from_string("[1]", content_type="application/json")
-    world.write(original(data=[1] if save_in == "db" else "https://storage.googleapis.com/x"))
-    seen: list[Any] = []
+    world.write(legacy_document(data=[1] if save_in == "db" else "https://storage.googleapis.com/x"))
+    found: list[Any] = []
 
     def works() -> None:
-        seen.extend([TaskEngine().get_task_data(TASK), by_contract_alone(world)])
+        found.extend([TaskEngine().get_task_data(TASK), by_contract_alone(world)])
         raise ValueError
 
     engine.execute_task("s", TASK, works)
-    assert seen == [[1], [1]]
+    assert found == [[1], [1]]
     assert TaskEngine().get_task_data(TASK) == by_contract_alone(world) == [1]
     assert world.status()["run"]["result"] == {
         "version": f"original:{MOMENT.isoformat()}",
@@ -129,31 +133,31 @@ def test_a_task_is_handed_over_from_the_original_without_a_gap(
     assert TaskEngine().get_task_data(TASK) == by_contract_alone(world) == [2]
 
 
-def test_a_task_is_handed_back_to_the_original(engine: TaskEngine, world: World) -> None:
-    """The original overwrites the document whole; its result counts then, whatever the contract copy was."""
+def test_a_task_is_handed_back_to_the_legacy_writer(engine: TaskEngine, world: World) -> None:
+    """It overwrites the document; its result counts, whatever the contract copy was."""
     engine.execute_task("s", TASK, lambda: ["ours"], {"save_in": "storage"})
-    world.write(original(data=["theirs"]))
+    world.write(legacy_document(data=["legacy"]))
     assert TaskEngine().get_task_data(TASK) == ["theirs"]
     world.bucket.blob(CONTRACT_PATH).upload_from_string('["theirs, large"]')
-    world.write(original(data="https://storage.googleapis.com/x"))
+    world.write(legacy_document(data="https://storage.googleapis.com/x"))
     assert TaskEngine().get_task_data(TASK) == ["theirs, large"]
 
 
 def test_a_contract_copy_is_not_taken_for_a_legacy_result(engine: TaskEngine, world: World) -> None:
-    """An object whose metadata carries a version can't be what the original's URL means."""
+    """The URL of a legacy document cannot mean an object with a version."""
     engine.execute_task("s", TASK, lambda: ["ours"], {"save_in": "storage"})
-    world.write(original(data="https://storage.googleapis.com/x"))
+    world.write(legacy_document(data="https://storage.googleapis.com/x"))
     with pytest.raises(ResultUnavailable):
         TaskEngine().get_task_data(TASK)
 
 
-def test_an_object_that_the_original_replaces_meanwhile_is_not_taken_for_the_earlier_result(
+def test_a_legacy_object_replaced_during_a_read_is_not_served(
     world: World,
 ) -> None:
-    """The original overwrites its object before it says so: nothing is served that it may never publish."""
+    """The legacy writer replaces its object before it publishes it."""
     stored = world.bucket.blob(CONTRACT_PATH)
     stored.upload_from_string('["first"]')
-    world.write(original(data="https://storage.googleapis.com/x"))
+    world.write(legacy_document(data="https://storage.googleapis.com/x"))
     engine = TaskEngine()
     read = engine._objects.read
 
@@ -162,24 +166,24 @@ def test_an_object_that_the_original_replaces_meanwhile_is_not_taken_for_the_ear
         stored.upload_from_string('["never published"]')
         return read(path, **options)
 
-    engine._objects.read = meanwhile  # type: ignore[method-assign]  # lets time pass, and reads for real
+    engine._objects.read = meanwhile  # type: ignore[method-assign]  # advances the clock, then reads
     assert engine.get_task_data(TASK) == []
 
 
 def test_within_max_age_a_result_is_served_from_the_cache(
     far_engine: TaskEngine, world: World, line: Line
 ) -> None:
-    """docs/contract.md, "Cache check": what was found is served without asking again."""
+    """docs/contract.md, "Cache check": without another request."""
     TaskEngine().execute_task("s", TASK, lambda: [1])
     assert far_engine.get_task_data(TASK) == [1]
     line.cut()
     assert far_engine.get_task_data(TASK) == [1]
 
 
-def test_another_instance_s_new_result_is_seen_after_max_age(
+def test_a_new_result_of_another_instance_is_served_after_max_age(
     engine: TaskEngine, world: World, clock: HandClock
 ) -> None:
-    """A warm instance does not serve its first value until it dies (lesson 17)."""
+    """A warm instance does not serve its first value for ever (lesson 17)."""
     TaskEngine().execute_task("s", TASK, lambda: [1])
     assert engine.get_task_data(TASK) == [1]
     TaskEngine().execute_task("s", TASK, lambda: [2])
@@ -188,15 +192,15 @@ def test_another_instance_s_new_result_is_seen_after_max_age(
     assert engine.get_task_data(TASK) == [2]
 
 
-def test_a_reader_that_changes_its_result_changes_nobody_else_s(engine: TaskEngine) -> None:
-    """What is handed out is the reader's own (lesson 13)."""
+def test_a_reader_cannot_change_the_result_of_others(engine: TaskEngine) -> None:
+    """Each reader gets a copy (lesson 13)."""
     engine.execute_task("s", TASK, lambda: [{"a": 1}])
     engine.get_task_data(TASK)[0]["a"] = "scribbled"
     assert engine.get_task_data(TASK) == [{"a": 1}]
 
 
-def test_what_a_caller_cached_is_served_until_max_age(engine: TaskEngine, clock: HandClock) -> None:
-    """docs/contract.md, "save_task_data_in_cache": arrays and objects; then Firestore has the word."""
+def test_a_value_cached_by_a_caller_is_served_until_max_age(engine: TaskEngine, clock: HandClock) -> None:
+    """docs/contract.md, "save_task_data_in_cache": arrays and objects; then Firestore is read."""
     engine.execute_task("s", TASK, lambda: [1])
     engine.save_task_data_in_cache(TASK, {"mine": True})
     assert engine.get_task_data(TASK) == {"mine": True}
@@ -207,7 +211,7 @@ def test_what_a_caller_cached_is_served_until_max_age(engine: TaskEngine, clock:
         engine.save_task_data_in_cache(TASK, "text")
 
 
-def test_storage_helpers_keep_and_read_at_the_contract_s_path(engine: TaskEngine, world: World) -> None:
+def test_storage_helpers_write_and_read_the_contract_s_path(engine: TaskEngine, world: World) -> None:
     """docs/contract.md, "Storage helpers": `keep_task_data_in_storage` and `get_task_data_from_storage`."""
     assert engine.get_task_data_from_storage(TASK) is None
     url = engine.keep_task_data_in_storage(TASK, [{"id": "1", "health": "good"}])
@@ -218,27 +222,25 @@ def test_storage_helpers_keep_and_read_at_the_contract_s_path(engine: TaskEngine
 
 
 @pytest.mark.parametrize("data", ["text", 5, None, {1, 2}, [float("nan")]])
-def test_what_is_no_array_or_object_is_not_kept(engine: TaskEngine, world: World, data: Any) -> None:
-    """docs/contract.md, "keep_task_data_in_storage": throws if the data is neither; nothing is uploaded."""
+def test_only_arrays_and_objects_can_be_kept_in_storage(engine: TaskEngine, world: World, data: Any) -> None:
+    """docs/contract.md, "keep_task_data_in_storage": other data raises an error and is not uploaded."""
     with pytest.raises(ResultNotStorable):
         engine.keep_task_data_in_storage(TASK, data)
     assert world.objects() == set()
 
 
-def test_the_stored_result_is_the_last_run_s(engine: TaskEngine, world: World) -> None:
-    """Reading from Storage follows `run.result`, not a contract copy that may be behind."""
+def test_the_stored_result_is_that_of_the_last_run(engine: TaskEngine, world: World) -> None:
+    """Reading from Storage follows `run.result`, because the contract copy may be stale."""
     engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
     world.bucket.blob(CONTRACT_PATH).upload_from_string("[0]")
     assert engine.get_task_data_from_storage(TASK) == [1]
 
 
 @pytest.mark.parametrize("content", [b"\x1f\x8bbroken", b"\xff\xfe", b'{"half": '])
-def test_an_object_that_is_no_json_is_an_error_and_never_no_data(
-    engine: TaskEngine, world: World, content: bytes
-) -> None:
-    """Damage is told, with the task's name."""
+def test_an_object_that_is_not_json_is_an_error(engine: TaskEngine, world: World, content: bytes) -> None:
+    """It is never read as missing data; the error has the task's name."""
     world.bucket.blob(CONTRACT_PATH).upload_from_string(content)
-    world.write(original(data="https://storage.googleapis.com/x"))
+    world.write(legacy_document(data="https://storage.googleapis.com/x"))
     with pytest.raises(ResultUnavailable):
         engine.get_task_data(TASK)
     with pytest.raises(ResultUnavailable):
@@ -258,21 +260,21 @@ def lose_result_object(world: World) -> None:
 
 
 @pytest.mark.parametrize("how", ["whole", "from Storage", "record by record"])
-def test_a_lost_result_object_is_read_from_the_contract_copy(
+def test_a_missing_result_object_is_read_from_the_contract_copy(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str], how: str
 ) -> None:
-    """The copy holds the same version: no reader notices, and the log names the task."""
+    """The copy has the same version; the log names the task."""
     engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
     lose_result_object(world)
     assert READS[how](TaskEngine()) == [1]
-    told = capsys.readouterr().out
-    assert f"result object is missing; reading the contract copy task={TASK.value}" in told
+    logged = capsys.readouterr().out
+    assert f"result object is missing; reading the contract copy task={TASK.value}" in logged
 
 
-def test_a_reader_that_cannot_take_a_lost_result_is_led_to_the_contract_copy(
+def test_a_missing_result_above_max_bytes_has_the_path_of_the_contract_copy(
     engine: TaskEngine, world: World
 ) -> None:
-    """What it is to read as a stream is the object that is there."""
+    """The existing object is the one that can be read as a stream."""
     engine.execute_task("s", TASK, lambda: ["long enough"] * 100, {"save_in": "storage"})
     lose_result_object(world)
     with pytest.raises(ResultTooLarge) as raised:
@@ -282,10 +284,10 @@ def test_a_reader_that_cannot_take_a_lost_result_is_led_to_the_contract_copy(
 
 @pytest.mark.parametrize("how", list(READS))
 @pytest.mark.parametrize("copy", ["gone", "an earlier version", "another writer's"])
-def test_a_lost_result_without_a_copy_of_its_version_is_an_error(
+def test_a_missing_result_without_a_copy_of_its_version_is_an_error(
     engine: TaskEngine, world: World, how: str, copy: str
 ) -> None:
-    """It is never "no data", nor another result; the error says where to read on."""
+    """It is never read as missing data or another result; the error has a link to the documentation."""
     engine.execute_task("s", TASK, lambda: ["earlier"], {"save_in": "storage"})
     contract = world.bucket.blob(CONTRACT_PATH)
     contract.reload()
@@ -303,10 +305,10 @@ def test_a_lost_result_without_a_copy_of_its_version_is_an_error(
 
 
 @pytest.mark.parametrize("how", ["whole", "from Storage", "record by record"])
-def test_a_contract_copy_that_changes_while_it_is_read_is_not_taken_for_the_lost_result(
+def test_a_contract_copy_that_changes_during_a_read_is_not_served(
     engine: TaskEngine, world: World, how: str
 ) -> None:
-    """It is written in place: what was read may be of another version than what was asked for."""
+    """It is overwritten in place, so the bytes may be of another version."""
     engine.execute_task("s", TASK, lambda: ["lost"], {"save_in": "storage"})
     lose_result_object(world)
     reader = TaskEngine()
@@ -330,10 +332,10 @@ def test_a_contract_copy_that_changes_while_it_is_read_is_not_taken_for_the_lost
         READS[how](reader)
 
 
-def test_a_task_that_merges_its_last_result_outlives_the_loss_of_its_object(
+def test_a_task_that_merges_its_last_result_survives_the_loss_of_its_object(
     engine: TaskEngine, world: World
 ) -> None:
-    """It goes on from the contract copy, and publishes an object of its own again."""
+    """It continues from the contract copy and publishes a new object."""
 
     def merges(run: TaskRun) -> Iterator[Any]:
         yield from engine.iter_task_data(run.task_name)
@@ -347,10 +349,10 @@ def test_a_task_that_merges_its_last_result_outlives_the_loss_of_its_object(
     assert TaskEngine().get_task_data(TASK) == [first, second]
 
 
-def test_a_task_is_started_over_by_the_documented_request(
+def test_the_documented_request_resets_a_task_without_a_result(
     engine: TaskEngine, world: World, stack: Addresses
 ) -> None:
-    """Its result is lost, copy and all: once the pointer is removed, the next run starts from nothing."""
+    """Result and copy are lost: once the pointer is removed, the next run starts without a result."""
 
     def merges(run: TaskRun) -> Iterator[Any]:
         yield from engine.iter_task_data(run.task_name)

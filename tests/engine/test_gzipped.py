@@ -1,4 +1,4 @@
-"""Compressed JSON that is put into answers as it is."""
+"""Compressed JSON that is put into responses unchanged."""
 
 import gzip
 import zlib
@@ -15,7 +15,7 @@ texts = st.binary(max_size=2000) | st.builds(
 
 
 def first_member(stream: bytes) -> bytes:
-    """What a browser makes of a gzip stream: its first member, and nothing else."""
+    """The first member of a gzip stream, which is all that a browser reads."""
     unzip = zlib.decompressobj(wbits=31)
     plain = unzip.decompress(stream)
     assert unzip.eof
@@ -24,16 +24,16 @@ def first_member(stream: bytes) -> bytes:
 
 
 @given(texts, st.binary(max_size=200), st.binary(max_size=200))
-def test_an_answer_is_one_member_with_the_result_inside(plain: bytes, head: bytes, tail: bytes) -> None:
-    """Whatever is put around a result, any reader of gzip gets all of it, checksum included."""
+def test_a_response_is_one_member_with_the_result_inside(plain: bytes, head: bytes, tail: bytes) -> None:
+    """Any gzip reader gets all of it, with a valid checksum."""
     blocks = gzipped.compress(plain)
     before, after = blocks.around(head, tail)
     assert first_member(before + blocks.blocks + after) == head + plain + tail
 
 
 @given(texts)
-def test_what_is_stored_is_plain_gzip_and_its_blocks_are_found_again(plain: bytes) -> None:
-    """Any reader can read the object; this engine gets its blocks back without decompressing."""
+def test_a_stored_object_is_plain_gzip_with_recognisable_blocks(plain: bytes) -> None:
+    """Any reader can read it; this engine gets its blocks without decompressing it."""
     blocks = gzipped.compress(plain)
     stored = gzipped.member(blocks)
     assert gzip.decompress(stored) == plain
@@ -42,23 +42,23 @@ def test_what_is_stored_is_plain_gzip_and_its_blocks_are_found_again(plain: byte
 
 
 @given(texts, st.integers(0, 9))
-def test_what_others_compressed_is_not_taken_for_ours(plain: bytes, level: int) -> None:
-    """Blocks that don't end at a byte can't be continued: they have to be decompressed."""
+def test_gzip_of_other_writers_is_not_taken_for_ours(plain: bytes, level: int) -> None:
+    """Blocks that do not end at a byte cannot be continued and must be decompressed."""
     assert gzipped.blocks_of(gzip.compress(plain, level)) is None
     assert gzipped.blocks_of(plain) is None
 
 
 @given(texts, texts)
-def test_two_of_ours_strung_together_are_none_of_ours(first: bytes, second: bytes) -> None:
-    """The trailer at the end is that of the last alone; read as a stream, both are there."""
+def test_two_concatenated_members_are_not_taken_for_ours(first: bytes, second: bytes) -> None:
+    """The trailer belongs to the last one only; a stream reader gets both."""
     stored = gzipped.member(gzipped.compress(first)) + gzipped.member(gzipped.compress(second))
     assert gzipped.blocks_of(stored) is None
     assert b"".join(gzipped.plain_pieces([stored])) == first + second
 
 
 @given(st.lists(texts, min_size=1, max_size=4), st.integers(1, 60))
-def test_members_are_read_to_the_last_wherever_they_are_cut(members: list[bytes], size: int) -> None:
-    """A piece may end with a member, or in the midst of its head."""
+def test_all_members_are_read_wherever_pieces_end(members: list[bytes], size: int) -> None:
+    """A piece may end with a member or inside its header."""
     stored = b"".join(map(gzip.compress, members))
     pieces = [stored[start : start + size] for start in range(0, len(stored), size)]
     assert b"".join(gzipped.plain_pieces(pieces)) == b"".join(members)
@@ -68,8 +68,7 @@ def test_members_are_read_to_the_last_wherever_they_are_cut(members: list[bytes]
         list(gzipped.plain_pieces([stored[:-1]]))
 
 
-def test_damage_is_found() -> None:
-    """Blocks with another's checksum are no result."""
+def test_a_wrong_checksum_is_an_error() -> None:
     blocks = gzipped.compress(b"[1, 2, 3]")
     with pytest.raises(zlib.error):
         gzipped.decompress(gzipped.Blocks(blocks.blocks, blocks.crc ^ 1, blocks.size))
@@ -77,7 +76,7 @@ def test_damage_is_found() -> None:
         gzipped.decompress(gzipped.Blocks(blocks.blocks, blocks.crc, blocks.size + 1))
 
 
-def test_only_so_much_is_put_around() -> None:
-    """A block that is not compressed has a length of two bytes."""
+def test_the_length_of_the_surrounding_bytes_is_limited() -> None:
+    """An uncompressed block has a length of two bytes."""
     with pytest.raises(ValueError, match="65535 at most"):
         gzipped.compress(b"").around(b"x" * 65_536, b"")

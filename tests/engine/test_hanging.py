@@ -1,4 +1,4 @@
-"""A server that takes calls and never answers: each call ends within its bound, and so does what made it."""
+"""A server that accepts calls and never responds: each call and each run ends within its time limit."""
 
 import threading
 from collections.abc import Callable
@@ -26,15 +26,15 @@ CONTRACT_COPY = f"tasks_data/{TASK.value}.json"
 
 
 def within(seconds: float, call: Callable[[], Any]) -> Any:
-    """Make a call that must end in that time; return what it returned."""
+    """Make a call that must end in this time; return its result."""
     thread, result = in_thread(call)
     thread.join(seconds)
-    assert not thread.is_alive(), f"still at it after {seconds:g} s"
+    assert not thread.is_alive(), f"the call did not end within {seconds:g} s"
     return result[0]
 
 
 class Watch(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]
-    """Notes each call's time-out."""
+    """Records the time-out of each call."""
 
     def __init__(self) -> None:
         self.bounds: list[float] = []
@@ -57,25 +57,27 @@ def watch() -> Watch:
 
 @pytest.fixture
 def far_store(far_engine: TaskEngine, watch: Watch) -> Store:
-    """A store behind the line whose calls are noted."""
+    """A store behind the proxy whose calls are recorded."""
     wire = far_engine.store._make_wire()
     watched = FirestoreWire(grpc.intercept_channel(wire.channel, watch), wire.database, wire.metadata)
     return Store(lambda: watched, call_seconds=1.0)
 
 
-def test_the_last_try_of_a_read_ends_within_its_bound(far_store: Store, watch: Watch, line: Line) -> None:
-    """A try that begins late gets what is left, and not a whole call's time."""
-    far_store.read_version(TASK)  # connected: from here each try uses up its bound
+def test_the_last_try_of_a_read_ends_within_its_time_limit(
+    far_store: Store, watch: Watch, line: Line
+) -> None:
+    """A late try gets the rest of the time and not the time-out of a whole call."""
+    far_store.read_version(TASK)  # connect, so that each try below uses its whole time-out
     watch.bounds.clear()
-    line.hush()
+    line.stall()
     with pytest.raises(StoreUnavailable):
         far_store.read_version(TASK, timeout=1.9)
     assert len(watch.bounds) >= 2
     assert sum(watch.bounds) <= 1.9 + LAST_TRY_SECONDS
 
 
-def test_no_call_of_a_run_is_longer_than_the_store_s_bound(world: World, watch: Watch) -> None:
-    """A long lease gives its calls no longer time: the end of a run would outlast its function."""
+def test_no_call_of_a_run_exceeds_the_time_limit_of_the_store(world: World, watch: Watch) -> None:
+    """Even with a long lease; otherwise the end of a run would exceed its function's time-out."""
     near = firebase.firestore_wire()
     wire = FirestoreWire(grpc.intercept_channel(near.channel, watch), near.database, near.metadata)
     engine = TaskEngine(Store(lambda: wire, call_seconds=5.0))
@@ -95,11 +97,11 @@ def test_no_call_of_a_run_is_longer_than_the_store_s_bound(world: World, watch: 
     ],
     ids=["write", "read", "metadata", "copy", "remove", "listed"],
 )
-def test_no_call_to_a_storage_that_hangs_outlasts_its_bound(
+def test_no_call_to_a_hanging_storage_exceeds_its_time_limit(
     far_engine: TaskEngine, storage_line: Line, call: Callable[[Objects], Any]
 ) -> None:
-    """Repetitions included: two seconds here, and not the client's own two minutes."""
-    storage_line.hush()
+    """Including retries: two seconds here instead of the client's two minutes."""
+    storage_line.stall()
 
     def calls() -> str:
         try:
@@ -111,49 +113,49 @@ def test_no_call_to_a_storage_that_hangs_outlasts_its_bound(
     assert within(10, calls) != "answered"
 
 
-def test_a_task_does_not_begin_while_firestore_hangs(far_engine: TaskEngine, line: Line) -> None:
-    """Unheld it does not work; the delivery is given up in time for Cloud Scheduler to come again."""
+def test_a_task_does_not_start_while_firestore_hangs(far_engine: TaskEngine, line: Line) -> None:
+    """It has no lease; the delivery fails in time for Cloud Scheduler's retry."""
     ran: list[int] = []
-    line.hush()
+    line.stall()
     outcome = within(30, lambda: far_engine.execute_task("s", TASK, lambda: ran.append(1)))
     assert (outcome.status, ran) == ("failed", [])
     assert "not started" in outcome.error
 
 
-def test_a_firestore_that_hangs_does_not_keep_a_run_from_its_deadline(
+def test_a_hanging_firestore_does_not_delay_a_run_past_its_deadline(
     far_engine: TaskEngine, line: Line, clock: HandClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither the extension of its lease nor its end waits for ever: the log tells how it ended."""
+    """Neither the lease extension nor the outcome waits for ever; the outcome is logged."""
     go_on = threading.Event()
 
     def works() -> None:
-        line.hush()
+        line.stall()
         go_on.wait(60)
 
     def passes(_: float) -> None:
         clock.ahead += 10_000
 
-    clock.sleep = passes  # type: ignore[method-assign]  # after the first try no time is left
+    clock.sleep = passes  # type: ignore[method-assign]  # no time is left after the first try
     options = {"lease_seconds": 3, "deadline_seconds": 2}
     outcome = within(30, lambda: far_engine.execute_task("s", TASK, works, options))
     go_on.set()
     assert outcome.status == "failed"
-    told = capsys.readouterr().out
-    assert "lease not extended" in told
-    assert "ERROR the end of a run could not be recorded" in told
+    logged = capsys.readouterr().out
+    assert "lease not extended" in logged
+    assert "ERROR the end of a run could not be recorded" in logged
 
 
-def test_readers_that_wait_for_a_storage_that_hangs_fail_together(
+def test_readers_that_wait_for_a_hanging_storage_fail_together(
     far_engine: TaskEngine, storage_line: Line, world: World
 ) -> None:
-    """Who waited for a read that failed shares its failure, and waits for no outage of its own."""
+    """They share the failure of one read."""
     TaskEngine().execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
-    store, asked = far_engine.store, []
+    store, reads_made = far_engine.store, []
     read = store.read_result
     together = threading.Barrier(6)
 
     def counted(*arguments: Any, **options: Any) -> Any:
-        asked.append(1)
+        reads_made.append(1)
         return read(*arguments, **options)
 
     def reads() -> str:
@@ -163,36 +165,36 @@ def test_readers_that_wait_for_a_storage_that_hangs_fail_together(
         assert error.value.__cause__ is not None
         return str(error.value)
 
-    store.read_result = counted  # type: ignore[method-assign]  # counts, and reads for real
-    storage_line.hush()
+    store.read_result = counted  # type: ignore[method-assign]  # counts, then reads
+    storage_line.stall()
     readers = [in_thread(reads) for _ in range(6)]
     for thread, _ in readers:
         thread.join(30)
-    said = [each for _, result in readers for each in result]
-    assert len(said) == 6
-    assert len(set(said)) == 1
-    assert asked == [1]
-    storage_line.mend()
+    errors = [each for _, result in readers for each in result]
+    assert len(errors) == 6
+    assert len(set(errors)) == 1
+    assert reads_made == [1]
+    storage_line.restore()
     assert far_engine.get_task_data(TASK) == [1]
 
 
-def test_a_storage_that_hangs_leaves_the_watchdog_time_for_every_task(
+def test_a_hanging_storage_leaves_the_watchdog_time_for_every_task(
     far_engine: TaskEngine,
     storage_line: Line,
     world: World,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What Firestore alone needs is done for all of them, and what was found on the way is told."""
+    """It does the work that needs only Firestore for all tasks and reports the incidents."""
     monkeypatch.setattr("shared.tasks.admin.operations.WATCH_TASK_SECONDS", 2.0)
-    patient = Objects(far_engine._objects._bucket)  # as deployed: two minutes a call
+    patient = Objects(far_engine._objects._bucket)  # as deployed, with two minutes for each call
     engine = TaskEngine(far_engine.store, patient)
     last = list(TaskName)[-1]
     engine.execute_task("s", last, lambda: [1])
     past = datetime.now(UTC) - timedelta(minutes=1)
     document = world.database.document(f"nx-tasks/{last.value}")
     document.update({"run.state": "running", "run.lease_until": past})
-    storage_line.hush()
+    storage_line.stall()
     assert within(60, engine.watch_tasks) is False
     assert world.status(last)["run"]["state"] == "failed"
     assert "incident=dead_run" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Every state that document, job and wish can be in, and a death at every call that leads there. No stack."""
+"""All states of document, job and requested state, and a death at every call in between; needs no stack."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -30,11 +30,11 @@ BY_HAND = TaskDocument(update_time=VERSION, status="suspeneded")
 
 
 def note(wanted: str | None = None, **more: Any) -> JobNote:
-    """What is noted of the job; whoever wants it that began now."""
+    """The job note with this requested state."""
     return JobNote(wanted, None if wanted is None else NOW, **more)
 
 
-#: Document, job, what is noted, when it is looked at: what is done.
+#: Document, job, job note, time of the pass: the expected action.
 TABLE: list[tuple[TaskDocument, str, JobNote | None, datetime, JobDecision]] = [
     (RUNS, ENABLED, None, NOW, JobDecision.nothing),
     (RUNS, ENABLED, note(found=PAUSED), NOW, JobDecision.forget),
@@ -67,17 +67,17 @@ TABLE: list[tuple[TaskDocument, str, JobNote | None, datetime, JobDecision]] = [
 
 
 @pytest.mark.parametrize(("document", "job", "noted", "now", "does"), TABLE)
-def test_each_state_leads_to_one_thing(
+def test_each_state_has_one_action(
     document: TaskDocument, job: str, noted: JobNote | None, now: datetime, does: JobDecision
 ) -> None:
-    """What a change left half done is done; what a person did by hand is told, and left alone."""
+    """An incomplete change is completed; a change by hand is reported and left alone."""
     task = TaskDocument(document.update_time, document.status, suspended=document.suspended, job=noted)
     assert decide(task, JobSeen(job), now=now) is does
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_job_that_was_paused_after_the_wish_was_paused_by_hand(shared: bool) -> None:
-    """As far as Cloud Scheduler says when it was changed: no call of ours did it then."""
+def test_a_job_paused_after_the_change_was_paused_by_hand(shared: bool) -> None:
+    """According to the time of the change at Cloud Scheduler, when the engine sent no call."""
     task = TaskDocument(VERSION, "completed", job=note(ENABLED, shared=shared))
     last = CALLS_OVER if shared else timedelta(seconds=5)
     ours, theirs = NOW + last, NOW + last + timedelta(seconds=1)
@@ -86,7 +86,7 @@ def test_a_job_that_was_paused_after_the_wish_was_paused_by_hand(shared: bool) -
 
 
 class Died(BaseException):
-    """The process is gone."""
+    """The process has died."""
 
 
 class Servers:
@@ -140,21 +140,21 @@ class Servers:
 
     @property
     def task(self) -> TaskDocument:
-        """The status document as it is now."""
+        """The present status document."""
         return task_document(self.documents.get(STATUS))
 
     def changed(self, how: Callable[..., Procedure[bool]], now: datetime) -> bool:
-        """Suspend or resume; whether that made it so."""
+        """Suspend or resume; return whether this call changed the state."""
         return run_procedure(how("d", TASK, **WHO, now=now, has_job=True), self)
 
     def kept(self, now: datetime) -> list[Incident]:
-        """A pass of the watchdog; what it tells."""
+        """The incidents of a pass of the watchdog."""
         found: list[Incident] = []
         run_procedure(check_job("d", TASK, found, now=now), self)
         return found
 
     def records(self) -> list[str]:
-        """What the history tells, in its order."""
+        """The kinds of the run records, in order."""
         stored = [fields_of(each) for name, each in self.documents.stored if name != STATUS]
         return [f"{record['state']} by {record['by']}" for record in stored]
 
@@ -162,8 +162,8 @@ class Servers:
 STATUS = status_name("d", TASK)
 
 
-def standing(how: Any) -> Servers:
-    """A task that a change may change: one that is suspended, to be resumed."""
+def servers_before(how: Any) -> Servers:
+    """A task in the state before the change, suspended if it is to be resumed."""
     servers = Servers(documents_of(), ENABLED)
     servers.changed(suspend, NOW - timedelta(hours=2))
     if how is suspend:
@@ -173,10 +173,10 @@ def standing(how: Any) -> Servers:
 
 
 def deaths(how: Any) -> Iterator[tuple[int, bool]]:
-    """Every call that the change makes, and whether it arrives though its process died."""
-    whole = standing(how)
-    whole.changed(how, NOW)
-    for call in range(1, whole.calls + 1):
+    """Every call of the change, and whether it arrives although its process died."""
+    complete = servers_before(how)
+    complete.changed(how, NOW)
+    for call in range(1, complete.calls + 1):
         yield from ((call, False), (call, True))
 
 
@@ -185,9 +185,11 @@ EVERY_DEATH = [(how, *death) for how in (suspend, resume) for death in deaths(ho
 
 @pytest.mark.parametrize("repair", ["next call", "watchdog"])
 @pytest.mark.parametrize(("how", "dies_at", "arrives"), EVERY_DEATH)
-def test_what_died_at_any_call_is_repaired(how: Any, dies_at: int, arrives: bool, repair: str) -> None:
-    """By the next call and by the watchdog alike: document and job agree then, and nothing says otherwise."""
-    servers = standing(how)
+def test_a_change_that_died_at_any_call_is_repaired(
+    how: Any, dies_at: int, arrives: bool, repair: str
+) -> None:
+    """By the next call and by the watchdog: then document and job agree, without an incident."""
+    servers = servers_before(how)
     servers.dies_at, servers.arrives = dies_at, arrives
     with pytest.raises(Died):
         servers.changed(how, NOW)
@@ -203,9 +205,9 @@ def test_what_died_at_any_call_is_repaired(how: Any, dies_at: int, arrives: bool
 
 
 @pytest.mark.parametrize("arrives", [False, True])
-def test_a_suspension_that_dies_just_after_a_resumption_leaves_no_job_paused(arrives: bool) -> None:
-    """Its call comes when the resumption is over already; the watchdog makes the job fire again."""
-    servers = standing(suspend)
+def test_a_late_suspension_does_not_leave_the_job_of_a_resumed_task_paused(arrives: bool) -> None:
+    """Its call arrives after the resumption; the watchdog enables the job again."""
+    servers = servers_before(suspend)
     late = suspend("d", TASK, **WHO, now=NOW, has_job=True)
     request = next(late)
     while not isinstance(request, SetJob):
@@ -222,22 +224,22 @@ def test_a_suspension_that_dies_just_after_a_resumption_leaves_no_job_paused(arr
 
 
 @pytest.mark.parametrize("how", [suspend, resume])
-def test_a_wish_outlives_a_job_that_is_missing(how: Any) -> None:
-    """That it is missing is told; once it is there again, it becomes what was wished."""
-    servers = standing(how)
+def test_the_requested_state_survives_a_missing_job(how: Any) -> None:
+    """The missing job is reported; once it exists again, it gets the requested state."""
+    servers = servers_before(how)
     before, servers.job = servers.job, MISSING
     with pytest.raises(JobMissing):
         servers.changed(how, NOW)
-    assert [told.kind for told in servers.kept(LATER)] == ["job_disagrees"]
+    assert [found.kind for found in servers.kept(LATER)] == ["job_disagrees"]
     assert servers.kept(LATER) == []
     servers.job = before
     assert servers.kept(LATER + CALLS_OVER) == []
     assert (servers.job == PAUSED) is servers.task.is_suspended
 
 
-def test_a_change_of_the_job_alone_is_recorded() -> None:
-    """Who resumes a job that was paused by hand is in the history; who finds it as it should be is not."""
-    servers = standing(suspend)
+def test_a_change_of_only_the_job_is_recorded() -> None:
+    """The person who enables a job that was paused by hand; a call without a change is not recorded."""
+    servers = servers_before(suspend)
     servers.job = PAUSED
     before = servers.records()
     assert [servers.changed(resume, NOW), servers.changed(resume, LATER)] == [False, False]
@@ -245,10 +247,10 @@ def test_a_change_of_the_job_alone_is_recorded() -> None:
     assert sorted(servers.records()) == sorted([*before, "resumed by ops"])
 
 
-def test_a_job_is_told_though_nobody_knows_whether_that_was_noted() -> None:
-    """Told twice is better than never."""
-    servers = standing(suspend)
+def test_a_disagreeing_job_is_reported_even_if_its_record_is_uncertain() -> None:
+    """A second report is better than none."""
+    servers = servers_before(suspend)
     servers.job, servers.unknown = PAUSED, True
-    (told,) = servers.kept(NOW)
-    assert told.kind == "job_disagrees"
-    assert "its Cloud Scheduler job is PAUSED, but no operator suspended the task" in told.detail
+    (found,) = servers.kept(NOW)
+    assert found.kind == "job_disagrees"
+    assert "its Cloud Scheduler job is PAUSED, but no operator suspended the task" in found.detail

@@ -25,7 +25,7 @@ def test_firestore_gone_at_the_start_means_not_run(far_engine: TaskEngine, line:
     assert outcome.error is not None
     assert "not started" in outcome.error
     assert ran == []
-    line.mend()
+    line.restore()
     assert world.status() == {}
 
 
@@ -37,7 +37,7 @@ def test_firestore_gone_while_a_task_works_loses_nothing(
     def works() -> list[int]:
         line.cut()
         wait_for("an extension to fail", lambda: "lease not extended" in capsys.readouterr().out or None)
-        line.mend()
+        line.restore()
         return [1]
 
     options = {"lease_seconds": 3, "deadline_seconds": 60}
@@ -61,7 +61,7 @@ def test_failed_extensions_are_repeated_at_times_of_their_own(
         line.cut()
         at_work.set()
         wait_for("two extensions to fail", lambda: len(waits) > 3 or None)
-        line.mend()
+        line.restore()
 
     clock.wait = passes  # type: ignore[method-assign]  # what is waited for between extensions is noted
     assert far_engine.execute_task("s", TASK, works, {"lease_seconds": 60}).status == "completed"
@@ -113,7 +113,7 @@ def test_firestore_gone_at_the_end_is_waited_for_and_leaves_nothing_running(
 
     def mends(seconds: float) -> None:
         said.append(capsys.readouterr().out)
-        line.mend()
+        line.restore()
         pause(seconds)
 
     far_engine._clock.sleep = mends  # type: ignore[method-assign]  # the pause is when it comes back
@@ -166,7 +166,7 @@ def test_a_result_that_was_never_written_is_not_served_by_its_instance(
     clock.sleep = passes  # type: ignore[method-assign]  # after the first try no time is left
     assert far_engine.execute_task("s", TASK, works).status == "failed"
     assert far_engine.cache.get_array_data(TASK) == ["written"]
-    line.mend()
+    line.restore()
     assert far_engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == ["written"]
 
 
@@ -253,7 +253,7 @@ def test_a_remembered_result_outlives_a_short_outage(
     clock.ahead += 300
     with pytest.raises(ResultUnavailable):
         far_engine.get_task_data(TASK)
-    line.mend()
+    line.restore()
     assert far_engine.get_task_data(TASK) == [1]
 
 

@@ -1,4 +1,4 @@
-"""Runs at work when the process is told to end."""
+"""Running tasks when their process shuts down, and tasks that hang."""
 
 import threading
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ TICK = {"scheduled_for": datetime(2026, 11, 24, 12, 5, tzinfo=UTC)}
 
 
 def test_a_run_is_failed_when_its_process_shuts_down(engine: TaskEngine, world: World) -> None:
-    """The next delivery takes over at once; the process that ends takes nothing any more."""
+    """Another instance can run the tick at once; the ending process starts no further run."""
     at_work, goes_on = threading.Event(), threading.Event()
 
     def works(run: TaskRun) -> list[int]:
@@ -60,8 +60,8 @@ def test_a_run_that_begins_while_its_process_shuts_down_does_not_start_its_task(
     assert outcome.error.startswith("InstanceShutDown: ")
 
 
-def test_a_process_without_runs_has_nothing_to_end(engine: TaskEngine) -> None:
-    """Neither a run that has ended keeps it waiting."""
+def test_a_process_without_runs_shuts_down_at_once(engine: TaskEngine) -> None:
+    """Also after a completed run."""
     engine.execute_task("s", TASK, lambda: [1])
     assert engine.shut_down(timeout_seconds=0)
 
@@ -75,19 +75,19 @@ def test_a_hung_task_is_an_incident_until_it_ends(
     options = {"deadline_seconds": 1, "lease_seconds": 3}
     outcome = engine.execute_task("s", TASK, lambda: goes_on.wait(60), options)
     assert engine.report_hung_tasks()
-    told = capsys.readouterr().out
+    logged = capsys.readouterr().out
     for field in ("ERROR", "incident=hung_task", f"task={TASK.value}", f"run_id={outcome.run_id}"):
-        assert field in told
+        assert field in logged
     assert engine.report_hung_tasks()
     assert "hung_task" not in capsys.readouterr().out
     goes_on.set()
     wait_for("the task to end", lambda: not engine.report_hung_tasks())
 
 
-def test_a_task_that_ended_late_is_no_incident_of_a_later_hang(
+def test_a_task_that_ended_late_is_not_reported_with_a_later_hang(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Only the run whose task is still at work is reported."""
+    """Only the run whose task still hangs is reported."""
     del world
     late, hangs = threading.Event(), threading.Event()
     options = {"deadline_seconds": 1, "lease_seconds": 3}
@@ -98,5 +98,5 @@ def test_a_task_that_ended_late_is_no_incident_of_a_later_hang(
     hung = engine.execute_task("s", TASK, lambda: hangs.wait(60), options)
     assert engine.report_hung_tasks()
     hangs.set()
-    (told,) = [line for line in capsys.readouterr().out.splitlines() if "incident=hung_task" in line]
-    assert f"run_id={hung.run_id}" in told
+    (logged,) = [line for line in capsys.readouterr().out.splitlines() if "incident=hung_task" in line]
+    assert f"run_id={hung.run_id}" in logged

@@ -20,7 +20,7 @@ from shared.tasks import NoRecords, ResultUnavailable, TaskEngine, TaskRun
 from shared.tasks.results import gzipped
 from tests.engine.eager import EagerStorage
 from tests.engine.line import Line
-from tests.engine.test_get_task_data import CONTRACT_PATH, MOMENT, original
+from tests.engine.test_get_task_data import CONTRACT_PATH, MOMENT, legacy_document
 from tests.engine.world import TASK, HandClock, World
 from tests.faults.faulty import Fault, Faulty, HastyClock, engine_behind
 
@@ -502,7 +502,7 @@ def test_where_there_is_no_result_there_are_no_records(engine: TaskEngine, world
     assert list(engine.iter_task_data(TASK)) == []
     engine.execute_task("s", TASK, lambda: None)
     assert list(engine.iter_task_data(TASK)) == []
-    world.write(original(data="no data to save"))
+    world.write(legacy_document(data="no data to save"))
     assert list(engine.iter_task_data(TASK)) == []
 
 
@@ -517,11 +517,11 @@ def test_what_is_no_array_has_no_records(engine: TaskEngine, world: World, save_
 
 def test_records_of_another_implementation_are_read(engine: TaskEngine, world: World) -> None:
     """In its document, or at the contract's path, however it is written there."""
-    world.write(original(data=[{"at": MOMENT}]))
+    world.write(legacy_document(data=[{"at": MOMENT}]))
     assert list(engine.iter_task_data(TASK)) == [{"at": "2026-11-01T12:00:00Z"}]
     blob = world.bucket.blob(CONTRACT_PATH)
     blob.upload_from_string(json.dumps(RECORDS, indent=2), content_type="application/json")
-    world.write(original(data="https://storage.googleapis.com/x"))
+    world.write(legacy_document(data="https://storage.googleapis.com/x"))
     assert list(engine.iter_task_data(TASK)) == RECORDS
     blob.content_encoding = "gzip"
     blob.upload_from_string(gzip.compress(json.dumps(RECORDS).encode()), content_type="application/json")
@@ -533,7 +533,7 @@ def test_records_of_another_implementation_are_read(engine: TaskEngine, world: W
 def test_a_contract_copy_is_not_taken_for_legacy_records(engine: TaskEngine, world: World) -> None:
     """An object with a version at the contract's path is of an earlier run of this engine."""
     engine.execute_task("s", TASK, lambda: ["ours"], STREAM)
-    world.write(original(data="https://storage.googleapis.com/x"))
+    world.write(legacy_document(data="https://storage.googleapis.com/x"))
     with pytest.raises(ResultUnavailable):
         list(engine.iter_task_data(TASK))
 
@@ -569,7 +569,7 @@ def test_a_download_that_breaks_is_taken_up_again(
     for number, record in enumerate(far_engine.iter_task_data(TASK)):
         if number in {10, 9000}:
             storage_line.cut()
-            storage_line.mend()
+            storage_line.restore()
         came.append(record)
     assert came == list(random_records(20_000))
 

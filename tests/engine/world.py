@@ -1,4 +1,4 @@
-"""What engine tests work with: the task, a clock put forward by hand, and the world as others see it."""
+"""Shared by engine tests: the task, a clock that tests advance, and the view of other clients."""
 
 import threading
 from collections.abc import Callable
@@ -15,7 +15,7 @@ TASK = TaskName.collect_charge_cdrs
 
 
 class HandClock(SystemClock):
-    """The machine's clock, put forward by hand."""
+    """The machine's clock, put forward by `ahead` seconds."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -26,22 +26,22 @@ class HandClock(SystemClock):
 
 @dataclass(frozen=True)
 class World:
-    """The stack's own clients: what anybody else would see."""
+    """The stack's own clients, which see what any other client sees."""
 
     database: Client
     bucket: Bucket
 
     def status(self, task: TaskName = TASK) -> dict[str, Any]:
-        """The status document, {} where there is none."""
+        """The status document; {} if there is none."""
         return self.database.document(f"nx-tasks/{task.value}").get().to_dict() or {}
 
     def history(self, task: TaskName = TASK) -> dict[str, dict[str, Any]]:
-        """All runs by their ids."""
+        """All run records by their ids."""
         runs = self.database.collection(f"nx-tasks/{task.value}/nx-runs").stream()
         return {run.id: run.to_dict() or {} for run in runs}
 
     def write(self, fields: dict[str, Any], task: TaskName = TASK) -> None:
-        """Write the status document as another implementation does: whole."""
+        """Overwrite the status document completely, like another implementation."""
         self.database.document(f"nx-tasks/{task.value}").set(fields)
 
     def objects(self) -> set[str]:
@@ -50,7 +50,7 @@ class World:
 
 
 def in_thread(call: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    """Run a call in a thread; return the thread and the list its result will be in."""
+    """Run a call in a thread; return the thread and a list that will contain the result."""
     result: list[Any] = []
     thread = threading.Thread(target=lambda: result.append(call()), daemon=True)
     thread.start()

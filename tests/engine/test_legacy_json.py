@@ -1,4 +1,4 @@
-"""Objects of other writers: what they hold, and what it takes of memory to see that."""
+"""JSON objects of the legacy writer: which are results, and the memory that reading them takes."""
 
 import gzip
 import json
@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.tasks import ResultUnavailable, TaskEngine, TaskName
-from shared.tasks.results import legacy_json as foreign
+from shared.tasks.results import legacy_json
 from tests.engine.world import TASK, World
 
 ROOT = Path(__file__).resolve().parents[2]
 MiB = 1024 * 1024
 
-#: Text as JavaScript has it: halves of letters, and what looks like one and is none.
+#: Texts of JavaScript with lone surrogates, and texts that only look like them.
 texts = st.text(st.characters(exclude_categories=[])) | st.text('\\"u\ud83d\ude00d8', max_size=8)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | texts,
@@ -30,33 +30,33 @@ values = st.recursive(
 
 
 def read(plain: bytes) -> bytes:
-    """The JSON of an object that is not compressed."""
-    return foreign.json_of(plain, MiB)
+    """The JSON of an uncompressed object."""
+    return legacy_json.json_of(plain, MiB)
 
 
-def whole(value: Any) -> Any:
-    """A value whose text is as JavaScript's `toWellFormed` makes it."""
+def well_formed(value: Any) -> Any:
+    """A value with texts as after JavaScript's `toWellFormed`."""
     if isinstance(value, str):
         return re.sub("[\ud800-\udfff]", "\ufffd", value)
     if isinstance(value, list):
-        return [whole(item) for item in value]
+        return [well_formed(item) for item in value]
     if isinstance(value, dict):
-        return {whole(key): whole(item) for key, item in value.items()}
+        return {well_formed(key): well_formed(item) for key, item in value.items()}
     return value
 
 
 @given(values, st.sampled_from([None, 1]), st.sampled_from([b"", b"\xef\xbb\xbf"]))
-def test_what_javascript_writes_is_a_result(value: Any, indent: int | None, mark: bytes) -> None:
-    """Half a letter or a byte order mark keeps no reader from the rest."""
-    said = json.dumps(value, indent=indent)
-    made = read(mark + said.encode())
-    assert json.loads(made) == whole(json.loads(said))
-    if whole(json.loads(said)) == json.loads(said):
-        assert made == said.encode()
+def test_json_of_javascript_is_a_result(value: Any, indent: int | None, mark: bytes) -> None:
+    """A lone surrogate or a byte order mark does not make it unreadable."""
+    text = json.dumps(value, indent=indent)
+    made = read(mark + text.encode())
+    assert json.loads(made) == well_formed(json.loads(text))
+    if well_formed(json.loads(text)) == json.loads(text):
+        assert made == text.encode()
 
 
 @pytest.mark.parametrize(
-    ("said", "made"),
+    ("stored", "made"),
     [
         (rb'["\ud83d\ude00"]', rb'["\ud83d\ude00"]'),
         (rb'["\uD83D\uDE00"]', rb'["\uD83D\uDE00"]'),
@@ -70,9 +70,9 @@ def test_what_javascript_writes_is_a_result(value: Any, indent: int | None, mark
         (b"[" * 900 + b"]" * 900, b"[" * 900 + b"]" * 900),
     ],
 )
-def test_all_else_stays_as_it_was_written(said: bytes, made: bytes) -> None:
-    """A browser reads it, so it is served."""
-    assert read(said) == made
+def test_other_content_is_unchanged(stored: bytes, made: bytes) -> None:
+    """A browser can read it, so it is served."""
+    assert read(stored) == made
 
 
 @pytest.mark.parametrize(
@@ -93,36 +93,38 @@ def test_all_else_stays_as_it_was_written(said: bytes, made: bytes) -> None:
         (gzip.compress(b"[1]") + b"[2]", "damaged: .*incorrect header check"),
     ],
 )
-def test_an_error_says_what_is_wrong(stored: bytes, text: str) -> None:
-    """Whoever reads the log need not fetch the object to see it."""
+def test_the_error_of_an_invalid_object_has_the_reason(stored: bytes, text: str) -> None:
+    """The operator does not have to download the object."""
     with pytest.raises(ResultUnavailable, match=text):
         read(stored)
 
 
-def by_original(world: World, content: bytes, task: TaskName = TASK) -> None:
-    """Write as the original does: the object, and its URL in the document."""
+def write_legacy(world: World, content: bytes, task: TaskName = TASK) -> None:
+    """Write like the legacy writer: the object, and its URL in the document."""
     blob = world.bucket.blob(f"tasks_data/{task}.json")
     blob.upload_from_string(content, content_type="application/json")
     world.write({"source": "ts", "status": "completed", "data": "https://storage.googleapis.com/x"}, task)
 
 
-def test_readers_of_this_process_have_it_too(world: World, engine: TaskEngine) -> None:
-    """Whole, from Storage and record by record."""
-    by_original(world, b'\xef\xbb\xbf["\\ud83d"]')
+def test_readers_of_this_process_get_a_legacy_result(world: World, engine: TaskEngine) -> None:
+    """As a list from Storage, and record by record."""
+    write_legacy(world, b'\xef\xbb\xbf["\\ud83d"]')
     assert engine.get_task_data(TASK) == engine.get_task_data_from_storage(TASK) == ["\ufffd"]
     assert list(engine.iter_task_data(TASK)) == ["\ud83d"]  # as the standard library reads it
 
 
 @pytest.mark.parametrize("content", [b"[1e999]", b"[" * 1100 + b"]" * 1100], ids=["number", "depth"])
-def test_what_python_can_t_hold_is_told_here(world: World, engine: TaskEngine, content: bytes) -> None:
-    """A browser takes it; the engine's error says why this process does not."""
-    by_original(world, content)
+def test_json_that_python_cannot_represent_is_an_error(
+    world: World, engine: TaskEngine, content: bytes
+) -> None:
+    """Browsers accept it; the engine's error has the reason."""
+    write_legacy(world, content)
     with pytest.raises(ResultUnavailable, match=rf"{TASK}: .*"):
         engine.get_task_data(TASK)
 
 
 RECORD = b'{"id": "%07d", "health": "good", "volts": 12.5, "reasons": ["silent", "low"], "at": null}'
-#: An object, and whether an instance serves it.
+#: Objects, and whether an instance serves them.
 LARGE: dict[str, tuple[Callable[[], bytes], bool]] = {
     "ordinary records": (lambda: b"[" + b",".join(RECORD % number for number in range(350_000)) + b"]", True),
     "nothing but objects": (lambda: b"[" + b"{}," * (10 * MiB) + b"{}]", True),
@@ -133,25 +135,27 @@ LARGE: dict[str, tuple[Callable[[], bytes], bool]] = {
 
 
 @pytest.mark.parametrize("large", LARGE)
-def test_the_memory_of_an_instance_is_enough(world: World, tmp_path: Path, large: str) -> None:
-    """512 MiB, for all tasks' objects at once, and for their answers; what is too large is handed off."""
+def test_the_memory_of_an_instance_suffices_for_all_tasks_at_once(
+    world: World, tmp_path: Path, large: str
+) -> None:
+    """512 MiB for all objects and responses; a larger object is replaced by its URL."""
     make, is_served = LARGE[large]
     content = make()
     assert len(content) < 32 * MiB
     for task in TaskName:
-        by_original(world, content, task)
+        write_legacy(world, content, task)
     limit = tmp_path / "memory.max"
     limit.write_text(str(512 * MiB), "ascii")
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.engine.foreign_reader", str(limit)],
+        [sys.executable, "-m", "tests.engine.legacy_reader", str(limit)],
         cwd=ROOT,
         check=True,
         capture_output=True,
         text=True,
         timeout=120,
     )
-    told, peak = json.loads(ran.stdout.splitlines()[-1])
-    assert told == [None if is_served else f"tasks_data/{task}.json" for task in TaskName]
+    refused, peak = json.loads(ran.stdout.splitlines()[-1])
+    assert refused == [None if is_served else f"tasks_data/{task}.json" for task in TaskName]
     assert peak < 512 * MiB
 
 
@@ -166,8 +170,8 @@ def test_the_memory_of_an_instance_is_enough(world: World, tmp_path: Path, large
     ],
 )
 def test_a_key_that_callables_cannot_carry_is_marked(stored: bytes, read: bytes | None) -> None:
-    """Keys alone, in whatever escapes; texts that only look like one stay."""
-    assert foreign.json_of(stored, 1000) == (read or stored)
+    """Only keys, with any escapes; texts with the same content stay."""
+    assert legacy_json.json_of(stored, 1000) == (read or stored)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +183,7 @@ def test_a_key_that_callables_cannot_carry_is_marked(stored: bytes, read: bytes 
     ],
 )
 def test_a_key_and_its_marked_form_in_one_object_are_refused(stored: bytes, key: str) -> None:
-    """As in a result of this engine: readers would keep one of the two values."""
+    """As in a result of this engine: readers would lose one of the two values."""
     with pytest.raises(ResultUnavailable, match=f"the keys '{key}' and '@{key}'"):
         read(stored)
 
@@ -192,6 +196,6 @@ def test_a_key_and_its_marked_form_in_one_object_are_refused(stored: bytes, key:
         (rb'{"@type":{"@@type":{}},"a\\":"@@type"}', rb'{"@@type":{"@@type":{}},"a\\":"@@type"}'),
     ],
 )
-def test_a_marked_key_in_another_object_is_no_conflict(stored: bytes, made: bytes) -> None:
+def test_a_marked_key_in_another_object_is_accepted(stored: bytes, made: bytes) -> None:
     """Keys are compared within one object."""
     assert read(stored) == made
