@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cli.errors import Exit
-from shared.collectors.reset_sms import KINDS
+from shared.collectors.sms_tally import KINDS
 from shared.tasks import TaskSpec
 from tests.model import test_rules
 

@@ -1,7 +1,7 @@
-"""Judges every device by what it last reported (task `collect_devices_health`).
+"""Judges every device by its last report (task `collect_devices_health`).
 
-Reads the collection `nx-devices`. A device's word is taken for what it is: a value that is
-missing or of the wrong type is a reason of its own and never fails the run.
+Reports are documents of the collection `nx-devices`. A value that is missing or of the wrong type is a
+finding about the device, and does not fail the run.
 """
 
 from __future__ import annotations
@@ -21,31 +21,36 @@ if TYPE_CHECKING:
     from shared.tasks import TaskRun
 
 DEVICES_COLLECTION = "nx-devices"
-#: The fields that a judgement needs; the telephone number is nobody's business here.
+#: The fields that are read; the telephone number is not needed.
 FIELDS = ("name", "last_seen", "battery_voltage", "gsm_signal", "gps_fix", "firmware")
 
-#: Devices read in one request: about a megabyte.
+#: Devices per request, about a megabyte.
 PAGE_SIZE = 5_000
 
-#: A device that has been silent for longer is offline.
+#: Silence after which a device is offline.
 OFFLINE_AFTER = timedelta(hours=24)
-#: A device that has been silent for longer is late.
+#: Silence after which a device is late.
 LATE_AFTER = timedelta(hours=1)
 #: How far a device's clock may be ahead of the time at which its report was stored.
-CLOCK_AHEAD = timedelta(minutes=5)
-#: Volts of a 12 V battery: below the first it is empty, below the second it is low.
-BATTERY_EMPTY, BATTERY_LOW = 11.5, 12.0
-#: GSM signal as modems report it (CSQ, 0 to 31; 99 is unknown): below these it is bad, or weak.
+MAX_CLOCK_LEAD = timedelta(minutes=5)
+#: Voltages of a 12 V battery below which it is empty, or low.
+BATTERY_EMPTY_VOLTS, BATTERY_LOW_VOLTS = 11.5, 12.0
+#: GSM signal (CSQ of modems, 0 to 31; 99 is unknown) below which it is bad, or weak.
 SIGNAL_BAD, SIGNAL_WEAK = 5, 10
 SIGNAL_UNKNOWN = 99
 
-#: From best to worst.
+#: Values of `health`, from best to worst.
 HEALTH = ("good", "degraded", "unhealthy", "offline")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong with a device: how bad it is, and in words."""
+    """A fault of a device.
+
+    Attributes:
+        health: The health of a device with this fault, one of `HEALTH`.
+        reason: The fault in words.
+    """
 
     health: str
     reason: str
@@ -55,14 +60,14 @@ def collect(client: Client, now: datetime, run: TaskRun | None = None) -> list[d
     """Return the health of every device, ordered by id.
 
     Args:
-        client: the database.
-        now: the time that silences are measured to, UTC.
-        run: told how far the work is, and asked whether to go on.
+        client: The database.
+        now: Current time, UTC.
+        run: The run, which gets progress and summary; None outside a task.
 
     Raises:
-        GoogleAPIError: Firestore did not give a page within its time.
-        RunLost: another attempt holds the task.
-        DeadlineExceeded: the run's deadline has passed.
+        GoogleAPIError: Firestore did not respond in time.
+        RunLost: Another attempt holds the task.
+        DeadlineExceeded: The run's deadline has passed.
     """
     devices: list[dict[str, Any]] = []
     for page in _pages(client):
@@ -78,28 +83,28 @@ def collect(client: Client, now: datetime, run: TaskRun | None = None) -> list[d
 
 
 def _pages(client: Client) -> Iterator[list[DocumentSnapshot[Any]]]:
-    """Read all devices by id, a page at a time: no request grows with the fleet."""
+    """Yield all devices in pages, ordered by id, so that requests do not grow with the fleet."""
     query = client.collection(DEVICES_COLLECTION).select(FIELDS).order_by("__name__").limit(PAGE_SIZE)
-    following = query
-    while page := read_page(following):
+    next_page = query
+    while page := read_page(next_page):
         yield page
         if len(page) < PAGE_SIZE:
             return
-        following = query.start_after(page[-1])
+        next_page = query.start_after(page[-1])
 
 
 def judge(
     device_id: str, report: Mapping[str, Any], now: datetime, *, stored: datetime | None = None
 ) -> dict[str, Any]:
-    """Return a device's health with the reasons, and what it is judged by.
+    """Return the health of a device, the reasons, and the values that it depends on.
 
-    Silence counts from `last_seen`, or from `stored` if that is earlier: a device whose clock is ahead would
-    never be silent otherwise.
+    Silence is measured from `last_seen`, or from `stored` if that is earlier. Otherwise a device whose clock
+    is ahead would not become silent in time.
 
     Args:
-        device_id: the document's id.
-        report: the device's last report, fields as in `FIELDS`; any may be missing or wrong.
-        now: the time, UTC.
+        device_id: Id of the document.
+        report: Last report of the device, with the fields of `FIELDS`; any may be missing or invalid.
+        now: Current time, UTC.
         stored: Time at which the document was last written, UTC.
     """
     last_seen = _moment(report.get("last_seen"))
@@ -122,9 +127,9 @@ def judge(
 
 
 def count_by_health(devices: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many devices have which health."""
-    counted = Counter(device["health"] for device in devices)
-    return {health: counted[health] for health in HEALTH}
+    """Return the number of devices by health."""
+    counts = Counter(device["health"] for device in devices)
+    return {health: counts[health] for health in HEALTH}
 
 
 def _silence(silent_since: datetime | None, now: datetime) -> list[Finding]:
@@ -140,16 +145,16 @@ def _silence(silent_since: datetime | None, now: datetime) -> list[Finding]:
 
 def _clock(last_seen: datetime | None, stored: datetime) -> list[Finding]:
     ahead = last_seen - stored if last_seen else timedelta(0)
-    return [Finding("degraded", f"clock ahead by {_duration(ahead)}")] if ahead > CLOCK_AHEAD else []
+    return [Finding("degraded", f"clock ahead by {_duration(ahead)}")] if ahead > MAX_CLOCK_LEAD else []
 
 
 def _battery(report: Mapping[str, Any]) -> list[Finding]:
     volts = _number(report.get("battery_voltage"))
     if volts is None:
         return [Finding("degraded", "battery voltage unknown")]
-    if volts < BATTERY_EMPTY:
+    if volts < BATTERY_EMPTY_VOLTS:
         return [Finding("unhealthy", f"battery empty ({volts:.1f} V)")]
-    if volts < BATTERY_LOW:
+    if volts < BATTERY_LOW_VOLTS:
         return [Finding("degraded", f"battery low ({volts:.1f} V)")]
     return []
 
@@ -178,12 +183,12 @@ def _duration(silent: timedelta) -> str:
 
 
 def _moment(value: object) -> datetime | None:
-    """Return a point in time; one without a zone could be any of many."""
+    """Return a time with a time zone; None for other values."""
     return value if isinstance(value, datetime) and value.utcoffset() is not None else None
 
 
 def _number(value: object) -> float | None:
-    """Return a finite number; a device that reports NaN reports nothing."""
+    """Return a finite number; None for other values, such as NaN."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if abs(value) < float("inf") else None

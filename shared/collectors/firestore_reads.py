@@ -1,6 +1,6 @@
-"""Reads of a bounded size and time: each is repeated whole where it fails, within its bound.
+"""Firestore reads with limited size and time. A read that fails is retried as a whole until its time is over.
 
-The client's own repetition in the middle of a stream knows no such bound; it is switched off here.
+The client's own retries within a stream have no such limit, so they are switched off here.
 """
 
 from __future__ import annotations
@@ -15,51 +15,53 @@ if TYPE_CHECKING:
 
     from google.cloud.firestore import Client, DocumentReference, DocumentSnapshot, Query
 
-#: Seconds that one request may take.
+#: Seconds for one request.
 CALL_SECONDS = 20.0
 #: Seconds after which a request that fails is not sent again.
 RETRY_SECONDS = 60.0
 
 _Answer = TypeVar("_Answer")
 
-_AGAIN = Retry(
+_RETRY = Retry(
     predicate=if_exception_type(Aborted, DeadlineExceeded, InternalServerError, ServiceUnavailable),
     initial=0.1,
     maximum=5.0,
     timeout=RETRY_SECONDS,
 )
-_ONCE = Retry(predicate=lambda _: False)
+_NO_RETRY = Retry(predicate=lambda _: False)
 
 
-def repeated(call: Callable[[], _Answer]) -> _Answer:
-    """Do what may be done twice until it succeeds.
+def retried(call: Callable[[], _Answer]) -> _Answer:
+    """Make a call again until it succeeds.
 
     Args:
-        call: reads, or writes what it would write again.
+        call: An idempotent call.
 
     Raises:
-        GoogleAPIError: it failed until its time was over, or in a way that repeating won't mend.
+        GoogleAPIError: The call failed for `RETRY_SECONDS`, or with an error that is not transient.
     """
-    return _AGAIN(call)()
+    return _RETRY(call)()
 
 
 def read_page(query: Query) -> list[DocumentSnapshot[Any]]:
-    """Return what a query finds; it is one with a limit. Errors as `repeated`."""
-    return repeated(lambda: list(query.stream(retry=_ONCE, timeout=CALL_SECONDS)))
+    """Return the documents of a query with a limit; errors as `retried`."""
+    return retried(lambda: list(query.stream(retry=_NO_RETRY, timeout=CALL_SECONDS)))
 
 
 def read_documents(
     client: Client, references: Sequence[DocumentReference], fields: Iterable[str]
 ) -> list[DocumentSnapshot[Any]]:
-    """Return those documents that exist, in any order. Errors as `repeated`.
+    """Return the documents that exist, in any order; errors as `retried`.
 
     Args:
-        client: the database.
-        references: a few hundred at most.
-        fields: those that are wanted.
+        client: The database.
+        references: The documents, at most a few hundred.
+        fields: Fields to read.
     """
-    asked, wanted = list(references), list(fields)
-    found = repeated(
-        lambda: list(client.get_all(asked, field_paths=wanted, retry=_ONCE, timeout=CALL_SECONDS))
+    documents, field_paths = list(references), list(fields)
+    found = retried(
+        lambda: list(
+            client.get_all(documents, field_paths=field_paths, retry=_NO_RETRY, timeout=CALL_SECONDS)
+        )
     )
     return [snapshot for snapshot in found if snapshot.exists]

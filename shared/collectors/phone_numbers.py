@@ -1,4 +1,4 @@
-"""Which telephone numbers a message may go to, and how they are shown."""
+"""Checks which telephone numbers a message may be sent to, and masks numbers for logs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
-#: What `NX_SMS_REGIONS` calls the numbers of global networks (+882, +883 and others).
+#: Value in `NX_SMS_REGIONS` for the numbers of global networks (+882, +883 and others).
 GLOBAL_NETWORKS = "001"
-#: Digits of an E.164 number at most, the country calling code included.
+#: Digits of the longest E.164 number, including the country calling code.
 _MAX_DIGITS = 15
-#: The calling code of the North American plan, whose numbers all have one length.
+#: Calling code of the North American plan, whose numbers all have the same length.
 _NORTH_AMERICA = 1
 
 
 class BadNumber(Enum):
-    """Why a message can't go to a number."""
+    """Why a message cannot be sent to a number."""
 
     #: Not a telephone number in international form.
     malformed = "malformed"
@@ -32,7 +32,7 @@ class BadNumber(Enum):
 
 
 def check_regions(regions: Collection[str]) -> None:
-    """Check that each region is a country or `001`: "UK", for example, has no numbers.
+    """Check that each region has telephone numbers, which "UK", for example, has not.
 
     Args:
         regions: Value of NX_SMS_REGIONS.
@@ -45,20 +45,21 @@ def check_regions(regions: Collection[str]) -> None:
         raise SettingInvalid(f"{SMS_REGIONS.name} must be {SMS_REGIONS.expected}, got {unknown}")
 
 
-def checked_number(said: object, regions: Collection[str]) -> str | BadNumber:
-    """Return a number in E.164 form, or why a message can't go there.
+def checked_number(phone: object, regions: Collection[str]) -> str | BadNumber:
+    """Return a number in E.164 form, or why a message cannot be sent to it.
 
-    SIM cards of machines have numbers that no numbering plan lists, many of them longer than a telephone's
-    (+47 580…, +46 719…). Such a number is accepted when its calling code is that of an allowed region.
+    SIM cards of machines have numbers that no numbering plan lists, many of them longer than those of
+    telephones (+47 580…, +46 719…). Such a number is accepted when its calling code is that of an allowed
+    region.
 
     Args:
-        said: Number in a device's document; it must be in international form (+49…).
+        phone: Value in a device's document. A number must be in international form (+49…).
         regions: ISO 3166 codes of the allowed countries; `001` allows global networks.
     """
-    if not isinstance(said, str):
+    if not isinstance(phone, str):
         return BadNumber.malformed
-    # Copied numbers carry invisible characters, such as U+202A, U+200E and U+FEFF.
-    text = "".join(letter for letter in said if unicodedata.category(letter) != "Cf").strip()
+    # Copied numbers contain invisible characters, such as U+202A, U+200E and U+FEFF.
+    text = "".join(letter for letter in phone if unicodedata.category(letter) != "Cf").strip()
     if not text.startswith("+"):
         return BadNumber.malformed
     try:
@@ -68,7 +69,7 @@ def checked_number(said: object, regions: Collection[str]) -> str | BadNumber:
     written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     if number.extension or not _is_possible(number) or len(written) > 1 + _MAX_DIGITS:
         return BadNumber.malformed
-    # Countries that share a calling code are told apart only by numbers of their plans.
+    # Countries with one calling code can be distinguished only by numbers that their plans list.
     region = phonenumbers.region_code_for_number(number)
     code = number.country_code or 0
     candidates = [region] if region else phonenumbers.region_codes_for_country_code(code)
@@ -83,5 +84,5 @@ def _is_possible(number: phonenumbers.PhoneNumber) -> bool:
 
 
 def masked(number: str) -> str:
-    """Return a number as logs may show it: enough to tell two apart, too little to call."""
+    """Return a number for logs: enough to distinguish two numbers, too little to call one."""
     return f"{number[:2]}…{number[-2:]}"

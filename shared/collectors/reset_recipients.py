@@ -1,7 +1,6 @@
-"""Who gets a reset SMS: devices that the health result shows silent for long, and that still are.
+"""Finds the devices that get a reset SMS: silent for long in the health result, and still silent now.
 
-The health result has no telephone number. Numbers are read from the devices' documents, of those
-devices alone.
+The health result has no telephone numbers. They are read from the documents of these devices only.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ if TYPE_CHECKING:
 
     from google.cloud.firestore import Client, DocumentSnapshot
 
-#: What a recipient's document is asked for.
+#: Fields of a recipient's document that are read.
 FIELDS = ("phone", "last_seen", "firmware")
-#: Bytes of a document id at most, Firestore's limit.
+#: Bytes of the longest document id that Firestore accepts.
 MAX_ID_BYTES = 1_500
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A device that is silent: one incident, until it is seen again.
+    """A silent device. It is one incident until the device reports again.
 
     Attributes:
         device: The device's id.
         since: Time at which the device was last seen, by its own clock; UTC.
-        counted_from: Time from which the silence counts: `since`, or the arrival of the last report if
-            that is earlier; UTC.
+        counted_from: Time from which the silence is measured, UTC: `since`, or the arrival of the last report
+            if that is earlier.
     """
 
     device: str
@@ -44,7 +43,7 @@ class Silence:
 
     @property
     def incident(self) -> str:
-        """Document id of the silence, different from that of every other silence."""
+        """Document id of the silence, unique among all silences."""
         since = f"{self.since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
         incident = f"{self.device}.{since}"
         if len(incident.encode()) <= MAX_ID_BYTES:
@@ -54,12 +53,12 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A device that is still silent, and where it is reached.
+    """A device that is still silent, with its number and firmware.
 
     Attributes:
-        silence: its incident.
-        phone: what its document has as its number, right or wrong.
-        firmware: its firmware's version, where it is known.
+        silence: The silence.
+        phone: The number in the device's document, not checked.
+        firmware: Version of the firmware; None if it is not known.
     """
 
     silence: Silence
@@ -68,7 +67,7 @@ class Recipient:
 
 
 class _Judged(msgspec.Struct):
-    """A device of the health result, as far as it matters here."""
+    """The fields of a device in the health result that are used here."""
 
     id: str
     health: str
@@ -77,17 +76,17 @@ class _Judged(msgspec.Struct):
 
 
 def silences(health: bytes, *, now: datetime, longer_than: timedelta) -> list[Silence]:
-    """Return the devices that were found offline and are silent for longer, the longest first.
+    """Return the devices that are offline and have been silent for longer than a time, the longest first.
 
-    A device that was never seen is not among them: nobody knows since when it is silent.
+    A device that was never seen is left out, because the start of its silence is not known.
 
     Args:
-        health: the result of `collect_devices_health`, as JSON.
-        now: the time that silences are measured to, UTC.
-        longer_than: how long a silence must be.
+        health: Result of `collect_devices_health`, as JSON.
+        now: Current time, UTC.
+        longer_than: Minimum duration of a silence.
 
     Raises:
-        msgspec.DecodeError: it is no such result.
+        msgspec.DecodeError: The JSON is not such a result.
     """
     devices = msgspec.json.decode(health, type=list[_Judged])
     found = [
@@ -100,30 +99,30 @@ def silences(health: bytes, *, now: datetime, longer_than: timedelta) -> list[Si
     return sorted(found, key=lambda silence: (silence.since, silence.device))
 
 
-def still_silent(client: Client, found: Sequence[Silence]) -> list[Recipient]:
-    """Return those that have not been seen since, in the same order, with what a message needs.
+def still_silent(client: Client, silent: Sequence[Silence]) -> list[Recipient]:
+    """Return the devices that have not reported since, in the same order.
 
     Args:
-        client: the database.
-        found: a few hundred at most.
+        client: The database.
+        silent: The silent devices, at most a few hundred.
 
     Raises:
-        GoogleAPIError: Firestore did not answer within its time.
+        GoogleAPIError: Firestore did not respond in time.
     """
     devices = client.collection(DEVICES_COLLECTION)
-    references = [devices.document(silence.device) for silence in found]
+    references = [devices.document(silence.device) for silence in silent]
     reports = {snapshot.id: snapshot for snapshot in read_documents(client, references, FIELDS)}
-    return list(_recipients(found, reports))
+    return list(_recipients(silent, reports))
 
 
-def _recipients(found: Sequence[Silence], reports: dict[str, DocumentSnapshot[Any]]) -> Iterable[Recipient]:
-    for silence in found:
+def _recipients(silent: Sequence[Silence], reports: dict[str, DocumentSnapshot[Any]]) -> Iterable[Recipient]:
+    for silence in silent:
         snapshot = reports.get(silence.device)
         if snapshot is None:
             continue
         report = snapshot.to_dict() or {}
         if silence.counted_from < silence.since and snapshot.update_time > silence.counted_from:
-            continue  # a clock that is ahead, and stands still perhaps: the device has reported since
-        seen, firmware = report.get("last_seen"), report.get("firmware")
-        if isinstance(seen, datetime) and seen.astimezone(UTC) == silence.since:
+            continue  # The device's clock is ahead, and may have stopped. It has reported since.
+        last_seen, firmware = report.get("last_seen"), report.get("firmware")
+        if isinstance(last_seen, datetime) and last_seen.astimezone(UTC) == silence.since:
             yield Recipient(silence, report.get("phone"), firmware if isinstance(firmware, str) else None)

@@ -1,4 +1,4 @@
-"""What each firmware takes for "reset yourself", in an SMS: commands, which are sent as they stand."""
+"""The SMS text that resets a device, by its firmware."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def reset_text(firmware: str | None, texts: Mapping[str, str]) -> str | None:
-    """Return the text that resets a device with this firmware; None where nobody says which does.
+    """Return the text that resets a device with this firmware; None if none is set.
 
     Args:
-        firmware: its version, where it is known.
-        texts: by the beginning of a version; the longest that fits counts, the empty one fits any.
+        firmware: Version of the firmware; None if it is not known.
+        texts: Text by the beginning of a version. The longest match counts, and the empty one matches all.
     """
-    fitting = [version for version in texts if (firmware or "").startswith(version)]
-    return texts[max(fitting, key=len)] if fitting else None
+    matches = [version for version in texts if (firmware or "").startswith(version)]
+    return texts[max(matches, key=len)] if matches else None

@@ -1,7 +1,7 @@
-"""The outbox: each reset SMS is recorded here before it is sent, under an id that only one can have.
+"""The outbox, in which each reset SMS is recorded before it is sent.
 
-Collection `nx-sms-out`, a document a message, its id made of device and incident. Documents are
-never removed: they are what keeps an incident from a second message.
+The collection `nx-sms-out` has one document per message, whose id consists of device and incident. Documents
+are never removed, because they prevent a second message for an incident.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from google.api_core.exceptions import (
 )
 from google.cloud.firestore import FieldFilter
 
-from shared.collectors.firestore_reads import CALL_SECONDS, read_documents, read_page, repeated
+from shared.collectors.firestore_reads import CALL_SECONDS, read_documents, read_page, retried
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,31 +32,31 @@ if TYPE_CHECKING:
 
 OUTBOX_COLLECTION = "nx-sms-out"
 
-#: Recorded, and not known to be anything else: about to be sent, sent, or its sender died.
+#: About to be sent, or the outcome is not recorded because no response arrived or the sender died.
 PENDING = "pending"
-#: Twilio has it; `sid` tells it, and `delivery` what became of it.
+#: Accepted by Twilio. `sid` is its SID, and `delivery` whether it arrived.
 SENT = "sent"
-#: Twilio refused it; `code` says why. There is no message.
+#: Refused by Twilio, with the error code in `code`.
 FAILED = "failed"
-#: Nobody knows, and Twilio doesn't. Never sent again.
+#: Looked up, and not found at Twilio. It is never sent again.
 UNKNOWN = "unknown"
 
 #: Value of `delivery` while Twilio has not reported whether a sent message arrived.
 AWAITED = "awaited"
-#: Records that are read at once, at most.
+#: Records per read.
 PAGE_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingSms:
-    """A message that is to be sent.
+    """A message to send.
 
     Attributes:
-        id: made of device and incident.
-        device: the device's id.
-        to: its number, in E.164 form.
-        text: what it says.
-        recorded: when it was decided on, UTC.
+        id: Id of its record, from device and incident.
+        device: Id of the device.
+        to: Number of the device, in E.164 form.
+        text: Text of the message.
+        recorded: Time at which it was created, UTC.
     """
 
     id: str
@@ -67,36 +67,40 @@ class OutgoingSms:
 
     @classmethod
     def of(cls, record: DocumentSnapshot[Any]) -> OutgoingSms:
-        """Return the message that a record is of."""
+        """Return the message of a record."""
         device, to, text, recorded = (record.get(name) for name in ("device", "to", "text", "recorded"))
         return cls(record.id, device, to, text, recorded)
 
 
 class Outbox:
-    """The records. Every write holds for itself, whatever other processes do.
+    """The records of messages. Each write is safe by itself while other processes write.
 
     Args:
-        client: the database.
+        client: The database.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._records = client.collection(OUTBOX_COLLECTION)
 
-    def known(self, ids: Sequence[str]) -> set[str]:
-        """Return those of the ids that have a record, of whatever state.
+    def recorded(self, ids: Sequence[str]) -> set[str]:
+        """Return the ids that have a record, in any state.
 
         Args:
-            ids: a few hundred at most.
+            ids: Ids of messages, at most a few hundred.
         """
         found = read_documents(self._client, [self._records.document(each) for each in ids], ["state"])
         return {snapshot.id for snapshot in found}
 
     def claim(self, sms: OutgoingSms) -> bool:
-        """Record a message as pending. Who is told True, and nobody else, may send it, once.
+        """Record a message as pending.
+
+        Returns:
+            True for exactly one caller, which must send the message once; False for all others.
 
         Raises:
-            GoogleAPIError: it may be recorded or not; then it will be found, and not be sent.
+            GoogleAPIError: The message may be recorded or not. It must not be sent; if it is recorded, a
+                later run looks it up.
         """
         token = secrets.token_hex(8)
         record = self._records.document(sms.id)
@@ -113,7 +117,7 @@ class Outbox:
         except AlreadyExists:
             return False
         except (DeadlineExceeded, InternalServerError, ServiceUnavailable):
-            # The answer may be lost and the record there: the token says whose it is.
+            # The record may exist although the response was lost. The token shows whether it is this call's.
             found = read_documents(self._client, [record], ["state", "token"])
             if not found:
                 raise
@@ -121,15 +125,20 @@ class Outbox:
         return True
 
     def record_sent(self, sms_id: str, sid: str) -> None:
-        """Record that Twilio has a message: its sender knows, whatever is recorded by then."""
+        """Record that Twilio accepted a message, whatever state is recorded: only its sender knows."""
         self._write(self._records.document(sms_id), {"state": SENT, "sid": sid, "delivery": AWAITED})
 
     def record_failed(self, sms_id: str, code: int) -> None:
-        """Record that Twilio refused a message, and why, as `record_sent`."""
+        """Record that Twilio refused a message, whatever state is recorded.
+
+        Args:
+            sms_id: Id of the message.
+            code: Twilio's error code.
+        """
         self._write(self._records.document(sms_id), {"state": FAILED, "code": code})
 
     def release(self, sms_id: str) -> None:
-        """Take back the record of a message that was not sent for certain: a later run may send it."""
+        """Remove the record of a message that was certainly not sent, so that a later run may send it."""
         record = self._records.document(sms_id)
         for present in read_documents(self._client, [record], ["state"]):
             if present.get("state") != PENDING:
@@ -138,23 +147,23 @@ class Outbox:
             try:
                 record.delete(option=option, retry=None, timeout=CALL_SECONDS)
             except GoogleAPICallError:
-                return  # it stays pending, will be looked up, and be told as unknown
+                return  # It stays pending; a later run looks it up and reports it as unknown.
 
-    def unsettled(self, before: datetime) -> list[DocumentSnapshot[Any]]:
-        """Return records that are still pending.
+    def pending(self, *, before: datetime) -> list[DocumentSnapshot[Any]]:
+        """Return the records of pending messages.
 
         Args:
-            before: later ones may be in the hands of a sender.
+            before: Only messages recorded before this time, UTC. Later ones may still be sent.
         """
         query = self._records.where(filter=FieldFilter("state", "==", PENDING)).limit(PAGE_SIZE)
-        return [pending for pending in read_page(query) if pending.get("recorded") < before]
+        return [record for record in read_page(query) if record.get("recorded") < before]
 
     def settle(self, pending: DocumentSnapshot[Any], sid: str | None) -> None:
-        """Record what was found out of a pending message, unless its sender has said more by now.
+        """Record the outcome of a pending message, unless its record has changed since it was read.
 
         Args:
-            pending: the record, as it was read.
-            sid: the message's; None where Twilio has none.
+            pending: The record as it was read.
+            sid: SID of the message; None if Twilio does not have it.
         """
         fields = {"state": UNKNOWN} if sid is None else {"state": SENT, "sid": sid, "delivery": AWAITED}
         option = self._client.write_option(last_update_time=pending.update_time)
@@ -163,43 +172,49 @@ class Outbox:
         except (FailedPrecondition, NotFound):
             return
 
-    def awaited(self) -> list[DocumentSnapshot[Any]]:
-        """Return sent messages whose delivery Twilio has not reported yet."""
+    def awaiting_delivery(self) -> list[DocumentSnapshot[Any]]:
+        """Return the records of sent messages whose delivery Twilio has not reported yet."""
         query = self._records.where(filter=FieldFilter("delivery", "==", AWAITED)).limit(PAGE_SIZE)
         return read_page(query)
 
     def record_delivery(self, sms_id: str, status: str, code: int | None) -> None:
-        """Record what became of a sent message; it is never sent again by itself."""
+        """Record whether a sent message arrived.
+
+        Args:
+            sms_id: Id of the message.
+            status: Twilio's final status, or "unknown".
+            code: Twilio's error code, if there is one.
+        """
         self._write(self._records.document(sms_id), {"delivery": status, "code": code})
 
     def sids_to(self, number: str) -> set[str]:
-        """Return the SIDs of the messages to a number, of whatever device's."""
+        """Return the SIDs of all messages to a number, of any device."""
         query = self._records.where(filter=FieldFilter("to", "==", number)).limit(PAGE_SIZE)
         return {sid for snapshot in read_page(query) if (sid := (snapshot.to_dict() or {}).get("sid"))}
 
-    def by_device(self, since: datetime) -> Counter[str]:
-        """Count the messages recorded since then, by device."""
-        counted: Counter[str] = Counter()
+    def count_by_device(self, since: datetime) -> Counter[str]:
+        """Count the messages recorded at a time or later, by device."""
+        counts: Counter[str] = Counter()
         query = (
             self._records.where(filter=FieldFilter("recorded", ">=", since))
             .select(["device", "recorded"])
             .order_by("recorded")
             .limit(PAGE_SIZE)
         )
-        following = query
-        while page := read_page(following):
-            counted.update(str(snapshot.get("device")) for snapshot in page)
+        next_page = query
+        while page := read_page(next_page):
+            counts.update(str(snapshot.get("device")) for snapshot in page)
             if len(page) < PAGE_SIZE:
                 break
-            following = query.start_after(page[-1])
-        return counted
+            next_page = query.start_after(page[-1])
+        return counts
 
     def count_unknown(self) -> int:
-        """Return how many messages are recorded as unknown, of all time."""
+        """Return the number of all messages that are recorded as unknown."""
         query: Any = self._records.where(filter=FieldFilter("state", "==", UNKNOWN)).count()
-        found = repeated(lambda: list(query.get(retry=None, timeout=CALL_SECONDS)))
+        found = retried(lambda: list(query.get(retry=None, timeout=CALL_SECONDS)))
         return int(found[0][0].value)
 
     @staticmethod
     def _write(record: DocumentReference, fields: dict[str, Any]) -> None:
-        repeated(lambda: record.update(fields, retry=None, timeout=CALL_SECONDS))
+        retried(lambda: record.update(fields, retry=None, timeout=CALL_SECONDS))

@@ -1,8 +1,8 @@
-"""Sends messages through Twilio and finds those that were sent, by Twilio's own library.
+"""Sends messages through Twilio and finds sent ones, with Twilio's own library.
 
-Twilio has no idempotency key for messages: a request that is sent again is a second message. So
-sending is never repeated here, and every way in which it can end has a name of its own. Errors
-carry Twilio's codes and never its texts, which hold telephone numbers.
+Twilio has no idempotency key for messages, so repeating a request would send a second message. Sending is
+therefore never retried, and each way in which it can end has its own error. Errors contain Twilio's codes but
+not its texts, which contain telephone numbers.
 """
 
 from __future__ import annotations
@@ -28,68 +28,68 @@ if TYPE_CHECKING:
 
     from shared.settings import TwilioAccount
 
-#: Seconds to connect, and to wait for an answer.
-TIMEOUTS = (5.0, 15.0)
-#: Seconds by which two clocks, ours and Twilio's, may differ.
-CLOCK_MARGIN = timedelta(minutes=5)
-#: Messages to one number that are looked through, newest first; a device gets a few a year.
-MOST_LOOKED_THROUGH = 1_000
+#: Seconds to connect, and to wait for a response.
+TIMEOUTS_SECONDS = (5.0, 15.0)
+#: How far Twilio's clock may differ from this one.
+CLOCK_SKEW = timedelta(minutes=5)
+#: Messages to one number that are searched, newest first. A device gets a few per year.
+MAX_SEARCHED = 1_000
 
-#: Codes of HTTP 400 that are about the account, its messaging service, its senders or the configured text,
+#: Error codes of HTTP 400 about the account, its messaging service, its senders or the configured text, and
 #: not about the recipient: 21408 (region not enabled), 21606 (sender cannot send), 21608 (trial account), …
 _ABOUT_THE_ACCOUNT = frozenset({
     20003, 20005, 20008, 21212, 21408, 21601, 21602, 21603, 21606, 21607, 21608, 21611, 21617, 21618, 21619,
     21659, 21660, 21701, 21703, 21704, 21705, 21712, 30001, 30002, 30034, 30127, 63038,
 })  # fmt: skip
-#: Statuses of a message that Twilio changes no more, by whether it arrived.
+#: Final statuses of a message, and whether it arrived.
 _FINAL = {"delivered": True, "read": True, "undelivered": False, "failed": False, "canceled": False}
-#: What can be asked again without doing anything twice: reads, and connections that were never made.
-_REPEATS = Retry(
+#: Retries reads, and requests for which no connection was established.
+_RETRIES = Retry(
     total=3,
     other=0,
     allowed_methods={"GET"},
     status_forcelist=(429, 500, 502, 503, 504),
     backoff_factor=0.3,
     raise_on_status=False,
-    respect_retry_after_header=False,  # it may say hours
+    respect_retry_after_header=False,  # It may ask for hours.
 )
 
 
 class MessageRefused(Exception):
-    """Twilio refuses this message for good; nothing was sent.
+    """Twilio refused this message permanently; nothing was sent.
 
     Attributes:
         code: Twilio's error code.
     """
 
     def __init__(self, code: int) -> None:
-        super().__init__(f"Twilio refuses the message (code {code})")
+        super().__init__(f"Twilio refused the message (code {code})")
         self.code = code
 
 
 class SendingRefused(Exception):
-    """Twilio takes no messages now, or none from this account; nothing was sent."""
+    """Twilio accepts no messages now, or none from this account; nothing was sent."""
 
 
 class TooManyRequests(SendingRefused):
-    """Twilio wants fewer messages at a time; nothing was sent."""
+    """Twilio asks for a slower pace; nothing was sent."""
 
 
 class OutcomeUnknown(Exception):
-    """The request went out and no answer says what became of it: there may be a message."""
+    """A request was sent and no valid response arrived, so the message may have been sent."""
 
 
 class LookupFailed(Exception):
-    """Twilio could not be asked which messages there are."""
+    """Twilio did not return which messages it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of a message that Twilio accepted.
+    """The outcome of a message that Twilio accepted.
 
     Attributes:
-        arrived: Whether the recipient's network took it.
-        status: Twilio's word for it: delivered, undelivered, failed, …
+        arrived: Whether the recipient's network accepted it.
+        status: Twilio's status: delivered, undelivered, failed, …
         code: Twilio's error code, if there is one.
     """
 
@@ -102,8 +102,8 @@ class TwilioMessages:
     """The messages of a messaging service.
 
     Args:
-        account: who sends.
-        session: carries the requests; by default one of its own, which repeats reads.
+        account: The account that sends.
+        session: Sends the requests. The default is a session that retries reads.
     """
 
     def __init__(self, account: TwilioAccount, session: requests.Session | None = None) -> None:
@@ -114,19 +114,23 @@ class TwilioMessages:
         )
 
     def close(self) -> None:
-        """Close the connections; one that is idle until the next run would break a send."""
+        """Close the connections. One that was idle until the next run could break a send."""
         self._session.close()
 
     def send(self, to: str, text: str) -> str:
-        """Send a message, once.
+        """Send a message once.
+
+        Args:
+            to: Number of the recipient, in E.164 form.
+            text: Text of the message.
 
         Returns:
-            Its SID: Twilio has it.
+            The SID of the message, which Twilio has accepted.
 
         Raises:
-            MessageRefused: it did not take this one.
-            SendingRefused: it takes none.
-            OutcomeUnknown: it may have it.
+            MessageRefused: Twilio refused this message.
+            SendingRefused: Twilio accepts no messages.
+            OutcomeUnknown: Twilio may have the message.
         """
         try:
             message = self._client.messages.create(to=to, body=text, messaging_service_sid=self._service)
@@ -134,55 +138,57 @@ class TwilioMessages:
             raise _refusal(error.status, error.code or 0) from None
         except requests.ConnectionError as error:
             if _never_connected(error):
-                raise SendingRefused("Twilio can't be reached") from None
+                raise SendingRefused("could not connect to Twilio; nothing was sent") from None
             raise OutcomeUnknown(type(error).__name__) from None
-        except Exception as error:  # noqa: BLE001  (whatever it is, the request may have arrived)
+        except Exception as error:  # noqa: BLE001  (after any error, the request may have arrived)
             raise OutcomeUnknown(type(error).__name__) from None
         if not message.sid:
-            raise OutcomeUnknown("an answer without a SID")
+            raise OutcomeUnknown("response without a SID")
         return str(message.sid)
 
     def find(self, to: str, text: str, *, since: datetime, others: Collection[str]) -> str | None:
-        """Find a message that was sent, by what is known of it.
+        """Find a sent message by recipient, text and time.
 
-        There is no filter by date: Twilio's is by the time of sending, and leaves out a message that
-        it has and has not sent yet.
+        Twilio's filter by date is not used. It compares the time of sending, and leaves out messages that
+        Twilio has accepted and not sent yet.
 
         Args:
-            to: the recipient.
-            text: what it says.
-            since: when it was recorded, before it was sent.
-            others: SIDs that are known to be other messages'.
+            to: Number of the recipient.
+            text: Text of the message.
+            since: Time at which the message was recorded, before it was sent; UTC.
+            others: SIDs of other messages.
 
         Returns:
-            Its SID; None where Twilio has no such message.
+            The SID; None if Twilio has no such message.
 
         Raises:
-            LookupFailed: it can't be said.
+            LookupFailed: Twilio did not return its messages.
         """
         try:
-            for message in self._client.messages.stream(to=to, page_size=100, limit=MOST_LOOKED_THROUGH):
+            for message in self._client.messages.stream(to=to, page_size=100, limit=MAX_SEARCHED):
                 if self._fits(message, text, since) and message.sid not in others:
                     return str(message.sid)
-        except Exception as error:  # noqa: BLE001  (no answer is no answer)
+        except Exception as error:  # noqa: BLE001  (any error means that the outcome is not known)
             raise LookupFailed(
-                f"Twilio does not say which messages there are ({_told(error)}); none is sent before it does"
+                f"Twilio did not return its messages ({_kind_of(error)}); nothing is sent until it does"
             ) from None
         return None
 
     def delivery(self, sid: str) -> Delivery | None:
-        """Return what became of a message, or None while that is not final.
+        """Return the outcome of a message; None while it is not final.
 
         Args:
             sid: The message's SID.
 
         Raises:
-            LookupFailed: Twilio did not answer.
+            LookupFailed: Twilio did not return the message.
         """
         try:
             message = self._client.messages(sid).fetch()
-        except Exception as error:  # noqa: BLE001  (no answer is no answer)
-            raise LookupFailed(f"Twilio did not return a message's status ({_told(error)})") from None
+        except Exception as error:  # noqa: BLE001  (any error means that the outcome is not known)
+            raise LookupFailed(
+                f"Twilio did not return a message's status ({_kind_of(error)}); the next run asks again"
+            ) from None
         arrived = _FINAL.get(str(message.status))
         return None if arrived is None else Delivery(arrived, str(message.status), message.error_code)
 
@@ -190,17 +196,17 @@ class TwilioMessages:
         return (
             message.direction == "outbound-api"
             and message.messaging_service_sid == self._service
-            and (message.body or "").endswith(text)  # a trial account's messages have a sentence before
-            and (message.date_created is None or message.date_created >= since - CLOCK_MARGIN)
+            and (message.body or "").endswith(text)  # Trial accounts put a sentence before the text.
+            and (message.date_created is None or message.date_created >= since - CLOCK_SKEW)
         )
 
 
 class _Http(HttpClient):  # type: ignore[misc]  # the library has no types
-    """Carries the library's requests, to Twilio or to what stands in for it. It logs nothing.
+    """Sends the library's requests to Twilio, or to a stand-in. It logs nothing.
 
     Args:
-        url: where Twilio's API is.
-        session: sends them.
+        url: Base URL of Twilio's API, or of a stand-in.
+        session: Sends the requests.
     """
 
     def __init__(self, url: str, session: requests.Session) -> None:
@@ -218,48 +224,50 @@ class _Http(HttpClient):  # type: ignore[misc]  # the library has no types
         timeout: float | None = None,  # noqa: ARG002
         allow_redirects: bool = False,  # noqa: ARG002
     ) -> Response:
-        if not url.startswith(f"{TWILIO_API}/"):  # a page's link to elsewhere must not get the token
-            raise ValueError("Twilio names an address that is not its own")
-        answer = self._session.request(
+        if not url.startswith(f"{TWILIO_API}/"):  # A link to another host must not get the token.
+            raise ValueError("a page of Twilio links to another host")
+        response = self._session.request(
             method,
             self._url + url.removeprefix(TWILIO_API),
             params=params,
             data=data,
             headers=headers,
             auth=auth,
-            timeout=TIMEOUTS,
+            timeout=TIMEOUTS_SECONDS,
             allow_redirects=False,
         )
-        return Response(answer.status_code, answer.text, answer.headers)
+        return Response(response.status_code, response.text, response.headers)
 
 
 def _session() -> requests.Session:
     session = requests.Session()
     for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(max_retries=_REPEATS))
+        session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
     return session
 
 
-def _told(error: Exception) -> str:
-    """Say what went wrong without the error's own text, which may hold a number."""
-    answers = [argument for argument in error.args if isinstance(argument, Response)]
-    return f"HTTP {answers[0].status_code}" if answers else type(error).__name__
+def _kind_of(error: Exception) -> str:
+    """Describe an error without its own text, which may contain a number."""
+    responses = [argument for argument in error.args if isinstance(argument, Response)]
+    return f"HTTP {responses[0].status_code}" if responses else type(error).__name__
 
 
 def _refusal(status: int, code: int) -> Exception:
-    """Say what an answer other than 2xx means for a message."""
-    told = f"HTTP {status}, code {code}"
+    """Return the error for a response other than 2xx."""
+    response = f"HTTP {status}, code {code}"
     if status >= 500 or status == 408:
-        return OutcomeUnknown(told)
+        return OutcomeUnknown(response)
     if status == 429:
-        return TooManyRequests(f"Twilio wants fewer requests ({told})")
+        return TooManyRequests(
+            f"Twilio accepts fewer requests per second ({response}); the next run continues"
+        )
     if status == 400 and code not in _ABOUT_THE_ACCOUNT:
         return MessageRefused(code)
     names = "NX_TWILIO_ACCOUNT_SID, NX_TWILIO_AUTH_TOKEN and NX_TWILIO_MESSAGING_SERVICE_SID"
-    return SendingRefused(f"Twilio takes no messages from this account ({told}): check {names}")
+    return SendingRefused(f"Twilio accepts no messages from this account ({response}); check {names}")
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:
-    """Tell whether nothing can have been sent: there was no connection to send it on."""
+    """Return whether no connection was established, so that nothing can have been sent."""
     reason = getattr(error.args[0] if error.args else None, "reason", None)
     return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)

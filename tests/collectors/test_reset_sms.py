@@ -11,8 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from emulators.twilio.server import Fault
-from shared.collectors.reset_sms import KINDS, Tally
 from shared.collectors.sms_outbox import OUTBOX_COLLECTION, PENDING
+from shared.collectors.sms_tally import KINDS, Tally
 from shared.tasks import TaskName
 from tests.collectors.fleet import LATER, LIMITS, Fleet, number_of, send_alone
 
@@ -330,7 +330,7 @@ def test_a_message_missing_at_twilio_is_unknown_and_never_sent_again(
     second = fleet.run(ahead=LATER)
     assert counted(second.summary) == {"unknown": 1, "already": 1, "sent": 1}
     assert (second.summary["devices"]["unknown"], second.summary["unknown_ever"]) == (["a"], 1)
-    assert "ERROR reset SMS unknown" in capsys.readouterr().out
+    assert "ERROR reset SMS unknown device=" in capsys.readouterr().out
     assert fleet.run(ahead=LATER).summary["unknown_ever"] == 1
     assert (fleet.states(), fleet.received()) == ({"a": "unknown", "b": "sent"}, [number_of(2)])
 
@@ -345,7 +345,7 @@ def test_no_message_is_sent_before_open_messages_are_resolved(fleet: Fleet) -> N
     fleet.twilio.faults["GET"].append(Fault(401, 20003))
     ran = fleet.run(ahead=LATER)
     assert ran.outcome.status == "failed"
-    assert "Twilio does not say which messages there are (HTTP 401)" in (ran.outcome.error or "")
+    assert "Twilio did not return its messages (HTTP 401)" in (ran.outcome.error or "")
     assert (fleet.states(), fleet.received()) == ({"a": PENDING}, [])
 
 

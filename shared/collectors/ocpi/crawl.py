@@ -118,9 +118,7 @@ def _log(crawls: list[Crawl], run: TaskRun) -> None:
                 "operator failed with an unexpected error", operator=one.operator, error=one.unexpected
             )
         elif one.error:
-            run.log.warning(
-                "operator failed, its last good records stay", operator=one.operator, error=one.error
-            )
+            run.log.warning("operator failed", operator=one.operator, error=one.error)
         elif one.set_aside:
             run.log.warning(
                 "records set aside",
