@@ -22,12 +22,14 @@ RETRY_SECONDS = 60.0
 
 _Answer = TypeVar("_Answer")
 
-_RETRY = Retry(
+#: Retries a whole read after transient errors.
+RETRY = Retry(
     predicate=if_exception_type(Aborted, DeadlineExceeded, InternalServerError, ServiceUnavailable),
     initial=0.1,
     maximum=5.0,
     timeout=RETRY_SECONDS,
 )
+#: Switches off the retries of the client library.
 _NO_RETRY = Retry(predicate=lambda _: False)
 
 
@@ -40,7 +42,7 @@ def retried(call: Callable[[], _Answer]) -> _Answer:
     Raises:
         GoogleAPIError: The call failed for `RETRY_SECONDS`, or with an error that is not transient.
     """
-    return _RETRY(call)()
+    return RETRY(call)()
 
 
 def read_page(query: Query) -> list[DocumentSnapshot[Any]]:

@@ -264,7 +264,7 @@ def test_a_failed_page_is_requested_again(monkeypatch: pytest.MonkeyPatch, kind:
 def test_an_unreadable_page_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """An incomplete list of devices is not published."""
     monkeypatch.setattr(devices_health, "PAGE_SIZE", 7)
-    monkeypatch.setattr(firestore_reads, "_AGAIN", firestore_reads._AGAIN.with_timeout(0.5))
+    monkeypatch.setattr(firestore_reads, "RETRY", firestore_reads.RETRY.with_timeout(0.5))
     make_devices(20)
     with pytest.raises(GoogleAPIError):
         collect(faulty_client(Faulty(Fault(2, "fail all"))), NOW)

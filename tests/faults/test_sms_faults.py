@@ -36,7 +36,7 @@ RUN = "none, with SMS"
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A read that fails for good is given up within a second, and not within a minute."""
-    monkeypatch.setattr(firestore_reads, "_AGAIN", firestore_reads._AGAIN.with_timeout(1.0))
+    monkeypatch.setattr(firestore_reads, "RETRY", firestore_reads.RETRY.with_timeout(1.0))
 
 
 @pytest.fixture

@@ -152,6 +152,6 @@ def test_no_token_is_stored_or_logged(stack: Addresses, capsys: pytest.CaptureFi
     stored = [client.document("nx-tasks", LOCATIONS).get().to_dict()]
     stored += [each.to_dict() for each in client.collection("nx-tasks", LOCATIONS, "nx-runs").stream()]
     for text in (str(stored), capsys.readouterr().out):
-        assert "NX_OCPI_OPERATORS: north has a URL that is none" in text
+        assert "NX_OCPI_OPERATORS has an invalid URL for north" in text
         assert "s3cret" not in text
     assert stack.ocpi
