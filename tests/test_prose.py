@@ -30,6 +30,7 @@ CLEAN = (
     "emulators",
     "main.py",
     "shared/firebase.py",
+    "shared/collectors",
     "shared/logger.py",
     "shared/settings",
     "shared/tasks/__init__.py",
