@@ -11,6 +11,8 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from shared import logger
 from shared.tasks.errors import DeadlineExceeded, InstanceShutDown, RunLost, StoreError, WriteRejected
 from shared.tasks.failure import Failure
@@ -235,23 +237,23 @@ class Execution:
                 publication = self._move_to_storage(publication, refusal)
                 stands = self._complete(publication)
         except WriteRejected as error:
-            return self._failed(error, publication.path)
+            return self._failed(error, publication.pointer.path)
         except StoreError as error:
             return self._not_recorded("completed", error, publication)
         except Exception as error:  # noqa: BLE001  (any error must end the run, or its status stays "running")
-            return self._failed(error, publication.path)
+            return self._failed(error, publication.pointer.path)
         if stands is EndState.superseded:
-            return self._superseded(publication.path)
-        is_present = self._attempt.holds_result
-        update_copies(publication, self._cache, self._handle_objects, is_present=is_present)
+            return self._superseded(publication.pointer.path)
+        is_present, pointer = self._attempt.holds_result, publication.pointer
+        update_copies(publication, self.run.task, self._cache, self._handle_objects, is_present=is_present)
         if self._options.debug_logs:
             logger.info(
                 "task completed",
                 **self._names(),
                 duration_seconds=round(self._work.task_seconds, 3),
-                saved_in=publication.saved_in,
-                size_bytes=publication.size_bytes,
-                count=publication.count,
+                saved_in=pointer.saved_in,
+                size_bytes=pointer.size_bytes,
+                count=pointer.count,
             )
         return self._outcome("completed")
 
@@ -259,7 +261,7 @@ class Execution:
         ending = complete(
             self._attempt,
             data=publication.data,
-            result=publication.pointer,
+            result=lambda completed: replace(publication.pointer, completed=completed),
             summary=self._task_run.summary,
             duration=self._work.task_seconds,
             deadline=self._deadline + FINISH_SECONDS,
@@ -270,7 +272,7 @@ class Execution:
     def _move_to_storage(self, publication: Publication, refusal: WriteRejected) -> Publication:
         """Upload a refused result as the task's own work: the lease is extended, the deadline holds."""
         timeout = max(self._task_run.remaining(), 1.0)
-        move = partial(move_to_storage, refusal=refusal, objects=self._objects, timeout=timeout)
+        move = partial(move_to_storage, run=self.run, refusal=refusal, objects=self._objects, timeout=timeout)
         return self._wait_for(Work(lambda: publication, self._task_run, move, self._clock))
 
     def _failed(self, error: BaseException, path: str | None = None) -> TaskOutcome:
@@ -323,7 +325,8 @@ class Execution:
         self, end: str, error: Exception, publication: Publication | None = None
     ) -> TaskOutcome:
         """Log the end of the run, and where its result is, because no document contains them."""
-        result = {} if publication is None else publication.pointer(self._clock.now()).to_fields()
+        now = self._clock.now()
+        result = {} if publication is None else replace(publication.pointer, completed=now).to_fields()
         logger.error(
             "the end of a run could not be recorded",
             **self._names(),

@@ -5,8 +5,10 @@ Nothing here decides whether a run may publish.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from shared import logger
 from shared.tasks.contract import NO_DATA, TaskSaveOptions, details_object, run_object
@@ -20,10 +22,8 @@ from shared.tasks.results.payload import Payload
 from shared.tasks.results.stream import Records, ResultStream
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from shared.tasks.backends.storage import Objects
-    from shared.tasks.contract import Json
+    from shared.tasks.contract import Json, TaskName
     from shared.tasks.documents.run_writes import RunIdentity
     from shared.tasks.protocol.effect_handler import EffectHandler
     from shared.tasks.runtime.task_run import TaskRun
@@ -35,48 +35,14 @@ class Publication:
     """A result that is ready to be published.
 
     Attributes:
-        run: The attempt that produced it.
         data: The contract's field `data`.
-        saved_in: "db", "storage" or "none".
+        pointer: Describes the result. Its time of completion is not known yet.
         cached: What this instance caches; None if its readers must ask Firestore.
-        path: Path of the uploaded object, for "storage".
-        size_bytes: Bytes of the result as JSON, uncompressed.
-        count: Records of an array or entries of an object.
-        details: Path of the uploaded details; None if the task gave none.
     """
 
-    run: RunIdentity
     data: Json
-    saved_in: TaskSaveOptions
+    pointer: ResultPointer
     cached: Payload | None
-    path: str | None = None
-    size_bytes: int | None = None
-    count: int | None = None
-    details: str | None = None
-
-    @property
-    def version(self) -> str:
-        """The result's version."""
-        return result_version(self.run)
-
-    def pointer(self, completed: datetime) -> ResultPointer:
-        """Describe the result as the field `run.result` does."""
-        return ResultPointer(
-            version=self.version,
-            saved_in=self.saved_in,
-            run_id=self.run.run_id,
-            completed=completed,
-            path=self.path,
-            size_bytes=self.size_bytes,
-            count=self.count,
-            encoding="gzip" if self.path else None,
-            details=self.details,
-        )
-
-
-def result_version(run: RunIdentity) -> str:
-    """Return the version of the one result that this attempt may publish."""
-    return f"{run.run_id}.{run.token}"
 
 
 def prepare(
@@ -109,15 +75,16 @@ def prepare(
     # If the result is not published, the watchdog removes the object with other unused ones.
     path = details_object(run.task, run.run_id, run.token)
     timeout = max(task_run.remaining(), 1.0)
+    pointer, cached = publication.pointer, publication.cached
     try:
-        objects.write(path, task_run.details, version=publication.version, once=True, timeout=timeout)
+        objects.write(path, task_run.details, version=pointer.version, once=True, timeout=timeout)
     except Exception as error:
         raise _not_kept(error) from error
-    return replace(publication, details=path)
+    return Publication(publication.data, replace(pointer, details=path), cached)
 
 
 def move_to_storage(
-    publication: Publication, refusal: WriteRejected, objects: Objects, *, timeout: float
+    publication: Publication, run: RunIdentity, refusal: WriteRejected, objects: Objects, *, timeout: float
 ) -> Publication:
     """Upload a result that Firestore refused, so that the task's work is not lost.
 
@@ -127,31 +94,33 @@ def move_to_storage(
         WriteRejected: The refusal, if there is no result to move.
         ResultNotKept: The upload failed.
     """
-    if publication.saved_in != "db" or publication.cached is None:
+    pointer, cached = publication.pointer, publication.cached
+    if pointer.saved_in != "db" or cached is None:
         raise refusal
-    _log_misfit(publication.run, str(refusal))
-    moved = _upload(publication.cached.json, publication.count, publication.run, objects, timeout)
-    return replace(moved, details=publication.details)
+    _log_misfit(run, str(refusal))
+    moved = _upload(cached.json, pointer.count, run, objects, timeout)
+    return Publication(moved.data, replace(moved.pointer, details=pointer.details), moved.cached)
 
 
 def update_copies(
-    publication: Publication, cache: CacheManager, handler: EffectHandler, *, is_present: bool
+    publication: Publication, task: TaskName, cache: CacheManager, handler: EffectHandler, *, is_present: bool
 ) -> None:
     """Update this instance's cache and the contract copy with a published result.
 
     Args:
         publication: The result.
+        task: The task.
         cache: The results that this instance holds.
         handler: Writes the contract copy.
         is_present: Whether it is the task's present result; another may have been published since.
     """
-    task = publication.run.task
+    pointer = publication.pointer
     if publication.cached is None or not is_present:
         cache.forget(task)
     else:
-        private = publication.saved_in == "none"
-        cache.set_result(task, publication.cached, publication.version, private=private)
-    if publication.saved_in == "storage":
+        private = pointer.saved_in == "none"
+        cache.set_result(task, publication.cached, pointer.version, private=private)
+    if pointer.saved_in == "storage":
         try:
             run_procedure(repair_contract_copy(task), handler)
         except Exception as error:  # noqa: BLE001  (the result is published; the watchdog repairs the copy)
@@ -162,14 +131,14 @@ def _prepare_value(
     value: object, run: RunIdentity, save_in: TaskSaveOptions | None, objects: Objects
 ) -> Publication:
     if value is None:
-        return Publication(run, NO_DATA, "none", Payload(NO_RESULT))
+        return Publication(NO_DATA, _pointer(run, "none"), Payload(NO_RESULT))
     if save_in == "none":
-        return Publication(run, NO_DATA, "none", _cached_only(value, run))
+        return Publication(NO_DATA, _pointer(run, "none"), _cached_only(value, run))
     result = normalise(value)
     goes_to_storage = save_in == "storage" and result.is_collection
     if not goes_to_storage and result.misfit is None:
-        size = len(result.encoded)
-        return Publication(run, result.value, "db", Payload(result.encoded), None, size, result.count)
+        pointer = _pointer(run, "db", len(result.encoded), result.count)
+        return Publication(result.value, pointer, Payload(result.encoded))
     if not goes_to_storage:
         _log_misfit(run, result.misfit)
     return _upload(result.encoded, result.count, run, objects)
@@ -184,22 +153,22 @@ def _prepare_stream(
 ) -> Publication:
     """Upload records as the task yields them; this instance keeps none of them."""
     if save_in == "none":
-        return Publication(run, NO_DATA, "none", None, count=_drain(records, task_run))
+        return Publication(NO_DATA, _pointer(run, "none", count=_drain(records, task_run)), None)
     if save_in != "storage":  # a document cannot be written in parts
         logger.info(
             "the result goes to Storage: it is yielded record by record",
             task=run.task.value,
             run_id=run.run_id,
         )
-    path = run_object(run.task, run.run_id, run.token)
-    stream = ResultStream(records, task_run)
+    path, stream = run_object(run.task, run.run_id, run.token), ResultStream(records, task_run)
     try:
-        objects.write_stream(path, stream, version=result_version(run), timeout=task_run.remaining())
+        objects.write_stream(path, stream, version=_version(run), timeout=task_run.remaining())
     except Exception as error:
         if error is stream.failure or isinstance(error, ResultNotKept):
             raise
         raise _not_kept(error) from error
-    return Publication(run, objects.signed_url(path), "storage", None, path, stream.size, stream.count)
+    pointer = _pointer(run, "storage", stream.size, stream.count, path)
+    return Publication(objects.signed_url(path), pointer, None)
 
 
 def _drain(records: Records, task_run: TaskRun) -> int:
@@ -216,6 +185,22 @@ def _drain(records: Records, task_run: TaskRun) -> int:
     return count
 
 
+def _pointer(
+    run: RunIdentity,
+    saved_in: TaskSaveOptions,
+    size_bytes: int | None = None,
+    count: int | None = None,
+    path: str | None = None,
+) -> ResultPointer:
+    """Describe the one result that an attempt may publish."""
+    pointer = ResultPointer(_version(run), saved_in, run.run_id, size_bytes=size_bytes, count=count)
+    return pointer if path is None else replace(pointer, path=path, encoding="gzip")
+
+
+def _version(run: RunIdentity) -> str:
+    return f"{run.run_id}.{run.token}"
+
+
 def _log_misfit(run: RunIdentity, reason: str | None) -> None:
     logger.info(
         "the result goes to Storage: no document can hold it",
@@ -230,13 +215,13 @@ def _upload(
 ) -> Publication:
     path = run_object(run.task, run.run_id, run.token)
     try:
-        objects.write(path, encoded, version=result_version(run), once=True, timeout=timeout)
+        objects.write(path, encoded, version=_version(run), once=True, timeout=timeout)
     except ResultNotKept:
         raise
     except Exception as error:
         raise _not_kept(error) from error
-    url = objects.signed_url(path)
-    return Publication(run, url, "storage", Payload(encoded), path, len(encoded), count)
+    pointer = _pointer(run, "storage", len(encoded), count, path)
+    return Publication(objects.signed_url(path), pointer, Payload(encoded))
 
 
 def _not_kept(error: Exception) -> ResultNotKept:
