@@ -36,14 +36,7 @@ REQUEST_SECONDS = 25.0
 
 
 class Operations:
-    """Changes what tasks do, and repairs what was interrupted. Safe to share between threads.
-
-    Args:
-        store: Firestore.
-        objects: The bucket of result objects.
-        jobs: Cloud Scheduler.
-        clock: The time.
-    """
+    """Changes what tasks do, and repairs what was interrupted. Safe to share between threads."""
 
     def __init__(self, store: Store, objects: Objects, jobs: Jobs, clock: Clock) -> None:
         self._store = store

@@ -58,12 +58,9 @@ def prepare(
         objects: The bucket.
 
     Raises:
-        BaseException: What a task raised that yields.
+        BaseException: What a task raised that yields, or `TaskRun.check`.
         ResultNotStorable: The result contains a value that JSON cannot hold.
         ResultNotKept: The upload failed.
-        RunLost: Another attempt holds the task.
-        RunCancelled: An operator cancelled the run.
-        DeadlineExceeded: The deadline has passed.
     """
     task_run.check()
     if isinstance(value, Records):

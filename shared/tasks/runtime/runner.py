@@ -33,15 +33,7 @@ MAX_SOURCE = 500
 
 
 class TaskRunner:
-    """Executes tasks, and knows the runs of this instance. Safe to share between threads.
-
-    Args:
-        store: Firestore.
-        objects: The bucket of result objects.
-        cache: The results that this instance holds.
-        clock: Times the runs.
-        new_token: Makes the fencing token of an attempt.
-    """
+    """Executes tasks, and knows the runs of this instance. Safe to share between threads."""
 
     def __init__(
         self,

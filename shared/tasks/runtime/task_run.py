@@ -117,9 +117,7 @@ class TaskRun:
             message: What the task is doing.
 
         Raises:
-            RunLost: Another attempt holds the task.
-            RunCancelled: An operator cancelled the run.
-            DeadlineExceeded: The deadline has passed.
+            TaskError: As `check`.
         """
         self._reported = Progress(done, total, message, self._clock.now())
         self.check()
@@ -129,14 +127,7 @@ class TaskRun:
     def stream_progress(self, records: int, size_bytes: int) -> None:
         """Report how much of a result was yielded, unless the task reports its progress itself.
 
-        Args:
-            records: Records that were yielded.
-            size_bytes: Their size as JSON.
-
-        Raises:
-            RunLost: Another attempt holds the task.
-            RunCancelled: An operator cancelled the run.
-            DeadlineExceeded: The deadline has passed.
+        Errors as `check`. The size is that of the records as JSON.
         """
         self._streamed = records, size_bytes
         self.check()
