@@ -4,37 +4,21 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import threading
 
 
-class Clock(Protocol):
-    """The times that the engine reads, and the waits that it makes."""
-
-    def now(self) -> datetime:
-        """Return the time of day, UTC, which documents contain and other instances compare."""
-
-    def monotonic(self) -> float:
-        """Return seconds that never decrease, to measure durations with."""
-
-    def wait(self, event: threading.Event, timeout: float) -> bool:
-        """Wait for the event, at most `timeout` seconds; return whether it is set."""
-
-    def sleep(self, duration: float) -> None:
-        """Wait for a number of seconds."""
-
-
-class SystemClock:
+class Clock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        """Return the time of day, UTC."""
+        """Return the time of day, UTC, which documents contain and other instances compare."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds that never decrease."""
+        """Return seconds that never decrease, to measure durations with."""
         return time.monotonic()
 
     def wait(self, event: threading.Event, timeout: float) -> bool:

@@ -17,7 +17,7 @@ from shared.tasks.admin.operations import Operations
 from shared.tasks.backends.firestore import Store
 from shared.tasks.backends.scheduler import Jobs
 from shared.tasks.backends.storage import Objects
-from shared.tasks.clock import Clock, SystemClock
+from shared.tasks.clock import Clock
 from shared.tasks.contract import Json, TaskName, contract_object, parse_task_name
 from shared.tasks.errors import ResultNotKept, ResultNotStorable, ResultUnavailable
 from shared.tasks.results.normalisation import kind_of, normalise
@@ -57,7 +57,7 @@ class TaskEngine:
         new_token: Callable[[], str] = lambda: secrets.token_hex(8),
         jobs: Jobs | None = None,
     ) -> None:
-        self._clock = clock or SystemClock()
+        self._clock = clock or Clock()
         self.cache = CacheManager(self._clock)
         self.store = store or Store(firebase.firestore_wire)
         self._objects = objects or Objects(firebase.bucket)

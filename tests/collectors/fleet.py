@@ -17,7 +17,7 @@ from shared.collectors.sms_outbox import OUTBOX_COLLECTION
 from shared.collectors.twilio_messages import TwilioMessages
 from shared.settings import SmsLimits, TwilioAccount
 from shared.tasks import TaskEngine, TaskName, TaskOutcome, TaskRun
-from shared.tasks.clock import SystemClock
+from shared.tasks.clock import Clock
 from shared.tasks.documents.run_writes import RunIdentity
 
 LIMITS = SmsLimits(offline_hours=48, per_run=50, per_device_per_day=1, regions=frozenset({"US"}))
@@ -47,7 +47,7 @@ def number_of(device: int) -> str:
     return f"+120255501{device:02}"
 
 
-class AheadClock(SystemClock):
+class AheadClock(Clock):
     """The system's clock, put forward."""
 
     def __init__(self, ahead: timedelta) -> None:
@@ -103,7 +103,7 @@ def send_alone(client: Client, url: str) -> dict[str, Any]:
     Returns:
         The summary.
     """
-    clock = SystemClock()
+    clock = Clock()
     identity = RunIdentity("", TaskName.send_reset_sms, "a run", "a token", "test")
     run = TaskRun(identity, clock.monotonic() + 60, clock, lambda _: None)
     with closing(TwilioMessages(account_at(url))) as messages:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from shared.collectors.ocpi.transport import Limits
 from shared.tasks import TaskName, TaskRun
-from shared.tasks.clock import SystemClock
+from shared.tasks.clock import Clock
 from shared.tasks.documents.run_writes import RunIdentity
 from shared.tasks.runtime.task_run import Progress
 
@@ -24,7 +24,7 @@ IMPATIENT = replace(FAST, read_seconds=1, call_seconds=1.5, attempts=2)
 
 def new_run(task: TaskName, *, seconds: float = 300.0) -> TaskRun:
     """A run with so many seconds to its deadline; its progress is discarded."""
-    clock = SystemClock()
+    clock = Clock()
     identity = RunIdentity("projects/p/databases/d/documents", task, "run", "token", "test", None)
     return TaskRun(identity, clock.monotonic() + seconds, clock, _discard)
 

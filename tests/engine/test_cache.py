@@ -3,7 +3,7 @@
 import pytest
 
 from shared.tasks import ResultNotStorable, TaskName
-from shared.tasks.clock import SystemClock
+from shared.tasks.clock import Clock
 from shared.tasks.results.gzipped import compress
 from shared.tasks.results.payload import Payload
 from shared.tasks.results.task_result import TaskResult
@@ -14,7 +14,7 @@ HEALTH = TaskName.collect_devices_health
 
 @pytest.fixture
 def cache() -> CacheManager:
-    return CacheManager(SystemClock())
+    return CacheManager(Clock())
 
 
 @pytest.mark.parametrize("key", [HEALTH, "anything"])
@@ -85,7 +85,7 @@ def test_a_slow_reader_does_not_replace_a_newer_result(cache: CacheManager) -> N
 
 def filled(bound: int) -> CacheManager:
     """A cache of this size in which three results of 100 bytes were set in turn."""
-    cache = CacheManager(SystemClock(), lambda: bound)
+    cache = CacheManager(Clock(), lambda: bound)
     for number, task in enumerate((HEALTH, TaskName.send_reset_sms, TaskName.collect_charge_cdrs)):
         cache.set_result(task, Payload(b" " * 98 + b"%02d" % number), f"v{number}")
     return cache
@@ -125,7 +125,7 @@ def test_a_result_larger_than_the_cache_is_not_cached() -> None:
 
 def test_a_result_that_grows_when_it_is_served_is_measured_again() -> None:
     """A compressed result that is also read as JSON takes the memory of both."""
-    cache = CacheManager(SystemClock(), lambda: 100_000)
+    cache = CacheManager(Clock(), lambda: 100_000)
     plain = b"[" + b"1," * 30_000 + b"1]"
     cache.set_result(HEALTH, Payload(blocks=compress(plain)), "v1")
     small = cache.held
@@ -135,7 +135,7 @@ def test_a_result_that_grows_when_it_is_served_is_measured_again() -> None:
 
 def test_a_result_that_grows_after_it_was_returned_is_measured_again() -> None:
     """A reader may convert the payload without another request to the cache."""
-    cache = CacheManager(SystemClock(), lambda: 100_000)
+    cache = CacheManager(Clock(), lambda: 100_000)
     payload = Payload(blocks=compress(b"[" + b"1," * 30_000 + b"1]"))
     cache.set_result(HEALTH, payload, "v1")
     assert len(payload.json) == 60_003
@@ -150,7 +150,7 @@ def test_a_result_that_grows_after_it_was_returned_is_measured_again() -> None:
 
 def test_a_replaced_result_does_not_count() -> None:
     """A slow reader still uses it, but the cache does not."""
-    cache = CacheManager(SystemClock(), lambda: 100_000)
+    cache = CacheManager(Clock(), lambda: 100_000)
     old = Payload(blocks=compress(b"[" + b"1," * 30_000 + b"1]"))
     cache.set_result(HEALTH, old, "v1")
     cache.set_result(HEALTH, Payload(b"[2]"), "v2")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.tasks import TaskEngine, TaskOutcome, TaskRun
-from shared.tasks.clock import SystemClock
+from shared.tasks.clock import Clock
 from shared.tasks.contract import contract_object
 from shared.tasks.options import LEASE_SECONDS
 from shared.tasks.protocol.decisions import CLOCK_SKEW
@@ -149,7 +149,7 @@ def test_twenty_ticks_at_once_never_work_at_the_same_time(world: World, race: Ra
     assert {run["state"] for run in history.values()} == {"completed", "skipped"}
 
 
-class Instance(SystemClock):
+class Instance(Clock):
     """An instance that stands still while its task works, as a frozen process does, and its clock.
 
     Args:

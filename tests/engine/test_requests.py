@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks import TaskEngine, TaskOutcome, TaskSpec, specs
 from shared.tasks.admin.queries import view_tasks
-from shared.tasks.clock import SystemClock
+from shared.tasks.clock import Clock
 from shared.tasks.documents.models import RunDocument, RunRequest
 from shared.tasks.errors import SchedulerUnavailable, TaskSuspended
 from shared.tasks.protocol.cancellation import Cancelled
@@ -51,7 +51,7 @@ def desk(world: World, scheduler: Jobs) -> TaskEngine:
     return TaskEngine(jobs=scheduler)  # type: ignore[arg-type]
 
 
-class StoppedClock(SystemClock):
+class StoppedClock(Clock):
     """A time of day that stays as it is, however long a test takes."""
 
     def __init__(self) -> None:

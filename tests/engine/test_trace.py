@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from shared.tasks.clock import SystemClock
+from shared.tasks.clock import Clock
 from shared.tasks.contract import TaskName
 from shared.tasks.documents.run_writes import RunIdentity
 from shared.tasks.errors import DeadlineExceeded
@@ -169,7 +169,7 @@ def test_a_trace_carries_no_token() -> None:
 
 
 def at_work(task: Callable[..., Any], prepare: Callable[[Any], Any] = lambda value: value) -> Work[Any]:
-    clock = SystemClock()
+    clock = Clock()
     identity = RunIdentity("d", TaskName.send_reset_sms, "r", "t", "test")
     work = Work(task, TaskRun(identity, clock.monotonic() + 100, clock, lambda _: None), prepare, clock)
     work.start()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.tasks import DeadlineExceeded, RunLost, TaskName, TaskRun
-from shared.tasks.clock import SystemClock
+from shared.tasks.clock import Clock
 from shared.tasks.documents.run_writes import RunIdentity
 from shared.tasks.runtime.task_thread import Loop, Work, call_task
 
@@ -19,7 +19,7 @@ from shared.tasks.runtime.task_thread import Loop, Work, call_task
 @pytest.fixture
 def run() -> TaskRun:
     identity = RunIdentity("d", TaskName.send_reset_sms, "r", "t", "test", datetime(2026, 1, 1, tzinfo=UTC))
-    run = TaskRun(identity, SystemClock().monotonic() + 100, SystemClock(), lambda _: None)
+    run = TaskRun(identity, Clock().monotonic() + 100, Clock(), lambda _: None)
     run.attempt = 2
     return run
 
@@ -65,7 +65,7 @@ def test_the_context_of_the_caller_goes_with_the_task(run: TaskRun) -> None:
     """What the request set, its trace say, holds in the task's thread."""
     seen = contextvars.ContextVar("seen", default="")
     seen.set("mine")
-    work = Work(seen.get, run, lambda value: value, SystemClock())
+    work = Work(seen.get, run, lambda value: value, Clock())
     work.start()
     assert work.done.wait(10)
     assert work.made == "mine"
@@ -77,7 +77,7 @@ def test_what_a_task_raises_is_kept_for_the_caller(run: TaskRun) -> None:
     def task() -> None:
         raise SystemExit(3)
 
-    work = Work(task, run, lambda value: value, SystemClock())
+    work = Work(task, run, lambda value: value, Clock())
     work.start()
     assert work.done.wait(10)
     assert isinstance(work.error, SystemExit)
@@ -87,7 +87,7 @@ def test_what_a_task_raises_is_kept_for_the_caller(run: TaskRun) -> None:
 def test_a_run_tells_what_is_left_and_when_to_stop() -> None:
     """Time left falls to the deadline; a lost or late run says so at the task's next look."""
 
-    class Hand(SystemClock):
+    class Hand(Clock):
         at = 0.0
 
         def monotonic(self) -> float:
@@ -125,7 +125,7 @@ def test_a_log_entry_of_a_run_can_t_be_given_another_identity(
 
 def test_work_that_is_done_is_not_taken_for_a_hung_task(run: TaskRun) -> None:
     """Its thread outlives it by a moment; the next run on this instance is not refused for that."""
-    work = Work(lambda: 1, run, lambda value: value, SystemClock())
+    work = Work(lambda: 1, run, lambda value: value, Clock())
     work.start()
     assert work.done.wait(10)
     assert not work.alive

@@ -9,12 +9,12 @@ from google.cloud.firestore import Client
 from google.cloud.storage import Bucket
 
 from shared.tasks import TaskName
-from shared.tasks.clock import SystemClock
+from shared.tasks.clock import Clock
 
 TASK = TaskName.collect_charge_cdrs
 
 
-class HandClock(SystemClock):
+class HandClock(Clock):
     """The machine's clock, put forward by `ahead` seconds."""
 
     def __init__(self) -> None:

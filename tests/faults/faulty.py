@@ -24,7 +24,7 @@ from shared.firebase import FirestoreWire
 from shared.tasks import TaskEngine
 from shared.tasks.backends.firestore import Store
 from shared.tasks.backends.storage import Objects
-from shared.tasks.clock import SystemClock
+from shared.tasks.clock import Clock
 
 #: What can happen to a call. The number is how many calls in a row it happens to.
 KINDS = ("kill before", "kill after", "fail 1", "fail 3", "fail all", "lose answer")
@@ -130,7 +130,7 @@ def faulty_client(faulty: Faulty) -> Firestore:
     return client
 
 
-class HastyClock(SystemClock):
+class HastyClock(Clock):
     """Pauses take no time, and yet pass."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ class HastyClock(SystemClock):
 
 
 def engine_behind(
-    faulty: Faulty, clock: SystemClock, *, document_seconds: float, object_seconds: float
+    faulty: Faulty, clock: Clock, *, document_seconds: float, object_seconds: float
 ) -> TaskEngine:
     """An instance of its own; seconds bound a call to Firestore, and one to Storage with its repetitions."""
     near = firebase.firestore_wire()

@@ -12,7 +12,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from shared.tasks.clock import SystemClock
+from shared.tasks.clock import Clock
 from shared.tasks.errors import ObjectGone, SchedulerUnavailable, StoreUnavailable, WriteRefused, WriteUnknown
 from shared.tasks.protocol.attempt import Attempt
 from shared.tasks.protocol.effects import Commit, Pause, ask
@@ -28,7 +28,7 @@ History = tuple[Event, ...]
 Procedure = Generator[Any, Any, Any]
 
 
-class ModelClock(SystemClock):
+class ModelClock(Clock):
     """Time of the model, set with each answer."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.tasks import TaskEngine, TaskName, TaskRun
-from shared.tasks.clock import SystemClock
+from shared.tasks.clock import Clock
 from tests.faults.faulty import Fault, Faulty, engine_behind
 
 #: Probability of each fault per call.
@@ -106,7 +106,7 @@ def serve(pipe: Connection, seed: str, *, mortal: bool) -> None:
             pipe.send(event)
 
     weather = Weather(random.Random(seed), tell, mortal=mortal)
-    engine = engine_behind(weather, SystemClock(), document_seconds=2.0, object_seconds=4.0)
+    engine = engine_behind(weather, Clock(), document_seconds=2.0, object_seconds=4.0)
     with ThreadPoolExecutor(64) as pool:
         while (order := pipe.recv()) is not None:
             pool.submit(carry_out, engine, order, tell, mortal=mortal)

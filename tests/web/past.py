@@ -9,10 +9,10 @@ from typing import Any
 
 from shared import firebase, settings
 from shared.tasks import TaskEngine, TaskName
-from shared.tasks.clock import SystemClock
+from shared.tasks.clock import Clock
 
 
-class PutBackClock(SystemClock):
+class PutBackClock(Clock):
     """Stands at a time until it is moved."""
 
     def __init__(self, at: dt.datetime) -> None:
