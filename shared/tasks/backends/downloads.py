@@ -94,14 +94,8 @@ class Downloads:
     def open(self, path: str, *, timeout: float | None = None) -> Download | None:
         """Return a stream of an object's bytes as they are stored; None if there is no object.
 
-        A stream that breaks is resumed where it broke. Its reader may take any time.
-
-        Args:
-            path: The object's path.
-            timeout: Longest duration until the stream begins, in seconds.
-
-        Raises:
-            DownloadFailed: Storage did not return the object.
+        A stream that breaks is resumed where it broke, so its reader may take any time. The timeout bounds
+        its beginning. Raises DownloadFailed if Storage did not return the object.
         """
         response = self._repeated(
             path, timeout, lambda silence, deadline: self._request(path, silence, deadline)
@@ -117,11 +111,7 @@ class Downloads:
     def _repeated(self, path: str, timeout: float | None, once: Callable[[float, float], _Got]) -> _Got:
         """Repeat a request while its failure is temporary.
 
-        Args:
-            path: The object's path.
-            timeout: Longest duration of all tries, in seconds.
-            once: Makes one try; takes the seconds that the server may be silent, and the monotonic time when
-                the try must have ended.
+        `once` takes the seconds that the server may be silent, and the monotonic time of its deadline.
         """
         timeout = self._total_seconds if timeout is None else min(timeout, self._total_seconds)
         # A silence that begins just before the last try's deadline must end within the timeout, too.

@@ -37,11 +37,7 @@ class CallBounds(TypedDict):
 
 @contextmanager
 def temporary_file() -> Iterator[IO[bytes]]:
-    """Open a file without a name, which disappears at the end of the block or with the process.
-
-    Raises:
-        ResultNotKept: The temporary directory accepts no file.
-    """
+    """Open a file without a name, which disappears at the end of the block or with the process."""
     try:
         file = tempfile.TemporaryFile()  # noqa: SIM115  (closed below)
     except OSError as error:
@@ -54,11 +50,7 @@ def temporary_file() -> Iterator[IO[bytes]]:
 
 
 def append(file: IO[bytes], pieces: Iterable[bytes]) -> None:
-    """Write pieces to a temporary file. What the iterator raises passes through.
-
-    Raises:
-        ResultNotKept: The file cannot be written, for example because the disk is full.
-    """
+    """Write pieces to a temporary file; raises ResultNotKept if the file cannot be written."""
     for piece in pieces:
         try:
             file.write(piece)
@@ -75,14 +67,7 @@ def log_partial(blob: Blob, stored_bytes: int) -> None:
 def replace_partial(blob: Blob, file: IO[bytes], *, crc32c: str, bounds: Bounds) -> None:
     """Replace an object of which the server stored only a piece; remove it if that fails.
 
-    Args:
-        blob: The object, as the server described it after the upload.
-        file: All of its bytes.
-        crc32c: Their checksum, as Storage writes it.
-        bounds: Bounds the calls.
-
-    Raises:
-        Exception: As `upload_whole`.
+    Arguments and errors as `upload_whole`; the blob is as the server described it after the upload.
     """
     log_partial(blob, blob.size or 0)
     try:

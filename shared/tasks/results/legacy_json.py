@@ -75,26 +75,20 @@ def json_of(stored: bytes, max_bytes: int) -> bytes:
         ResultUnavailable: It is damaged or invalid, or has a marked key already. The text contains the place.
     """
     with _ONE_AT_A_TIME:
-        return _json_of(stored, max_bytes)
-
-
-def _json_of(stored: bytes, max_bytes: int) -> bytes:
-    try:
-        plain = _unpacked(stored, max_bytes)
-    except zlib.error as error:
-        raise ResultUnavailable(f"a stored result is damaged: {error}") from error
-    except UnicodeDecodeError as error:
-        raise ResultUnavailable(f"a stored result is not UTF-8: {error.reason}") from error
-    plain = bytes(replace_lone_surrogates(plain))
-    try:
-        _CHECK.decode(plain)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ResultUnavailable(f"a stored result is not JSON: {error}") from error
-    if _CALLABLE_KEY.search(plain):
-        if _MARKED_KEY.search(plain):
-            _check_marks(plain)
-        plain = _CALLABLE_KEY.sub(b'"' + CALLABLE_MARK.encode(), plain)
-    return plain
+        try:
+            plain = bytes(replace_lone_surrogates(_unpacked(stored, max_bytes)))
+            _CHECK.decode(plain)
+        except zlib.error as error:
+            raise ResultUnavailable(f"a stored result is damaged: {error}") from error
+        except UnicodeDecodeError as error:
+            raise ResultUnavailable(f"a stored result is not UTF-8: {error.reason}") from error
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ResultUnavailable(f"a stored result is not JSON: {error}") from error
+        if _CALLABLE_KEY.search(plain):
+            if _MARKED_KEY.search(plain):
+                _check_marks(plain)
+            plain = _CALLABLE_KEY.sub(b'"' + CALLABLE_MARK.encode(), plain)
+        return plain
 
 
 def _check_marks(plain: bytes) -> None:

@@ -7,7 +7,6 @@ without a parser. It is compressed as every stored result is. The upload reads i
 from __future__ import annotations
 
 import base64
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -96,8 +95,7 @@ class ResultStream:
         self._crc32c = 0
         self._lines: list[bytes] = []
         self._line_bytes = 0
-        self._stored = deque([gzipped.HEAD])
-        self._stored_bytes = len(gzipped.HEAD)
+        self._stored = bytearray(gzipped.HEAD)
         self._read = 0
         self._wanted = 0
         self._is_complete = False  # `_stored` has the last record and the end of the array
@@ -132,7 +130,8 @@ class ResultStream:
         except BaseException as error:
             self.failure = error
             raise
-        piece = self._next(size)
+        piece = bytes(self._stored[:size])
+        del self._stored[:size]
         self._crc32c = google_crc32c.extend(self._crc32c, piece)
         self._read += len(piece)
         return piece
@@ -147,12 +146,12 @@ class ResultStream:
         if self._line_bytes < _BATCH_BYTES:
             return False
         self._write_lines()
-        return self._stored_bytes >= self._wanted
+        return len(self._stored) >= self._wanted
 
     def _end(self) -> None:
         self._write_lines()
         self._write(CLOSING if self.size else OPENING + CLOSING[1:])
-        self._put(self._compressor.finish() + gzipped.tail(self._compressor))
+        self._stored += self._compressor.finish() + gzipped.tail(self._compressor)
         self._is_complete = True
 
     def _write_lines(self) -> None:
@@ -162,25 +161,8 @@ class ResultStream:
             self._line_bytes = 0
 
     def _write(self, plain: bytes) -> None:
-        self._put(self._compressor.add(plain))
+        self._stored += self._compressor.add(plain)
         self.size += len(plain)
-
-    def _put(self, stored: bytes) -> None:
-        self._stored.append(stored)
-        self._stored_bytes += len(stored)
-
-    def _next(self, size: int) -> bytes:
-        """Take the next bytes of `_stored`."""
-        pieces, left = [], size
-        while left and self._stored:
-            piece = self._stored.popleft()
-            if len(piece) > left:
-                self._stored.appendleft(piece[left:])
-                piece = piece[:left]
-            pieces.append(piece)
-            left -= len(piece)
-        self._stored_bytes -= size - left
-        return b"".join(pieces)
 
 
 def crc32c_text(value: int) -> str:

@@ -48,11 +48,10 @@ class CacheManager:
         self._find_max_bytes = max_bytes
         self._max_bytes: int | None = None
         self._lock = threading.Lock()
-        #: Keys are text, which a `TaskName` is, too. Making a TaskName of a text would take time.
-        self._results: dict[str, TaskResult] = {}
-        self._others: dict[str, Payload] = {}
+        #: By key, see `_entry_key`. Making a TaskName of a text would take time.
+        self._entries: dict[str, TaskResult] = {}
         #: Bytes of each key's payload, the most recently requested at the end.
-        self._held: OrderedDict[tuple[bool, str], int] = OrderedDict()
+        self._held: OrderedDict[str, int] = OrderedDict()
         self._total = 0
 
     @property
@@ -94,14 +93,13 @@ class CacheManager:
 
     def result(self, task: TaskName) -> TaskResult | None:
         """Return the cached entry of a task."""
-        return self._results.get(task)
+        return self._entries.get(task)
 
     def touch(self, task: TaskName) -> None:
         """Mark a task's payload as the most recently requested."""
-        key = (True, task)
         with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
+            if task in self._held:
+                self._held.move_to_end(task)
 
     def set_result(self, task: TaskName, payload: Payload, version: str, *, private: bool = False) -> None:
         """Cache a task's result that this instance has just published."""
@@ -115,60 +113,47 @@ class CacheManager:
         Otherwise a run on this instance has published a newer result while the reader fetched.
         """
         with self._lock:
-            if self._results.get(task) is expected:
+            if self._entries.get(task) is expected:
                 self._put(task, entry)
 
     def forget(self, task: TaskName) -> None:
         """Remove a task's result, so that the next reader asks Firestore."""
         with self._lock:
-            self._results.pop(task, None)
-            self._drop((True, task))
+            self._entries.pop(task, None)
+            self._drop(task)
 
     def _set(self, key: TaskName | str, data: Json) -> None:
         payload = Payload(normalise(data).encoded)
-        if key in _TASKS:
-            self.set_result(TaskName(key), payload, "")
-            return
+        entry = TaskResult(payload, "", checked_at=self._clock.monotonic())
         with self._lock:
-            self._others[key] = payload
-            self._hold((False, key), payload)
+            self._put(_entry_key(key), entry)
 
     def _get(self, key: TaskName | str) -> Json:
-        held = (key in _TASKS, str(key))
-        payload = self._payload(held)
-        if payload is None:
+        key = _entry_key(key)
+        entry = self._entries.get(key)
+        if entry is None or entry.payload is None:
             return None
-        self._weigh_again(held)
-        return orjson.loads(payload.json)
+        self._weigh_again(key)
+        return orjson.loads(entry.payload.json)
 
-    def _weigh_again(self, key: tuple[bool, str]) -> None:
+    def _weigh_again(self, key: str) -> None:
         """Record that a payload was requested or takes more memory than before."""
         with self._lock:
-            payload = self._payload(key)
-            if payload is not None:  # it may have been replaced or evicted since
-                self._weigh(key, payload)
-
-    def _payload(self, key: tuple[bool, str]) -> Payload | None:
-        is_task, name = key
-        if not is_task:
-            return self._others.get(name)
-        entry = self._results.get(name)
-        return None if entry is None else entry.payload
+            entry = self._entries.get(key)
+            if entry is not None and entry.payload is not None:  # it may have been evicted since
+                self._weigh(key, entry.payload)
 
     # The methods below are called with the lock held.
 
-    def _put(self, task: TaskName, entry: TaskResult) -> None:
-        self._results[task] = entry
+    def _put(self, key: str, entry: TaskResult) -> None:
+        self._entries[key] = entry
         if entry.payload is None:
-            self._drop((True, task))
+            self._drop(key)
         else:
-            self._hold((True, task), entry.payload)
+            entry.payload.on_growth = partial(self._weigh_again, key)
+            self._weigh(key, entry.payload)
 
-    def _hold(self, key: tuple[bool, str], payload: Payload) -> None:
-        payload.on_growth = partial(self._weigh_again, key)
-        self._weigh(key, payload)
-
-    def _weigh(self, key: tuple[bool, str], payload: Payload) -> None:
+    def _weigh(self, key: str, payload: Payload) -> None:
         """Record a payload's present size as the most recently requested, and evict others."""
         if self._max_bytes is None:
             self._max_bytes = self._find_max_bytes()
@@ -181,17 +166,18 @@ class CacheManager:
         while self._total > self._max_bytes:
             self._evict(next(iter(self._held)))
 
-    def _evict(self, key: tuple[bool, str]) -> None:
-        is_task, name = key
+    def _evict(self, key: str) -> None:
         self._drop(key)
-        if is_task:
-            entry = self._results[name]
-            if not entry.version or entry.private:  # it cannot be read again
-                del self._results[name]
-            else:
-                self._results[name] = replace(entry, payload=None)
+        entry = self._entries[key]
+        if not entry.version or entry.private:  # it cannot be read again
+            del self._entries[key]
         else:
-            del self._others[name]
+            self._entries[key] = replace(entry, payload=None)
 
-    def _drop(self, key: tuple[bool, str]) -> None:
+    def _drop(self, key: str) -> None:
         self._total -= self._held.pop(key, 0)
+
+
+def _entry_key(key: TaskName | str) -> str:
+    """Return a task's name as it is. Another key gets a prefix, which makes it no task's name."""
+    return key if key in _TASKS else f"other:{key}"
