@@ -50,6 +50,7 @@ CLEAN = (
     "shared/tasks/trace.py",
     "tests/bench",
     "tests/collectors",
+    "tests/engine",
     "tests/functions",
     "tests/rules",
     "web",

@@ -1,4 +1,4 @@
-"""The jobs of the local Cloud Scheduler follow the documents: whatever dies, hangs or is done by hand."""
+"""The jobs of the local Cloud Scheduler follow the documents, after deaths, outages and changes by hand."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,46 +19,50 @@ from tests.engine.test_watchdog import watched
 from tests.engine.world import TASK, World
 
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
-#: The next tick of this schedule is too far away to be missed.
+#: A schedule whose next tick is too far away to be missed.
 SPEC = TaskSpec(TASK, schedule="0 0 1 1 *")
 MISSES = "no operator suspended the task: resume the task, or suspend it with a reason"
 
 
 def nowhere(_: object = None) -> SchedulerWire:
-    """A Cloud Scheduler that can't be reached."""
+    """A Cloud Scheduler that cannot be reached."""
     return SchedulerWire(requests.Session(), "http://127.0.0.1:1/v1/projects/p/locations/l/jobs/")
 
 
 def without_jobs() -> SchedulerWire:
-    """The local one, asked for jobs that it has not."""
+    """The local Cloud Scheduler, in a location without jobs."""
     wire = firebase.scheduler_wire()
     return SchedulerWire(wire.session, f"{wire.jobs}no-such-")
 
 
 def change(engine: TaskEngine, how: Any) -> bool:
-    """Suspend or resume, document and job."""
+    """Suspend or resume document and job."""
     documents, now = engine.store.documents, datetime.now(UTC)
     return run_procedure(
         how(documents, TASK, **WHO, now=now, has_job=True), engine._operations._handler(TASK)
     )
 
 
-def said(world: World) -> Any:
-    """What the document says of the job."""
+def job_note(world: World) -> Any:
+    """The document's job note."""
     return world.status()["run"].get("job")
 
 
-def test_a_change_makes_the_job_follow(engine: TaskEngine, world: World, jobs: Jobs) -> None:
-    """And leaves nothing behind that says so."""
+def test_a_change_pauses_or_enables_the_job(engine: TaskEngine, world: World, jobs: Jobs) -> None:
+    """Afterwards the document has no job note."""
     engine.execute_task("s", TASK, lambda: [1])
     assert change(engine, suspend)
-    assert (jobs.state(TASK), said(world)) == (JobState.paused, None)
+    assert (jobs.state(TASK), job_note(world)) == (JobState.paused, None)
     assert change(engine, resume)
-    assert (jobs.state(TASK), said(world), world.status()["status"]) == (JobState.enabled, None, "completed")
+    assert (jobs.state(TASK), job_note(world), world.status()["status"]) == (
+        JobState.enabled,
+        None,
+        "completed",
+    )
 
 
 @pytest.mark.parametrize(("how", "wanted"), [(suspend, JobState.paused), (resume, JobState.enabled)])
-def test_what_cloud_scheduler_did_not_hear_is_told_and_done_later(
+def test_a_change_that_did_not_reach_cloud_scheduler_is_completed_later(
     engine: TaskEngine,
     world: World,
     jobs: Jobs,
@@ -66,7 +70,7 @@ def test_what_cloud_scheduler_did_not_hear_is_told_and_done_later(
     how: Any,
     wanted: JobState,
 ) -> None:
-    """The document says what is wanted; the next change does it, and so does the watchdog, once."""
+    """The document has the requested state; the next change or the watchdog applies it once."""
     engine.execute_task("s", TASK, lambda: [1])
     if how is resume:
         change(engine, suspend)
@@ -76,34 +80,34 @@ def test_what_cloud_scheduler_did_not_hear_is_told_and_done_later(
         with pytest.raises(SchedulerUnavailable):
             change(TaskEngine(jobs=Jobs(nowhere)), how)
         assert ("suspended" in world.status()["run"]) == (how is suspend)
-        assert (said(world)["wanted"], jobs.state(TASK) == wanted) == (wanted, False)
+        assert (job_note(world)["wanted"], jobs.state(TASK) == wanted) == (wanted, False)
         repair()
-        assert (jobs.state(TASK), problem_of(JobNote.parse(said(world)))) == (wanted, None)
+        assert (jobs.state(TASK), problem_of(JobNote.parse(job_note(world)))) == (wanted, None)
     assert watched(engine, capsys, SPEC) == ""
 
 
-def test_a_job_that_was_paused_by_hand_is_told_and_left_alone(
+def test_a_job_paused_by_hand_is_reported_and_left_alone(
     engine: TaskEngine, world: World, jobs: Jobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nobody here knows why, and it is told once. A resume makes it fire, and so may whoever paused it."""
+    """Once, because the reason is not known. A resume enables it, and so may a person by hand."""
     engine.execute_task("s", TASK, lambda: [1])
     jobs.set_state(TASK, JobState.paused)
     assert MISSES in watched(engine, capsys, SPEC)
     assert watched(engine, capsys, SPEC) == ""
-    assert (jobs.state(TASK), said(world)["found"]) == (JobState.paused, "PAUSED")
+    assert (jobs.state(TASK), job_note(world)["found"]) == (JobState.paused, "PAUSED")
     jobs.set_state(TASK, JobState.enabled)
     watched(engine, capsys, SPEC)
-    assert said(world) is None
+    assert job_note(world) is None
     jobs.set_state(TASK, JobState.paused)
     watched(engine, capsys, SPEC)
     assert change(engine, resume) is False
-    assert (jobs.state(TASK), said(world)) == (JobState.enabled, None)
+    assert (jobs.state(TASK), job_note(world)) == (JobState.enabled, None)
 
 
-def test_a_task_that_went_back_to_the_original_is_told_once_at_most(
+def test_the_paused_job_of_a_task_of_the_legacy_writer_is_reported_at_most_once(
     engine: TaskEngine, world: World, jobs: Jobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its job is paused on purpose, which nobody here knows before a run of the original's."""
+    """It is paused on purpose, which is not known before the first legacy run."""
     engine.execute_task("s", TASK, lambda: [1])
     jobs.set_state(TASK, JobState.paused)
     assert "do nothing if another implementation runs the task now" in watched(engine, capsys, SPEC)
@@ -116,10 +120,10 @@ def test_a_task_that_went_back_to_the_original_is_told_once_at_most(
     assert "run" not in world.status()
 
 
-def test_a_task_that_was_suspended_in_the_document_alone_keeps_its_job(
+def test_a_task_suspended_only_in_the_document_keeps_its_job(
     engine: TaskEngine, world: World, jobs: Jobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By hand: its ticks are skipped in any case, and whoever takes it back would leave the job paused."""
+    """By hand: its ticks are skipped, and resuming by hand would not enable a paused job."""
     for fields in ({"timestamp": datetime.now(UTC)}, {"run": {"id": "r", "state": "completed"}}):
         world.write({"status": "suspeneded", **fields})
         assert "job" not in watched(engine, capsys, SPEC)
@@ -127,20 +131,22 @@ def test_a_task_that_was_suspended_in_the_document_alone_keeps_its_job(
         assert "job" not in world.status().get("run", {})
 
 
-def test_a_wish_outlives_a_start_that_keeps_nothing(engine: TaskEngine, world: World, jobs: Jobs) -> None:
-    """The start overwrites the document whole, and the job is still to become what somebody wished."""
+def test_the_requested_state_survives_a_start_that_overwrites_the_document(
+    engine: TaskEngine, world: World, jobs: Jobs
+) -> None:
+    """The job still gets the state that the operator requested."""
     engine.execute_task("s", TASK, lambda: [1])
     change(engine, suspend)
     with pytest.raises(SchedulerUnavailable):
         change(TaskEngine(jobs=Jobs(nowhere)), resume)
-    wished = said(world)
-    assert wished["wanted"] == "ENABLED"
+    requested = job_note(world)
+    assert requested["wanted"] == "ENABLED"
     engine.execute_task("s", TASK, lambda: [2], {"keep_last_result": False})
-    assert said(world) == wished
+    assert job_note(world) == requested
 
 
-def test_a_job_that_is_missing_is_told(world: World, jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
-    """By the watchdog once, and to whoever changes something."""
+def test_a_missing_job_is_reported(world: World, jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the watchdog once, and by each change."""
     engine = TaskEngine(jobs=Jobs(without_jobs))
     engine.execute_task("s", TASK, lambda: [1])
     assert "its Cloud Scheduler job does not exist, so no tick starts: deploy" in watched(
@@ -151,8 +157,8 @@ def test_a_job_that_is_missing_is_told(world: World, jobs: Jobs, capsys: pytest.
         change(engine, suspend)
 
 
-def test_the_watchdog_does_the_rest_without_cloud_scheduler(world: World) -> None:
-    """And says that it could not look after all."""
+def test_the_watchdog_does_its_other_work_without_cloud_scheduler(world: World) -> None:
+    """The pass is not successful."""
     engine = TaskEngine(jobs=Jobs(nowhere))
     engine.execute_task("s", TASK, lambda: [1])
     dead = {"run.state": "running", "run.lease_until": datetime(2026, 1, 1, tzinfo=UTC)}
@@ -162,8 +168,8 @@ def test_the_watchdog_does_the_rest_without_cloud_scheduler(world: World) -> Non
     assert world.status()["run"]["state"] == "failed"
 
 
-def test_a_job_that_is_as_wanted_stays_so(jobs: Jobs, world: World) -> None:
-    """The service itself refuses to pause one that is paused."""
+def test_a_job_in_the_requested_state_is_unchanged(jobs: Jobs, world: World) -> None:
+    """Cloud Scheduler refuses to pause a paused job."""
     for wanted in (JobState.enabled, JobState.paused, JobState.paused, JobState.enabled):
         jobs.set_state(TASK, wanted)
         assert jobs.state(TASK) == wanted
@@ -171,10 +177,10 @@ def test_a_job_that_is_as_wanted_stays_so(jobs: Jobs, world: World) -> None:
 
 @pytest.mark.usefixtures("stack")
 @pytest.mark.parametrize("wire", [firebase.scheduler_wire, firebase.storage_wire])
-def test_an_entry_of_netrc_replaces_no_credentials(
+def test_netrc_does_not_replace_credentials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wire: Any
 ) -> None:
-    """A developer's ~/.netrc neither changes the Authorization header of a request nor adds one."""
+    """A developer's ~/.netrc neither changes nor adds the Authorization header."""
     netrc = tmp_path / "netrc"
     netrc.write_text("default login me password secret\n", "utf-8")
     netrc.chmod(0o600)

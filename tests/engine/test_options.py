@@ -1,4 +1,4 @@
-"""What a caller may choose (docs/contract.md, "Options")."""
+"""The options of a run (docs/contract.md, "Options")."""
 
 from datetime import UTC, datetime
 
@@ -7,20 +7,20 @@ import pytest
 from shared.tasks import ExecuteTaskOptions, InvalidOptions, TaskName, TaskSpec, execute_task
 
 
-def test_defaults_are_the_contracts() -> None:
-    """Debug logs are on, the result goes to cache and database, the last one stays until replaced."""
+def test_defaults_are_those_of_the_contract() -> None:
+    """Debug logs are on, the result goes to cache and database, and the last result stays until replaced."""
     options = ExecuteTaskOptions.of(None)
     assert (options.save_in, options.debug_logs, options.keep_last_result) == (None, True, True)
     assert (options.scheduled_for, options.deadline_seconds, options.lease_seconds) == (None, 540, 60)
 
 
-def test_a_mapping_is_as_good_as_an_object() -> None:
+def test_options_may_be_a_mapping() -> None:
     """The contract's object literal is a dict here."""
     assert ExecuteTaskOptions.of({"save_in": "storage"}) == ExecuteTaskOptions(save_in="storage")
 
 
-def test_unknown_option_is_named_with_those_there_are() -> None:
-    """A misspelt option is an error and not silently the default."""
+def test_the_error_for_an_unknown_option_lists_all_options() -> None:
+    """A misspelt option is not silently replaced by the default."""
     with pytest.raises(InvalidOptions, match=r"unknown option saveIn; use save_in, debug_logs"):
         ExecuteTaskOptions.of({"saveIn": "db"})
 
@@ -45,24 +45,24 @@ def test_unknown_option_is_named_with_those_there_are() -> None:
         ([], "options must be ExecuteTaskOptions or a mapping, got a list"),
     ],
 )
-def test_a_value_no_run_can_have_is_named(options: object, says: str) -> None:
-    """Each bad value is refused with its name and what to use."""
+def test_the_error_for_an_invalid_value_names_the_option(options: object, says: str) -> None:
+    """And the valid values."""
     with pytest.raises(InvalidOptions) as refused:
         ExecuteTaskOptions.of(options)  # type: ignore[arg-type]
     assert says in str(refused.value)
 
 
 @pytest.mark.parametrize("source", ["", "  ", None, 5, "x" * 501, "a\nb"])
-def test_a_source_that_names_nobody_is_refused(source: object) -> None:
-    """The contract's `source` says who asked for the run; without one nothing runs."""
+def test_an_empty_or_invalid_source_is_refused(source: object) -> None:
+    """The contract's `source` names the caller; without it the task does not run."""
     ran = []
     with pytest.raises(InvalidOptions, match="source"):
         execute_task(source, TaskName.send_reset_sms, lambda: ran.append(1))  # type: ignore[arg-type]
     assert ran == []
 
 
-def test_an_unknown_time_zone_is_named() -> None:
-    """A schedule in a zone that does not exist is found at import, not at night."""
+def test_an_unknown_time_zone_is_refused_at_import() -> None:
+    """The error names it."""
     with pytest.raises(InvalidOptions, match="unknown time zone 'Europe/Atlantis'"):
         TaskSpec(TaskName.send_reset_sms, time_zone="Europe/Atlantis")
 
@@ -98,14 +98,14 @@ def test_equal_moments_are_the_same_run_in_every_zone() -> None:
         {"schedule": ["*/5 * * * *"]},
     ],
 )
-def test_a_spec_that_no_run_can_have_is_refused_at_import(wrong: dict[str, object]) -> None:
-    """A misspelt save option is found by the deployment, not by the first tick; the text names the task."""
+def test_an_invalid_spec_is_refused_at_import(wrong: dict[str, object]) -> None:
+    """The deployment fails, not the first tick; the error names the task."""
     with pytest.raises(InvalidOptions, match=r"^send_reset_sms: .*"):
         TaskSpec(TaskName.send_reset_sms, **wrong)  # type: ignore[arg-type]
 
 
-def test_a_spec_of_what_is_no_task_is_refused() -> None:
-    """Also a name that a task has, as a plain str."""
+def test_a_spec_must_have_a_task_name() -> None:
+    """A str with the name of a task is refused, too."""
     with pytest.raises(InvalidOptions, match="must be a member of TaskName, got 'send_reset_sms'"):
         TaskSpec("send_reset_sms")  # type: ignore[arg-type]
 
@@ -125,8 +125,8 @@ def test_a_spec_of_what_is_no_task_is_refused() -> None:
         ("every monday,fri 17:30", "30 17 * * MON,FRI"),
     ],
 )
-def test_an_english_schedule_is_refused_and_its_unix_cron_form_shown(schedule: str, cron: str) -> None:
-    """Google documents the header that identifies a tick for unix-cron only."""
+def test_the_error_for_an_english_schedule_shows_its_unix_cron_form(schedule: str, cron: str) -> None:
+    """Google documents the header that identifies a tick only for unix-cron."""
     with pytest.raises(InvalidOptions) as refused:
         TaskSpec(TaskName.send_reset_sms, schedule=schedule)
     assert str(refused.value) == (
@@ -138,7 +138,7 @@ def test_an_english_schedule_is_refused_and_its_unix_cron_form_shown(schedule: s
 @pytest.mark.parametrize(
     ("schedule", "says"),
     [
-        ("every 7 minutes", "use five fields such as '*/5 * * * *'"),  # no unix-cron does the same
+        ("every 7 minutes", "use five fields such as '*/5 * * * *'"),  # has no unix-cron form
         ("every 0 minutes", "use five fields"),
         ("every fooday 09:00", "use five fields"),
         ("nonsense", "use five fields"),
@@ -164,8 +164,8 @@ def test_an_english_schedule_is_refused_and_its_unix_cron_form_shown(schedule: s
         ("0 0 31 4,6 *", "matches no date"),
     ],
 )
-def test_a_schedule_that_cannot_be_deployed_is_refused_at_import(schedule: str, says: str) -> None:
-    """Not by the deployment, and not by a watchdog that then looks for no tick of the task."""
+def test_an_invalid_schedule_is_refused_at_import(schedule: str, says: str) -> None:
+    """Before the deployment; otherwise the watchdog would not find the task's ticks."""
     with pytest.raises(InvalidOptions) as refused:
         TaskSpec(TaskName.send_reset_sms, schedule=schedule)
     assert says in str(refused.value)

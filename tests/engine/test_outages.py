@@ -1,4 +1,4 @@
-"""Firestore or Storage gone, at each stage of a run and of a read."""
+"""Outages of Firestore or Storage at each stage of a run and of a read."""
 
 import threading
 from typing import Any
@@ -16,8 +16,10 @@ from tests.engine.world import TASK, HandClock, World
 from tests.waiting import wait_for
 
 
-def test_firestore_gone_at_the_start_means_not_run(far_engine: TaskEngine, line: Line, world: World) -> None:
-    """The task does not work unheld: failed, and Cloud Scheduler comes again."""
+def test_without_firestore_at_the_start_the_task_does_not_run(
+    far_engine: TaskEngine, line: Line, world: World
+) -> None:
+    """It has no lease; the outcome is failed, and Cloud Scheduler retries."""
     ran: list[int] = []
     line.cut()
     outcome = far_engine.execute_task("s", TASK, lambda: ran.append(1))
@@ -29,10 +31,10 @@ def test_firestore_gone_at_the_start_means_not_run(far_engine: TaskEngine, line:
     assert world.status() == {}
 
 
-def test_firestore_gone_while_a_task_works_loses_nothing(
+def test_an_outage_of_firestore_during_a_task_has_no_effect(
     far_engine: TaskEngine, line: Line, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Extensions fail and are tried again; back before the end, the outage was none."""
+    """Lease extensions fail and are retried; the outage is over before the end."""
 
     def works() -> list[int]:
         line.cut()
@@ -45,10 +47,10 @@ def test_firestore_gone_while_a_task_works_loses_nothing(
     assert world.status()["data"] == [1]
 
 
-def test_failed_extensions_are_repeated_at_times_of_their_own(
+def test_failed_extensions_are_retried_with_jitter(
     far_engine: TaskEngine, line: Line, clock: HandClock
 ) -> None:
-    """An outage meets all instances at once; jitter keeps them from coming back at once."""
+    """An outage affects all instances, which should not retry at the same time."""
     waits: list[float] = []
     at_work = threading.Event()
 
@@ -63,17 +65,17 @@ def test_failed_extensions_are_repeated_at_times_of_their_own(
         wait_for("two extensions to fail", lambda: len(waits) > 3 or None)
         line.restore()
 
-    clock.wait = passes  # type: ignore[method-assign]  # what is waited for between extensions is noted
+    clock.wait = passes  # type: ignore[method-assign]  # records the pauses between extensions
     assert far_engine.execute_task("s", TASK, works, {"lease_seconds": 60}).status == "completed"
     first, second, third = waits[1:4]
     assert all(1 <= each <= 2 for each in (first, second, third))
     assert len({first, second, third}) == 3
 
 
-def test_commits_that_fail_all_the_time_don_t_keep_a_run_from_its_deadline(
+def test_failing_commits_do_not_delay_a_run_past_its_deadline(
     far_engine: TaskEngine, line: Line, clock: HandClock
 ) -> None:
-    """An extension gives up after a few tries: the thread that makes it is the one that ends the run."""
+    """An extension gives up after a few tries, because the same thread ends the run."""
     sent: list[int] = []
     store = far_engine.store
     commit = store.commit
@@ -83,11 +85,11 @@ def test_commits_that_fail_all_the_time_don_t_keep_a_run_from_its_deadline(
         sent.append(1)
         if len(sent) == 1:
             return commit(written, timeout=timeout)
-        if clock.monotonic() > began + 1:  # the end is tried to be recorded, for twenty seconds
+        if clock.monotonic() > began + 1:  # for twenty seconds the run retries to record its outcome
             clock.ahead += 1
         raise WriteUnknown("lost")
 
-    store.commit = loses  # type: ignore[method-assign]  # what a network does that loses every answer
+    store.commit = loses  # type: ignore[method-assign]  # a network that loses every response
     go_on = threading.Event()
     options = {"lease_seconds": 0.3, "deadline_seconds": 1}
     outcome = far_engine.execute_task("s", TASK, lambda: go_on.wait(60) and None, options)
@@ -97,11 +99,11 @@ def test_commits_that_fail_all_the_time_don_t_keep_a_run_from_its_deadline(
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_firestore_gone_at_the_end_is_waited_for_and_leaves_nothing_running(
+def test_an_outage_of_firestore_at_the_end_delays_the_outcome(
     far_engine: TaskEngine, line: Line, world: World, capsys: pytest.CaptureFixture[str], fails: bool
 ) -> None:
-    """The work is done: its result, or its failure, is tried to be recorded until it is (lesson 8)."""
-    said: list[str] = []
+    """The record of the result or the failure is retried until it succeeds (lesson 8)."""
+    logs: list[str] = []
 
     def works() -> list[int]:
         line.cut()
@@ -111,24 +113,24 @@ def test_firestore_gone_at_the_end_is_waited_for_and_leaves_nothing_running(
 
     pause = far_engine._clock.sleep
 
-    def mends(seconds: float) -> None:
-        said.append(capsys.readouterr().out)
+    def restores(seconds: float) -> None:
+        logs.append(capsys.readouterr().out)
         line.restore()
         pause(seconds)
 
-    far_engine._clock.sleep = mends  # type: ignore[method-assign]  # the pause is when it comes back
+    far_engine._clock.sleep = restores  # type: ignore[method-assign]  # Firestore is restored during the pause
     end = "failed" if fails else "completed"
     assert far_engine.execute_task("s", TASK, works).status == end
-    assert any("run end not recorded yet" in each for each in said)
+    assert any("run end not recorded yet" in each for each in logs)
     assert (world.status()["status"], world.status().get("data")) == (end, None if fails else [1])
     assert [run["state"] for run in world.history().values()] == [end]
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_an_end_that_can_t_be_recorded_is_logged_whole(
+def test_an_outcome_that_cannot_be_recorded_is_logged_completely(
     far_engine: TaskEngine, line: Line, clock: HandClock, capsys: pytest.CaptureFixture[str], fails: bool
 ) -> None:
-    """Firestore stays away until the deadline: the log is what tells, and the outcome is no success."""
+    """Firestore is unreachable until the deadline; the outcome is not a success."""
 
     def works() -> list[int]:
         line.cut()
@@ -139,18 +141,18 @@ def test_an_end_that_can_t_be_recorded_is_logged_whole(
     def passes(_: float) -> None:
         clock.ahead += 10_000
 
-    clock.sleep = passes  # type: ignore[method-assign]  # after the first try no time is left
+    clock.sleep = passes  # type: ignore[method-assign]  # no time is left after the first try
     outcome = far_engine.execute_task("s", TASK, works)
-    told = capsys.readouterr().out
+    logged = capsys.readouterr().out
     assert outcome.status == "failed"
-    assert "ERROR the end of a run could not be recorded" in told
-    assert outcome.run_id in told
-    assert f"end={'failed' if fails else 'completed'}" in told
-    assert "attempt=1 token=" in told
-    assert fails or f"'version': '{outcome.run_id}." in told
+    assert "ERROR the end of a run could not be recorded" in logged
+    assert outcome.run_id in logged
+    assert f"end={'failed' if fails else 'completed'}" in logged
+    assert "attempt=1 token=" in logged
+    assert fails or f"'version': '{outcome.run_id}." in logged
 
 
-def test_a_result_that_was_never_written_is_not_served_by_its_instance(
+def test_a_result_that_was_not_written_is_not_served_by_its_instance(
     far_engine: TaskEngine, line: Line, clock: HandClock, world: World
 ) -> None:
     """The cache is filled after the commit, so that instances agree (lesson 12)."""
@@ -163,17 +165,15 @@ def test_a_result_that_was_never_written_is_not_served_by_its_instance(
     def passes(_: float) -> None:
         clock.ahead += 10_000
 
-    clock.sleep = passes  # type: ignore[method-assign]  # after the first try no time is left
+    clock.sleep = passes  # type: ignore[method-assign]  # no time is left after the first try
     assert far_engine.execute_task("s", TASK, works).status == "failed"
     assert far_engine.cache.get_array_data(TASK) == ["written"]
     line.restore()
     assert far_engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == ["written"]
 
 
-def test_storage_gone_fails_the_run_and_says_why(
-    far_engine: TaskEngine, storage_line: Line, world: World
-) -> None:
-    """A result that could not be kept is no success (lesson 4); the last good one stays."""
+def test_an_outage_of_storage_fails_the_run(far_engine: TaskEngine, storage_line: Line, world: World) -> None:
+    """A result that could not be stored is not a success (lesson 4); the last good one stays."""
     far_engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
 
     def works() -> list[int]:
@@ -188,10 +188,10 @@ def test_storage_gone_fails_the_run_and_says_why(
         far_engine.keep_task_data_in_storage(TASK, [1])
 
 
-def test_a_failed_contract_copy_does_not_undo_a_published_run(
+def test_a_failed_contract_copy_does_not_fail_a_published_run(
     far_engine: TaskEngine, storage_line: Line, line: Line, world: World
 ) -> None:
-    """The commit has published it; what follows is mended later."""
+    """The commit has published the result; the copy is repaired later."""
     commit = far_engine.store.commit
 
     def commits_and_cuts(*arguments: Any, **options: Any) -> Any:
@@ -200,15 +200,15 @@ def test_a_failed_contract_copy_does_not_undo_a_published_run(
             storage_line.cut()
         return version
 
-    far_engine.store.commit = commits_and_cuts  # type: ignore[method-assign]  # commits for real
+    far_engine.store.commit = commits_and_cuts  # type: ignore[method-assign]  # commits, then cuts
     assert far_engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"}).status == "completed"
     assert TaskEngine().get_task_data(TASK) == [1]
 
 
-def test_an_outage_is_an_error_and_never_no_data(
+def test_an_outage_is_an_error_and_never_missing_data(
     far_engine: TaskEngine, line: Line, storage_line: Line, world: World
 ) -> None:
-    """Nothing remembered and nobody to ask: the caller learns that (lesson 24)."""
+    """With an empty cache the caller gets an error (lesson 24)."""
     TaskEngine().execute_task("s", TASK, lambda: [1], {"save_in": "storage"})
     storage_line.cut()
     with pytest.raises(ResultUnavailable):
@@ -222,10 +222,10 @@ def test_an_outage_is_an_error_and_never_no_data(
         far_engine.get_task_data_from_storage(TASK)
 
 
-def test_an_outage_s_error_keeps_its_cause_and_code(
+def test_the_error_of_an_outage_has_its_causes_and_its_code(
     far_engine: TaskEngine, line: Line, storage_line: Line
 ) -> None:
-    """Each error is an exception raised from the one below, down to the client's own (lesson 25)."""
+    """Each exception is raised from the one below, down to the client's own (lesson 25)."""
 
     def causes(error: BaseException | None) -> list[BaseException]:
         return [] if error is None else [error, *causes(error.__cause__)]
@@ -241,10 +241,10 @@ def test_an_outage_s_error_keeps_its_cause_and_code(
     assert any(isinstance(each, requests.ConnectionError) for each in causes(unkept.value))
 
 
-def test_a_remembered_result_outlives_a_short_outage(
+def test_a_cached_result_is_served_during_a_short_outage(
     far_engine: TaskEngine, line: Line, world: World, clock: HandClock
 ) -> None:
-    """Past max-age and unable to ask, an instance serves what it has, for a set time, then says so."""
+    """After max-age an instance serves its cached result for a limited time, then raises an error."""
     TaskEngine().execute_task("s", TASK, lambda: [1])
     assert far_engine.get_task_data(TASK) == [1]
     line.cut()
@@ -257,19 +257,19 @@ def test_a_remembered_result_outlives_a_short_outage(
     assert far_engine.get_task_data(TASK) == [1]
 
 
-def test_a_missing_setting_is_no_outage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads is told the variable, and not to try again later."""
+def test_a_missing_setting_is_not_an_outage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the variable and does not ask to try again later."""
     assert TaskEngine().execute_task("s", TASK, lambda: [1], {"save_in": "storage"}).status == "completed"
     monkeypatch.delenv("NX_TASKS_BUCKET")
     monkeypatch.delenv("FIREBASE_CONFIG", raising=False)
-    monkeypatch.setattr(firebase, "_made", {})  # an instance that has just begun
+    monkeypatch.setattr(firebase, "_made", {})  # a new instance
     with pytest.raises(SettingMissing, match="NX_TASKS_BUCKET"):
         TaskEngine().get_task_data(TASK)
     assert world.status()["status"] == "completed"
 
 
-def test_a_completion_that_landed_unheard_keeps_its_object(engine: TaskEngine, world: World) -> None:
-    """Something unforeseen breaks as the answer comes: no failure is written over it, nothing removed."""
+def test_a_completion_with_a_lost_response_keeps_its_object(engine: TaskEngine, world: World) -> None:
+    """After an unexpected error neither is a failure written over it nor the object removed."""
     sent: list[int] = []
     commit = engine.store.commit
 
@@ -280,7 +280,7 @@ def test_a_completion_that_landed_unheard_keeps_its_object(engine: TaskEngine, w
             raise RuntimeError("a library's own")
         return version
 
-    engine.store.commit = breaks  # type: ignore[method-assign]  # what no client of Firestore says
+    engine.store.commit = breaks  # type: ignore[method-assign]  # an error that no client of Firestore raises
     assert engine.execute_task("s", TASK, lambda: [1], {"save_in": "storage"}).status == "superseded"
     assert (world.status()["status"], world.status()["error"]) == ("completed", "")
     assert TaskEngine().get_task_data(TASK) == [1]

@@ -1,4 +1,4 @@
-"""A result's bytes as an instance keeps them: made once, in each form that is asked for."""
+"""A result's bytes in the cache, converted once to each requested form."""
 
 import gzip
 import random
@@ -21,8 +21,8 @@ COMPRESSORS = [
 
 
 @pytest.mark.parametrize("stored", [STORED, PLAIN, gzip.compress(PLAIN)], ids=["ours", "plain", "others"])
-def test_whoever_stored_it_every_form_is_the_same_result(stored: bytes) -> None:
-    """JSON and gzip, with whatever around them, from an object of any writer's."""
+def test_every_form_is_the_same_result(stored: bytes) -> None:
+    """JSON and gzip with any surrounding bytes, from an object of any writer."""
     payload = Payload.of_stored(stored)
     assert payload.json == PLAIN
     assert payload.size == len(PLAIN)
@@ -32,8 +32,8 @@ def test_whoever_stored_it_every_form_is_the_same_result(stored: bytes) -> None:
     assert gzip.decompress(b"".join(compressed)) == b"<" + PLAIN + b">"
 
 
-def test_a_small_answer_is_made_once_and_weighed() -> None:
-    """The same bytes are sent to everybody, and count; a large result is in memory once all the same."""
+def test_a_small_response_is_cached_and_counts_as_memory() -> None:
+    """All callers get the same bytes; a large result is not kept twice."""
     grown: list[int] = []
     small = Payload.of_stored(STORED)
     small.on_growth = lambda: grown.append(small.held)
@@ -47,10 +47,10 @@ def test_a_small_answer_is_made_once_and_weighed() -> None:
     assert held <= large.held < held + 100
 
 
-def test_what_is_stored_compressed_is_served_so_without_being_decompressed(
+def test_a_compressed_object_is_served_without_being_decompressed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nobody who takes gzip waits for JSON that nobody asked for."""
+    """JSON is made only when it is requested."""
     payload = Payload.of_stored(STORED)
     assert payload.gzip_around(b"", b"") is not None
     assert payload.held < len(PLAIN)
@@ -59,8 +59,8 @@ def test_what_is_stored_compressed_is_served_so_without_being_decompressed(
         payload.gzip_around(b"<", b">")
 
 
-def test_each_form_is_made_once_and_shared_by_all() -> None:
-    """Two readers get the very same bytes, not equal ones."""
+def test_each_form_is_made_once_and_shared() -> None:
+    """Two readers get identical objects, not just equal ones."""
     payload = Payload(PLAIN)
     forms: list[Any] = []
     threads = [
@@ -76,13 +76,13 @@ def test_each_form_is_made_once_and_shared_by_all() -> None:
 
 
 def test_a_small_result_is_not_compressed() -> None:
-    """It fits a packet as it is."""
+    """It fits a packet."""
     assert Payload(b"[]").gzip_around(b"<", b">") is None
     assert Payload(b" " * MIN_COMPRESSED).gzip_around(b"<", b">") is not None
 
 
-def test_any_number_of_surroundings_takes_bounded_memory() -> None:
-    """A version in the surroundings differs with each run: the old ones are forgotten."""
+def test_the_number_of_cached_responses_is_bounded() -> None:
+    """The version in the surrounding bytes changes with each run; old responses are evicted."""
     result = Payload(PLAIN)
     for number in range(100):
         made = result.gzip_around(b"%d" % number, b"")
@@ -107,15 +107,15 @@ def test_any_number_of_surroundings_takes_bounded_memory() -> None:
         pytest.param(b"\xff\xfe[]", id="another encoding"),
     ],
 )
-def test_damage_is_an_error_and_never_a_result(stored: bytes) -> None:
-    """Whether it is found at once or when the JSON is wanted."""
+def test_a_damaged_object_is_an_error(stored: bytes) -> None:
+    """At once, or when its JSON is requested."""
     with pytest.raises(ResultUnavailable):
-        Payload.of_stored(stored).json  # noqa: B018  (a property that works)
+        Payload.of_stored(stored).json  # noqa: B018  (a property with side effects)
 
 
 @pytest.mark.parametrize("compress", COMPRESSORS)
-def test_a_stream_of_several_members_is_read_to_its_end(compress: Any) -> None:
-    """Some writers string them together; a client gets one member all the same."""
+def test_all_members_of_a_gzip_stream_are_read(compress: Any) -> None:
+    """Some writers concatenate several; a client gets a single one."""
     result = Payload.of_stored(compress(PLAIN[:1000]) + compress(PLAIN[1000:]))
     assert result.json == PLAIN
     unzip = zlib.decompressobj(wbits=31)
@@ -124,16 +124,16 @@ def test_a_stream_of_several_members_is_read_to_its_end(compress: Any) -> None:
 
 
 @pytest.mark.parametrize("compress", COMPRESSORS)
-def test_no_more_is_unpacked_than_a_process_can_hold(monkeypatch: pytest.MonkeyPatch, compress: Any) -> None:
-    """A few bytes may stand for many."""
+def test_decompression_is_limited_by_the_memory(monkeypatch: pytest.MonkeyPatch, compress: Any) -> None:
+    """A few bytes may decompress to a large result."""
     monkeypatch.setattr(payload, "MAX_RESULT_BYTES", 1_000_000)
     assert Payload.of_stored(compress(b'"' + b" " * 999_998 + b'"')).size == 1_000_000
     with pytest.raises(ResultUnavailable, match="read it with iter_task_data"):
         Payload.of_stored(compress(b'"' + b" " * 999_999 + b'"'))
 
 
-def test_others_objects_are_unpacked_no_further_than_their_reader_says() -> None:
-    """This engine's own need not be: they are handed on as they are."""
+def test_objects_of_other_writers_are_decompressed_up_to_max_bytes() -> None:
+    """The engine's own are returned without being decompressed."""
     for stored in (PLAIN, gzip.compress(PLAIN), STORED + STORED):
         with pytest.raises(ResultTooLarge):
             Payload.of_stored(stored, max_unpacked_bytes=len(PLAIN) - 1)
@@ -141,7 +141,7 @@ def test_others_objects_are_unpacked_no_further_than_their_reader_says() -> None
     assert Payload.of_stored(STORED, max_unpacked_bytes=1).size == len(PLAIN)
 
 
-def test_it_is_told_apart_without_being_told() -> None:
-    """A log of a payload has its size and checksum, not its content."""
+def test_the_repr_has_size_and_checksum_without_the_content() -> None:
+    """For logs."""
     assert repr(Payload(b"[1]")) == "Payload(3 bytes, CRC 4c2f32b8)"
     assert repr(Payload.of_stored(STORED)) == repr(Payload(PLAIN))

@@ -1,4 +1,4 @@
-"""Many deliveries at once, on the real Firestore: one run each, whatever the order."""
+"""Many concurrent deliveries on the real Firestore give one run each, in any order."""
 
 import threading
 import time
@@ -18,9 +18,9 @@ from shared.tasks.protocol.decisions import CLOCK_SKEW
 from tests.engine.world import TASK, World, in_thread
 
 TICK = datetime(2026, 11, 24, tzinfo=UTC)
-#: Waves of a round, each of which takes the task from the one before, and the ticks in each.
+#: Waves of a round, each of which takes over the task from the last one, and ticks in each.
 WAVES, TICKS = 4, 5
-#: After that, another instance sees a lease as dead.
+#: Seconds after which another instance considers a lease expired.
 LEASE_IS_OVER = timedelta(seconds=LEASE_SECONDS) + CLOCK_SKEW + timedelta(seconds=1)
 
 
@@ -28,7 +28,7 @@ Started = list[tuple[threading.Thread, list[Any]]]
 
 
 def started(calls: list[Callable[[], Any]]) -> Started:
-    """Let all calls begin at the same moment, each on a thread of its own."""
+    """Start all calls at the same moment, each in its own thread."""
     together = threading.Barrier(len(calls))
 
     def make(call: Callable[[], Any]) -> Any:
@@ -39,27 +39,27 @@ def started(calls: list[Callable[[], Any]]) -> Started:
 
 
 def ended(calls: Started) -> list[Any]:
-    """Wait until all calls are over; return what they returned."""
+    """Wait for all calls; return their results."""
     over = time.monotonic() + 120
     for thread, _ in calls:
         thread.join(max(over - time.monotonic(), 0))
-    assert not any(thread.is_alive() for thread, _ in calls), "deliveries are still at it after two minutes"
+    assert not any(thread.is_alive() for thread, _ in calls), "deliveries did not end within two minutes"
     return [result[0] for _, result in calls]
 
 
 def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
-    """Make all calls at the same moment; return what they returned."""
+    """Make all calls at the same moment; return their results."""
     return ended(started(calls))
 
 
 def delivery(tick: datetime, task: Callable[..., Any], **options: Any) -> Callable[[], TaskOutcome]:
-    """A delivery to an instance of its own."""
+    """A delivery to its own instance."""
     options = {"scheduled_for": tick, "debug_logs": False, **options}
     return lambda: TaskEngine().execute_task("s", TASK, task, options)
 
 
 class Race:
-    """Counts the rounds that are over, and what became of their deliveries."""
+    """Counts the completed rounds and the outcomes of their deliveries."""
 
     def __init__(self, rounds: int) -> None:
         self.rounds = rounds
@@ -76,7 +76,7 @@ class Race:
 def race(
     request: pytest.FixtureRequest, pytestconfig: pytest.Config, record_property: Callable[[str, Any], None]
 ) -> Iterator[Race]:
-    """The rounds of this test, told to the report however it ends."""
+    """The rounds of a test, which are added to the report however it ends."""
     race = Race(200 if pytestconfig.getoption("--full") else 20)
     record_property("race", request.function.__name__.removeprefix("test_").replace("_", " "))
     yield race
@@ -85,27 +85,27 @@ def race(
     record_property("outcomes", dict(sorted(race.outcomes.items())))
 
 
-def test_fifty_deliveries_of_one_tick_are_one_run(world: World, race: Race) -> None:
-    """The task's body runs once a tick; all others are duplicates or told to come back."""
+def test_fifty_concurrent_deliveries_of_one_tick_run_once(world: World, race: Race) -> None:
+    """All others are duplicates or busy."""
     for number in race:
         ran: list[int] = []
         tick = TICK + timedelta(minutes=number)
         outcomes = at_once([delivery(tick, partial(ran.append, 1)) for _ in range(50)])
-        seen = Counter(outcome.status for outcome in outcomes)
-        race.outcomes.update(seen)
-        assert len(ran) == 1, seen
-        assert seen["completed"] == 1, seen
-        assert set(seen) <= {"completed", "duplicate", "busy"}, seen
+        statuses = Counter(outcome.status for outcome in outcomes)
+        race.outcomes.update(statuses)
+        assert len(ran) == 1, statuses
+        assert statuses["completed"] == 1, statuses
+        assert set(statuses) <= {"completed", "duplicate", "busy"}, statuses
     states = Counter(run["state"] for run in world.history().values())
-    assert states.pop("refused", 0) <= race.rounds, "one record per run counts what was refused"
+    assert states.pop("refused", 0) <= race.rounds, "one record per run counts refused deliveries"
     assert states == {"completed": race.rounds}
 
 
 class Workplace:
-    """Where each stays at work until another delivery has been decided, and who is there is counted.
+    """A task that waits until another delivery has been decided, and counts overlapping runs.
 
     Args:
-        deliveries: how many there are.
+        deliveries: The number of deliveries.
     """
 
     def __init__(self, deliveries: int) -> None:
@@ -125,7 +125,7 @@ class Workplace:
         return [1]
 
     def visited(self, delivery: Callable[[], TaskOutcome]) -> TaskOutcome:
-        """Make a delivery, and let those at work know that it has been decided."""
+        """Make a delivery and notify the running tasks of its decision."""
         outcome = delivery()
         with self._changed:
             self._undecided -= 1
@@ -133,8 +133,8 @@ class Workplace:
         return outcome
 
 
-def test_twenty_ticks_at_once_never_work_at_the_same_time(world: World, race: Race) -> None:
-    """Each tick runs alone or is skipped and recorded; nothing is left running."""
+def test_twenty_concurrent_ticks_never_overlap(world: World, race: Race) -> None:
+    """Each tick runs alone or is skipped and recorded; no run stays running."""
     for number in race:
         place = Workplace(20)
         first = TICK + timedelta(hours=number)
@@ -150,10 +150,10 @@ def test_twenty_ticks_at_once_never_work_at_the_same_time(world: World, race: Ra
 
 
 class Instance(Clock):
-    """An instance that stands still while its task works, as a frozen process does, and its clock.
+    """An instance that is frozen while its task runs, and its clock.
 
     Args:
-        wave: how many leases have passed when it begins.
+        wave: The number of leases that have expired before it starts.
     """
 
     def __init__(self, wave: int) -> None:
@@ -169,10 +169,10 @@ class Instance(Clock):
         if self._goes_on.is_set():
             return super().wait(event, seconds)
         self.stands_still()
-        return event.is_set()  # and if not, its lease is long due to be extended
+        return event.is_set()  # if not set, its lease should have been extended long ago
 
     def stands_still(self) -> None:
-        assert self._goes_on.wait(60), "it was to go on"
+        assert self._goes_on.wait(60), "the instance was not resumed"
 
     def goes_on(self, leases_passed: int) -> None:
         self._leases_passed = leases_passed
@@ -180,13 +180,13 @@ class Instance(Clock):
 
 
 class Relay:
-    """Waves of ticks. Each comes once the lease of the last wave's holder is over, and it stands still.
+    """Waves of ticks; each starts once the lease of the last holder has expired, while that one is frozen.
 
     Args:
-        number: of the round, which tells how results are kept and when holders go on.
+        number: The round, which determines where results are stored and when holders resume.
 
     Attributes:
-        holders: who took the task, the first of each wave, by run.
+        holders: The runs that acquired the task, one for each wave.
     """
 
     def __init__(self, number: int) -> None:
@@ -198,18 +198,20 @@ class Relay:
         self._changed = threading.Condition()
 
     def start_wave(self, wave: int) -> Started:
-        """Deliver its ticks at once; return once one of them has the task."""
+        """Deliver its ticks concurrently; return once one of them holds the task."""
         ticks = [self._first + timedelta(minutes=wave, seconds=each) for each in range(TICKS)]
         calls = started([partial(self._deliver, tick, Instance(wave)) for tick in ticks])
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.holders) > wave, 60), "nobody took the task"
+            assert self._changed.wait_for(lambda: len(self.holders) > wave, 60), "no run acquired the task"
         return calls
 
     def go_on(self) -> None:
-        """Let all who still stand still go on at once, when nobody else can take the task any more."""
+        """Resume all frozen instances at once, when no other run can acquire the task."""
         with self._changed:
             others = WAVES * (TICKS - 1)
-            assert self._changed.wait_for(lambda: len(self._others) == others, 60), "others are undecided"
+            assert self._changed.wait_for(lambda: len(self._others) == others, 60), (
+                "other deliveries are undecided"
+            )
         for holder in self.holders.values():
             holder.goes_on(WAVES)
 
@@ -223,7 +225,7 @@ class Relay:
 
     def _work(self, instance: Instance, run: TaskRun) -> list[str]:
         with self._changed:
-            if len(self.holders) > instance.wave:  # there was a holder: this one must not be here
+            if len(self.holders) > instance.wave:  # the wave has a holder, so this run must not start
                 instance.goes_on(instance.wave)
                 return [run.run_id]
             before = list(self.holders.values())[-1:]
@@ -236,8 +238,8 @@ class Relay:
         return [run.run_id]
 
 
-def test_runs_that_lose_their_lease_midway_publish_nothing(world: World, race: Race) -> None:
-    """Whoever goes on after its lease finds the task taken: the newest holder's result stands."""
+def test_runs_that_lose_their_lease_do_not_publish(world: World, race: Race) -> None:
+    """A resumed run finds the task taken over; the newest holder's result stays."""
     for number in race:
         relay = Relay(number)
         waves = [relay.start_wave(wave) for wave in range(WAVES)]

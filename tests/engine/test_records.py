@@ -1,4 +1,4 @@
-"""Arrays taken apart record by record, however their bytes are cut."""
+"""Arrays are split into records, however their bytes are cut."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from shared.tasks.results.normalisation import CALLABLE_KEYS, encode_record, nor
 from shared.tasks.results.records import records_of
 from tests.support.values import nested
 
-#: Keys that are stored as they are.
+#: Keys that are stored unchanged.
 KEYS = st.text().filter(lambda key: key not in CALLABLE_KEYS)
 values = st.recursive(
     st.none()
@@ -35,23 +35,23 @@ def cut(plain: bytes, size: int) -> Iterator[bytes]:
 
 
 @given(st.lists(values, max_size=6), st.integers(1, 40), st.sampled_from([None, 2]), st.booleans())
-def test_any_array_is_taken_apart(
+def test_any_array_is_split_into_records(
     records: list[Any], size: int, indent: int | None, ascii_only: bool
 ) -> None:
-    """Whoever wrote it, with space or without, and wherever it is cut: in a number, a letter, a record."""
+    """With or without white space, and cut inside a number, a letter or a record."""
     plain = json.dumps(records, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     assert list(records_of(cut(plain, size), ours=False)) == records
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
-def test_a_byte_order_mark_is_no_part_of_an_array(size: int) -> None:
+def test_a_byte_order_mark_is_ignored(size: int) -> None:
     """Editors write one."""
     assert list(records_of(cut(b'\xef\xbb\xbf["\xef\xbb\xbf"]', size), ours=False)) == ["\ufeff"]
 
 
 @given(st.lists(values, max_size=6), st.integers(1, 40))
-def test_lines_are_taken_apart(records: list[Any], size: int) -> None:
-    """What this engine streamed is read by its lines."""
+def test_lines_are_split_into_records(records: list[Any], size: int) -> None:
+    """Streams of this engine are read by lines."""
     lines = b",\n".join(encode_record(record, place) for place, record in enumerate(records))
     plain = b"[\n" + lines + b"\n]" if records else b"[\n]"
     assert list(records_of(cut(plain, size), ours=True)) == records
@@ -59,18 +59,18 @@ def test_lines_are_taken_apart(records: list[Any], size: int) -> None:
 
 
 @given(st.lists(values, min_size=1, max_size=4), st.integers(1, 40), st.booleans(), st.data())
-def test_an_array_that_is_not_whole_is_an_error(
+def test_an_incomplete_array_is_an_error(
     records: list[Any], size: int, ours: bool, data: st.DataObject
 ) -> None:
-    """Wherever it ends too early."""
+    """Wherever it ends."""
     plain = b"[\n" + b",\n".join(map(orjson.dumps, records)) + b"\n]" if ours else orjson.dumps(records)
     short = plain[: data.draw(st.integers(0, len(plain) - 1))]
     with pytest.raises((ResultUnavailable, NoRecords, ValueError)):
         list(records_of(cut(short, size), ours=ours))
 
 
-def test_a_record_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no JSON is not read into memory for ever."""
+def test_the_length_of_a_record_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endless content that is not JSON does not fill the memory."""
     monkeypatch.setattr("shared.tasks.results.records.MAX_RECORD", 10_000)
     came = 0
 
@@ -87,14 +87,14 @@ def test_a_record_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @given(values)
-def test_a_record_is_encoded_as_in_a_list(record: Any) -> None:
-    """The short way to JSON, for plain values, gives the same bytes as the long one."""
+def test_a_record_is_encoded_like_in_a_list(record: Any) -> None:
+    """The fast path for plain values gives the same bytes as the general one."""
     assert encode_record(record, 0) == normalise([record]).encoded[1:-1]
 
 
 @pytest.mark.parametrize("levels", [198, 199, 200, 300])
-def test_a_record_may_be_as_deep_as_in_a_list(levels: int) -> None:
-    """The short way is no way around the limits."""
+def test_a_record_may_be_as_deep_as_an_element_of_a_list(levels: int) -> None:
+    """The fast path has the same limits."""
 
     def ends(encode: Any) -> str:
         try:
@@ -108,10 +108,10 @@ def test_a_record_may_be_as_deep_as_in_a_list(levels: int) -> None:
 
 
 @given(st.binary(max_size=3000), st.lists(st.integers(0, 3000)), st.integers(1, 500))
-def test_pieces_are_compressed_and_decompressed_as_the_whole(
+def test_pieces_are_compressed_and_decompressed_like_the_whole(
     plain: bytes, cuts: list[int], size: int
 ) -> None:
-    """However the bytes come, they make one member whose blocks are found again, and come out the same."""
+    """However the bytes are cut, they become one member with recognisable blocks."""
     compressor = gzipped.Compressor()
     places = [0, *sorted(min(place, len(plain)) for place in cuts), len(plain)]
     pieces = [plain[start:end] for start, end in pairwise(places)]
@@ -126,8 +126,8 @@ def test_pieces_are_compressed_and_decompressed_as_the_whole(
 
 
 @pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1, 5 << 20])
-def test_what_grows_a_thousandfold_is_decompressed_in_steps(size: int) -> None:
-    """No step holds more than a mebibyte, and nothing is left behind at its end."""
+def test_highly_compressed_data_is_decompressed_in_steps(size: int) -> None:
+    """No step returns more than a mebibyte, and no data is lost at the end."""
     stored = gzipped.member(gzipped.compress(b"x" * size))
     steps = [len(step) for step in gzipped.plain_pieces(iter([stored]))]
     assert sum(steps) == size

@@ -1,4 +1,4 @@
-"""Runs that people request: one run with attempts, told apart from the ticks beside it."""
+"""Runs that people request: each is one run with attempts, separate from ticks."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ OTHER: dict[str, Any] = {"by": "other@example.com", "reason": "newer prices"}
 
 
 class Jobs:
-    """Cloud Scheduler, as far as a request calls it: it delivers nothing by itself."""
+    """Cloud Scheduler as far as a request calls it; it delivers nothing by itself."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -52,7 +52,7 @@ def desk(world: World, scheduler: Jobs) -> TaskEngine:
 
 
 class StoppedClock(Clock):
-    """A time of day that stays as it is, however long a test takes."""
+    """A time of day that does not change during a test."""
 
     def __init__(self) -> None:
         self._now = super().now()
@@ -62,7 +62,7 @@ class StoppedClock(Clock):
 
 
 def requested(desk: TaskEngine, who: dict[str, Any] = WHO) -> str:
-    """Request a run that nothing answers yet; return the id that it will have."""
+    """Request a run that is not delivered yet; return its id."""
     became = desk.request_run(TASK, **who, timeout_seconds=0)
     assert became.outcome == "requested"
     assert became.run_id is not None
@@ -70,7 +70,7 @@ def requested(desk: TaskEngine, who: dict[str, Any] = WHO) -> str:
 
 
 def forced(task: Any = lambda: [1], engine: TaskEngine | None = None, **how: Any) -> TaskOutcome:
-    """Deliver a forced run: as the service does, with the time of the tick to come."""
+    """Deliver a forced run like the service, with the time of the next tick."""
     how = {"schedule_time": datetime.now(UTC) + timedelta(minutes=5), **how}
     return (engine or TaskEngine()).execute_task("firebase-schedule-x", TASK, task, how)
 
@@ -86,7 +86,7 @@ def fails() -> None:
 def test_the_retries_of_a_requested_run_are_attempts_of_that_run(
     desk: TaskEngine, world: World, ahead: timedelta
 ) -> None:
-    """Delivered with the time of the next tick, or with that of the request; it tells who requested it."""
+    """With the time of the next tick or of the request; the record has the person."""
     run_id = requested(desk)
     when = datetime.now(UTC) + ahead
     outcomes = [forced(task, schedule_time=when) for task in (fails, fails, lambda: [1])]
@@ -102,17 +102,16 @@ def test_the_retries_of_a_requested_run_are_attempts_of_that_run(
     assert len([run for run in world.history().values() if "run_id" in run]) == 1
 
 
-def test_a_requested_run_tells_who_requested_it_from_its_start(desk: TaskEngine, world: World) -> None:
-    """Not only once it has ended."""
+def test_the_record_of_a_requested_run_has_the_person_from_its_start(desk: TaskEngine, world: World) -> None:
     run_id = requested(desk)
-    seen: list[dict[str, Any]] = []
-    forced(lambda: seen.append(world.history()[run_id]))
-    assert seen[0]["state"] == "running"
-    assert seen[0]["requested"].items() >= WHO.items()
+    found: list[dict[str, Any]] = []
+    forced(lambda: found.append(world.history()[run_id]))
+    assert found[0]["state"] == "running"
+    assert found[0]["requested"].items() >= WHO.items()
 
 
-def test_a_warm_instance_goes_on_with_the_requested_run(desk: TaskEngine) -> None:
-    """What it remembers of the task does not make the retry a run of its own."""
+def test_a_warm_instance_continues_the_requested_run(desk: TaskEngine) -> None:
+    """With its cached state of the task the retry is still the same run."""
     engine = TaskEngine()
     forced(engine=engine)
     run_id = requested(desk)
@@ -120,8 +119,8 @@ def test_a_warm_instance_goes_on_with_the_requested_run(desk: TaskEngine) -> Non
     assert [(each.run_id, each.status) for each in outcomes] == [(run_id, "failed"), (run_id, "completed")]
 
 
-def test_its_retries_can_be_stopped(desk: TaskEngine, world: World) -> None:
-    """As those of a tick's run; the next delivery is acknowledged, and runs nothing."""
+def test_the_retries_of_a_requested_run_can_be_cancelled(desk: TaskEngine, world: World) -> None:
+    """The next delivery is acknowledged without running the task."""
     run_id = requested(desk)
     assert forced(fails).run_id == run_id
     (task,) = view_tasks(desk.store, (TASK,))
@@ -131,8 +130,8 @@ def test_its_retries_can_be_stopped(desk: TaskEngine, world: World) -> None:
     assert world.history()[run_id]["error"]["type"] == "RunCancelled"
 
 
-def test_a_request_that_nothing_answered_can_be_cancelled(desk: TaskEngine, world: World) -> None:
-    """The delivery that comes late runs nothing."""
+def test_a_request_without_a_delivery_can_be_cancelled(desk: TaskEngine, world: World) -> None:
+    """A late delivery does not run the task."""
     run_id = requested(desk)
     assert desk.cancel_run(TASK, run_id, **WHO) is Cancelled.cancelled
     assert (forced().run_id, forced().status) == (run_id, "duplicate")
@@ -140,11 +139,11 @@ def test_a_request_that_nothing_answered_can_be_cancelled(desk: TaskEngine, worl
     assert desk.cancel_run(TASK, run_id, **WHO) is Cancelled.ended
 
 
-# Beside ticks
+# Requests and ticks
 
 
-def test_a_tick_and_a_request_shortly_before_it_both_run(desk: TaskEngine, world: World) -> None:
-    """Three seconds before: the forced delivery is not the tick, and the tick runs after it."""
+def test_a_tick_and_a_request_just_before_it_both_run(desk: TaskEngine, world: World) -> None:
+    """Three seconds before: the forced delivery is not the tick."""
     run_id = requested(desk)
     engine = TaskEngine(clock=StoppedClock())
     tick = engine._clock.now() + timedelta(seconds=3)
@@ -154,8 +153,8 @@ def test_a_tick_and_a_request_shortly_before_it_both_run(desk: TaskEngine, world
     assert (own.run_id.startswith(f"{tick:%Y-%m-%dT%H:%M:%S}"), own.status) == (True, "completed")
 
 
-def test_two_deliveries_that_look_the_same_are_the_tick_and_the_request(desk: TaskEngine) -> None:
-    """A delivery that arrives after the tick may be either: the tick goes first, and neither is lost."""
+def test_of_two_equal_deliveries_one_is_the_tick_and_one_the_request(desk: TaskEngine) -> None:
+    """A delivery after the tick may be either; the first one counts as the tick."""
     run_id = requested(desk)
     tick = datetime.now(UTC)
     same = {"scheduled_for": tick, "schedule_time": tick}
@@ -163,8 +162,8 @@ def test_two_deliveries_that_look_the_same_are_the_tick_and_the_request(desk: Ta
     assert forced(**same).status == "duplicate"
 
 
-def test_a_tick_before_the_request_never_answers_it(desk: TaskEngine, world: World) -> None:
-    """Neither its retries nor its duplicates."""
+def test_a_tick_before_the_request_does_not_fulfil_it(desk: TaskEngine, world: World) -> None:
+    """Nor do its retries and duplicates."""
     tick = datetime.now(UTC) - timedelta(minutes=1)
     same = {"scheduled_for": tick, "schedule_time": tick}
     assert forced(fails, **same).status == "failed"
@@ -173,8 +172,8 @@ def test_a_tick_before_the_request_never_answers_it(desk: TaskEngine, world: Wor
     assert run_id not in world.history()
 
 
-def test_a_run_that_nobody_requested_is_one_of_its_own(desk: TaskEngine, world: World) -> None:
-    """Forced in Google's console, say; and a call that is no delivery answers no request."""
+def test_a_forced_run_without_a_request_has_a_random_id(desk: TaskEngine, world: World) -> None:
+    """For example from Google's console; other calls do not fulfil a request."""
     run_id = requested(desk)
     called = TaskEngine().execute_task("me", TASK, lambda: [1])
     assert called.run_id != run_id
@@ -182,8 +181,8 @@ def test_a_run_that_nobody_requested_is_one_of_its_own(desk: TaskEngine, world: 
     assert forced().run_id == run_id
 
 
-def test_an_expired_request_is_not_answered(desk: TaskEngine, world: World) -> None:
-    """Its process died before it called Cloud Scheduler, say; a later forced run is nobody's."""
+def test_an_expired_request_is_not_fulfilled(desk: TaskEngine, world: World) -> None:
+    """If its process died before it called Cloud Scheduler, a later forced run is independent."""
     run_id = requested(desk)
     status = world.database.document(f"nx-tasks/{TASK.value}")
     long_ago = datetime.now(UTC) - REQUEST_WINDOW
@@ -195,8 +194,8 @@ def test_an_expired_request_is_not_answered(desk: TaskEngine, world: World) -> N
 # Requests
 
 
-def test_two_people_who_request_a_run_get_one(desk: TaskEngine, world: World, scheduler: Jobs) -> None:
-    """The second joins; both are recorded, and the second delivery is a duplicate."""
+def test_two_concurrent_requests_share_one_run(desk: TaskEngine, world: World, scheduler: Jobs) -> None:
+    """Both people are recorded, and the second delivery is a duplicate."""
     run_id = requested(desk)
     assert requested(desk, OTHER) == run_id
     assert scheduler.runs == 2
@@ -208,8 +207,8 @@ def test_two_people_who_request_a_run_get_one(desk: TaskEngine, world: World, sc
     ]
 
 
-def test_a_request_after_a_failed_one_is_a_run_of_its_own(desk: TaskEngine, world: World) -> None:
-    """Retries of the first are attempts of the second then: one run goes on, and tells who wants it."""
+def test_a_request_after_a_failed_one_is_a_new_run(desk: TaskEngine, world: World) -> None:
+    """Later retries of the first run are attempts of the new one."""
     first_time = datetime.now(UTC)
     first = requested(desk)
     assert forced(fails, schedule_time=first_time).run_id == first
@@ -220,8 +219,8 @@ def test_a_request_after_a_failed_one_is_a_run_of_its_own(desk: TaskEngine, worl
     assert world.history()[second]["requested"]["by"] == OTHER["by"]
 
 
-def test_a_request_whose_call_failed_is_joined_by_the_next(desk: TaskEngine, scheduler: Jobs) -> None:
-    """Whether Cloud Scheduler took the first is not known: it is called again, for the same run."""
+def test_the_next_request_joins_one_whose_call_failed(desk: TaskEngine, scheduler: Jobs) -> None:
+    """It is not known whether Cloud Scheduler got the first call, so it is called again for the same run."""
     scheduler.fails = True
     with pytest.raises(SchedulerUnavailable):
         requested(desk)
@@ -231,8 +230,8 @@ def test_a_request_whose_call_failed_is_joined_by_the_next(desk: TaskEngine, sch
     assert scheduler.runs == 2
 
 
-def test_a_request_that_meets_another_run_is_skipped(desk: TaskEngine, world: World) -> None:
-    """One that begins between request and delivery; the requester is told which."""
+def test_a_request_during_another_run_is_skipped(desk: TaskEngine, world: World) -> None:
+    """One that started between request and delivery; the outcome names it."""
     run_id = requested(desk)
     met: list[TaskOutcome] = []
     holder = TaskEngine().execute_task("me", TASK, lambda: met.append(forced()))
@@ -240,8 +239,7 @@ def test_a_request_that_meets_another_run_is_skipped(desk: TaskEngine, world: Wo
     assert world.history()[f"{run_id}.skipped"]["holder"] == holder.run_id
 
 
-def test_a_request_after_a_skipped_one_has_a_run_of_its_own(desk: TaskEngine) -> None:
-    """What became of the skipped one is no answer to the next."""
+def test_a_request_after_a_skipped_one_is_a_new_run(desk: TaskEngine) -> None:
     skipped = requested(desk)
     met: list[TaskOutcome] = []
     TaskEngine().execute_task("me", TASK, lambda: met.append(forced()))
@@ -251,8 +249,8 @@ def test_a_request_after_a_skipped_one_has_a_run_of_its_own(desk: TaskEngine) ->
     assert forced().run_id == run_id
 
 
-def test_a_request_is_told_what_became_of_it(desk: TaskEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Started, busy, or refused where the task was suspended before the delivery came."""
+def test_a_request_returns_its_outcome(desk: TaskEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started, busy, or refused if the task was suspended before the delivery."""
 
     def at_once(before: Any) -> Requested:
         monkeypatch.setattr(Jobs, "run", lambda *_, **__: before())
@@ -273,14 +271,14 @@ def test_a_request_is_told_what_became_of_it(desk: TaskEngine, monkeypatch: pyte
 
 
 class _NoJobs:
-    """A Cloud Scheduler that does whatever it is asked."""
+    """A Cloud Scheduler that accepts every call."""
 
     def __getattr__(self, _name: str) -> Any:
         return lambda *_, **__: None
 
 
 def test_a_task_that_never_ran_can_be_requested(desk: TaskEngine, world: World) -> None:
-    """Its status document holds the request alone: readers find no result, as before."""
+    """Its status document has only the request; readers still find no result."""
     assert TaskEngine().get_task_data(TASK) == []
     run_id = requested(desk)
     assert set(world.status()) == {"run"}
@@ -292,17 +290,17 @@ def test_a_task_that_never_ran_can_be_requested(desk: TaskEngine, world: World) 
     assert TaskEngine().get_task_data(TASK) == [1]
 
 
-def test_the_contract_taken_literally_keeps_the_request(desk: TaskEngine) -> None:
-    """The start write overwrites the document, and the retry is still one of the requested run."""
+def test_a_start_that_overwrites_the_document_keeps_the_request(desk: TaskEngine) -> None:
+    """A retry is still an attempt of the requested run."""
     run_id = requested(desk)
     outcomes = [forced(task, keep_last_result=False) for task in (fails, lambda: [1])]
     assert [each.run_id for each in outcomes] == [run_id] * 2
 
 
-def test_a_tick_after_a_request_costs_no_more(
+def test_a_tick_after_a_request_needs_no_additional_call(
     desk: TaskEngine, counted: TaskEngine, counter: Counter
 ) -> None:
-    """Two calls on a warm instance, whether a request was answered before or not."""
+    """Two calls on a warm instance, with or without a fulfilled request."""
     requested(desk)
     forced(engine=counted)
     counter.calls.clear()
@@ -311,7 +309,7 @@ def test_a_tick_after_a_request_costs_no_more(
     assert counter.calls == ["Commit", "Commit"]
 
 
-# The rule
+# The rule of fulfilment
 
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -345,8 +343,8 @@ def run(state: str, **fields: Any) -> RunDocument:
         (False, {"run": run("running"), "tick": NOW, "schedule_time": NOW, "is_done": True}),
     ],
 )
-def test_what_answers_a_request(answers: bool, how: dict[str, Any]) -> None:
-    """A delivery after the request that can't be a tick's, or whose tick has run; until it expires."""
+def test_which_deliveries_fulfil_a_request(answers: bool, how: dict[str, Any]) -> None:
+    """One after the request that cannot be a tick's, or whose tick has run, until the request expires."""
     delivered = {"run": None, "tick": None, "is_done": False, "schedule_time": NOW + timedelta(minutes=5)}
     delivered |= {"now": LATER, **how}
     assert answers_request(ASKED, delivered.pop("run"), **delivered) is answers  # type: ignore[arg-type]

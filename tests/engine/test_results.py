@@ -1,4 +1,4 @@
-"""A result is made JSON once; what can't be is named with its place."""
+"""A result is converted to JSON once; errors name the place of an invalid value."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from shared.tasks import ResultNotStorable
 from shared.tasks.results.normalisation import CALLABLE_KEYS, MAX_DEPTH, encode_record, normalise
 from tests.support.values import nested
 
-#: Keys that are stored as they are.
+#: Keys that are stored unchanged.
 KEYS = st.text().filter(lambda key: key not in CALLABLE_KEYS)
 json_values = st.recursive(
     st.none()
@@ -62,16 +62,16 @@ def cycle() -> list[Any]:
 
 
 @given(json_values)
-def test_json_is_itself(value: Any) -> None:
-    """What is JSON already comes back equal, from the value and from its bytes."""
+def test_json_values_are_unchanged(value: Any) -> None:
+    """From the value and from its bytes."""
     result = normalise(value)
     assert result.value == value
     assert orjson.loads(result.encoded) == value
 
 
 @given(json_values)
-def test_what_was_returned_is_not_what_is_kept(value: Any) -> None:
-    """A task that goes on changing what it returned changes nothing that was published."""
+def test_a_later_change_of_the_returned_value_has_no_effect(value: Any) -> None:
+    """The published result is a copy."""
     before = orjson.dumps(value)
     result = normalise([value])
     if isinstance(value, list | dict):
@@ -98,15 +98,15 @@ def test_what_was_returned_is_not_what_is_kept(value: Any) -> None:
         (datetime(2026, 2, 3, 4, tzinfo=timezone(timedelta(hours=2))), "2026-02-03T02:00:00Z"),
     ],
 )
-def test_python_s_own_types_become_json_s(value: Any, becomes: Any) -> None:
-    """Tuples, enum members, mappings and dates are turned into what they mean in JSON, streamed or not."""
+def test_types_of_python_become_json(value: Any, becomes: Any) -> None:
+    """Tuples, enum members, mappings and dates, streamed or not."""
     assert normalise(value).value == becomes
     assert encode_record(value, 0) == orjson.dumps(becomes)
 
 
 @pytest.mark.parametrize("empty", [[], {}, 0, 0.0, False, ""])
-def test_empty_results_are_results(empty: Any) -> None:
-    """Falsy is not absent (lesson 1 and 15)."""
+def test_empty_results_are_not_missing(empty: Any) -> None:
+    """Lessons 1 and 15."""
     result = normalise(empty)
     assert result.value == empty
     assert type(result.value) is type(empty)
@@ -138,8 +138,7 @@ def test_empty_results_are_results(empty: Any) -> None:
         ((item for item in [1]), "result: a generator"),
     ],
 )
-def test_what_json_can_t_hold_is_named_with_its_place(value: Any, says: str) -> None:
-    """The error tells where in the result the trouble is."""
+def test_the_error_for_a_value_that_is_not_json_has_its_place(value: Any, says: str) -> None:
     with pytest.raises(ResultNotStorable) as refused:
         normalise(value)
     assert says in str(refused.value)
@@ -148,8 +147,8 @@ def test_what_json_can_t_hold_is_named_with_its_place(value: Any, says: str) -> 
     assert says.replace("result", "result[17]", 1) in str(refused.value)
 
 
-def test_depth_beyond_json_readers_is_refused_with_a_bearable_text() -> None:
-    """A result nested beyond what readers manage is an error, whose place is shortened."""
+def test_excessive_depth_is_refused_with_a_short_error() -> None:
+    """JSON readers could not read it; the place in the error is shortened."""
     value: Any = 1
     for _ in range(MAX_DEPTH + 50):
         value = {"deeper": value}
@@ -158,8 +157,7 @@ def test_depth_beyond_json_readers_is_refused_with_a_bearable_text() -> None:
     assert len(str(refused.value)) < 400
 
 
-def test_the_same_object_twice_is_no_cycle() -> None:
-    """Sharing is not containing oneself."""
+def test_a_shared_object_is_not_a_cycle() -> None:
     shared = {"a": 1}
     assert normalise([shared, shared]).value == [{"a": 1}, {"a": 1}]
 
@@ -177,22 +175,22 @@ def test_the_same_object_twice_is_no_cycle() -> None:
         ([1] * 130_000, "bytes are more than a document can hold"),
     ],
 )
-def test_what_only_a_document_can_t_hold_is_a_misfit_and_no_error(value: Any, says: str) -> None:
-    """Storage can hold it: it is told apart, not refused (lesson 14)."""
+def test_a_value_that_only_a_document_cannot_store_is_a_misfit(value: Any, says: str) -> None:
+    """Storage can store it, so it is not refused (lesson 14)."""
     assert says in str(normalise(value).misfit)
 
 
 @pytest.mark.parametrize(
     "value", [nested(19), "x" * 999_000, {"k" * 1400: 1}, {"_a_": 1}, {"__a": 1}, [{"a": [1]}]]
 )
-def test_what_a_document_can_hold_is_none(value: Any) -> None:
-    """The limits are not drawn narrower than they are said to be."""
+def test_a_value_that_a_document_can_store_is_not_a_misfit(value: Any) -> None:
+    """The limits are not stricter than documented."""
     assert normalise(value).misfit is None
 
 
 @pytest.mark.parametrize("key", sorted(CALLABLE_KEYS))
 def test_a_key_that_callables_cannot_carry_is_marked(key: str) -> None:
-    """The same in a result and in a streamed record; a result that is stored again is not marked twice."""
+    """In a result and in a streamed record; a result that is stored again is not marked twice."""
     value = {"a": [{key: {key: 1}}], "text": key}
     marked = {"a": [{f"@{key}": {f"@{key}": 1}}], "text": key}
     assert normalise(value).value == marked

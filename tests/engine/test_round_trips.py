@@ -1,11 +1,11 @@
-"""What a run costs in round trips to Firestore, counted on the wire."""
+"""The round trips of a run to Firestore, counted on the wire."""
 
 from shared.tasks import TaskEngine
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, World
 
 
-def test_a_cold_run_costs_three_and_a_warm_one_two(counted: TaskEngine, counter: Counter) -> None:
+def test_a_cold_run_has_three_round_trips_and_a_warm_one_two(counted: TaskEngine, counter: Counter) -> None:
     """Read, start, finish; the instance that ran the task last needs no read."""
     counted.execute_task("s", TASK, lambda: [1])
     assert counter.calls == ["BatchGetDocuments", "Commit", "Commit"]
@@ -14,8 +14,8 @@ def test_a_cold_run_costs_three_and_a_warm_one_two(counted: TaskEngine, counter:
     assert counter.calls == ["Commit", "Commit"]
 
 
-def test_a_failed_run_costs_no_more(counted: TaskEngine, counter: Counter) -> None:
-    """And leaves the instance as warm as a good one."""
+def test_a_failed_run_has_no_additional_round_trip(counted: TaskEngine, counter: Counter) -> None:
+    """Afterwards the instance is as warm as after a completed run."""
 
     def fails() -> None:
         raise ValueError
@@ -27,8 +27,8 @@ def test_a_failed_run_costs_no_more(counted: TaskEngine, counter: Counter) -> No
     assert counter.calls == ["Commit"] * 4
 
 
-def test_a_warm_instance_that_another_overtook_reads_again(counted: TaskEngine, counter: Counter) -> None:
-    """What it remembers leads to a commit that is refused, and to nothing else."""
+def test_a_warm_instance_with_a_stale_state_reads_again(counted: TaskEngine, counter: Counter) -> None:
+    """The stale state only causes a refused commit."""
     counted.execute_task("s", TASK, lambda: [1])
     TaskEngine().execute_task("s", TASK, lambda: [2])
     counter.calls.clear()
@@ -36,8 +36,8 @@ def test_a_warm_instance_that_another_overtook_reads_again(counted: TaskEngine, 
     assert counter.calls == ["Commit", "BatchGetDocuments", "Commit", "Commit"]
 
 
-def test_a_duplicate_delivery_costs_one_read(counted: TaskEngine, counter: Counter, world: World) -> None:
-    """It is told from a read alone, and writes nothing."""
+def test_a_duplicate_delivery_has_one_read(counted: TaskEngine, counter: Counter, world: World) -> None:
+    """And no write."""
     from datetime import UTC, datetime  # noqa: PLC0415
 
     tick = {"scheduled_for": datetime(2026, 11, 24, tzinfo=UTC)}
@@ -48,7 +48,9 @@ def test_a_duplicate_delivery_costs_one_read(counted: TaskEngine, counter: Count
     assert world.database.document(f"nx-tasks/{TASK.value}").get().update_time == before
 
 
-def test_a_reader_asks_once_and_then_for_the_version_alone(counted: TaskEngine, counter: Counter) -> None:
+def test_a_reader_reads_the_document_once_and_then_only_the_version(
+    counted: TaskEngine, counter: Counter
+) -> None:
     """A cold read is one call; within max-age there is none."""
     TaskEngine().execute_task("s", TASK, lambda: [1])
     assert [counted.get_task_data(TASK) for _ in range(3)] == [[1]] * 3

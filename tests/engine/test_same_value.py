@@ -1,4 +1,4 @@
-"""One value, three paths: warm cache, Firestore and Storage can't disagree (lesson 18)."""
+"""A value is equal from the warm cache, from Firestore and from Storage (lesson 18)."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ values = st.recursive(
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(value=values.filter(lambda value: value is not None))
 def test_a_value_is_read_back_equal_on_every_path(world: World, value: Any) -> None:
-    """What a task returned is what every reader gets, types included."""
+    """Every reader gets the value that the task returned, types included."""
     warm = TaskEngine()
     for save_in in ("db", "storage"):
         warm.execute_task("s", TASK, lambda: value, {"save_in": save_in, "debug_logs": False})
@@ -34,7 +34,7 @@ def test_a_value_is_read_back_equal_on_every_path(world: World, value: Any) -> N
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal, and of the same types all the way down: 1, 1.0 and True are three values."""
+    """Whether values and all nested types are equal; 1, 1.0 and True differ."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):

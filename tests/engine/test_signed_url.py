@@ -1,4 +1,4 @@
-"""Signed URLs as Cloud Run signs them, through the IAM API (docs/contract.md, "Storage helpers")."""
+"""Signed URLs as on Cloud Run, signed by the IAM API (docs/contract.md, "Storage helpers")."""
 
 import base64
 import json
@@ -84,7 +84,7 @@ def google() -> Iterator[str]:
 
 def sign(google: str, home: Path, *what: str) -> subprocess.CompletedProcess[str]:
     environment = {
-        "HOME": str(home),  # where no credentials of the developer's are
+        "HOME": str(home),  # without the developer's credentials
         "PATH": "/usr/bin:/bin",
         "GCE_METADATA_HOST": google,
         "GCE_METADATA_IP": google,
@@ -104,7 +104,7 @@ def sign(google: str, home: Path, *what: str) -> subprocess.CompletedProcess[str
 
 
 def test_iam_signs_a_v4_url_for_seven_days(google: str, tmp_path: Path) -> None:
-    """The URL carries the signature that IAM made, for the function's own account, and lives a week."""
+    """The URL has IAM's signature for the function's own account."""
     signed = sign(google, tmp_path)
     assert signed.returncode == 0, signed.stderr
     url = urlsplit(signed.stdout.strip())
@@ -120,8 +120,8 @@ def test_iam_signs_a_v4_url_for_seven_days(google: str, tmp_path: Path) -> None:
     assert base64.b64decode(body["payload"]).startswith(b"GOOG4-RSA-SHA256")
 
 
-def test_a_url_given_in_place_of_an_answer_lives_as_long_as_it_says(google: str, tmp_path: Path) -> None:
-    """A quarter of an hour, not days."""
+def test_a_url_in_place_of_a_response_expires_after_a_quarter_of_an_hour(google: str, tmp_path: Path) -> None:
+    """As the error details specify."""
     answered = sign(google, tmp_path, "answer")
     assert answered.returncode == 0, answered.stderr
     details = json.loads(answered.stdout.splitlines()[-1])
@@ -129,8 +129,8 @@ def test_a_url_given_in_place_of_an_answer_lives_as_long_as_it_says(google: str,
     assert details["expires_in_seconds"] == 900
 
 
-def test_an_account_that_may_not_sign_is_told_which_role_it_needs(google: str, tmp_path: Path) -> None:
-    """The mistake of a deployment is named, and is no "Storage did not take it"."""
+def test_the_error_of_an_account_that_may_not_sign_names_the_role(google: str, tmp_path: Path) -> None:
+    """It is a mistake of the deployment, not an outage of Storage."""
     Google.refuses = True
     refused = sign(google, tmp_path)
     assert refused.returncode != 0
@@ -138,16 +138,16 @@ def test_an_account_that_may_not_sign_is_told_which_role_it_needs(google: str, t
     assert "the role nxTasksSigner on itself" in refused.stderr
 
 
-def test_iam_that_is_busy_is_asked_again(google: str, tmp_path: Path) -> None:
-    """The work of a run is not lost for one 503."""
+def test_a_busy_iam_is_retried(google: str, tmp_path: Path) -> None:
+    """A single 503 does not fail a run."""
     Google.busy = 1
     signed = sign(google, tmp_path)
     assert signed.returncode == 0, signed.stderr
     assert len(Google.asked) == 2
 
 
-def test_iam_that_hangs_is_given_up(google: str, tmp_path: Path) -> None:
-    """A signature has its bound as each call to Storage has, 3 seconds here."""
+def test_a_hanging_iam_is_abandoned(google: str, tmp_path: Path) -> None:
+    """Within the time limit of calls to Storage, 3 seconds here."""
     Google.hangs = threading.Event()
     refused = sign(google, tmp_path)
     Google.hangs.set()
@@ -156,8 +156,8 @@ def test_iam_that_hangs_is_given_up(google: str, tmp_path: Path) -> None:
     assert len(Google.asked) == 1
 
 
-def test_what_iam_guarantees_of_a_url_is_documented() -> None:
-    """IAM guarantees a signature for 12 hours: the documentation says so, and callables use less."""
+def test_the_guaranteed_lifetime_of_a_url_is_documented() -> None:
+    """IAM guarantees a signature for 12 hours; callables use less."""
     assert URL_SECONDS < 12 * 3600
     for function in (tasks.sign_result_url, tasks.keep_task_data_in_storage):
         assert "12 hours only" in str(function.__doc__)

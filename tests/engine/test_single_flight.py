@@ -24,7 +24,7 @@ def test_one_request_leads_and_the_others_share_its_result() -> None:
 
 
 def test_a_failure_raises_for_every_request_that_shares_the_call() -> None:
-    """No request waits for ever or tries again by itself, and the next one makes a new call."""
+    """No request waits for ever or retries, and the next one makes a new call."""
     calls: SingleFlight[str] = SingleFlight()
     call, _ = calls.join(1.0)
 
@@ -38,8 +38,8 @@ def test_a_failure_raises_for_every_request_that_shares_the_call() -> None:
     assert calls.join(2.0)[1]
 
 
-def test_requests_wait_no_longer_for_a_leader_whose_thread_was_ended() -> None:
-    """They get nothing from it, and may lead a call of their own."""
+def test_requests_stop_waiting_for_a_leader_whose_thread_has_ended() -> None:
+    """They get no result from it and may lead a call of their own."""
     calls: SingleFlight[str] = SingleFlight()
     call, _ = calls.join(1.0)
     waiting = threading.Event()

@@ -1,4 +1,4 @@
-"""Suspending and resuming a task, on the real Firestore."""
+"""Suspending and resuming a task on the real Firestore."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
 
 
 def test_a_suspended_task_skips_its_ticks_until_it_is_resumed(engine: TaskEngine, world: World) -> None:
-    """Who, when and why is in the status; the last good result stays; resumed, it runs as before."""
+    """The status has person, time and reason; the last good result stays."""
     engine.execute_task("s", TASK, lambda: [1])
     assert engine.suspend_task(TASK, **WHO) is True
     status = world.status()
@@ -26,16 +26,16 @@ def test_a_suspended_task_skips_its_ticks_until_it_is_resumed(engine: TaskEngine
     assert engine.execute_task("s", TASK, lambda: [2]).status == "completed"
 
 
-def test_each_change_is_in_the_history(engine: TaskEngine, world: World) -> None:
-    """Who changed what, and why."""
+def test_each_change_is_recorded(engine: TaskEngine, world: World) -> None:
+    """With the person and the reason."""
     engine.suspend_task(TASK, **WHO)
     engine.resume_task(TASK, by="other", reason="it is back")
     changes = [(run["state"], run["by"], run["reason"]) for run in world.history().values()]
     assert changes == [("suspended", *WHO.values()), ("resumed", "other", "it is back")]
 
 
-def test_the_same_change_twice_is_one(engine: TaskEngine, world: World) -> None:
-    """The second suspension says so and leaves the first one's reason."""
+def test_a_repeated_change_has_no_effect(engine: TaskEngine, world: World) -> None:
+    """The second suspension keeps the reason of the first."""
     assert engine.suspend_task(TASK, **WHO) is True
     assert engine.suspend_task(TASK, by="late", reason="too") is False
     assert world.status()["run"]["suspended"]["by"] == WHO["by"]
@@ -44,10 +44,8 @@ def test_the_same_change_twice_is_one(engine: TaskEngine, world: World) -> None:
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "running"])
-def test_a_document_of_the_originals_is_given_back_as_it_was(
-    engine: TaskEngine, world: World, status: str
-) -> None:
-    """Suspending keeps its status, resuming restores it, and nothing of ours stays in it."""
+def test_resuming_restores_a_legacy_document(engine: TaskEngine, world: World, status: str) -> None:
+    """Suspending keeps its status, and no field of this engine stays in it."""
     before = {"status": status, "source": "ts", "data": [1], "completed": datetime(2026, 1, 1, tzinfo=UTC)}
     world.write(before)
     engine.suspend_task(TASK, **WHO)
@@ -59,10 +57,8 @@ def test_a_document_of_the_originals_is_given_back_as_it_was(
     assert after == before
 
 
-def test_a_task_that_never_ran_says_nothing_of_a_run_once_it_is_resumed(
-    engine: TaskEngine, world: World
-) -> None:
-    """It has neither failed nor completed."""
+def test_a_resumed_task_that_never_ran_has_no_run_status(engine: TaskEngine, world: World) -> None:
+    """It is neither failed nor completed."""
     engine.suspend_task(TASK, **WHO)
     engine.resume_task(TASK, **WHO)
     assert "status" not in world.status()
@@ -78,16 +74,16 @@ def test_a_task_that_never_ran_says_nothing_of_a_run_once_it_is_resumed(
     assert engine.execute_task("s", TASK, lambda: [1]).status == "completed"
 
 
-def test_a_task_that_the_original_suspended_can_be_resumed(engine: TaskEngine, world: World) -> None:
-    """Its status alone says suspended; resumed, it says what its last run came to."""
+def test_a_task_suspended_by_the_legacy_writer_can_be_resumed(engine: TaskEngine, world: World) -> None:
+    """Only its status is suspended; resumed, it has the status of its last run."""
     world.write({"status": "suspeneded", "completed": datetime(2026, 1, 1, tzinfo=UTC), "data": [1]})
     assert engine.resume_task(TASK, **WHO) is True
     assert world.status()["status"] == "completed"
     assert engine.execute_task("s", TASK, lambda: [2]).status == "completed"
 
 
-def test_a_start_of_the_originals_ends_a_suspension(engine: TaskEngine, world: World) -> None:
-    """Its code knows none: it overwrites the document whole."""
+def test_a_legacy_start_ends_a_suspension(engine: TaskEngine, world: World) -> None:
+    """The legacy writer overwrites the document."""
     engine.suspend_task(TASK, **WHO)
     world.write({"status": "running", "started": datetime.now(UTC)})
     assert engine.execute_task("s", TASK, lambda: [2]).error == "overlap by original"
@@ -97,7 +93,7 @@ def test_a_start_of_the_originals_ends_a_suspension(engine: TaskEngine, world: W
 def test_a_change_without_who_or_why_is_refused(
     engine: TaskEngine, world: World, wrong: dict[str, Any]
 ) -> None:
-    """Nothing is changed that nobody answers for."""
+    """The document does not change."""
     with pytest.raises(InvalidOptions, match="must be a text of 1 to 500 characters, got"):
         engine.suspend_task(TASK, **{**WHO, **wrong})
     assert world.status() == {}

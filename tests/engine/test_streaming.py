@@ -1,4 +1,4 @@
-"""Results that a task yields record by record, and results that are read so."""
+"""Results that a task yields record by record, and reading results record by record."""
 
 import asyncio
 import gzip
@@ -69,7 +69,7 @@ EVERY_KIND = [
 
 
 def random_records(number: int) -> Iterator[dict[str, str]]:
-    """Records that can't be compressed to less than half, 2 KB each."""
+    """Records of 2 KB that compress to no less than half."""
     import random  # noqa: PLC0415
 
     draw = random.Random(1)
@@ -78,14 +78,14 @@ def random_records(number: int) -> Iterator[dict[str, str]]:
 
 
 def stored(world: World) -> bytes:
-    """The result's object as it lies in the bucket."""
+    """The result object's bytes in the bucket."""
     path = world.status()["run"]["result"]["object"]
     return bytes(world.bucket.blob(path).download_as_bytes(raw_download=True))
 
 
 @pytest.mark.parametrize("task", EVERY_KIND)
-def test_what_a_task_yields_is_its_result(engine: TaskEngine, world: World, task: Callable[..., Any]) -> None:
-    """Generator or iterator, synchronous or not: an array like any other, for every reader."""
+def test_yielded_records_are_the_result(engine: TaskEngine, world: World, task: Callable[..., Any]) -> None:
+    """A generator or iterator, synchronous or not, gives an array for every reader."""
     assert engine.execute_task("s", TASK, task, STREAM).status == "completed"
     result = world.status()["run"]["result"]
     assert (result["saved_in"], result["count"]) == ("storage", len(RECORDS))
@@ -95,8 +95,8 @@ def test_what_a_task_yields_is_its_result(engine: TaskEngine, world: World, task
     assert list(engine.iter_task_data(TASK)) == RECORDS
 
 
-def test_a_record_has_a_line_of_its_own(engine: TaskEngine, world: World) -> None:
-    """The object is the bare array, one gzip member, to be put into answers as it is, and read by lines."""
+def test_each_record_is_on_its_own_line(engine: TaskEngine, world: World) -> None:
+    """The object is an array in one gzip member, ready for responses, and can be read by lines."""
     engine.execute_task("s", TASK, yields, STREAM)
     plain = gzip.decompress(stored(world))
     opening, *lines, closing = plain.decode().split("\n")
@@ -109,25 +109,24 @@ def test_a_record_has_a_line_of_its_own(engine: TaskEngine, world: World) -> Non
     assert payload.json == plain
 
 
-def test_no_records_are_an_empty_array(engine: TaskEngine, world: World) -> None:
-    """A task that had nothing to yield has a result all the same."""
+def test_a_stream_without_records_is_an_empty_array(engine: TaskEngine, world: World) -> None:
     engine.execute_task("s", TASK, lambda: iter(()), STREAM)
     assert engine.get_task_data(TASK) == list(engine.iter_task_data(TASK)) == []
     assert world.status()["run"]["result"]["count"] == 0
 
 
 @pytest.mark.parametrize("save_in", ["db", None])
-def test_a_stream_goes_to_storage_wherever_it_was_to_go(
+def test_a_stream_is_stored_in_storage_whatever_save_in_specifies(
     engine: TaskEngine, world: World, save_in: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A document can't be written bit by bit; the log says so."""
+    """A document cannot be written in parts; the change is logged."""
     engine.execute_task("s", TASK, yields, {"save_in": save_in})
     assert world.status()["run"]["result"]["saved_in"] == "storage"
     assert "the result goes to Storage: it is yielded record by record" in capsys.readouterr().out
 
 
-def test_a_stream_that_is_not_to_be_saved_is_worked_off(engine: TaskEngine, world: World) -> None:
-    """Nothing is kept anywhere, be it what it may; what the task does on the way is done."""
+def test_a_stream_with_save_in_none_is_consumed(engine: TaskEngine, world: World) -> None:
+    """Its records are discarded, whatever they are; the task runs to its end."""
     done: list[object] = []
 
     def works() -> Iterator[object]:
@@ -142,14 +141,14 @@ def test_a_stream_that_is_not_to_be_saved_is_worked_off(engine: TaskEngine, worl
 
 
 @pytest.mark.parametrize("value", [RECORDS, "text", {"a": 1}, (1, 2)], ids=["list", "text", "map", "tuple"])
-def test_collections_are_no_streams(engine: TaskEngine, world: World, value: Any) -> None:
-    """Only what is an iterator already is one: the rest stays where it was asked to be."""
+def test_collections_are_not_streams(engine: TaskEngine, world: World, value: Any) -> None:
+    """Only an iterator is streamed; other values are stored as `save_in` specifies."""
     engine.execute_task("s", TASK, lambda: value, {"save_in": "db"})
     assert world.status()["run"]["result"]["saved_in"] == "db"
 
 
-def test_this_instance_keeps_nothing_of_a_stream(engine: TaskEngine, world: World) -> None:
-    """What is streamed may be larger than its memory: its readers ask, and have the new result at once."""
+def test_a_stream_is_not_cached(engine: TaskEngine, world: World) -> None:
+    """It may be larger than the memory; readers of the instance read the new result at once."""
     engine.execute_task("s", TASK, lambda: ["old"])
     engine.execute_task("s", TASK, yields, STREAM)
     assert engine.cache.held == 0
@@ -158,10 +157,10 @@ def test_this_instance_keeps_nothing_of_a_stream(engine: TaskEngine, world: Worl
     assert engine.get_task_data(TASK) == RECORDS
 
 
-def test_large_streams_go_in_pieces(
+def test_large_streams_are_uploaded_in_pieces(
     engine: TaskEngine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An object of many uploads is one object, byte by byte."""
+    """The pieces form one object with the right bytes."""
     monkeypatch.setattr("shared.tasks.backends.storage.CHUNK_BYTES", 1 << 18)
     assert engine.execute_task("s", TASK, lambda: random_records(1500), STREAM).status == "completed"
     assert len(stored(world)) > 4 << 18
@@ -190,7 +189,7 @@ def raises_at(number: int, error: BaseException | None = None, record: Any = Non
     ],
     ids=["raised", "nan", "set", "large int"],
 )
-def test_a_failure_half_way_publishes_nothing(
+def test_a_stream_that_fails_is_not_published(
     engine: TaskEngine,
     world: World,
     monkeypatch: pytest.MonkeyPatch,
@@ -198,7 +197,7 @@ def test_a_failure_half_way_publishes_nothing(
     task: Callable[[int], Callable[[], Any]],
     says: str,
 ) -> None:
-    """No object, no result; the last good one stays, and the error is the task's, with the record's place."""
+    """No object stays, nor does the last good result change; the error has the record's place."""
     monkeypatch.setattr("shared.tasks.backends.storage.CHUNK_BYTES", 1 << 18)
     engine.execute_task("s", TASK, lambda: ["good"])
     outcome = engine.execute_task("s", TASK, task(before), STREAM)
@@ -208,8 +207,8 @@ def test_a_failure_half_way_publishes_nothing(
     assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == ["good"]
 
 
-def test_a_task_that_yields_no_more_cleans_up(engine: TaskEngine, world: World) -> None:
-    """A generator's own `finally` runs before its run is over, whatever ends it, synchronous or not."""
+def test_a_stream_cleans_up_before_its_run_ends(engine: TaskEngine, world: World) -> None:
+    """The generator's `finally` runs whatever ends it, synchronous or not."""
     cleaned: list[str] = []
 
     def task() -> Iterator[Any]:
@@ -230,18 +229,17 @@ def test_a_task_that_yields_no_more_cleans_up(engine: TaskEngine, world: World) 
     assert cleaned == ["synchronous", "asynchronous"]
 
 
-def test_the_wish_to_end_the_process_is_no_failure_of_a_stream(engine: TaskEngine, world: World) -> None:
-    """It is recorded, and raised again."""
+def test_a_base_exception_in_a_stream_is_recorded_and_raised_again(engine: TaskEngine, world: World) -> None:
     with pytest.raises(KeyboardInterrupt):
         engine.execute_task("s", TASK, raises_at(1, KeyboardInterrupt()), STREAM)
     assert world.status()["status"] == "failed"
 
 
 @pytest.mark.parametrize("save_in", ["storage", "none"])
-def test_a_stream_whose_run_is_lost_ends_at_its_next_record(
+def test_a_stream_that_lost_its_lease_ends_at_its_next_record(
     engine: TaskEngine, world: World, save_in: str
 ) -> None:
-    """Another attempt holds the task: nothing is uploaded to the end, nothing published."""
+    """Another attempt holds the task; the upload is not completed and no result published."""
 
     went_on: list[str] = []
 
@@ -249,7 +247,7 @@ def test_a_stream_whose_run_is_lost_ends_at_its_next_record(
         world.database.document(f"nx-tasks/{TASK.value}").update({"run.token": "another's"})
         until = time.monotonic() + 30
         while not run.lost and time.monotonic() < until:
-            yield "as long as nobody knows"
+            yield "before the loss is noticed"
         yield "one more"
         went_on.append(run.run_id)
 
@@ -262,7 +260,7 @@ def test_a_stream_whose_run_is_lost_ends_at_its_next_record(
 def test_a_stream_ends_at_its_deadline(
     engine: TaskEngine, world: World, clock: HandClock, save_in: str
 ) -> None:
-    """It is recorded as failed in time, and uploads nothing more."""
+    """It is recorded as failed in time and uploads no further piece."""
 
     went_on: list[int] = []
 
@@ -279,23 +277,25 @@ def test_a_stream_ends_at_its_deadline(
 
 
 def test_progress_shows_records_and_bytes(engine: TaskEngine, world: World, clock: HandClock) -> None:
-    """Readers of the history see how far a stream is, at most once a second."""
-    clock.monotonic = lambda: clock.ahead  # type: ignore[method-assign]  # on a slow machine as well
-    seen: list[Any] = []
+    """Readers of the run record see them, updated at most once per second."""
+    clock.monotonic = lambda: clock.ahead  # type: ignore[method-assign]  # independent of the machine's speed
+    found: list[Any] = []
 
     def task(run: TaskRun) -> Iterator[Any]:
         for number in range(4):
             yield {"n": number}
-            seen.append(world.history()[run.run_id].get("progress"))
+            found.append(world.history()[run.run_id].get("progress"))
             clock.ahead += 0.6
 
     engine.execute_task("s", TASK, task, STREAM)
-    told = [None if progress is None else (progress["done"], progress["message"]) for progress in seen]
-    assert told == [None, None, (3, "27 bytes"), (3, "27 bytes")]
+    progress_reports = [
+        None if progress is None else (progress["done"], progress["message"]) for progress in found
+    ]
+    assert progress_reports == [None, None, (3, "27 bytes"), (3, "27 bytes")]
 
 
-def test_a_stream_that_fails_records_how_far_it_came(engine: TaskEngine, world: World) -> None:
-    """Records yielded within the last second count as well."""
+def test_a_failed_stream_records_its_progress(engine: TaskEngine, world: World) -> None:
+    """Including records of the last second."""
 
     def task() -> Iterator[Any]:
         yield from range(57)
@@ -306,10 +306,10 @@ def test_a_stream_that_fails_records_how_far_it_came(engine: TaskEngine, world: 
     assert (outcome.status, progress["done"], progress["total"]) == ("failed", 57, None)
 
 
-def test_a_stream_that_tells_its_own_progress_is_not_talked_over(
+def test_progress_of_the_task_is_not_overwritten_by_that_of_the_stream(
     engine: TaskEngine, world: World, clock: HandClock
 ) -> None:
-    """A task that knows how much there is says more than a count."""
+    """A task that knows the total reports more than a count."""
 
     def task(run: TaskRun) -> Iterator[Any]:
         for number in range(3):
@@ -322,11 +322,9 @@ def test_a_stream_that_tells_its_own_progress_is_not_talked_over(
     assert (progress["done"], progress["total"], progress["message"]) == (2, 3, "of three")
 
 
-def test_a_stream_s_summary_and_time_are_those_of_the_whole(
+def test_the_summary_and_the_duration_of_a_stream_are_those_at_its_end(
     engine: TaskEngine, world: World, clock: HandClock
 ) -> None:
-    """What a task says of its result it knows at the end; it has worked until then."""
-
     def task(run: TaskRun) -> Iterator[Any]:
         yield 1
         clock.ahead += 30
@@ -337,10 +335,10 @@ def test_a_stream_s_summary_and_time_are_those_of_the_whole(
     assert outcome.duration_seconds >= 30
 
 
-def test_storage_gone_fails_the_run_and_says_why(
+def test_an_outage_of_storage_fails_a_stream(
     far_engine: TaskEngine, storage_line: Line, world: World
 ) -> None:
-    """A stream that could not be stored has not been published."""
+    """A stream that could not be stored is not published."""
 
     def task() -> Iterator[Any]:
         storage_line.cut()
@@ -355,14 +353,14 @@ BEGINNING, PIECE, LAST_PIECE = 1, 2, 4
 
 
 class FaultyUploads(Faulty):
-    """Counts and strikes calls that upload, and no others."""
+    """Counts and fails only calls that upload."""
 
     def _strikes(self, call: str) -> str:
         return super()._strikes(call) if call == "upload" else ""
 
 
 def struck(at: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Stream 600 records in three pieces, one call struck; return what became of it."""
+    """Stream 600 records in three pieces with one failing call; return the outcome."""
     monkeypatch.setattr("shared.tasks.backends.storage.CHUNK_BYTES", 1 << 18)
     faulty = FaultyUploads(Fault(at, kind))
     engine = engine_behind(faulty, HastyClock(), document_seconds=10.0, object_seconds=20.0)
@@ -381,16 +379,16 @@ def struck(at: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
         (LAST_PIECE, "lose answer"),
     ],
 )
-def test_an_upload_outlives_a_lost_call(
+def test_an_upload_survives_a_lost_call(
     world: World, monkeypatch: pytest.MonkeyPatch, at: int, kind: str
 ) -> None:
-    """It is sent again, and its records are not asked for again; where it was taken, it is found."""
+    """The piece is sent again without asking the task again, unless the server already has it."""
     assert struck(at, kind, monkeypatch) == "completed"
     assert json.loads(gzip.decompress(stored(world))) == list(random_records(600))
 
 
-def test_a_piece_that_a_server_took_twice_is_found_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Storage itself drops what it has already; a server that doesn't spoils no result."""
+def test_a_piece_stored_twice_fails_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage discards repeated bytes; a server that does not must not corrupt a result."""
     engine = TaskEngine()
     engine.execute_task("s", TASK, lambda: ["good"])
     ended = struck(PIECE, "lose answer", monkeypatch)
@@ -402,13 +400,13 @@ def test_a_piece_that_a_server_took_twice_is_found_out(world: World, monkeypatch
         assert engine.get_task_data(TASK) == ["good"]
 
 
-# Servers that store a piece of an upload as if it were the whole object.
+# Servers that store one piece of an upload as if it were the whole object.
 
 ONE_REQUEST = "upload repeated in one request"
 
 
 def eager_engine(monkeypatch: pytest.MonkeyPatch, at: int = 1) -> TaskEngine:
-    """An engine that sends pieces of 256 KiB to a server that stores this one at once."""
+    """An engine that sends pieces of 256 KiB to a server that stores one of them at once."""
     monkeypatch.setattr("shared.tasks.backends.storage.CHUNK_BYTES", 1 << 18)
     return engine_behind(EagerStorage(at), HastyClock(), document_seconds=10.0, object_seconds=60.0)
 
@@ -418,10 +416,10 @@ def eager_engine(monkeypatch: pytest.MonkeyPatch, at: int = 1) -> TaskEngine:
     [(1, 240), (1, 480), (2, 480), (1, 1500), (3, 1500)],
     ids=["1 of a piece and a bit", "1 of two and a bit", "2 of two and a bit", "1 of many", "3 of many"],
 )
-def test_a_piece_taken_for_the_whole_is_sent_again_with_the_rest(
+def test_after_a_piece_was_stored_as_the_whole_the_object_is_uploaded_again(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], at: int, number: int
 ) -> None:
-    """The object and the contract copy hold every record, the task is asked once, the log has one line."""
+    """Object and contract copy have every record, the task runs once, and one line is logged."""
     asked: list[int] = []
 
     def task() -> Iterator[Any]:
@@ -437,10 +435,10 @@ def test_a_piece_taken_for_the_whole_is_sent_again_with_the_rest(
 
 
 @pytest.mark.parametrize("error", [ValueError("no more"), OSError("the task's own"), KeyboardInterrupt()])
-def test_a_failure_after_a_piece_was_taken_for_the_whole_leaves_no_object(
+def test_a_failure_after_a_piece_was_stored_as_the_whole_leaves_no_object(
     world: World, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    """The run fails with the task's own error; the part that the server stored is removed."""
+    """The run fails with the task's own error; the stored piece is removed."""
     engine = eager_engine(monkeypatch)
     with nullcontext() if isinstance(error, Exception) else pytest.raises(type(error)):
         engine.execute_task("s", TASK, raises_at(600, error), STREAM)
@@ -449,10 +447,8 @@ def test_a_failure_after_a_piece_was_taken_for_the_whole_leaves_no_object(
     assert world.objects() == set()
 
 
-def test_a_full_disk_fails_the_run_and_says_which_directory(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What has to go in one request does not fit there: no object stays, and the error says what to do."""
+def test_the_error_of_a_full_disk_names_the_directory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data for a single request does not fit there: the run fails and no object stays."""
     engine = eager_engine(monkeypatch)
     most, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -471,10 +467,10 @@ def test_a_full_disk_fails_the_run_and_says_which_directory(
     assert world.objects() == set()
 
 
-def test_a_large_result_returned_at_once_is_stored_whole_too(
+def test_a_large_returned_result_is_stored_completely(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The client library sends objects and copies above 100 MiB in pieces, here those above 256 KiB."""
+    """The client library uploads more than 100 MiB in pieces, here more than 256 KiB."""
     monkeypatch.setattr("google.cloud.storage.blob._MAX_MULTIPART_SIZE", 1 << 18)
     monkeypatch.setattr("google.cloud.storage.blob._DEFAULT_CHUNKSIZE", 1 << 18)
     value = list(random_records(600))
@@ -484,7 +480,7 @@ def test_a_large_result_returned_at_once_is_stored_whole_too(
     assert capsys.readouterr().out.count(ONE_REQUEST) == 2
 
 
-# Reading.
+# Reading
 
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
@@ -492,13 +488,13 @@ def test_a_large_result_returned_at_once_is_stored_whole_too(
 def test_any_array_is_read_record_by_record(
     engine: TaskEngine, world: World, save_in: str, value: Any
 ) -> None:
-    """Streamed or not, in the document or in Storage."""
+    """Streamed or not, from the document or from Storage."""
     engine.execute_task("s", TASK, lambda: value, {"save_in": save_in})
     assert list(TaskEngine().iter_task_data(TASK)) == value
 
 
-def test_where_there_is_no_result_there_are_no_records(engine: TaskEngine, world: World) -> None:
-    """As `get_task_data` has it: never run, nothing kept, or a text of the original's."""
+def test_without_a_result_there_are_no_records(engine: TaskEngine, world: World) -> None:
+    """Like `get_task_data`: never run, not saved, or a text of the legacy writer."""
     assert list(engine.iter_task_data(TASK)) == []
     engine.execute_task("s", TASK, lambda: None)
     assert list(engine.iter_task_data(TASK)) == []
@@ -508,15 +504,17 @@ def test_where_there_is_no_result_there_are_no_records(engine: TaskEngine, world
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
 @pytest.mark.parametrize("value", [{"a": 1}, {}, "text", 5])
-def test_what_is_no_array_has_no_records(engine: TaskEngine, world: World, save_in: str, value: Any) -> None:
-    """The error tells how it is read."""
+def test_reading_records_of_another_type_is_an_error(
+    engine: TaskEngine, world: World, save_in: str, value: Any
+) -> None:
+    """The message names the function that reads it."""
     engine.execute_task("s", TASK, lambda: value, {"save_in": save_in})
     with pytest.raises(NoRecords, match=r"collect_charge_cdrs: .*get_task_data"):
         list(engine.iter_task_data(TASK))
 
 
-def test_records_of_another_implementation_are_read(engine: TaskEngine, world: World) -> None:
-    """In its document, or at the contract's path, however it is written there."""
+def test_legacy_records_are_read(engine: TaskEngine, world: World) -> None:
+    """From its document or from the contract's path, in any format of JSON."""
     world.write(legacy_document(data=[{"at": MOMENT}]))
     assert list(engine.iter_task_data(TASK)) == [{"at": "2026-11-01T12:00:00Z"}]
     blob = world.bucket.blob(CONTRACT_PATH)
@@ -538,8 +536,8 @@ def test_a_contract_copy_is_not_taken_for_legacy_records(engine: TaskEngine, wor
         list(engine.iter_task_data(TASK))
 
 
-def test_a_task_merges_its_last_result_into_its_next(engine: TaskEngine, world: World) -> None:
-    """It reads one object and writes another; readers see either, whole."""
+def test_a_task_can_merge_its_last_result_into_the_next(engine: TaskEngine, world: World) -> None:
+    """It reads one object and writes another; readers get either one completely."""
 
     def merges(run: TaskRun) -> Iterator[Any]:
         yield from engine.iter_task_data(run.task_name)
@@ -551,8 +549,8 @@ def test_a_task_merges_its_last_result_into_its_next(engine: TaskEngine, world: 
     assert list(engine.iter_task_data(TASK)) == engine.get_task_data(TASK) == [*RECORDS, {"id": 3}]
 
 
-def test_what_is_being_read_is_read_to_its_end(engine: TaskEngine, world: World) -> None:
-    """A result that is published meanwhile is the next reader's."""
+def test_a_reader_gets_its_result_to_the_end(engine: TaskEngine, world: World) -> None:
+    """A result published in the meantime is for the next reader."""
     engine.execute_task("s", TASK, lambda: random_records(2000), STREAM)
     reading = engine.iter_task_data(TASK)
     first = next(reading)
@@ -560,10 +558,8 @@ def test_what_is_being_read_is_read_to_its_end(engine: TaskEngine, world: World)
     assert [first, *reading] == list(random_records(2000))
 
 
-def test_a_download_that_breaks_is_taken_up_again(
-    far_engine: TaskEngine, storage_line: Line, world: World
-) -> None:
-    """A reader that takes its time loses its connection, and no record, and has none twice."""
+def test_an_interrupted_download_is_resumed(far_engine: TaskEngine, storage_line: Line, world: World) -> None:
+    """A slow reader that loses its connection gets each record exactly once."""
     TaskEngine().execute_task("s", TASK, lambda: random_records(20_000), STREAM)
     came = []
     for number, record in enumerate(far_engine.iter_task_data(TASK)):
@@ -574,10 +570,10 @@ def test_a_download_that_breaks_is_taken_up_again(
     assert came == list(random_records(20_000))
 
 
-def test_a_download_that_can_t_go_on_never_ends_silently(
+def test_a_download_that_cannot_be_resumed_is_an_error(
     far_engine: TaskEngine, storage_line: Line, world: World
 ) -> None:
-    """Half a result is an error, not a short result."""
+    """It is never taken for a shorter result."""
     TaskEngine().execute_task("s", TASK, lambda: random_records(20_000), STREAM)
     reading = far_engine.iter_task_data(TASK)
     next(reading)
@@ -601,10 +597,10 @@ def test_a_download_that_can_t_go_on_never_ends_silently(
         lambda _: b"",
     ],
 )
-def test_a_damaged_object_is_an_error_at_its_end(
+def test_reading_a_damaged_object_ends_with_an_error(
     engine: TaskEngine, world: World, damage: Callable[[bytes], bytes]
 ) -> None:
-    """Whatever is wrong with it, no iteration over it ends as if it were whole."""
+    """Whatever the damage is."""
     engine.execute_task("s", TASK, lambda: random_records(100), STREAM)
     blob = world.bucket.blob(world.status()["run"]["result"]["object"])
     blob.upload_from_string(damage(stored(world)), content_type="application/json")
@@ -612,8 +608,8 @@ def test_a_damaged_object_is_an_error_at_its_end(
         list(engine.iter_task_data(TASK))
 
 
-def test_an_object_that_is_gone_is_an_error(engine: TaskEngine, world: World) -> None:
-    """A result that the status document points to is never "no data"."""
+def test_a_missing_object_is_an_error(engine: TaskEngine, world: World) -> None:
+    """A result that the status document points to is never read as missing data."""
     engine.execute_task("s", TASK, yields, STREAM)
     world.bucket.blob(world.status()["run"]["result"]["object"]).delete()
     world.bucket.blob(CONTRACT_PATH).delete()
@@ -621,8 +617,10 @@ def test_an_object_that_is_gone_is_an_error(engine: TaskEngine, world: World) ->
         list(engine.iter_task_data(TASK))
 
 
-def test_a_result_too_large_to_be_read_at_once_says_how_it_is_read(engine: TaskEngine, world: World) -> None:
-    """Nothing of it is fetched: its size is known."""
+def test_the_error_of_a_result_that_is_too_large_names_the_streaming_function(
+    engine: TaskEngine, world: World
+) -> None:
+    """It is not downloaded, because its size is known."""
     engine.execute_task("s", TASK, yields, STREAM)
     world.database.document(f"nx-tasks/{TASK.value}").update({"run.result.size_bytes": 5_000_000_000})
     with pytest.raises(ResultUnavailable, match="iter_task_data"):
@@ -632,7 +630,7 @@ def test_a_result_too_large_to_be_read_at_once_says_how_it_is_read(engine: TaskE
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the most memory used")
 def test_memory_does_not_grow_with_the_number_of_records(world: World) -> None:
-    """Written and read back, 200,000 records take no more of it than 2,000 do, but for buffers."""
+    """200,000 records take the memory of 2,000 plus buffers, written and read back."""
     grown = subprocess.run(
         [sys.executable, "-m", "tests.engine.streamer", "2000", "200000"],
         cwd=ROOT,
@@ -644,8 +642,7 @@ def test_memory_does_not_grow_with_the_number_of_records(world: World) -> None:
     assert many - few < 60_000_000, (few, many)
 
 
-def test_a_run_s_tick_is_its_own_with_a_stream_too(engine: TaskEngine, world: World) -> None:
-    """A duplicate delivery yields nothing."""
+def test_a_duplicate_delivery_of_a_stream_does_not_run_the_task(engine: TaskEngine, world: World) -> None:
     options = {**STREAM, "scheduled_for": datetime(2026, 11, 24, 12, tzinfo=UTC)}
     assert engine.execute_task("s", TASK, yields, options).status == "completed"
     assert engine.execute_task("s", TASK, yields, options).status == "duplicate"

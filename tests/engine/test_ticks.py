@@ -1,4 +1,4 @@
-"""The ticks of a schedule, compared with the local Cloud Scheduler's, which was written independently."""
+"""The ticks of a schedule equal those of the local Cloud Scheduler, which has its own implementation."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -17,7 +17,7 @@ SCHEDULES = [
     *("2-2,30-40/5 * * * MON-FRI", "0 9 1 feb,Mar *", "*/25 0-6/3 13 * 5", "0 12 * * 6-7"),
 ]
 ZONES = ["Etc/UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]
-#: Around where clocks are put forward and back, in some of these zones.
+#: Times around the changes of the clock in some of these zones.
 MOMENTS = st.one_of(
     st.integers(0, 8_760 * 60).map(lambda minutes: timedelta(minutes=minutes)),
     st.sampled_from([datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)]).flatmap(
@@ -29,21 +29,20 @@ MOMENTS = st.one_of(
 
 
 @given(st.sampled_from(SCHEDULES), st.sampled_from(ZONES), MOMENTS)
-def test_the_next_tick_is_cloud_schedulers(schedule: str, zone: str, since: timedelta) -> None:
-    """Also in hours that a clock leaves out or passes twice."""
+def test_the_next_tick_is_that_of_cloud_scheduler(schedule: str, zone: str, since: timedelta) -> None:
+    """Also in hours that are left out or repeated."""
     moment = datetime(2026, 1, 1, tzinfo=UTC) + since
     spec = TaskSpec(TaskName.send_reset_sms, schedule=schedule, time_zone=zone)
     assert next_tick(spec, moment) == parse_schedule(schedule, zone, moment).next_after(moment)
 
 
 def test_a_task_without_a_schedule_has_no_next_tick() -> None:
-    """Nothing starts it."""
     assert next_tick(TaskSpec(TaskName.send_reset_sms), datetime.now(UTC)) is None
 
 
 @given(st.sampled_from(SCHEDULES), st.sampled_from(ZONES), MOMENTS, st.floats(0, 59.999999))
 def test_a_tick_is_identified_by_its_minute(schedule: str, zone: str, since: timedelta, late: float) -> None:
-    """Any moment within a tick's minute, in any zone, is that tick; the minute before is not."""
+    """Any time within the minute of a tick, in any zone, is that tick; the minute before is not."""
     moment = datetime(2026, 1, 1, tzinfo=UTC) + since
     tick = parse_schedule(schedule, zone, moment).next_after(moment)
     within = (tick + timedelta(seconds=late)).astimezone(ZoneInfo("Asia/Kathmandu"))
@@ -55,8 +54,8 @@ def test_a_tick_is_identified_by_its_minute(schedule: str, zone: str, since: tim
     assert tick_at(schedule, zone, before) == (previous if before < previous + timedelta(minutes=1) else None)
 
 
-def test_a_tick_whose_hour_comes_twice_is_two_ticks() -> None:
-    """The clock is put back from 03:00 to 02:00: both 02:30 are ticks, an hour apart."""
+def test_a_time_in_a_repeated_hour_is_two_ticks() -> None:
+    """The clock goes back from 03:00 to 02:00: both 02:30 are ticks, an hour apart."""
     first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
     berlin, second = ZoneInfo("Europe/Berlin"), first + timedelta(hours=1)
     half = timedelta(seconds=0.5)
@@ -64,7 +63,7 @@ def test_a_tick_whose_hour_comes_twice_is_two_ticks() -> None:
     assert tick_at("30 2 * * *", "Europe/Berlin", (second + half).astimezone(berlin)) == second
 
 
-#: When Berlin's clock is put back, from 03:00 to 02:00, counted from the start of 2026.
+#: Time from the start of 2026 until Berlin's clock goes back from 03:00 to 02:00.
 PUT_BACK = datetime(2026, 10, 25, 1, tzinfo=UTC) - datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -73,7 +72,7 @@ PUT_BACK = datetime(2026, 10, 25, 1, tzinfo=UTC) - datetime(2026, 1, 1, tzinfo=U
 @example("30 * * * *", "Europe/Berlin", PUT_BACK)
 @example("30 * * * *", "Europe/Berlin", PUT_BACK + timedelta(minutes=29))
 def test_recent_ticks_are_those_before_now(schedule: str, zone: str, since: timedelta) -> None:
-    """Newest first, and asked for again after a tick they include it."""
+    """Newest first; a request after a tick includes it."""
     spec = TaskSpec(TaskName.send_reset_sms, schedule=schedule, time_zone=zone)
     now = datetime(2026, 1, 1, tzinfo=UTC) + since
     ticks = recent_ticks(spec, now, 3)
@@ -98,10 +97,10 @@ def test_recent_ticks_are_those_before_now(schedule: str, zone: str, since: time
         ("Antarctica/Troll", datetime(2026, 10, 25, 1, tzinfo=UTC)),
     ],
 )
-def test_ticks_around_a_change_of_the_clock_are_cloud_schedulers(
+def test_ticks_around_a_change_of_the_clock_are_those_of_cloud_scheduler(
     schedule: str, zone: str, change: datetime
 ) -> None:
-    """Newest first, none omitted, at each tick and just before it; half an hour and two hours included."""
+    """Newest first and complete, also for changes of half an hour and two hours."""
     local = change.astimezone(ZoneInfo(zone)).utcoffset()
     assert local != (change - timedelta(seconds=1)).astimezone(ZoneInfo(zone)).utcoffset()
     spec, cron = TaskSpec(TaskName.send_reset_sms, schedule, zone), parse_schedule(schedule, zone, change)

@@ -1,4 +1,4 @@
-"""The trace of a failed run, and where a task stands that hangs."""
+"""The traceback of a failed run, and the present line of a hung task."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ HERE = "tests/engine/test_trace.py"
 
 
 def trace_of(task: Callable[[], Any]) -> list[str]:
-    """The trace of what a task raises, without line numbers."""
+    """The traceback of a task's error, without line numbers."""
     try:
         task()
     except Exception as error:  # noqa: BLE001
@@ -32,8 +32,10 @@ def trace_of(task: Callable[[], Any]) -> list[str]:
 def unnumbered(trace: str) -> list[str]:
     lines = []
     for line in trace.splitlines():
-        place, told, rest = line.partition(" in ")
-        lines.append(f"{place.rpartition(':')[0]}{told}{rest}" if told and ".py:" in place else line)
+        place, separator, rest = line.partition(" in ")
+        lines.append(
+            f"{place.rpartition(':')[0]}{separator}{rest}" if separator and ".py:" in place else line
+        )
     return lines
 
 
@@ -46,7 +48,7 @@ def read(row: dict[str, Any]) -> Any:
 
 
 def test_a_trace_contains_the_cause_and_its_notes() -> None:
-    """The error that failed the run comes first; its message is beside the trace, not in it."""
+    """The run's error comes first; its message is stored beside the traceback."""
     trace = trace_of(lambda: read({}))
     assert trace[1:] == [
         f"{HERE} in <lambda>: trace = trace_of(lambda: read({{}}))",
@@ -57,8 +59,8 @@ def test_a_trace_contains_the_cause_and_its_notes() -> None:
     ]
 
 
-def test_a_trace_contains_what_was_being_handled() -> None:
-    """An error in an error handler does not hide the first one; `from None` does."""
+def test_a_trace_contains_the_handled_exception() -> None:
+    """An error in an error handler does not hide the first one, unless raised with `from None`."""
 
     def handles(*, hides: bool) -> None:
         try:
@@ -68,13 +70,13 @@ def test_a_trace_contains_what_was_being_handled() -> None:
                 raise LookupError("two") from None
             raise LookupError("two")  # noqa: B904
 
-    told = "raised while handling ValueError: invalid literal for int() with base 10: 'x'"
-    assert told in trace_of(lambda: handles(hides=False))
-    assert told not in trace_of(lambda: handles(hides=True))
+    heading = "raised while handling ValueError: invalid literal for int() with base 10: 'x'"
+    assert heading in trace_of(lambda: handles(hides=False))
+    assert heading not in trace_of(lambda: handles(hides=True))
 
 
 def test_a_trace_contains_each_member_of_a_group() -> None:
-    """With its own calls and causes; a task group raises nothing else."""
+    """With its calls and causes; a task group raises only groups."""
 
     async def fails(row: dict[str, Any]) -> None:
         read(row)
@@ -96,7 +98,7 @@ def test_a_trace_contains_each_member_of_a_group() -> None:
 
 
 def test_the_tasks_own_calls_come_before_those_of_libraries() -> None:
-    """Paths are relative to the source, or to the library's folder."""
+    """Paths are relative to the source or to the library's folder."""
     trace = trace_of(lambda: json.loads("{"))
     own = [line.startswith(HERE) for line in trace]
     assert own == sorted(own, reverse=True)
@@ -105,7 +107,7 @@ def test_the_tasks_own_calls_come_before_those_of_libraries() -> None:
 
 
 def test_calls_of_the_engine_are_marked() -> None:
-    """They are the same for each run, and say nothing of the task."""
+    """They are the same for each run and not specific to the task."""
     work = at_work(lambda: read({}))
     assert work.done.wait(10)
     assert work.error is not None
@@ -115,7 +117,7 @@ def test_calls_of_the_engine_are_marked() -> None:
 
 
 def test_a_long_trace_is_bounded_and_keeps_the_tasks_own_calls() -> None:
-    """Calls of libraries give way first; a chain of any length ends."""
+    """Calls of libraries are left out first; a chain of any length ends."""
 
     def chain(depth: int) -> None:
         try:
@@ -138,7 +140,7 @@ def test_a_long_trace_is_bounded_and_keeps_the_tasks_own_calls() -> None:
 
 
 def test_a_trace_survives_errors_that_cannot_be_shown() -> None:
-    """Cycles, and messages and notes that fail."""
+    """Cycles, and messages and notes that raise."""
 
     cause = Unprintable()
     cause.__notes__ = [cause]  # type: ignore[list-item]
@@ -154,8 +156,8 @@ def test_a_trace_survives_errors_that_cannot_be_shown() -> None:
     ]
 
 
-def test_a_trace_carries_no_token() -> None:
-    """Messages of causes, notes and lines of source are redacted."""
+def test_a_trace_contains_no_token() -> None:
+    """Messages of causes, notes and source lines are redacted."""
 
     def fails() -> None:
         cause = ValueError("GET https://h/p?X-Goog-Signature=abc failed")
@@ -176,8 +178,8 @@ def at_work(task: Callable[..., Any], prepare: Callable[[Any], Any] = lambda val
     return work
 
 
-def test_a_task_that_hangs_is_traced_to_the_line_where_it_stands() -> None:
-    """Its thread's line, that of a coroutine it awaits, or that of a stream that yields nothing."""
+def test_the_trace_of_a_hung_task_ends_at_its_present_line() -> None:
+    """Of its thread, of an awaited coroutine, or of a stream that yields nothing."""
     hangs = threading.Event()
     loops: list[asyncio.AbstractEventLoop] = []
     ends: list[asyncio.Event] = []
@@ -227,8 +229,8 @@ def trace_at(work: Work[Any]) -> list[str]:
     return unnumbered(Failure.of(error).trace)
 
 
-def test_work_that_has_ended_stands_nowhere() -> None:
-    """Its thread works for the next one."""
+def test_a_task_that_has_ended_has_no_present_line() -> None:
+    """Its thread may already run the next task."""
     work = at_work(time.monotonic)
     assert work.done.wait(10)
     assert work.stack() is None

@@ -1,4 +1,4 @@
-"""Looking at tasks and their history, on the real Firestore: what it tells, and what it costs."""
+"""Views of tasks and their run history on the real Firestore, and the calls that they need."""
 
 import threading
 from datetime import UTC, datetime
@@ -20,22 +20,22 @@ from tests.engine.world import TASK, World, in_thread
 from tests.waiting import wait_for
 
 ALL = tuple(sorted(TaskName))
-#: A result that is noticed where it is fetched.
+#: A result that is large enough to be noticed if it is read.
 LARGE = ["x" * 100_000]
-#: Bytes of a small document at most.
+#: Largest size of a small document in bytes.
 SMALL = 1_000
 
 
 def see(engine: TaskEngine, name: TaskName = TASK) -> TaskView:
-    """A task as it stands."""
+    """The view of a task."""
     (task,) = view_tasks(engine.store, (name,))
     return task
 
 
-def test_all_tasks_at_rest_cost_one_call_that_fetches_no_result(
+def test_all_idle_tasks_are_read_with_one_call_without_results(
     engine: TaskEngine, counted: TaskEngine, counter: Counter
 ) -> None:
-    """One small document each; the mask has neither `data` nor all there is."""
+    """One small document each; the mask contains neither `data` nor the whole document."""
     for name in ALL:
         engine.execute_task("s", name, lambda: LARGE)
     assert [task.state for task in view_tasks(counted.store, ALL)] == ["completed"] * len(ALL)
@@ -46,8 +46,10 @@ def test_all_tasks_at_rest_cost_one_call_that_fetches_no_result(
     assert "data" not in mask
 
 
-def test_a_task_at_work_costs_one_more(engine: TaskEngine, counted: TaskEngine, counter: Counter) -> None:
-    """For its progress, which is in its history."""
+def test_a_running_task_needs_one_more_call(
+    engine: TaskEngine, counted: TaskEngine, counter: Counter
+) -> None:
+    """For its progress, which is in the run record."""
     goes_on = threading.Event()
 
     def task(run: TaskRun) -> None:
@@ -65,10 +67,10 @@ def test_a_task_at_work_costs_one_more(engine: TaskEngine, counted: TaskEngine, 
         thread.join()
 
 
-def test_whether_a_history_changed_costs_one_call(
+def test_a_change_of_the_history_is_found_with_one_call(
     engine: TaskEngine, counted: TaskEngine, counter: Counter
 ) -> None:
-    """Three small documents, however long it is, and of each no more than when it changed."""
+    """It reads only the time of the change of three documents, however long the history is."""
     run_ids = [engine.execute_task("s", TASK, lambda: LARGE).run_id for _ in range(5)]
     assert [record.id for record in view_last_changed(counted.store, TASK)] == run_ids[:1:-1]
     assert (counter.calls, counter.masks, counter.documents) == (["RunQuery"], [["changed"]], 3)
@@ -76,8 +78,8 @@ def test_whether_a_history_changed_costs_one_call(
 
 
 @pytest.mark.parametrize("what", ["close", "incident", "cancel", "progress", "skip", "change", "refuse"])
-def test_whatever_changes_in_a_history_is_seen(engine: TaskEngine, world: World, what: str) -> None:
-    """Also in a run that began before others, and what is recorded as of earlier than those."""
+def test_every_change_of_the_history_is_found(engine: TaskEngine, world: World, what: str) -> None:
+    """Also in an older run, or of a record with an earlier time."""
     early = datetime(2026, 1, 1, tzinfo=UTC)
     documents = engine.store.documents
     run = RunIdentity(documents, TASK, "old", "t", "s")
@@ -108,41 +110,39 @@ def test_whatever_changes_in_a_history_is_seen(engine: TaskEngine, world: World,
     assert after[-1] in before
 
 
-def test_records_of_one_moment_are_each_on_one_page(engine: TaskEngine, world: World) -> None:
-    """Pages go on from a record, not from its time."""
+def test_records_with_the_same_time_are_on_exactly_one_page(engine: TaskEngine, world: World) -> None:
+    """Pages continue after a record, not after its time."""
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     runs = world.database.collection(f"nx-tasks/{TASK.value}/nx-runs")
     for number in range(5):
         runs.document(f"r{number}").set({"state": "completed", "started": moment})
-    seen, after = [], None
+    pages, after = [], None
     while True:
         page = view_history(engine.store, TASK, limit=2, after=after)
-        seen.append([record.id for record in page.records])
+        pages.append([record.id for record in page.records])
         after = page.next
         if after is None:
             break
-    assert seen == [["r4", "r3"], ["r2", "r1"], ["r0"]]
+    assert pages == [["r4", "r3"], ["r2", "r1"], ["r0"]]
 
 
 @pytest.mark.parametrize(
-    ("status", "seen"),
+    ("status", "state"),
     [("running", "running"), ("completed", "completed"), ("failed", "failed"), ("suspeneded", None)],
 )
-def test_a_document_of_the_originals_is_seen(
-    engine: TaskEngine, world: World, status: str, seen: str | None
-) -> None:
-    """It tells no run and no history; its suspension nobody answers for."""
+def test_a_legacy_document_is_shown(engine: TaskEngine, world: World, status: str, state: str | None) -> None:
+    """Without a run and a history; its suspension has no person."""
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     world.write({"status": status, "source": "ts", "data": [1], "completed": moment, "timestamp": moment})
     task = see(engine)
-    assert (task.state, task.is_running, task.source) == (seen, False, "ts")
+    assert (task.state, task.is_running, task.source) == (state, False, "ts")
     assert (task.status == "suspended") == (task.suspended is not None) == (status == "suspeneded")
     assert (task.result is not None) == (status == "completed")
 
 
 @pytest.mark.parametrize("wrong", [5, "x", [1], {"a": 1}, None])
-def test_fields_of_another_kind_are_none(engine: TaskEngine, world: World, wrong: Any) -> None:
-    """Whatever somebody wrote there, whoever looks is shown the rest."""
+def test_fields_of_another_type_are_none(engine: TaskEngine, world: World, wrong: Any) -> None:
+    """The other fields are shown."""
     fields = (
         "source",
         "error",

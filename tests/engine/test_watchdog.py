@@ -1,4 +1,4 @@
-"""The watchdog on the real Firestore and Storage: what nobody was there to say is found, and told once."""
+"""The watchdog on the real Firestore and Storage finds incidents and reports each one once."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("jobs")
 
 
 def dies(options: dict[str, Any] | None = None) -> None:
-    """Leave a run as a killed process leaves it: running, its lease alive for now."""
+    """Leave a run like a killed process: running, with an unexpired lease."""
 
     class Killed(BaseException):
         pass
@@ -35,7 +35,7 @@ def dies(options: dict[str, Any] | None = None) -> None:
 
 
 def only_the_first(commit: Any) -> Any:
-    """Commits whose process is dead after the first."""
+    """A commit function that fails after its first call, as if the process had died."""
     sent: list[int] = []
 
     def commits(*arguments: Any, **options: Any) -> Any:
@@ -53,24 +53,24 @@ def let_lease_expire(world: World) -> None:
 
 
 def watched(engine: TaskEngine, capsys: pytest.CaptureFixture[str], spec: TaskSpec | None = None) -> str:
-    """Let the watchdog pass over the task; return what it logged."""
+    """Run the watchdog for the task; return the log."""
     capsys.readouterr()
     engine._operations.watch_task(spec or TaskSpec(TASK))
     return capsys.readouterr().out
 
 
-def test_a_dead_run_is_failed_and_told_once(
+def test_a_dead_run_is_failed_and_reported_once(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A killed process leaves no task running for ever (lesson 21); its last good result stays."""
+    """A killed process leaves no task running (lesson 21); the last good result stays."""
     engine.execute_task("s", TASK, lambda: [1])
     dies()
     assert watched(engine, capsys) == ""
     assert world.status()["status"] == "running"
     let_lease_expire(world)
-    told = watched(engine, capsys)
-    assert "ERROR" in told
-    assert "incident=dead_run task=collect_charge_cdrs" in told
+    logged = watched(engine, capsys)
+    assert "ERROR" in logged
+    assert "incident=dead_run task=collect_charge_cdrs" in logged
     status = world.status()
     assert (status["status"], status["run"]["state"], status["data"]) == ("failed", "failed", [1])
     assert status["error"].startswith("LeaseExpired")
@@ -79,10 +79,10 @@ def test_a_dead_run_is_failed_and_told_once(
     assert watched(engine, capsys) == ""
 
 
-def test_a_dead_run_s_tick_runs_again_after_the_watchdog(
+def test_the_tick_of_a_dead_run_is_retried_after_the_watchdog(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Only its own tick may reopen it: Cloud Scheduler's retry becomes its next attempt."""
+    """Only the same tick may reopen the run: Cloud Scheduler's retry is its next attempt."""
     tick = {"scheduled_for": datetime(2026, 11, 24, tzinfo=UTC)}
     dies(tick)
     assert engine.execute_task("s", TASK, lambda: [1], tick).status == "busy"
@@ -95,10 +95,10 @@ def test_a_dead_run_s_tick_runs_again_after_the_watchdog(
     ]
 
 
-def test_a_suspended_task_s_dead_run_stays_suspended(
+def test_a_suspended_task_with_a_dead_run_stays_suspended(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The watchdog's write keeps the suspension, as all writes do."""
+    """The watchdog's write keeps the suspension."""
     dies()
     world.database.document(f"nx-tasks/{TASK.value}").update(
         {"status": "suspeneded", "run.suspended": {"by": "me", "reason": "works"}}
@@ -108,15 +108,15 @@ def test_a_suspended_task_s_dead_run_stays_suspended(
     assert (world.status()["status"], world.status()["run"]["state"]) == ("suspeneded", "failed")
 
 
-def test_a_history_left_running_is_closed(
+def test_a_superseded_run_record_is_closed(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run whose task another holds is not running, whatever its history says."""
+    """A run is not running when another holds its task, whatever its record contains."""
     engine.execute_task("s", TASK, lambda: [1])
     left = world.database.document(f"nx-tasks/{TASK.value}/nx-runs/left")
     left.set({"state": "running", "token": "lost", "attempt": 1})
-    told = watched(engine, capsys)
-    assert "superseded_runs=['left']" in told
+    logged = watched(engine, capsys)
+    assert "superseded_runs=['left']" in logged
     assert (world.history()["left"]["state"], world.history()["left"]["error"]["type"]) == (
         "failed",
         "RunSuperseded",
@@ -124,7 +124,7 @@ def test_a_history_left_running_is_closed(
 
 
 def loses_answers(engine: TaskEngine) -> None:
-    """Every commit is applied, and its answer lost."""
+    """Apply every commit, but lose its response."""
     store = engine.store
     commit = store.commit
 
@@ -132,13 +132,13 @@ def loses_answers(engine: TaskEngine) -> None:
         commit(*arguments, **options)
         raise WriteUnknown("lost")
 
-    store.commit = commits  # type: ignore[method-assign]  # commits for real
+    store.commit = commits  # type: ignore[method-assign]  # commits, then loses the response
 
 
-def test_an_incident_whose_record_s_answer_was_lost_is_told_all_the_same(
+def test_an_incident_is_reported_after_a_lost_response_to_its_record(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No other pass would: it is in the status by now, and so known already."""
+    """The next pass finds it recorded and does not report it."""
     engine.execute_task("s", TASK, lambda: [1])
     dies()
     let_lease_expire(world)
@@ -152,7 +152,7 @@ def test_an_incident_whose_record_s_answer_was_lost_is_told_all_the_same(
 def test_a_stale_contract_copy_is_repaired(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str], left: str
 ) -> None:
-    """A process that died between commit and contract copy leaves readers of the contract's path behind."""
+    """A process died between commit and copy."""
     engine.execute_task("s", TASK, lambda: ["new"], {"save_in": "storage"})
     if left == "gone":
         world.bucket.blob(CONTRACT_COPY).delete()
@@ -164,20 +164,20 @@ def test_a_stale_contract_copy_is_repaired(
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "suspeneded"])
-def test_a_document_of_the_originals_is_left_alone(
+def test_a_legacy_document_is_not_changed(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str], status: str
 ) -> None:
-    """The watchdog writes nothing to what another implementation holds."""
+    """The watchdog does not write to tasks of another implementation."""
     before = {"source": "ts", "status": status, "timestamp": datetime(2026, 1, 1, tzinfo=UTC), "data": [1]}
     world.write(before)
     assert watched(engine, capsys) == ""
     assert world.status() == before
 
 
-def test_a_run_of_the_originals_that_never_ends_is_told_once(
+def test_an_overdue_legacy_run_is_reported_once(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It knows no lease, so a person must look; its document is not touched."""
+    """It has no lease, so a person must check it; its document does not change."""
     before = {"status": "running", "started": datetime(2026, 1, 1, tzinfo=UTC)}
     world.write(before)
     assert "incident=overdue_original" in watched(engine, capsys)
@@ -185,16 +185,16 @@ def test_a_run_of_the_originals_that_never_ends_is_told_once(
     assert world.status() == before
 
 
-#: Long before any tick of these tests.
+#: A time long before all ticks of these tests.
 DAWN = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class DayClock(HandClock):
-    """A clock that stands still at a time of day that a test sets."""
+    """A clock that stays at the time of day that a test sets."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.time = datetime(2099, 11, 24, 12, tzinfo=UTC)  # after the documents were made
+        self.time = datetime(2099, 11, 24, 12, tzinfo=UTC)  # later than the documents' creation
 
     def now(self) -> datetime:
         return self.time
@@ -210,7 +210,7 @@ def day(clock: HandClock) -> DayClock:
 
 @pytest.fixture
 def punctual(world: World, day: DayClock) -> TaskEngine:
-    """An engine whose time of day a test sets, and whose task ran once this morning."""
+    """An engine with a time of day that a test sets; its task ran once this morning."""
     engine = TaskEngine(clock=day)
     day.at(8, 0)
     engine.execute_task("s", TASK, lambda: [1], {"scheduled_for": day.time})
@@ -222,7 +222,7 @@ def every(schedule: str) -> TaskSpec:
 
 
 def knows(engine: TaskEngine, day: DayClock, spec: TaskSpec) -> None:
-    """Let the watchdog see the task's schedule early in the morning, long before the ticks of a test."""
+    """Let the watchdog record the task's schedule early in the morning, before the ticks of a test."""
     now = day.time
     day.at(7, 0)
     engine._operations.watch_task(spec)
@@ -230,66 +230,66 @@ def knows(engine: TaskEngine, day: DayClock, spec: TaskSpec) -> None:
 
 
 def known(world: World) -> dict[str, Any]:
-    """What is recorded of the task's schedule, {} if nothing is."""
+    """The record of the task's schedule; {} if there is none."""
     return world.database.document(SCHEDULE).get().to_dict() or {}
 
 
-def ticks_told(told: str) -> list[str]:
-    """The times of day of the missed ticks that a log tells, in order."""
-    return sorted(re.findall(r"incident=missed_tick .*?run_id=2099-11-24T(\d\d:\d\d)", told))
+def missed_ticks(logged: str) -> list[str]:
+    """The times of day of the missed ticks in a log, sorted."""
+    return sorted(re.findall(r"incident=missed_tick .*?run_id=2099-11-24T(\d\d:\d\d)", logged))
 
 
-def test_a_tick_that_nobody_started_is_told_once(
+def test_a_missed_tick_is_reported_once(
     punctual: TaskEngine, world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Cloud Scheduler stopped, or its job is gone: the watchdog says so, with the tick's run id."""
+    """With the tick's run id; Cloud Scheduler stopped, or the job is missing."""
     hourly = every("0 * * * *")
     knows(punctual, day, hourly)
     day.at(9, 4)
-    assert watched(punctual, capsys, hourly) == ""  # its grace is not over
+    assert watched(punctual, capsys, hourly) == ""  # still within its grace period
     day.at(9, 5)
-    assert ticks_told(watched(punctual, capsys, hourly)) == ["09:00"]
+    assert missed_ticks(watched(punctual, capsys, hourly)) == ["09:00"]
     assert watched(punctual, capsys, hourly) == ""
     assert [run["state"] for key, run in world.history().items() if "missed" in key] == ["missed_tick"]
 
 
-def test_a_missed_tick_whose_record_s_answer_was_lost_is_told_all_the_same(
+def test_a_missed_tick_is_reported_after_a_lost_response_to_its_record(
     punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No other pass would: it is in the history by now, and so known already."""
+    """The next pass finds it recorded and does not report it."""
     hourly, unlucky = every("0 * * * *"), TaskEngine(clock=day)
     knows(punctual, day, hourly)
     day.at(9, 5)
     loses_answers(unlucky)
-    assert ticks_told(watched(unlucky, capsys, hourly)) == ["09:00"]
+    assert missed_ticks(watched(unlucky, capsys, hourly)) == ["09:00"]
     assert watched(punctual, capsys, hourly) == ""
 
 
-def test_a_missed_tick_is_told_although_the_next_one_came(
+def test_a_missed_tick_is_reported_even_if_the_next_one_ran(
     punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run that began after the grace was not that tick's: what nobody started stays missed."""
+    """A run that started after the grace period does not count for that tick."""
     often = every("*/5 8 * * *")
     knows(punctual, day, often)
-    for minute in (5, 15):  # at 8:10 nothing comes
+    for minute in (5, 15):  # there is no delivery at 8:10
         day.at(8, minute)
         punctual.execute_task("s", TASK, lambda: [1], {"scheduled_for": day.time})
-    assert ticks_told(watched(punctual, capsys, often)) == ["08:10"]
+    assert missed_ticks(watched(punctual, capsys, often)) == ["08:10"]
 
 
-def test_each_of_several_missed_ticks_is_told(
+def test_each_of_several_missed_ticks_is_reported(
     punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A schedule may have more ticks than the watchdog has passes."""
     knows(punctual, day, every("* 8 * * *"))
     day.at(8, 10)
-    assert ticks_told(watched(punctual, capsys, every("* 8 * * *"))) == [f"08:0{n}" for n in range(1, 6)]
+    assert missed_ticks(watched(punctual, capsys, every("* 8 * * *"))) == [f"08:0{n}" for n in range(1, 6)]
 
 
 def test_a_tick_from_before_a_first_deployment_is_not_missed(
     punctual: TaskEngine, world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nor one from while it was deployed: the job may be updated minutes after the watchdog."""
+    """Nor is one from during the deployment: the job may be updated minutes after the watchdog."""
     often = every("* * * * *")
     day.at(9, 0)
     assert due_ticks(often, DAWN, day.time) != []
@@ -298,7 +298,7 @@ def test_a_tick_from_before_a_first_deployment_is_not_missed(
     day.at(9, 9)
     assert watched(punctual, capsys, often) == ""
     day.at(9, 11)
-    assert ticks_told(watched(punctual, capsys, often)) == ["09:05", "09:06"]
+    assert missed_ticks(watched(punctual, capsys, often)) == ["09:05", "09:06"]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_a_tick_from_before_a_first_deployment_is_not_missed(
 def test_a_tick_from_before_its_schedule_changed_is_not_missed(
     punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str], changed: TaskSpec, due: str
 ) -> None:
-    """Another schedule or zone counts from when the watchdog first sees it; then its ticks are due."""
+    """Another schedule or zone counts from the first pass of the watchdog that finds it."""
     before = every("37 * * * *")
     knows(punctual, day, before)
     for hour in (8, 9):
@@ -324,13 +324,13 @@ def test_a_tick_from_before_its_schedule_changed_is_not_missed(
     assert watched(punctual, capsys, changed) == ""
     assert watched(punctual, capsys, changed) == ""
     day.at(10, 16)
-    assert ticks_told(watched(punctual, capsys, changed)) == [due]
+    assert missed_ticks(watched(punctual, capsys, changed)) == [due]
 
 
-def test_ticks_while_nothing_scheduled_the_task_are_not_missed(
+def test_ticks_while_the_task_was_not_deployed_are_not_missed(
     punctual: TaskEngine, world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A task that is removed and deployed again later has its schedule since then."""
+    """After a removal and a later deployment, the schedule counts from the later one."""
     hourly = every("0 * * * *")
     knows(punctual, day, hourly)
     day.at(8, 30)
@@ -340,13 +340,13 @@ def test_ticks_while_nothing_scheduled_the_task_are_not_missed(
     assert watched(punctual, capsys) == ""
     assert watched(punctual, capsys, hourly) == ""
     day.at(13, 5)
-    assert ticks_told(watched(punctual, capsys, hourly)) == ["13:00"]
+    assert missed_ticks(watched(punctual, capsys, hourly)) == ["13:00"]
 
 
 def test_a_schedule_is_written_only_when_it_changes(
     punctual: TaskEngine, world: World, day: DayClock
 ) -> None:
-    """A pass of the watchdog over a task that is as before writes nothing."""
+    """A pass over an unchanged task writes nothing."""
     hourly, document = every("0 * * * *"), world.database.document(SCHEDULE)
     knows(punctual, day, hourly)
     before = document.get().update_time
@@ -359,14 +359,14 @@ def test_a_schedule_is_written_only_when_it_changes(
 @pytest.mark.parametrize(
     "left", [None, {}, {"since": "yesterday"}, {"since": datetime(2100, 1, 1, tzinfo=UTC)}]
 )
-def test_a_schedule_whose_record_is_gone_or_damaged_is_known_since_now(
+def test_a_missing_or_damaged_record_of_a_schedule_is_replaced(
     punctual: TaskEngine,
     world: World,
     day: DayClock,
     capsys: pytest.CaptureFixture[str],
     left: dict[str, Any] | None,
 ) -> None:
-    """No false alarm, and no silence for ever: the next pass writes it again."""
+    """The next pass writes it again: no false alarm, and later ticks are reported."""
     hourly, document = every("0 * * * *"), world.database.document(SCHEDULE)
     knows(punctual, day, hourly)
     document.delete() if left is None else document.set({**known(world), "since": None, **left})
@@ -374,13 +374,13 @@ def test_a_schedule_whose_record_is_gone_or_damaged_is_known_since_now(
     assert watched(punctual, capsys, hourly) == ""
     assert known(world)["since"] == day.time
     day.at(10, 6)
-    assert ticks_told(watched(punctual, capsys, hourly)) == ["10:00"]
+    assert missed_ticks(watched(punctual, capsys, hourly)) == ["10:00"]
 
 
-def test_two_watchdogs_at_once_record_a_schedule_once(
+def test_two_concurrent_watchdogs_record_a_schedule_once(
     punctual: TaskEngine, world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The later one read the record before it was written: its write is refused, and it reports nothing."""
+    """The later write is refused, because its read is stale, and reports nothing."""
     hourly, late = every("0 * * * *"), TaskEngine(clock=day)
     before = late.store.read_schedule(TASK)
     late.store.read_schedule = lambda *_, **__: before  # type: ignore[method-assign]  # a stale read
@@ -389,13 +389,13 @@ def test_two_watchdogs_at_once_record_a_schedule_once(
     day.at(9, 6)
     assert watched(late, capsys, hourly) == ""
     assert known(world) == first
-    assert ticks_told(watched(punctual, capsys, hourly)) == ["09:00"]
+    assert missed_ticks(watched(punctual, capsys, hourly)) == ["09:00"]
 
 
-def test_a_schedule_whose_record_s_answer_was_lost_is_known(
+def test_a_schedule_is_recorded_despite_a_lost_response(
     engine: TaskEngine, world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The pass goes on, and the next one reads what was written."""
+    """The pass continues, and the next one reads the record."""
     hourly, unlucky = every("0 * * * *"), TaskEngine(clock=day)
     day.at(8, 0)
     loses_answers(unlucky)
@@ -403,10 +403,10 @@ def test_a_schedule_whose_record_s_answer_was_lost_is_known(
     assert known(world)["since"] == day.time
 
 
-def test_a_run_by_hand_within_the_grace_stands_for_the_tick(
+def test_a_run_by_hand_within_the_grace_period_counts_for_the_tick(
     punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Somebody was quicker than the alert: there is nothing to be told."""
+    """A person was faster than the alert."""
     knows(punctual, day, every("0 * * * *"))
     day.at(9, 3)
     punctual.execute_task("person", TASK, lambda: [1])
@@ -415,26 +415,26 @@ def test_a_run_by_hand_within_the_grace_stands_for_the_tick(
     assert watched(punctual, capsys, every("0 * * * *")) == ""
 
 
-def test_a_request_that_was_cancelled_stands_for_no_tick(
+def test_a_cancelled_request_does_not_count_for_a_tick(
     punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing was started: neither the tick nor what was requested beside it."""
+    """Neither the tick nor the requested run started."""
     hourly = every("0 * * * *")
     monkeypatch.setitem(specs._specs, TASK, hourly)
-    monkeypatch.setattr(Jobs, "run", lambda *_, **__: None)  # no delivery comes
+    monkeypatch.setattr(Jobs, "run", lambda *_, **__: None)  # no delivery follows
     knows(punctual, day, hourly)
     day.at(9, 1)
     asked = punctual.request_run(TASK, by="ops@example.com", reason="new prices", timeout_seconds=0)
     day.at(9, 3)
     punctual.cancel_run(TASK, str(asked.run_id), by="ops@example.com", reason="a mistake")
     day.at(9, 7)
-    assert ticks_told(watched(punctual, capsys, hourly)) == ["09:00"]
+    assert missed_ticks(watched(punctual, capsys, hourly)) == ["09:00"]
 
 
-def test_a_tick_that_is_not_to_run_is_not_missed(
+def test_a_skipped_or_suspended_tick_is_not_missed(
     punctual: TaskEngine, world: World, day: DayClock, jobs: Jobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Suspended, skipped, or suspended then and resumed since: nothing was to start."""
+    """Also when the task was suspended then and has been resumed."""
     hourly = every("0 * * * *")
     knows(punctual, day, hourly)
     day.at(8, 30)
@@ -450,7 +450,7 @@ def test_a_tick_that_is_not_to_run_is_not_missed(
     day.at(10, 0)
     punctual.execute_task("s", TASK, lambda: [1], {"scheduled_for": day.time})  # skipped, and recorded
     world.database.document(f"nx-tasks/{TASK.value}").update({"status": "completed", "run.suspended": None})
-    jobs.set_state(TASK, JobState.enabled)  # paused with the task, where its schedule is known
+    jobs.set_state(TASK, JobState.enabled)  # the suspension has paused the job if the schedule is known
     day.at(10, 6)
     assert watched(punctual, capsys, hourly) == ""
 
@@ -458,24 +458,24 @@ def test_a_tick_that_is_not_to_run_is_not_missed(
 def test_the_first_due_tick_of_a_task_that_never_ran_is_missed(
     world: World, day: DayClock, jobs: Jobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its job was paused before its first tick: the watchdog says so, and makes no status document."""
+    """Its job was paused before its first tick; the watchdog reports it and creates no status document."""
     engine, hourly = TaskEngine(clock=day), every("0 * * * *")
     jobs.set_state(TASK, JobState.paused)
     knows(engine, day, hourly)
     day.at(8, 4)
-    assert watched(engine, capsys, hourly) == ""  # its grace is not over
+    assert watched(engine, capsys, hourly) == ""  # still within its grace period
     day.at(8, 6)
-    assert ticks_told(watched(engine, capsys, hourly)) == ["08:00"]
+    assert missed_ticks(watched(engine, capsys, hourly)) == ["08:00"]
     assert watched(engine, capsys, hourly) == ""
     day.at(15, 6)
-    assert ticks_told(watched(engine, capsys, hourly)) == ["15:00"]
+    assert missed_ticks(watched(engine, capsys, hourly)) == ["15:00"]
     assert world.status() == {}
 
 
-def test_a_task_whose_first_tick_was_skipped_or_run_by_hand_missed_nothing(
+def test_a_first_tick_that_was_skipped_or_run_by_hand_is_not_missed(
     world: World, day: DayClock, jobs: Jobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Suspended before it ever ran, then resumed: it has a status document without a run."""
+    """Suspended before its first run, then resumed, the task has a status document without a run."""
     engine, hourly = TaskEngine(clock=day), every("0 * * * *")
     knows(engine, day, hourly)
     day.at(8, 30)
@@ -495,23 +495,23 @@ def test_a_task_whose_first_tick_was_skipped_or_run_by_hand_missed_nothing(
 def test_a_tick_that_a_legacy_writer_started_is_not_missed(
     world: World, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It leaves no history: its document tells when it last started."""
+    """It writes no run record; its document has the last start."""
     engine, hourly = TaskEngine(clock=day), every("0 * * * *")
     knows(engine, day, hourly)
     day.at(9, 6)
     world.write({"status": "completed", "started": day.time - timedelta(minutes=5), "data": [1]})
     assert watched(engine, capsys, hourly) == ""
     day.at(10, 6)
-    assert ticks_told(watched(engine, capsys, hourly)) == ["10:00"]
+    assert missed_ticks(watched(engine, capsys, hourly)) == ["10:00"]
     world.write({"status": "suspeneded", "started": day.time, "data": [1]})
     day.at(11, 6)
     assert watched(engine, capsys, hourly) == ""
 
 
-def test_what_history_has_forgotten_is_not_missed(
+def test_a_tick_without_a_record_after_its_expiry_is_not_missed(
     punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The record of a yearly run is gone after a month: its absence then says nothing."""
+    """The record of a yearly run expires after a month."""
     assert due_ticks(every("0 0 1 1 *"), DAWN, day.time) == []
     assert len(due_ticks(every("0 0 1 11 *"), DAWN, day.time)) == 1
 
@@ -522,30 +522,29 @@ def test_what_history_has_forgotten_is_not_missed(
         ("*/5 * * * *", "Etc/UTC", (2026, 11, 24, 12, 4), (2026, 11, 24, 11, 55)),
         ("*/5 * * * *", "Etc/UTC", (2026, 11, 24, 12, 5), (2026, 11, 24, 12, 0)),
         ("0 9 * * 1", "America/Los_Angeles", (2026, 11, 24, 1, 4), (2026, 11, 23, 17, 0)),
-        ("30 2 * * *", "Europe/Berlin", (2026, 3, 29, 3, 0), (2026, 3, 28, 1, 30)),  # no such time that night
-        ("30 2 * * *", "Europe/Berlin", (2026, 10, 25, 0, 40), (2026, 10, 25, 0, 30)),  # twice that night
+        ("30 2 * * *", "Europe/Berlin", (2026, 3, 29, 3, 0), (2026, 3, 28, 1, 30)),  # left out that night
+        ("30 2 * * *", "Europe/Berlin", (2026, 10, 25, 0, 40), (2026, 10, 25, 0, 30)),  # repeated that night
         ("30 2 * * *", "Europe/Berlin", (2026, 10, 25, 1, 40), (2026, 10, 25, 1, 30)),
         ("0 0 1 1 *", "Australia/Lord_Howe", (2026, 10, 25, 1, 40), (2025, 12, 31, 13, 0)),
     ],
 )
-def test_the_last_due_tick_is_in_the_task_s_own_zone(
+def test_the_last_due_tick_is_computed_in_the_task_s_zone(
     schedule: str, zone: str, now: tuple[int, ...], tick: tuple[int, ...]
 ) -> None:
-    """Five minutes of grace, and the clock's changes, count as they do for Cloud Scheduler."""
+    """With five minutes of grace and the clock changes of Cloud Scheduler."""
     spec = TaskSpec(TASK, schedule=schedule, time_zone=zone)
     last = next(ticks_before(spec, datetime(*now, tzinfo=UTC) - TICK_GRACE))  # type: ignore[arg-type,misc]
     assert last == datetime(*tick, tzinfo=UTC)  # type: ignore[arg-type,misc]
 
 
 def test_a_task_without_a_schedule_has_no_tick_to_miss() -> None:
-    """Nothing starts it."""
     assert due_ticks(TaskSpec(TASK), DAWN, datetime.now(UTC)) == []
 
 
-def test_one_task_s_trouble_does_not_keep_the_others_from_being_looked_after(
+def test_an_error_with_one_task_does_not_stop_the_pass(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The pass goes on, and its answer is no success."""
+    """The other tasks are watched, and the pass is not successful."""
     watch_task = engine._operations.watch_task
 
     def watches(spec: TaskSpec) -> None:
@@ -553,7 +552,7 @@ def test_one_task_s_trouble_does_not_keep_the_others_from_being_looked_after(
             raise RuntimeError("boom")
         watch_task(spec)
 
-    engine._operations.watch_task = watches  # type: ignore[method-assign]  # one of four is in trouble
+    engine._operations.watch_task = watches  # type: ignore[method-assign]  # fails for one of four tasks
     dies()
     let_lease_expire(world)
     assert engine.watch_tasks() is False
@@ -563,15 +562,15 @@ def test_one_task_s_trouble_does_not_keep_the_others_from_being_looked_after(
 
 @pytest.fixture
 def old_objects(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seven days pass in no time: objects can't be made old, so what counts as old is changed."""
+    """Change the age limit of objects, because objects cannot be created in the past."""
     monkeypatch.setattr("shared.tasks.protocol.retention.RETENTION", timedelta(0))
 
 
 @pytest.mark.usefixtures("old_objects")
-def test_objects_that_nobody_can_want_are_removed(
+def test_unused_objects_are_removed(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Superseded results and strays of attempts that ended go; the last good result and its copy stay."""
+    """Superseded results and objects of ended attempts; the last good result and its copy stay."""
     for number in range(3):
         engine.execute_task("s", TASK, lambda number=number: [number], {"save_in": "storage"})  # type: ignore[misc]
     own = world.status()["run"]["result"]["object"]
@@ -580,15 +579,15 @@ def test_objects_that_nobody_can_want_are_removed(
         world.bucket.blob(path).upload_from_string("[]")
     assert len(world.objects()) == 8
     assert "old results removed" in watched(engine, capsys)
-    assert world.objects() == {own, CONTRACT_COPY, *others}  # what no run wrote is nobody's business here
+    assert world.objects() == {own, CONTRACT_COPY, *others}  # objects that no run wrote stay
     assert TaskEngine().get_task_data(TASK) == [2]
 
 
 @pytest.mark.usefixtures("old_objects")
-def test_an_object_that_may_become_a_result_stays(
+def test_the_object_of_a_running_attempt_stays(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run at work has uploaded and not yet published: its token is not fenced out."""
+    """It has been uploaded and not published yet, and its token is valid."""
 
     def works() -> list[int]:
         path = f"tasks_data/{TASK.value}/{world.status()['run']['id']}.{world.status()['run']['token']}.json"
@@ -603,7 +602,7 @@ def test_an_object_that_may_become_a_result_stays(
 def test_a_superseded_object_stays_for_seven_days(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever was handed its signed URL may use it that long."""
+    """Clients may use its signed URL that long."""
     for number in range(2):
         engine.execute_task("s", TASK, lambda number=number: [number], {"save_in": "storage"})  # type: ignore[misc]
     before = world.objects()
@@ -612,10 +611,10 @@ def test_a_superseded_object_stays_for_seven_days(
 
 
 @pytest.mark.parametrize("status", ["running", "completed", "suspeneded"])
-def test_a_job_that_is_paused_for_the_original_is_left_alone(
+def test_a_job_paused_for_the_legacy_writer_is_not_reported(
     world: World, engine: TaskEngine, jobs: Jobs, capsys: pytest.CaptureFixture[str], status: str
 ) -> None:
-    """While another implementation runs the task, nothing is written into its document, and nothing told."""
+    """While another implementation runs the task, its document does not change either."""
     jobs.set_state(TASK, JobState.paused)
     world.write({"source": "ts", "status": status, "started": datetime.now(UTC), "data": [1]})
     before = world.status()

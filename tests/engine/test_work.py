@@ -1,4 +1,4 @@
-"""How a task is called: `def` or `async def`, with its run or without."""
+"""Calling a task: `def` or `async def`, with its run or without."""
 
 import asyncio
 import contextvars
@@ -55,24 +55,26 @@ class Instance:
         (dict, {}),
     ],
 )
-def test_a_task_gets_its_run_if_it_takes_one(task: Callable[..., Any], returns: Any, run: TaskRun) -> None:
-    """One argument without a default, or named `run`, is the run; the rest is the task's own business."""
+def test_a_task_gets_its_run_if_it_has_a_parameter_for_it(
+    task: Callable[..., Any], returns: Any, run: TaskRun
+) -> None:
+    """One parameter without a default, or one named `run`."""
     with closing(Loop()) as loop:
         assert call_task(task, run, loop) == returns
 
 
-def test_the_context_of_the_caller_goes_with_the_task(run: TaskRun) -> None:
-    """What the request set, its trace say, holds in the task's thread."""
-    seen = contextvars.ContextVar("seen", default="")
-    seen.set("mine")
-    work = Work(seen.get, run, lambda value: value, Clock())
+def test_a_task_runs_in_the_context_of_its_caller(run: TaskRun) -> None:
+    """Context variables of the request, such as its trace, are set in the task's thread."""
+    variable = contextvars.ContextVar("variable", default="")
+    variable.set("mine")
+    work = Work(variable.get, run, lambda value: value, Clock())
     work.start()
     assert work.done.wait(10)
     assert work.made == "mine"
 
 
-def test_what_a_task_raises_is_kept_for_the_caller(run: TaskRun) -> None:
-    """An error in the task's thread, of whatever kind, is not lost in it."""
+def test_an_error_of_a_task_is_returned_to_the_caller(run: TaskRun) -> None:
+    """An exception of any kind in the task's thread."""
 
     def task() -> None:
         raise SystemExit(3)
@@ -84,8 +86,8 @@ def test_what_a_task_raises_is_kept_for_the_caller(run: TaskRun) -> None:
     assert work.made is None
 
 
-def test_a_run_tells_what_is_left_and_when_to_stop() -> None:
-    """Time left falls to the deadline; a lost or late run says so at the task's next look."""
+def test_a_run_has_its_time_left_and_raises_when_it_must_stop() -> None:
+    """At the task's next check after the deadline or the loss of its lease."""
 
     class Hand(Clock):
         at = 0.0
@@ -99,10 +101,10 @@ def test_a_run_tells_what_is_left_and_when_to_stop() -> None:
     run = TaskRun(identity, 10.0, clock, recorded.append)
     assert run.remaining() == 10
     run.progress(1, 3)
-    run.progress(2, 3)  # within the same second
+    run.progress(2, 3)  # within one second
     clock.at = 1.5
     run.progress(3, 3, "done")
-    assert [(seen.done, seen.message) for seen in recorded] == [(1, ""), (3, "done")]
+    assert [(progress.done, progress.message) for progress in recorded] == [(1, ""), (3, "done")]
     clock.at = 10.0
     with pytest.raises(DeadlineExceeded):
         run.check()
@@ -113,18 +115,16 @@ def test_a_run_tells_what_is_left_and_when_to_stop() -> None:
     assert run.lost
 
 
-def test_a_log_entry_of_a_run_can_t_be_given_another_identity(
-    run: TaskRun, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A task's own fields join the run's; they don't replace them, nor fail the task."""
+def test_a_log_entry_of_a_run_keeps_its_identity(run: TaskRun, capsys: pytest.CaptureFixture[str]) -> None:
+    """A task's own fields are added; they neither replace the run's fields nor fail the task."""
     run.log.info("step", task="other", rows=3)
-    told = capsys.readouterr().out
-    assert "task=send_reset_sms" in told
-    assert "rows=3" in told
+    logged = capsys.readouterr().out
+    assert "task=send_reset_sms" in logged
+    assert "rows=3" in logged
 
 
-def test_work_that_is_done_is_not_taken_for_a_hung_task(run: TaskRun) -> None:
-    """Its thread outlives it by a moment; the next run on this instance is not refused for that."""
+def test_a_task_that_has_just_ended_does_not_count_as_hung(run: TaskRun) -> None:
+    """Its thread ends a moment later, which must not refuse the next run."""
     work = Work(lambda: 1, run, lambda value: value, Clock())
     work.start()
     assert work.done.wait(10)
