@@ -18,7 +18,7 @@ LOADS = [
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: point.name)
-def test_the_cache_does_what_the_formulas_say(point: Point) -> None:
+def test_the_cache_agrees_with_the_formulas(point: Point) -> None:
     """Document reads, downloads and waits are within the tolerances; no answer exceeds the bound."""
     figures = compare(point)
     assert [figure for figure in figures if not figure.holds] == []

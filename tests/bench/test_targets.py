@@ -20,7 +20,7 @@ def test_a_met_target_or_a_value_without_one_is_not_explained() -> None:
 
 
 def test_a_missed_target_without_an_explanation_is_still_listed() -> None:
-    """It says that the reason is unknown."""
+    """With the sentence that the reason is unknown."""
     (line,) = missed([Measure(UNEXPLAINED, 9.0, {})])
     assert line.endswith("target ≤ 1.3. The reason is not known yet.")
 

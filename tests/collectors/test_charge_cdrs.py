@@ -207,8 +207,8 @@ def test_a_credit_matches_ids_in_any_case_but_only_of_its_party() -> None:
 def test_an_operator_does_not_change_records_of_another() -> None:
     """It neither replaces nor credits known or new records of a party that another operator owns."""
     later = "2026-05-04T00:00:00Z"
-    attack = [cdr(id="1", remark="theirs", last_updated=later), credit("C", "1"), credit("D", "2")]
-    attack += [cdr(id="2", remark="theirs", last_updated=later), cdr(id="9", party_id="OTH")]
+    attack = [cdr(id="1", remark="other", last_updated=later), credit("C", "1"), credit("D", "2")]
+    attack += [cdr(id="2", remark="other", last_updated=later), cdr(id="9", party_id="OTH")]
     with hostile(serving(cdr(id="2", remark="own"))) as server, hostile(serving(*attack)) as attacker:
         operators = attacker.operator("attacker"), server.operator()
         previous = [known("1", remark="own")]
@@ -235,7 +235,7 @@ def test_a_credit_applies_only_to_cdrs_of_its_operator() -> None:
 
 def test_a_party_moved_in_the_setting_is_read_from_its_new_operator() -> None:
     """The old operator's records of it go once the new one was read from the first month."""
-    previous = [known("1", remark="theirs", nx_operator="attacker"), known("2", nx_operator="owner")]
+    previous = [known("1", remark="other", nx_operator="attacker"), known("2", nx_operator="owner")]
     later = "2026-05-04T00:00:00Z"
     with hostile(serving(cdr(id="1", remark="own"))) as server, hostile(serving()) as attacker:
         owner, other = server.operator("owner", parties=("BE*BEC",)), attacker.operator("attacker")
@@ -243,9 +243,9 @@ def test_a_party_moved_in_the_setting_is_read_from_its_new_operator() -> None:
         assert [(each["id"], each.get("remark")) for each in records] == [("1", "own"), ("2", None)]
         assert requested_dates(server) == ["2025-05-01T00:00:00Z"]
         server.lists = lambda request: request.body(b"")
-        attacker.lists = serving(cdr(id="2", remark="theirs", last_updated=later))
+        attacker.lists = serving(cdr(id="2", remark="other", last_updated=later))
         records, _ = collected(owner, other, previous=previous)
-        assert [(each["id"], each.get("remark")) for each in records] == [("1", "theirs"), ("2", None)]
+        assert [(each["id"], each.get("remark")) for each in records] == [("1", "other"), ("2", None)]
 
 
 def test_cdrs_set_aside_for_their_party_are_collected_once_the_party_is_free() -> None:

@@ -101,7 +101,7 @@ def test_the_newer_version_of_a_location_wins_even_when_it_is_removed() -> None:
 
 def test_a_party_belongs_to_one_operator() -> None:
     """The first that delivered it; another operator's records of it are set aside with the reason."""
-    newer = location(name="theirs", last_updated="2026-01-01T00:00:00.5")
+    newer = location(name="other", last_updated="2026-01-01T00:00:00.5")
     with hostile(serving(location(name="own"))) as direct, hostile(serving(newer)) as hub:
         operators = direct.operator("direct"), hub.operator("hub")
         records, summary = collected(*operators)
@@ -111,7 +111,7 @@ def test_a_party_belongs_to_one_operator() -> None:
         assert summary["operators"][1] == {"name": "hub", "state": "read", "records": 0, "set_aside": 1}
         # The details of the last run take precedence over the order, and the setting over the details.
         memory = Memory(parties={"BE*BEC": "hub"})
-        assert [each["name"] for each in collected(*operators, memory=memory)[0]] == ["theirs"]
+        assert [each["name"] for each in collected(*operators, memory=memory)[0]] == ["other"]
         configured = direct.operator("direct", parties=("be*bec",)), hub.operator("hub")
         assert [each["name"] for each in collected(*configured, memory=memory)[0]] == ["own"]
         # An operator that is not in the setting has no parties.
@@ -121,7 +121,7 @@ def test_a_party_belongs_to_one_operator() -> None:
 def test_a_failed_operator_keeps_its_party() -> None:
     """Its last good records stay, and no other operator replaces them."""
     previous = [location(name="kept", nx_operator="direct")]
-    newer = location(name="theirs", last_updated="2026-01-01T00:00:00Z")
+    newer = location(name="other", last_updated="2026-01-01T00:00:00Z")
     with hostile(lambda request: request.body(b"")) as direct, hostile(serving(newer)) as hub:
         operators = direct.operator("direct"), hub.operator("hub")
         memory = Memory(parties={"BE*BEC": "direct"})
@@ -129,14 +129,14 @@ def test_a_failed_operator_keeps_its_party() -> None:
         assert [each["name"] for each in records] == ["kept"]
         given = direct.operator("direct"), hub.operator("hub", parties=("BE*BEC",))
         records, _ = collected(*given, previous=previous, memory=memory)
-        assert [each["name"] for each in records] == ["theirs"]
+        assert [each["name"] for each in records] == ["other"]
 
 
 def test_the_last_result_decides_the_party_without_details() -> None:
     """As after an upgrade; also when the operator fails and another delivers records of its party."""
     strange: list[Any] = [None, 5, {"id": 1}, location(nx_operator=1)]
     previous = [*strange, location(name="kept", nx_operator="good")]
-    newer = location(name="theirs", last_updated="2026-01-01T00:00:00Z")
+    newer = location(name="other", last_updated="2026-01-01T00:00:00Z")
     with hostile(lambda request: request.body(b"")) as failing, hostile(serving(newer)) as other:
         operators = other.operator("other"), failing.operator("good")
         run = new_run(TaskName.collect_charge_locations)

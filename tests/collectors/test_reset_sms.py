@@ -134,7 +134,7 @@ def test_a_permanent_refusal_is_recorded_with_its_code(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "says"),
+    ("fault", "status", "text"),
     [
         (Fault(401, 20003), "failed", "NX_TWILIO_AUTH_TOKEN"),
         (Fault(403, 20005), "failed", "NX_TWILIO_ACCOUNT_SID"),
@@ -147,7 +147,7 @@ def test_a_permanent_refusal_is_recorded_with_its_code(fleet: Fleet) -> None:
     ],
 )
 def test_devices_keep_their_message_while_the_account_is_refused(
-    fleet: Fleet, fault: Fault, status: str, says: str
+    fleet: Fleet, fault: Fault, status: str, text: str
 ) -> None:
     """The run ends at the first refusal with a hint, records no device, and the next run sends."""
     fleet.add("a", phone=number_of(1), silent_hours=80)
@@ -156,7 +156,7 @@ def test_devices_keep_their_message_while_the_account_is_refused(
     fleet.judge()
     ran = fleet.run()
     assert (ran.outcome.status, fleet.records()) == (status, {})
-    assert says in (ran.outcome.error or "")
+    assert text in (ran.outcome.error or "")
     assert counted(fleet.run().summary) == {"sent": 2}
     assert fleet.received() == [number_of(1), number_of(2)]
 

@@ -71,7 +71,7 @@ def test_a_result_that_firestore_refuses_goes_to_storage(
 
 @pytest.mark.parametrize("save_in", ["db", "storage"])
 @pytest.mark.parametrize(
-    ("value", "says"),
+    ("value", "text"),
     [
         ([float("nan")], "result[0]: nan"),
         ({"b": b"raw"}, "result.b: a bytes"),
@@ -82,13 +82,13 @@ def test_a_result_that_firestore_refuses_goes_to_storage(
     ],
 )
 def test_a_result_that_cannot_be_stored_fails_the_run_and_names_the_place(
-    engine: TaskEngine, world: World, value: Any, says: str, save_in: Any
+    engine: TaskEngine, world: World, value: Any, text: str, save_in: Any
 ) -> None:
     """It is neither saved nor cached; the last good result stays (lesson 12)."""
     engine.execute_task("s", TASK, lambda: ["good"])
     outcome = engine.execute_task("s", TASK, lambda: value, {"save_in": save_in})
     assert outcome.status == "failed"
-    assert world.status()["error"].startswith(f"ResultNotStorable: {says}")
+    assert world.status()["error"].startswith(f"ResultNotStorable: {text}")
     assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == ["good"]
     assert world.objects() == set()
 
@@ -111,8 +111,8 @@ class Odd:
         (ValueError(cycle()), "ValueError: [{'again': [...]}]"),
         (ValueError(Odd()), "ValueError: an odd one"),
         (Unprintable(), "Unprintable: (its message can't be read)"),
-        (RunLost("says the task"), "RunLost: says the task"),
-        (DeadlineExceeded("says the task"), "DeadlineExceeded: says the task"),
+        (RunLost("raised by the task"), "RunLost: raised by the task"),
+        (DeadlineExceeded("raised by the task"), "DeadlineExceeded: raised by the task"),
         (ValueError("\ud800\x00"), "ValueError: ?\x00"),
         (ValueError("x" * 3_000_000), "ValueError: " + "x" * 1487 + "…"),
     ],

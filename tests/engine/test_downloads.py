@@ -215,7 +215,7 @@ def test_a_persistent_error_is_raised_within_the_time_limit(serve: Serve, status
 @pytest.mark.parametrize(
     "endless",
     [
-        pytest.param(hangs(b""), id="says nothing"),
+        pytest.param(hangs(b""), id="sends nothing"),
         pytest.param(hangs(GOOD[:1000]), id="hangs"),
         pytest.param(trickles(GOOD[:1000]), id="trickles"),
         pytest.param(trickles(head(200, None)), id="trickles without a length"),

@@ -137,10 +137,10 @@ def test_a_task_is_handed_back_to_the_legacy_writer(engine: TaskEngine, world: W
     """It overwrites the document; its result counts, whatever the contract copy was."""
     engine.execute_task("s", TASK, lambda: ["ours"], {"save_in": "storage"})
     world.write(legacy_document(data=["legacy"]))
-    assert TaskEngine().get_task_data(TASK) == ["theirs"]
-    world.bucket.blob(CONTRACT_PATH).upload_from_string('["theirs, large"]')
+    assert TaskEngine().get_task_data(TASK) == ["legacy"]
+    world.bucket.blob(CONTRACT_PATH).upload_from_string('["legacy, large"]')
     world.write(legacy_document(data="https://storage.googleapis.com/x"))
-    assert TaskEngine().get_task_data(TASK) == ["theirs, large"]
+    assert TaskEngine().get_task_data(TASK) == ["legacy, large"]
 
 
 def test_a_contract_copy_is_not_taken_for_a_legacy_result(engine: TaskEngine, world: World) -> None:

@@ -80,9 +80,9 @@ def test_a_job_paused_after_the_change_was_paused_by_hand(shared: bool) -> None:
     """According to the time of the change at Cloud Scheduler, when the engine sent no call."""
     task = TaskDocument(VERSION, "completed", job=note(ENABLED, shared=shared))
     last = CALLS_OVER if shared else timedelta(seconds=5)
-    ours, theirs = NOW + last, NOW + last + timedelta(seconds=1)
-    assert decide(task, JobSeen(PAUSED, ours), now=LATER) is JobDecision.follow
-    assert decide(task, JobSeen(PAUSED, theirs), now=LATER) is JobDecision.report
+    by_change, by_hand = NOW + last, NOW + last + timedelta(seconds=1)
+    assert decide(task, JobSeen(PAUSED, by_change), now=LATER) is JobDecision.follow
+    assert decide(task, JobSeen(PAUSED, by_hand), now=LATER) is JobDecision.report
 
 
 class Died(BaseException):

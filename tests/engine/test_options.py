@@ -26,7 +26,7 @@ def test_the_error_for_an_unknown_option_lists_all_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "text"),
     [
         ({"save_in": "disk"}, "save_in must be one of storage, db, none or None, got 'disk'"),
         ({"save_in": 1}, "save_in must be one of storage, db, none or None, got 1"),
@@ -45,11 +45,11 @@ def test_the_error_for_an_unknown_option_lists_all_options() -> None:
         ([], "options must be ExecuteTaskOptions or a mapping, got a list"),
     ],
 )
-def test_the_error_for_an_invalid_value_names_the_option(options: object, says: str) -> None:
+def test_the_error_for_an_invalid_value_names_the_option(options: object, text: str) -> None:
     """And the valid values."""
     with pytest.raises(InvalidOptions) as refused:
         ExecuteTaskOptions.of(options)  # type: ignore[arg-type]
-    assert says in str(refused.value)
+    assert text in str(refused.value)
 
 
 @pytest.mark.parametrize("source", ["", "  ", None, 5, "x" * 501, "a\nb"])
@@ -136,7 +136,7 @@ def test_the_error_for_an_english_schedule_shows_its_unix_cron_form(schedule: st
 
 
 @pytest.mark.parametrize(
-    ("schedule", "says"),
+    ("schedule", "text"),
     [
         ("every 7 minutes", "use five fields such as '*/5 * * * *'"),  # has no unix-cron form
         ("every 0 minutes", "use five fields"),
@@ -164,8 +164,8 @@ def test_the_error_for_an_english_schedule_shows_its_unix_cron_form(schedule: st
         ("0 0 31 4,6 *", "matches no date"),
     ],
 )
-def test_an_invalid_schedule_is_refused_at_import(schedule: str, says: str) -> None:
+def test_an_invalid_schedule_is_refused_at_import(schedule: str, text: str) -> None:
     """Before the deployment; otherwise the watchdog would not find the task's ticks."""
     with pytest.raises(InvalidOptions) as refused:
         TaskSpec(TaskName.send_reset_sms, schedule=schedule)
-    assert says in str(refused.value)
+    assert text in str(refused.value)

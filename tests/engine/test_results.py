@@ -113,7 +113,7 @@ def test_empty_results_are_not_missing(empty: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "says"),
+    ("value", "text"),
     [
         ({"a": [1, {"b": float("nan")}]}, "result.a[1].b: nan is not a JSON number"),
         ([float("-inf")], "result[0]: -inf is not a JSON number"),
@@ -138,13 +138,13 @@ def test_empty_results_are_not_missing(empty: Any) -> None:
         ((item for item in [1]), "result: a generator"),
     ],
 )
-def test_the_error_for_a_value_that_is_not_json_has_its_place(value: Any, says: str) -> None:
+def test_the_error_for_a_value_that_is_not_json_has_its_place(value: Any, text: str) -> None:
     with pytest.raises(ResultNotStorable) as refused:
         normalise(value)
-    assert says in str(refused.value)
+    assert text in str(refused.value)
     with pytest.raises(ResultNotStorable) as refused:
         encode_record(value, 17)
-    assert says.replace("result", "result[17]", 1) in str(refused.value)
+    assert text.replace("result", "result[17]", 1) in str(refused.value)
 
 
 def test_excessive_depth_is_refused_with_a_short_error() -> None:
@@ -163,7 +163,7 @@ def test_a_shared_object_is_not_a_cycle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "says"),
+    ("value", "text"),
     [
         ([[1]], "array directly inside an array"),
         ({"": 1}, "key that no document can have"),
@@ -175,9 +175,9 @@ def test_a_shared_object_is_not_a_cycle() -> None:
         ([1] * 130_000, "bytes are more than a document can hold"),
     ],
 )
-def test_a_value_that_only_a_document_cannot_store_is_a_misfit(value: Any, says: str) -> None:
+def test_a_value_that_only_a_document_cannot_store_is_a_misfit(value: Any, text: str) -> None:
     """Storage can store it, so it is not refused (lesson 14)."""
-    assert says in str(normalise(value).misfit)
+    assert text in str(normalise(value).misfit)
 
 
 @pytest.mark.parametrize(

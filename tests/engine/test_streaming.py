@@ -180,7 +180,7 @@ def raises_at(number: int, error: BaseException | None = None, record: Any = Non
 
 @pytest.mark.parametrize("before", [17, 600], ids=["before the first piece is sent", "after"])
 @pytest.mark.parametrize(
-    ("task", "says"),
+    ("task", "text"),
     [
         (lambda n: raises_at(n, ValueError("no more")), "ValueError: no more"),
         (lambda n: raises_at(n, record={"price": float("nan")}), "ResultNotStorable: result[{n}].price: nan"),
@@ -195,14 +195,14 @@ def test_a_stream_that_fails_is_not_published(
     monkeypatch: pytest.MonkeyPatch,
     before: int,
     task: Callable[[int], Callable[[], Any]],
-    says: str,
+    text: str,
 ) -> None:
     """No object stays, nor does the last good result change; the error has the record's place."""
     monkeypatch.setattr("shared.tasks.backends.storage.CHUNK_BYTES", 1 << 18)
     engine.execute_task("s", TASK, lambda: ["good"])
     outcome = engine.execute_task("s", TASK, task(before), STREAM)
     assert outcome.status == "failed"
-    assert world.status()["error"].startswith(says.replace("{n}", str(before)))
+    assert world.status()["error"].startswith(text.replace("{n}", str(before)))
     assert world.objects() == set()
     assert engine.get_task_data(TASK) == TaskEngine().get_task_data(TASK) == ["good"]
 
@@ -628,7 +628,7 @@ def test_the_error_of_a_result_that_is_too_large_names_the_streaming_function(
     assert list(TaskEngine().iter_task_data(TASK)) == RECORDS
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the most memory used")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux reports the peak memory")
 def test_memory_does_not_grow_with_the_number_of_records(world: World) -> None:
     """200,000 records take the memory of 2,000 plus buffers, written and read back."""
     grown = subprocess.run(

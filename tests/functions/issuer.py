@@ -36,7 +36,7 @@ class Issuer:
     def id_token(self, *, age: int = 0, **claims: object) -> str:
         """An ID token, valid for an hour, that was issued `age` seconds ago."""
         now = int(time.time()) - age
-        good = {"iss": f"https://securetoken.google.com/{PROJECT}", "aud": PROJECT, "sub": "somebody"}
+        good = {"iss": f"https://securetoken.google.com/{PROJECT}", "aud": PROJECT, "sub": "user"}
         return self._signed(good | {"iat": now, "auth_time": now, "exp": now + 3600} | claims)
 
     def app_check_token(self, *, age: int = 0, **claims: object) -> str:

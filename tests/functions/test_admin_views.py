@@ -230,7 +230,7 @@ def test_a_run_a_skip_or_a_change_makes_a_new_version_of_the_history(ask: Any) -
 
 
 @pytest.mark.parametrize(
-    ("function", "data", "says"),
+    ("function", "data", "text"),
     [
         ("list_tasks", {"task_name": TASK}, 'unknown field "task_name"; send {if_version?}'),
         ("list_runs", {}, "task_name is missing; send {task_name, limit?, cursor?, states?, if_version?}"),
@@ -254,11 +254,11 @@ def test_a_run_a_skip_or_a_change_makes_a_new_version_of_the_history(ask: Any) -
     ],
 )
 def test_an_invalid_request_is_refused(
-    stack: Addresses, people: dict[str, str], function: str, data: dict[str, Any], says: str
+    stack: Addresses, people: dict[str, str], function: str, data: dict[str, Any], text: str
 ) -> None:
     """The message names the field and the valid values."""
     status, message = refused(call(stack, data, people["operator"], function=function))
-    assert (status, message[: len(says)]) == (400, says)
+    assert (status, message[: len(text)]) == (400, text)
 
 
 @pytest.mark.parametrize("run_id", ["no-such-run", "a/b", "..", "", "x" * 500])

@@ -113,7 +113,7 @@ def test_an_unreachable_firestore_is_an_error_and_not_an_empty_list(monkeypatch:
 def bearer(**claims: object) -> dict[str, str]:
     """The header of a caller with these claims, as the Auth emulator signs in."""
     project = "demo-nx-tasks"
-    good = {"iss": f"https://securetoken.google.com/{project}", "aud": project, "sub": "somebody"}
+    good = {"iss": f"https://securetoken.google.com/{project}", "aud": project, "sub": "user"}
     token = jwt.encode({**good, **claims}, None, algorithm="none")
     return {"Authorization": f"Bearer {token}"}
 

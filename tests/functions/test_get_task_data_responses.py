@@ -50,7 +50,7 @@ class Instance:
             Store(lambda: wire), Objects(firebase.bucket, lambda: reads), clock=self.clock
         )
         use_engine(patch, self.engine)
-        claims = {"iss": f"https://securetoken.google.com/{PROJECT}", "aud": PROJECT, "sub": "somebody"}
+        claims = {"iss": f"https://securetoken.google.com/{PROJECT}", "aud": PROJECT, "sub": "user"}
         token = jwt.encode({**claims, "role": "viewer"}, None, algorithm="none")
         self.headers = {"Authorization": f"Bearer {token}"}
 

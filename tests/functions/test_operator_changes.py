@@ -237,31 +237,31 @@ def test_only_operators_may_change_tasks(
     )
     for who in ("viewer", "stranger"):
         for data in (CHANGES[function], {}, {**CHANGES[function], "by": OPERATOR}):
-            status, says = refused(call(stack, data, people[who], function=function))
-            assert (status, says) == (403, OPERATORS_ONLY)
+            status, message = refused(call(stack, data, people[who], function=function))
+            assert (status, message) == (403, OPERATORS_ONLY)
     assert list(firebase.firestore_client().collection("nx-tasks").stream()) == []
     assert state(job) == "ENABLED"
 
 
 @pytest.mark.parametrize("function", CHANGES)
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "text"),
     [
         ({"reason": ""}, "reason must be a text of 1 to 500 characters, got"),
         ({"reason": "x" * 501}, "reason must be a text of 1 to 500 characters, got"),
         ({"reason": None}, "reason must be text, got null"),
         ({"task_name": "no_such_task"}, "task_name must be one of"),
-        ({"by": "somebody@example.com"}, 'unknown field "by"; send {task_name, '),
+        ({"by": "other@example.com"}, 'unknown field "by"; send {task_name, '),
     ],
 )
 def test_a_change_without_a_reason_is_refused(
-    job: str, stack: Addresses, people: dict[str, str], function: str, wrong: dict[str, Any], says: str
+    job: str, stack: Addresses, people: dict[str, str], function: str, wrong: dict[str, Any], text: str
 ) -> None:
     """And so is one that names a person."""
     status, message = refused(
         call(stack, {**CHANGES[function], **wrong}, people["operator"], function=function)
     )
-    assert (status, message[: len(says)]) == (400, says)
+    assert (status, message[: len(text)]) == (400, text)
     assert list(firebase.firestore_client().collection("nx-tasks").stream()) == []
 
 

@@ -49,14 +49,14 @@ def test_a_caller_without_access_to_a_result_gets_no_texts_of_the_task(
     for whole in (True, False):
         fields = run_fields(record, task, caller, whole=whole)
         error, result = fields["error"], fields["result"]
-        says = {
+        texts = {
             "message": error["message"] or None,
             "traceback": error.get("traceback"),
             "progress": fields["progress"] and fields["progress"]["message"],
             "summary": result.get("summary"),
         }
         listed = ("message", "progress") if not whole else tuple(ALL)
-        assert {name: text for name, text in says.items() if text is not None} == {
+        assert {name: text for name, text in texts.items() if text is not None} == {
             name: text for name, text in shown.items() if name in listed
         }
         by = SOMEONE if claims == APP else "ops"
