@@ -96,7 +96,7 @@ def test_the_least_recently_used_result_is_evicted() -> None:
     cache = filled(300)
     cache.touch(HEALTH)
     cache.set_array_data("other", ["x" * 90])
-    assert cache.held <= 300
+    assert cache.held_bytes <= 300
     held = {task: (entry := cache.result(task)) and entry.payload for task in TaskName}
     assert held[HEALTH] is not None
     assert held[TaskName.send_reset_sms] is None
@@ -115,12 +115,12 @@ def test_a_result_larger_than_the_cache_is_not_cached() -> None:
     cache = filled(1000)
     cache.set_array_data("large", ["x" * 2000])
     assert cache.get_array_data("large") is None
-    assert cache.held == 300
+    assert cache.held_bytes == 300
     cache.set_result(HEALTH, Payload(b" " * 2000), "v9")
     entry = cache.result(HEALTH)
     assert entry is not None
     assert (entry.version, entry.payload) == ("v9", None)
-    assert cache.held == 200
+    assert cache.held_bytes == 200
 
 
 def test_a_result_that_grows_when_it_is_served_is_measured_again() -> None:
@@ -128,9 +128,9 @@ def test_a_result_that_grows_when_it_is_served_is_measured_again() -> None:
     cache = CacheManager(Clock(), lambda: 100_000)
     plain = b"[" + b"1," * 30_000 + b"1]"
     cache.set_result(HEALTH, Payload(blocks=compress(plain)), "v1")
-    small = cache.held
+    small = cache.held_bytes
     assert len(cache.get_array_data(HEALTH) or []) == 30_001
-    assert cache.held == small + len(plain)
+    assert cache.held_bytes == small + len(plain)
 
 
 def test_a_result_that_grows_after_it_was_returned_is_measured_again() -> None:
@@ -139,13 +139,13 @@ def test_a_result_that_grows_after_it_was_returned_is_measured_again() -> None:
     payload = Payload(blocks=compress(b"[" + b"1," * 30_000 + b"1]"))
     cache.set_result(HEALTH, payload, "v1")
     assert len(payload.json) == 60_003
-    assert cache.held == payload.held > 60_003
+    assert cache.held_bytes == payload.held_bytes > 60_003
     other = Payload(b"[" + b"1," * 25_000 + b"1]")
     cache.set_result(TaskName.send_reset_sms, other, "v1")
-    assert cache.held == other.held
+    assert cache.held_bytes == other.held_bytes
     payload.gzip_around(b"", b"")
     assert other.gzip_around(b"", b"") is not None
-    assert cache.held == other.held > 50_003
+    assert cache.held_bytes == other.held_bytes > 50_003
 
 
 def test_a_replaced_result_does_not_count() -> None:
@@ -155,7 +155,7 @@ def test_a_replaced_result_does_not_count() -> None:
     cache.set_result(HEALTH, old, "v1")
     cache.set_result(HEALTH, Payload(b"[2]"), "v2")
     assert old.json
-    assert cache.held == 3
+    assert cache.held_bytes == 3
 
 
 def test_a_removed_result_does_not_count() -> None:
@@ -164,4 +164,4 @@ def test_a_removed_result_does_not_count() -> None:
     for task in TaskName:
         cache.set_array_data(task, [])
         cache.forget(task)
-    assert cache.held == 0
+    assert cache.held_bytes == 0

@@ -93,7 +93,7 @@ def test_no_call_of_a_run_exceeds_the_time_limit_of_the_store(world: World, watc
         lambda objects: objects.metadata(OWN),
         lambda objects: objects.copy(OWN, CONTRACT_COPY, generation=0),
         lambda objects: objects.remove(OWN),
-        lambda objects: objects.listed("tasks_data/"),
+        lambda objects: objects.list_folder("tasks_data/"),
     ],
     ids=["write", "read", "metadata", "copy", "remove", "listed"],
 )

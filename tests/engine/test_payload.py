@@ -36,15 +36,15 @@ def test_a_small_response_is_cached_and_counts_as_memory() -> None:
     """All callers get the same bytes; a large result is not kept twice."""
     grown: list[int] = []
     small = Payload.of_stored(STORED)
-    small.on_growth = lambda: grown.append(small.held)
-    held = small.held
+    small.on_growth = lambda: grown.append(small.held_bytes)
+    held = small.held_bytes
     (answer,) = small.gzip_around(b"<", b">") or ()
     assert small.gzip_around(b"<", b">") == (answer,)
     assert (small.gzip_around(b"<", b">") or ())[0] is answer
-    assert grown == [small.held] == [held + len(answer)]
+    assert grown == [small.held_bytes] == [held + len(answer)]
     large = Payload(random.Random(1).randbytes(payload._WHOLE_BYTES * 2))
     held = len(large.json) + len((large.gzip_around(b"<", b">") or ())[1])
-    assert held <= large.held < held + 100
+    assert held <= large.held_bytes < held + 100
 
 
 def test_a_compressed_object_is_served_without_being_decompressed(
@@ -53,7 +53,7 @@ def test_a_compressed_object_is_served_without_being_decompressed(
     """JSON is made only when it is requested."""
     payload = Payload.of_stored(STORED)
     assert payload.gzip_around(b"", b"") is not None
-    assert payload.held < len(PLAIN)
+    assert payload.held_bytes < len(PLAIN)
     with monkeypatch.context() as patch:
         patch.setattr(gzipped, "decompress", lambda _: pytest.fail("decompressed"))
         payload.gzip_around(b"<", b">")

@@ -151,9 +151,9 @@ def test_a_stream_is_not_cached(engine: TaskEngine, world: World) -> None:
     """It may be larger than the memory; readers of the instance read the new result at once."""
     engine.execute_task("s", TASK, lambda: ["old"])
     engine.execute_task("s", TASK, yields, STREAM)
-    assert engine.cache.held == 0
+    assert engine.cache.held_bytes == 0
     assert list(engine.iter_task_data(TASK)) == RECORDS
-    assert engine.cache.held == 0
+    assert engine.cache.held_bytes == 0
     assert engine.get_task_data(TASK) == RECORDS
 
 

@@ -137,7 +137,7 @@ for number in range(30):
         payload.gzip_around(b"{", b"}")
         if number % 3 == 0:
             payload.json
-        held = max(held, engine.cache.held)
+        held = max(held, engine.cache.held_bytes)
         del payload
     peaks.append(peak())
 print(settings.cache_bytes(), held, peaks[2] - at_first, peaks[-1] - at_first)

@@ -225,7 +225,7 @@ class Objects:
         except google_errors.NotFound:
             return
 
-    def listed(self, folder: str, *, timeout: float | None = None) -> list[tuple[str, datetime]]:
+    def list_folder(self, folder: str, *, timeout: float | None = None) -> list[tuple[str, datetime]]:
         """Return path and time of creation of each object below a folder."""
         bucket = self._bucket()
         fields = "items(name,timeCreated),nextPageToken"

@@ -151,7 +151,7 @@ class EffectHandler:
             case OpenContent(path):
                 return objects.open(path, timeout=timeout)
             case ListObjects(folder):
-                return objects.listed(folder, timeout=timeout)
+                return objects.list_folder(folder, timeout=timeout)
             case RemoveObject(path):
                 return objects.remove(path, timeout=timeout)
             case CopyObject(source, target, generation):

@@ -81,7 +81,7 @@ class Payload:
         return f"Payload({self.size} bytes, CRC {crc:08x})"
 
     @property
-    def held(self) -> int:
+    def held_bytes(self) -> int:
         """Bytes of memory that it takes."""
         blocks = self._blocks
         # The first piece of a response that is cached whole is all of it.

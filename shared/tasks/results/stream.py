@@ -43,7 +43,7 @@ class Records:
         self._is_async = hasattr(type(records), "__anext__")
 
     @staticmethod
-    def are(value: object) -> bool:
+    def accepts(value: object) -> bool:
         """Return whether a value is an iterator; text, bytes and collections are not."""
         return hasattr(type(value), "__next__") or hasattr(type(value), "__anext__")
 

@@ -120,7 +120,7 @@ class Work(Generic[Made]):
         loop = self._loop
         try:
             value = call_task(self._task, self._run, loop)
-            if Records.are(value):
+            if Records.accepts(value):
                 records = Records(value, loop)
                 try:
                     return self._prepare(records)

@@ -55,7 +55,7 @@ class CacheManager:
         self._total = 0
 
     @property
-    def held(self) -> int:
+    def held_bytes(self) -> int:
         """Bytes that all payloads take."""
         return self._total
 
@@ -158,7 +158,7 @@ class CacheManager:
         if self._max_bytes is None:
             self._max_bytes = self._find_max_bytes()
         self._drop(key)
-        size = payload.held
+        size = payload.held_bytes
         self._held[key] = size
         self._total += size
         if size > self._max_bytes:  # evicting the others would not make enough room
