@@ -10,7 +10,7 @@ import functools
 import re
 import traceback
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from firebase_functions.options import Timezone
@@ -21,7 +21,7 @@ from msgspec import Struct
 from functions import instance
 from shared import logger
 from shared.tasks import ExecuteTaskOptions, TaskSpec, execute_task, register
-from shared.tasks.cron import tick_at, unix_cron
+from shared.tasks.cron import MAX_TICK_LEAD, tick_at, unix_cron
 from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS, MIN_BACKOFF_SECONDS, RETRY_COUNT
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 #: Seconds between a task's deadline and its function's timeout, for recording how the run ended.
 TIMEOUT_MARGIN_SECONDS = 60
-
-#: How far ahead of this instance's clock a delivered tick may be.
-MAX_TICK_LEAD = timedelta(seconds=5)
 
 #: HTTP status by the outcome of a run; 500 for all others. Cloud Scheduler retries on anything but 2xx.
 HTTP_STATUSES = {"completed": 200, "cancelled": 200, "duplicate": 200, "skipped": 200, "busy": 503}

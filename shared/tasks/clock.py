@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import threading
+
+
+#: Largest difference between the clocks of two instances. A lease counts as valid that much longer.
+CLOCK_SKEW = timedelta(seconds=5)
 
 
 class Clock:

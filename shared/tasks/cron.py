@@ -13,6 +13,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from shared.tasks.clock import CLOCK_SKEW
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -33,6 +35,11 @@ _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _ITEM = re.compile(r"(\*|([a-z]{3}|\d\d?)(?:-([a-z]{3}|\d\d?))?)(?:/([1-9]\d?))?", re.ASCII)
 _INTERVAL = re.compile(r"every (?:([1-9]\d{0,3}) )?(min|minute|hour)s?", re.ASCII)
 _DAILY = re.compile(r"every ([a-z,]+) ([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
+
+#: A delivery is not a tick's own if the tick is further ahead of this instance's clock than this.
+MAX_TICK_LEAD = CLOCK_SKEW
+#: The limit while a request waits for its delivery, which is then more likely than a slow clock.
+MAX_TICK_LEAD_WITH_REQUEST = timedelta(seconds=1)
 
 #: More than any zone's clock is set back.
 _SET_BACK = timedelta(hours=2)
@@ -123,6 +130,15 @@ def tick_at(schedule: str, time_zone: str, moment: datetime) -> datetime | None:
     minute = moment.astimezone(ZoneInfo(time_zone)).replace(second=0, microsecond=0)
     matches = croniter.match(unix_cron(schedule), minute.replace(tzinfo=None))
     return minute.astimezone(UTC) if matches else None
+
+
+def is_forced(tick: datetime | None, schedule_time: datetime, *, now: datetime) -> bool:
+    """Return whether a delivery cannot be that of a tick, but only of a run that a person forced.
+
+    A forced run is delivered with the time of the next tick, or with that of the request. A tick is
+    delivered with its own time, to the second.
+    """
+    return tick is None or tick > now + MAX_TICK_LEAD_WITH_REQUEST or schedule_time > tick + CLOCK_SKEW
 
 
 def ticks_before(spec: TaskSpec, due: datetime) -> Iterator[datetime]:

@@ -7,10 +7,10 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec.structs import replace
 
+from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.contract import TaskStatus
 from shared.tasks.documents.models import Action, ResultPointer, RunDocument, TaskDocument
 from shared.tasks.protocol.decisions import (
-    CLOCK_SKEW,
     LEGACY_HOLDER,
     Busy,
     Duplicate,

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from shared.tasks import TaskEngine, TaskOutcome, TaskRun
-from shared.tasks.clock import Clock
+from shared.tasks.clock import CLOCK_SKEW, Clock
 from shared.tasks.contract import contract_object
 from shared.tasks.options import LEASE_SECONDS
-from shared.tasks.protocol.decisions import CLOCK_SKEW
 from tests.engine.world import TASK, World, in_thread
 
 TICK = datetime(2026, 11, 24, tzinfo=UTC)

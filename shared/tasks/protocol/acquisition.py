@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.contract import TaskStatus
+from shared.tasks.cron import is_forced
 from shared.tasks.documents import run_writes
 from shared.tasks.documents.run_ids import refusal_id
 from shared.tasks.errors import StoreUnavailable, WriteRefused, WriteUnknown
 from shared.tasks.protocol.decisions import (
-    CLOCK_SKEW,
     Skip,
     StartDecision,
     Take,
     answers_request,
     decide_start,
-    is_forced,
     is_own,
 )
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadRun, ask

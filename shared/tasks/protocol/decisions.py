@@ -10,7 +10,9 @@ from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
+from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.contract import TaskStatus
+from shared.tasks.cron import is_forced
 from shared.tasks.specs import RETRIES_OVER
 
 if TYPE_CHECKING:
@@ -20,13 +22,9 @@ if TYPE_CHECKING:
 
     from shared.tasks.documents.models import RunDocument, RunRequest, TaskDocument
 
-#: Largest difference between the clocks of two instances. A lease counts as valid that much longer.
-CLOCK_SKEW = timedelta(seconds=5)
 #: How long a request waits for its first delivery. By then Cloud Scheduler has given up a delivery that
 #: was refused each time (10 + 20 + 40 + 80 + 160 s).
 REQUEST_WINDOW = timedelta(minutes=10)
-#: How far ahead of this instance's clock a tick may be when its own delivery arrives.
-TICK_EARLY = timedelta(seconds=1)
 
 #: The holder of a task that a legacy writer runs; the value is recorded with skips.
 LEGACY_HOLDER = "original"
@@ -116,15 +114,6 @@ def decide_start(
         # A document that a suspension created has no status once it is resumed, and no result either.
         adopts_legacy_result=task.status is not None and task.result is None and task.run_id is None,
     )
-
-
-def is_forced(tick: datetime | None, schedule_time: datetime, *, now: datetime) -> bool:
-    """Return whether a delivery cannot be that of a tick, but only of a run that a person forced.
-
-    A forced run is delivered with the time of the next tick, or with that of the request. A tick is
-    delivered with its own time, to the second.
-    """
-    return tick is None or tick > now + TICK_EARLY or schedule_time > tick + CLOCK_SKEW
 
 
 def answers_request(

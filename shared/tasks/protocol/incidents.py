@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.cron import ticks_before
 from shared.tasks.documents import watchdog_writes
 from shared.tasks.documents.run_ids import run_id_of, skip_id
 from shared.tasks.documents.write_messages import HISTORY_RETENTION
 from shared.tasks.errors import WriteRefused, WriteUnknown
-from shared.tasks.protocol.decisions import CLOCK_SKEW
 from shared.tasks.protocol.effects import Commit, Procedure, ReadRun, ReadStarted, ask, try_commit
 
 if TYPE_CHECKING:

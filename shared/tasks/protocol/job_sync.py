@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from shared.tasks.backends.scheduler import JobSeen, JobState
+from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.documents import watchdog_writes
 from shared.tasks.documents.models import JobNote
 from shared.tasks.errors import JobMissing, StoreUnavailable, WriteRefused, WriteUnknown
-from shared.tasks.protocol.decisions import CLOCK_SKEW
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadJob, ReadRun, SetJob, ask, try_commit
 from shared.tasks.protocol.incidents import Incident
 
