@@ -17,10 +17,10 @@ from shared.tasks import TaskName, spec_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: The role that may change tasks. Errors list the names of all tasks for it.
+#: The role that may change tasks. Its errors list the names of all tasks.
 OPERATOR = "operator"
 #: Roles that may see the status of all tasks. Each TaskSpec lists the roles that may read its result.
-ONLOOKERS = frozenset({OPERATOR, "viewer"})
+ROLES = frozenset({OPERATOR, "viewer"})
 
 #: Error message for a caller whose claims are not honoured.
 UNVERIFIED = "your e-mail address is not verified; sign in with a link that is sent to it"
@@ -32,9 +32,9 @@ class Caller(Struct, frozen=True):
     """A signed-in user.
 
     Attributes:
-        uid: the user's id.
-        role: the custom claim `role`; None where there is none, or it is no text.
-        tasks: names in the custom claim `tasks`; empty where it is no list.
+        uid: Id of the user.
+        role: The custom claim `role`; None if it is missing or not text.
+        tasks: Names in the custom claim `tasks`; empty if it is missing or not a list.
     """
 
     uid: str
@@ -42,8 +42,8 @@ class Caller(Struct, frozen=True):
     tasks: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, uid: str, claims: Mapping[str, Any]) -> Caller:
-        """Return the caller that these claims tell of, whatever they are."""
+    def from_claims(cls, uid: str, claims: Mapping[str, Any]) -> Caller:
+        """Return the caller with these claims; malformed ones are ignored."""
         role, listed = claims.get("role"), claims.get("tasks")
         return cls(
             uid,
@@ -54,25 +54,25 @@ class Caller(Struct, frozen=True):
         )
 
     def may_read(self, task: TaskName) -> bool:
-        """Tell whether the role is one of the task's, or the claim `tasks` names it."""
+        """Return whether the caller may read the task's result, by role or by the claim `tasks`."""
         return self.role in spec_of(task).roles or task.value in self.tasks
 
     @property
-    def is_onlooker(self) -> bool:
-        """Whether it is a person who looks after tasks, by role, and no app that was given some."""
-        return self.role in ONLOOKERS
+    def has_role(self) -> bool:
+        """Whether the caller is an operator or a viewer, and not an app with access to some tasks."""
+        return self.role in ROLES
 
-    def may_look(self, task: TaskName) -> bool:
-        """Tell whether this caller may see how the task does: its status and its history."""
-        return self.is_onlooker or task.value in self.tasks
+    def may_view(self, task: TaskName) -> bool:
+        """Return whether the caller may see the task's status and run history."""
+        return self.has_role or task.value in self.tasks
 
-    def tasks_to_look_at(self) -> tuple[TaskName, ...]:
-        """Return the tasks that this caller may see, in the order of their names.
+    def viewable_tasks(self) -> tuple[TaskName, ...]:
+        """Return the tasks whose status the caller may see, ordered by name.
 
         Raises:
-            HttpsError: permission-denied, where there are none.
+            HttpsError: permission-denied if there are none.
         """
-        names = tuple(task for task in sorted(TaskName) if self.may_look(task))
+        names = tuple(task for task in sorted(TaskName) if self.may_view(task))
         if not names:
             raise HttpsError(
                 FunctionsErrorCode.PERMISSION_DENIED,
@@ -80,16 +80,16 @@ class Caller(Struct, frozen=True):
             )
         return names
 
-    def task_to_look_at(self, name: object) -> TaskName:
-        """Return the task of that name, which this caller may see; errors as `task_named`."""
-        return self._named(name, self.may_look)
+    def viewable_task(self, name: object) -> TaskName:
+        """Return the task of this name if the caller may see its status; errors as `readable_task`."""
+        return self._named(name, self.may_view)
 
-    def task_named(self, name: object) -> TaskName:
-        """Return the task of that name, which this caller may read.
+    def readable_task(self, name: object) -> TaskName:
+        """Return the task of this name if the caller may read its result.
 
         Raises:
-            HttpsError: permission-denied, the same whether there is no such task or it is not
-                for this caller. An operator is told with invalid-argument which names there are.
+            HttpsError: permission-denied, both for an unknown task and for one that the caller may not read.
+                An operator gets invalid-argument for an unknown task, with the names of all tasks.
         """
         return self._named(name, self.may_read)
 
@@ -109,26 +109,26 @@ class Caller(Struct, frozen=True):
 
 
 def caller_of(request: CallableRequest[Any]) -> Caller:
-    """Return the caller, whose claims count.
+    """Return the caller of a request.
 
     Raises:
-        HttpsError: unauthenticated, if nobody is signed in; permission-denied, if the caller's e-mail
-            address is not verified.
+        HttpsError: unauthenticated if the request has no valid ID token; permission-denied if the user's
+            e-mail address is not verified.
     """
     if request.auth is None:
         raise HttpsError(FunctionsErrorCode.UNAUTHENTICATED, "not signed in; sign in first")
     claims = request.auth.token or {}
-    if not _claims_count(claims):
+    if not _is_verified(claims):
         raise HttpsError(FunctionsErrorCode.PERMISSION_DENIED, UNVERIFIED)
-    return Caller.of(request.auth.uid or "", claims)
+    return Caller.from_claims(request.auth.uid or "", claims)
 
 
-def _claims_count(claims: Mapping[str, Any]) -> bool:
-    """Tell whether this account is certainly the one that an administrator meant to give claims to.
+def _is_verified(claims: Mapping[str, Any]) -> bool:
+    """Return whether an administrator can have given claims to this account, and not to an impostor's.
 
-    Anybody can sign up with a password and another person's address, so an address must be verified.
-    An account without an address cannot be made in another person's name, so a custom token or a phone
-    number is enough. The token of an e-mail sign-in lacks the address only if its user removed it.
+    Anyone can sign up with a password and another person's address, so an address must be verified. An
+    account without an address cannot imitate another person, so a custom token or a phone number is enough.
+    The token of an e-mail sign-in lacks the address only if the user removed it.
     """
     if claims.get("email"):
         return claims.get("email_verified") is True

@@ -1,7 +1,7 @@
-"""What callables share: the protocol, its limits, and how errors are told.
+"""The common code of callables: the protocol, its limits, and the translation of errors.
 
-The engine's errors become `HttpsError` here and nowhere else. A client reads the text, so it
-says what to do and nothing of paths, traces, other people's data or the names there are.
+Only this module translates errors of the engine to `HttpsError`. Clients see the text, so it contains what to
+do, and no paths, traces, data of other people or names of tasks.
 """
 
 from __future__ import annotations
@@ -37,42 +37,40 @@ from shared.tasks import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: The SDK types its decorators by what they take, not by what they return.
+#: The SDK types its decorators by their arguments only, not by their result.
 _on_call: Any = on_call
 
-#: Requests that an instance takes at once, Cloud Run's own default. Most of a read is waiting, for
-#: the network or for the one thread that fetches, so that many threads cost little; fewer threads
-#: than Cloud Run believes there are would leave reads of what is at hand queueing behind fetches.
+#: Concurrent requests per instance, Cloud Run's own default. A read mostly waits, for the network or for the
+#: thread that fetches, so many threads cost little. With fewer threads than concurrent requests, reads of
+#: cached results would wait behind fetches.
 CONCURRENCY = 80
-#: Instances at most: what a caller that went wild, or many, may cost. `docs/scale.md` tells how
-#: many reads they serve; a region's quota allows ten times as many.
+#: Instances per callable, which limit the costs of too many calls. `docs/scale.md` shows how many reads they
+#: serve. A region's quota allows ten times as many.
 MAX_INSTANCES = 100
-#: Cores of an instance. The SDK's own default is a part of one, with which Cloud Run sends an
-#: instance a single request at a time.
+#: Cores of an instance. With the SDK's default, a part of a core, Cloud Run sends one request at a time.
 CPU = 1
-#: Seconds until the URL expires that an answer gives in place of a result that it can't hold. Far below
-#: the 12 hours for which URLs signed by IAM are guaranteed.
+#: Seconds for which the URL of a result that is too large for a response is valid. URLs that IAM signs are
+#: guaranteed for 12 hours.
 URL_SECONDS = 15 * 60
 #: Key in the WSGI environ for a response's body, on its way from the function to `on_request`. The SDK leaves
 #: no other way: `on_call` passes a function only its request, and encodes the returned value as JSON.
 _BODY = "nx.body"
-#: Bytes of a request; a callable here takes a few names and flags.
+#: Bytes of a request, which contains only a few names and flags.
 MAX_REQUEST_BYTES = 64 * 1024
-#: Levels of lists and objects in a request. Python's own bound depends on the stack at hand, so
-#: that a request could be read here and fail in on_call.
+#: Nested levels of a request. Python's own limit depends on the call stack, so that a request could be
+#: decoded here and fail in on_call.
 MAX_REQUEST_DEPTH = 32
 
-
-#: What `on_call` writes into the log for each call that it lets in.
-_LET_IN = "Callable request verification passed: %s"
-
-
-def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Leave out that a caller was let in: nobody misses a line for each read, and the log charges for it."""
-    return record.msg != _LET_IN
+#: The message that `on_call` logs for each accepted call.
+_CALL_ACCEPTED = "Callable request verification passed: %s"
 
 
-logging.getLogger().addFilter(_is_worth_a_line)
+def _is_logged(record: logging.LogRecord) -> bool:
+    """Drop the message for accepted calls: one line per read is of little use, and logs cost money."""
+    return record.msg != _CALL_ACCEPTED
+
+
+logging.getLogger().addFilter(_is_logged)
 
 
 def callable_function(
@@ -82,31 +80,33 @@ def callable_function(
     max_instances: int = MAX_INSTANCES,
     **options: Any,
 ) -> Callable[[Callable[[CallableRequest[Any]], Any]], Callable[[Request], Response]]:
-    """Make a function a callable of the Firebase client SDK.
+    """Deploy a function as a callable of the Firebase client SDK.
 
-    `on_call` checks the tokens and speaks the protocol. Around it: a body that is no JSON
-    object is the caller's mistake and not INTERNAL, the setting's origins are let in, who is
-    signed in has a limit of calls, and the engine's errors are told as such.
+    `on_call` checks tokens and implements the protocol. This adds CORS for the configured origins, a rate
+    limit per user, invalid-argument for malformed requests, and the translation of the engine's errors.
 
     Args:
-        concurrency: requests at once, in Cloud Run and on as many threads in the instance.
-        cpu: cores of an instance; more than one request at once needs a whole one.
-        max_instances: how many there may be.
+        concurrency: Concurrent requests per instance, and its number of threads.
+        cpu: Cores of an instance; concurrent requests need at least 1.
+        max_instances: Maximum number of instances.
         options: Further options of `on_call`, such as `memory` (MB).
 
+    Returns:
+        A decorator for a function that gets the request, and returns JSON values or an `Answer`.
+
     Raises:
-        SettingInvalid: a setting means nothing. A deployment ends there, as it imports main.py.
+        SettingInvalid: A setting is invalid. A deployment ends there, because it imports main.py.
     """
     origins = Origins(settings.cors_origins())
     per_minute = settings.calls_per_minute()
     limit = RateLimit(per_minute) if per_minute else None
 
     def decorate(function: Callable[[CallableRequest[Any]], Any]) -> Callable[[Request], Response]:
-        _have_threads(function.__name__, concurrency)
+        _set_threads(function.__name__, concurrency)
 
         @_on_call(
             enforce_app_check=settings.app_check(),
-            cors=CorsOptions(cors_origins=[]),  # else it lets every origin in
+            cors=CorsOptions(cors_origins=[]),  # The default allows all origins.
             concurrency=concurrency,
             cpu=cpu,
             max_instances=max_instances,
@@ -117,85 +117,85 @@ def callable_function(
             _check_limit(limit, request)
             return _call(function, request)
 
-        @functools.wraps(called)  # discovery reads the attributes that on_call set
+        @functools.wraps(called)  # Discovery reads the attributes that on_call has set.
         def on_request(request: Request) -> Response:
-            answer = _answer(called, request)
-            answer.headers.add("Cache-Control", "private, no-store")
-            answer.headers.add("Vary", "Accept-Encoding, Origin")
-            origins.admit(request, answer)
-            return answer
+            response = _respond(called, request)
+            response.headers.add("Cache-Control", "private, no-store")
+            response.headers.add("Vary", "Accept-Encoding, Origin")
+            origins.add_headers(request, response)
+            return response
 
         return on_request
 
     return decorate
 
 
-def _have_threads(name: str, concurrency: int) -> None:
-    """Have gunicorn serve that many requests at once in the process whose function this is.
+def _set_threads(name: str, concurrency: int) -> None:
+    """Set the number of gunicorn's threads if this process serves this function.
 
-    functions-framework reads THREADS after it imported main.py; its own default is 4 a core. A
-    deployment has no variables for a single function.
+    functions-framework reads THREADS after it has imported main.py; its default is 4 per core. A deployment
+    cannot set variables for a single function.
     """
     if os.environ.get("FUNCTION_TARGET") == name:
         os.environ.setdefault("THREADS", str(concurrency))
 
 
-def _answer(called: Callable[[Request], Response], request: Request) -> Response:
+def _respond(called: Callable[[Request], Response], request: Request) -> Response:
     if request.method == "OPTIONS":
         return Response(status=204)
-    mistake = _mistake_of(request)
-    if mistake is not None:
-        return _refusal(400, "INVALID_ARGUMENT", mistake)
+    problem = _problem_of(request)
+    if problem is not None:
+        return _error_response(400, "INVALID_ARGUMENT", problem)
     try:
-        firebase.app()  # on_call's token check needs it
-    except Exception as error:  # noqa: BLE001  (a deployment's mistake is told in the log alone)
+        firebase.app()  # The token check of on_call needs it.
+    except Exception as error:  # noqa: BLE001  (only the log shows faults of a deployment)
         logger.error("callable not ready", function=called.__name__, error=error)
-        return _refusal(500, "INTERNAL", "INTERNAL")
-    answer = called(request)
+        return _error_response(500, "INTERNAL", "INTERNAL")
+    response = called(request)
     body = request.environ.pop(_BODY, None)
     if body is not None:
         pieces, compressed = body
-        put_into(answer, pieces, compressed=compressed)
-    return answer
+        put_into(response, pieces, compressed=compressed)
+    return response
 
 
-def _put_by(answered: Any, request: CallableRequest[Any]) -> Any:
-    """Keep an answer that is there as bytes out of `on_call`'s hands, which would make JSON of it anew."""
-    if not isinstance(answered, Answer):
-        return answered
-    request.raw_request.environ[_BODY] = answered.body(request.raw_request)
+def _pass_body(result: Any, request: CallableRequest[Any]) -> Any:
+    """Return a result for `on_call` to encode; the body of an `Answer` passes it by in the environ."""
+    if not isinstance(result, Answer):
+        return result
+    request.raw_request.environ[_BODY] = result.body(request.raw_request)
     return None
 
 
-def _refusal(http_status: int, status: str, message: str) -> Response:
-    answer = jsonify(error={"status": status, "message": message})
-    answer.status_code = http_status
-    return answer
+def _error_response(http_status: int, status: str, message: str) -> Response:
+    response = jsonify(error={"status": status, "message": message})
+    response.status_code = http_status
+    return response
 
 
 def _check_limit(limit: RateLimit | None, request: CallableRequest[Any]) -> None:
-    """Count a call of who is signed in; whether others may call is the function's to say."""
+    """Count a call of a signed-in user. The function itself denies other callers."""
     if limit is None or request.auth is None:
         return
-    wait = math.ceil(limit.take(request.auth.uid or ""))
-    if wait:
+    wait_seconds = math.ceil(limit.take(request.auth.uid or ""))
+    if wait_seconds:
         raise HttpsError(
             FunctionsErrorCode.RESOURCE_EXHAUSTED,
-            f"more than {limit.per_minute} calls in a minute; call again in {wait} s",
-            {"retry_after_seconds": wait},
+            f"more than {limit.per_minute} calls in a minute; call again in {wait_seconds} s",
+            {"retry_after_seconds": wait_seconds},
         )
 
 
 def _call(function: Callable[[CallableRequest[Any]], Any], request: CallableRequest[Any]) -> Any:
     try:
-        return _put_by(function(request), request)
+        return _pass_body(function(request), request)
     except HttpsError:
         raise
     except UnknownTask as error:
         raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, "unknown task_name") from error
     except ResultTooLarge as error:
-        raise _handed_off(error) from error
-    except InvalidOptions as error:  # its text is for whoever chose them
+        raise too_large_error(error) from error
+    except InvalidOptions as error:  # The text is written for the caller.
         raise HttpsError(FunctionsErrorCode.INVALID_ARGUMENT, str(error)) from error
     except (TaskSuspended, NotScheduled, JobMissing) as error:
         raise HttpsError(FunctionsErrorCode.FAILED_PRECONDITION, str(error)) from error
@@ -220,8 +220,8 @@ def _call(function: Callable[[CallableRequest[Any]], Any], request: CallableRequ
         ) from error
 
 
-def _handed_off(error: ResultTooLarge) -> HttpsError:
-    """Hand a result that no answer holds to Storage: a URL of its object, for a short while."""
+def too_large_error(error: ResultTooLarge) -> HttpsError:
+    """Return the error for a result that no response can hold, with the URL of its object if there is one."""
     problem = "the result is larger than a response may be"
     if error.path is None:
         return HttpsError(FunctionsErrorCode.RESOURCE_EXHAUSTED, f"{problem}; send Accept-Encoding: gzip")
@@ -234,15 +234,15 @@ def _handed_off(error: ResultTooLarge) -> HttpsError:
     return HttpsError(FunctionsErrorCode.RESOURCE_EXHAUSTED, f"{problem}; read it from details.url", details)
 
 
-def _mistake_of(request: Request) -> str | None:
-    """Return what is wrong with a request that on_call would answer with INTERNAL; None if nothing is."""
+def _problem_of(request: Request) -> str | None:
+    """Describe the fault of a request that on_call would answer with INTERNAL; None if it is valid."""
     if request.method != "POST":
         return f"the method must be POST, got {request.method[:MAX_SHOWN]}"
     if _is_too_large(request):
         return f"the request must have at most {MAX_REQUEST_BYTES} bytes, got more"
     try:
         body = request.get_json(force=True, silent=True)
-    except RecursionError:  # no ValueError, though JSON nested that deep is the caller's mistake too
+    except RecursionError:  # Not a ValueError, but also the caller's mistake.
         body = None
     if not isinstance(body, dict) or body.keys() != {"data"}:
         return 'the body must be a JSON object with the field "data" and no other'
@@ -252,9 +252,9 @@ def _mistake_of(request: Request) -> str | None:
 
 
 def _may_be_deep(request: Request) -> bool:
-    """Tell whether a body has brackets enough to be too deep: to count them costs less than to look."""
-    sent = request.get_data()
-    return sent.count(b"{") + sent.count(b"[") > MAX_REQUEST_DEPTH
+    """Return whether a body has enough brackets to be too deep. Counting is faster than traversing."""
+    body = request.get_data()
+    return body.count(b"{") + body.count(b"[") > MAX_REQUEST_DEPTH
 
 
 def _is_deeper(value: object, levels: int) -> bool:
@@ -265,10 +265,10 @@ def _is_deeper(value: object, levels: int) -> bool:
 
 
 def _is_too_large(request: Request) -> bool:
-    """Tell whether the body is, reading it to its end: else the client meets a reset and no answer."""
+    """Return whether the body is too large. It is read to its end; otherwise the client would get a reset."""
     length = request.content_length
     too_large = length is not None and length > MAX_REQUEST_BYTES
-    if length is None:  # a body that doesn't tell its length ends where it ends
+    if length is None:  # A chunked body has no length.
         request.max_content_length = MAX_REQUEST_BYTES + 1
         too_large = len(request.get_data()) > MAX_REQUEST_BYTES
     if too_large and request.environ.get("wsgi.input_terminated"):

@@ -1,6 +1,6 @@
-"""Which web pages' scripts may read a callable's answers: CORS, as browsers enforce it.
+"""CORS: decides which web pages may read the responses of callables.
 
-CORS does not restrict clients other than browsers; `functions.authorization` does.
+Only browsers enforce CORS. `functions.authorization` decides for all clients.
 """
 
 from __future__ import annotations
@@ -13,41 +13,41 @@ from shared import settings
 if TYPE_CHECKING:
     from flask import Request, Response
 
-#: Seconds for which a browser need not ask again.
+#: Seconds for which a browser may cache the response to a preflight request.
 PREFLIGHT_SECONDS = 3600
 
 
 class Origins:
-    """The origins that are let in.
+    """The allowed origins.
 
     Args:
-        said: these; None: the project's own hosting. That is looked up when it is first needed,
-            as discovery may know no project.
+        configured: The allowed origins; None for the project's own hosting. The project is looked up on first
+            use, because it may not be set during discovery.
     """
 
-    def __init__(self, said: frozenset[str] | None) -> None:
-        self._said = said
+    def __init__(self, configured: frozenset[str] | None) -> None:
+        self._origins = configured
 
-    def admit(self, request: Request, answer: Response) -> None:
-        """Let the asking page read the answer if its origin is let in; say nothing to others.
+    def add_headers(self, request: Request, response: Response) -> None:
+        """Add CORS headers to a response if the request's origin is allowed.
 
-        That answers vary by it is said where they are made.
+        The caller adds `Vary: Origin`, which responses to other origins need too.
         """
         origin = request.environ.get("HTTP_ORIGIN")
         if origin is None or origin not in self._allowed():
             return
-        answer.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Allow-Origin"] = origin
         if request.method == "OPTIONS":
-            answer.headers["Access-Control-Allow-Methods"] = "POST"
-            # Whichever it asks for: SDKs come to send headers of their own.
-            asked = request.headers.get("Access-Control-Request-Headers", "")
-            answer.headers["Access-Control-Allow-Headers"] = asked
-            answer.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
+            response.headers["Access-Control-Allow-Methods"] = "POST"
+            # All requested headers are allowed, because SDKs add headers of their own.
+            requested = request.headers.get("Access-Control-Request-Headers", "")
+            response.headers["Access-Control-Allow-Headers"] = requested
+            response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
 
     def _allowed(self) -> frozenset[str]:
-        if self._said is not None:
-            return self._said
-        with suppress(settings.SettingMissing):  # told where the project is needed
+        if self._origins is not None:
+            return self._origins
+        with suppress(settings.SettingMissing):  # Reading a result reports it.
             project = settings.project_id()
-            self._said = frozenset({f"https://{project}.web.app", f"https://{project}.firebaseapp.com"})
-        return self._said or frozenset()
+            self._origins = frozenset({f"https://{project}.web.app", f"https://{project}.firebaseapp.com"})
+        return self._origins or frozenset()

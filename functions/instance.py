@@ -1,7 +1,7 @@
-"""The end of an instance: after a task that hangs in it, and when the platform tells it to end.
+"""Ends an instance in which a task hangs, and ends its runs on SIGTERM.
 
-An instance is one process that serves one function. In production and in the Functions emulator it
-is a worker of gunicorn: when it ends, gunicorn starts another one.
+An instance is a process that serves one function. In production and in the Functions emulator it is a worker
+of gunicorn, which starts another one when it ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from flask import Response
 
-#: Seconds within which the ends of runs are recorded after SIGTERM. Cloud Run ends a process 10 s after it.
+#: Seconds after SIGTERM to record the ends of runs. Cloud Run kills the process after 10 s.
 SHUT_DOWN_SECONDS = 8.0
 
 _lock = threading.Lock()
@@ -32,32 +32,32 @@ _signals: SimpleQueue[int] = SimpleQueue()
 
 
 def delivery_began() -> None:
-    """Count a delivery, and shut down on SIGTERM from now on."""
-    global _deliveries, _is_watched  # noqa: PLW0603  (of the process, as its end is)
+    """Count a delivery, and install the handler of SIGTERM before the first one."""
+    global _deliveries, _is_watched  # noqa: PLW0603  (the end concerns the whole process)
     with _lock:
         _deliveries += 1
         is_first, _is_watched = not _is_watched, True
     if is_first:
         try:
             _call_on_main_thread(_watch_for_sigterm)
-        except Exception as error:  # noqa: BLE001  (a run without this is better than none)
-            _is_watched = False  # the next delivery tries again
+        except Exception as error:  # noqa: BLE001  (a run without the handler is better than none)
+            _is_watched = False  # The next delivery tries again.
             logger.warning("SIGTERM not handled", error=error)
 
 
-def answered(response: Response) -> Response:
-    """Return a delivery's answer; once it is sent, the instance ends if a task hangs in it.
+def ending_after(response: Response) -> Response:
+    """Return a delivery's response. If a task hangs, the instance ends after the response was sent.
 
-    Other deliveries are answered first: the last one ends the process.
+    It ends after the last response, so that no other delivery is interrupted.
     """
     global _is_ending  # noqa: PLW0603
     if report_hung_tasks():
         _is_ending = True
-    response.call_on_close(_answer_sent)
+    response.call_on_close(_response_sent)
     return response
 
 
-def _answer_sent() -> None:
+def _response_sent() -> None:
     global _deliveries  # noqa: PLW0603
     with _lock:
         _deliveries -= 1
@@ -67,32 +67,32 @@ def _answer_sent() -> None:
 
 
 def _exit() -> None:
-    """End the process at once: an orderly exit would wait for threads that the task started."""
+    """End the process at once, because an orderly exit would wait for threads of the task."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
 def _call_on_main_thread(call: Callable[[], None]) -> None:
-    """Have the main thread make a call: only it may set signal handlers.
+    """Make a call on the main thread, which alone may set signal handlers.
 
-    Deliveries are served by other threads, and gunicorn sets its own handlers after it has loaded the
-    function's module. The main thread makes the call when it next runs Python code. It waits for
-    connections up to a second at a time, so a signal wakes it: gunicorn's handler of SIGWINCH does nothing.
+    Other threads serve deliveries, and gunicorn sets its own handlers after it has loaded the function's
+    module. The main thread makes the call when it next runs Python code. It waits for connections for up to a
+    second, so SIGWINCH wakes it, for which gunicorn's handler does nothing.
 
     Raises:
-        RuntimeError: The interpreter takes no more pending calls.
+        RuntimeError: The interpreter's queue of pending calls is full.
     """
     if threading.current_thread() is threading.main_thread():
         call()
         return
-    import ctypes  # noqa: PLC0415  (only here)
+    import ctypes  # noqa: PLC0415  (needed only here)
 
     def make(_: Any) -> int:
         call()
         return 0
 
-    global _pending  # noqa: PLW0603  (must live until it is called)
+    global _pending  # noqa: PLW0603  (must not be freed before it is called)
     _pending = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(make)
     if ctypes.pythonapi.Py_AddPendingCall(_pending, None) != 0:
         raise RuntimeError("the interpreter's queue of pending calls is full")
@@ -103,15 +103,15 @@ _pending: Any = None
 
 
 def _watch_for_sigterm() -> None:
-    """End all runs on SIGTERM, beside what gunicorn's handler does."""
-    gunicorns = signal.getsignal(signal.SIGTERM)
-    if not callable(gunicorns):
+    """Install a handler that ends all runs on SIGTERM, and then calls gunicorn's handler."""
+    gunicorn_handler = signal.getsignal(signal.SIGTERM)
+    if not callable(gunicorn_handler):
         return
 
     def on_sigterm(number: int, frame: Any) -> None:
-        # A handler interrupts the main thread anywhere: it may take no lock, and `put` takes none.
+        # A handler can interrupt the main thread anywhere, so it must not take a lock; `put` takes none.
         _signals.put(number)
-        gunicorns(number, frame)
+        gunicorn_handler(number, frame)
 
     signal.signal(signal.SIGTERM, on_sigterm)
     signal.siginterrupt(signal.SIGTERM, False)
@@ -119,8 +119,8 @@ def _watch_for_sigterm() -> None:
 
 
 def _end_runs() -> None:
-    """Wait for SIGTERM, and end all runs."""
+    """Wait for SIGTERM, then end all runs."""
     _signals.get()
     logger.warning("instance shutting down", signal="SIGTERM")
     if not shut_down(timeout_seconds=SHUT_DOWN_SECONDS):
-        logger.warning("runs not ended before the instance", seconds=SHUT_DOWN_SECONDS)
+        logger.warning("runs not ended in time", timeout_seconds=SHUT_DOWN_SECONDS)

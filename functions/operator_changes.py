@@ -1,4 +1,4 @@
-"""Checks who may change tasks: operators whose token was not revoked, and who give a reason."""
+"""Checks that a caller may change tasks: an operator with a valid token, who gives a reason."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Sent = TypeVar("Sent", ChangeTask, CancelRun)
 
 
 class Change(Struct, Generic[Sent], frozen=True):
-    """A change that the caller is allowed to make.
+    """An allowed change.
 
     Attributes:
-        caller: who makes it.
-        task: of which task.
-        by: who is recorded: the user's id, and the e-mail address if there is one.
-        reason: why.
-        sent: all that was sent.
+        caller: The operator.
+        task: The task to change.
+        by: Name of the operator for the records, from e-mail address and user id.
+        reason: The operator's reason.
+        sent: The request.
     """
 
     caller: Caller
@@ -58,22 +58,25 @@ def change_of(request: CallableRequest[Any], kind: type[Sent]) -> Change[Sent]:
             "Only operators can change tasks. Ask an administrator of the project for the operator role.",
         )
     sent = parse(request, kind)
-    task = caller.task_to_look_at(sent.task_name)
+    task = caller.viewable_task(sent.task_name)
     claims: dict[str, Any] = (request.auth.token if request.auth else None) or {}
     _check_revoked(caller.uid, claims)
     return Change(caller, task, _who(caller.uid, claims), sent.reason, sent)
 
 
 def change_suspension(request: CallableRequest[Any], carry_out: Callable[..., bool]) -> dict[str, Any]:
-    """Suspend or resume a task; return whether that made it so, and the task as it stands then.
+    """Suspend or resume a task.
 
     Args:
-        request: as `change_of` takes it.
+        request: The call, from an operator.
         carry_out: `suspend_task` or `resume_task`.
 
+    Returns:
+        `{changed, task}`: whether the task was changed, and its present fields.
+
     Raises:
-        HttpsError: as `change_of`.
-        TaskError: as `carry_out`.
+        HttpsError: As `change_of`.
+        TaskError: As `carry_out`.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
 
@@ -83,18 +86,18 @@ def change_suspension(request: CallableRequest[Any], carry_out: Callable[..., bo
 
 
 def _who(uid: str, claims: Mapping[str, Any]) -> str:
-    """Name a user by id and e-mail address, which `caller_of` has found verified; by id if there is none."""
+    """Name a user by id, and by the e-mail address if there is one, which `caller_of` has found verified."""
     email = claims.get("email")
     return f"{email} ({uid})" if email and isinstance(email, str) else uid
 
 
 def _check_revoked(uid: str, claims: Mapping[str, Any]) -> None:
-    """See that the token, checked otherwise, is still good, and its user still an operator.
+    """Check that a valid token was not revoked, and that its user is still an operator.
 
-    The token of a user who was disabled, or signed out everywhere, is no longer good. A role that was
-    taken away, and an address that was changed, stay in it for up to an hour. One lookup covers all of it.
+    Disabling a user, or signing out everywhere, revokes the token. A removed role and a changed address stay
+    in the token for up to an hour. One lookup of the user covers all of these.
     """
-    from firebase_admin import auth  # noqa: PLC0415  (who only looks is not asked for)
+    from firebase_admin import auth  # noqa: PLC0415  (callables that only read do not need it)
 
     try:
         user = auth.get_user(uid, firebase.app())

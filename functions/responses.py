@@ -1,7 +1,7 @@
-"""Answers of callables that are there already as bytes: nothing is encoded or compressed for a request.
+"""Responses of callables from cached bytes, without encoding or compressing a result for each request.
 
-`on_call` would make JSON of a result anew for each caller. A function returns an `Answer`
-instead, whose bytes lie in the instance's cache, and this puts them into the response.
+`on_call` would encode a result as JSON for each caller. Instead, a function returns an `Answer` with the
+cached bytes, and `put_into` replaces the body of the response.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ if TYPE_CHECKING:
 
     from shared.tasks import Payload
 
-#: Bytes that Cloud Run returns at most, 32 MiB, less what headers may take.
+#: Bytes of the largest body that Cloud Run returns: 32 MiB, minus room for headers.
 MAX_ANSWER_BYTES = 32 * 1024 * 1024 - 16 * 1024
 
-#: Bytes of a body up to which its pieces are joined before they are sent.
+#: Bytes of a body up to which its pieces are joined.
 MAX_JOINED_BYTES = 256 * 1024
 
 _HEAD, _TAIL = b'{"result":', b"}"
 
 
 class Answer(Struct, frozen=True):
-    """What a callable answers: a payload, and JSON around it.
+    """The result of a callable: a payload, and JSON around it.
 
     Attributes:
-        payload: JSON, as an instance keeps it.
-        head, tail: JSON before and after it, within the protocol's `result`.
-        path: of the payload's object in the bucket, if it has one.
+        payload: JSON as the instance caches it.
+        head: JSON before the payload, within the protocol's field `result`.
+        tail: JSON after the payload.
+        path: Path of the payload's object in the bucket; None if it has none.
     """
 
     payload: Payload
@@ -46,17 +47,17 @@ class Answer(Struct, frozen=True):
         """Return the response's body in pieces, and whether they are compressed.
 
         Args:
-            request: tells what the client takes.
+            request: The request; its headers show whether the client accepts gzip.
 
         Raises:
-            ResultTooLarge: no response holds it.
-            ResultUnavailable: the payload is damaged.
+            ResultTooLarge: The body is larger than `MAX_ANSWER_BYTES`.
+            ResultUnavailable: The payload is damaged.
         """
         head, tail = _HEAD + self.head, self.tail + _TAIL
         compressed = None
-        if _takes_gzip(request.environ.get("HTTP_ACCEPT_ENCODING", "")):
+        if _accepts_gzip(request.environ.get("HTTP_ACCEPT_ENCODING", "")):
             compressed = self.payload.gzip_around(head, tail)
-        if compressed is None and self.payload.size > MAX_ANSWER_BYTES:  # not even made, then
+        if compressed is None and self.payload.size > MAX_ANSWER_BYTES:  # before it is decompressed
             raise ResultTooLarge(self.path)
         body = compressed or self.payload.around(head, tail)
         if sum(map(len, body)) > MAX_ANSWER_BYTES:
@@ -65,15 +66,15 @@ class Answer(Struct, frozen=True):
 
 
 @functools.lru_cache(maxsize=64)
-def _takes_gzip(accept_encoding: str) -> bool:
-    """Tell whether a client that says so takes gzip; few clients say it differently."""
+def _accepts_gzip(accept_encoding: str) -> bool:
+    """Return whether a client with this header accepts gzip. Clients send few different headers."""
     return parse_accept_header(accept_encoding)["gzip"] > 0
 
 
 def put_into(response: Response, pieces: tuple[bytes, ...], *, compressed: bool) -> None:
     """Replace the body of a JSON response."""
     size = sum(map(len, pieces))
-    # Small pieces are sent faster as one; large ones are not copied, nor is one that is whole.
+    # One small piece is sent faster than several. Large pieces are not copied.
     sent: Any = [b"".join(pieces)] if size < MAX_JOINED_BYTES else pieces
     response.response = sent
     response.headers["Content-Length"] = str(size)

@@ -158,7 +158,7 @@ def scheduled_function(
                 logger.error("delivery failed", error=repr(error), traceback=traceback.format_exc())
                 status = 500
             text = "ok" if status < 300 else "not completed; see the log"
-            return instance.answered(Response(text, status, mimetype="text/plain"))
+            return instance.ending_after(Response(text, status, mimetype="text/plain"))
 
         return on_request
 

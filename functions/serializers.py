@@ -1,8 +1,8 @@
-"""What callables tell people of tasks and their history: views of the engine as the protocol's JSON.
+"""Converts tasks and runs to the JSON that callables return (docs/api.md).
 
-Times are RFC 3339 in UTC. Of a task that a caller may not read, all that it says itself is left out
-here: what it told of its progress, why it failed, what it says beside its result. Callers without a
-role that looks after tasks see that a person acted, but neither who nor why.
+Times are RFC 3339 in UTC. Callers who may not read a task do not get its own texts: progress messages, errors
+and summaries. Callers without the role of an operator or viewer see that an operator acted, but not who or
+why.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from shared.tasks.admin.views import Refusal, RunProgress, RunRecord, TaskView
     from shared.tasks.documents.models import Action
 
-#: What stands in for a person's name, for callers who are not to know it.
+#: Replaces an operator's name for callers who may not see it.
 SOMEONE = "an operator"
 _CANCELLED = RunCancelled.__name__
 _CANCELLED_BY_SOMEONE = f"cancelled by {SOMEONE}"
-#: Ticks before now that a task's view has: enough to show how many runs its result is late.
+#: Number of past ticks per task, enough to show how many runs a result is late.
 RECENT_TICKS = 10
 
 
 def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, Any]:
-    """Return a task as it stands.
+    """Return the fields of a task.
 
     Args:
-        task: what was seen.
-        caller: who is told.
-        now: UTC.
+        task: The task.
+        caller: The caller, whose rights decide which fields are empty.
+        now: Current time, UTC.
     """
     spec, document = spec_of(task.name), task.document
     readable = caller.may_read(task.name)
-    fires = not document.is_suspended and task.problem is None  # as far as anybody has looked
+    fires = not document.is_suspended and task.problem is None  # as far as the job was checked
     return {
         "name": task.name.value,
         "schedule": spec.schedule,
@@ -60,7 +60,7 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "started": time_text(document.started),
         "completed": time_text(document.completed),
         "error": _error_text(task.error, caller) if readable else None,
-        "run": _run_at_work(task, caller, readable=readable),
+        "run": _present_run(task, caller, readable=readable),
         "requested": _action(task.requested, caller),
         "retries": _retries(task, caller),
         "suspended": _action(task.suspended, caller),
@@ -70,27 +70,28 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
 
 
 def task_now(name: TaskName, caller: Caller) -> dict[str, Any]:
-    """Return a task as it stands now, read anew."""
+    """Read a task and return its present fields."""
     (task,) = view_tasks(store, (name,))
     return task_fields(task, caller, now=datetime.now(UTC))
 
 
 def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool = False) -> dict[str, Any]:
-    """Return a document of the history.
+    """Return the fields of a document of the run history.
 
     Args:
-        record: what was seen.
-        name: the task.
-        caller: who is told. A traceback is for people who look after tasks.
-        whole: whether the traceback, and what it says beside its result, are told, too.
+        record: The document.
+        name: The task.
+        caller: The caller, whose rights decide which fields are empty. Only operators and viewers get a
+            traceback.
+        whole: Whether to include the traceback and the summary.
     """
     readable = caller.may_read(name)
     result, error = record.result, record.error
-    if error is not None and not (whole and readable and caller.is_onlooker):
+    if error is not None and not (whole and readable and caller.has_role):
         error = {"type": error.get("type", ""), "message": error.get("message", "") if readable else ""}
-        if error["type"] == _CANCELLED and error["message"] and not caller.is_onlooker:
+        if error["type"] == _CANCELLED and error["message"] and not caller.has_role:
             error["message"] = _CANCELLED_BY_SOMEONE
-    named = record.by is None or caller.is_onlooker  # without a person, the reason is the engine's
+    named = record.by is None or caller.has_role  # Without a person, the reason is the engine's.
     published = None
     if result is not None:
         published = {name: getattr(result, name) for name in ("version", "saved_in", "size_bytes", "count")}
@@ -118,25 +119,25 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
 
 
 def time_text(moment: datetime | None) -> str | None:
-    """Return a time as the protocol has it."""
+    """Return a time in RFC 3339, UTC."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def version_of(told: Any) -> str:
-    """Return what tells two answers apart: equal where they are."""
-    encoded = orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
+def version_of(fields: Any) -> str:
+    """Return a version that is equal for equal fields."""
+    encoded = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(encoded, digest_size=9).hexdigest()
 
 
 def cursor_of(position: Position | None) -> str | None:
-    """Return a place in the history as clients carry it; they know nothing of what it means."""
+    """Return a position in the run history as an opaque text for clients."""
     if position is None:
         return None
     return base64.urlsafe_b64encode(f"{position.started.isoformat()} {position.id}".encode()).decode()
 
 
 def position_of(cursor: str) -> Position | None:
-    """Return the place that `cursor_of` told of; None where it did not."""
+    """Return the position of a cursor; None if `cursor_of` did not make it."""
     with suppress(ValueError, OverflowError):
         started, _, record_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
         moment = datetime.fromisoformat(started)
@@ -146,13 +147,13 @@ def position_of(cursor: str) -> Position | None:
 
 
 def is_record_id(text: str) -> bool:
-    """Tell whether a document of the history can have this id."""
-    reserved = text.startswith("__") and text.endswith("__")  # Firestore's own
+    """Return whether a document of the run history can have this id."""
+    reserved = text.startswith("__") and text.endswith("__")  # ids that Firestore reserves
     fits = 0 < len(text) <= 200 and text.isprintable() and "/" not in text
     return fits and not reserved and text.strip(".") != ""
 
 
-def _run_at_work(task: TaskView, caller: Caller, *, readable: bool) -> dict[str, Any] | None:
+def _present_run(task: TaskView, caller: Caller, *, readable: bool) -> dict[str, Any] | None:
     document = task.document
     if not task.is_running:
         return None
@@ -167,7 +168,7 @@ def _run_at_work(task: TaskView, caller: Caller, *, readable: bool) -> dict[str,
 
 
 def _retries(task: TaskView, caller: Caller) -> dict[str, Any] | None:
-    """Return the failed run that may be delivered again, and who wants it not to be begun anew."""
+    """Return the failed run that Cloud Scheduler may deliver again, and who cancelled these deliveries."""
     if task.retries_end is None:
         return None
     return {
@@ -217,12 +218,12 @@ def _refused(refusal: Refusal | None) -> dict[str, Any] | None:
 def _action(action: Action | None, caller: Caller) -> dict[str, Any] | None:
     if action is None:
         return None
-    by, reason = (action.by, action.reason) if caller.is_onlooker else (SOMEONE, "")
+    by, reason = (action.by, action.reason) if caller.has_role else (SOMEONE, "")
     return {"by": by, "reason": reason, "at": time_text(action.at)}
 
 
 def _error_text(error: str | None, caller: Caller) -> str | None:
-    """Return the contract's field `error`; that of a cancelled run has a person's name and reason in it."""
-    if error is None or caller.is_onlooker or not error.startswith(f"{_CANCELLED}:"):
+    """Return the contract's field `error`, which may contain the name and reason of an operator."""
+    if error is None or caller.has_role or not error.startswith(f"{_CANCELLED}:"):
         return error
     return f"{_CANCELLED}: {_CANCELLED_BY_SOMEONE}"

@@ -28,6 +28,7 @@ CLEAN = (
     "deploy",
     "docs",
     "emulators",
+    "functions",
     "main.py",
     "shared/firebase.py",
     "shared/collectors",

@@ -1,4 +1,4 @@
-"""Asks a run to end, or not to be tried again."""
+"""Callable that cancels a run, or its retries."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ if TYPE_CHECKING:
 
 @callable_function(memory=512, service_account=settings.operator_account())
 def cancel_run(request: CallableRequest[Any]) -> Any:
-    """Cancel a run: its task is told at its next look, and nothing it returns is published.
+    """Cancel a run. Its task ends at its next check, and nothing it returns is published.
 
-    One that failed, and that Cloud Scheduler might deliver again, is not begun anew.
+    A failed run that Cloud Scheduler may deliver again is not started again.
 
     Args:
         request: `{task_name, id, reason}`, from an operator.
 
     Returns:
-        `{outcome, run}`: "cancelling"; "cancelled" for a run that had failed and is not tried again now;
-        or "ended" for one that had ended before, for good; and the run.
+        `{outcome, run}`. The outcome is "cancelling"; "cancelled" for a failed run that is not started again;
+        or "ended" for a run that had ended.
 
     Raises:
-        HttpsError: unauthenticated, also for a token that was revoked; permission-denied;
-            invalid-argument; resource-exhausted, for a caller who calls too often; unavailable; not-found,
-            for a run that never was, or is no run.
+        HttpsError: unauthenticated, also for a revoked token; permission-denied; invalid-argument;
+            resource-exhausted for too many calls; unavailable; not-found if the id is not that of a run.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin.queries import view_record  # noqa: PLC0415

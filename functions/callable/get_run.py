@@ -1,4 +1,4 @@
-"""Tells people all there is to know of one run."""
+"""Callable that returns a run with all its details."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 @callable_function(memory=512, service_account=settings.reader_account())
 def get_run(request: CallableRequest[Any]) -> Any:
-    """Return a document of a task's history, with its traceback and what it says beside its result.
+    """Return a document of the run history, with traceback and summary.
 
     Args:
-        request: `{task_name, id}`, from a caller who may see that task.
+        request: `{task_name, id}`, from a caller who may see the task's status.
 
     Raises:
-        HttpsError: unauthenticated; permission-denied; invalid-argument; not-found, for a run that
-            never was, or that is older than the history; resource-exhausted; unavailable.
+        HttpsError: unauthenticated; permission-denied; invalid-argument; not-found if the run does not exist
+            or its record has expired; resource-exhausted for too many calls; unavailable.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin.queries import view_record  # noqa: PLC0415
 
     caller = caller_of(request)
     sent = requests.parse(request, requests.GetRun)
-    name = caller.task_to_look_at(sent.task_name)
+    name = caller.viewable_task(sent.task_name)
     record = view_record(tasks.store, name, sent.id) if serializers.is_record_id(sent.id) else None
     if record is None:
         raise HttpsError(

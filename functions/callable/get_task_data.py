@@ -1,4 +1,4 @@
-"""Serves the last good result of a task to the apps that ask."""
+"""Callable that returns the last good result of a task."""
 
 from __future__ import annotations
 
@@ -24,25 +24,24 @@ def get_task_data(request: CallableRequest[Any]) -> Any:
     """Return a task's last good result (docs/contract.md, "get_task_data").
 
     Args:
-        request: `{task_name}`, from a caller whose claims allow that task: a `role` that the
-            task's `TaskSpec` names, or `tasks`, a list of names. With `if_version` (null where the
-            caller has none yet) the answer tells its version, and leaves out data that the caller
-            has; with `describe: true` it tells everything but the data. With `details: true` the answer has
-            the result's details instead of its data, null where the task gave none.
+        request: `{task_name}`, from a caller with a `role` that the task's `TaskSpec` lists, or with the task
+            in the claim `tasks`. Optional fields: `if_version`, the version that the caller has, or null, for
+            a response with the version, and without data that the caller has; `describe: true` for all fields
+            but the data; `details: true` for the result's details instead of its data.
 
     Returns:
-        The data, `[]` where there is none; or `{version, completed, stale, data}`, or
-        `{version, not_modified: true}`, or `{version, completed, stale, status, ...}`, or
-        `{version, completed, details}`.
+        The data, `[]` if there is none; with an optional field `{version, completed, stale, data}`,
+        `{version, not_modified: true}`, `{version, completed, stale, status, ...}`, or
+        `{version, completed, details}`, in which details are null if the task gave none.
 
     Raises:
-        HttpsError: unauthenticated; permission-denied, for a task there isn't as for one that is
-            not for this caller; invalid-argument; resource-exhausted, for a caller who calls too
-            often, and with a URL where no answer holds the result; unavailable.
+        HttpsError: unauthenticated; permission-denied, also for an unknown task; invalid-argument;
+            resource-exhausted for too many calls, and, with a URL, for a result that is too large for a
+            response; unavailable.
     """
     caller = caller_of(request)
     sent = requests.parse(request, requests.GetTaskData)
-    name = caller.task_named(sent.task_name)
+    name = caller.readable_task(sent.task_name)
     version = None if sent.if_version is UNSET else sent.if_version
     if sent.details:
         return _details(name, version)
@@ -53,36 +52,36 @@ def get_task_data(request: CallableRequest[Any]) -> Any:
     return _answer(tasks.get_task_result(name, include_metadata=False, max_bytes=MAX_ANSWER_BYTES))
 
 
-def _versioned(name: TaskName, has: str | None) -> Any:
-    result = tasks.get_task_result(name, if_version=has, max_bytes=MAX_ANSWER_BYTES)
+def _versioned(name: TaskName, version: str | None) -> Any:
+    result = tasks.get_task_result(name, if_version=version, max_bytes=MAX_ANSWER_BYTES)
     if result.payload is None:
         return _not_modified(result)
-    head = orjson.dumps(_told(result))[:-1] + b',"data":'
+    head = orjson.dumps(_head(result))[:-1] + b',"data":'
     return _answer(result, head, b"}")
 
 
-def _description(name: TaskName, has: str | None) -> dict[str, Any]:
+def _description(name: TaskName, version: str | None) -> dict[str, Any]:
     result = tasks.get_task_result(name, include_data=False)
-    if has is not None and has == result.version:
+    if version is not None and version == result.version:
         return _not_modified(result)
     more = {name: getattr(result, name) for name in ("status", "saved_in", "size_bytes", "count", "summary")}
-    return {**_told(result), **more}
+    return {**_head(result), **more}
 
 
-def _details(name: TaskName, has: str | None) -> Any:
-    if has is not None:
+def _details(name: TaskName, version: str | None) -> Any:
+    if version is not None:
         result = tasks.get_task_result(name, include_data=False)
-        if result.version == has:
+        if result.version == version:
             return _not_modified(result)
     found = tasks.get_task_details(name)
     completed = None if found.completed is None else found.completed.isoformat()
-    told = {"version": found.version, "completed": completed}
+    head = {"version": found.version, "completed": completed}
     if found.payload is None:
-        return {**told, "details": None}
-    return Answer(found.payload, orjson.dumps(told)[:-1] + b',"details":', b"}")
+        return {**head, "details": None}
+    return Answer(found.payload, orjson.dumps(head)[:-1] + b',"details":', b"}")
 
 
-def _told(result: TaskResult) -> dict[str, Any]:
+def _head(result: TaskResult) -> dict[str, Any]:
     completed = None if result.completed is None else result.completed.isoformat()
     return {"version": result.version, "completed": completed, "stale": result.stale}
 
@@ -93,5 +92,5 @@ def _not_modified(result: TaskResult) -> dict[str, Any]:
 
 def _answer(result: TaskResult, head: bytes = b"", tail: bytes = b"") -> Answer:
     if result.payload is None:
-        raise AssertionError("a result that was asked for is there")
+        raise AssertionError("a read without if_version returned no payload")
     return Answer(result.payload, head, tail, result.path)

@@ -1,4 +1,4 @@
-"""Tells people the history of a task: its runs, its skips, its incidents, and what people changed."""
+"""Callable that returns the run history of a task: runs, skips, incidents and operators' changes."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ if TYPE_CHECKING:
 
 @callable_function(memory=512, service_account=settings.reader_account())
 def list_runs(request: CallableRequest[Any]) -> Any:
-    """Return a page of a task's history, newest first.
+    """Return a page of the run history of a task, newest first.
 
     Args:
-        request: `{task_name}`, from a caller who may see that task. With `limit`, how many there are
-            on a page; `states`, none but those in one of these; `cursor`, the last page's
-            `next_cursor`; `if_version`, the version of the first page that the caller has.
+        request: `{task_name}`, from a caller who may see the task's status. Optional fields: `limit`, runs
+            per page; `states`, the states to list; `cursor`, the `next_cursor` of the previous page;
+            `if_version`, the version of the first page that the caller has.
 
     Returns:
-        `{version, runs, next_cursor}`, or `{version, not_modified: true}` for three small reads at most.
+        `{version, runs, next_cursor}`, or `{version, not_modified: true}`, which takes at most three small
+        reads.
 
     Raises:
-        HttpsError: unauthenticated; permission-denied; invalid-argument; resource-exhausted, for a
-            caller who calls too often; unavailable.
+        HttpsError: unauthenticated; permission-denied; invalid-argument; resource-exhausted for too many
+            calls; unavailable.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin import queries  # noqa: PLC0415
 
     caller = caller_of(request)
     sent = requests.parse(request, requests.ListRuns)
-    name = caller.task_to_look_at(sent.task_name)
+    name = caller.viewable_task(sent.task_name)
     limit, states = sent.limit, tuple(sorted(set(sent.states)))
     after = _position(sent.cursor)
     version = _version(queries.view_last_changed(tasks.store, name), [limit, states])
@@ -50,11 +51,11 @@ def list_runs(request: CallableRequest[Any]) -> Any:
     return {"version": version, "runs": runs, "next_cursor": serializers.cursor_of(page.next)}
 
 
-def _version(changed: tuple[RunRecord, ...], asked: list[Any]) -> str:
+def _version(changed: tuple[RunRecord, ...], query: list[Any]) -> str:
     from functions.serializers import version_of  # noqa: PLC0415
 
-    seen = [[each.id, each.update_time.seconds, each.update_time.nanos] for each in changed]
-    return version_of([asked, seen])
+    changes = [[each.id, each.update_time.seconds, each.update_time.nanos] for each in changed]
+    return version_of([query, changes])
 
 
 def _position(cursor: str | None) -> Position | None:

@@ -1,4 +1,4 @@
-"""Tells people how all tasks stand."""
+"""Callable that returns the status of all tasks."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ if TYPE_CHECKING:
 
 @callable_function(memory=512, service_account=settings.reader_account())
 def list_tasks(request: CallableRequest[Any]) -> Any:
-    """Return how each task stands that the caller may see, in the order of their names.
+    """Return the status of each task that the caller may see, ordered by name.
 
     Args:
-        request: `{if_version?}`: the version of the answer that the caller has, to be told no more
-            than that it is the present one.
+        request: `{if_version?}`, the version of the response that the caller has.
 
     Returns:
-        `{version, now, tasks}`, or `{version, now, not_modified: true}`. Either costs one small
-        read a task, and one more for one at work.
+        `{version, now, tasks}`, or `{version, now, not_modified: true}` if the caller has the present
+        version. Both take one small read per task, and another one for each running task.
 
     Raises:
-        HttpsError: unauthenticated; permission-denied, where no task is the caller's to see;
-            invalid-argument; resource-exhausted, for a caller who calls too often; unavailable.
+        HttpsError: unauthenticated; permission-denied if the caller may see no task; invalid-argument;
+            resource-exhausted for too many calls; unavailable.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin.queries import view_tasks  # noqa: PLC0415
 
     caller = caller_of(request)
-    names = caller.tasks_to_look_at()
+    names = caller.viewable_tasks()
     sent = requests.parse(request, requests.ListTasks)
     now = datetime.now(UTC)
-    told = [serializers.task_fields(task, caller, now=now) for task in view_tasks(tasks.store, names)]
-    answer: dict[str, Any] = {"version": serializers.version_of(told), "now": serializers.time_text(now)}
-    if sent.if_version == answer["version"]:
-        return {**answer, "not_modified": True}
-    return {**answer, "tasks": told}
+    fields = [serializers.task_fields(task, caller, now=now) for task in view_tasks(tasks.store, names)]
+    response: dict[str, Any] = {"version": serializers.version_of(fields), "now": serializers.time_text(now)}
+    if sent.if_version == response["version"]:
+        return {**response, "not_modified": True}
+    return {**response, "tasks": fields}

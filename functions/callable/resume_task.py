@@ -1,4 +1,4 @@
-"""Resumes a task that was suspended."""
+"""Callable that resumes a suspended task."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 @callable_function(memory=512, service_account=settings.operator_account())
 def resume_task(request: CallableRequest[Any]) -> Any:
-    """Resume a task: document and Cloud Scheduler job together.
+    """Resume a task: its status document and its Cloud Scheduler job.
 
     Args:
         request: `{task_name, reason}`, from an operator.
 
     Returns:
-        `{changed, task}`: whether this made it so, and the task as it stands then.
+        `{changed, task}`: whether the task was changed, and its present fields.
 
     Raises:
-        HttpsError: unauthenticated, also for a token that was revoked; permission-denied;
-            invalid-argument; resource-exhausted, for a caller who calls too often; unavailable,
-            where the document is changed and its job may not be: the next call, or the watchdog,
-            makes it follow; failed-precondition, where there is no job.
+        HttpsError: unauthenticated, also for a revoked token; permission-denied; invalid-argument;
+            resource-exhausted for too many calls; failed-precondition if there is no job; unavailable, after
+            which the document may be changed and the job not. The next call, or the watchdog, then updates
+            the job.
     """
     return change_suspension(request, tasks.resume_task)

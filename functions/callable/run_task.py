@@ -1,4 +1,4 @@
-"""Has a task run now."""
+"""Callable that runs a task now."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 @callable_function(memory=512, service_account=settings.operator_account())
 def run_task(request: CallableRequest[Any]) -> Any:
-    """Have Cloud Scheduler run a task now.
+    """Make Cloud Scheduler run a task now.
 
     Args:
         request: `{task_name, reason}`, from an operator.
 
     Returns:
-        `{outcome, run}`: "started" and the run that began; "busy" and the run that holds the task;
-        or "requested" and the run to come, if none began within the wait: its `refused` has the deliveries
-        that were answered 503, and when the next one comes.
+        `{outcome, run}`: "started" and the new run; "busy" and the run that holds the task; or "requested"
+        and the future run, if none has started in time. Its field `refused` has the deliveries that were
+        answered 503, and the time of the next one.
 
     Raises:
-        HttpsError: unauthenticated, also for a token that was revoked; permission-denied;
-            invalid-argument; resource-exhausted, for a caller who calls too often; unavailable;
-            failed-precondition, for a task that is suspended or that no job starts.
+        HttpsError: unauthenticated, also for a revoked token; permission-denied; invalid-argument;
+            resource-exhausted for too many calls; unavailable; failed-precondition if the task is suspended
+            or has no Cloud Scheduler job.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin.queries import view_record  # noqa: PLC0415
 
     change = change_of(request, ChangeTask)
-    became = tasks.request_run(change.task, by=change.by, reason=change.reason)
-    record = None if became.run_id is None else view_record(tasks.store, change.task, became.run_id)
+    requested = tasks.request_run(change.task, by=change.by, reason=change.reason)
+    record = None if requested.run_id is None else view_record(tasks.store, change.task, requested.run_id)
     return {
-        "outcome": became.outcome,
+        "outcome": requested.outcome,
         "run": record and serializers.run_fields(record, change.task, change.caller),
     }

@@ -1,4 +1,4 @@
-"""Suspends a task: its ticks are skipped, and its job fires none, until somebody resumes it."""
+"""Callable that suspends a task, so that its ticks are skipped until an operator resumes it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 @callable_function(memory=512, service_account=settings.operator_account())
 def suspend_task(request: CallableRequest[Any]) -> Any:
-    """Suspend a task: document and Cloud Scheduler job together. A run at work finishes.
+    """Suspend a task: its status document and its Cloud Scheduler job. A running run continues.
 
     Args:
         request: `{task_name, reason}`, from an operator.
 
     Returns:
-        `{changed, task}`: whether this made it so, and the task as it stands then.
+        `{changed, task}`: whether the task was changed, and its present fields.
 
     Raises:
-        HttpsError: unauthenticated, also for a token that was revoked; permission-denied;
-            invalid-argument; resource-exhausted, for a caller who calls too often; unavailable,
-            where the document is changed and its job may not be: the next call, or the watchdog,
-            makes it follow; failed-precondition, where there is no job.
+        HttpsError: unauthenticated, also for a revoked token; permission-denied; invalid-argument;
+            resource-exhausted for too many calls; failed-precondition if there is no job; unavailable, after
+            which the document may be changed and the job not. The next call, or the watchdog, then updates
+            the job.
     """
     return change_suspension(request, tasks.suspend_task)

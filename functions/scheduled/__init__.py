@@ -1,1 +1,1 @@
-"""Scheduled functions, one file per task; `functions.scheduled_endpoint` has their common code."""
+"""Scheduled functions, one file per task. `functions.scheduled_endpoint` has their common code."""

@@ -1,4 +1,4 @@
-"""Every hour: what was charged, and for how much? The result is in Storage, and for operators alone."""
+"""Every hour: collects the charge detail records of all operators. The result is kept in Storage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPEC = TaskSpec(
     schedule="37 * * * *",
     deadline_seconds=1_500,
     save_in="storage",
-    roles=("operator",),  # who charged when and where is not for every viewer
+    roles=("operator",),  # Viewers must not see who charged when and where.
 )
 
 
@@ -33,9 +33,12 @@ def collect_charge_cdrs(run: TaskRun) -> Iterator[dict[str, Any]]:
     from shared.collectors.ocpi.memory import Memory  # noqa: PLC0415
     from shared.collectors.ocpi.requests import find_requests  # noqa: PLC0415
 
-    asked = operators.parse(OCPI_OPERATORS.value)
-    memory = Memory.of(get_task_details(SPEC.name).value)
-    requests = find_requests(firebase.firestore_client())
-    last = partial(iter_task_data, SPEC.name)
-    months, now = settings.cdr_months(), datetime.now(UTC)
-    return charge_cdrs.collect(asked, last, run, now=now, months=months, memory=memory, requests=requests)
+    return charge_cdrs.collect(
+        operators.parse(OCPI_OPERATORS.value),
+        partial(iter_task_data, SPEC.name),
+        run,
+        now=datetime.now(UTC),
+        months=settings.cdr_months(),
+        memory=Memory.of(get_task_details(SPEC.name).value),
+        requests=find_requests(firebase.firestore_client()),
+    )

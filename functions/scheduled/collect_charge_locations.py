@@ -1,4 +1,4 @@
-"""Every two hours: where can cars be charged? The result is in Storage."""
+"""Every two hours: collects the charging locations of all operators. The result is kept in Storage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from shared.tasks import TaskRun
 
-# OCPI asks pulling parties to "think in hours, not minutes", and not to come all on the hour.
+# OCPI asks parties that pull to "think in hours, not minutes", and not to send requests on the hour.
 SPEC = TaskSpec(
     TaskName.collect_charge_locations, schedule="7 */2 * * *", deadline_seconds=1_500, save_in="storage"
 )
@@ -27,6 +27,9 @@ def collect_charge_locations(run: TaskRun) -> Iterator[dict[str, Any]]:
     from shared.collectors.ocpi import operators  # noqa: PLC0415
     from shared.collectors.ocpi.memory import Memory  # noqa: PLC0415
 
-    asked = operators.parse(OCPI_OPERATORS.value)
-    memory = Memory.of(get_task_details(SPEC.name).value)
-    return charge_locations.collect(asked, partial(iter_task_data, SPEC.name), run, memory=memory)
+    return charge_locations.collect(
+        operators.parse(OCPI_OPERATORS.value),
+        partial(iter_task_data, SPEC.name),
+        run,
+        memory=Memory.of(get_task_details(SPEC.name).value),
+    )

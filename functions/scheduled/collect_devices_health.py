@@ -1,4 +1,4 @@
-"""Every five minutes: how is every device? The result is in the status document."""
+"""Every five minutes: judges every device. The result is kept in the status document."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPEC = TaskSpec(TaskName.collect_devices_health, schedule="*/5 * * * *", deadlin
 
 @scheduled_task(SPEC, memory=512)
 def collect_devices_health(run: TaskRun) -> list[dict[str, Any]]:
-    """Judge every device by what it last reported."""
+    """Judge every device by its last report."""
     from shared.collectors import devices_health  # noqa: PLC0415  (every function imports main.py)
 
     return devices_health.collect(firebase.firestore_client(), datetime.now(UTC), run)

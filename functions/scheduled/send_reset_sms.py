@@ -1,4 +1,7 @@
-"""Once an hour: who is silent for long gets one reset SMS. No result is kept; the outbox has the messages."""
+"""Every hour: sends one reset SMS to each device that has been silent for long.
+
+No result is kept; the outbox has the messages.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from shared.tasks import TaskRun
 
 SPEC = TaskSpec(TaskName.send_reset_sms, schedule="20 * * * *", deadline_seconds=240, save_in="none")
-#: A dry run needs no account at Twilio.
+#: A dry run needs no Twilio account.
 SECRETS = [] if settings.sms_dry_run() else [params.secret(settings.TWILIO_AUTH_TOKEN)]
 
 if not settings.sms_dry_run():
@@ -28,21 +31,21 @@ if not settings.sms_dry_run():
 
 @scheduled_task(SPEC, memory=512, secrets=SECRETS)
 def send_reset_sms(run: TaskRun) -> None:
-    """Send a reset SMS to each device that is silent for long."""
+    """Send a reset SMS to each device that has been silent for long."""
     from shared.collectors.reset_sms import ResetSms  # noqa: PLC0415  (every function imports main.py)
     from shared.collectors.twilio_messages import TwilioMessages  # noqa: PLC0415
 
     messages = None if settings.sms_dry_run() else TwilioMessages(settings.twilio_account())
+    reset_sms = ResetSms(
+        firebase.firestore_client(),
+        messages,
+        settings.sms_limits(),
+        settings.sms_texts(),
+        lambda: datetime.now(UTC),
+        run,
+    )
     try:
-        task = ResetSms(
-            firebase.firestore_client(),
-            messages,
-            settings.sms_limits(),
-            settings.sms_texts(),
-            lambda: datetime.now(UTC),
-            run,
-        )
-        task.send(get_task_result(TaskName.collect_devices_health))
+        reset_sms.send(get_task_result(TaskName.collect_devices_health))
     finally:
         if messages is not None:
             messages.close()

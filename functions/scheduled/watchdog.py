@@ -1,4 +1,4 @@
-"""Every five minutes: did a run die, did a tick not start, is the contract copy right?"""
+"""Every five minutes: repairs interrupted runs and contract copies, and reports incidents."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     time_zone="Etc/UTC",
     timeout_seconds=240,
     memory=512,
-    labels={"nx-task": "false"},  # scheduled, and no task: it has no status and no result
+    labels={"nx-task": "false"},  # A scheduled function that is not a task has no status and no result.
 )
 def watchdog(_: Delivery) -> int:
-    """Look after every task; 500 where one could not be looked after."""
+    """Check every task; return 500 if a check failed, so that Cloud Scheduler retries."""
     return 200 if watch_tasks() else 500

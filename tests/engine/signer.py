@@ -12,7 +12,7 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
-from functions.callable_endpoint import _handed_off
+from functions.callable_endpoint import too_large_error
 from shared import tasks
 from shared.tasks import ResultTooLarge
 from shared.tasks.backends.storage import Objects
@@ -35,7 +35,7 @@ def main(iam: str, path: str, answer: str | None = None) -> None:
         print(objects.signed_url(path))  # noqa: T201
         return
     tasks._engine._objects = objects
-    print(json.dumps(_handed_off(ResultTooLarge(path)).details))  # noqa: T201
+    print(json.dumps(too_large_error(ResultTooLarge(path)).details))  # noqa: T201
 
 
 if __name__ == "__main__":

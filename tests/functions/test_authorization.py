@@ -20,7 +20,7 @@ def _operators_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refusal(claims: dict[str, Any], name: object) -> HttpsError:
     with pytest.raises(HttpsError) as raised:
-        Caller.of("u", claims).task_named(name)
+        Caller.from_claims("u", claims).readable_task(name)
     return raised.value
 
 
@@ -40,7 +40,7 @@ def refusal(claims: dict[str, Any], name: object) -> HttpsError:
 )
 def test_a_role_or_a_list_of_tasks_allows_reading(claims: dict[str, Any], readable: set[TaskName]) -> None:
     """A role opens the tasks that name it, a list the tasks in it; other claims have no effect."""
-    assert {task for task in (SMS, CDRS) if Caller.of("u", claims).may_read(task)} == readable
+    assert {task for task in (SMS, CDRS) if Caller.from_claims("u", claims).may_read(task)} == readable
 
 
 @pytest.mark.parametrize(

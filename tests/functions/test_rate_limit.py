@@ -57,7 +57,7 @@ def test_each_caller_has_its_own_bucket(clock: SetClock) -> None:
 
 def test_memory_is_bounded(clock: SetClock) -> None:
     """The caller that was idle for longest is forgotten; one that is refused repeatedly is not."""
-    limit = RateLimit(2, clock, most_callers=3)
+    limit = RateLimit(2, clock, max_callers=3)
     assert taken(limit, "wild", 5) == 2
     for number in range(100):
         assert limit.take(f"caller {number}") == 0

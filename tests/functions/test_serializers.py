@@ -45,7 +45,7 @@ def test_a_caller_without_access_to_a_result_gets_no_texts_of_the_task(
     claims: dict[str, Any], task: TaskName, shown: dict[str, Any]
 ) -> None:
     """An app gets no traceback; lists have neither tracebacks nor summaries."""
-    record, caller = RunRecord.parse("r", RUN, Timestamp()), Caller.of("u", claims)
+    record, caller = RunRecord.parse("r", RUN, Timestamp()), Caller.from_claims("u", claims)
     for whole in (True, False):
         fields = run_fields(record, task, caller, whole=whole)
         error, result = fields["error"], fields["result"]
@@ -65,7 +65,7 @@ def test_a_caller_without_access_to_a_result_gets_no_texts_of_the_task(
 
 def test_an_app_does_not_see_who_acted_or_why() -> None:
     """The reason of a skip and the error of a run that was not cancelled stay."""
-    app = Caller.of("u", {"tasks": [HEALTH.value]})
+    app = Caller.from_claims("u", {"tasks": [HEALTH.value]})
 
     def shown(**values: Any) -> dict[str, Any]:
         return run_fields(RunRecord.parse("r", values, Timestamp()), HEALTH, app, whole=True)
