@@ -214,7 +214,7 @@ class TaskEngine:
         path = contract_object(parse_task_name(task_name))
         result = normalise(data)
         if not result.is_collection:
-            raise ResultNotStorable(f"a {kind_of(data)} is kept in no object: pass a list or a dict")
+            raise ResultNotStorable(f"data must be a list or a dict, got a {kind_of(data)}")
         try:
             self._objects.write(path, result.encoded)
         except Exception as error:
@@ -246,5 +246,5 @@ class TaskEngine:
 def _decoded(task: TaskName, encoded: bytes) -> Json:
     try:
         return orjson.loads(encoded)
-    except orjson.JSONDecodeError as error:  # others store numbers and depths that JavaScript takes
-        raise ResultUnavailable(f"{task.value}: Python can't hold its stored result: {error}") from error
+    except orjson.JSONDecodeError as error:  # JavaScript reads larger numbers and deeper values
+        raise ResultUnavailable(f"{task.value}: Python cannot read its stored result: {error}") from error

@@ -38,11 +38,7 @@ class Failure:
         return cls(_clean(type(error).__name__, 200), _clean(message_of(error), MAX_MESSAGE), trace)
 
     def cancelled(self, why: str) -> Failure:
-        """Return the failure of a cancelled run, with what its task raised in parentheses.
-
-        Args:
-            why: Who cancelled it, and why.
-        """
+        """Return the failure of a cancelled run: who cancelled it and why, and what its task raised."""
         kind = RunCancelled.__name__
         message = why if self.kind == kind else f"{why} ({self.text})"
         return Failure(kind, _clean(message, MAX_MESSAGE), self.trace)

@@ -52,15 +52,12 @@ def trace_of(error: BaseException, length: int, *, clean: Callable[[str], str]) 
     """Describe where an exception was raised, and its causes, contexts, notes and group members.
 
     If the engine ended the run while the task was working, the exception's `stack` is described instead
-    of its traceback.
+    of its traceback. The exception's own type and message are left out. Never raises.
 
     Args:
-        error: The exception. Its own type and message are not repeated.
+        error: The exception.
         length: Longest trace, in characters. Lines of the engine and of libraries are dropped first.
         clean: Redacts a text.
-
-    Returns:
-        The lines; empty if there is nothing to describe. Never raises.
     """
     try:
         lines = [clean(line) for line in _described(error, "", set())]

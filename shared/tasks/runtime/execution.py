@@ -97,11 +97,8 @@ class Execution:
     def carry_out(self, remembered: TaskDocument | None) -> TaskOutcome:
         """Take the task, let it work, and publish its result.
 
-        Args:
-            remembered: The status document as the last run on this instance left it; None if not known.
-
-        Raises:
-            BaseException: What the task raised besides an Exception, once it is recorded.
+        What the task raises besides an Exception is raised again, once it is recorded. With the status
+        document as the last run on this instance left it, the start needs no read.
         """
         try:
             return self._start(remembered) or self._work_and_publish()
@@ -187,7 +184,7 @@ class Execution:
 
     def _wait_for(self, work: Work[Publication]) -> Publication:
         """Start work, hold the task until it is done, and return what it prepared."""
-        self._awaited = work  # from here on, `shut_down` ends it; before, it only set the flag
+        self._awaited = work  # before this line, `shut_down` only sets the flag
         if self._is_shutting_down:
             work.over.set()
         else:

@@ -50,12 +50,7 @@ def prepare(
 ) -> Publication:
     """Prepare what a task returned or yields, and upload what Storage keeps, its details included.
 
-    Args:
-        value: What the task returned; `Records` if it yields.
-        run: The attempt.
-        task_run: The run as the task sees it. It is checked before an upload, and limits its duration.
-        save_in: Where the result is kept; None means "db".
-        objects: The bucket.
+    `task_run` is checked before an upload, and limits its duration.
 
     Raises:
         BaseException: What a task raised that yields, or `TaskRun.check`.
@@ -104,12 +99,7 @@ def update_copies(
 ) -> None:
     """Update this instance's cache and the contract copy with a published result.
 
-    Args:
-        publication: The result.
-        task: The task.
-        cache: The results that this instance holds.
-        handler: Writes the contract copy.
-        is_present: Whether it is the task's present result; another may have been published since.
+    `is_present` is False if another result has been published since.
     """
     pointer = publication.pointer
     if publication.cached is None or not is_present:
