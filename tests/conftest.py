@@ -12,6 +12,8 @@ from emulators.environment import PROJECT, Addresses
 from emulators.errors import StackError
 from emulators.loopback import request as ask
 from emulators.stack import running
+from shared import firebase
+from tests.engine.world import World
 from tests.reliability import Reliability
 
 TESTS = Path(__file__).parent
@@ -98,3 +100,12 @@ def clean_firestore(stack: Addresses, clear_firestore: Callable[[], None]) -> Ad
     """The stack, with an empty Firestore."""
     clear_firestore()
     return stack
+
+
+@pytest.fixture
+def world(clean_firestore: Addresses) -> World:
+    """An empty database and an empty bucket."""
+    bucket = firebase.bucket()
+    for blob in bucket.client.list_blobs(bucket):
+        blob.delete()
+    return World(firebase.firestore_client(), bucket)

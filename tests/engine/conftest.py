@@ -17,15 +17,7 @@ from shared.tasks.backends.storage import Objects
 from tests.engine.counting import Counter
 from tests.engine.line import Line
 from tests.engine.world import TASK, HandClock, World
-
-
-@pytest.fixture
-def world(clean_firestore: Addresses) -> World:
-    """An empty database and an empty bucket."""
-    bucket = firebase.bucket()
-    for blob in bucket.client.list_blobs(bucket):
-        blob.delete()
-    return World(firebase.firestore_client(), bucket)
+from tests.support.instances import intercepted
 
 
 @pytest.fixture
@@ -56,8 +48,7 @@ def counter() -> Counter:
 @pytest.fixture
 def counted(world: World, counter: Counter) -> TaskEngine:
     """An engine whose calls to Firestore are counted."""
-    near = firebase.firestore_wire()
-    wire = FirestoreWire(grpc.intercept_channel(near.channel, counter), near.database, near.metadata)
+    wire = intercepted(counter)
     return TaskEngine(Store(lambda: wire))
 
 

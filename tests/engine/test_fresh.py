@@ -8,17 +8,13 @@ from typing import Any
 import grpc
 import pytest
 
-from shared import firebase
-from shared.firebase import FirestoreWire, StorageWire
 from shared.tasks import ResultUnavailable, TaskEngine, TaskName, TaskResult, TaskSpec, specs
-from shared.tasks.backends.firestore import Store
-from shared.tasks.backends.storage import Objects
 from shared.tasks.documents.models import VERSION_MASK
 from shared.tasks.serving import reader as reader_module
 from shared.tasks.serving.single_flight import Call, SingleFlight
-from tests.engine.counting import CountedSession, Counter
 from tests.engine.line import Line
-from tests.engine.world import TASK, HandClock, World, in_thread
+from tests.engine.world import TASK, World, in_thread
+from tests.support.instances import CountedInstance, publish
 
 VERSION = list(VERSION_MASK)
 WHOLE: list[str] = []
@@ -41,20 +37,12 @@ class Watched(SingleFlight[TaskResult]):
             assert self._comers.acquire(timeout=60)
 
 
-class Instance:
-    """A reading instance: its engine, and the engine's requests to the servers."""
+class Instance(CountedInstance):
+    """An instance that reads results, whose servers are behind lines."""
 
-    def __init__(self, line: Line, storage_line: Line, clock: HandClock, channel: grpc.Channel) -> None:
-        near = firebase.firestore_wire()
-        self.firestore, self.storage = Counter(), CountedSession()
-        wire = FirestoreWire(grpc.intercept_channel(channel, self.firestore), near.database, near.metadata)
-        reads = StorageWire(self.storage, f"http://{storage_line.address}", firebase.bucket().name)
-        self.line, self.storage_line, self.clock = line, storage_line, clock
-        self.engine = TaskEngine(
-            Store(lambda: wire, call_seconds=1.0),
-            Objects(firebase.bucket, lambda: reads, call_seconds=1.0, total_seconds=2.0),
-            clock=clock,
-        )
+    def __init__(self, line: Line, storage_line: Line, channel: grpc.Channel, call_seconds: float) -> None:
+        super().__init__(channel, f"http://{storage_line.address}", call_seconds=call_seconds)
+        self.line, self.storage_line = line, storage_line
         self.calls = self.engine._reader._calls[TASK] = Watched()
 
     def get(self) -> Any:
@@ -72,11 +60,20 @@ class Instance:
 
 
 @pytest.fixture
-def instance(line: Line, storage_line: Line, clock: HandClock) -> Iterator[Instance]:
-    """An instance behind proxies that a test can cut."""
+def call_seconds() -> float:
+    """Longest duration of one call: a busy machine repeats none."""
+    return 30.0
+
+
+#: For a test that cuts a line and waits until calls are given up.
+gives_up_early = pytest.mark.parametrize("call_seconds", [1.0])
+
+
+@pytest.fixture
+def instance(line: Line, storage_line: Line, call_seconds: float) -> Iterator[Instance]:
     options = [(f"grpc.{kind}_reconnect_backoff_ms", 50) for kind in ("initial", "min", "max")]
     with grpc.insecure_channel(line.address, options=options) as channel:
-        yield Instance(line, storage_line, clock, channel)
+        yield Instance(line, storage_line, channel, call_seconds)
 
 
 @pytest.fixture
@@ -87,11 +84,6 @@ def max_age(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         monkeypatch.setitem(specs._specs, TASK, TaskSpec(TASK, max_age_seconds=seconds))
 
     return be
-
-
-def publish(value: Any, save_in: str = "db") -> None:
-    """Run the task on another instance."""
-    assert TaskEngine().execute_task("s", TASK, lambda: value, {"save_in": save_in}).status == "completed"
 
 
 def together(count: int, call: Callable[[], Any]) -> tuple[list[threading.Thread], list[Any]]:
@@ -126,7 +118,7 @@ def test_an_unchanged_result_costs_no_request_within_max_age_and_one_after_it(
 ) -> None:
     """The version is read; neither the data nor the object is read again."""
     max_age(seconds)
-    publish([1], save_in)
+    publish(TASK, [1], save_in)
     assert [instance.get() for _ in range(5)] == [[1]] * 5
     assert instance.requests() == ([WHOLE], 1 if save_in == "storage" else 0)
     instance.clock.ahead += seconds - 2
@@ -145,7 +137,7 @@ def test_with_max_age_0_each_call_reads_the_version(
     """The next call returns a new result."""
     max_age(0)
     for value in ([1], [2]):
-        publish(value, save_in)
+        publish(TASK, value, save_in)
         instance.get()
         instance.requests()
         assert [instance.get() for _ in range(3)] == [value] * 3
@@ -155,9 +147,9 @@ def test_with_max_age_0_each_call_reads_the_version(
 @pytest.mark.parametrize("save_in", ["db", "storage"])
 def test_a_new_result_is_read_once(instance: Instance, save_in: str) -> None:
     """A stored one without another read of the whole document."""
-    publish([1], save_in)
+    publish(TASK, [1], save_in)
     instance.get()
-    publish([2], save_in)
+    publish(TASK, [2], save_in)
     instance.requests()
     instance.clock.ahead += 6
     assert instance.get() == [2]
@@ -170,7 +162,7 @@ def test_a_change_between_firestore_and_storage_is_followed(
     """The present result is served from either place."""
     max_age(0)
     for value, save_in in (([1], "db"), ({"a": 2}, "storage"), ([], "db"), ([4], "storage"), ([5], "none")):
-        publish(value, save_in)
+        publish(TASK, value, save_in)
         assert instance.get() == ([] if save_in == "none" else value)
 
 
@@ -179,14 +171,14 @@ def test_with_max_age_0_a_call_waits_for_a_check_that_started_after_it(
 ) -> None:
     """An earlier check may have read an older result; all waiting calls share the next one."""
     max_age(0)
-    publish([1])
+    publish(TASK, [1])
     instance.get()
     instance.calls.wait_for(1)
     instance.requests()
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
         wait_for_answer()  # the response to the first call has the old version
-        publish([2])
+        publish(TASK, [2])
         late, shared = together(10, instance.get)
         instance.calls.wait_for(11)
         assert shared == []
@@ -201,9 +193,9 @@ def test_with_max_age_0_a_call_waits_for_a_check_that_started_after_it(
 
 def test_above_max_age_0_one_call_checks_and_the_others_get_the_cached_result(instance: Instance) -> None:
     """They do not wait."""
-    publish([1])
+    publish(TASK, [1])
     instance.get()
-    publish([2])
+    publish(TASK, [2])
     instance.clock.ahead += 6
     instance.requests()
     with instance.firestore.held_back() as wait_for_answer:
@@ -221,10 +213,10 @@ def test_a_new_result_is_served_within_max_age_and_the_time_limit_of_a_check(
     instance: Instance,
 ) -> None:
     """While one call reads the new result slowly, the others serve the old one no longer than that."""
-    publish([1], "storage")
+    publish(TASK, [1], "storage")
     instance.get()
     instance.calls.wait_for(1)
-    publish([2], "storage")
+    publish(TASK, [2], "storage")
     instance.clock.ahead += 5 + reader_module.CHECK_SECONDS
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
@@ -239,7 +231,7 @@ def test_a_new_result_is_served_within_max_age_and_the_time_limit_of_a_check(
 @pytest.mark.parametrize("changed", [True, False])
 def test_a_slowly_read_result_is_checked_again_before_it_is_served(instance: Instance, changed: bool) -> None:
     """All waiting calls get the present result; an unchanged one is not read again."""
-    publish([1], "storage")
+    publish(TASK, [1], "storage")
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
         wait_for_answer()
@@ -247,7 +239,7 @@ def test_a_slowly_read_result_is_checked_again_before_it_is_served(instance: Ins
         instance.calls.wait_for(2)
         instance.clock.ahead += 5 + reader_module.CHECK_SECONDS
         if changed:
-            publish([2], "storage")
+            publish(TASK, [2], "storage")
     join([first, other])
     assert (found, shared) == (([[2]], [[2]]) if changed else ([[1]], [[1]]))
     assert instance.requests() == ([WHOLE, VERSION], 2 if changed else 1)
@@ -258,7 +250,7 @@ def test_a_slowly_read_result_is_checked_again_before_it_is_served(instance: Ins
 
 def test_80_cold_callers_make_one_read_and_one_download(instance: Instance) -> None:
     """They call before the response and all get its result."""
-    publish([1], "storage")
+    publish(TASK, [1], "storage")
     with instance.firestore.held_back():
         callers, found = together(80, instance.get)
         instance.calls.wait_for(80)
@@ -289,7 +281,7 @@ def test_a_request_that_joins_after_another_call_has_ended_makes_no_call(
     instance: Instance,
 ) -> None:
     """It gets the result that the other call cached."""
-    publish([1], "storage")
+    publish(TASK, [1], "storage")
     late = instance.engine._reader._calls[TASK] = Late()
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
@@ -301,9 +293,10 @@ def test_a_request_that_joins_after_another_call_has_ended_makes_no_call(
     assert instance.requests() == ([WHOLE], 1)
 
 
+@gives_up_early
 def test_a_failed_read_fails_all_waiting_calls(instance: Instance) -> None:
     """None of them retries, and the failure is not cached; the next call reads again."""
-    publish([1], "storage")
+    publish(TASK, [1], "storage")
     instance.storage_line.cut()
     with instance.firestore.held_back():
         callers, found = together(80, instance.get)
@@ -321,7 +314,7 @@ def test_a_failed_read_fails_all_waiting_calls(instance: Instance) -> None:
 
 def test_calls_with_different_options_do_not_share_a_response(instance: Instance) -> None:
     """A call for the data does not get the description that another requested."""
-    publish([1, 2], "storage")
+    publish(TASK, [1, 2], "storage")
     with instance.firestore.held_back():
         describing, described = together(5, lambda: instance.result(include_data=False))
         instance.calls.wait_for(5)
@@ -338,6 +331,7 @@ def test_calls_with_different_options_do_not_share_a_response(instance: Instance
 
 @pytest.mark.parametrize("seconds", [0, 5, 300])
 @pytest.mark.parametrize("idle", [0, 250])
+@gives_up_early
 def test_during_an_outage_a_stale_result_is_served_for_300_seconds(
     instance: Instance,
     monkeypatch: pytest.MonkeyPatch,
@@ -350,7 +344,7 @@ def test_during_an_outage_a_stale_result_is_served_for_300_seconds(
     The time counts from the first failed check, however old the result was.
     """
     max_age(seconds)
-    publish([1])
+    publish(TASK, [1])
     began = instance.clock.monotonic()
     assert instance.result().stale is False
     instance.line.cut()
@@ -378,7 +372,7 @@ def test_during_an_outage_a_stale_result_is_served_for_300_seconds(
         for _ in range(2):
             with pytest.raises(ResultUnavailable):
                 instance.get()
-    publish([2])
+    publish(TASK, [2])
     instance.line.restore()
     result = instance.result()
     assert result.stale is False
@@ -386,11 +380,12 @@ def test_during_an_outage_a_stale_result_is_served_for_300_seconds(
     assert result.payload.json == b"[2]"
 
 
+@gives_up_early
 def test_after_an_outage_an_unchanged_result_is_fresh(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not marked stale any more and not read again."""
-    publish([1], "storage")
+    publish(TASK, [1], "storage")
     instance.get()
     instance.line.cut()
     instance.clock.ahead += 6
@@ -406,11 +401,12 @@ def test_after_an_outage_an_unchanged_result_is_fresh(
     assert (WHOLE in reads, downloads) == (False, 0)
 
 
+@gives_up_early
 def test_while_a_new_result_cannot_be_read_the_last_one_is_served(instance: Instance) -> None:
     """Marked stale, for no longer than during an outage of Firestore."""
-    publish([1], "storage")
+    publish(TASK, [1], "storage")
     instance.get()
-    publish([2], "storage")
+    publish(TASK, [2], "storage")
     instance.storage_line.cut()
     instance.clock.ahead += 6
     result = instance.result(include_metadata=False)
@@ -420,13 +416,14 @@ def test_while_a_new_result_cannot_be_read_the_last_one_is_served(instance: Inst
     instance.clock.ahead += 3
     assert instance.get() == [2]
     assert instance.result().stale is False
-    publish([3], "storage")
+    publish(TASK, [3], "storage")
     instance.storage_line.cut()
     instance.clock.ahead += 306
     with pytest.raises(ResultUnavailable):
         instance.get()
 
 
+@gives_up_early
 def test_a_value_cached_by_a_caller_is_not_served_after_max_age(instance: Instance) -> None:
     """It may never have been a result, so an outage raises an error."""
     instance.engine.save_task_data_in_cache(TASK, ["mine"])
@@ -445,7 +442,7 @@ def test_descriptions_and_unchanged_versions_do_not_read_the_result(
     instance: Instance, world: World, save_in: str
 ) -> None:
     """Not on a cold instance either; only the version is read."""
-    publish([1, 2], save_in)
+    publish(TASK, [1, 2], save_in)
     version = world.status()["run"]["result"]["version"]
     described = instance.result(include_data=False)
     assert (described.version, described.saved_in, described.count) == (version, save_in, 2)
@@ -462,7 +459,7 @@ def test_descriptions_and_unchanged_versions_do_not_read_the_result(
 
 def test_a_result_above_max_bytes_is_not_read(instance: Instance, world: World) -> None:
     """The error has its path; readers without the limit still get it."""
-    publish(["x" * 5000, "y"], "storage")
+    publish(TASK, ["x" * 5000, "y"], "storage")
     for _ in range(2):
         with pytest.raises(reader_module.ResultTooLarge) as error:
             instance.result(max_bytes=10)

@@ -10,7 +10,6 @@ import pytest
 import requests
 from google.api_core.exceptions import GoogleAPIError
 
-from shared import firebase
 from shared.firebase import FirestoreWire
 from shared.tasks import ResultUnavailable, TaskEngine, TaskName
 from shared.tasks.backends.downloads import DownloadFailed
@@ -20,6 +19,7 @@ from shared.tasks.backends.storage import Objects
 from shared.tasks.errors import StoreUnavailable
 from tests.engine.line import Line
 from tests.engine.world import TASK, HandClock, World, in_thread
+from tests.support.instances import intercepted
 
 OWN = f"tasks_data/{TASK.value}/run.token.json"
 CONTRACT_COPY = f"tasks_data/{TASK.value}.json"
@@ -78,8 +78,7 @@ def test_the_last_try_of_a_read_ends_within_its_time_limit(
 
 def test_no_call_of_a_run_exceeds_the_time_limit_of_the_store(world: World, watch: Watch) -> None:
     """Even with a long lease; otherwise the end of a run would exceed its function's time-out."""
-    near = firebase.firestore_wire()
-    wire = FirestoreWire(grpc.intercept_channel(near.channel, watch), near.database, near.metadata)
+    wire = intercepted(watch)
     engine = TaskEngine(Store(lambda: wire, call_seconds=5.0))
     assert engine.execute_task("s", TASK, lambda: [1], {"lease_seconds": 600}).status == "completed"
     assert max(watch.bounds) <= 5.0

@@ -20,11 +20,11 @@ from google.cloud.storage import Client as Storage
 from msgspec.structs import replace
 
 from shared import firebase
-from shared.firebase import FirestoreWire
 from shared.tasks import TaskEngine
 from shared.tasks.backends.firestore import Store
 from shared.tasks.backends.storage import Objects
 from shared.tasks.clock import Clock
+from tests.support.instances import intercepted
 
 #: What can happen to a call. The number is how many calls in a row it happens to.
 KINDS = ("kill before", "kill after", "fail 1", "fail 3", "fail all", "lose answer")
@@ -147,8 +147,7 @@ def engine_behind(
     faulty: Faulty, clock: Clock, *, document_seconds: float, object_seconds: float
 ) -> TaskEngine:
     """An instance of its own; seconds bound a call to Firestore, and one to Storage with its repetitions."""
-    near = firebase.firestore_wire()
-    wire = FirestoreWire(grpc.intercept_channel(near.channel, faulty), near.database, near.metadata)
+    wire = intercepted(faulty)
     bucket = Storage(project=firebase.bucket().client.project, _http=faulty).bucket(firebase.bucket().name)
     reads = replace(firebase.storage_wire(), session=faulty)
     return TaskEngine(

@@ -11,23 +11,19 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-import grpc
 import jwt
 import pytest
 from werkzeug.test import EnvironBuilder, TestResponse
 
-from emulators.environment import PROJECT, Addresses
+from emulators.environment import PROJECT
 from functions import responses
-from shared import firebase, settings, tasks
-from shared.firebase import FirestoreWire, StorageWire
+from shared import tasks
 from shared.tasks import TaskEngine, TaskName
-from shared.tasks.backends.firestore import Store
-from shared.tasks.backends.storage import Objects
 from shared.tasks.results import gzipped
-from tests.engine.counting import CountedSession, Counter
-from tests.engine.world import HandClock, World
+from tests.engine.world import World
 from tests.functions.front import front
 from tests.support.engines import use_engine
+from tests.support.instances import CountedInstance, publish
 
 TASK = TaskName.send_reset_sms
 CONTRACT_PATH = f"tasks_data/{TASK}.json"
@@ -35,20 +31,11 @@ RECORDS = [{"id": str(number), "health": "good", "volts": 12.5} for number in ra
 GZIP = {"Accept-Encoding": "gzip, deflate, br"}
 
 
-class Instance:
-    """An instance of the callable in this process, with the requests that it sends to the servers."""
+class Instance(CountedInstance):
+    """An instance of the callable in this process."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        near = firebase.firestore_wire()
-        self.firestore, self.storage = Counter(), CountedSession()
-        wire = FirestoreWire(
-            grpc.intercept_channel(near.channel, self.firestore), near.database, near.metadata
-        )
-        reads = StorageWire(self.storage, str(settings.storage_emulator()), firebase.bucket().name)
-        self.clock = HandClock()
-        self.engine = TaskEngine(
-            Store(lambda: wire), Objects(firebase.bucket, lambda: reads), clock=self.clock
-        )
+        super().__init__()
         use_engine(patch, self.engine)
         claims = {"iss": f"https://securetoken.google.com/{PROJECT}", "aud": PROJECT, "sub": "user"}
         token = jwt.encode({**claims, "role": "viewer"}, None, algorithm="none")
@@ -79,21 +66,8 @@ class Instance:
 
 
 @pytest.fixture
-def world(clean_firestore: Addresses) -> World:
-    bucket = firebase.bucket()
-    for blob in bucket.client.list_blobs(bucket):
-        blob.delete()
-    return World(firebase.firestore_client(), bucket)
-
-
-@pytest.fixture
 def instance(world: World, monkeypatch: pytest.MonkeyPatch) -> Instance:
     return Instance(monkeypatch)
-
-
-def publish(value: Any, save_in: str = "db") -> None:
-    """Run the task on another instance."""
-    assert TaskEngine().execute_task("s", TASK, lambda: value, {"save_in": save_in}).status == "completed"
 
 
 def unpacked(answer: TestResponse) -> bytes:
@@ -117,8 +91,8 @@ def by_legacy_writer(content: bytes) -> Callable[[World], None]:
 
 PLAIN = json.dumps(RECORDS, indent=1).encode()
 WRITERS: dict[str, Callable[[World], None]] = {
-    "db": lambda _: publish(RECORDS),
-    "storage": lambda _: publish(RECORDS, "storage"),
+    "db": lambda _: publish(TASK, RECORDS),
+    "storage": lambda _: publish(TASK, RECORDS, "storage"),
     "legacy document": lambda world: world.write({"status": "completed", "data": RECORDS}, TASK),
     "legacy plain object": by_legacy_writer(PLAIN),
     "legacy gzip object": by_legacy_writer(gzip.compress(PLAIN)),
@@ -176,7 +150,7 @@ def test_every_client_gets_the_same_json_in_its_encoding(
 )
 def test_accept_encoding_is_respected(instance: Instance, takes: str | None, compressed: bool | None) -> None:
     """According to HTTP; invalid values may give either encoding."""
-    publish(RECORDS)
+    publish(TASK, RECORDS)
     answer = instance.ask({} if takes is None else {"Accept-Encoding": takes})
     assert answer.status_code == 200
     if compressed is not None:
@@ -187,7 +161,7 @@ def test_accept_encoding_is_respected(instance: Instance, takes: str | None, com
 
 def test_all_responses_share_the_cached_bytes(instance: Instance) -> None:
     """They are neither copied nor compressed again for a call."""
-    publish(RECORDS, "storage")
+    publish(TASK, RECORDS, "storage")
     request = EnvironBuilder(headers=GZIP).get_request()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gzipped, "decompress", lambda _: pytest.fail("unpacked"))
@@ -207,7 +181,7 @@ def test_all_responses_share_the_cached_bytes(instance: Instance) -> None:
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
 def test_other_methods_send_no_reads(instance: Instance, method: str) -> None:
     """The response has no body."""
-    publish(RECORDS)
+    publish(TASK, RECORDS)
     answer = instance.client.open("/", method=method, headers={**instance.headers, **GZIP})
     assert (answer.status_code, answer.data) == (400 if method == "HEAD" else 204, b"")
     assert instance.firestore.calls == []
@@ -217,7 +191,7 @@ def test_other_methods_send_no_reads(instance: Instance, method: str) -> None:
 @pytest.mark.parametrize("value", [[], {}, 0, "", False, 0.0, [None], {"": None}], ids=repr)
 def test_an_empty_result_is_returned_unchanged(instance: Instance, save_in: str, value: Any) -> None:
     """In each form of the response."""
-    publish(value, save_in)
+    publish(TASK, value, save_in)
     for headers in ({}, GZIP):
         bare, full = (instance.ask(headers, **more).json["result"] for more in ({}, {"if_version": None}))
         assert (bare, full["data"]) == (value, value)
@@ -229,7 +203,7 @@ def test_an_empty_result_is_returned_unchanged(instance: Instance, save_in: str,
 
 def test_a_versioned_response_has_data_or_is_not_modified(instance: Instance, world: World) -> None:
     """It is `{version, completed, stale, data}` unless the caller has the present version."""
-    publish([1], "storage")
+    publish(TASK, [1], "storage")
     kept = world.status(TASK)
     result = instance.get(if_version=None)
     assert result == {
@@ -289,7 +263,7 @@ def test_details_are_returned_with_their_version(instance: Instance, world: Worl
     assert json.loads(unpacked(instance.ask(GZIP, details=True))) == {"result": answer}
     assert instance.get(details=True, if_version="another") == answer
     assert instance.get(details=True, if_version=version) == {"version": version, "not_modified": True}
-    publish([2])
+    publish(TASK, [2])
     instance.cold()
     assert instance.get(details=True)["details"] is None
 
@@ -299,7 +273,7 @@ def test_the_version_changes_with_each_run(instance: Instance, save_in: str) -> 
     """Even if the result is the same."""
     versions = set()
     for _ in range(3):
-        publish([1], save_in)
+        publish(TASK, [1], save_in)
         instance.cold()
         result = instance.get(if_version=None)
         assert result["data"] == ([] if save_in == "none" else [1])
@@ -313,7 +287,7 @@ def test_the_version_changes_with_each_run(instance: Instance, save_in: str) -> 
 
 def test_a_failed_run_does_not_change_the_version(instance: Instance) -> None:
     """The last good result stays; the description has the failure."""
-    publish([1])
+    publish(TASK, [1])
     version = instance.get(if_version=None)["version"]
 
     def fails() -> None:
@@ -336,7 +310,7 @@ def test_without_a_document_the_response_has_a_version(instance: Instance, world
         **dict.fromkeys(("status", "saved_in", "size_bytes", "count", "summary")),
     }
     assert instance.get(if_version=nothing["version"])["not_modified"] is True
-    publish([1])
+    publish(TASK, [1])
     instance.cold()
     assert instance.get(if_version=nothing["version"])["data"] == [1]
     assert world.objects() == set()
@@ -369,7 +343,7 @@ def test_an_unsaved_result_is_available_only_in_its_process(instance: Instance) 
         assert instance.get(describe=True)["saved_in"] == "none"
         assert tasks.get_task_data(TASK) == ["secret"]
         assert TaskEngine().get_task_data(TASK) == []
-    publish(["another"], "none")
+    publish(TASK, ["another"], "none")
     instance.clock.ahead += 6
     assert tasks.get_task_data(TASK) == []
 
@@ -407,7 +381,7 @@ def test_a_damaged_object_is_unavailable_and_never_a_partial_response(
     if writer == "legacy":
         by_legacy_writer(content)(world)
     else:
-        publish(RECORDS, "storage")
+        publish(TASK, RECORDS, "storage")
         world.bucket.blob(world.status(TASK)["run"]["result"]["object"]).upload_from_string(content)
     for headers in ({}, GZIP):
         for more in ({}, {"if_version": None}):
@@ -472,7 +446,7 @@ def test_a_result_above_the_limit_is_replaced_by_a_url(
 @pytest.mark.usefixtures("_small_limit")
 def test_a_large_compressible_result_is_returned_to_clients_with_gzip(instance: Instance) -> None:
     """Other clients read its object, which Storage decompresses."""
-    publish(EVEN, "storage")
+    publish(TASK, EVEN, "storage")
     assert json.loads(unpacked(instance.ask(GZIP))) == {"result": EVEN}
     assert content_at_url(instance.ask()) == EVEN
     assert json.loads(unpacked(instance.ask(GZIP, if_version=None)))["result"]["data"] == EVEN
@@ -481,7 +455,7 @@ def test_a_large_compressible_result_is_returned_to_clients_with_gzip(instance: 
 @pytest.mark.usefixtures("_small_limit")
 def test_a_large_document_is_returned_only_to_clients_with_gzip(instance: Instance) -> None:
     """There is no URL of a document; the message recommends gzip."""
-    publish(EVEN)
+    publish(TASK, EVEN)
     assert json.loads(unpacked(instance.ask(GZIP))) == {"result": EVEN}
     answer = instance.ask()
     assert answer.json["error"] == {
@@ -500,7 +474,7 @@ def test_a_large_legacy_object_is_replaced_by_a_url(instance: Instance, world: W
 
 @pytest.mark.usefixtures("_small_limit")
 def test_the_limit_is_exact_to_the_byte(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish(EVEN, "storage")
+    publish(TASK, EVEN, "storage")
     for headers in ({}, GZIP):
         monkeypatch.setattr(responses, "MAX_ANSWER_BYTES", 1 << 30)
         size = len(instance.ask(headers).data)
@@ -515,6 +489,6 @@ def test_a_result_above_the_limit_is_not_decompressed(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client without gzip is refused by the known size; many such calls would fill the memory."""
-    publish(["x" * 10 * LIMIT], "storage")
+    publish(TASK, ["x" * 10 * LIMIT], "storage")
     monkeypatch.setattr(gzipped, "decompress", lambda _: pytest.fail("unpacked"))
     assert instance.ask().status_code == 429

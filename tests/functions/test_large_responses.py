@@ -10,17 +10,17 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cli.callables import Caller
 from cli.target import Target
 from shared import firebase
-from shared.tasks import TaskName, execute_task
+from shared.tasks import TaskName
 from tests.functions.conftest import Serve
 from tests.functions.issuer import Issuer
 from tests.functions.production import ROOT
+from tests.support.instances import publish
 
 FETCH = Path(__file__).with_name("fetch.mjs")
 LIMIT = 32 * 1024 * 1024
@@ -42,10 +42,6 @@ def token(issuer: Issuer) -> str:
     return issuer.id_token(role="operator")
 
 
-def publish(task: TaskName, value: Any) -> None:
-    assert execute_task("test", task, lambda: value, {"save_in": "storage"}).status == "completed"
-
-
 def ask(address: str, token: str, task: TaskName, **headers: str) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and raw body of a response."""
     connection = http.client.HTTPConnection(address, timeout=60)
@@ -62,7 +58,7 @@ def test_javascript_reads_a_large_response(address: str, token: str) -> None:
     """With its fetch and its zlib, which read only the first member of a gzip."""
     task = TaskName.collect_devices_health
     records = [{"id": number, "ü": noise(500)} for number in range(4000)]
-    publish(task, records)
+    publish(task, records, "storage")
     body = json.dumps({"data": {"task_name": task, "if_version": None}})
     process = subprocess.run(
         ["node", FETCH, f"http://{address}/", token, body], check=True, capture_output=True, timeout=60
@@ -78,7 +74,7 @@ def test_a_result_above_the_limit_of_cloud_run_is_replaced_by_a_url(
     """33 MiB compressed: the response is small and quick, and its URL needs no credentials."""
     task = TaskName.collect_charge_cdrs
     result = [noise(44 * MiB)]
-    publish(task, result)
+    publish(task, result, "storage")
     before = firebase.firestore_client().document(f"nx-tasks/{task}").get().to_dict()
     status, _, body = ask(address, token, task, **{"Accept-Encoding": "gzip"})
     error = json.loads(body)["error"]
@@ -99,7 +95,7 @@ def test_the_command_line_reads_from_the_url(
     """Without sending its credentials there."""
     task = TaskName.send_reset_sms
     result = [noise(44 * MiB)]
-    publish(task, result)
+    publish(task, result, "storage")
     monkeypatch.setenv("NX_ID_TOKEN", token)
     came: list[int] = []
     caller = Caller(Target("some-project", f"http://{address}", "", ""))
@@ -111,7 +107,7 @@ def test_the_command_line_reads_from_the_url(
 def test_40_compressible_mib_are_returned_to_clients_with_gzip(address: str, token: str) -> None:
     """Other clients get a URL."""
     task = TaskName.collect_charge_locations
-    publish(task, ["x" * (40 * MiB)])
+    publish(task, ["x" * (40 * MiB)], "storage")
     status, headers, body = ask(address, token, task, **{"Accept-Encoding": "gzip"})
     assert (status, headers["content-encoding"]) == (200, "gzip")
     assert len(body) == int(headers["content-length"]) < MiB
@@ -148,7 +144,7 @@ print(settings.cache_bytes(), held, peaks[2] - at_first, peaks[-1] - at_first)
 def test_the_memory_of_an_instance_that_serves_many_large_results_is_bounded() -> None:
     """Four of 10 MB with room for one or two are cached and evicted without a leak."""
     for number, task in enumerate(TaskName):
-        publish(task, [noise(14_000_000 + number)])
+        publish(task, [noise(14_000_000 + number)], "storage")
     process = subprocess.run(
         [sys.executable, "-c", READS],
         env={**os.environ, "NX_TASKS_CACHE_MB": "30"},
