@@ -93,7 +93,7 @@ def test_one_run_is_shown_with_its_trace(nx: Run) -> None:
     assert nx("runs", TASK, "--id", "never-was").returncode == 5
 
 
-def publish(nx: Run, task: TaskName, value: Any) -> None:
+def publish_and_wait(nx: Run, task: TaskName, value: Any) -> None:
     """Publish a result, and wait until the function serves it instead of what it served another test."""
     execute_task("test", task, lambda: value)
     wait_for("the result", lambda: json.loads(nx("data", task, "--json").stdout) == value)
@@ -102,7 +102,7 @@ def publish(nx: Run, task: TaskName, value: Any) -> None:
 def test_a_result_is_shown_and_exported(nx: Run, tmp_path: Path) -> None:
     """As a table, as JSON, as CSV; to standard output or a file, by its name."""
     records = list(devices(30))
-    publish(nx, TASK, records)
+    publish_and_wait(nx, TASK, records)
     shown = nx("data", TASK)
     assert set(shown.stdout.splitlines()[0].split()) == set(records[0])
     assert "tracker-000019" in shown.stdout
@@ -134,7 +134,7 @@ def test_details_are_written_as_json(nx: Run) -> None:
 
 def test_nothing_is_told_in_words(nx: Run) -> None:
     """A result without records is no empty line."""
-    publish(nx, CDRS, [])
+    publish_and_wait(nx, CDRS, [])
     assert nx("data", CDRS).stdout == "no records\n"
 
 

@@ -44,7 +44,7 @@ def print_report(count: int, error: str, began: float, summary: dict[str, Any] |
     sys.stdout.write(f"{json.dumps(report)}\n")
 
 
-def publish(operators: list[Operator], known: int) -> None:
+def publish_and_collect(operators: list[Operator], known: int) -> None:
     """Publish the known CDRs, collect with the engine, and print the report."""
     task, options = TaskName.collect_charge_cdrs, {"save_in": "storage", "deadline_seconds": 900}
     assert execute_task("test", task, lambda: cdrs(known), options).status == "completed"
@@ -60,7 +60,7 @@ def main(module: str, url: str, token: str, known: str = "0") -> None:
     """Collect and print the report."""
     operators = [Operator(name="one", url=url, token=token)]
     if module == "published":
-        publish(operators, int(known))
+        publish_and_collect(operators, int(known))
         return
     run = new_run(TaskName(f"collect_charge_{module}"), seconds=900)
     began, count, error = time.monotonic(), 0, ""

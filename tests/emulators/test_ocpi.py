@@ -30,7 +30,7 @@ def url() -> Iterator[str]:
     thread.join()
 
 
-def ask(
+def envelope_of(
     url: str, token: str = NORTH.token, method: str = "GET", **parameters: str
 ) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Status, envelope and headers."""
@@ -41,16 +41,16 @@ def ask(
 
 def test_an_endpoint_is_found_from_versions_on(url: str) -> None:
     """Each answer is in an envelope, and names where to go on."""
-    status, versions, headers = ask(f"{url}/versions")
+    status, versions, headers = envelope_of(f"{url}/versions")
     assert (status, versions["status_code"], headers["X-Request-ID"]) == (200, 1000, "7")
     assert dt.datetime.fromisoformat(versions["timestamp"]).tzinfo is not None
     (version,) = versions["data"]
     assert version["version"] == "2.2.1"
-    endpoints = {each["identifier"]: each for each in ask(version["url"])[1]["data"]["endpoints"]}
+    endpoints = {each["identifier"]: each for each in envelope_of(version["url"])[1]["data"]["endpoints"]}
     assert {each["role"] for each in endpoints.values()} == {"SENDER"}
-    credentials = ask(endpoints["credentials"]["url"])[1]["data"]
+    credentials = envelope_of(endpoints["credentials"]["url"])[1]["data"]
     assert (credentials["url"], credentials["roles"][0]["party_id"]) == (f"{url}/versions", NORTH.party_id)
-    assert ask(endpoints["locations"]["url"])[1]["data"][0]["id"] == "LOC0001"
+    assert envelope_of(endpoints["locations"]["url"])[1]["data"][0]["id"] == "LOC0001"
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_an_endpoint_is_found_from_versions_on(url: str) -> None:
 )
 def test_nothing_is_told_without_the_token(url: str, path: str) -> None:
     """HTTP 401 for an unknown token, another operator's, none, and one that is not encoded."""
-    assert ask(url + path, "unknown")[:2][0] == 401
-    assert ask(url + path, OPERATORS[1].token)[0] == 401
+    assert envelope_of(url + path, "unknown")[:2][0] == 401
+    assert envelope_of(url + path, OPERATORS[1].token)[0] == 401
     assert requests.get(url + path, timeout=10).status_code == 401
     plain = requests.get(url + path, headers={"Authorization": f"Token {NORTH.token}"}, timeout=10)
     assert (plain.status_code, plain.json()["status_code"]) == (401, 2000)
@@ -70,7 +70,7 @@ def test_a_list_has_pages(url: str) -> None:
     found: list[str] = []
     following: str | None = f"{url}/2.2.1/cdrs?limit=999&date_from=2025-12-01T00:00:00"
     while following:
-        _, page, headers = ask(following)
+        _, page, headers = envelope_of(following)
         found += [each["id"] for each in page["data"]]
         assert headers["X-Limit"] == "200"
         link = headers.get("Link", "")
@@ -84,9 +84,9 @@ def test_a_list_has_pages(url: str) -> None:
 def test_dates_bound_a_list(url: str) -> None:
     """From the first on, up to the second and not including it."""
     middle = make_cdrs(NORTH, NOW)[1000]["last_updated"]
-    total = int(ask(f"{url}/2.2.1/cdrs", limit="1")[2]["X-Total-Count"])
-    before = ask(f"{url}/2.2.1/cdrs", limit="1", date_to=middle)[2]
-    since = ask(f"{url}/2.2.1/cdrs", limit="1", date_from=middle)
+    total = int(envelope_of(f"{url}/2.2.1/cdrs", limit="1")[2]["X-Total-Count"])
+    before = envelope_of(f"{url}/2.2.1/cdrs", limit="1", date_to=middle)[2]
+    since = envelope_of(f"{url}/2.2.1/cdrs", limit="1", date_from=middle)
     assert int(before["X-Total-Count"]) + int(since[2]["X-Total-Count"]) == total
     assert since[1]["data"][0]["last_updated"] == middle
 
@@ -97,7 +97,7 @@ def test_dates_bound_a_list(url: str) -> None:
 )
 def test_a_wrong_parameter_is_an_error_of_ocpi(url: str, parameters: dict[str, str], message: str) -> None:
     """Whoever reaches OCPI has HTTP 200, and 2001 in the envelope."""
-    status, envelope, _ = ask(f"{url}/2.2.1/locations", **parameters)
+    status, envelope, _ = envelope_of(f"{url}/2.2.1/locations", **parameters)
     assert (status, envelope["status_code"]) == (200, 2001)
     assert message in envelope["status_message"]
     assert "data" not in envelope
@@ -105,22 +105,22 @@ def test_a_wrong_parameter_is_an_error_of_ocpi(url: str, parameters: dict[str, s
 
 def test_a_location_is_had_alone(url: str) -> None:
     """By its id, whatever its case; one that is not there is 404 with 2003."""
-    assert ask(f"{url}/2.2.1/locations/loc0007")[1]["data"]["id"] == "LOC0007"
-    status, envelope, _ = ask(f"{url}/2.2.1/locations/LOC9999")
+    assert envelope_of(f"{url}/2.2.1/locations/loc0007")[1]["data"]["id"] == "LOC0007"
+    status, envelope, _ = envelope_of(f"{url}/2.2.1/locations/LOC9999")
     assert (status, envelope["status_code"]) == (404, 2003)
 
 
 @pytest.mark.parametrize("path", ["/2.2.1/sessions", "/2.1.1", "/", "/2.2.1/locations/a/b/c"])
 def test_what_is_not_there_is_404(url: str, path: str) -> None:
     """With an envelope that says so."""
-    status, envelope, _ = ask(url + path)
+    status, envelope, _ = envelope_of(url + path)
     assert (status, envelope["status_code"]) == (404, 2000)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_a_sender_takes_nothing(url: str, method: str) -> None:
     """HTTP 405, and what is allowed."""
-    status, envelope, headers = ask(f"{url}/2.2.1/cdrs", method=method)
+    status, envelope, headers = envelope_of(f"{url}/2.2.1/cdrs", method=method)
     assert (status, envelope["status_code"], headers["Allow"]) == (405, 2000, "GET")
 
 

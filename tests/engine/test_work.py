@@ -33,7 +33,7 @@ async def wants_nothing() -> str:
     return "nothing"
 
 
-class Instance:
+class CallableObject:
     def __call__(self, run: TaskRun) -> int:
         return run.attempt
 
@@ -51,7 +51,7 @@ class Instance:
         (asks_for_the_run, "r"),
         (wants_nothing, "nothing"),
         (partial(asks_for_the_run), "r"),
-        (Instance(), 2),
+        (CallableObject(), 2),
         (dict, {}),
     ],
 )
