@@ -42,7 +42,7 @@ def token(issuer: Issuer) -> str:
     return issuer.id_token(role="operator")
 
 
-def ask(address: str, token: str, task: TaskName, **headers: str) -> tuple[int, dict[str, str], bytes]:
+def post(address: str, token: str, task: TaskName, **headers: str) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and raw body of a response."""
     connection = http.client.HTTPConnection(address, timeout=60)
     try:
@@ -76,7 +76,7 @@ def test_a_result_above_the_limit_of_cloud_run_is_replaced_by_a_url(
     result = [noise(44 * MiB)]
     publish(task, result, "storage")
     before = firebase.firestore_client().document(f"nx-tasks/{task}").get().to_dict()
-    status, _, body = ask(address, token, task, **{"Accept-Encoding": "gzip"})
+    status, _, body = post(address, token, task, **{"Accept-Encoding": "gzip"})
     error = json.loads(body)["error"]
     assert (status, error["status"]) == (429, "RESOURCE_EXHAUSTED")
     assert error["details"]["expires_in_seconds"] == 900
@@ -108,11 +108,11 @@ def test_40_compressible_mib_are_returned_to_clients_with_gzip(address: str, tok
     """Other clients get a URL."""
     task = TaskName.collect_charge_locations
     publish(task, ["x" * (40 * MiB)], "storage")
-    status, headers, body = ask(address, token, task, **{"Accept-Encoding": "gzip"})
+    status, headers, body = post(address, token, task, **{"Accept-Encoding": "gzip"})
     assert (status, headers["content-encoding"]) == (200, "gzip")
     assert len(body) == int(headers["content-length"]) < MiB
     assert json.loads(gzip.decompress(body))["result"]["data"] == ["x" * (40 * MiB)]
-    status, _, body = ask(address, token, task)
+    status, _, body = post(address, token, task)
     assert (status, json.loads(body)["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
 
 
