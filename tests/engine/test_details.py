@@ -66,7 +66,7 @@ def test_details_without_their_object_are_none(
     engine.execute_task("s", TASK, giving({"run": 1}))
     world.bucket.blob(world.status()["run"]["result"]["details"]).delete()
     assert engine.get_task_details(TASK).value == {}
-    assert "details of a result are missing" in capsys.readouterr().out
+    assert "result details missing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("details", [{"bad": {1, 2}}, {"long": "x" * (16 << 20)}], ids=["no JSON", "long"])

@@ -268,7 +268,7 @@ def test_a_missing_result_object_is_read_from_the_contract_copy(
     lose_result_object(world)
     assert READS[how](TaskEngine()) == [1]
     logged = capsys.readouterr().out
-    assert f"result object is missing; reading the contract copy task={TASK.value}" in logged
+    assert f"result object missing, contract copy read task={TASK.value}" in logged
 
 
 def test_a_missing_result_above_max_bytes_has_the_path_of_the_contract_copy(
@@ -300,7 +300,7 @@ def test_a_missing_result_without_a_copy_of_its_version_is_an_error(
     else:
         contract.metadata = earlier[1] if copy == "an earlier version" else None
         contract.upload_from_string(earlier[0], content_type="application/json")
-    with pytest.raises(ResultUnavailable, match=r"missing or was replaced .* docs/deploy.md"):
+    with pytest.raises(ResultUnavailable, match=r"missing or replaced .* docs/deploy.md"):
         READS[how](TaskEngine())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from shared.tasks.backends.scheduler import JobSeen, JobState
+from shared.tasks.backends.scheduler import JobStatus, JobState
 from shared.tasks.contract import status_name
 from shared.tasks.documents.models import Action, JobNote, TaskDocument
 from shared.tasks.errors import JobMissing, WriteRefused, WriteUnknown
@@ -72,7 +72,7 @@ def test_each_state_has_one_action(
 ) -> None:
     """An incomplete change is completed; a change by hand is reported and left alone."""
     task = TaskDocument(document.update_time, document.status, suspended=document.suspended, job=noted)
-    assert decide(task, JobSeen(job), now=now) is does
+    assert decide(task, JobStatus(job), now=now) is does
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -81,8 +81,8 @@ def test_a_job_paused_after_the_change_was_paused_by_hand(shared: bool) -> None:
     task = TaskDocument(VERSION, "completed", job=note(ENABLED, shared=shared))
     last = CALLS_OVER if shared else timedelta(seconds=5)
     by_change, by_hand = NOW + last, NOW + last + timedelta(seconds=1)
-    assert decide(task, JobSeen(PAUSED, by_change), now=LATER) is JobDecision.follow
-    assert decide(task, JobSeen(PAUSED, by_hand), now=LATER) is JobDecision.report
+    assert decide(task, JobStatus(PAUSED, by_change), now=LATER) is JobDecision.follow
+    assert decide(task, JobStatus(PAUSED, by_hand), now=LATER) is JobDecision.report
 
 
 class Died(BaseException):
@@ -114,7 +114,7 @@ class Servers:
             case ReadJob() if self.job == MISSING:
                 raise JobMissing("test")
             case ReadJob():
-                return JobSeen(self.job)
+                return JobStatus(self.job)
             case SetJob() if self.job == MISSING:
                 raise JobMissing("test")
             case SetJob(wanted):

@@ -10,7 +10,7 @@ from shared.tasks import TaskEngine, TaskSpec, specs
 from shared.tasks.backends.scheduler import Jobs, JobState
 from shared.tasks.cron import ticks_before
 from shared.tasks.errors import WriteUnknown
-from shared.tasks.protocol.incidents import TICK_GRACE, due_ticks
+from shared.tasks.protocol.incidents import TICK_GRACE, overdue_ticks
 from tests.engine.world import TASK, HandClock, World
 
 CONTRACT_COPY = "tasks_data/collect_charge_cdrs.json"
@@ -292,7 +292,7 @@ def test_a_tick_from_before_a_first_deployment_is_not_missed(
     """Nor is one from during the deployment: the job may be updated minutes after the watchdog."""
     often = every("* * * * *")
     day.at(9, 0)
-    assert due_ticks(often, DAWN, day.time) != []
+    assert overdue_ticks(often, DAWN, day.time) != []
     assert watched(punctual, capsys, often) == ""
     assert known(world) == {"schedule": "* * * * *", "time_zone": "Etc/UTC", "since": day.time}
     day.at(9, 9)
@@ -512,8 +512,8 @@ def test_a_tick_without_a_record_after_its_expiry_is_not_missed(
     punctual: TaskEngine, day: DayClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The record of a yearly run expires after a month."""
-    assert due_ticks(every("0 0 1 1 *"), DAWN, day.time) == []
-    assert len(due_ticks(every("0 0 1 11 *"), DAWN, day.time)) == 1
+    assert overdue_ticks(every("0 0 1 1 *"), DAWN, day.time) == []
+    assert len(overdue_ticks(every("0 0 1 11 *"), DAWN, day.time)) == 1
 
 
 @pytest.mark.parametrize(
@@ -538,7 +538,7 @@ def test_the_last_due_tick_is_computed_in_the_task_s_zone(
 
 
 def test_a_task_without_a_schedule_has_no_tick_to_miss() -> None:
-    assert due_ticks(TaskSpec(TASK), DAWN, datetime.now(UTC)) == []
+    assert overdue_ticks(TaskSpec(TASK), DAWN, datetime.now(UTC)) == []
 
 
 def test_an_error_with_one_task_does_not_stop_the_pass(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from shared.tasks.backends.scheduler import JobSeen, JobState
+from shared.tasks.backends.scheduler import JobState, JobStatus
 from shared.tasks.protocol.effects import Commit, ReadJob, ReadRun, ReadSchedule, RunJob, SetJob
 from tests.model.invariants import (
     HISTORY,
@@ -241,7 +241,7 @@ class Model:
         if isinstance(place.request, RunJob):  # the deliveries that follow are processes of their own
             return state, ("value", None)
         if isinstance(place.request, ReadJob):
-            return state, ("value", JobSeen(str(state.job)))
+            return state, ("value", JobStatus(str(state.job)))
         if isinstance(place.request, SetJob):
             return state._replace(job=place.request.wanted), ("value", None)
         if isinstance(place.request, Commit):

@@ -227,21 +227,21 @@ def watchdog_closes_whatever_it_is_now(patch: Patch) -> None:
 def removing_by_age_alone(patch: Patch) -> None:
     """An object that no result points to is nobody's, whoever may be about to publish it."""
 
-    def over_since(path: str, _token: str, created: Any, task: Any, _run: Any) -> Any:
+    def superseded_at(path: str, _token: str, created: Any, task: Any, _run: Any) -> Any:
         yield from ()
         return None if task.result is not None and task.result.path == path else created
 
-    patch.setattr(retention, "_over_since", over_since)
+    patch.setattr(retention, "_superseded_at", superseded_at)
 
 
 def removing_what_is_pointed_to(patch: Patch) -> None:
     """Histories alone say whether an object is still a result."""
-    over_since = retention._over_since
+    superseded_at = retention._superseded_at
 
     def ignoring(path: str, token: str, created: Any, task: Any, run: Any) -> Any:
-        return (yield from over_since("" if run is None else path, token, created, task, run))
+        return (yield from superseded_at("" if run is None else path, token, created, task, run))
 
-    patch.setattr(retention, "_over_since", ignoring)
+    patch.setattr(retention, "_superseded_at", ignoring)
 
 
 def _without_a_second_look(patch: Patch, refuses: Callable[[Any], bool]) -> None:

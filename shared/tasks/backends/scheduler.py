@@ -33,7 +33,7 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class JobSeen:
+class JobStatus:
     """A job as Cloud Scheduler returned it.
 
     Attributes:
@@ -67,10 +67,10 @@ class Jobs:
         """Return the state of a task's job."""
         return self.read(task, timeout=timeout).state
 
-    def read(self, task: TaskName, *, timeout: float | None = None) -> JobSeen:
+    def read(self, task: TaskName, *, timeout: float | None = None) -> JobStatus:
         """Return a task's job."""
         _, job = self._call("GET", task, "", timeout)
-        return JobSeen(str(job.get("state")), _parse_time(job.get("userUpdateTime")))
+        return JobStatus(str(job.get("state")), _parse_time(job.get("userUpdateTime")))
 
     def set_state(self, task: TaskName, wanted: JobState, *, timeout: float | None = None) -> None:
         """Pause or resume a task's job, if it is not in that state."""

@@ -1,7 +1,7 @@
 """The contract copy: the last good result at the contract's path, for readers that know only the contract.
 
-The finish of a run writes it, the watchdog mends it. This engine's readers use it only in place of a
-result object that is gone (`reading`).
+The end of a run writes it, and the watchdog repairs it. This engine's readers use it only in place of a
+missing result object (`result_read`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.tasks.protocol.effects import CopyObject, Procedure, ReadObject, Rea
 if TYPE_CHECKING:
     from shared.tasks.contract import TaskName
 
-#: Tries to update the contract copy before it is left to the watchdog's next pass.
+#: Tries to update the contract copy; then the watchdog's next pass repairs it.
 COPY_TRIES = 5
 
 
@@ -31,7 +31,7 @@ def repair_contract_copy(task: TaskName) -> Procedure[bool]:
 
     Raises:
         StoreError: Firestore did not answer.
-        GoogleAPIError: Storage did not.
+        GoogleAPIError: Storage did not answer.
     """
     contract_copy = contract_object(task)
     missing: str | None = None
@@ -45,7 +45,7 @@ def repair_contract_copy(task: TaskName) -> Procedure[bool]:
             return False
         if result.path == missing:  # the status document still points to it
             logger.warning(
-                "result object is missing; contract copy not written", task=task.value, object=missing
+                "result object missing, contract copy not written", task=task.value, object=missing
             )
             return False
         try:

@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import Struct
 
 from shared.tasks.backends.downloads import Download
-from shared.tasks.backends.scheduler import JobSeen, JobState
+from shared.tasks.backends.scheduler import JobState, JobStatus
 from shared.tasks.contract import Json
 from shared.tasks.documents.models import RunDocument, ScheduleDocument, TaskDocument
 from shared.tasks.errors import WriteRefused, WriteUnknown
@@ -132,7 +132,7 @@ class ReadNextResult(Effect[datetime | None], frozen=True):
     after: datetime
 
 
-class ReadJob(Effect[JobSeen], frozen=True):
+class ReadJob(Effect[JobStatus], frozen=True):
     """Read the task's Cloud Scheduler job."""
 
 

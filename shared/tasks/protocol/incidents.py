@@ -30,15 +30,15 @@ TICK_GRACE = timedelta(minutes=5)
 #: How long after the watchdog first sees a schedule its first tick is due. `firebase deploy` updates
 #: the watchdog and the tasks' jobs in any order, within minutes.
 DEPLOYMENT = timedelta(minutes=5)
-#: How long after its grace a tick that others followed is still looked for.
+#: How long after its grace period a tick that others followed is still checked.
 LOOK_BACK = timedelta(minutes=15)
-#: Ticks looked for in one pass.
-MOST_TICKS = 20
-#: After so long the history of a tick may be gone, and its absence says nothing.
-FORGOTTEN = HISTORY_RETENTION - timedelta(days=1)
+#: Ticks checked in one pass.
+MAX_TICKS = 20
+#: Age of a tick at which its record may have expired, so that its absence proves nothing.
+RECORDS_EXPIRE = HISTORY_RETENTION - timedelta(days=1)
 
-#: States of a record that says that the task was started, or was not to be.
-_SEEN = frozenset({"running", "completed", "failed", "skipped"})
+#: States of a record of a run, or of a tick that was skipped.
+_OF_RUNS = frozenset({"running", "completed", "failed", "skipped"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Incident:
     """Something that a person should look at.
 
     Attributes:
-        kind: "dead_run", "missed_tick" or "overdue_original".
-        run_id: the run concerned; for a missed tick, the run that did not start.
-        detail: in words.
+        kind: "dead_run", "missed_tick", "overdue_original", "job_disagrees" or "hung_task".
+        run_id: The run concerned; for a missed tick, the run that did not start.
+        detail: What happened, in words.
     """
 
     kind: str
@@ -56,24 +56,24 @@ class Incident:
     detail: str
 
 
-def due_ticks(spec: TaskSpec, since: datetime, now: datetime) -> list[datetime]:
+def overdue_ticks(spec: TaskSpec, since: datetime, now: datetime) -> list[datetime]:
     """List the ticks that should have started by now, newest first.
 
-    Includes the last tick whose grace is over, and earlier ones within `LOOK_BACK`, because a pass of
+    Includes the last tick past its grace period, and earlier ones within `LOOK_BACK`, because a pass of
     the watchdog can be late. Ticks before the schedule was deployed are not due.
 
     Args:
-        spec: the task's schedule and time zone.
-        since: when the watchdog first saw this schedule, UTC.
+        spec: The task's schedule and time zone.
+        since: When the watchdog first saw this schedule, UTC.
         now: UTC.
 
     Returns:
-        Ticks in UTC; at most `MOST_TICKS`.
+        Ticks in UTC; at most `MAX_TICKS`.
     """
     found: list[datetime] = []
     for tick in ticks_before(spec, now - TICK_GRACE):
-        first = max(since + DEPLOYMENT, now - TICK_GRACE - (LOOK_BACK if found else FORGOTTEN))
-        if len(found) == MOST_TICKS or tick < first:
+        first = max(since + DEPLOYMENT, now - TICK_GRACE - (LOOK_BACK if found else RECORDS_EXPIRE))
+        if len(found) == MAX_TICKS or tick < first:
             break
         found.append(tick)
     return found
@@ -82,24 +82,24 @@ def due_ticks(spec: TaskSpec, since: datetime, now: datetime) -> list[datetime]:
 def missed_ticks(
     documents: str, spec: TaskSpec, known: ScheduleDocument, found: list[Incident], *, now: datetime
 ) -> Procedure[None]:
-    """Record each due tick that nothing started within its grace, once.
+    """Record each overdue tick that has no run, once.
 
     Args:
-        documents: the database's root.
-        spec: the task.
-        known: what is recorded of its schedule.
-        found: gets each that is recorded for the first time.
+        documents: Root of the database.
+        spec: The task.
+        known: The recorded schedule.
+        found: Receives each missed tick that is recorded for the first time.
         now: UTC.
 
     Raises:
         StoreError: Firestore did not answer.
     """
     since = yield from _known_since(documents, spec, known, now=now)
-    for tick in due_ticks(spec, since, now):
+    for tick in overdue_ticks(spec, since, now):
         if not (yield from _is_missed(tick)):
             continue
         due = f"{tick.isoformat()}, {spec.schedule!r} in {spec.time_zone}"
-        detail = f"nothing started within {TICK_GRACE} of {due}"
+        detail = f"no run started within {TICK_GRACE} of {due}"
         incident = Incident("missed_tick", run_id_of(tick), detail)
         if (yield from record_once(documents, spec, incident, now=now)):
             found.append(incident)
@@ -108,7 +108,7 @@ def missed_ticks(
 def _known_since(
     documents: str, spec: TaskSpec, known: ScheduleDocument, *, now: datetime
 ) -> Procedure[datetime]:
-    """Return since when the task's schedule holds, and record it when it is another than before.
+    """Return since when the task has this schedule, and record a changed schedule.
 
     If the record cannot be written now, a later pass does that. Until then no tick counts as missed.
     """
@@ -123,23 +123,23 @@ def _known_since(
 
 
 def _is_missed(tick: datetime) -> Procedure[bool]:
-    """Tell whether nothing says that a tick was seen: no run or skip of its own, no run in its stead."""
+    """Return whether the run history does not account for a tick: no run or skip, no run in its place."""
     run_id = run_id_of(tick)
     task, run = yield from ask(ReadRun(run_id))
     if run is not None or task.is_suspended:
         return False
     if task.run_id is None and task.started is not None and task.started >= tick:
-        return False  # started by a legacy writer, which leaves no history
+        return False  # a legacy writer started it, which leaves no run history
     _, skipped = yield from ask(ReadRun(skip_id(run_id)))
     if skipped is not None:
         return False
     for _, record in (yield from ask(ReadStarted(tick))):
-        if record.state == "resumed":  # nothing was to start before that
+        if record.state == "resumed":  # the task was suspended until then
             return False
-        # Neither another tick's nor a request that was cancelled before its run began, which has no attempt.
-        began = record.state == "skipped" or (record.state in _SEEN and record.token is not None)
-        in_its_stead = began and record.scheduled_for is None
-        if in_its_stead and record.started is not None and record.started <= tick + TICK_GRACE:
+        # Neither another tick's run, nor a cancelled request, which has no attempt and so no token.
+        began = record.state == "skipped" or (record.state in _OF_RUNS and record.token is not None)
+        in_its_place = began and record.scheduled_for is None
+        if in_its_place and record.started is not None and record.started <= tick + TICK_GRACE:
             return False
     return True
 

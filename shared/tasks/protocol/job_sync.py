@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from shared.tasks.backends.scheduler import JobSeen, JobState
+from shared.tasks.backends.scheduler import JobState, JobStatus
 from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.documents import watchdog_writes
 from shared.tasks.documents.models import JobNote
@@ -53,7 +53,7 @@ class JobDecision(Enum):
     """Report the state of the job, once."""
 
 
-def decide(task: TaskDocument, seen: JobSeen, *, now: datetime) -> JobDecision:
+def decide(task: TaskDocument, job: JobStatus, *, now: datetime) -> JobDecision:
     """Decide what the watchdog does about a task's job.
 
     The note column shows the requested state in `run.job`.
@@ -74,21 +74,21 @@ def decide(task: TaskDocument, seen: JobSeen, *, now: datetime) -> JobDecision:
 
     Args:
         task: The status document as it was read.
-        seen: The job, read after it.
+        job: The job, read after it.
         now: UTC.
     """
     note = task.job or JobNote()
     if task.is_suspended and task.suspended is None and note.wanted != JobState.paused:
         return JobDecision.nothing
     required = _required(task)
-    if seen.state == required:
+    if job.state == required:
         if note.wanted is None or _is_over(note, now):
             return JobDecision.nothing if task.job is None else JobDecision.forget
         return JobDecision.nothing if note.done else JobDecision.settle
-    if seen.state not in set(JobState):
+    if job.state not in set(JobState):
         return JobDecision.report
     # The ticks of a suspended task are skipped in any case, so pausing its job takes nothing away.
-    if required is JobState.paused or (note.wanted is not None and not _is_by_hand(note, seen)):
+    if required is JobState.paused or (note.wanted is not None and not _is_by_hand(note, job)):
         return JobDecision.follow
     return JobDecision.report
 
@@ -162,8 +162,8 @@ def repair_job(documents: str, name: TaskName, record: WriteMessage, *, now: dat
     Arguments and errors as `follow_document`.
     """
     task, _ = yield from ask(ReadRun())
-    seen = yield from ask(ReadJob())
-    agrees = seen.state == _required(task)
+    job = yield from ask(ReadJob())
+    agrees = job.state == _required(task)
     if not agrees or (task.job is not None and task.job.is_open):
         yield from follow_document(documents, name, now=now, record=None if agrees else record)
 
@@ -188,11 +188,11 @@ def check_job(documents: str, name: TaskName, found: list[Incident], *, now: dat
     if not task.exists or _is_legacy(task):
         return False
     try:
-        seen = yield from ask(ReadJob())
+        job = yield from ask(ReadJob())
     except JobMissing:
-        seen = JobSeen(MISSING)
+        job = JobStatus(MISSING)
     note = task.job or JobNote()
-    match decide(task, seen, now=now):
+    match decide(task, job, now=now):
         case JobDecision.follow:
             yield from follow_document(documents, name, now=now)
             return True
@@ -201,8 +201,8 @@ def check_job(documents: str, name: TaskName, found: list[Incident], *, now: dat
             yield from try_commit(watchdog_writes.note_job(documents, name, task, settled))
         case JobDecision.forget:
             yield from try_commit(watchdog_writes.note_job(documents, name, task, None))
-        case JobDecision.report if note.found != seen.state:
-            noted = replace(note, found=seen.state)
+        case JobDecision.report if note.found != job.state:
+            noted = replace(note, found=job.state)
             if (yield from try_commit(watchdog_writes.note_job(documents, name, task, noted))):
                 found.append(Incident("job_disagrees", task.run_id or "", problem_of(noted) or ""))
     return False
@@ -229,13 +229,13 @@ def _is_over(note: JobNote, now: datetime) -> bool:
     return note.at is None or now >= note.at + CALLS_OVER
 
 
-def _is_by_hand(note: JobNote, seen: JobSeen) -> bool:
+def _is_by_hand(note: JobNote, job: JobStatus) -> bool:
     """Return whether the job was changed when no call of this engine could change it any more.
 
     If Cloud Scheduler does not report the time, the change counts as interrupted, not as made by hand.
     """
     margin = CALLS_OVER if note.shared else CLOCK_SKEW
-    return note.at is not None and seen.changed is not None and seen.changed > note.at + margin
+    return note.at is not None and job.changed is not None and job.changed > note.at + margin
 
 
 def _is_legacy(task: TaskDocument) -> bool:

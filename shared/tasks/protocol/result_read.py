@@ -1,17 +1,17 @@
-"""How a result is read: the status document, then the object it points to, or the contract's path.
+"""Reads a result: the status document, then the object it points to, or the object at the contract's path.
 
-`reader` performs these procedures where what it remembers won't do. They know no cache and no time.
+`serving` calls these procedures when the result that it remembers is not enough.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import orjson
 from msgspec import Struct
 
 from shared import logger, settings
-from shared.tasks.contract import contract_object
+from shared.tasks.contract import Json, contract_object
 from shared.tasks.documents.models import SAVED_BY_CONTRACT
 from shared.tasks.errors import ResultTooLarge, ResultUnavailable
 from shared.tasks.protocol.effects import (
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from shared.tasks.contract import TaskName
     from shared.tasks.documents.models import TaskDocument
 
-#: Reads of the status document before a missing object is an error: it was replaced between two reads.
+#: Reads of the status document before a missing object is an error; it may be replaced between two reads.
 READ_TRIES = 4
 
 NO_RESULT = b"[]"
@@ -44,9 +44,9 @@ class OpenResult(Struct, frozen=True):
     """A result that is about to be read.
 
     Attributes:
-        download: its stored bytes; None where no object has it.
-        plain: its JSON, where no object has it.
-        ours: whether this engine wrote the object.
+        download: Its stored bytes; None if it is not in an object.
+        plain: Its JSON, if it is not in an object.
+        ours: Whether this engine wrote the object.
     """
 
     download: Download | None
@@ -55,25 +55,25 @@ class OpenResult(Struct, frozen=True):
 
 
 def read_result(
-    task: TaskName, seen: TaskDocument | None = None, *, max_bytes: int | None = None
+    task: TaskName, known: TaskDocument | None = None, *, max_bytes: int | None = None
 ) -> Procedure[TaskResult]:
-    """Read the last good result with its version (docs/protocol.md, "Reading"); `[]` where there is none.
+    """Read the last good result with its version (docs/protocol.md, "Reading"); `[]` if there is none.
 
     Args:
-        task: the task.
-        seen: The status document as it was just read, without its data; if it points to an object, that is
+        task: The task.
+        known: The status document as it was just read, without its data. If it points to an object, that is
             read at once.
-        max_bytes: bytes of an object that the reader takes, as it is stored. One that others stored is
-            unpacked to look at it: with a bound here, no further than an instance's memory allows.
+        max_bytes: Largest stored object that the reader accepts, in bytes. A legacy object is unpacked to
+            check it, within an instance's memory if there is a limit here.
 
     Raises:
-        ResultUnavailable: it was missing or replaced at each try, or is no JSON.
+        ResultUnavailable: The result was missing or replaced at each try, or is not JSON.
         StoreError: Firestore did not answer.
-        GoogleAPIError: Storage did not.
+        GoogleAPIError: Storage did not answer.
     """
     for _ in range(READ_TRIES):
-        if seen is not None and _object_of(seen) is not None:
-            document, data, seen = seen, None, None
+        if known is not None and _object_of(known) is not None:
+            document, data, known = known, None, None
         else:
             document, data = yield from ask(ReadResult())
         try:
@@ -82,20 +82,11 @@ def read_result(
             return TaskResult(None, document.result_version, document, too_large=error.path)
         if payload is not None:
             return TaskResult(payload, document.result_version, document)
-    raise _never_whole(task)
+    raise _unavailable(task)
 
 
 def open_result(task: TaskName) -> Procedure[OpenResult]:
-    """Read the last good result as a stream; an empty array where there is none.
-
-    Args:
-        task: the task.
-
-    Raises:
-        ResultUnavailable: it was missing or replaced at each try.
-        StoreError: Firestore did not answer.
-        GoogleAPIError: Storage did not.
-    """
+    """Open the last good result as a stream; an empty array if there is none. Errors as `read_result`."""
     for _ in range(READ_TRIES):
         document, data = yield from ask(ReadResult())
         path = _object_of(document)
@@ -110,23 +101,23 @@ def open_result(task: TaskName) -> Procedure[OpenResult]:
             download = yield from ask(OpenContent(contract_object(task)))
             if download is None:
                 return OpenResult(None, NO_RESULT)
-            if (yield from _is_what_contract_means(task, document)):
+            if (yield from _is_legacy_object(task, document)):
                 return OpenResult(download)
             download.close()
         else:
             payload = yield from _value(task, document, data, None)
             return OpenResult(None, NO_RESULT if payload is None else payload.json)
-    raise _never_whole(task)
+    raise _unavailable(task)
 
 
 def is_present(version: str, *, timeout: float | None = None) -> Procedure[bool]:
-    """Tell whether a version is still the present result's; errors as `read_result`."""
+    """Return whether a version is still that of the present result; errors as `read_result`."""
     document = yield from ask(ReadVersion(timeout))
     return bool(document.result_version == version)
 
 
 def read_stored(task: TaskName) -> Procedure[Payload | None]:
-    """Read the result that Storage holds; None where there is none. Errors as `read_result`."""
+    """Read the result from Storage; None if there is no object. Errors as `read_result`."""
     for _ in range(READ_TRIES):
         document = yield from ask(ReadVersion())
         path = _object_of(document)
@@ -135,20 +126,11 @@ def read_stored(task: TaskName) -> Procedure[Payload | None]:
         payload = yield from _object_or_copy(task, path, document.result_version, None)
         if payload is not None:
             return payload
-    raise _never_whole(task)
+    raise _unavailable(task)
 
 
 def read_details(task: TaskName) -> Procedure[TaskResult]:
-    """Read the details of the last good result; the payload is None where there are none.
-
-    Args:
-        task: The task.
-
-    Raises:
-        ResultUnavailable: The details are no JSON.
-        StoreError: Firestore did not answer.
-        GoogleAPIError: Storage did not.
-    """
+    """Read the details of the last good result; no payload if there are none. Errors as `read_result`."""
     for _ in range(READ_TRIES):
         document = yield from ask(ReadVersion())
         path = None if document.result is None else document.result.details
@@ -157,15 +139,15 @@ def read_details(task: TaskName) -> Procedure[TaskResult]:
         payload = yield from _content(path, None)
         if payload is not None:
             return TaskResult(payload, document.result_version, document)
-    # Not an error: a task that continues from its last details must not fail for ever without them.
-    logger.warning("details of a result are missing", task=task.value, object=path)
+    # Not an error: a task that continues from its last details must not fail forever without them.
+    logger.warning("result details missing", task=task.value, object=path)
     return TaskResult(None, document.result_version, document)
 
 
-def _never_whole(task: TaskName) -> ResultUnavailable:
+def _unavailable(task: TaskName) -> ResultUnavailable:
     return ResultUnavailable(
-        f"{task.value}: its stored result is missing or was replaced at each of {READ_TRIES} reads, and its "
-        'contract copy holds another version; see "Back up, restore, start over" in docs/deploy.md'
+        f"{task.value}: the stored result was missing or replaced at each of {READ_TRIES} reads, and the "
+        'contract copy has another version; see "Back up, restore, start over" in docs/deploy.md'
     )
 
 
@@ -175,32 +157,32 @@ def _object_of(document: TaskDocument) -> str | None:
 
 
 def _value(
-    task: TaskName, document: TaskDocument, data: Any, max_bytes: int | None
+    task: TaskName, document: TaskDocument, data: Json, max_bytes: int | None
 ) -> Procedure[Payload | None]:
-    """Read the result that the status document holds or points to; None if that must be read again."""
+    """Read the result in the status document or its object; None if the document must be read again."""
     result = document.result
     if result is None or result.saved_in == SAVED_BY_CONTRACT:
         return (yield from _by_contract(task, document, data, max_bytes))
     path = _object_of(document)
     if path is not None:
-        if (result.size_bytes or 0) > MAX_RESULT_BYTES:  # nothing of it need be fetched to know
+        if (result.size_bytes or 0) > MAX_RESULT_BYTES:
             if max_bytes is not None:
                 raise ResultTooLarge(path)
             raise ResultUnavailable(
-                f"{task.value}: its result has {result.size_bytes} bytes: read it with iter_task_data"
+                f"{task.value}: the result has {result.size_bytes} bytes; read it with iter_task_data"
             )
         fits = max_bytes is not None and result.size_bytes is not None and result.size_bytes <= max_bytes
         return (yield from _object_or_copy(task, path, result.version, None if fits else max_bytes))
-    # Firestore gives maps in no order; from there a result is the same bytes for whoever reads it.
+    # Firestore returns maps in any order; sorted keys give all readers the same bytes.
     return Payload(orjson.dumps(data, option=orjson.OPT_SORT_KEYS) if result.saved_in == "db" else NO_RESULT)
 
 
 def _by_contract(
-    task: TaskName, document: TaskDocument, data: Any, max_bytes: int | None
+    task: TaskName, document: TaskDocument, data: Json, max_bytes: int | None
 ) -> Procedure[Payload | None]:
     """Read `data` as the contract says (docs/contract.md, "Firestore fallback")."""
     if isinstance(data, list | dict):
-        return Payload(normalise(data).encoded)  # the original's may hold times
+        return Payload(normalise(data).encoded)  # a legacy result may contain times
     if not _is_at_contract_path(document, data):
         return Payload(NO_RESULT)
     payload, too_large = None, None
@@ -210,24 +192,24 @@ def _by_contract(
         too_large = error
     if payload is None and too_large is None:
         return Payload(NO_RESULT)
-    if not (yield from _is_what_contract_means(task, document)):
+    if not (yield from _is_legacy_object(task, document)):
         return None
     if too_large is not None:
         raise too_large
     return payload
 
 
-def _is_at_contract_path(document: TaskDocument, data: Any) -> bool:
-    """Tell whether `data` is a URL of the contract's object, by whatever name."""
+def _is_at_contract_path(document: TaskDocument, data: Json) -> bool:
+    """Return whether `data` is a URL of the object at the contract's path."""
     by_contract = document.result is None or document.result.saved_in == SAVED_BY_CONTRACT
     return by_contract and isinstance(data, str) and data.startswith("http")
 
 
-def _is_what_contract_means(task: TaskName, document: TaskDocument) -> Procedure[bool]:
-    """Tell whether the object at the contract's path, just read, is what the status document means.
+def _is_legacy_object(task: TaskName, document: TaskDocument) -> Procedure[bool]:
+    """Return whether the object that was just read at the contract's path is the result of a legacy document.
 
-    One with a version is this engine's contract copy, not what the original means; and one that the
-    original replaces meanwhile is not what this status document means.
+    An object with a version is this engine's contract copy. If the status document has changed, the legacy
+    writer may have replaced the object meanwhile.
     """
     _, version = yield from ask(ReadObject(contract_object(task)))
     return version is None and (yield from is_present(document.result_version))
@@ -246,17 +228,9 @@ def _object_or_copy(
 
 
 def _from_copy(task: TaskName, version: str, read: Effect[Value | None]) -> Procedure[Value | None]:
-    """Read the contract copy in place of a result object that is gone.
+    """Read or open the contract copy in place of a missing result object; None if it has another version.
 
-    The copy is written in place, so its metadata is read before and after.
-
-    Args:
-        task: The task.
-        version: The version of the missing result.
-        read: Reads or opens the contract copy.
-
-    Returns:
-        What was read; None if the copy does not hold that version.
+    The copy is overwritten in place, so its metadata is read before and after.
     """
     path = contract_object(task)
     before = yield from ask(ReadObject(path))
@@ -269,7 +243,7 @@ def _from_copy(task: TaskName, version: str, read: Effect[Value | None]) -> Proc
         if isinstance(read, OpenContent):
             cast("Download", found).close()
         return None
-    logger.warning("result object is missing; reading the contract copy", task=task.value, version=version)
+    logger.warning("result object missing, contract copy read", task=task.value, version=version)
     return found
 
 

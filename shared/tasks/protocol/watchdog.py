@@ -1,7 +1,7 @@
-"""What the watchdog does about one task: dead runs failed, lost histories closed, the contract copy repaired.
+"""One pass of the watchdog over one task (docs/protocol.md, "Watchdog").
 
-A pass may be cut short or run beside another at any point: each write is conditional on what it
-was decided on, and what one pass leaves, the next one does.
+A pass may be interrupted, or run beside another: each write is conditional on what was read, and the next
+pass completes what is left.
 """
 
 from __future__ import annotations
@@ -29,12 +29,11 @@ class Findings:
     """What a pass found and did about a task.
 
     Attributes:
-        incidents: what a person should look at, each told by one pass alone; by the next one again
-            where an answer was lost and nobody knows.
-        superseded_runs: runs whose history was closed.
-        contract_copy_repaired: whether the contract copy was stale.
-        removed_objects: objects that nobody can want any more.
-        job_repaired: whether Cloud Scheduler's job was made to follow the document.
+        incidents: Incidents that were recorded for the first time, or whose record got no response.
+        superseded_runs: Runs whose record was closed.
+        contract_copy_repaired: Whether the contract copy was stale.
+        removed_objects: Objects that are no longer needed.
+        job_repaired: Whether Cloud Scheduler's job was changed.
     """
 
     incidents: list[Incident] = field(default_factory=list)
@@ -47,30 +46,28 @@ class Findings:
 def watch(
     documents: str, spec: TaskSpec, found: Findings, *, now: datetime, deadline: timedelta
 ) -> Procedure[None]:
-    """Look after one task (docs/protocol.md, "Watchdog").
+    """Check and repair one task.
 
     Args:
-        documents: the database's root.
-        spec: the task.
-        found: is told of each thing as it is done. What was recorded before a call failed is told all
-            the same: no later pass will find it anew.
+        documents: Root of the database.
+        spec: The task.
+        found: Receives each finding at once, because no later pass finds what was recorded before an error.
         now: UTC.
-        deadline: how long a run of the original's may be at work.
+        deadline: How long a legacy run may work.
 
     Raises:
         StoreError: Firestore did not answer.
-        GoogleAPIError: Storage did not.
-        SchedulerUnavailable: Cloud Scheduler did not.
-        TimeoutError: no time is left for it.
+        GoogleAPIError: Storage did not answer.
+        SchedulerUnavailable: Cloud Scheduler did not answer.
+        TimeoutError: No time is left.
     """
     running = yield from ask(ReadRunning())
-    task, schedule = yield from ask(
-        ReadSchedule()
-    )  # after the histories, in its own call: `is_superseded` needs that
+    # In a call of its own, after the run records: `is_superseded` needs that order.
+    task, schedule = yield from ask(ReadSchedule())
     for run_id, run in running:
         if is_superseded(run, task):
-            history = history_name(documents, spec.name, run_id)
-            if (yield from try_commit(run_writes.close_superseded(history, run, now=now))):
+            record = history_name(documents, spec.name, run_id)
+            if (yield from try_commit(run_writes.close_superseded(record, run, now=now))):
                 found.superseded_runs.append(run_id)
     if is_dead(task, now=now):
         if (yield from try_commit(watchdog_writes.fail_dead(documents, spec.name, task, now=now))):
@@ -84,5 +81,5 @@ def watch(
     yield from missed_ticks(documents, spec, schedule, found.incidents, now=now)
     found.contract_copy_repaired = yield from repair_contract_copy(spec.name)
     yield from remove_old_objects(spec.name, found.removed_objects, now=now)
-    if spec.schedule is not None:  # last: whether Cloud Scheduler answers is not for the rest to wait for
+    if spec.schedule is not None:  # last, so that nothing else waits for Cloud Scheduler
         found.job_repaired = yield from check_job(documents, spec.name, found.incidents, now=now)
