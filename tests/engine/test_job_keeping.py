@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from shared.tasks.backends.scheduler import JobStatus, JobState
+from shared.tasks.backends.scheduler import JobState, JobStatus
 from shared.tasks.contract import status_name
 from shared.tasks.documents.models import Action, JobNote, TaskDocument
 from shared.tasks.errors import JobMissing, WriteRefused, WriteUnknown

@@ -192,11 +192,11 @@ class RunRequest(Struct, frozen=True):
         """Return the request that `run.request` contains, None if there is none."""
         if not isinstance(value, dict):
             return None
-        run_id, at = _text(value.get("id")), _moment(value.get("at"))
-        if not run_id or at is None:
+        run_id, action = _text(value.get("id")), Action.parse(value)
+        if not run_id or action is None or action.at is None:
             return None
-        by, reason = _text(value.get("by")) or "", _text(value.get("reason")) or ""
-        return cls(run_id, by, reason, at, _moment(value.get("since")) or at)
+        since = _moment(value.get("since")) or action.at
+        return cls(run_id, action.by, action.reason, action.at, since)
 
     def to_fields(self) -> dict[str, object]:
         """Return the fields to write."""

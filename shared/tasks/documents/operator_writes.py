@@ -1,7 +1,7 @@
 """The writes of an operator's action.
 
-Each function returns the writes of one commit. `documents` is the root of the database; the status document
-`task` is written on the version that was read.
+Each function returns the writes of one commit. `documents` is the root of the database, and `now` the time in
+UTC. The status document `task` is written on the version that was read.
 """
 
 from __future__ import annotations
@@ -37,16 +37,7 @@ def suspend(
     now: datetime,
     job: JobNote | None = None,
 ) -> list[WriteMessage]:
-    """Suspend a task. A running run finishes.
-
-    Args:
-        documents: Root of the database.
-        name: The task.
-        task: The status document as it was read; it need not exist.
-        action: Who suspends the task, and why.
-        now: Time of the change, UTC.
-        job: Requested state of the task's job; None if the task has no job.
-    """
+    """Suspend a task, whose status document need not exist. `job` notes its job's requested state."""
     run: dict[str, object] = {"suspended": action.to_fields()}
     if job is not None:
         run["job"] = job.to_fields()
@@ -69,7 +60,7 @@ def resume(
     now: datetime,
     job: JobNote | None = None,
 ) -> list[WriteMessage]:
-    """Resume a suspended task. Arguments as `suspend`.
+    """Resume a suspended task.
 
     The status is that of the last run again, and absent if the task never ran.
     """
@@ -135,18 +126,9 @@ def cancel_ended(
     *,
     now: datetime,
 ) -> list[WriteMessage]:
-    """Cancel the retries of a run without a holder, on the versions that were read.
+    """Cancel the retries of a run that failed, or that is running although it lost its task.
 
     The status document contains the cancel too if its last run is this one.
-
-    Args:
-        documents: Root of the database.
-        name: The task.
-        run_id: The run.
-        task: The status document as it was read.
-        run: The run record as it was read: failed, or running although the run lost its task.
-        action: Who cancels the run, and why.
-        now: Time of the cancel, UTC.
     """
     record, version, cancelled = history_name(documents, name, run_id), run.update_time, action.to_fields()
     failure = Failure(*run.error).cancelled(action.cancel_message)

@@ -1,6 +1,7 @@
 """The writes of a run: each function returns the writes of one commit.
 
-Each write to the status document has the precondition under which it was decided.
+`run` is the attempt that writes, `version` the version of the document as the attempt last wrote or read it,
+and `now` the time in UTC. If the task was `suspended` meanwhile, the end of a run leaves `status` as it is.
 """
 
 from __future__ import annotations
@@ -103,16 +104,9 @@ def start(
 ) -> list[WriteMessage]:
     """Take the task.
 
-    The status document is written field by field without `data`, the run record is created or reopened, and
-    the record of a dead run is closed.
-
-    Args:
-        run: The attempt that takes the task.
-        take: The decision.
-        task: The status document as it was read; it must still have that version.
-        now: UTC, for all times of this commit.
-        lease_until: End of the lease, UTC.
-        keep_last_result: False overwrites the whole status document, as the contract literally says.
+    The status document is written on the version that was read, the run record is created or reopened, and
+    the record of a dead run is closed. With `keep_last_result` the status document is written field by field
+    without `data`. Without it, the whole document is overwritten, as the contract literally says.
     """
     head: dict[str, object] = {
         "id": run.run_id,
@@ -167,14 +161,7 @@ def extend(run: RunIdentity, version: Timestamp, *, lease_until: datetime) -> li
 
 
 def progress(run: RunIdentity, version: Timestamp | None, report: JsonMap) -> list[WriteMessage]:
-    """Record progress in the run record only; in the status document it would conflict with the lease.
-
-    Args:
-        run: The attempt.
-        version: The run record's version as the attempt last wrote it, so that another writer is noticed;
-            None for any version.
-        report: `done`, `total`, `message` and `at`.
-    """
+    """Record progress in the run record only; in the status document it would conflict with the lease."""
     must_be: Precondition = True if version is None else version
     return [write_record(run.history_name, {"progress": report}, mask=["progress"], precondition=must_be)]
 
@@ -189,17 +176,7 @@ def complete(
     summary: Json = None,
     suspended: bool = False,
 ) -> list[WriteMessage]:
-    """Publish a result: in one commit the status document, on the version last written, and the run record.
-
-    Args:
-        run: The attempt.
-        version: Version of the status document.
-        end: Times of the attempt.
-        data: The contract's `data`, replaced as a whole.
-        result: Describes the result.
-        summary: The task's summary of its result.
-        suspended: Whether the task was suspended meanwhile; `status` then stays as it is.
-    """
+    """Publish a result in the status document, whose `data` is replaced as a whole, and in the run record."""
     described = {**result.to_fields(), **({} if summary is None else {"summary": summary})}
     state = TaskStatus.completed
     return [
@@ -225,16 +202,7 @@ def fail(
     error: JsonMap,
     suspended: bool = False,
 ) -> list[WriteMessage]:
-    """Record a failure. The last good result stays.
-
-    Args:
-        run: The attempt.
-        version: Version of the status document.
-        end: Times of the attempt.
-        message: The contract's `error`.
-        error: Type, message and traceback, for the run record.
-        suspended: Whether the task was suspended meanwhile.
-    """
+    """Record a failure: `message` in the status document, `error` in the run record. `data` stays."""
     state = TaskStatus.failed
     return [
         end_status(
@@ -259,14 +227,7 @@ def skip(run: RunIdentity, decision: Skip, *, now: datetime) -> list[WriteMessag
 def refuse(
     run: RunIdentity, reason: str, *, now: datetime, version: Timestamp | None = None
 ) -> list[WriteMessage]:
-    """Count a delivery that is answered 503, in one record per run: when last, why, and how often.
-
-    Args:
-        run: The run that was delivered.
-        reason: Why it is refused.
-        now: UTC.
-        version: Version of the record as it was read; None if there was none.
-    """
+    """Count a delivery that is answered 503, in one record per run: when last, why, and how often."""
     fields = instant(now, **_identity_fields(run), state="refused", reason=reason)
     named = history_name(run.documents, run.task, refusal_id(run.run_id))
     must_be: Precondition = False if version is None else version

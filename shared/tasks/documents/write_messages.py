@@ -105,17 +105,7 @@ def end_status(
     fields: Mapping[str, object],
     run: Mapping[str, object] | None = None,
 ) -> WriteMessage:
-    """Build the write that ends a run in the status document.
-
-    Args:
-        name: Full name of the status document.
-        state: Completed or failed.
-        now: Time of the end, UTC.
-        version: The version that the document must have.
-        suspended: Whether the task is suspended; `status` then stays as it is.
-        fields: Further fields of the contract.
-        run: Further fields of `run`.
-    """
+    """Build the write that ends a run in the status document; if `suspended`, `status` stays as it is."""
     run = run or {}
     values = {
         "status": state.value,

@@ -63,11 +63,12 @@ def cancel(
         StoreError: Firestore did not answer, or other writers changed the documents each time.
     """
     action = checked_action(by, reason, now)
-    before: RunDocument | None = None
+    before: Timestamp | None = None
     for tries in range(CHANGE_TRIES):
         task, run = yield from ask(ReadRun(run_id))
-        settled = tries > 0 and _version(run) == _version(before)
-        before, found = run, _effect_of(task, run, run_id, settled=settled, now=now)
+        version = run.update_time if run else None
+        settled = tries > 0 and version == before
+        before, found = version, _effect_of(task, run, run_id, settled=settled, now=now)
         if run is not None and run.cancel == action:  # only the response was lost
             return found if found is Cancelled.cancelling else Cancelled.cancelled
         commit: list[WriteMessage] = []
@@ -118,7 +119,3 @@ def _effect_of(
     shows_failure = is_last and task.state == TaskStatus.failed
     # Without the failure the status document may be older.
     return Cancelled.cancelled if shows_failure or settled else None
-
-
-def _version(run: RunDocument | None) -> Timestamp | None:
-    return None if run is None else run.update_time
