@@ -42,7 +42,7 @@ class Caller(Struct, frozen=True):
     tasks: frozenset[str] = frozenset()
 
     @classmethod
-    def from_claims(cls, uid: str, claims: Mapping[str, Any]) -> Caller:
+    def from_claims(cls, uid: str, claims: Mapping[str, object]) -> Caller:
         """Return the caller with these claims; malformed ones are ignored."""
         role, listed = claims.get("role"), claims.get("tasks")
         return cls(
@@ -123,7 +123,7 @@ def caller_of(request: CallableRequest[Any]) -> Caller:
     return Caller.from_claims(request.auth.uid or "", claims)
 
 
-def _is_verified(claims: Mapping[str, Any]) -> bool:
+def _is_verified(claims: Mapping[str, object]) -> bool:
     """Return whether an administrator can have given claims to this account, and not to an impostor's.
 
     Anyone can sign up with a password and another person's address, so an address must be verified. An

@@ -18,6 +18,7 @@ from shared.tasks import report_hung_tasks, shut_down
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from flask import Response
 
@@ -88,7 +89,7 @@ def _call_on_main_thread(call: Callable[[], None]) -> None:
         return
     import ctypes  # noqa: PLC0415  (needed only here)
 
-    def make(_: Any) -> int:
+    def make(_: object) -> int:
         call()
         return 0
 
@@ -108,7 +109,7 @@ def _watch_for_sigterm() -> None:
     if not callable(gunicorn_handler):
         return
 
-    def on_sigterm(number: int, frame: Any) -> None:
+    def on_sigterm(number: int, frame: FrameType | None) -> None:
         # A handler can interrupt the main thread anywhere, so it must not take a lock; `put` takes none.
         _signals.put(number)
         gunicorn_handler(number, frame)

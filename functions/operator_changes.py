@@ -85,13 +85,13 @@ def change_suspension(request: CallableRequest[Any], carry_out: Callable[..., bo
     return {"changed": changed, "task": serializers.task_now(change.task, change.caller)}
 
 
-def _who(uid: str, claims: Mapping[str, Any]) -> str:
+def _who(uid: str, claims: Mapping[str, object]) -> str:
     """Name a user by id, and by the e-mail address if there is one, which `caller_of` has found verified."""
     email = claims.get("email")
     return f"{email} ({uid})" if email and isinstance(email, str) else uid
 
 
-def _check_revoked(uid: str, claims: Mapping[str, Any]) -> None:
+def _check_revoked(uid: str, claims: Mapping[str, object]) -> None:
     """Check that a valid token was not revoked, and that its user is still an operator.
 
     Disabling a user, or signing out everywhere, revokes the token. A removed role and a changed address stay

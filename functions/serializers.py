@@ -123,7 +123,7 @@ def time_text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def version_of(fields: Any) -> str:
+def version_of(fields: object) -> str:
     """Return a version that is equal for equal fields."""
     encoded = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(encoded, digest_size=9).hexdigest()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @callable_function(memory=512, service_account=settings.operator_account())
-def cancel_run(request: CallableRequest[Any]) -> Any:
+def cancel_run(request: CallableRequest[Any]) -> dict[str, Any]:
     """Cancel a run. Its task ends at its next check, and nothing it returns is published.
 
     A failed run that Cloud Scheduler may deliver again is not started again.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @callable_function(memory=512, service_account=settings.reader_account())
-def get_run(request: CallableRequest[Any]) -> Any:
+def get_run(request: CallableRequest[Any]) -> dict[str, Any]:
     """Return a document of the run history, with traceback and summary.
 
     Args:

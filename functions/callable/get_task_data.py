@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @callable_function(memory=512, service_account=settings.reader_account())
-def get_task_data(request: CallableRequest[Any]) -> Any:
+def get_task_data(request: CallableRequest[Any]) -> Answer | dict[str, Any]:
     """Return a task's last good result (docs/contract.md, "get_task_data").
 
     Args:
@@ -52,7 +52,7 @@ def get_task_data(request: CallableRequest[Any]) -> Any:
     return _answer(tasks.get_task_result(name, include_metadata=False, max_bytes=MAX_ANSWER_BYTES))
 
 
-def _versioned(name: TaskName, version: str | None) -> Any:
+def _versioned(name: TaskName, version: str | None) -> Answer | dict[str, Any]:
     result = tasks.get_task_result(name, if_version=version, max_bytes=MAX_ANSWER_BYTES)
     if result.payload is None:
         return _not_modified(result)
@@ -68,7 +68,7 @@ def _description(name: TaskName, version: str | None) -> dict[str, Any]:
     return {**_head(result), **more}
 
 
-def _details(name: TaskName, version: str | None) -> Any:
+def _details(name: TaskName, version: str | None) -> Answer | dict[str, Any]:
     if version is not None:
         result = tasks.get_task_result(name, include_data=False)
         if result.version == version:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @callable_function(memory=512, service_account=settings.reader_account())
-def list_runs(request: CallableRequest[Any]) -> Any:
+def list_runs(request: CallableRequest[Any]) -> dict[str, Any]:
     """Return a page of the run history of a task, newest first.
 
     Args:
@@ -51,7 +51,7 @@ def list_runs(request: CallableRequest[Any]) -> Any:
     return {"version": version, "runs": runs, "next_cursor": serializers.cursor_of(page.next)}
 
 
-def _version(changed: tuple[RunRecord, ...], query: list[Any]) -> str:
+def _version(changed: tuple[RunRecord, ...], query: list[int | tuple[str, ...]]) -> str:
     from functions.serializers import version_of  # noqa: PLC0415
 
     changes = [[each.id, each.update_time.seconds, each.update_time.nanos] for each in changed]

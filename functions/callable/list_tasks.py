@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @callable_function(memory=512, service_account=settings.reader_account())
-def list_tasks(request: CallableRequest[Any]) -> Any:
+def list_tasks(request: CallableRequest[Any]) -> dict[str, Any]:
     """Return the status of each task that the caller may see, ordered by name.
 
     Args:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @callable_function(memory=512, service_account=settings.operator_account())
-def resume_task(request: CallableRequest[Any]) -> Any:
+def resume_task(request: CallableRequest[Any]) -> dict[str, Any]:
     """Resume a task: its status document and its Cloud Scheduler job.
 
     Args:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @callable_function(memory=512, service_account=settings.operator_account())
-def run_task(request: CallableRequest[Any]) -> Any:
+def run_task(request: CallableRequest[Any]) -> dict[str, Any]:
     """Make Cloud Scheduler run a task now.
 
     Args:

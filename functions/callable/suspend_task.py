@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @callable_function(memory=512, service_account=settings.operator_account())
-def suspend_task(request: CallableRequest[Any]) -> Any:
+def suspend_task(request: CallableRequest[Any]) -> dict[str, Any]:
     """Suspend a task: its status document and its Cloud Scheduler job. A running run continues.
 
     Args:

@@ -94,7 +94,7 @@ def _pages(client: Client) -> Iterator[list[DocumentSnapshot[Any]]]:
 
 
 def judge(
-    device_id: str, report: Mapping[str, Any], now: datetime, *, stored: datetime | None = None
+    device_id: str, report: Mapping[str, object], now: datetime, *, stored: datetime | None = None
 ) -> dict[str, Any]:
     """Return the health of a device, the reasons, and the values that it depends on.
 
@@ -126,7 +126,7 @@ def judge(
     }
 
 
-def count_by_health(devices: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def count_by_health(devices: Iterable[Mapping[str, object]]) -> dict[str, int]:
     """Return the number of devices by health."""
     counts = Counter(device["health"] for device in devices)
     return {health: counts[health] for health in HEALTH}
@@ -148,7 +148,7 @@ def _clock(last_seen: datetime | None, stored: datetime) -> list[Finding]:
     return [Finding("degraded", f"clock ahead by {_duration(ahead)}")] if ahead > MAX_CLOCK_LEAD else []
 
 
-def _battery(report: Mapping[str, Any]) -> list[Finding]:
+def _battery(report: Mapping[str, object]) -> list[Finding]:
     volts = _number(report.get("battery_voltage"))
     if volts is None:
         return [Finding("degraded", "battery voltage unknown")]
@@ -159,7 +159,7 @@ def _battery(report: Mapping[str, Any]) -> list[Finding]:
     return []
 
 
-def _signal(report: Mapping[str, Any]) -> list[Finding]:
+def _signal(report: Mapping[str, object]) -> list[Finding]:
     signal = _number(report.get("gsm_signal"))
     if signal is None or signal == SIGNAL_UNKNOWN:
         return [Finding("degraded", "GSM signal unknown")]
@@ -170,7 +170,7 @@ def _signal(report: Mapping[str, Any]) -> list[Finding]:
     return []
 
 
-def _position(report: Mapping[str, Any]) -> list[Finding]:
+def _position(report: Mapping[str, object]) -> list[Finding]:
     return [] if report.get("gps_fix") is True else [Finding("degraded", "no GPS fix")]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from emulators.environment import PROJECT
 from functions.callable_endpoint import callable_function
 from tests.functions.front import front
 
@@ -27,7 +28,8 @@ STRANGERS = [
 
 @pytest.fixture(autouse=True)
 def _deployed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    # The project of all tests, because firebase_admin keeps one app per process.
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", PROJECT)
     monkeypatch.setenv("NX_TASKS_APP_CHECK", "off")
     monkeypatch.setenv("NX_TASKS_CORS_ORIGINS", f"{APP}, http://localhost:5000")
 
@@ -78,10 +80,10 @@ def test_errors_have_the_same_cors_headers() -> None:
 def test_the_hosting_of_the_project_is_allowed_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its two origins and no other."""
     monkeypatch.delenv("NX_TASKS_CORS_ORIGINS")
-    for origin in ("https://p.web.app", "https://p.firebaseapp.com"):
+    for origin in (f"https://{PROJECT}.web.app", f"https://{PROJECT}.firebaseapp.com"):
         answer = client().post("/", json={"data": None}, headers={"Origin": origin})
         assert access(answer) == {"Access-Control-Allow-Origin": origin}
-    for origin in (APP, "http://p.web.app", "https://other.web.app", "http://localhost:5000"):
+    for origin in (APP, f"http://{PROJECT}.web.app", "https://other.web.app", "http://localhost:5000"):
         assert access(client().post("/", json={"data": None}, headers={"Origin": origin})) == {}
 
 

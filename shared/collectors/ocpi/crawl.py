@@ -12,7 +12,7 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from shared.collectors.ocpi.client import OcpiClient
 from shared.collectors.ocpi.crawled import OPERATOR_FIELD, Crawl
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from shared.collectors.ocpi.operators import Operator
     from shared.collectors.ocpi.owners import Owners
-    from shared.collectors.ocpi.reading import Checked
+    from shared.collectors.ocpi.reading import Checked, Updated
     from shared.tasks import TaskRun
 
 #: Operators that are read at the same time.
@@ -39,7 +39,7 @@ PARALLEL = 4
 TIME_SHARE = 0.6
 
 #: Checks a record of an operator with this version of OCPI, or raises SetAside.
-Reader: TypeAlias = "Callable[[msgspec.Raw, str], Checked[Any]]"
+Reader: TypeAlias = "Callable[[msgspec.Raw, str], Checked[Updated]]"
 
 
 def crawl(

@@ -7,7 +7,7 @@ dozens of bytes as a Python object. So values stay raw bytes until their number 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ _MESSAGE_BYTES = 4_096
 _BOM = b"\xef\xbb\xbf"
 _NULL = msgspec.Raw(b"null")
 
+Element = TypeVar("Element")
 #: Errors that decoding an invalid response raises.
 DECODE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
@@ -81,14 +82,15 @@ def open_list(data: msgspec.Raw) -> list[msgspec.Raw]:
     return [] if page is None else list(_present(page))
 
 
-def open_usable(elements: Iterable[msgspec.Raw], kind: type[Any]) -> tuple[list[Any], str]:
+def open_usable(elements: Iterable[msgspec.Raw], kind: type[Element]) -> tuple[list[Element], str]:
     """Return the valid elements, and why the first invalid one is invalid.
 
     Args:
         elements: The elements as raw JSON.
         kind: The type of each element.
     """
-    usable, problem = [], ""
+    usable: list[Element] = []
+    problem = ""
     for element in elements:
         try:
             usable.append(msgspec.json.decode(element, type=kind))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -35,10 +35,20 @@ REASON_LENGTH = 160
 _UNKNOWN_TIME = b'"1970-1-1T00:00:00Z"', b'"1970-01-01T00:00:00Z"'
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
-Kind = TypeVar("Kind")
+
+class Updated(Protocol):
+    """A record with the time of its last update."""
+
+    @property
+    def last_updated(self) -> datetime:
+        """The time of the last update."""
 
 
-class Checked(NamedTuple, Generic[Kind]):
+Kind = TypeVar("Kind", bound=Updated)
+Kind_co = TypeVar("Kind_co", bound=Updated, covariant=True)
+
+
+class Checked(NamedTuple, Generic[Kind_co]):
     """A valid record.
 
     Attributes:
@@ -51,7 +61,7 @@ class Checked(NamedTuple, Generic[Kind]):
     key: str
     updated: datetime
     record: dict[str, Any]
-    typed: Kind
+    typed: Kind_co
 
 
 def read(raw: msgspec.Raw, decoder: msgspec.json.Decoder[Kind]) -> Checked[Kind]:
@@ -68,7 +78,7 @@ def read(raw: msgspec.Raw, decoder: msgspec.json.Decoder[Kind]) -> Checked[Kind]
         raise SetAside(TOO_LARGE, _name_of_raw(raw), _updated_of_raw(raw))
     text = bytes(raw).replace(*_UNKNOWN_TIME)
     try:
-        typed: Any = decoder.decode(text)  # First, so that invalid records are not decoded completely.
+        typed = decoder.decode(text)  # First, so that invalid records are not decoded completely.
         record = msgspec.json.decode(text)
         _check_identity(record)
         _check_storable(text, record)
@@ -147,13 +157,13 @@ def in_utc(moment: datetime) -> datetime:
 
 
 def _check_identity(record: dict[str, Any]) -> None:
-    """Refuse a record whose operator has no identity for it: two of them would be one."""
+    """Refuse a record without an identity; all such records would have one key."""
     for field in ("party_id", "id"):
         if record[field].upper() == NOT_AVAILABLE:
             raise msgspec.ValidationError(f"`{field}` must identify the record, got {NOT_AVAILABLE}")
 
 
-def _check_storable(text: bytes, record: Any) -> None:
+def _check_storable(text: bytes, record: object) -> None:
     """Check depth and integers, which a result limits; cheap tests of the text exclude most records."""
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _depth(record) > MAX_DEPTH:
         raise msgspec.ValidationError(TOO_DEEP)
@@ -161,12 +171,12 @@ def _check_storable(text: bytes, record: Any) -> None:
         raise msgspec.ValidationError("an integer beyond 64 bits")
 
 
-def _depth(value: Any) -> int:
+def _depth(value: object) -> int:
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return 0 if inside is None else 1 + max(map(_depth, inside), default=0)
 
 
-def _integers_fit(value: Any) -> bool:
+def _integers_fit(value: object) -> bool:
     if isinstance(value, dict):
         return all(map(_integers_fit, value.values()))
     if isinstance(value, list):

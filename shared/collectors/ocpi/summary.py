@@ -38,5 +38,5 @@ def fit(summary: dict[str, Any], shortened: Sequence[str], max_bytes: int = MAX_
     return summary
 
 
-def _size(value: Any) -> int:
+def _size(value: object) -> int:
     return len(orjson.dumps(value))
