@@ -206,13 +206,13 @@ def test_the_trace_of_a_hung_task_ends_at_its_present_line() -> None:
         records.feed(lambda _: False)
         return True
 
-    stands: list[tuple[Callable[..., Any], str]] = [
+    hung_tasks: list[tuple[Callable[..., Any], str]] = [
         (synchronous, f"{HERE} in synchronous: hangs.wait(60)"),
         (blocking, f"{HERE} in blocking: hangs.wait(60)"),
         (coroutine, f"{HERE} in awaited: await ends[-1].wait()"),
         (stream, f"{HERE} in awaited: await ends[-1].wait()"),
     ]
-    for task, line in stands:
+    for task, line in hung_tasks:
         work = at_work(task, drained if task is stream else lambda value: value or True)
         wait_for(line, lambda work=work, line=line: line in trace_at(work) or None)
         own = [each for each in trace_at(work) if each.startswith(HERE)]
