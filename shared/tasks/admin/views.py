@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shared.tasks.contract import SUSPENDED_SPELLINGS, TaskName, TaskStatus
+from shared.tasks.documents.codec import as_int, as_text, as_time
 from shared.tasks.documents.models import SAVED_BY_CONTRACT, Action, ResultPointer, TaskDocument
 from shared.tasks.documents.run_ids import is_retried, refusal_id, request_record_id, skip_id
 from shared.tasks.protocol.decisions import REQUEST_WINDOW
@@ -66,15 +67,10 @@ class RunProgress:
     @classmethod
     def parse(cls, value: object) -> RunProgress | None:
         """Return the progress in a record's field; None if it contains none."""
-        if not isinstance(value, dict) or not isinstance(value.get("done"), int):
+        if not isinstance(value, dict) or (done := as_int(value.get("done"))) is None:
             return None
-        total, message, at = value.get("total"), value.get("message"), value.get("at")
-        return cls(
-            value["done"],
-            total if isinstance(total, int) else None,
-            message if isinstance(message, str) else "",
-            at if isinstance(at, datetime) else None,
-        )
+        message = as_text(value.get("message")) or ""
+        return cls(done, as_int(value.get("total")), message, as_time(value.get("at")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +110,7 @@ class TaskView:
     @classmethod
     def parse(cls, name: TaskName, values: Mapping[str, object], document: TaskDocument) -> TaskView:
         """Return the view of a status document, from its decoded fields."""
-        source, error = values.get("source"), values.get("error")
-        return cls(
-            name,
-            document,
-            source if isinstance(source, str) else None,
-            error if isinstance(error, str) and error else None,
-        )
+        return cls(name, document, as_text(values.get("source")), as_text(values.get("error")) or None)
 
     @property
     def state(self) -> str | None:
@@ -227,33 +217,26 @@ class RunRecord:
     @classmethod
     def parse(cls, record_id: str, values: Mapping[str, object], update_time: Timestamp) -> RunRecord:
         """Return the record with these decoded fields."""
-
-        def text(name: str) -> str | None:
-            return value if isinstance(value := values.get(name), str) else None
-
-        def moment(name: str) -> datetime | None:
-            return value if isinstance(value := values.get(name), datetime) else None
-
-        cancel = Action.parse(values.get("cancel"))
-        attempt, duration = values.get("attempt"), values.get("duration_ms")
-        count, last, refused = values.get("count"), moment("started"), None
-        if text("state") == "refused" and isinstance(count, int) and last is not None:
-            refused = Refusal(count, text("reason") or "", last)
-        holder = text("holder") or (text("run_id") if text("detail") is not None else None)
+        cancel, duration = Action.parse(values.get("cancel")), values.get("duration_ms")
+        state, reason, detail = (as_text(values.get(name)) for name in ("state", "reason", "detail"))
+        count, started, refused = as_int(values.get("count")), as_time(values.get("started")), None
+        if state == "refused" and count is not None and started is not None:
+            refused = Refusal(count, reason or "", started)
+        concerned = None if detail is None else as_text(values.get("run_id"))
         return cls(
             record_id,
             update_time,
-            state=text("state"),
-            source=text("source"),
-            scheduled_for=moment("scheduled_for"),
-            started=moment("started"),
-            completed=moment("completed"),
+            state=state,
+            source=as_text(values.get("source")),
+            scheduled_for=as_time(values.get("scheduled_for")),
+            started=started,
+            completed=as_time(values.get("completed")),
             duration_seconds=duration / 1000 if isinstance(duration, int | float) else None,
-            attempt=attempt if isinstance(attempt, int) else None,
+            attempt=as_int(values.get("attempt")),
             error=_texts(values.get("error")),
-            reason=text("reason") or text("detail") or (cancel.reason if cancel else None),
-            by=text("by") or (cancel.by if cancel else None),
-            holder=holder,
+            reason=reason or detail or (cancel.reason if cancel else None),
+            by=as_text(values.get("by")) or (cancel.by if cancel else None),
+            holder=as_text(values.get("holder")) or concerned,
             progress=RunProgress.parse(values.get("progress")),
             result=ResultPointer.parse(values.get("result")),
             requested=Action.parse(values.get("requested")),

@@ -127,3 +127,18 @@ _DECODERS: dict[str, Callable[[WireValue], Value]] = {
         "longitude": value.geo_point_value.longitude,
     },
 }
+
+
+def as_text(value: object) -> str | None:
+    """Return a decoded value if it is a string, None if another writer wrote another type."""
+    return value if isinstance(value, str) else None
+
+
+def as_int(value: object) -> int | None:
+    """Return a decoded value if it is an int."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def as_time(value: object) -> datetime | None:
+    """Return a decoded value if it is a time."""
+    return value if isinstance(value, datetime) else None

@@ -8,14 +8,16 @@ The `*_writes` modules write these documents.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
 
 from shared.tasks.contract import SUSPENDED_SPELLINGS
+from shared.tasks.documents.codec import as_int, as_text, as_time
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from shared.tasks.contract import Json
@@ -76,21 +78,21 @@ class ResultPointer(Struct, frozen=True):
         """Return the pointer that `run.result` contains, or None for a legacy document."""
         if not isinstance(value, dict):
             return None
-        version, saved_in = _text(value.get("version")), _text(value.get("saved_in"))
+        version, saved_in = as_text(value.get("version")), as_text(value.get("saved_in"))
         if not version or not saved_in:
             return None
         summary = value.get("summary")
         return cls(
             version=version,
             saved_in=saved_in,
-            run_id=_text(value.get("run_id")),
-            completed=_moment(value.get("completed")),
-            path=_text(value.get("object")),
-            size_bytes=_number(value.get("size_bytes")),
-            count=_number(value.get("count")),
-            encoding=_text(value.get("encoding")),
+            run_id=as_text(value.get("run_id")),
+            completed=as_time(value.get("completed")),
+            path=as_text(value.get("object")),
+            size_bytes=as_int(value.get("size_bytes")),
+            count=as_int(value.get("count")),
+            encoding=as_text(value.get("encoding")),
             summary=summary if isinstance(summary, dict) else None,
-            details=_text(value.get("details")),
+            details=as_text(value.get("details")),
         )
 
     def to_fields(self) -> dict[str, object]:
@@ -118,8 +120,8 @@ class Action(Struct, frozen=True):
         """Return the action that a decoded map describes, None if the value is not a map."""
         if not isinstance(value, dict):
             return None
-        by, reason = _text(value.get("by")) or "", _text(value.get("reason")) or ""
-        return cls(by, reason, _moment(value.get("at")))
+        by, reason = as_text(value.get("by")) or "", as_text(value.get("reason")) or ""
+        return cls(by, reason, as_time(value.get("at")))
 
     def to_fields(self) -> dict[str, object]:
         """Return the fields to write."""
@@ -154,11 +156,11 @@ class JobNote(Struct, frozen=True):
         if not isinstance(value, dict):
             return None
         return cls(
-            wanted=_text(value.get("wanted")),
-            at=_moment(value.get("at")),
+            wanted=as_text(value.get("wanted")),
+            at=as_time(value.get("at")),
             shared=value.get("shared") is True,
             done=value.get("done") is True,
-            found=_text(value.get("found")),
+            found=as_text(value.get("found")),
         )
 
     def to_fields(self) -> dict[str, object]:
@@ -192,10 +194,10 @@ class RunRequest(Struct, frozen=True):
         """Return the request that `run.request` contains, None if there is none."""
         if not isinstance(value, dict):
             return None
-        run_id, action = _text(value.get("id")), Action.parse(value)
+        run_id, action = as_text(value.get("id")), Action.parse(value)
         if not run_id or action is None or action.at is None:
             return None
-        since = _moment(value.get("since")) or action.at
+        since = as_time(value.get("since")) or action.at
         return cls(run_id, action.by, action.reason, action.at, since)
 
     def to_fields(self) -> dict[str, object]:
@@ -251,15 +253,15 @@ class TaskDocument(Struct, frozen=True):
         run = run if isinstance(run, dict) else {}
         return cls(
             update_time=update_time,
-            status=_text(values.get("status")),
-            started=_moment(values.get("started")),
-            completed=_moment(values.get("completed")),
-            timestamp=_moment(values.get("timestamp")),
-            run_id=_text(run.get("id")),
-            attempt=_number(run.get("attempt")) or 0,
-            token=_text(run.get("token")),
-            state=_text(run.get("state")),
-            lease_until=_moment(run.get("lease_until")),
+            status=as_text(values.get("status")),
+            started=as_time(values.get("started")),
+            completed=as_time(values.get("completed")),
+            timestamp=as_time(values.get("timestamp")),
+            run_id=as_text(run.get("id")),
+            attempt=as_int(run.get("attempt")) or 0,
+            token=as_text(run.get("token")),
+            state=as_text(run.get("state")),
+            lease_until=as_time(run.get("lease_until")),
             suspended=Action.parse(run.get("suspended")),
             cancel=Action.parse(run.get("cancel")),
             job=JobNote.parse(run.get("job")),
@@ -322,14 +324,14 @@ class RunDocument(Struct, frozen=True):
         error = error if isinstance(error, dict) else {}
         return cls(
             update_time=update_time,
-            state=_text(values.get("state")),
-            token=_text(values.get("token")),
-            attempt=_number(values.get("attempt")) or 0,
-            scheduled_for=_moment(values.get("scheduled_for")),
-            started=_moment(values.get("started")),
-            completed=_moment(values.get("completed")),
+            state=as_text(values.get("state")),
+            token=as_text(values.get("token")),
+            attempt=as_int(values.get("attempt")) or 0,
+            scheduled_for=as_time(values.get("scheduled_for")),
+            started=as_time(values.get("started")),
+            completed=as_time(values.get("completed")),
             cancel=Action.parse(values.get("cancel")),
-            error=(_text(error.get("type")) or "", _text(error.get("message")) or ""),
+            error=(as_text(error.get("type")) or "", as_text(error.get("message")) or ""),
         )
 
 
@@ -353,9 +355,9 @@ class ScheduleDocument(Struct, frozen=True):
         """Parse the decoded fields of the document."""
         return cls(
             update_time=update_time,
-            schedule=_text(values.get("schedule")),
-            time_zone=_text(values.get("time_zone")),
-            since=_moment(values.get("since")),
+            schedule=as_text(values.get("schedule")),
+            time_zone=as_text(values.get("time_zone")),
+            since=as_time(values.get("since")),
         )
 
     @property
@@ -371,15 +373,3 @@ def legacy_version(task: TaskDocument) -> str:
 
 def _iso(moment: datetime | None) -> str:
     return moment.isoformat() if moment else ""
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _moment(value: object) -> datetime | None:
-    return value if isinstance(value, datetime) else None
