@@ -121,7 +121,7 @@ def test_a_token_without_a_running_state_does_not_hold_the_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "run", "goal", "stands"),
+    ("task", "run", "goal", "expected"),
     [
         (AT_WORK, history("running"), TaskStatus.completed, EndState.pending),
         (DONE, history("completed"), TaskStatus.completed, EndState.recorded),
@@ -137,5 +137,5 @@ def test_a_token_without_a_running_state_does_not_hold_the_task() -> None:
 def test_the_state_of_an_attempt_after_a_lost_response(
     task: TaskDocument, run: RunDocument | None, goal: TaskStatus, expected: EndState
 ) -> None:
-    """Own, done or superseded, by token and state together."""
+    """Pending, recorded or superseded, by token and state together."""
     assert end_state(task, run, token="a", goal=goal) is expected
