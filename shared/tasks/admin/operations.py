@@ -60,7 +60,7 @@ class Operations:
 
         Raises:
             UnknownTask: No task has this name.
-            InvalidOptions: `by` or `reason` is empty.
+            InvalidOptions: `by` or `reason` is empty or too long.
             SchedulerUnavailable: The task is suspended, but its Cloud Scheduler job may not be paused. Try
                 again, or leave it to the watchdog.
             TaskError: Firestore did not answer; nothing or all of it is done. Try again.
@@ -115,7 +115,7 @@ class Operations:
 
         Raises:
             UnknownTask: No task has this name.
-            InvalidOptions: `by` or `reason` is empty.
+            InvalidOptions: `by` or `reason` is empty or too long.
             NotScheduled: The task has no schedule.
             TaskSuspended: The task is suspended.
             SchedulerUnavailable: Cloud Scheduler may not have accepted the request.

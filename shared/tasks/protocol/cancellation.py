@@ -48,19 +48,7 @@ def cancel(
 
     Nothing that it returns then is published. A run that failed, and that Cloud Scheduler may deliver again,
     is not started again; its error then contains the cancel, too. A completed run and other runs are not
-    changed, because the write is conditional on what was read.
-
-    Args:
-        documents: Root of the database.
-        name: The task.
-        run_id: The run.
-        by: Who cancels it.
-        reason: Why.
-        now: UTC.
-
-    Raises:
-        InvalidOptions: `by` or `reason` is empty or too long.
-        StoreError: Firestore did not answer, or other writers changed the documents each time.
+    changed, because the write is conditional on what was read. Errors as `Operations.cancel_run`.
     """
     action = checked_action(by, reason, now)
     before: Timestamp | None = None

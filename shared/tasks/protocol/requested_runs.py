@@ -46,21 +46,7 @@ def request_run(
 
     The request is written to the status document, where the delivery finds it (`decisions.answers_request`).
     If the process dies before Cloud Scheduler is called, the request expires, and the next one calls again.
-
-    Args:
-        documents: Root of the database.
-        spec: The task.
-        clock: The time.
-        by: Who requests the run.
-        reason: Why.
-        deadline: When to stop waiting, on the clock's monotonic scale.
-
-    Raises:
-        InvalidOptions: `by` or `reason` is empty or too long.
-        NotScheduled: Cloud Scheduler has no job of this task.
-        TaskSuspended: The run would be skipped.
-        StoreError: Firestore did not answer, or other writers changed the document each time.
-        SchedulerUnavailable: Cloud Scheduler may not have accepted the request.
+    The deadline is on the clock's monotonic scale. Errors as `Operations.request_run`.
     """
     now = clock.now()
     action = checked_action(by, reason, now)

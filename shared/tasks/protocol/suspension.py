@@ -28,22 +28,8 @@ def suspend(
 ) -> Procedure[bool]:
     """Suspend a task.
 
-    Args:
-        documents: Root of the database.
-        name: The task.
-        by: Who suspends it.
-        reason: Why.
-        now: UTC.
-        has_job: Whether Cloud Scheduler starts the task. Its job is then paused, also if the task was
-            suspended before; a change of the job alone is recorded as well.
-
-    Returns:
-        Whether this call suspended the task; False if it was suspended before.
-
-    Raises:
-        InvalidOptions: `by` or `reason` is empty or too long.
-        StoreError: Firestore did not answer, or other writers changed the document each time.
-        SchedulerUnavailable: The task is suspended, but its job may not be paused.
+    A task that `has_job` has its job paused, also if it was suspended before; a change of the job alone is
+    recorded as well. Result and errors as `Operations.suspend_task`.
     """
     return (yield from _change("suspended", documents, name, by, reason, now, has_job=has_job))
 
@@ -51,11 +37,7 @@ def suspend(
 def resume(
     documents: str, name: TaskName, *, by: str, reason: str, now: datetime, has_job: bool = False
 ) -> Procedure[bool]:
-    """Resume a task; arguments and errors as `suspend`.
-
-    Returns:
-        Whether the task was suspended.
-    """
+    """Resume a task; result and errors as `Operations.resume_task`."""
     return (yield from _change("resumed", documents, name, by, reason, now, has_job=has_job))
 
 
