@@ -160,7 +160,7 @@ def _respond(called: Callable[[Request], Response], request: Request) -> Respons
 
 
 def _pass_body(result: Any, request: CallableRequest[Any]) -> Any:
-    """Return a result for `on_call` to encode; the body of an `Answer` passes it by in the environ."""
+    """Return a result for `on_call` to encode, or put the body of an `Answer` into the environ."""
     if not isinstance(result, Answer):
         return result
     request.raw_request.environ[_BODY] = result.body(request.raw_request)

@@ -62,7 +62,7 @@ def main(module: str, url: str, token: str, known: str = "0") -> None:
     if module == "published":
         publish_and_collect(operators, int(known))
         return
-    run = new_run(TaskName(f"collect_charge_{module}"), seconds=900)
+    run = new_run(TaskName(f"collect_charge_{module}"), deadline_seconds=900)
     began, count, error = time.monotonic(), 0, ""
     records: Any = charge_locations.collect(operators, list, run)
     if module == "cdrs":

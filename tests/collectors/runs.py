@@ -22,11 +22,11 @@ FAST = Limits(
 IMPATIENT = replace(FAST, read_seconds=1, call_seconds=1.5, attempts=2)
 
 
-def new_run(task: TaskName, *, seconds: float = 300.0) -> TaskRun:
+def new_run(task: TaskName, *, deadline_seconds: float = 300.0) -> TaskRun:
     """A run with so many seconds to its deadline; its progress is discarded."""
     clock = Clock()
     identity = RunIdentity("projects/p/databases/d/documents", task, "run", "token", "test", None)
-    return TaskRun(identity, clock.monotonic() + seconds, clock, _discard)
+    return TaskRun(identity, clock.monotonic() + deadline_seconds, clock, _discard)
 
 
 def _discard(_: Progress) -> None:

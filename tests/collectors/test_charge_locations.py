@@ -309,7 +309,7 @@ def test_small_deviations_from_ocpi_are_accepted(changes: dict[str, Any]) -> Non
 
 def test_reading_stops_at_the_deadline(north: Operator) -> None:
     """No further request is sent and no thread stays."""
-    run = new_run(TaskName.collect_charge_locations, seconds=-1)
+    run = new_run(TaskName.collect_charge_locations, deadline_seconds=-1)
     records = charge_locations.collect([north], list, run, limits=FAST)
     with pytest.raises(DeadlineExceeded):
         next(records)

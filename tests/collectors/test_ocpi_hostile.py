@@ -549,7 +549,7 @@ def test_operators_that_send_endlessly_leave_time_for_the_others(north: Operator
 
     with hostile(lists) as server:
         endless = [server.operator(f"endless{number}") for number in range(crawl.PARALLEL)]
-        run = new_run(TaskName.collect_charge_locations, seconds=12)
+        run = new_run(TaskName.collect_charge_locations, deadline_seconds=12)
         records = list(charge_locations.collect([*endless, north], list, run, limits=FAST))
     assert {record["nx_operator"] for record in records} == {"north"}
     assert run.summary is not None

@@ -152,19 +152,22 @@ class Transport:
             )
         policy = self._policy
         while True:
-            wait: float | None = None
+            retry_after: float | None = None
             try:
                 answer = self._get_once(url, headers)
                 if answer.status not in TRANSIENT_STATUSES:
                     return answer
-                wait, why = self._retry_after(answer), f"HTTP {answer.status}"
+                retry_after, reason = self._retry_after(answer), f"HTTP {answer.status}"
             except (requests.RequestException, HTTPError, OSError) as error:
-                why = _reason(error)
+                reason = _reason(error)
             try:
-                policy = policy.increment("GET", url, error=HTTPError(why))
+                policy = policy.increment("GET", url, error=HTTPError(reason))
             except MaxRetryError:
-                raise self.error(f"{path_of(url)}: {why}, after {self._limits.attempts} attempts") from None
-            self._wait(min(max(policy.get_backoff_time(), wait or 0.0), self._limits.max_wait_seconds), why)
+                raise self.error(
+                    f"{path_of(url)}: {reason}, after {self._limits.attempts} attempts"
+                ) from None
+            wait_seconds = max(policy.get_backoff_time(), retry_after or 0.0)
+            self._wait(min(wait_seconds, self._limits.max_wait_seconds), reason)
 
     def _get_once(self, url: str, headers: Mapping[str, str]) -> Answer:
         self._check()
@@ -200,14 +203,14 @@ class Transport:
         if time.monotonic() >= self._deadline:
             raise OcpiError("too slow: not read completely in the time that a run has for its operators")
 
-    def _wait(self, seconds: float, why: str) -> None:
+    def _wait(self, wait_seconds: float, reason: str) -> None:
         logger.info(
             "retrying request to operator",
             operator=self._operator.name,
-            reason=why,
-            wait_seconds=round(seconds, 1),
+            reason=reason,
+            wait_seconds=round(wait_seconds, 1),
         )
-        self._stop.wait(max(0.0, min(seconds, self._deadline - time.monotonic())))
+        self._stop.wait(max(0.0, min(wait_seconds, self._deadline - time.monotonic())))
         self._check()
 
     def _retry_after(self, answer: Answer) -> float | None:
