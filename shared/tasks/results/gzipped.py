@@ -165,7 +165,7 @@ def plain_pieces(stored: Iterable[bytes]) -> Iterator[bytes]:
 def _uncompressed(content: bytes, *, last: bool) -> bytes:
     """Return an uncompressed block."""
     if len(content) > _MAX_PLAIN:
-        raise ValueError(f"{len(content)} bytes around a result: {_MAX_PLAIN} at most")
+        raise ValueError(f"bytes around a result must be at most {_MAX_PLAIN}, got {len(content)}")
     return struct.pack("<BHH", last, len(content), len(content) ^ 0xFFFF) + content
 
 
