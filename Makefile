@@ -25,7 +25,7 @@ test: $(DEPENDENCIES) ## run all tests before a change lands, in several process
 	@venv/bin/python -m tests $(T)
 
 test-fast: $(DEPENDENCIES) ## run the tests that start no other programs, while you work
-	@venv/bin/python -m pytest -m "not stack and not firebase and not programs" $(T)
+	@venv/bin/python -m tests fast $(T)
 
 test-full: $(DEPENDENCIES) ## run all tests with larger bounds and more rounds; takes long
 	@venv/bin/python -m pytest --full $(T)

@@ -1,10 +1,11 @@
-"""Run the tests in several processes at once, which mostly wait for servers, and print one after the other.
+"""Run the tests in several processes at once, and print what they write one after the other.
 
     terminal   without a stack, then those that start firebase-tools themselves
     log        on the local stack, except for the following
     log        through the page, the command line or the SDK, on a second stack in a copy of the checkout
 
-The arguments are those of pytest, for each process.
+With `fast` as the first argument, only tests that start no other programs run, those of the model in a
+second process. The other arguments are those of pytest, for each process.
 """
 
 import json
@@ -13,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from tests.support.checkout import ROOT, copy_files, move_ports, own_ports
 WORK = ROOT / ".stack"
 TESTS = ROOT / "tests"
 SECOND = WORK / "second-stack"
+FAST = "not stack and not firebase and not programs"
 NONE_SELECTED = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
@@ -49,6 +50,44 @@ def follow(path: Path, process: subprocess.Popen[bytes]) -> None:
                 sys.stdout.buffer.write(piece)
                 sys.stdout.buffer.flush()
             time.sleep(0.1 if running else 0)
+
+
+class Processes:
+    """Processes of pytest: on the terminal, and in the background with a log each."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._arguments = arguments
+        self._foreground: list[subprocess.Popen[bytes]] = []
+        self._background: dict[Path, subprocess.Popen[bytes]] = {}
+
+    def log(self, name: str, marks: str, **options: object) -> subprocess.Popen[bytes]:
+        """Start a process in the background."""
+        colour = ["--color=yes"] if sys.stdout.isatty() else []
+        path = WORK / name
+        with path.open("wb") as output:
+            process = start(
+                marks, [*self._arguments, *colour], stdout=output, stderr=subprocess.STDOUT, **options
+            )
+        self._background[path] = process
+        return process
+
+    def show(self, marks: str) -> subprocess.Popen[bytes]:
+        """Start a process on the terminal."""
+        process = start(marks, self._arguments)
+        self._foreground.append(process)
+        return process
+
+    def end(self) -> int:
+        """Wait for all processes, print the logs, and return the combined exit code."""
+        for process in self._foreground:
+            process.wait()
+        for path, process in self._background.items():
+            follow(path, process)
+        return exit_code([process.returncode for process in (*self._foreground, *self._background.values())])
+
+    def wait(self) -> None:
+        for process in (*self._foreground, *self._background.values()):
+            process.wait()
 
 
 def needs_two_stacks(arguments: list[str]) -> bool:
@@ -84,40 +123,41 @@ def wait_for_stack(root: Path, since: float, process: subprocess.Popen[bytes]) -
         time.sleep(0.2)
 
 
-def main(arguments: list[str]) -> int:
-    """Run all processes; return the combined exit code."""
-    WORK.mkdir(exist_ok=True)
-    two = needs_two_stacks(arguments)
+def run_all(processes: Processes, *, two: bool) -> None:
+    """Start the processes of all tests, with two stacks or with one."""
     environment = copy_for_stack() if two else {}
-    colour = ["--color=yes"] if sys.stdout.isatty() else []
-    foreground: list[subprocess.Popen[bytes]] = []
-    background: dict[Path, subprocess.Popen[bytes]] = {}
-    with ExitStack() as logs:
+    began = time.time()
+    on_stack = processes.log("tests-on-stack.log", "stack and not users" if two else "stack")
+    without = processes.show("not stack and not firebase")
+    wait_for_stack(ROOT, began, on_stack)
+    if two:
+        users = processes.log("tests-of-users.log", "stack and users", cwd=SECOND, env=environment)
+        wait_for_stack(SECOND, began, users)
+    without.wait()
+    processes.show("firebase")
 
-        def log(name: str, marks: str, **options: object) -> subprocess.Popen[bytes]:
-            path = WORK / name
-            to_log = {"stdout": logs.enter_context(path.open("wb")), "stderr": subprocess.STDOUT}
-            background[path] = start(marks, [*arguments, *colour], **to_log, **options)
-            return background[path]
 
-        try:
-            began = time.time()
-            on_stack = log("tests-on-stack.log", "stack and not users" if two else "stack")
-            foreground.append(start("not stack and not firebase", arguments))
-            wait_for_stack(ROOT, began, on_stack)
-            if two:
-                users = log("tests-of-users.log", "stack and users", cwd=SECOND, env=environment)
-                wait_for_stack(SECOND, began, users)
-            foreground[0].wait()
-            foreground.append(start("firebase", arguments))
-            foreground[1].wait()
-            for path, process in background.items():
-                follow(path, process)
-        except KeyboardInterrupt:  # all received it as well, and clean up
-            for process in (*foreground, *background.values()):
-                process.wait()
-            return 130
-    return exit_code([process.returncode for process in (*foreground, *background.values())])
+def run_fast(processes: Processes) -> None:
+    """Start the processes of the tests that start no other programs."""
+    processes.log("tests-of-model.log", f"{FAST} and model")
+    processes.show(f"{FAST} and not model")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tests; return the combined exit code."""
+    WORK.mkdir(exist_ok=True)
+    fast = arguments[:1] == ["fast"]
+    arguments = arguments[1:] if fast else arguments
+    processes = Processes(arguments)
+    try:
+        if fast:
+            run_fast(processes)
+        else:
+            run_all(processes, two=needs_two_stacks(arguments))
+        return processes.end()
+    except KeyboardInterrupt:  # all received it as well, and clean up
+        processes.wait()
+        return 130
 
 
 if __name__ == "__main__":

@@ -55,6 +55,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker("users")
         elif folder == "deploy":
             item.add_marker("firebase")
+        elif folder == "model":
+            item.add_marker("model")
     seed = config.getoption("--shuffle")
     if seed is not None:  # tests of a module keep their order
         modules = sorted({item.path for item in items})
