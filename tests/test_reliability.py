@@ -34,7 +34,7 @@ import pytest
 @pytest.fixture
 def calls(): {setup}
 
-def test_the_calls_are_these(record_property):
+def test_a_run_makes_the_expected_calls(record_property):
     record_property("calls", ("db", ["BatchGetDocuments", "Commit"]))
 
 @pytest.mark.parametrize("at", [1, 2])

@@ -1,4 +1,4 @@
-"""The command line as people and scripts start it, on the running stack."""
+"""The command line on the running stack, started as operators and scripts start it."""
 
 import datetime as dt
 import os
@@ -16,17 +16,17 @@ from emulators.loopback import request
 from tests.cli.terminal import COMMAND, ROOT, Terminal
 from tests.web.held import HeldRun, held_run
 
-#: Runs a command to its end; what it printed and its code are the outcome.
+#: Runs a command to its end; returns its output and exit code.
 Run = Callable[..., subprocess.CompletedProcess[str]]
 #: Starts a command in a terminal.
 Open = Callable[..., Terminal]
-#: Starts a run that does what the test says.
+#: Starts a run that the test controls.
 Hold = Callable[..., HeldRun]
 
 
 @pytest.fixture(scope="session")
 def people(stack: Addresses) -> None:
-    """The demo's operator and viewer, at Auth."""
+    """The demo's operator and viewer, in the Auth emulator."""
     demo_data.seed(dt.datetime.now(dt.UTC))
 
 
@@ -66,5 +66,5 @@ def hold(nx: Run) -> Iterator[Hold]:
 
 
 def emulated_codes(stack: Addresses) -> Any:
-    """What the Auth emulator would have sent by e-mail."""
+    """The codes that the Auth emulator would have sent by e-mail."""
     return request(f"http://{stack.auth}/emulator/v1/projects/{PROJECT}/oobCodes")[1]["oobCodes"]  # type: ignore[index]

@@ -21,7 +21,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 class Terminal:
-    """Runs a program in a terminal of 40 lines, and keeps all that it writes there."""
+    """Runs a program in a terminal of 40 lines and keeps its output."""
 
     def __init__(self, *command: str) -> None:
         self._master, slave = pty.openpty()
@@ -47,16 +47,16 @@ class Terminal:
 
     @property
     def raw(self) -> str:
-        """All that was written, as it was."""
+        """The output as written."""
         return self._written.decode("utf-8", "replace")
 
     @property
     def text(self) -> str:
-        """All that was written, without colours and moves."""
+        """The output without colours and cursor movements."""
         return _ESCAPES.sub("", self.raw)
 
     def shows(self, pattern: str, *, after: int = 0) -> int:
-        """Wait for text that matches, beyond a place; return where it ends."""
+        """Wait for text that matches after an offset; return the offset of its end."""
 
         def look() -> int:
             found = re.compile(pattern).search(self.text, after)
@@ -84,7 +84,7 @@ class Terminal:
         while True:
             try:
                 chunk = os.read(self._master, 65536)
-            except OSError:  # nobody has it open any more
+            except OSError:  # the program has closed it
                 return
             if not chunk:
                 return

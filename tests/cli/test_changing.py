@@ -46,7 +46,7 @@ def job_state(stack: Addresses) -> str:
 
 
 def test_a_run_is_followed_to_its_end(nx: Run) -> None:
-    """Through Cloud Scheduler: code 0 once it completed, and who asked is in the history."""
+    """Cloud Scheduler delivers it: exit code 0 when it completes; the history contains who requested it."""
     ran = nx("run", TASK, *WHY, "--follow")
     assert ran.returncode == 0
     waiting, *progress = ran.stderr.splitlines()
@@ -59,7 +59,7 @@ def test_a_run_is_followed_to_its_end(nx: Run) -> None:
 
 
 def test_a_followed_run_that_fails_is_code_1(nx: Run, clean_firestore: Addresses) -> None:
-    """A result to merge with is lost: what was wrong goes to standard error."""
+    """The last result, which the task merges with, is lost: the error goes to standard error."""
     cdrs = TaskName.collect_charge_cdrs
     execute_task("test", cdrs, list, {"save_in": "storage"})
     for lost in firebase.bucket().list_blobs(prefix=f"tasks_data/{cdrs}"):
@@ -72,7 +72,7 @@ def test_a_followed_run_that_fails_is_code_1(nx: Run, clean_firestore: Addresses
 
 
 def test_the_retries_of_a_requested_run_are_stopped(nx: Run, clean_firestore: Addresses) -> None:
-    """It fails, and Cloud Scheduler would deliver it again: as a tick's run, it is cancelled before."""
+    """The run fails, and is cancelled before Cloud Scheduler delivers it again, as the run of a tick is."""
     cdrs = TaskName.collect_charge_cdrs
     execute_task("test", cdrs, list, {"save_in": "storage"})
     for lost in firebase.bucket().list_blobs(prefix=f"tasks_data/{cdrs}"):
@@ -122,7 +122,7 @@ REFUSED = "2 deliveries refused: still at work; no further delivery"
         ),
     ],
 )
-def test_a_delivery_that_was_refused_is_told(
+def test_a_refused_delivery_is_reported(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     words: tuple[str, ...],
@@ -130,7 +130,7 @@ def test_a_delivery_that_was_refused_is_told(
     code: int,
     says: str,
 ) -> None:
-    """Who follows waits for the run to begin; nobody is just told that none did."""
+    """The command waits for the run to begin, and reports a refused delivery instead of a missing run."""
     answers = {"run_task": [{"outcome": "requested", "run": ASKED}], "get_run": [ASKED, {**ASKED, **ends}]}
 
     def caller(function: str, **_: Any) -> Any:
@@ -147,7 +147,7 @@ def test_a_delivery_that_was_refused_is_told(
 
 
 def test_where_another_run_holds_the_task_nothing_starts(nx: Run, hold: Hold) -> None:
-    """Code 6, and which run that is."""
+    """Exit code 6; the error contains the id of that run."""
     hold(TASK)
     wait_for("the run", lambda: "running" in nx("tasks").stdout)
     ran = nx("run", TASK, *WHY)
@@ -156,7 +156,7 @@ def test_where_another_run_holds_the_task_nothing_starts(nx: Run, hold: Hold) ->
 
 
 def test_a_task_is_suspended_and_resumed(nx: Run, clean_firestore: Addresses) -> None:
-    """Document and job; a second time changes nothing and is no error; suspended, it is not run."""
+    """Both document and job change. A second call changes nothing. A suspended task is not run."""
     assert nx("suspend", TASK, *WHY).stdout == f"{TASK}: suspended\n"
     assert job_state(clean_firestore) == "PAUSED"
     assert nx("suspend", TASK, *WHY).stdout == f"{TASK}: already suspended; nothing changed\n"
@@ -176,7 +176,7 @@ def test_a_task_is_suspended_and_resumed(nx: Run, clean_firestore: Addresses) ->
 
 
 def test_the_run_at_work_is_cancelled_and_followed(terminal: Open, nx: Run, hold: Hold) -> None:
-    """Its end is waited for, with its progress; then there is none to cancel: code 6."""
+    """The command shows progress until the run ends. After that, no run is left to cancel: exit code 6."""
     held = hold(TASK)
     held.progress(1, 2, "half")
     wait_for("its progress", lambda: "1 of 2" in nx("tasks").stdout)
@@ -194,7 +194,7 @@ def test_the_run_at_work_is_cancelled_and_followed(terminal: Open, nx: Run, hold
 
 
 def test_following_in_a_pipe_shows_progress_and_what_ctrl_c_leaves(nx: Run, hold: Hold) -> None:
-    """A line per change of the progress; after Ctrl-C, that the run goes on and how to cancel it."""
+    """One line for each change of the progress. After Ctrl-C: the run continues, and how to cancel it."""
     held = hold(TASK)
     held.progress(1, 2, "half")
     wait_for("its progress", lambda: "1 of 2" in nx("tasks").stdout)
@@ -210,9 +210,7 @@ def test_following_in_a_pipe_shows_progress_and_what_ctrl_c_leaves(nx: Run, hold
     held.go_on_until(RunCancelled)
 
 
-def test_a_request_that_nothing_answered_is_cancelled_without_its_id(
-    nx: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_without_a_run_is_cancelled_without_an_id(nx: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as it is made, and not only once its run has begun."""
     monkeypatch.setattr(Jobs, "run", lambda *_, **__: None)  # no delivery comes
     monkeypatch.setitem(specs._specs, TASK, TaskSpec(TASK, schedule="0 0 1 1 *"))
@@ -222,8 +220,8 @@ def test_a_request_that_nothing_answered_is_cancelled_without_its_id(
     assert json.loads(cancelled.stdout)["run"]["id"] == asked.run_id
 
 
-def test_ctrl_c_while_a_run_is_requested_says_that_it_may_start(nx: Run) -> None:
-    """The service has the request, whether or not its answer was awaited."""
+def test_ctrl_c_during_a_request_reports_that_the_run_may_start(nx: Run) -> None:
+    """The service has received the request, even if the command does not wait for the response."""
     asked, answered = threading.Event(), threading.Event()
 
     class Slow(BaseHTTPRequestHandler):
@@ -250,7 +248,7 @@ def test_ctrl_c_while_a_run_is_requested_says_that_it_may_start(nx: Run) -> None
 
 @pytest.mark.usefixtures("clean_firestore")
 def test_the_retries_of_a_failed_run_can_be_cancelled(nx: Run) -> None:
-    """What was asked for is done: code 0; one that no tick asked for is not tried again anyway."""
+    """Exit code 0 as well for a run that no tick caused, which is not tried again anyway."""
 
     def fails() -> None:
         raise ValueError("no")
@@ -264,8 +262,8 @@ def test_the_retries_of_a_failed_run_can_be_cancelled(nx: Run) -> None:
     assert kept.stdout.startswith(f"{TASK}: run {run_id} cancelled")
 
 
-def test_who_follows_for_too_short_is_told_that_the_run_goes_on(nx: Run, hold: Hold) -> None:
-    """Code 8."""
+def test_a_timeout_while_following_reports_that_the_run_continues(nx: Run, hold: Hold) -> None:
+    """Exit code 8."""
     hold(TASK)
     wait_for("the run", lambda: "running" in nx("tasks").stdout)
     waited = nx("cancel", TASK, *WHY, "--follow", "--timeout", "1")
@@ -275,7 +273,7 @@ def test_who_follows_for_too_short_is_told_that_the_run_goes_on(nx: Run, hold: H
 
 @pytest.mark.parametrize("words", [("run",), ("suspend",), ("resume",), ("cancel", "--id", "some-run")])
 def test_viewers_change_nothing(nx: Run, clean_firestore: Addresses, words: tuple[str, ...]) -> None:
-    """The server refuses: code 4."""
+    """The server denies it: exit code 4."""
     refused = nx("--user", "viewer@example.com", *words, TASK, *WHY)
     assert (refused.returncode, refused.stdout) == (4, "")
     assert "Only operators can change tasks." in refused.stderr
@@ -299,8 +297,8 @@ def test_viewers_change_nothing(nx: Run, clean_firestore: Addresses, words: tupl
         (2, ("login", "--email", "a@b.c", "--api-key", "k")),
     ],
 )
-def test_each_way_to_fail_has_its_code(nx: Run, code: int, words: tuple[str, ...]) -> None:
-    """And says what to do, on standard error alone."""
+def test_each_failure_has_its_exit_code(nx: Run, code: int, words: tuple[str, ...]) -> None:
+    """The error states what to do, on standard error only."""
     failed = nx(*words)
     prompted = "Email: " if words[-1] == "login" else ""
     assert (failed.returncode, failed.stdout) == (code, prompted)
@@ -308,8 +306,8 @@ def test_each_way_to_fail_has_its_code(nx: Run, code: int, words: tuple[str, ...
     assert "Traceback" not in failed.stderr
 
 
-def test_where_nobody_answers_that_is_told(nx: Run) -> None:
-    """Code 7, with what to start."""
+def test_an_unreachable_service_is_reported(nx: Run) -> None:
+    """Exit code 7; the error states what to start."""
     failed = nx("tasks", NX_FUNCTIONS_URL="http://127.0.0.1:1")
     assert failed.returncode == 7
     assert "is the local stack running (make run)?" in failed.stderr

@@ -42,8 +42,8 @@ def line_of(text: str, word: str) -> str:
     return line
 
 
-def test_all_tasks_are_shown_with_how_they_stand(nx: Run, hold: Hold) -> None:
-    """In words, each on a line: result, progress, failure and suspension."""
+def test_all_tasks_are_shown_with_their_state(nx: Run, hold: Hold) -> None:
+    """One line for each task: result, progress, failure or suspension."""
     execute_task("test", TASK, lambda: [1, 2])
     execute_task("test", CDRS, fails)
     suspend_task(TaskName.send_reset_sms, by="ops@example.com", reason="texts are wrong")
@@ -60,8 +60,8 @@ def test_all_tasks_are_shown_with_how_they_stand(nx: Run, hold: Hold) -> None:
     assert "30 of 120 (25 %) north [/b]" in running
 
 
-def test_json_is_what_the_callable_tells(nx: Run) -> None:
-    """For scripts: nothing but JSON on standard output."""
+def test_json_is_the_callables_response(nx: Run) -> None:
+    """Standard output contains only JSON, for scripts."""
     execute_task("test", TASK, lambda: [1, 2])
     told = json.loads(nx("tasks", "--json").stdout)
     assert [task["name"] for task in told["tasks"]] == sorted(TaskName)
@@ -70,7 +70,7 @@ def test_json_is_what_the_callable_tells(nx: Run) -> None:
 
 
 def test_a_history_is_shown_newest_first_and_by_state(nx: Run) -> None:
-    """As many as are asked for, however many pages that takes."""
+    """As many runs as requested, from as many pages as needed."""
     ids = [execute_task(f"test {n}", TASK, fails if n == 1 else list).run_id for n in range(3)]
     told = json.loads(nx("runs", TASK, "--json").stdout)["runs"]
     assert [run["id"] for run in told] == ids[::-1]
@@ -81,7 +81,7 @@ def test_a_history_is_shown_newest_first_and_by_state(nx: Run) -> None:
 
 
 def test_one_run_is_shown_with_its_trace(nx: Run) -> None:
-    """All there is to know."""
+    """With its state, error and id."""
     run_id = execute_task("test", TASK, fails).run_id
     shown = nx("runs", TASK, "--id", run_id).stdout
     assert "state: failed" in shown
@@ -100,7 +100,7 @@ def publish_and_wait(nx: Run, task: TaskName, value: Any) -> None:
 
 
 def test_a_result_is_shown_and_exported(nx: Run, tmp_path: Path) -> None:
-    """As a table, as JSON, as CSV; to standard output or a file, by its name."""
+    """As a table, JSON or CSV, to standard output or to a file whose name selects the format."""
     records = list(devices(30))
     publish_and_wait(nx, TASK, records)
     shown = nx("data", TASK)
@@ -122,7 +122,7 @@ def test_a_result_is_shown_and_exported(nx: Run, tmp_path: Path) -> None:
 
 
 def test_details_are_written_as_json(nx: Run) -> None:
-    """What a task gave beside its result."""
+    """The details that a task returned besides its result."""
 
     def works(run: TaskRun) -> list[int]:
         run.summarise({}, details={"totals": [{"cost": "0.30"}]})
@@ -132,8 +132,8 @@ def test_details_are_written_as_json(nx: Run) -> None:
     assert json.loads(nx("data", TASK, "--details").stdout)["details"] == {"totals": [{"cost": "0.30"}]}
 
 
-def test_nothing_is_told_in_words(nx: Run) -> None:
-    """A result without records is no empty line."""
+def test_an_empty_result_is_stated_in_words(nx: Run) -> None:
+    """A result without records does not print an empty line."""
     publish_and_wait(nx, CDRS, [])
     assert nx("data", CDRS).stdout == "no records\n"
 
@@ -141,8 +141,8 @@ def test_nothing_is_told_in_words(nx: Run) -> None:
 @pytest.mark.parametrize(
     "words", [("tasks",), ("tasks", "--json"), ("data", TASK, "--json"), ("completion", "bash")]
 )
-def test_a_reader_that_leaves_ends_it_quietly(people: None, words: tuple[str, ...]) -> None:
-    """As `head` does: code 1, and not a word of Python."""
+def test_a_closed_pipe_ends_a_command_quietly(people: None, words: tuple[str, ...]) -> None:
+    """As `head` does: exit code 1, and no traceback."""
     read, write = os.pipe()
     os.close(read)
     try:
@@ -155,7 +155,7 @@ def test_a_reader_that_leaves_ends_it_quietly(people: None, words: tuple[str, ..
 
 
 def test_a_large_result_comes_with_a_progress_bar(terminal: Open, nx: Run, tmp_path: Path) -> None:
-    """Somebody at a terminal sees how much came; the file is whole."""
+    """A terminal shows how much was received; the file is complete."""
     records = list(devices(100_000))
     execute_task("test", LOCATIONS, lambda: records, {"save_in": "storage"})
     there = tmp_path / "large.json"
@@ -166,8 +166,8 @@ def test_a_large_result_comes_with_a_progress_bar(terminal: Open, nx: Run, tmp_p
     assert json.loads(there.read_text("utf-8")) == records
 
 
-def test_a_file_that_was_there_stays_where_the_result_does_not_come(nx: Run, tmp_path: Path) -> None:
-    """Who may not read gets code 4, and no half of a file."""
+def test_a_failed_download_keeps_the_existing_file(nx: Run, tmp_path: Path) -> None:
+    """A user without access gets exit code 4, and no partial file."""
     execute_task("test", CDRS, lambda: [1])
     there = tmp_path / "cdrs.json"
     there.write_text("older", "utf-8")
@@ -179,7 +179,7 @@ def test_a_file_that_was_there_stays_where_the_result_does_not_come(nx: Run, tmp
 
 
 def test_watch_is_a_live_table(terminal: Open, hold: Hold) -> None:
-    """In colour, kept up to date, until Ctrl-C."""
+    """In colour, and updated until Ctrl-C."""
     seen = terminal("watch", "--every", "0.5")
     at = seen.shows(rf"{TASK} +never ran")
     held = hold(TASK)
@@ -194,7 +194,7 @@ def test_watch_is_a_live_table(terminal: Open, hold: Hold) -> None:
     assert "Traceback" not in seen.text
 
 
-def test_an_outage_leaves_the_last_picture_and_says_so(nx: Run) -> None:
+def test_an_outage_keeps_the_last_table_and_is_reported(nx: Run) -> None:
     """Until the service answers again."""
     execute_task("test", TASK, lambda: [1, 2])
     there = target_of(None)
@@ -208,8 +208,8 @@ def test_an_outage_leaves_the_last_picture_and_says_so(nx: Run) -> None:
     assert "stale" not in next(pictures)
 
 
-def test_watch_tells_scripts_a_line_a_change(terminal: Open, nx: Run) -> None:
-    """JSON, and none while nothing changes."""
+def test_watch_prints_one_line_of_json_per_change(terminal: Open, nx: Run) -> None:
+    """It prints nothing while nothing changes."""
     seen = terminal("watch", "--every", "0.5", "--json")
     at = seen.shows(r'"tasks": .*\n')
 
@@ -242,8 +242,8 @@ def watched(*words: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.usefixtures("nx")
 @pytest.mark.parametrize("words", [(), ("--json",)])
-def test_watch_ends_when_nobody_reads_it_any_more(words: tuple[str, ...]) -> None:
-    """Though nothing changes and nothing is to be written: `nx-tasks watch --json | head -1`, say."""
+def test_watch_ends_when_its_pipe_is_closed(words: tuple[str, ...]) -> None:
+    """Even if nothing changes and it has nothing to write, as in `nx-tasks watch --json | head -1`."""
     with watched(*words) as watching:
         assert watching.stdout is not None
         assert watching.stderr is not None
@@ -253,8 +253,8 @@ def test_watch_ends_when_nobody_reads_it_any_more(words: tuple[str, ...]) -> Non
 
 
 @pytest.mark.usefixtures("nx")
-def test_watch_in_a_pipe_is_a_table_a_change() -> None:
-    """Whoever reads it as it comes sees each as it happens."""
+def test_watch_in_a_pipe_prints_one_table_per_change() -> None:
+    """A reader of the pipe receives each table at once."""
     with watched() as watching:
         assert watching.stdout is not None
         lines = iter(watching.stdout)
@@ -264,10 +264,10 @@ def test_watch_in_a_pipe_is_a_table_a_change() -> None:
             pass  # it may be seen at work
 
 
-def test_the_local_stack_is_where_firebase_json_has_it(
+def test_the_local_stack_is_found_on_the_ports_of_firebase_json(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Moved to other ports, it is found there, and nobody else's in its place."""
+    """A stack that was moved to other ports is found there; another stack on the old ports is not used."""
     for name in ("NX_FUNCTIONS_URL", "FIREBASE_AUTH_EMULATOR_HOST"):
         monkeypatch.delenv(name, raising=False)
     moved = tmp_path / "firebase.json"
@@ -330,8 +330,8 @@ def test_a_proxy_of_the_environment_is_used_beyond_loopback(monkeypatch: pytest.
 HOSTILE = {"id": "DE:ABC:1", ":x:": "[b]::1[/b]", "k\x1b[2J\u202e": "v\x9b2J\u2066\ud800"}
 
 
-def test_data_is_never_markup_and_never_obeyed(nx: Run) -> None:
-    """Emoji codes and markup stay text; control and bidi characters are escapes, in keys as well."""
+def test_data_is_printed_as_text(nx: Run) -> None:
+    """Emoji codes and markup stay text; control and bidirectional characters are escaped, in keys as well."""
     execute_task("test", TASK, lambda: [{key: value.replace("\ud800", "") for key, value in HOSTILE.items()}])
     # An instance may serve what it cached for another test until its max-age has passed.
     shown = wait_for("the result", lambda: "DE:ABC:1" in (text := nx("data", TASK).stdout) and text)
@@ -343,8 +343,8 @@ def test_data_is_never_markup_and_never_obeyed(nx: Run) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "pretty"])
-def test_a_terminal_obeys_no_export(nx: Run, terminal: Open, form: str) -> None:
-    """JSON and CSV reach a terminal with escapes, a file unchanged."""
+def test_an_export_to_a_terminal_is_escaped(nx: Run, terminal: Open, form: str) -> None:
+    """JSON and CSV are escaped on a terminal, and unchanged in a file."""
     execute_task("test", TASK, lambda: [{"a": "b\x9b2J\u202ec"}])
     wait_for("the result", lambda: "b\x9b2J\u202ec" in nx("data", TASK, "--format", "csv").stdout)
     seen = terminal("data", TASK, "--format", form)
@@ -357,7 +357,7 @@ def test_a_terminal_obeys_no_export(nx: Run, terminal: Open, form: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "ascii"])
 @pytest.mark.parametrize("words", [("data", TASK), ("data", TASK, "--json"), ("tasks",), ("tasks", "--json")])
-def test_an_encoding_that_lacks_a_character_is_no_error(
+def test_a_character_outside_the_encoding_does_not_fail(
     nx: Run, encoding: str, words: tuple[str, ...]
 ) -> None:
     """It is replaced, and JSON stays JSON."""
@@ -367,9 +367,7 @@ def test_an_encoding_that_lacks_a_character_is_no_error(
     assert words[-1] != "--json" or json.loads(shown.stdout)
 
 
-def test_a_projects_region_is_the_one_that_it_is_deployed_to(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_projects_region_is_that_of_its_deployment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """That of its `.env` file in the checkout, else of the environment, else the default."""
     monkeypatch.delenv("NX_TASKS_REGION", raising=False)
     configured = tmp_path / "firebase.json"
@@ -382,7 +380,7 @@ def test_a_projects_region_is_the_one_that_it_is_deployed_to(
     assert target_of("another", configured=configured).functions.startswith("https://asia-east1-another")
 
 
-def test_who_was_given_a_task_sees_that_a_person_acted(nx: Run) -> None:
+def test_a_caller_without_a_role_sees_that_an_operator_acted(nx: Run) -> None:
     """A caller with the claim `tasks` and no role: "an operator", without a name or a reason."""
     who = {"by": "anna@example.com", "reason": "what she alone knows"}
     suspend_task(TASK, **who)

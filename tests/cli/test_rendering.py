@@ -49,7 +49,7 @@ def drawn(table: tables.FittingTable, width: int) -> str:
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 def test_a_narrow_terminal_gets_fewer_columns_whole(width: int) -> None:
-    """Names, states and ids are never cut or broken; what has no place is counted."""
+    """Names, states and ids are never shortened or wrapped; dropped columns are counted."""
     tasks = drawn(rendering.tasks_table(map(task, TaskName), NOW), width)
     runs = drawn(rendering.runs_table([run()]), width)
     assert all(name in tasks for name in TaskName)
@@ -61,8 +61,8 @@ def test_a_narrow_terminal_gets_fewer_columns_whole(width: int) -> None:
     assert width < 100 or ("6 s" in tasks and "AGE" in tasks)
 
 
-def test_a_long_error_takes_no_column_away() -> None:
-    """Of a task that fails, age and next run are what is wanted, and not all of a URL."""
+def test_a_long_error_does_not_displace_columns() -> None:
+    """Age and next run of a failing task are more useful than the rest of a URL."""
     long = f"OperatorUnreachable: GET https://ocpi.example.com/{'locations/' * 30}?limit=100 answered 503"
     told = drawn(rendering.tasks_table([{**task(name), "error": long} for name in TaskName], NOW), 100)
     assert all(heading in told for heading in ("RESULT", "AGE", "NEXT RUN"))
@@ -70,8 +70,8 @@ def test_a_long_error_takes_no_column_away() -> None:
     assert "answered 503" not in told
 
 
-def test_records_begin_with_what_tells_them_apart() -> None:
-    """Whatever the order of their fields; what is nested is JSON, as an export has it."""
+def test_records_begin_with_their_identifying_fields() -> None:
+    """In any order of the fields; nested values are JSON, as in an export."""
     record = {"battery": 12.5, "fix": True, "reasons": ["low", "weak"], "name": "Tracker", "id": "t-1"}
     lines = drawn(rendering.records_table([record] * 3, 2), 100).splitlines()
     assert lines[0].split() == ["id", "name", "battery", "fix", "reasons"]
@@ -82,8 +82,8 @@ def test_records_begin_with_what_tells_them_apart() -> None:
     assert "no room for reasons, battery: widen the terminal" in " ".join(narrow.split())
 
 
-def test_a_column_is_as_wide_as_it_was_measured_whatever_was_left_out_before_it() -> None:
-    """Where nothing is wrong there is nothing to say of it, and each age is whole."""
+def test_a_column_keeps_its_width_when_earlier_ones_are_dropped() -> None:
+    """Without a problem its column is dropped, and each age is complete."""
     well = {**task("collect_devices_health"), "error": None}
     header, line, *_ = drawn(rendering.tasks_table([well], NOW), 120).splitlines()
     assert header.split() == ["TASK", "STATUS", "RESULT", "AGE", "NEXT", "RUN"]
@@ -91,14 +91,14 @@ def test_a_column_is_as_wide_as_it_was_measured_whatever_was_left_out_before_it(
 
 
 def test_a_narrow_history_keeps_the_error() -> None:
-    """The id goes before the reason of a failure does, and the note names every column that went."""
+    """The id is dropped before the reason of a failure; the note names every dropped column."""
     told = drawn(rendering.runs_table([{**run(), "id": "0123456789abcdef" * 2}]), 60)
     assert "OperatorUn" in told
     assert "no room for RESULT, ID: widen the terminal, or use --json" in " ".join(told.split())
 
 
 def test_a_note_is_as_wide_as_the_terminal() -> None:
-    """And not folded into the width of a table that is narrower."""
+    """It is not wrapped to the width of a narrower table."""
     lines = drawn(rendering.records_table([{"n": 1}] * 3, 2), 100).splitlines()
     assert lines[3] == "1 more records; --format json or csv prints all"
 
@@ -108,7 +108,7 @@ FORMULAS = ("\uff1d1+1", "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1")
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_csv_cells_and_headings_are_not_executed(raw: bool) -> None:
-    """Each begins with an apostrophe, unless they are wanted raw; numbers stay numbers."""
+    """Each begins with an apostrophe, unless --raw is given; numbers stay numbers."""
     source = io.BytesIO(json.dumps([{"=h": text, "n": -1} for text in FORMULAS]).encode())
     target = io.BytesIO()
     exports.write_csv(source, target, raw=raw)
@@ -118,7 +118,7 @@ def test_csv_cells_and_headings_are_not_executed(raw: bool) -> None:
 
 
 def test_csv_holds_half_a_surrogate_pair_as_an_escape() -> None:
-    """It is valid JSON, and no UTF-8 text."""
+    """It is valid JSON, but not UTF-8 text."""
     target = io.BytesIO()
     exports.write_csv(io.BytesIO(rb'[{"a":"x\ud83d"}]'), target)
     assert target.getvalue() == b"a\nx\\ud83d\n"
@@ -132,7 +132,7 @@ def test_a_table_of_many_columns_is_drawn_at_once() -> None:
     assert re.search(r"no room for (field\d+, ){4}field\d+ and \d+ more columns", " ".join(told.split()))
 
 
-def test_a_closed_stream_is_no_error() -> None:
+def test_a_closed_stream_does_not_fail() -> None:
     """As a shell closes it: `nx-tasks --help >&-`."""
     command = f"{shlex.join(COMMAND)} --help >&-"
     closed = subprocess.run(["bash", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
@@ -140,7 +140,7 @@ def test_a_closed_stream_is_no_error() -> None:
 
 
 def test_a_link_a_mode_and_a_device_survive_an_export(tmp_path: Path) -> None:
-    """A file is replaced whole, and keeps its mode; what is no file is written to."""
+    """A file is replaced completely and keeps its mode; a device is written to."""
     real, link, pipe = tmp_path / "real", tmp_path / "link", tmp_path / "pipe"
     real.write_text("before", "utf-8")
     real.chmod(0o600)
@@ -161,8 +161,7 @@ def test_a_link_a_mode_and_a_device_survive_an_export(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="only Linux has a device that is full")
-def test_a_full_disk_is_an_error_in_words() -> None:
-    """Not a traceback."""
+def test_a_full_disk_is_reported_without_a_traceback() -> None:
     command = f"{shlex.join(COMMAND)} completion bash >/dev/full"
     full = subprocess.run(["bash", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
     assert "Traceback" not in full.stderr

@@ -25,8 +25,8 @@ def project(nx: Run, stack: Addresses, tmp_path: Path, monkeypatch: pytest.Monke
     return Target("some-project", local.functions, local.accounts, local.tokens)
 
 
-def test_a_link_signs_in_until_one_signs_out(project: Target, stack: Addresses, tmp_path: Path) -> None:
-    """What is kept is a file that nobody else reads, and is taken away again."""
+def test_a_link_signs_in_until_sign_out(project: Target, stack: Addresses, tmp_path: Path) -> None:
+    """The session is a file that only its owner can read; signing out removes it."""
     authentication.send_link(project, OPERATOR, "key")
     link = emulated_codes(stack)[-1]["oobLink"]
     authentication.sign_in_with_link(project, OPERATOR, "key", link)
@@ -43,7 +43,7 @@ def test_a_link_signs_in_until_one_signs_out(project: Target, stack: Addresses, 
 
 
 def test_bash_completes_commands_and_tasks(nx: Run) -> None:
-    """By the script that `completion` prints, under the name it gives."""
+    """With the script that `completion` prints, for the name in it."""
     script = nx("completion", "bash").stdout
     asked = """
     complete_words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _nx_tasks; echo "${COMPREPLY[*]}"; }

@@ -13,7 +13,7 @@ const storage = require("firebase/storage");
 const env = process.env;
 const split = (address) => [address.split(":")[0], Number(address.split(":")[1])];
 const bucket = env.NX_TASKS_BUCKET;
-setLogLevel("silent"); // what is refused is told by the answer
+setLogLevel("silent"); // the response contains the error
 const app = initializeApp({ projectId: env.GOOGLE_CLOUD_PROJECT, apiKey: "demo", storageBucket: bucket });
 
 const users = auth.getAuth(app);
@@ -24,7 +24,7 @@ const callables = functions.getFunctions(app, env.NX_TASKS_REGION);
 functions.connectFunctionsEmulator(callables, ...split(new URL(env.NX_FUNCTIONS_URL).host));
 const objects = storage.getStorage(app);
 storage.connectStorageEmulator(objects, ...split(new URL(env.STORAGE_EMULATOR_HOST).host));
-objects.maxOperationRetryTime = objects.maxUploadRetryTime = 2000; // an outage is told soon
+objects.maxOperationRetryTime = objects.maxUploadRetryTime = 2000; // an outage fails soon
 
 const document = (path) => firestore.doc(database, path);
 const object = (path) => storage.ref(objects, path);

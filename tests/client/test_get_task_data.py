@@ -109,8 +109,8 @@ CARRIED = {
 
 @pytest.mark.usefixtures("clean_firestore")
 @pytest.mark.parametrize("how", ["db", "storage", "streamed", "legacy"])
-def test_keys_that_the_protocol_reserves_are_carried(reader: JavaScript, stack: Addresses, how: str) -> None:
-    """The SDK reads a record with such keys, each with a mark before it, wherever the result is kept."""
+def test_reserved_keys_are_carried_with_a_mark(reader: JavaScript, stack: Addresses, how: str) -> None:
+    """The SDK reads a record with keys that the protocol reserves, from Firestore and from Storage."""
     if how == "streamed":
         execute_task("test", SITES, lambda: iter([RESERVED]))
     elif how == "legacy":
@@ -124,8 +124,8 @@ def test_keys_that_the_protocol_reserves_are_carried(reader: JavaScript, stack: 
     wait_for("the result", lambda: read(reader, SITES) == [CARRIED])
 
 
-def test_nobody_signed_in_is_unauthenticated(sdk: JavaScript) -> None:
-    """The SDK's own code for it, and a text that says what to do; the SDK adds the HTTP status."""
+def test_a_caller_without_sign_in_is_unauthenticated(sdk: JavaScript) -> None:
+    """The SDK's own code, and a message that states what to do; the SDK adds the HTTP status."""
     sdk.do("signOut")
     assert read(sdk, HEALTH) == Refused("functions/unauthenticated", "not signed in; sign in first [401]")
 
@@ -150,6 +150,6 @@ def test_a_user_without_a_claim_is_denied(sdk: JavaScript) -> None:
     ],
 )
 def test_a_mistake_is_an_invalid_argument(reader: JavaScript, data: object, message: str) -> None:
-    """The application's developer reads which names there are."""
+    """The message lists the valid names."""
     answer = reader.do("call", name="get_task_data", data=data)
     assert answer == Refused("functions/invalid-argument", f"{message} [400]")

@@ -1,4 +1,4 @@
-"""A process that sends reset SMS and is killed on the way: `-m tests.faults.sms_victim AT KIND URL`."""
+"""A process that sends reset SMS and is killed meanwhile: `-m tests.faults.sms_victim AT KIND URL`."""
 
 import sys
 
@@ -8,17 +8,17 @@ from shared.collectors.twilio_messages import TwilioMessages
 from tests.collectors.fleet import LIMITS, Ran, account_at, run_task
 from tests.faults.faulty import Fault, Faulty, HastyClock, engine_behind, faulty_client
 
-#: The outbox alone keeps a device from a second message here.
+#: High, so that only the outbox prevents a second message to a device.
 MANY_A_DAY = replace(LIMITS, per_device_per_day=24)
 
 
 def send_with(fault: Fault, url: str, *, document_seconds: float = 0.3) -> tuple[Ran, Faulty]:
-    """Run the task once, the fault on its way: to the engine's calls, the outbox's and Twilio's alike.
+    """Run the task once with a fault in a call of the engine, of the outbox or to Twilio.
 
     Args:
-        fault: what befalls which call.
-        url: the Twilio that is sent to.
-        document_seconds: that bound a call of the engine's.
+        fault: the fault, and the call that it happens to.
+        url: URL of Twilio.
+        document_seconds: longest duration of a call of the engine to Firestore.
     """
     faulty = Faulty(fault)
     engine = engine_behind(faulty, HastyClock(), document_seconds=document_seconds, object_seconds=1.0)

@@ -1,4 +1,4 @@
-"""At each call of a run, in each save mode, each kind of fault: nothing is lost, twice, or left running."""
+"""Faults of each kind at each call of a run: nothing is lost, duplicated or left running."""
 
 import signal
 import subprocess
@@ -22,18 +22,18 @@ Record = Callable[[str, object], None]
 BEFORE, HIT, AFTER = (datetime(2026, 11, 24, 12, minute, tzinfo=UTC) for minute in (0, 5, 10))
 EVERY_CALL = [(name, at) for name, way in WAYS.items() for at in range(1, way.calls + 1)]
 EVERY = [(*call, kind) for call in EVERY_CALL for kind in KINDS]
-#: What `make test` injects: each call once, each kind often.
+#: Faults that `make test` injects: each call once, each kind often.
 SOME = [(*call, KINDS[place % len(KINDS)]) for place, call in enumerate(EVERY_CALL)]
 
 
 class Reader:
-    """Cold readers, one after the other.
+    """Reads in a thread, each time with a new engine.
 
     Args:
-        allowed: what they may get.
+        allowed: results that a read may return.
 
     Attributes:
-        wrong: what else they got.
+        wrong: all other results.
     """
 
     def __init__(self, allowed: list[Any]) -> None:
@@ -49,10 +49,10 @@ class Reader:
         self.looks()
 
     def looks(self) -> None:
-        """Return once a read is over that began after this call."""
+        """Wait for the end of a read that began after this call."""
         with self._read:
             wanted = self._reads + 2  # one may be on its way
-            assert self._read.wait_for(lambda: self._reads >= wanted, 30), "nobody reads any more"
+            assert self._read.wait_for(lambda: self._reads >= wanted, 30), "the readers have ended"
 
     def end(self) -> None:
         self._over.set()
@@ -74,7 +74,7 @@ class Reader:
 
 @contextmanager
 def read_all_the_time(allowed: list[Any]) -> Iterator[Reader]:
-    """Let cold readers read while the block runs; whatever they get that is not allowed is a failure."""
+    """Read all the time while the block runs, and fail for a result that is not allowed."""
     reader = Reader(allowed)
     try:
         reader.start()
@@ -86,7 +86,7 @@ def read_all_the_time(allowed: list[Any]) -> Iterator[Reader]:
 
 
 def run_with(fault: Fault, name: str) -> str:
-    """Have a run go its way with the fault, in a process of its own if that is to be killed."""
+    """Carry out a run with a fault; in a process of its own if the fault kills it."""
     if fault.kind.startswith("kill"):
         victim = subprocess.run(
             [sys.executable, "-m", "tests.faults.victim", str(fault.at), fault.kind, name, HIT.isoformat()],
@@ -103,13 +103,13 @@ def run_with(fault: Fault, name: str) -> str:
 
 
 def let_time_pass(world: World) -> None:
-    """The lease of whoever died is over."""
+    """End the lease of a killed attempt."""
     if "lease_until" in world.status().get("run", {}):
         world.database.document(f"nx-tasks/{TASK.value}").update({"run.lease_until": BEFORE})
 
 
 def survives(world: World, fault: Fault, name: str) -> None:
-    """Inject a fault into a run between two good ones, and check what is left."""
+    """Inject a fault into a run between two good ones, and check the state after it."""
     way = WAYS[name]
     runs = 3 if way.warm else 2
     good = TaskEngine()
@@ -127,7 +127,7 @@ def survives(world: World, fault: Fault, name: str) -> None:
         TaskEngine()._operations.watch_task(TaskSpec(TASK))
         assert "running" not in {run["state"] for run in [world.status()["run"], *world.history().values()]}
         reader.looks()
-        if status not in {"completed", "duplicate", "skipped"}:  # Cloud Scheduler comes again
+        if status not in {"completed", "duplicate", "skipped"}:  # Cloud Scheduler delivers it again
             assert runs_well(HIT, ["hit"], engine=TaskEngine()) in {"completed", "duplicate"}
         check(world, way, ["hit"], runs)
     assert runs_well(AFTER, ["after"], engine=TaskEngine()) == "completed"
@@ -135,7 +135,7 @@ def survives(world: World, fault: Fault, name: str) -> None:
 
 
 def check(world: World, way: Way, data: list[str], runs: int) -> None:
-    """Status, history, result, contract copy: all as after an untroubled run."""
+    """Check that status, history, result and contract copy are as after a run without a fault."""
     status, history = world.status(), world.history()
     assert (status["status"], status["run"]["state"]) == ("completed", "completed")
     assert len(history) == runs
@@ -148,8 +148,10 @@ def check(world: World, way: Way, data: list[str], runs: int) -> None:
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_the_calls_are_these(world: World, stack: Addresses, name: str, record_property: Record) -> None:
-    """The harness strikes at each call there is: a run makes no more than it counts on."""
+def test_a_run_makes_the_expected_calls(
+    world: World, stack: Addresses, name: str, record_property: Record
+) -> None:
+    """Faults are injected at all calls of a run only if it makes no others."""
     way = WAYS[name]
     TaskEngine().execute_task("s", TASK, lambda: ["before"], {"save_in": way.save_in})
     # With time for each call: one that is repeated would be counted twice.
@@ -162,7 +164,7 @@ def test_the_calls_are_these(world: World, stack: Addresses, name: str, record_p
 
 @pytest.mark.parametrize(("name", "at", "kind"), SOME)
 def test_a_fault_is_survived(world: World, name: str, at: int, kind: str, record_property: Record) -> None:
-    """The result is right, each run once in the history; readers always had the last good one (lesson 22)."""
+    """The history contains each run once, and readers always got the last good result."""
     record_property("fault", (name, at, kind))
     survives(world, Fault(at, kind), name)
 
@@ -172,6 +174,6 @@ def test_a_fault_is_survived(world: World, name: str, at: int, kind: str, record
 def test_every_fault_is_survived(
     world: World, name: str, at: int, kind: str, record_property: Record
 ) -> None:
-    """The same for all calls and kinds."""
+    """Faults of all kinds at all calls."""
     record_property("fault", (name, at, kind))
     survives(world, Fault(at, kind), name)

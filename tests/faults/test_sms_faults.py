@@ -1,4 +1,4 @@
-"""At each call of a run of send_reset_sms each kind of fault: no second message, and no device forgotten."""
+"""Faults of each kind at each call of send_reset_sms: no second message, and no forgotten device."""
 
 import signal
 import subprocess
@@ -21,15 +21,15 @@ from tests.faults.sms_victim import MANY_A_DAY, send_with
 Record = Callable[[str, object], None]
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Devices that are to get a message.
+#: Devices that get a message.
 DEVICES = {f"d{number}": number_of(number) for number in range(3)}
 #: Calls of a run that sends to all of them.
 CALLS = 19
 EVERY = [(at, kind) for at in range(1, CALLS + 1) for kind in KINDS]
-#: What `make test` injects: each call once, each kind often. What fails for ever takes a while.
+#: Faults that `make test` injects: each call once, each kind often. A lasting failure takes longer.
 QUICK = [kind for kind in KINDS if kind != "fail all"]
 SOME = [(at, kind) for at, kind in EVERY if kind == QUICK[at % len(QUICK)]]
-#: As the table of what was survived has it, beside the engine's own runs by where they save.
+#: Name of the runs in the table of docs/reliability.md.
 RUN = "none, with SMS"
 
 
@@ -41,7 +41,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fleet(clean_firestore: Addresses) -> Iterator[Fleet]:
-    """Three devices that are silent for long, and were found to be."""
+    """Three devices that collect_devices_health has found silent."""
     with twilio_running() as server:
         fleet = Fleet(firebase.firestore_client(), server)
         for device, number in DEVICES.items():
@@ -51,7 +51,7 @@ def fleet(clean_firestore: Addresses) -> Iterator[Fleet]:
 
 
 def run_with(fault: Fault, url: str) -> None:
-    """Run the task with the fault on its way, in a process of its own if that is to be killed."""
+    """Run the task with a fault; in a process of its own if the fault kills it."""
     if not fault.kind.startswith("kill"):
         send_with(fault, url)
         return
@@ -66,14 +66,14 @@ def run_with(fault: Fault, url: str) -> None:
 
 
 def let_time_pass(fleet: Fleet) -> None:
-    """The lease of whoever died is over."""
+    """End the lease of a killed attempt."""
     status = fleet.client.document(f"nx-tasks/{TaskName.send_reset_sms}")
     if "lease_until" in ((status.get().to_dict() or {}).get("run") or {}):
         status.update({"run.lease_until": datetime.now(UTC) - timedelta(minutes=5)})
 
 
 def survives(fleet: Fleet, fault: Fault) -> None:
-    """Inject a fault into a run, let the next run follow, and check who has what."""
+    """Inject a fault into a run, carry out the next run, and check messages and records."""
     run_with(fault, fleet.twilio.url)
     let_time_pass(fleet)
     following = fleet.run(ahead=LATER, limits=MANY_A_DAY)
@@ -88,8 +88,8 @@ def survives(fleet: Fleet, fault: Fault) -> None:
     assert list(states.values()).count("unknown") <= 1  # a fault costs one device its message at most
 
 
-def test_the_calls_of_a_run_are_these(fleet: Fleet, record_property: Record) -> None:
-    """The harness strikes at each call there is: a run makes no more than it counts on."""
+def test_a_run_makes_the_expected_calls(fleet: Fleet, record_property: Record) -> None:
+    """Faults are injected at all calls of a run only if it makes no others."""
     ran, faulty = send_with(Fault(0), fleet.twilio.url, document_seconds=10.0)
     assert ran.summary["sent"] == 3
     record_property("calls", (RUN, faulty.calls))
@@ -98,7 +98,7 @@ def test_the_calls_of_a_run_are_these(fleet: Fleet, record_property: Record) -> 
 
 @pytest.mark.parametrize(("at", "kind"), SOME)
 def test_a_fault_sends_no_second_message(fleet: Fleet, at: int, kind: str, record_property: Record) -> None:
-    """One message a device, or it is told as unknown; the record is Twilio's own truth."""
+    """Each device gets one message or is recorded as unknown; the records agree with Twilio's."""
     record_property("fault", (RUN, at, kind))
     survives(fleet, Fault(at, kind))
 
@@ -106,6 +106,6 @@ def test_a_fault_sends_no_second_message(fleet: Fleet, at: int, kind: str, recor
 @pytest.mark.full
 @pytest.mark.parametrize(("at", "kind"), [each for each in EVERY if each not in SOME])
 def test_no_fault_sends_a_second_message(fleet: Fleet, at: int, kind: str, record_property: Record) -> None:
-    """The same for all calls and kinds."""
+    """Faults of all kinds at all calls."""
     record_property("fault", (RUN, at, kind))
     survives(fleet, Fault(at, kind))

@@ -8,7 +8,7 @@ from tests.faults.ways import WAYS, carry_out
 
 
 def main(at: str, kind: str, way: str, tick: str) -> None:
-    """Run the task, the fault on its way."""
+    """Run the task with the fault."""
     carry_out(WAYS[way], Fault(int(at), kind), datetime.fromisoformat(tick))
 
 

@@ -1,4 +1,4 @@
-"""The ways that a run can go, each with the calls that it makes: at each of them a fault is injected."""
+"""The kinds of runs with the number of their calls; faults are injected at each call."""
 
 import os
 import threading
@@ -19,15 +19,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way for a run to go.
+    """A kind of run.
 
     Attributes:
-        calls: how many it makes.
-        save_in: where its result is kept.
+        calls: number of its calls.
+        save_in: where its result is stored.
         fails: whether its task raises.
-        warm: whether its instance ran the task last, at a tick of its own.
+        warm: whether its instance carried out the task's last run, for another tick.
         extends: whether its lease is extended, once.
-        tells: whether its task tells how far it is.
+        tells: whether its task reports progress.
         streams: whether its task yields its records: one call begins the upload, another sends it.
     """
 
@@ -41,12 +41,12 @@ class Way:
 
 
 def storage_server() -> str:
-    """Tell which server plays Storage in this session, as far as is known before the stack starts."""
+    """Return the Storage server of this session, as far as it is known before the stack starts."""
     if "FIRESTORE_EMULATOR_HOST" in os.environ:
         return Addresses.from_environment().storage_server
     try:
         return choose_storage(ROOT, os.environ, lambda *_, **__: False)
-    except StackError:  # fake-gcs-server is not wanted, or not there
+    except StackError:  # fake-gcs-server is not available
         return OFFICIAL
 
 
@@ -65,7 +65,7 @@ WAYS = {
 
 
 class TellingClock(HastyClock):
-    """Its first wait is over at once, and the work that is waited for learns when the second begins."""
+    """Its first wait ends at once; `again` is set when the second wait begins."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,12 +89,12 @@ def carry_out(
     document_seconds: float = 0.3,
     object_seconds: float = 0.5,
 ) -> tuple[TaskOutcome, Faulty]:
-    """Carry out a run on an instance of its own, the fault on its way.
+    """Carry out a run with a fault on an instance of its own.
 
     Args:
-        way: how the run goes.
-        fault: what happens to which of its calls.
-        tick: the tick that it is for.
+        way: the kind of run.
+        fault: the fault, and the call that it happens to.
+        tick: its tick.
         document_seconds: bound on a call to Firestore.
         object_seconds: bound on a call to Storage with its repetitions.
     """
@@ -108,7 +108,7 @@ def carry_out(
         if isinstance(clock, TellingClock):
             assert clock.again.wait(30), "the extension did not come to an end"
         if way.fails:
-            raise RuntimeError("as it was told")
+            raise RuntimeError("injected")
         return iter(["hit"]) if way.streams else ["hit"]
 
     options = {"save_in": way.save_in, "debug_logs": False, "deadline_seconds": 60}

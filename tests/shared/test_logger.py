@@ -1,4 +1,4 @@
-"""Logs: structured where Cloud Logging reads them, a line where a person does, and never a failure."""
+"""Log entries: JSON in the cloud, one readable line elsewhere; a log call never fails."""
 
 import io
 import json
@@ -42,10 +42,10 @@ def test_in_the_cloud_an_entry_is_json_with_severity_and_trace(
 
 
 @pytest.mark.parametrize("odd", ["\ud800", 2**70, {"deep": "\ud800"}])
-def test_in_the_cloud_no_entry_vanishes_for_what_it_holds(
+def test_in_the_cloud_every_value_is_logged(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], odd: object
 ) -> None:
-    """What JSON can't hold is written as text, and no field takes the place of the severity."""
+    """Values that JSON cannot hold are written as text, and no field replaces the severity."""
     monkeypatch.setenv("K_REVISION", "collect-00001-abc")
     logger.error("task failed", error=odd, severity="DEBUG", message="other")
     entry = json.loads(capsys.readouterr().out)
@@ -65,12 +65,12 @@ def test_locally_an_entry_is_one_readable_line(
     assert line.count("\n") == 1
 
 
-def test_what_a_terminal_can_t_show_does_not_fail_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A foreign locale, a lone surrogate, a closed stream: the log gives way, the run goes on."""
+def test_a_character_that_a_terminal_cannot_show_does_not_fail_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another locale, a lone surrogate or a closed stream, the run continues."""
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", narrow)
     logger.info("straße \ud800", name="日本")
     narrow.seek(0)
     assert "stra\\xdfe \\ud800" in narrow.read()
     narrow.close()
-    logger.info("nobody reads this")
+    logger.info("not printed")

@@ -1,4 +1,4 @@
-"""Settings come from the environment; what is missing is named."""
+"""Settings come from the environment; errors name the variable."""
 
 import json
 import re
@@ -36,7 +36,7 @@ NAMES = (
     "NX_TWILIO_URL",
     "STORAGE_EMULATOR_HOST",
 )
-#: What it takes to send, in the cloud.
+#: The settings that sending in the cloud requires.
 SENDING = {
     "K_REVISION": "send-reset-sms-00001-abc",
     "NX_SMS_REGIONS": "DE,US",
@@ -54,15 +54,15 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_setting_is_named() -> None:
-    """Nothing is guessed: the error says which variable to set."""
+    """The error states which variable to set."""
     with pytest.raises(settings.SettingMissing, match="GOOGLE_CLOUD_PROJECT"):
         settings.project_id()
     with pytest.raises(settings.SettingMissing, match="NX_TASKS_BUCKET"):
         settings.bucket_name()
 
 
-def test_firebase_tells_a_deployed_function_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Project and default bucket come with the deployment; a bucket of one's own wins."""
+def test_firebase_gives_a_deployed_function_project_and_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come with the deployment; a bucket in the settings takes precedence."""
     monkeypatch.setenv("FIREBASE_CONFIG", '{"projectId": "p", "storageBucket": "p.appspot.com"}')
     assert (settings.project_id(), settings.bucket_name()) == ("p", "p.appspot.com")
     monkeypatch.setenv("NX_TASKS_BUCKET", "mine")
@@ -70,7 +70,7 @@ def test_firebase_tells_a_deployed_function_what_it_needs(monkeypatch: pytest.Mo
 
 
 def test_region_and_database_are_settings_with_googles_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A value that cannot be a region or a database ends a deployment, and is named."""
+    """A value that cannot be a region or a database ends a deployment; the error contains it."""
     assert (settings.region(), settings.database_id()) == ("us-central1", "(default)")
     monkeypatch.setenv("NX_TASKS_REGION", "northamerica-northeast1")
     monkeypatch.setenv("NX_TASKS_DATABASE", "nx-data")
@@ -93,7 +93,7 @@ def test_region_and_database_are_settings_with_googles_defaults(monkeypatch: pyt
 
 
 def test_app_check_is_on_unless_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forgetting the setting never opens the door, and a misspelt one is an error."""
+    """A missing setting never switches it off, and a misspelt one is an error."""
     assert settings.app_check()
     monkeypatch.setenv("NX_TASKS_APP_CHECK", "off")
     assert not settings.app_check()
@@ -102,8 +102,8 @@ def test_app_check_is_on_unless_it_is_switched_off(monkeypatch: pytest.MonkeyPat
         settings.app_check()
 
 
-def test_origins_are_those_that_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unset, the project's own hosting (None); empty, nobody."""
+def test_allowed_origins_are_those_in_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unset: the project's own hosting (None). Empty: no origin."""
     assert settings.cors_origins() is None
     monkeypatch.setenv("NX_TASKS_CORS_ORIGINS", " ")
     assert settings.cors_origins() == frozenset()
@@ -131,15 +131,15 @@ def test_origins_are_those_that_are_set(monkeypatch: pytest.MonkeyPatch) -> None
         "https://a.example.com https://b.example.com",
     ],
 )
-def test_what_no_browser_sends_is_no_origin(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
-    """The error names the variable and shows what is wanted; nobody is let in by mistake."""
+def test_an_origin_that_no_browser_sends_is_refused(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    """The error names the variable and shows an example."""
     monkeypatch.setenv("NX_TASKS_CORS_ORIGINS", f"https://good.example.com,{origin}")
     with pytest.raises(settings.SettingInvalid, match=r"NX_TASKS_CORS_ORIGINS must be .* origins .*, got "):
         settings.cors_origins()
 
 
 def test_calls_have_a_limit_unless_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forgetting the setting takes no limit away; 0 does."""
+    """A missing setting keeps the limit; 0 removes it."""
     assert settings.calls_per_minute() == 300
     monkeypatch.setenv("NX_TASKS_CALLS_PER_MINUTE", "0")
     assert settings.calls_per_minute() == 0
@@ -151,8 +151,8 @@ def test_calls_have_a_limit_unless_it_is_off(monkeypatch: pytest.MonkeyPatch) ->
             settings.calls_per_minute()
 
 
-def test_cdrs_are_kept_for_so_many_months(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thirteen, for a year and its anniversary; what is no number of months is an error that names it."""
+def test_cdrs_are_kept_for_the_months_in_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """13 by default, for a year and its anniversary; the error for another value contains it."""
     assert settings.cdr_months() == 13
     monkeypatch.setenv("NX_CDR_MONTHS", "120")
     assert settings.cdr_months() == 120
@@ -195,7 +195,7 @@ def emulator_in_cloud(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("emulator_in_cloud", EMULATORS, indirect=True)
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_cloud_makes_no_client_of_an_emulator(emulator_in_cloud: str, client: str) -> None:
-    """Whichever emulator is named, no client is made: tokens and requests go to nobody else."""
+    """No client is made for any emulator's variable: tokens and requests go only to Google."""
     with pytest.raises(settings.SettingInvalid, match=f"^{emulator_in_cloud} must not be set in the cloud"):
         getattr(firebase, client)()
     assert not firebase._made
@@ -218,7 +218,7 @@ def test_an_instance_with_an_emulators_variable_does_not_start(
 @pytest.mark.parametrize("emulator_in_cloud", ["FIRESTORE_EMULATOR_HOST"], indirect=True)
 @pytest.mark.usefixtures("emulator_in_cloud")
 def test_functions_are_not_loaded_with_an_emulators_variable() -> None:
-    """Cloud Run then keeps the revision before; the log names the variable."""
+    """Cloud Run then keeps the last revision; the log names the variable."""
     root = Path(__file__).resolve().parents[2]
     loaded = subprocess.run(
         [sys.executable, "-c", "import main"], cwd=root, capture_output=True, text=True, check=False
@@ -239,8 +239,8 @@ def test_only_cloud_run_is_the_cloud(
     assert settings.in_cloud() is cloud
 
 
-def test_a_dry_run_is_what_nobody_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the cloud, too: a forgotten setting sends nothing, and a misspelt one is an error."""
+def test_sending_is_a_dry_run_unless_that_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the cloud as well: a missing setting sends nothing, and a misspelt one is an error."""
     monkeypatch.setenv("K_REVISION", "send-reset-sms-00001-abc")
     assert settings.sms_dry_run()
     monkeypatch.setenv("NX_SMS_DRY_RUN", "off")
@@ -251,7 +251,7 @@ def test_a_dry_run_is_what_nobody_switched_off(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_messages_have_limits_unless_others_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a country nobody gets one; what means nothing is named."""
+    """Without a country no message is sent; the error for an invalid value contains it."""
     assert settings.sms_limits() == settings.SmsLimits(48, 50, 1, frozenset())
     monkeypatch.setenv("NX_SMS_REGIONS", "DE, US")
     assert settings.sms_limits().regions == {"DE", "US"}
@@ -277,7 +277,7 @@ def test_messages_have_limits_unless_others_are_set(monkeypatch: pytest.MonkeyPa
         '{"4.": "`"}', json.dumps({"4.": "x" * 161}), json.dumps({"4.": "x" * 159 + "~"}),
     ],
 )  # fmt: skip
-def test_what_is_no_table_of_texts_is_refused_and_not_shown(
+def test_an_invalid_table_of_texts_is_refused_and_not_shown(
     monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
     """Each text is one SMS of plain ASCII; a command may hold a password, which no error shows."""
