@@ -200,9 +200,7 @@ def _publish(attempt: Attempt, save_in: str) -> Procedure:
         path = run_object(TASK, run.run_id, run.token)
         yield Upload(path, version, version)
     pointer = ResultPointer(version=version, saved_in=save_in, path=path)
-    stands = yield from complete(
-        attempt, data=data or [version], result=lambda _: pointer, summary=None, duration=0, deadline=1
-    )
+    stands = yield from complete(attempt, data=data or [version], result=pointer, duration=0, deadline=1)
     if stands is EndState.superseded:
         if path is not None and attempt.object_may_go:
             yield Remove(path)

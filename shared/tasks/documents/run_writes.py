@@ -173,12 +173,10 @@ def complete(
     *,
     data: Json,
     result: ResultPointer,
-    summary: Json = None,
     suspended: bool = False,
 ) -> list[WriteMessage]:
     """Publish a result in the status document, whose `data` is replaced as a whole, and in the run record."""
-    described = {**result.to_fields(), **({} if summary is None else {"summary": summary})}
-    state = TaskStatus.completed
+    described, state = result.to_fields(), TaskStatus.completed
     return [
         end_status(
             run.status_name,

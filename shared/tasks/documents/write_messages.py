@@ -81,13 +81,7 @@ def instant(now: datetime, **fields: object) -> dict[str, object]:
 
 
 def record_change(
-    documents: str,
-    name: TaskName,
-    state: str,
-    action: Action,
-    *,
-    now: datetime,
-    holder: str | None = None,
+    documents: str, name: TaskName, state: str, action: Action, *, now: datetime, holder: str | None = None
 ) -> WriteMessage:
     """Record a change by an operator. The same change sent twice makes one record."""
     concerned = {} if holder is None else {"holder": holder}

@@ -16,7 +16,6 @@ from shared.tasks.protocol.effects import Commit, Pause, Procedure, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -30,8 +29,7 @@ def complete(
     attempt: Attempt,
     *,
     data: Json,
-    result: Callable[[datetime], ResultPointer],
-    summary: Json,
+    result: ResultPointer,
     duration: float,
     deadline: float,
     progress: JsonMap | None = None,
@@ -41,8 +39,7 @@ def complete(
     Args:
         attempt: The attempt.
         data: The contract's `data`.
-        result: Describes the result, given the time of its completion.
-        summary: The task's summary of its result.
+        result: Describes the result; the time of its completion is set here.
         duration: Duration of the task's work, seconds.
         deadline: When to give up, on the clock's monotonic scale.
         progress: The task's last progress report, written in the same commit; None if it made none.
@@ -56,24 +53,17 @@ def complete(
         StoreError: Firestore did not answer in time.
     """
     end = _end(attempt, duration, progress)
-    pointer = result(end.completed)
+    pointer = replace(result, completed=end.completed)
 
     def build(version: Timestamp, suspended: bool) -> list[WriteMessage]:
         run = attempt.identity
-        return run_writes.complete(
-            run, version, end, data=data, result=pointer, summary=summary, suspended=suspended
-        )
+        return run_writes.complete(run, version, end, data=data, result=pointer, suspended=suspended)
 
     return (yield from _write_end(attempt, TaskStatus.completed, build, deadline, pointer))
 
 
 def fail(
-    attempt: Attempt,
-    failure: Failure,
-    *,
-    duration: float,
-    deadline: float,
-    progress: JsonMap | None = None,
+    attempt: Attempt, failure: Failure, *, duration: float, deadline: float, progress: JsonMap | None = None
 ) -> Procedure[EndState]:
     """Record a failure; the last good result stays. Arguments and errors as `complete`."""
     end = _end(attempt, duration, progress)

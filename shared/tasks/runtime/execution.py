@@ -258,8 +258,7 @@ class Execution:
         ending = complete(
             self._attempt,
             data=publication.data,
-            result=lambda completed: replace(publication.pointer, completed=completed),
-            summary=self._task_run.summary,
+            result=replace(publication.pointer, summary=self._task_run.summary),
             duration=self._work.task_seconds,
             deadline=self._deadline + FINISH_SECONDS,
             progress=self._task_run.last_progress(),
