@@ -115,7 +115,7 @@ class Attempt:
         self.task = left or TaskDocument()
 
     def extend(self) -> Procedure[None]:
-        """Extend the lease (docs/protocol.md, "While it works").
+        """Extend the lease (docs/protocol.md, "While a task works").
 
         Raises:
             RunLost: Another attempt took the task, or the watchdog failed the run.
