@@ -72,7 +72,7 @@ def change_suspension(request: CallableRequest[Any], carry_out: Callable[..., bo
         carry_out: `suspend_task` or `resume_task`.
 
     Returns:
-        `{changed, task}`: whether the task was changed, and its present fields.
+        `{changed, task}`: whether the task was changed, and its current fields.
 
     Raises:
         HttpsError: As `change_of`.

@@ -70,7 +70,7 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
 
 
 def task_now(name: TaskName, caller: Caller) -> dict[str, Any]:
-    """Read a task and return its present fields."""
+    """Read a task and return its current fields."""
     (task,) = view_tasks(store, (name,))
     return task_fields(task, caller, now=datetime.now(UTC))
 

@@ -22,7 +22,7 @@ def list_tasks(request: CallableRequest[Any]) -> dict[str, Any]:
         request: `{if_version?}`, the version of the response that the caller has.
 
     Returns:
-        `{version, now, tasks}`, or `{version, now, not_modified: true}` if the caller has the present
+        `{version, now, tasks}`, or `{version, now, not_modified: true}` if the caller has the current
         version. Both take one small read per task, and another one for each running task.
 
     Raises:

@@ -20,7 +20,7 @@ def resume_task(request: CallableRequest[Any]) -> dict[str, Any]:
         request: `{task_name, reason}`, from an operator.
 
     Returns:
-        `{changed, task}`: whether the task was changed, and its present fields.
+        `{changed, task}`: whether the task was changed, and its current fields.
 
     Raises:
         HttpsError: unauthenticated, also for a revoked token; permission-denied; invalid-argument;

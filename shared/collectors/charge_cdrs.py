@@ -83,7 +83,7 @@ def collect(  # noqa: PLR0913  (each is an input of its own)
         previous: Reads the last good result; called twice.
         run: The run; it gets progress, summary and details.
         now: Current time, UTC.
-        months: Number of calendar months for which CDRs are kept, including the present one.
+        months: Number of calendar months for which CDRs are kept, including the current one.
         memory: Memory of the last run.
         requests: Requests of people, by operator.
         limits: Limits on the requests to each operator.
@@ -158,7 +158,7 @@ def read_cdr(raw: msgspec.Raw, version: str, *, latest_end: datetime) -> Checked
 
 
 def month_before(now: datetime, months: int) -> datetime:
-    """Return the start of the month that is `months` before the present one, UTC."""
+    """Return the start of the month that is `months` before the current one, UTC."""
     years, month = divmod(now.year * 12 + now.month - 1 - months, 12)
     return datetime(years, month + 1, 1, tzinfo=UTC)
 

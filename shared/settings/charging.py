@@ -15,7 +15,7 @@ OCPI_OPERATORS = Setting(
 )
 CDR_MONTHS = Setting(
     name="NX_CDR_MONTHS",
-    meaning="calendar months for which charge detail records are kept, including the present one",
+    meaning="calendar months for which charge detail records are kept, including the current one",
     expected="a whole number of months from 1 to 120",
     parse=whole_number(1, 120),
     affects="collect_charge_cdrs",
@@ -24,7 +24,7 @@ CDR_MONTHS = Setting(
 
 
 def cdr_months() -> int:
-    """Return the calendar months for which CDRs are kept, including the present one.
+    """Return the calendar months for which CDRs are kept, including the current one.
 
     Raises:
         SettingInvalid: NX_CDR_MONTHS is not a whole number from 1 to 120.

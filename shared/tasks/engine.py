@@ -78,9 +78,9 @@ class TaskEngine:
     def get_task_data(self, task_name: TaskName | str) -> Json:
         """Return a task's last good result (docs/contract.md, "get_task_data").
 
-        A cached result is served while it is the present one, which is checked at most once in the task's
-        `max_age_seconds`. Otherwise the result comes from Firestore or Storage. If they cannot be reached, a
-        result that was the present one less than five minutes ago is served.
+        A cached result is served while it is current, which is checked at most once in the task's
+        `max_age_seconds`. Otherwise the result comes from Firestore or Storage. If they cannot be reached,
+        the cached result is served until five minutes after its `max_age_seconds`.
 
         Args:
             task_name: The task.
@@ -99,8 +99,8 @@ class TaskEngine:
     def iter_task_data(self, task_name: TaskName | str) -> Iterator[Json]:
         """Yield the records of a task's last good result from Storage, in bounded memory.
 
-        The iteration yields the result that is present when the first record is requested, to its end, even
-        if another is published meanwhile. So a task can merge its own last result into its next one. The
+        The iteration yields the result that is current when the first record is requested, to its end, even
+        if another one is published meanwhile. So a task can merge its own last result into its next one. The
         cache is neither used nor changed. If there is no result, nothing is yielded.
 
         Args:

@@ -73,7 +73,7 @@ def meeting(engine: TaskEngine, before_each_copy: Callable[[int], Any]) -> list[
 
 
 def contract_copy(world: World) -> tuple[bytes, bool]:
-    """The content of the contract copy, and whether its metadata has the present version."""
+    """The content of the contract copy, and whether its metadata has the current version."""
     blob = world.bucket.get_blob(CONTRACT_COPY)
     present = world.status()["run"]["result"]["version"]
     return blob.download_as_bytes(), (blob.metadata or {}).get("nx-version") == present
@@ -91,7 +91,7 @@ def test_an_older_result_never_replaces_a_newer_one(conditional: TaskEngine, wor
 
 
 def test_a_copy_is_repeated_after_another_write(conditional: TaskEngine, world: World) -> None:
-    """In the end the contract's path has the present result."""
+    """In the end the contract's path has the current result."""
 
     def writes_once(number: int) -> None:
         if number == 1:

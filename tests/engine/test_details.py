@@ -95,7 +95,7 @@ def test_details_that_storage_refuses_fail_the_run(
 def test_superseded_details_are_removed(
     engine: TaskEngine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The watchdog removes them after seven days and keeps those of the present result."""
+    """The watchdog removes them after seven days and keeps those of the current result."""
     for number in range(3):
         engine.execute_task("s", TASK, giving({"run": number}))
     present = world.status()["run"]["result"]["details"]

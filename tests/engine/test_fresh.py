@@ -159,7 +159,7 @@ def test_a_new_result_is_read_once(instance: Instance, save_in: str) -> None:
 def test_a_change_between_firestore_and_storage_is_followed(
     instance: Instance, max_age: Callable[[float], None]
 ) -> None:
-    """The present result is served from either place."""
+    """The current result is served from either place."""
     max_age(0)
     for value, save_in in (([1], "db"), ({"a": 2}, "storage"), ([], "db"), ([4], "storage"), ([5], "none")):
         publish(TASK, value, save_in)
@@ -230,7 +230,7 @@ def test_a_new_result_is_served_within_max_age_and_the_time_limit_of_a_check(
 
 @pytest.mark.parametrize("changed", [True, False])
 def test_a_slowly_read_result_is_checked_again_before_it_is_served(instance: Instance, changed: bool) -> None:
-    """All waiting calls get the present result; an unchanged one is not read again."""
+    """All waiting calls get the current result; an unchanged one is not read again."""
     publish(TASK, [1], "storage")
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
@@ -339,7 +339,7 @@ def test_during_an_outage_a_stale_result_is_served_for_300_seconds(
     seconds: float,
     idle: float,
 ) -> None:
-    """With growing pauses between checks; then an error, and after the outage the present result.
+    """With growing pauses between checks; then an error, and after the outage the current result.
 
     The time counts from the first failed check, however old the result was.
     """

@@ -163,7 +163,7 @@ def _progress_of(answer: Any) -> Any:
 
 
 def test_an_unchanged_system_costs_a_few_bytes(ask: Any) -> None:
-    """A caller with the present version gets `not_modified` until something changes."""
+    """A caller with the current version gets `not_modified` until something changes."""
     execute_task("test", TASK, lambda: [1])
     first = ask("list_tasks", {"if_version": None})
     again = ask("list_tasks", {"if_version": first["version"]})

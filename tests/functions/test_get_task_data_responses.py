@@ -202,7 +202,7 @@ def test_an_empty_result_is_returned_unchanged(instance: Instance, save_in: str,
 
 
 def test_a_versioned_response_has_data_or_is_not_modified(instance: Instance, world: World) -> None:
-    """It is `{version, completed, stale, data}` unless the caller has the present version."""
+    """It is `{version, completed, stale, data}` unless the caller has the current version."""
     publish(TASK, [1], "storage")
     kept = world.status(TASK)
     result = instance.get(if_version=None)
@@ -334,7 +334,7 @@ def test_legacy_results_have_versions(instance: Instance, world: World, writer: 
 
 
 def test_an_unsaved_result_is_available_only_in_its_process(instance: Instance) -> None:
-    """While that run's version is the present one."""
+    """While that run's version is the current one."""
     instance.engine.execute_task("s", TASK, lambda: ["secret"], {"save_in": "none"})
     assert tasks.get_task_data(TASK) == ["secret"]
     for _ in range(2):

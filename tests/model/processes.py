@@ -28,7 +28,7 @@ from shared.tasks.protocol.decisions import Busy, Duplicate, EndState, Skip, Tak
 from shared.tasks.protocol.effects import Commit, ReadContent, ReadResult, ReadRun
 from shared.tasks.protocol.job_sync import check_job
 from shared.tasks.protocol.requested_runs import request_run
-from shared.tasks.protocol.result_read import is_present, read_result
+from shared.tasks.protocol.result_read import is_current, read_result
 from shared.tasks.protocol.run_end import complete, fail
 from shared.tasks.protocol.suspension import resume, suspend
 from shared.tasks.protocol.watchdog import Findings, watch
@@ -97,7 +97,7 @@ def instance(
     """An instance that stays warm: later deliveries begin with the status document as the last one left it.
 
     With a schedule time, its deliveries may answer a request: a tick's, or, where the run's id begins
-    with "own", one that a person forced. `AT_REQUEST` stands for the time of the present request.
+    with "own", one that a person forced. `AT_REQUEST` stands for the time of the current request.
     """
 
     def body(clock: ModelClock) -> Procedure:
@@ -289,7 +289,7 @@ def reader(name: str = "reader", reads: int = 1) -> Script:
             if number:
                 yield Again()
             try:
-                if has is None or not (yield from is_present(has.version)):
+                if has is None or not (yield from is_current(has.version)):
                     has = yield from read_result(TASK)
             except ResultUnavailable:
                 has = None

@@ -94,7 +94,7 @@ class Visit:
         return self
 
     def open_result(self, task: TaskName) -> "Visit":
-        """Open a task's present result: an instance may serve for seconds what it cached for another test."""
+        """Open a task's current result: an instance may serve for seconds what it cached for another test."""
         status = firebase.firestore_client().document(f"nx-tasks/{task.value}").get()
         present = status.get("run.result.version")
 
@@ -104,7 +104,7 @@ class Visit:
             # "" where an error is shown instead, a result too large for an answer for example.
             return self.page.locator(".records").get_attribute("data-version") in (present, "")
 
-        wait_for("the present result", is_shown)
+        wait_for("the current result", is_shown)
         return self
 
     def row(self, task: str) -> Any:

@@ -21,7 +21,7 @@ COPY_TRIES = 5
 
 
 def repair_contract_copy(task: TaskName) -> Procedure[bool]:
-    """Update the contract copy, if Storage keeps the present result (docs/protocol.md, "Contract copy").
+    """Update the contract copy, if Storage keeps the current result (docs/protocol.md, "Contract copy").
 
     Reads the contract copy's generation first and the status document then. A copy on that generation is
     refused if another writer copied in between, so an older result never replaces a newer one.

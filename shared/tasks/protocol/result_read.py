@@ -110,8 +110,8 @@ def open_result(task: TaskName) -> Procedure[OpenResult]:
     raise _unavailable(task)
 
 
-def is_present(version: str, *, timeout: float | None = None) -> Procedure[bool]:
-    """Return whether a version is still that of the present result; errors as `read_result`."""
+def is_current(version: str, *, timeout: float | None = None) -> Procedure[bool]:
+    """Return whether a version is still that of the current result; errors as `read_result`."""
     document = yield from ask(ReadVersion(timeout))
     return bool(document.result_version == version)
 
@@ -212,7 +212,7 @@ def _is_legacy_object(task: TaskName, document: TaskDocument) -> Procedure[bool]
     writer may have replaced the object meanwhile.
     """
     _, version = yield from ask(ReadObject(contract_object(task)))
-    return version is None and (yield from is_present(document.result_version))
+    return version is None and (yield from is_current(document.result_version))
 
 
 def _object_or_copy(

@@ -241,8 +241,8 @@ class Execution:
             return self._failed(error, publication.pointer.path)
         if stands is EndState.superseded:
             return self._superseded(publication.pointer.path)
-        is_present, pointer = self._attempt.holds_result, publication.pointer
-        update_copies(publication, self.run.task, self._cache, self._handle_objects, is_present=is_present)
+        is_current, pointer = self._attempt.holds_result, publication.pointer
+        update_copies(publication, self.run.task, self._cache, self._handle_objects, is_current=is_current)
         if self._options.debug_logs:
             logger.info(
                 "task completed",

@@ -95,14 +95,14 @@ def move_to_storage(
 
 
 def update_copies(
-    publication: Publication, task: TaskName, cache: CacheManager, handler: EffectHandler, *, is_present: bool
+    publication: Publication, task: TaskName, cache: CacheManager, handler: EffectHandler, *, is_current: bool
 ) -> None:
     """Update this instance's cache and the contract copy with a published result.
 
-    `is_present` is False if another result has been published since.
+    `is_current` is False if another result has been published since.
     """
     pointer = publication.pointer
-    if publication.cached is None or not is_present:
+    if publication.cached is None or not is_current:
         cache.forget(task)
     else:
         private = pointer.saved_in == "none"

@@ -1,4 +1,4 @@
-"""Serves results from the instance's cache while they are the present ones, and reads them otherwise.
+"""Serves results from the instance's cache while they are current, and reads them otherwise.
 
 "No data" is a response; an outage is an error, unless the cache holds a result that is not too old.
 Concurrent requests share one read, which one of them makes: Cloud Run throttles an instance's CPU
