@@ -55,6 +55,8 @@ CLEAN = (
     "tests/cli",
     "tests/client",
     "tests/collectors",
+    "tests/deploy",
+    "tests/emulators",
     "tests/engine",
     "tests/faults",
     "tests/functions",
@@ -62,6 +64,7 @@ CLEAN = (
     "tests/shared",
     "tests/soak",
     "tests/support",
+    "tests/web",
     "web",
 )
 #: Generated files and files of other projects.

@@ -1,4 +1,4 @@
-"""One deployment of this checkout to an empty project, shared by the tests that look at it."""
+"""One deployment of this checkout to an empty project, shared by the tests."""
 
 import copy
 from pathlib import Path
@@ -11,17 +11,17 @@ from tests.deploy.google import Google
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout, which nobody changes."""
+    """A copy of the checkout, which no test changes."""
     return copy_project(tmp_path_factory.mktemp("deploy"))
 
 
 @pytest.fixture(scope="session")
 def deployment(project: Path) -> Deployment:
-    """What arrived when everything was deployed for the first time."""
+    """The first deployment of everything."""
     return deploy(project, Google(), "--force")
 
 
 @pytest.fixture(scope="session")
 def again(project: Path, deployment: Deployment) -> Deployment:
-    """What arrived when the same was deployed once more."""
+    """A second deployment of the same."""
     return deploy(project, copy.deepcopy(deployment.google))

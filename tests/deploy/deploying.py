@@ -138,7 +138,7 @@ def deploy(project: Path, google: Google, *more: str, **exported: str) -> Deploy
 
     Args:
         project: its folder.
-        google: what Google holds; it is told of what is new.
+        google: the project's state at Google, which the deployment changes.
         more: further arguments of `firebase deploy`.
         exported: further variables of the shell that deploys.
     """

@@ -40,11 +40,11 @@ def everything_was_understood(deployment: Deployment) -> Iterator[str]:
 
 
 def functions_are_as_written(deployment: Deployment) -> Iterator[str]:
-    """Each function, and no other: where and as whom it runs, with what, and for how long."""
+    """Exactly the expected functions, each with its region, account, resources and timeout."""
     there, wished = deployment.google.functions, wanted.functions(deployment.region)
     names = {function.full_name: function for function in wished.values()}
     yield from (f"{name}: not deployed" for name in names.keys() - there.keys())
-    yield from (f"{name}: nobody wants it" for name in there.keys() - names.keys())
+    yield from (f"{name}: not expected" for name in there.keys() - names.keys())
     for name in names.keys() & there.keys():
         function, body = names[name], there[name]
         build, service = body["buildConfig"], body["serviceConfig"]
@@ -100,7 +100,7 @@ def environments_are_as_written(deployment: Deployment) -> Iterator[str]:
 
 
 def secrets_are_for_who_needs_them(deployment: Deployment) -> Iterator[str]:
-    """A secret can be read by the accounts of the functions that it is bound to, and by nobody else."""
+    """A secret can be read by the accounts of the functions that it is bound to, and by no other account."""
     users: dict[str, set[str]] = {}
     for function in wanted.functions(deployment.region).values():
         for secret in function.secrets:
@@ -120,7 +120,7 @@ def jobs_are_as_written(deployment: Deployment) -> Iterator[str]:
         one.job: one for one in wanted.functions(deployment.region).values() if one.schedule is not None
     }
     yield from (f"{name}: there is no such job" for name in wished.keys() - jobs.keys())
-    yield from (f"{name}: nobody wants it" for name in jobs.keys() - wished.keys())
+    yield from (f"{name}: not expected" for name in jobs.keys() - wished.keys())
     for name in wished.keys() & jobs.keys():
         function, job = wished[name], jobs[name]
         target = job["httpTarget"]

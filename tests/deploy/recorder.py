@@ -1,7 +1,7 @@
-"""A proxy on loopback that takes Google's place: it ends TLS with a CA of its own and records what is asked.
+"""A proxy on loopback in Google's place: it ends TLS with a CA of its own and records the requests.
 
-Whoever is told `HTTPS_PROXY` and to trust that CA speaks to the real host names, and nothing leaves
-the machine. What is answered is `tests.deploy.google`'s to say.
+A program with `HTTPS_PROXY` that trusts the CA uses the real host names, and nothing leaves the machine.
+`tests.deploy.google` makes the responses.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def test_the_commands_grant_the_rest(tmp_path: Path) -> None:
 
 
 def test_accounts_may_be_called_otherwise(tmp_path: Path) -> None:
-    """The settings' own addresses are granted the same; one that Google made is not made anew."""
+    """Addresses in the settings get the same roles; an account that Google made is not created again."""
     named = {
         "tasks": "123456789012-compute@developer.gserviceaccount.com",
         "reader": f"looks@{PROJECT}.iam.gserviceaccount.com",

@@ -121,7 +121,7 @@ def test_a_policy_matches_entries_that_the_code_logs(name: str) -> None:
 
 @pytest.mark.parametrize("entry", ERRORS, ids=lambda entry: entry.event or "in words of its own")
 def test_an_entry_that_a_person_must_know_of_is_told(entry: Entry) -> None:
-    """Each entry at ERROR has a policy that matches it, and one alone: it is told once."""
+    """Each entry at ERROR has a policy that matches it, and only one: it is reported once."""
     assert len([name for name, matched in OWN.items() if entry.is_matched(matched)]) == 1
 
 

@@ -72,7 +72,7 @@ def test_a_removed_task_removes_its_job(project: Path, deployment: Deployment, t
     assert deployment.google.functions.keys() - removed.google.functions.keys() == {function.full_name}
     job, gone = (
         index for index, request in enumerate(removed.requests) if request.method == "DELETE"
-    )  # in this order: no job is left that calls nobody
+    )  # in this order: no job is left without its function
     assert removed.requests[job].path.endswith(function.job)
     assert removed.requests[gone].path.endswith(function.full_name)
 
@@ -123,7 +123,7 @@ def test_pages_are_released(project: Path, deployment: Deployment) -> None:
 
 
 def test_pages_are_served_strictly(deployment: Deployment) -> None:
-    """What Hosting was told of headers: scripts are the page's own, and it is in nobody's frame."""
+    """Hosting's headers allow only the page's own scripts, and no frames."""
     (finished,) = deployment.asked("PATCH", "firebasehosting", "/versions/")
     config = finished.body["config"]
     headers = {each.get("glob", "without a hash"): each["headers"] for each in config["headers"]}

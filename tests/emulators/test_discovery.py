@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_nothing_is_forgotten_if_all_is_there(folder: Path) -> None:
-    """A scheduled function that is no task is deployed like any other."""
+    """A scheduled function without a task is deployed like any other."""
     assert omissions(folder, ["mine"], ["mine"], ["mine", "ask"], ["mine", "ask"]) == []
 
 

@@ -63,7 +63,7 @@ def test_each_run_is_told_once_in_the_order_of_their_ends(clean_firestore: "Addr
     write("b", "1", NOW + SECOND, "skipped")
     write("a", "3", NOW + 3 * SECOND, "failed")
     assert told() == ["b1 skipped", "a2 completed", "a3 failed"]
-    write("a", "4", NOW + 3 * SECOND)  # at the same moment as one that was told
+    write("a", "4", NOW + 3 * SECOND)  # at the same moment as one that was returned
     write("a", "0", NOW + SECOND)  # ended before it, written after it
     write("a", "9", NOW + 2 * LATE)
     assert told() == ["a0 completed", "a4 completed", "a9 completed"]

@@ -96,7 +96,7 @@ def test_dates_bound_a_list(url: str) -> None:
     [({"date_from": "yesterday"}, "date_from"), ({"offset": "-1"}, "offset"), ({"limit": "all"}, "limit")],
 )
 def test_a_wrong_parameter_is_an_error_of_ocpi(url: str, parameters: dict[str, str], message: str) -> None:
-    """Whoever reaches OCPI has HTTP 200, and 2001 in the envelope."""
+    """A request that reaches OCPI gets HTTP 200, and 2001 in the envelope."""
     status, envelope, _ = envelope_of(f"{url}/2.2.1/locations", **parameters)
     assert (status, envelope["status_code"]) == (200, 2001)
     assert message in envelope["status_message"]

@@ -80,7 +80,7 @@ def test_a_nested_stack_ends_with_the_outer_one() -> None:
     sleeper = subprocess.Popen(["sleep", "600"], env=environment, start_new_session=True)
     try:
         assert not processes.end(uuid.uuid4().hex)
-        assert processes.groups("") == set()  # no id is nobody's, not everybody's
+        assert processes.groups("") == set()  # an empty id matches no process
         assert processes.groups(inner) == {sleeper.pid}
         assert processes.end(outer)
     finally:

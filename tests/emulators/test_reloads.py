@@ -1,4 +1,4 @@
-"""What the console says of changes while the stack runs."""
+"""The console's messages about changed code while the stack runs."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def news(reloads: Reloads) -> list[str]:
-    """What it tells once a change has settled."""
+    """The messages once a change has settled."""
     return [*reloads.messages(), *reloads.messages()]
 
 
@@ -66,7 +66,7 @@ def test_an_error_while_loading_is_said(project: Path) -> None:
 
 
 def test_a_change_is_judged_once_it_has_settled(project: Path) -> None:
-    """A file that an editor is still writing is no error."""
+    """A file that an editor is still writing causes no message."""
     reloads = Reloads(project)
     (project / "main.py").write_text("def half(", "utf-8")
     assert list(reloads.messages()) == []

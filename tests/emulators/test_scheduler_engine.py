@@ -173,7 +173,7 @@ def test_a_forced_run_of_a_paused_job_carries_a_tick_to_come() -> None:
 
 
 def test_forced_runs_of_a_job_are_bounded() -> None:
-    """A client that forces run after run of a function that hangs is told to wait."""
+    """A client that forces run after run of a function that hangs gets an error that asks it to wait."""
     b = bench()
     name = b.scheduler.jobs()[0].job.name
     for _ in range(MAX_FORCED_RUNS):
@@ -299,7 +299,9 @@ def test_a_new_manifest_keeps_the_state_of_the_jobs_that_stay() -> None:
     b.advance(minutes=1)
     later = [(sent.attempt.job.function, sent.tick) for sent in b.sent[2:]]
     assert later == [("comes", SECOND)]  # runs is outstanding still
-    next(sent for sent in b.sent if sent.attempt.job.name == goes).answer(13)  # its end harms nobody
+    next(sent for sent in b.sent if sent.attempt.job.name == goes).answer(
+        13
+    )  # its end affects no other delivery
     next(sent for sent in b.sent if sent.attempt.job.name == runs).answer()
     assert (b.sent[-1].attempt.job.function, b.sent[-1].tick) == ("runs", SECOND)
 

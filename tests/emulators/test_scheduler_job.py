@@ -65,7 +65,7 @@ def test_a_job_is_the_one_that_firebase_tools_would_deploy() -> None:
         bench.scheduler.load([job])
         with SchedulerServer(("127.0.0.1", 0), bench.scheduler, PROJECT, lambda _: "http://f") as server:
             resource = server.resource(bench.scheduler.get(job.name))
-        del expected["httpTarget"]["oidcToken"]  # there is nobody to show a token to
+        del expected["httpTarget"]["oidcToken"]  # the local functions check no token
         for key, value in expected.items():
             # The service fills in defaults where firebase-tools says nothing.
             filled = {**resource[key], **value} if isinstance(value, dict) else value

@@ -36,7 +36,7 @@ def test_storage_chooses(tmp_path: Path) -> None:
     ("wanted", "says"), [("official", "setup:emulators:storage"), ("minio", "must be official or fake-gcs")]
 )
 def test_a_choice_that_cannot_be_had_is_an_error(tmp_path: Path, wanted: str, says: str) -> None:
-    """STORAGE=official without a JAR, or a server that nobody knows, says what to do."""
+    """STORAGE=official without a JAR, or an unknown server, gives an error that states what to do."""
     with pytest.raises(StackError, match=says):
         choose(tmp_path, can_download=False, STORAGE=wanted)
 

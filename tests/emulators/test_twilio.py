@@ -57,7 +57,7 @@ def client(server: TwilioServer) -> Iterator[Client]:
 
 
 def test_the_official_library_sends_a_message(server: TwilioServer, client: Client) -> None:
-    """It is accepted, has no sender yet, and is delivered once somebody has listed it."""
+    """It is accepted, has no sender yet, and is delivered once a client has listed it."""
     sent = client.messages.create(to=TO, body="hello", messaging_service_sid=MESSAGING_SERVICE_SID)
     assert (sent.status, sent.to, sent.from_, sent.date_sent) == ("accepted", TO, None, None)
     assert (sent.num_segments, sent.direction) == ("0", "outbound-api")

@@ -1,4 +1,4 @@
-"""Chromium, a page in it, and what must never happen there: errors, requests to elsewhere."""
+"""Chromium with a page in it, where errors and requests to other hosts fail a test."""
 
 import os
 import shutil
@@ -45,12 +45,12 @@ def launch(playwright: Playwright) -> Browser:
 
 
 class Visit:
-    """Somebody at the page.
+    """A user of the page.
 
     Args:
-        context: their browser.
-        base: where the page is.
-        hosts: others that this page may ask, beside the stack's.
+        context: the user's browser context.
+        base: URL of the page.
+        hosts: hosts besides the stack's that the page may send requests to.
     """
 
     def __init__(self, context: BrowserContext, base: str, hosts: Collection[str] = ()) -> None:
@@ -59,7 +59,7 @@ class Visit:
         self._hosts = {"127.0.0.1", "localhost", *hosts}
         self.page: Page = context.new_page()
         self.page.set_default_timeout(PATIENCE)
-        #: What no visit may meet.
+        #: Errors, console messages and requests to other hosts: a visit ends without any.
         self.problems: list[str] = []
         #: Requests that the page made.
         self.requests: list[Request] = []
@@ -74,12 +74,12 @@ class Visit:
             self.problems.append(f"a request to elsewhere: {request.url}")
 
     def _said(self, kind: str, text: str) -> None:
-        # What the browser says of answers that are errors, and of none, is what tests are about.
+        # The browser logs failed requests, which tests cause on purpose.
         if kind in {"error", "warning"} and "Failed to load resource" not in text:
             self.problems.append(f"console: {text}")
 
     def sign_in(self, who: str) -> "Visit":
-        """Sign in as the viewer or the operator of the demo, as a person does."""
+        """Sign in as the demo's viewer or operator."""
         self.page.goto(self.base)
         self.page.get_by_label("E-mail address").fill(f"{who}@example.com")
         self.page.get_by_label("Password").fill(PASSWORD)
@@ -112,16 +112,16 @@ class Visit:
         return self.page.locator(f"[data-task={task}]")
 
     def state(self, task: str) -> Any:
-        """What is said of a task's state."""
+        """The state that the page shows for a task."""
         return self.row(task).locator("[data-state]").first
 
     def token(self) -> str:
-        """What the page shows the server of who is signed in."""
+        """The Authorization header of the page's last request."""
         sent = [request.all_headers().get("authorization") for request in self.requests]
         return next(header for header in reversed(sent) if header)
 
     def answered(self, function: str) -> list[Response]:
-        """A list that holds the answers of a function as they come, from now on."""
+        """A list that receives the responses of a function from now on."""
         answers: list[Response] = []
         post = f"/{function}"
         self.page.on(
@@ -143,7 +143,7 @@ class Visit:
 
 @contextmanager
 def visiting(browser: Browser, base: str, *, hosts: Collection[str] = (), **options: Any) -> Iterator[Visit]:
-    """Have a browser of one's own for the time of a with block; what may not happen there has not."""
+    """Open a browser context for a with block, and check that the visit met no problem."""
     settings: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}, "timezone_id": "Europe/Zurich"}
     context = browser.new_context(**{**settings, **options})
     try:

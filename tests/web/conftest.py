@@ -14,9 +14,9 @@ from tests.web.browsing import NEEDED, PATIENCE, ROOT, Visit, executable, launch
 from tests.web.held import HeldRun, held_run
 from tests.web.past import Past
 
-#: Opens the page for somebody: the viewer, the operator, or nobody yet.
+#: Opens the page for the viewer, for the operator, or signed out.
 Open = Callable[..., Visit]
-#: Starts a run that does what the test says.
+#: Starts a run that the test controls.
 Hold = Callable[..., HeldRun]
 
 _FIGURES = pytest.StashKey[list[str]]()
@@ -24,7 +24,7 @@ _FIGURES = pytest.StashKey[list[str]]()
 
 @pytest.hookimpl(trylast=True)  # once marks and names have chosen
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say at once what is missing, and not after all other tests."""
+    """Report a missing browser or page before any test runs."""
     if not any("browser" in getattr(item, "fixturenames", ()) for item in items):
         return
     with sync_playwright() as playwright:
@@ -46,7 +46,7 @@ def browser(stack: Addresses) -> Iterator[Browser]:
 
 @pytest.fixture
 def past(clean_firestore: Addresses) -> Past:
-    """Nothing but the demo's devices and users: a past is the test's to make."""
+    """The demo's devices and users without any run; the test makes the history."""
     now = dt.datetime.now(dt.UTC)
     demo_data.seed(now)
     return Past(now)
@@ -71,7 +71,7 @@ def hold(past: Past) -> Iterator[Hold]:
 
 @pytest.fixture
 def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Shows a figure after the session."""
+    """Prints a measurement after the session."""
     return request.config.stash.setdefault(_FIGURES, []).append
 
 

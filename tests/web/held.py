@@ -1,4 +1,4 @@
-"""A real run of a task that goes no further than a test says."""
+"""A real run of a task that a test controls."""
 
 import queue
 import time
@@ -10,7 +10,7 @@ from shared.tasks import TaskName, TaskOutcome, TaskRun, execute_task
 from tests.engine.world import in_thread
 from tests.waiting import PAUSE_SECONDS
 
-#: Seconds after which a run that nobody leads any more ends.
+#: Seconds after which a run ends if the test no longer controls it.
 ABANDONED_SECONDS = 120
 
 
@@ -28,11 +28,11 @@ class HeldRun:
         return self._result
 
     def progress(self, done: int, total: int | None = None, message: str = "") -> None:
-        """Have it tell how far it is."""
+        """Report progress."""
         self._steps.put(lambda run: run.progress(done, total, message))
 
     def go_on_until(self, error: type[Exception]) -> None:
-        """Have it tell its progress, over and over, until that raises."""
+        """Report progress again and again until that raises."""
 
         def work_on(run: TaskRun) -> None:
             done = 1
@@ -45,7 +45,7 @@ class HeldRun:
         assert error.__name__ in str(self._outcomes[0].error)
 
     def end(self) -> TaskOutcome:
-        """Have it come to its end, if it has not, and return what it came to."""
+        """End the run, if it has not ended, and return its outcome."""
         self._steps.put(None)
         self._thread.join(ABANDONED_SECONDS)
         outcome: TaskOutcome = self._outcomes[0]

@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def real_results(stack: Addresses) -> dict[TaskName, Any]:
-    """What the demo's tasks return, run by Cloud Scheduler as ever, and what they say of it."""
+    """The demo's results, from runs that Cloud Scheduler starts, with their summaries."""
     demo_data.seed(dt.datetime.now(dt.UTC))
     Demo(stack, [task.value for task in TaskName]).run_all()
     return {

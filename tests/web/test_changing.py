@@ -1,4 +1,4 @@
-"""What people change from the page, each time with a reason; what the server refuses all the same."""
+"""Changes that operators make on the page, each with a reason, and changes that the server refuses."""
 
 import datetime as dt
 import json
@@ -88,7 +88,7 @@ def test_a_refused_delivery_is_in_the_history(visit: "Open") -> None:
 
 
 def test_a_task_at_work_is_not_run_twice(visit: "Open", hold: "Hold") -> None:
-    """A run that began meanwhile is told instead of a second one."""
+    """If a run has begun meanwhile, the page shows it, and no second one starts."""
     page = visit("operator")
     page.row(HEALTH.value).get_by_role("button", name="Run now").click()
     hold(HEALTH)
@@ -100,7 +100,7 @@ def test_a_task_at_work_is_not_run_twice(visit: "Open", hold: "Hold") -> None:
 
 
 def test_an_operator_suspends_and_resumes_a_task(visit: "Open", past: "Past") -> None:
-    """Suspended, everybody sees by whom and why, and no next run; then it is on its schedule again."""
+    """A suspended task shows the operator, the reason and no next run; resumed, it is scheduled again."""
     past.of(HEALTH, every=dt.timedelta(minutes=5), result=lambda: [1], seconds=lambda _: 1, count=2)
     page, looking = visit("operator"), visit("viewer")
     act(page, "Suspend")
@@ -217,7 +217,7 @@ def test_the_server_refuses_a_viewers_change(visit: "Open", stack: "Addresses", 
 
 
 def test_a_revoked_sign_in_changes_nothing(visit: "Open") -> None:
-    """An operator whose tokens were revoked is told what to do next, and nothing is done."""
+    """An operator with revoked tokens sees what to do next, and nothing changes."""
     import firebase_admin  # noqa: PLC0415
     from firebase_admin import auth  # noqa: PLC0415
 

@@ -210,7 +210,7 @@ SCROLL = """async () => {
 
 
 def test_locations_are_points_and_objects_are_trees(visit: "Open", past: "Past") -> None:
-    """Records with coordinates are drawn without a map; a result that is no list is a tree."""
+    """Records with coordinates are drawn without a map; a result that is not a list is shown as a tree."""
     locations = [
         {"id": f"L{number}", "name": f"Place {number}", "nx_operator": "north",
          "coordinates": {"latitude": str(47 + number / 10), "longitude": str(8 + number % 7 / 10)}}
@@ -304,7 +304,7 @@ def test_a_page_that_nobody_sees_asks_seldom(visit: "Open") -> None:
 
 
 def test_an_unchanged_system_costs_a_few_bytes(visit: "Open", past: "Past") -> None:
-    """Polls carry the version at hand, and their answers say no more than that it stands."""
+    """Polls send the known version, and the responses only confirm it."""
     fill(past)
     page = visit("viewer")
     with page.page.expect_response(

@@ -158,7 +158,7 @@ def test_little_is_loaded_before_something_is_seen(visit: "Open", tell: Tell) ->
     assert len(loaded()) == len(first) + 1
 
 
-#: What hides a part of its text, except where an ellipsis or a scroll bar says so, or nobody is to see it.
+#: Elements that hide a part of their text without an ellipsis or a scroll bar, unless they are hidden.
 CUT = """() => [...document.querySelectorAll("body *")]
   .filter((each) => each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0)
   .filter((each) => {
