@@ -60,6 +60,7 @@ CLEAN = (
     "tests/engine",
     "tests/faults",
     "tests/functions",
+    "tests/model",
     "tests/rules",
     "tests/shared",
     "tests/soak",

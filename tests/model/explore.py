@@ -312,11 +312,11 @@ class Model:
         return documents
 
     def _check_quiet(self, state: State) -> None:
-        """Nobody moves any more: after a pass of the watchdog, everything is in order."""
+        """All processes have ended: after a pass of the watchdog, everything is in order."""
         untroubled = (state.faults, state.deaths) == (self.bounds.faults, self.bounds.deaths)
         if untroubled:
-            check_contract_copy(state.documents, state.objects, when="nobody died, nothing failed")
-            check_job(state.documents, state.job, when="nobody died, nothing failed")
+            check_contract_copy(state.documents, state.objects, when="no process died, nothing failed")
+            check_job(state.documents, state.job, when="no process died, nothing failed")
             if any(script.kind == "delivery" and script.after for script in self.scripts):
                 check_requests_answered(state.documents)
         key = (state.documents, state.objects, state.job, state.step)

@@ -110,7 +110,7 @@ def check_got(got: Got | GotByContract, script: Script, known: Facts, *, untroub
             raise Violation(f"{script.name} got {got.content}, and the contract copy was right all the time")
     elif got.found is None:
         if untroubled:
-            raise Violation(f"{script.name} was told that the result can't be read")
+            raise Violation(f"{script.name} got an error although no read failed")
     else:
         assert got.found.payload is not None  # the model's readers take any size
         content = (orjson.loads(got.found.payload.json) or [NOTHING])[0]
@@ -149,7 +149,7 @@ def check_answers_request(answer: Answer, script: Script, documents: Documents) 
 
 
 def check_requests_answered(documents: Documents) -> None:
-    """Nobody moves any more, and each request was delivered: its run has started, or was skipped."""
+    """All processes have ended, and each request was delivered: its run has started, or was skipped."""
     for key, stored in documents.stored:
         fields = fields_of(stored)
         if key.startswith(HISTORY) and fields.get("state") == "requested":
@@ -159,14 +159,18 @@ def check_requests_answered(documents: Documents) -> None:
 
 
 def check_cancel_told(told: CancelTold, documents: Documents) -> None:
-    """Whoever is told that a run will end, or has, can rely on that: nobody begins it anew."""
+    """An operator can rely on the response that a run will end, or has ended: it is not started again."""
     run = run_document(documents.get(f"{HISTORY}{told.run_id}"))
     if told.became is Cancelled.unknown or run is None or run.cancel is not None:
         return
     if told.became is not Cancelled.ended:
-        raise Violation(f"a person was told that {told.run_id} will end, and nothing says so")
+        raise Violation(
+            f"the operator's response is that {told.run_id} will end, and no document contains it"
+        )
     if run.state != "completed":
-        raise Violation(f"a person was told that {told.run_id} has ended, and it may be begun anew")
+        raise Violation(
+            f"the operator's response is that {told.run_id} has ended, and it may be started again"
+        )
 
 
 def _check_cancel(before: Documents, after: Documents, script: Script) -> None:
@@ -179,9 +183,9 @@ def _check_cancel(before: Documents, after: Documents, script: Script) -> None:
         run_id = key.removeprefix(HISTORY)
         if was is not None and was.cancel is not None:
             if run is None or run.cancel is None or run.token != was.token:
-                raise Violation(f"{run_id} was begun anew, and a person had cancelled it")
+                raise Violation(f"{run_id} was started again after an operator had cancelled it")
             if run.state == "completed":
-                raise Violation(f"{run_id} was published although a person was told that it will end")
+                raise Violation(f"{run_id} was published after an operator had cancelled it")
         elif run is not None and run.cancel is not None:
             hit.add(run_id)
             held = old.token is not None and (was is None or was.token == old.token)
@@ -196,7 +200,7 @@ def _check_cancel(before: Documents, after: Documents, script: Script) -> None:
     if (hit and hit != meant) or (in_status and old.state == "completed"):
         raise Violation(f"{script.name} cancelled {hit}, which is not the run that it names")
     if new.cancel is not None and old.token != new.token:
-        raise Violation(f"a cancel hits {new.run_id}, which nobody cancelled")
+        raise Violation(f"a cancel hits {new.run_id}, which no operator cancelled")
 
 
 def _check_told(run_id: str, run: dict[str, Any], status: dict[str, Any]) -> None:
@@ -250,7 +254,7 @@ def _check_result(before: Documents, after: Documents, objects: Objects, script:
         raise Violation("a result turned into nothing")
     if new.result is None or (old.result is None and new.result.saved_in == SAVED_BY_CONTRACT):
         if new_good != old_good:
-            raise Violation("a result of the original's turned into another")
+            raise Violation("a legacy result turned into another")
         return
     if new.result == old.result:
         if fields_of(before.get(STATUS)).get("data") != fields_of(after.get(STATUS)).get("data"):
@@ -290,7 +294,7 @@ def check_contract_copy(documents: Documents, objects: Objects, *, when: str) ->
 
 
 def check_job(documents: Documents, job: str | None, *, when: str) -> None:
-    """The job is what the document says, and nobody is told that it is not.
+    """The job's state is that of the document, and no problem is recorded.
 
     Args:
         documents: Firestore.
@@ -305,7 +309,7 @@ def check_job(documents: Documents, job: str | None, *, when: str) -> None:
 
 
 def check_order(documents: Documents, objects: Objects) -> None:
-    """Nobody moves any more, and the watchdog has passed: nothing is left over."""
+    """All processes have ended, and the watchdog has passed: nothing is left over."""
     task = task_document(documents.get(STATUS))
     if task.state == "running" and task.run_id is not None:
         raise Violation("the task is running for ever")

@@ -38,7 +38,7 @@ from tests.model.standing import EPOCH, STEP, ModelClock, Procedure, Script
 TASK = TaskName.collect_charge_cdrs
 DOCUMENTS = "d"
 OPTIONS = ExecuteTaskOptions(lease_seconds=60)
-#: A run of the original's is believed for that many steps.
+#: The deadline of a legacy run.
 DEADLINE = 2 * STEP
 #: What a reader has where there is no result.
 NOTHING = "[]"
@@ -51,7 +51,7 @@ NEXT_TICK = EPOCH + timedelta(days=1)
 AT_REQUEST = EPOCH + timedelta(days=2)
 #: That of a tick long before anything here.
 OLD_TICK = EPOCH - timedelta(hours=1)
-#: Begins the ids of runs of nobody's: forced, and not requested.
+#: Prefix of the ids of forced runs that no operator requested.
 OWN = "own"
 #: Stands for the run that a person requested.
 REQUESTED = "the requested run"
@@ -173,7 +173,7 @@ def _work(attempt: Attempt, save_in: str, may: tuple[str, ...]) -> Procedure:
             else:
                 with suppress(StoreError):  # as an execution does
                     yield from attempt.record_progress({"done": attempt.identity.token})
-        if attempt.cancel is not None:  # as the task is told at its next look
+        if attempt.cancel is not None:  # as the task's next check raises
             return (yield from _fail(attempt))
         chosen = yield Choose(tuple(each for each in may if each not in BETWEEN))
     if chosen == "fail":
@@ -249,7 +249,7 @@ def steerer(name: str) -> Script:
 
 
 def _apart(name: str) -> timedelta:
-    """Steps of the model are long; no two calls begin in the same microsecond, by which a wish is known."""
+    """No two calls begin in the same microsecond, which identifies a call, although steps are long."""
     return timedelta(microseconds=crc32(name.encode()) % 1_000_000)
 
 
@@ -301,7 +301,7 @@ def reader(name: str = "reader", reads: int = 1) -> Script:
 def original(
     result: str, save_in: str = "db", may: tuple[str, ...] = ("complete",), after: tuple[str, ...] = ()
 ) -> Script:
-    """A run of the original's: it overwrites the document, and merges the end into it, unasked.
+    """A run of the legacy writer: it overwrites the document, and merges its end into it without a check.
 
     Args:
         result: what its task gives: "o1" for the first. Its clock tells milliseconds: no two are the same.

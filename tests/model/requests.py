@@ -15,7 +15,7 @@ class Choose:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Begin anew, at any later moment: the next delivery on a warm instance, the next read."""
+    """Begin again at any later moment: the next delivery on a warm instance, or the next read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """Tell what a reader got; None where it was told that the result can't be read."""
+    """Report what a reader got; None if the result could not be read."""
 
     found: TaskResult | None
 
@@ -65,7 +65,7 @@ class GotByContract:
 
 @dataclass(frozen=True, slots=True)
 class CancelTold:
-    """Tell what a person was told who cancelled a run."""
+    """Report the response to an operator who cancelled a run."""
 
     run_id: str
     became: Cancelled

@@ -158,7 +158,7 @@ def removing_unclosed(patch: Patch) -> None:
 
 
 def removing_before_closing(patch: Patch) -> None:
-    """Whoever reads that it is superseded removes its object, and closes its history later."""
+    """A superseded attempt removes its object first, and closes its record later."""
 
     def closes(attempt: Attempt, _run: Any) -> Any:
         attempt.object_may_go = True
@@ -225,7 +225,7 @@ def watchdog_closes_whatever_it_is_now(patch: Patch) -> None:
 
 
 def removing_by_age_alone(patch: Patch) -> None:
-    """An object that no result points to is nobody's, whoever may be about to publish it."""
+    """An object that no result points to is removed, although an attempt may be about to publish it."""
 
     def superseded_at(path: str, _token: str, created: Any, task: Any, _run: Any) -> Any:
         yield from ()
@@ -340,7 +340,7 @@ def running_what_is_completed(patch: Patch) -> None:
 
 
 def ending_without_a_look_at_the_suspension(patch: Patch) -> None:
-    """A run writes its status at its end, whoever suspended its task meanwhile."""
+    """A run writes its status at its end, although its task was suspended meanwhile."""
     for name in ("complete", "fail"):
         write = getattr(run_writes, name)
         patch.setattr(
@@ -362,7 +362,7 @@ def a_start_keeps_the_cancel(patch: Patch) -> None:
 
 
 def publishing_what_is_cancelled(patch: Patch) -> None:
-    """A run that has done its work publishes, whoever was told that it will not."""
+    """A run that has done its work publishes, although it was cancelled."""
     cancel, recorded_failure = Attempt.cancel, Attempt.recorded_failure
 
     def records(self: Attempt, failure: Any) -> Any:
@@ -394,7 +394,7 @@ def leaving_what_it_failed_with(patch: Patch) -> None:
 
 
 def closing_it_as_any_other(patch: Patch) -> None:
-    """A dead run is closed, whoever cancelled it."""
+    """A dead run is closed, although it was cancelled."""
     replace_builder(patch, "cause_of", lambda _cancel, kind, reason: (kind, reason))
 
 
@@ -406,7 +406,7 @@ def believing_what_was_read_apart(patch: Patch) -> None:
     )
 
 
-def beginning_anew_what_is_cancelled(patch: Patch) -> None:
+def starting_a_cancelled_run_again(patch: Patch) -> None:
     """A cancelled run has failed, and is tried again as any other."""
     decide = decisions.decide_start
 
@@ -453,7 +453,7 @@ def cancelling_in_the_status_alone(patch: Patch) -> None:
 
 
 def following_without_a_second_look(patch: Patch) -> None:
-    """Whoever changed the document changes the job, whatever others did meanwhile."""
+    """The process that changed the document changes the job, although others changed it meanwhile."""
 
     def follows(documents: str, name: Any, **_: Any) -> Any:
         task, _ = yield ReadRun()
@@ -466,7 +466,7 @@ def following_without_a_second_look(patch: Patch) -> None:
 
 
 def forgetting_whoever_else_is_at_it(patch: Patch) -> None:
-    """Whoever is done takes the wish back, though others' calls may still arrive."""
+    """A process removes the requested state at its end, although others' calls may still arrive."""
     patch.setattr(job_sync, "CALLS_OVER", timedelta(0))
 
 
@@ -520,7 +520,7 @@ def remembering_that_nobody_requested(patch: Patch) -> None:
 
 
 def running_what_was_requested_twice(patch: Patch) -> None:
-    """A delivery of a requested run that has completed is nobody's."""
+    """A delivery does not answer the request of a run that has completed."""
     rule = acquisition.answers_request
     patch.setattr(
         acquisition,
@@ -535,7 +535,7 @@ def requesting_again(patch: Patch) -> None:
 
 
 def forgetting_an_earlier_request(patch: Patch) -> None:
-    """What was delivered for an earlier request is nobody's once there is a new one."""
+    """A delivery for an earlier request answers no request once there is a new one."""
     patch.setattr(requested_runs, "_since", lambda _last, _run, now: now)
 
 
@@ -554,7 +554,7 @@ OBJECTS_REPLACED = "read while old results and their copy are replaced"
 CONDITIONS = "every write is conditional, completed is final, a suspension stays"
 REPLACED = "a result is replaced, never taken away"
 
-CANCEL = "a cancel hits the run that it names; that publishes nothing, and is not begun anew"
+CANCEL = "a cancel hits the run that it names; that publishes nothing, and is not started again"
 TOLD = "a cancelled run tells who wanted that"
 
 REQUEST = "a request is answered by the deliveries that it caused, as one run"
@@ -614,14 +614,14 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
     (CONDITIONS, running_what_is_completed, "one tick delivered twice, a death", "and is not final"),
     (CONDITIONS, ending_without_a_look_at_the_suspension, "suspended and resumed", "undid a suspension"),
     (CANCEL, a_start_keeps_the_cancel, "one of two ticks is cancelled", "a cancel hits b"),
-    (CANCEL, publishing_what_is_cancelled, "a run is cancelled", "a was published although"),
-    (CANCEL, beginning_anew_what_is_cancelled, "a cancelled tick is delivered again", "a was begun anew"),
+    (CANCEL, publishing_what_is_cancelled, "a run is cancelled", "a was published after"),
+    (CANCEL, starting_a_cancelled_run_again, "a cancelled tick is delivered again", "a was started again"),
     (CANCEL, whatever_the_status_says("cancel"), "a warm instance, cancelled", "not the run that it names"),
     (
         CANCEL,
-        beginning_anew_what_is_cancelled,
+        starting_a_cancelled_run_again,
         "a failed tick is cancelled",
-        "a was begun",
+        "a was started again",
     ),
     (
         CANCEL,
@@ -629,8 +629,8 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
         "a failed tick is cancelled",
         "had not failed",
     ),
-    (CANCEL, cancelling_in_the_status_alone, "a run is cancelled", "and nothing says so"),
-    (CANCEL, believing_what_was_read_apart, "a run is cancelled, a torn read", "may be begun anew"),
+    (CANCEL, cancelling_in_the_status_alone, "a run is cancelled", "and no document contains it"),
+    (CANCEL, believing_what_was_read_apart, "a run is cancelled, a torn read", "may be started again"),
     (TOLD, telling_it_as_any_other_failure, "a run is cancelled", "a was cancelled, and says"),
     (TOLD, leaving_what_it_failed_with, "a failed tick is cancelled", "a was cancelled, and says"),
     (TOLD, closing_it_as_any_other, "a cancelled tick is delivered again", "a was cancelled, and says"),
