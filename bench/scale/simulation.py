@@ -19,7 +19,8 @@ from shared import firebase
 from shared.tasks.backends.firestore import Store
 from shared.tasks.backends.storage import Objects
 from shared.tasks.contract import TaskName
-from shared.tasks.documents.models import ResultPointer, TaskDocument
+from shared.tasks.documents.models import TaskDocument
+from shared.tasks.documents.result_pointer import ResultPointer
 from shared.tasks.results import gzipped
 from shared.tasks.serving.cache import CacheManager
 from shared.tasks.serving.reader import ReadOptions, ResultReader

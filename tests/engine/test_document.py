@@ -8,7 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.tasks.documents.models import ResultPointer, RunDocument, TaskDocument
+from shared.tasks.documents.models import RunDocument, TaskDocument
+from shared.tasks.documents.result_pointer import ResultPointer
 
 SEEN = Timestamp(seconds=1)
 MOMENT = datetime(2026, 1, 2, tzinfo=UTC)

@@ -7,7 +7,7 @@ import orjson
 
 from shared.tasks.backends.scheduler import JobState
 from shared.tasks.contract import contract_object, history_name, schedule_name, status_name
-from shared.tasks.documents.models import SAVED_BY_CONTRACT
+from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT
 from shared.tasks.documents.run_ids import skip_id
 from shared.tasks.protocol.cancellation import Cancelled
 from shared.tasks.protocol.decisions import living_holder

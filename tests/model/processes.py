@@ -16,7 +16,8 @@ from functions import scheduled_endpoint as answering
 from shared.tasks import ExecuteTaskOptions, ResultUnavailable, TaskName, TaskResult, TaskSpec
 from shared.tasks.contract import NO_DATA, contract_object, run_object, status_name
 from shared.tasks.documents.codec import encode_fields
-from shared.tasks.documents.models import ResultPointer, TaskDocument
+from shared.tasks.documents.models import TaskDocument
+from shared.tasks.documents.result_pointer import ResultPointer
 from shared.tasks.documents.run_writes import RunIdentity
 from shared.tasks.errors import RunCancelled, RunLost, SchedulerUnavailable, StoreError, TaskSuspended
 from shared.tasks.failure import Failure

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from shared.tasks.contract import SUSPENDED_SPELLINGS, TaskName, TaskStatus
 from shared.tasks.documents.codec import as_int, as_text, as_time
-from shared.tasks.documents.models import SAVED_BY_CONTRACT, Action, ResultPointer, TaskDocument
+from shared.tasks.documents.models import Action, TaskDocument
+from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT, ResultPointer
 from shared.tasks.documents.run_ids import is_retried, refusal_id, request_record_id, skip_id
 from shared.tasks.protocol.decisions import REQUEST_WINDOW
 from shared.tasks.protocol.job_sync import problem_of

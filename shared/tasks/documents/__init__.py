@@ -1,6 +1,7 @@
 """The documents that the engine stores in Firestore.
 
 - `models`: the status document and the run record as they are read.
+- `result_pointer`: what the status document contains about its result.
 - `run_ids`: ids of runs and of the other records in the run history.
 - `run_writes`, `operator_writes`, `watchdog_writes`: what a run, an operator and the watchdog write. No other
   module writes these documents.

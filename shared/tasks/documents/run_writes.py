@@ -10,13 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.tasks.contract import Json, JsonMap, TaskName, TaskStatus, history_name, status_name
-from shared.tasks.documents.models import (
-    SAVED_BY_CONTRACT,
-    Precondition,
-    ResultPointer,
-    TaskDocument,
-    legacy_version,
-)
+from shared.tasks.documents.models import Precondition, TaskDocument, legacy_version
+from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT, ResultPointer
 from shared.tasks.documents.run_ids import refusal_id, skip_id
 from shared.tasks.documents.write_messages import (
     HISTORY_RETENTION,

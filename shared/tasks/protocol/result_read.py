@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from shared import logger, settings
 from shared.tasks.contract import Json, contract_object
-from shared.tasks.documents.models import SAVED_BY_CONTRACT
+from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT
 from shared.tasks.errors import ResultTooLarge, ResultUnavailable
 from shared.tasks.protocol.effects import (
     Effect,

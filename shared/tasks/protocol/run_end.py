@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from shared.tasks.documents.models import ResultPointer, RunDocument
+    from shared.tasks.documents.models import RunDocument
+    from shared.tasks.documents.result_pointer import ResultPointer
     from shared.tasks.documents.write_messages import WriteMessage
     from shared.tasks.failure import Failure
     from shared.tasks.protocol.attempt import Attempt

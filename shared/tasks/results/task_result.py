@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.tasks.contract import JsonMap
-    from shared.tasks.documents.models import ResultPointer, TaskDocument
+    from shared.tasks.documents.models import TaskDocument
+    from shared.tasks.documents.result_pointer import ResultPointer
     from shared.tasks.results.payload import Payload
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from shared import logger
 from shared.tasks.contract import NO_DATA, TaskSaveOptions, details_object, run_object
-from shared.tasks.documents.models import ResultPointer
+from shared.tasks.documents.result_pointer import ResultPointer
 from shared.tasks.errors import ResultNotKept, ResultNotStorable, WriteRejected
 from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.effects import run_procedure
