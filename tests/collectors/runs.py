@@ -5,7 +5,7 @@ from dataclasses import replace
 from shared.collectors.ocpi.transport import Limits
 from shared.tasks import TaskName, TaskRun
 from shared.tasks.clock import Clock
-from shared.tasks.documents.run_writes import RunIdentity
+from shared.tasks.documents.run_writes import AttemptIdentity
 from shared.tasks.runtime.task_run import Progress
 
 #: Short limits for peers on this machine, yet long enough to tell silence from slowness.
@@ -25,7 +25,7 @@ IMPATIENT = replace(FAST, read_seconds=1, call_seconds=1.5, attempts=2)
 def new_run(task: TaskName, *, deadline_seconds: float = 300.0) -> TaskRun:
     """A run with so many seconds to its deadline; its progress is discarded."""
     clock = Clock()
-    identity = RunIdentity("projects/p/databases/d/documents", task, "run", "token", "test", None)
+    identity = AttemptIdentity("projects/p/databases/d/documents", task, "run", "token", "test", None)
     return TaskRun(identity, clock.monotonic() + deadline_seconds, clock, _discard)
 
 

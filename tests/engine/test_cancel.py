@@ -14,7 +14,7 @@ from shared.tasks.documents import run_writes
 from shared.tasks.documents.models import RunDocument, TaskDocument
 from shared.tasks.documents.run_ids import run_id_of
 from shared.tasks.protocol.cancellation import Cancelled, cancel
-from shared.tasks.protocol.effects import Commit, Pause, ReadRun
+from shared.tasks.protocol.effects import Commit, Pause, ReadDocuments
 from shared.tasks.specs import RETRIES_OVER
 from tests.engine.counting import Counter
 from tests.engine.world import TASK, HandClock, World, in_thread
@@ -238,11 +238,11 @@ def test_a_run_that_lost_its_task_to_a_legacy_writer_can_be_cancelled(
 def test_inconsistent_reads_of_status_and_run_record_are_repeated() -> None:
     """The status is from before the start of the run, the record from after it."""
     steps = cancel("d", TASK, "r", **WHO, now=TICK)
-    assert isinstance(next(steps), ReadRun)
+    assert isinstance(next(steps), ReadDocuments)
     version = Timestamp(seconds=1)
     run = RunDocument(update_time=version, state="running")
     assert isinstance(steps.send((TaskDocument(), run)), Pause)
-    assert isinstance(next(steps), ReadRun)
+    assert isinstance(next(steps), ReadDocuments)
     assert isinstance(steps.send((TaskDocument(version, run_id="r", state="running"), run)), Commit)
     with pytest.raises(StopIteration) as became:
         steps.send(version)
@@ -405,7 +405,7 @@ def test_checking_for_a_cancel_needs_no_additional_call(counted: TaskEngine, cou
 
 def _touch(run: TaskRun) -> list[Any]:
     documents = TaskEngine().store.documents
-    identity = run_writes.RunIdentity(documents, TASK, run.run_id, "", "s")
+    identity = run_writes.AttemptIdentity(documents, TASK, run.run_id, "", "s")
     return run_writes.progress(identity, None, {"done": 9, "at": datetime.now(UTC)})
 
 

@@ -11,7 +11,15 @@ from shared.tasks.backends.scheduler import JobState, JobStatus
 from shared.tasks.contract import status_name
 from shared.tasks.documents.models import Action, JobNote, TaskDocument
 from shared.tasks.errors import JobMissing, WriteRefused, WriteUnknown
-from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadJob, ReadRun, SetJob, run_procedure
+from shared.tasks.protocol.effects import (
+    Commit,
+    Pause,
+    Procedure,
+    ReadDocuments,
+    ReadJob,
+    SetJob,
+    run_procedure,
+)
 from shared.tasks.protocol.incidents import Incident
 from shared.tasks.protocol.job_sync import CALLS_OVER, MISSING, JobDecision, check_job, decide, problem_of
 from shared.tasks.protocol.suspension import resume, suspend
@@ -109,7 +117,7 @@ class Servers:
 
     def _answer(self, request: Any) -> Any:
         match request:
-            case ReadRun():
+            case ReadDocuments():
                 return task_document(self.documents.get(STATUS)), None
             case ReadJob() if self.job == MISSING:
                 raise JobMissing("test")

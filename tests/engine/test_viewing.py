@@ -12,7 +12,7 @@ from shared.tasks.admin.queries import view_history, view_last_changed, view_rec
 from shared.tasks.admin.views import TaskView
 from shared.tasks.documents import operator_writes, run_writes, watchdog_writes
 from shared.tasks.documents.models import Action
-from shared.tasks.documents.run_writes import RunIdentity
+from shared.tasks.documents.run_writes import AttemptIdentity
 from shared.tasks.documents.write_messages import record_change
 from shared.tasks.protocol.decisions import Skip
 from tests.engine.counting import Counter
@@ -82,7 +82,7 @@ def test_every_change_of_the_history_is_found(engine: TaskEngine, world: World, 
     """Also in an older run, or of a record with an earlier time."""
     early = datetime(2026, 1, 1, tzinfo=UTC)
     documents = engine.store.documents
-    run = RunIdentity(documents, TASK, "old", "t", "s")
+    run = AttemptIdentity(documents, TASK, "old", "t", "s")
     history = world.database.document(f"nx-tasks/{TASK.value}/nx-runs/old")
     history.set({"state": "running", "started": early, "token": "t"})
     for _ in range(4):

@@ -12,13 +12,15 @@ import pytest
 
 from shared.tasks import DeadlineExceeded, RunLost, TaskName, TaskRun
 from shared.tasks.clock import Clock
-from shared.tasks.documents.run_writes import RunIdentity
+from shared.tasks.documents.run_writes import AttemptIdentity
 from shared.tasks.runtime.task_thread import Loop, Work, call_task
 
 
 @pytest.fixture
 def run() -> TaskRun:
-    identity = RunIdentity("d", TaskName.send_reset_sms, "r", "t", "test", datetime(2026, 1, 1, tzinfo=UTC))
+    identity = AttemptIdentity(
+        "d", TaskName.send_reset_sms, "r", "t", "test", datetime(2026, 1, 1, tzinfo=UTC)
+    )
     run = TaskRun(identity, Clock().monotonic() + 100, Clock(), lambda _: None)
     run.attempt = 2
     return run
@@ -97,7 +99,7 @@ def test_a_run_has_its_time_left_and_raises_when_it_must_stop() -> None:
 
     clock = Hand()
     recorded: list[Any] = []
-    identity = RunIdentity("d", TaskName.send_reset_sms, "r", "t", "test")
+    identity = AttemptIdentity("d", TaskName.send_reset_sms, "r", "t", "test")
     run = TaskRun(identity, 10.0, clock, recorded.append)
     assert run.remaining() == 10
     run.progress(1, 3)

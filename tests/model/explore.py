@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from shared.tasks.backends.scheduler import JobState, JobStatus
-from shared.tasks.protocol.effects import Commit, ReadJob, ReadRun, ReadSchedule, RunJob, SetJob
+from shared.tasks.protocol.effects import Commit, ReadDocuments, ReadJob, ReadSchedule, RunJob, SetJob
 from tests.model.invariants import (
     HISTORY,
     STATUS,
@@ -199,7 +199,7 @@ class Model:
         if state.faults and sends:
             faulty = self._flying(state._replace(faults=state.faults - 1), place)
             yield f"{name}'s commit loses its answer", self._moved(faulty, index, place, ("unknown",))
-        if state.faults and isinstance(place.request, ReadRun | ReadSchedule):
+        if state.faults and isinstance(place.request, ReadDocuments | ReadSchedule):
             faulty = state._replace(faults=state.faults - 1)
             yield f"{name}'s read fails", self._moved(faulty, index, place, ("down",))
         if state.faults and isinstance(place.request, SetJob):
@@ -209,7 +209,7 @@ class Model:
                     f"{name}'s call to Cloud Scheduler fails",
                     self._moved(faulty, index, place, ("no answer",)),
                 )
-        if state.torn and isinstance(place.request, ReadRun) and place.request.run_id:
+        if state.torn and isinstance(place.request, ReadDocuments) and place.request.run_id:
             torn, run_id = state._replace(torn=state.torn - 1), place.request.run_id
             half = Half(place, run_first=False, stored=state.documents.get(STATUS))
             yield f"{name} reads the status", self._put(torn, index, half)

@@ -18,7 +18,7 @@ from shared.tasks.contract import NO_DATA, contract_object, run_object, status_n
 from shared.tasks.documents.codec import encode_fields
 from shared.tasks.documents.models import TaskDocument
 from shared.tasks.documents.result_pointer import ResultPointer
-from shared.tasks.documents.run_writes import RunIdentity
+from shared.tasks.documents.run_writes import AttemptIdentity
 from shared.tasks.errors import RunCancelled, RunLost, SchedulerUnavailable, StoreError, TaskSuspended
 from shared.tasks.failure import Failure
 from shared.tasks.protocol.acquisition import acquire
@@ -26,7 +26,7 @@ from shared.tasks.protocol.attempt import Attempt
 from shared.tasks.protocol.cancellation import cancel
 from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.decisions import Busy, Duplicate, EndState, Skip, Take
-from shared.tasks.protocol.effects import Commit, ReadContent, ReadResult, ReadRun
+from shared.tasks.protocol.effects import Commit, ReadContent, ReadDocuments, ReadResult
 from shared.tasks.protocol.job_sync import check_job
 from shared.tasks.protocol.requested_runs import request_run
 from shared.tasks.protocol.result_read import is_current, read_result
@@ -104,13 +104,13 @@ def instance(
     def body(clock: ModelClock) -> Procedure:
         remembered, delivered = None, schedule_time
         if schedule_time == AT_REQUEST:
-            task, _ = yield ReadRun()
+            task, _ = yield ReadDocuments()
             delivered = task.request.at if task.request else EPOCH
         for number, (tick, token) in enumerate(deliveries):
             if number:
                 yield Again()
             due = None if tick.startswith(OWN) else schedule_time or EPOCH
-            run = RunIdentity(DOCUMENTS, TASK, tick, token, "model", due, delivered)
+            run = AttemptIdentity(DOCUMENTS, TASK, tick, token, "model", due, delivered)
             remembered = yield from _deliver(Attempt(run, OPTIONS, clock), remembered, save_in, may)
 
     return Script(", then ".join(map("/".join, deliveries)), body, "delivery", after, save_in)
@@ -271,7 +271,7 @@ def canceller(run_id: str) -> Script:
         with suppress(StoreError):
             meant = run_id
             if run_id == REQUESTED:
-                task, _ = yield ReadRun()
+                task, _ = yield ReadDocuments()
                 if task.request is None:
                     return
                 meant = task.request.id

@@ -9,10 +9,10 @@ from shared.tasks.protocol.effects import (
     CopyObject,
     ListObjects,
     ReadContent,
-    ReadNextResult,
-    ReadObject,
+    ReadDocuments,
+    ReadMetadata,
+    ReadNextCompletion,
     ReadResult,
-    ReadRun,
     ReadRunning,
     ReadSchedule,
     ReadVersion,
@@ -31,7 +31,7 @@ def read(documents: Documents, request: Any) -> Event | None:
     """Firestore's answer; None where it is not asked to read."""
     status = documents.get(STATUS)
     match request:
-        case ReadRun(run_id):
+        case ReadDocuments(run_id):
             return "read", status, documents.get(f"{HISTORY}{run_id}") if run_id else None
         case ReadSchedule():
             return "schedule", status, documents.get(SCHEDULE)
@@ -46,7 +46,7 @@ def read(documents: Documents, request: Any) -> Event | None:
                 if key.startswith(HISTORY) and fields_of(stored).get("state") == "running"
             )
             return "running", running
-        case ReadNextResult(after):
+        case ReadNextCompletion(after):
             ends = [run_document(stored) for key, stored in documents.stored if key.startswith(HISTORY)]
             completed = [run.completed for run in ends if run and run.state == "completed" and run.completed]
             return "value", LONG_AGO if any(moment > after for moment in completed) else None
@@ -65,7 +65,7 @@ def on_storage(documents: Documents, objects: Objects, request: Any) -> tuple[Ob
             stocks.pop(path, None)
         case ListObjects(folder):
             answer = tuple((path, LONG_AGO) for path in stocks if path.startswith(folder))
-        case ReadObject(path):
+        case ReadMetadata(path):
             answer = (_generation(stocks, path), stocks[path].mark if path in stocks else None)
         case ReadContent(path):
             answer = orjson.dumps([stocks[path].content]) if path in stocks else None

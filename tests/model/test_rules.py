@@ -34,8 +34,8 @@ from shared.tasks.protocol.decisions import Busy, Duplicate, EndState, Skip, Tak
 from shared.tasks.protocol.effects import (
     Commit,
     CopyObject,
-    ReadObject,
-    ReadRun,
+    ReadDocuments,
+    ReadMetadata,
     ReadRunning,
     ReadVersion,
     SetJob,
@@ -169,7 +169,7 @@ def removing_before_closing(patch: Patch) -> None:
 
 def removing_after_a_failed_read(patch: Patch) -> None:
     """An attempt whose end was refused or lost, and that can't read how it stands, gives up its object."""
-    settle = run_end._settle
+    settle = run_end._resolve_end
 
     def settles(attempt: Attempt, goal: Any, error: StoreError, deadline: float) -> Any:
         found = yield from settle(attempt, goal, error, deadline)
@@ -178,15 +178,15 @@ def removing_after_a_failed_read(patch: Patch) -> None:
             return EndState.superseded
         return found
 
-    patch.setattr(run_end, "_settle", settles)
+    patch.setattr(run_end, "_resolve_end", settles)
 
 
 def copying_from_an_earlier_read(patch: Patch) -> None:
     """The status document is read before the contract copy's metadata."""
 
     def mends(task: Any) -> Any:
-        document, _ = yield ReadRun()
-        generation, version = yield ReadObject(contract_object(task))
+        document, _ = yield ReadDocuments()
+        generation, version = yield ReadMetadata(contract_object(task))
         result = document.result
         if result is None or result.saved_in != "storage" or result.version == version:
             return False
@@ -206,7 +206,7 @@ def watchdog_reads_the_task_first(patch: Patch) -> None:
     def watches(documents: str, spec: Any, _found: Any, *, now: Any, deadline: Any) -> Any:
         del deadline
         name = spec.name
-        task, _ = yield ReadRun()
+        task, _ = yield ReadDocuments()
         for run_id, run in (yield ReadRunning()):
             if is_superseded(run, task):
                 history = history_name(documents, name, run_id)
@@ -252,7 +252,7 @@ def _without_a_second_look(patch: Patch, refuses: Callable[[Any], bool]) -> None
         if not isinstance(data, str):
             return (yield from by_contract(task, document, data, most))
         payload = yield from reading._content(contract_object(task), most)
-        _, mark = yield ReadObject(contract_object(task))
+        _, mark = yield ReadMetadata(contract_object(task))
         return None if refuses(mark) else payload or Payload(NO_RESULT)
 
     patch.setattr(reading, "_by_contract", reads)
@@ -303,7 +303,7 @@ def copy_checked_only_before(patch: Patch) -> None:
     """The contract copy's version is checked before it is read, and not after."""
 
     def reads(task: Any, version: Any, read: Any) -> Any:
-        _, mark = yield ReadObject(read.path)
+        _, mark = yield ReadMetadata(read.path)
         return (yield read) if mark == version else None
 
     patch.setattr(reading, "_from_copy", reads)
@@ -400,9 +400,9 @@ def closing_it_as_any_other(patch: Patch) -> None:
 
 def believing_what_was_read_apart(patch: Patch) -> None:
     """The status document and the run record are one moment's, always."""
-    effect_of = cancellation._effect_of
+    outcome_of = cancellation._outcome_of
     patch.setattr(
-        cancellation, "_effect_of", lambda *what, **how: effect_of(*what, **{**how, "settled": True})
+        cancellation, "_outcome_of", lambda *what, **how: outcome_of(*what, **{**how, "settled": True})
     )
 
 
@@ -456,7 +456,7 @@ def following_without_a_second_look(patch: Patch) -> None:
     """The process that changed the document changes the job, although others changed it meanwhile."""
 
     def follows(documents: str, name: Any, **_: Any) -> Any:
-        task, _ = yield ReadRun()
+        task, _ = yield ReadDocuments()
         yield SetJob(job_sync._required(task))
         done = watchdog_writes.note_job(documents, name, task, None)
         done[0].ClearField("current_document")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class RunIdentity:
+class AttemptIdentity:
     """One attempt of one run.
 
     Attributes:
@@ -89,7 +89,7 @@ class RunEnd:
 
 
 def start(
-    run: RunIdentity,
+    run: AttemptIdentity,
     take: Take,
     task: TaskDocument,
     *,
@@ -149,20 +149,20 @@ def start(
     return writes
 
 
-def extend(run: RunIdentity, version: Timestamp, *, lease_until: datetime) -> list[WriteMessage]:
+def extend(run: AttemptIdentity, version: Timestamp, *, lease_until: datetime) -> list[WriteMessage]:
     """Extend the lease, on the version of the status document that the attempt last wrote."""
     head = {"run": {"lease_until": lease_until}}
     return [write_document(run.status_name, head, mask=["run.lease_until"], precondition=version)]
 
 
-def progress(run: RunIdentity, version: Timestamp | None, report: JsonMap) -> list[WriteMessage]:
+def progress(run: AttemptIdentity, version: Timestamp | None, report: JsonMap) -> list[WriteMessage]:
     """Record progress in the run record only; in the status document it would conflict with the lease."""
     must_be: Precondition = True if version is None else version
     return [write_record(run.history_name, {"progress": report}, mask=["progress"], precondition=must_be)]
 
 
 def complete(
-    run: RunIdentity,
+    run: AttemptIdentity,
     version: Timestamp,
     end: RunEnd,
     *,
@@ -187,7 +187,7 @@ def complete(
 
 
 def fail(
-    run: RunIdentity,
+    run: AttemptIdentity,
     version: Timestamp,
     end: RunEnd,
     *,
@@ -210,7 +210,7 @@ def fail(
     ]
 
 
-def skip(run: RunIdentity, decision: Skip, *, now: datetime) -> list[WriteMessage]:
+def skip(run: AttemptIdentity, decision: Skip, *, now: datetime) -> list[WriteMessage]:
     """Record a skipped tick. The record has an id of its own, because the tick may still run."""
     holder = {} if decision.holder is None else {"holder": decision.holder}
     fields = instant(now, **_identity_fields(run), state="skipped", reason=decision.reason, **holder)
@@ -218,7 +218,7 @@ def skip(run: RunIdentity, decision: Skip, *, now: datetime) -> list[WriteMessag
 
 
 def refuse(
-    run: RunIdentity, reason: str, *, now: datetime, version: Timestamp | None = None
+    run: AttemptIdentity, reason: str, *, now: datetime, version: Timestamp | None = None
 ) -> list[WriteMessage]:
     """Count a delivery that is answered 503, in one record per run: when last, why, and how often."""
     fields = instant(now, **_identity_fields(run), state="refused", reason=reason)
@@ -235,7 +235,7 @@ def close_superseded(name: str, run: RunDocument, *, now: datetime) -> list[Writ
     return [close_record(name, kind, reason, now, precondition=run.update_time)]
 
 
-def _end_record(run: RunIdentity, end: RunEnd, fields: JsonMap) -> WriteMessage:
+def _end_record(run: AttemptIdentity, end: RunEnd, fields: JsonMap) -> WriteMessage:
     """Merge the end into the run record: the commit must not be refused if TTL has removed the record."""
     values = {
         **_identity_fields(run),
@@ -250,7 +250,7 @@ def _end_record(run: RunIdentity, end: RunEnd, fields: JsonMap) -> WriteMessage:
     return write_record(run.history_name, values, mask=list(values))
 
 
-def _identity_fields(run: RunIdentity) -> dict[str, object]:
+def _identity_fields(run: AttemptIdentity) -> dict[str, object]:
     return {
         "task": run.task.value,
         "run_id": run.run_id,

@@ -26,7 +26,7 @@ from shared.tasks.protocol.decisions import (
     decide_start,
     is_own,
 )
-from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadRun, ask
+from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, ask
 
 if TYPE_CHECKING:
     from shared.tasks.documents.models import RunDocument, TaskDocument
@@ -92,10 +92,10 @@ def refuse(attempt: Attempt, reason: str) -> Procedure[None]:
     if run.scheduled_for is None and run.schedule_time is None:
         return  # called by code, which delivers nothing again
     if run.request is None and run.scheduled_for is None:
-        task, record = yield from ask(ReadRun(run.run_id, seconds))
+        task, record = yield from ask(ReadDocuments(run.run_id, seconds))
         yield from _recognise_request(attempt, task, record, attempt.clock.monotonic() + seconds)
         run = attempt.identity
-    _, refused = yield from ask(ReadRun(refusal_id(run.run_id), seconds))
+    _, refused = yield from ask(ReadDocuments(refusal_id(run.run_id), seconds))
     version, now = refused.update_time if refused else None, attempt.clock.now()
     with suppress(WriteRefused):
         yield from ask(Commit(run_writes.refuse(run, reason, now=now, version=version), seconds))
@@ -132,7 +132,7 @@ def _recognise_request(
         if not (is_done or _may_be_requested(attempt, task)):
             return task, run
         seconds_left = max(deadline - attempt.clock.monotonic(), 1.0)
-        latest, answer = yield from ask(ReadRun(request.id, seconds_left))
+        latest, answer = yield from ask(ReadDocuments(request.id, seconds_left))
         if latest.request == request or attempt.clock.monotonic() >= deadline:
             break
         task, run = yield from ask(attempt.read_run(deadline))

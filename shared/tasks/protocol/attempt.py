@@ -15,7 +15,7 @@ from shared.tasks.documents import run_writes
 from shared.tasks.documents.models import TaskDocument
 from shared.tasks.errors import RunLost, StoreUnavailable, WriteRefused, WriteUnknown
 from shared.tasks.protocol.decisions import is_own, is_own_record
-from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadRun, ask
+from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, ask
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shared.tasks.clock import Clock
     from shared.tasks.contract import JsonMap
     from shared.tasks.documents.models import Action, RunDocument
-    from shared.tasks.documents.run_writes import RunIdentity
+    from shared.tasks.documents.run_writes import AttemptIdentity
     from shared.tasks.failure import Failure
     from shared.tasks.options import ExecuteTaskOptions
 
@@ -55,7 +55,7 @@ class Attempt:
         call_seconds: Longest duration of a call while the lease runs; several fit into one lease.
     """
 
-    def __init__(self, identity: RunIdentity, options: ExecuteTaskOptions, clock: Clock) -> None:
+    def __init__(self, identity: AttemptIdentity, options: ExecuteTaskOptions, clock: Clock) -> None:
         self.identity = identity
         self.options = options
         self.clock = clock
@@ -97,9 +97,9 @@ class Attempt:
         """Return the status document as this attempt left it, or None if that is not known."""
         return self.task if self.ended and self.task.exists and not self.task.is_suspended else None
 
-    def read_run(self, deadline: float) -> ReadRun:
+    def read_run(self, deadline: float) -> ReadDocuments:
         """Return the effect that reads the status document and this run's record, within the time left."""
-        return ReadRun(self.identity.run_id, max(deadline - self.clock.monotonic(), 1.0))
+        return ReadDocuments(self.identity.run_id, max(deadline - self.clock.monotonic(), 1.0))
 
     def adopt_record(self, run: RunDocument | None) -> bool:
         """Take over the version of a run record that was read, if the record is this attempt's own."""
@@ -127,7 +127,7 @@ class Attempt:
             try:
                 version = yield from ask(Commit(extension, self.call_seconds))
             except (WriteRefused, WriteUnknown):
-                task, _ = yield from ask(ReadRun(self.identity.run_id, self.call_seconds))
+                task, _ = yield from ask(ReadDocuments(self.identity.run_id, self.call_seconds))
                 if not is_own(task, self.identity.token):
                     self.end()
                     raise RunLost(f"run {self.identity.run_id} lost its lease") from None
@@ -162,7 +162,7 @@ class Attempt:
                     pass
                 else:
                     return
-            task, run = yield from ask(ReadRun(self.identity.run_id, self.call_seconds))
+            task, run = yield from ask(ReadDocuments(self.identity.run_id, self.call_seconds))
             if not is_own(task, self.identity.token):
                 return
             self.task = task

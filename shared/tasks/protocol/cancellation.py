@@ -11,7 +11,7 @@ from shared.tasks.documents import operator_writes
 from shared.tasks.documents.run_ids import is_retried
 from shared.tasks.errors import StoreUnavailable, WriteRefused, WriteUnknown
 from shared.tasks.protocol.decisions import REQUEST_WINDOW
-from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadRun, ask
+from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, ask
 from shared.tasks.protocol.operator_action import CHANGE_TRIES, checked_action
 from shared.tasks.specs import RETRIES_OVER
 
@@ -53,10 +53,10 @@ def cancel(
     action = checked_action(by, reason, now)
     before: Timestamp | None = None
     for tries in range(CHANGE_TRIES):
-        task, run = yield from ask(ReadRun(run_id))
+        task, run = yield from ask(ReadDocuments(run_id))
         version = run.update_time if run else None
         settled = tries > 0 and version == before
-        before, found = version, _effect_of(task, run, run_id, settled=settled, now=now)
+        before, found = version, _outcome_of(task, run, run_id, settled=settled, now=now)
         if run is not None and run.cancel == action:  # only the response was lost
             return found if found is Cancelled.cancelling else Cancelled.cancelled
         commit: list[WriteMessage] = []
@@ -75,7 +75,7 @@ def cancel(
     raise StoreUnavailable(f"{run_id} could not be cancelled: other writers changed it each time; try again")
 
 
-def _effect_of(
+def _outcome_of(
     task: TaskDocument, run: RunDocument | None, run_id: str, *, settled: bool, now: datetime
 ) -> Cancelled | None:
     """Return what a cancel of the run leads to.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from shared import logger
 from shared.tasks.contract import contract_object
 from shared.tasks.errors import ObjectGone
-from shared.tasks.protocol.effects import CopyObject, Procedure, ReadObject, ReadRun, ask
+from shared.tasks.protocol.effects import CopyObject, Procedure, ReadDocuments, ReadMetadata, ask
 
 if TYPE_CHECKING:
     from shared.tasks.contract import TaskName
@@ -36,8 +36,8 @@ def repair_contract_copy(task: TaskName) -> Procedure[bool]:
     contract_copy = contract_object(task)
     missing: str | None = None
     for _ in range(COPY_TRIES):
-        generation, version = yield from ask(ReadObject(contract_copy))
-        document, _ = yield from ask(ReadRun())
+        generation, version = yield from ask(ReadMetadata(contract_copy))
+        document, _ = yield from ask(ReadDocuments())
         result = document.result
         if result is None or result.saved_in != "storage" or result.path is None:
             return False

@@ -15,11 +15,11 @@ from shared.tasks.protocol.effects import (
     OpenContent,
     Pause,
     ReadContent,
+    ReadDocuments,
     ReadJob,
-    ReadNextResult,
-    ReadObject,
+    ReadMetadata,
+    ReadNextCompletion,
     ReadResult,
-    ReadRun,
     ReadRunning,
     ReadSchedule,
     ReadStarted,
@@ -90,12 +90,12 @@ class EffectHandler:
             case Pause(tries):
                 longest = min(FIRST_PAUSE_SECONDS * 2 ** min(tries, MAX_DOUBLINGS), LONGEST_PAUSE_SECONDS)
                 return self._clock.sleep(random.uniform(longest / 2, longest))  # noqa: S311  (jitter)
-            case ReadRun(run_id, timeout):
+            case ReadDocuments(run_id, timeout):
                 timeout = self._timeout(effect, timeout)
                 return store.read_for_decision(task, run_id, timeout=timeout)
             case ReadVersion(timeout):
                 return store.read_version(task, timeout=self._timeout(effect, timeout))
-            case ReadSchedule() | ReadResult() | ReadRunning() | ReadStarted() | ReadNextResult():
+            case ReadSchedule() | ReadResult() | ReadRunning() | ReadStarted() | ReadNextCompletion():
                 return self._read(effect)
             case ReadJob() | SetJob() | RunJob():
                 return self._on_job(effect)
@@ -103,7 +103,7 @@ class EffectHandler:
                 return self._on_object(effect)
 
     def _read(
-        self, effect: ReadSchedule | ReadResult | ReadRunning | ReadStarted | ReadNextResult
+        self, effect: ReadSchedule | ReadResult | ReadRunning | ReadStarted | ReadNextCompletion
     ) -> EffectResult:
         store, task, timeout = self._store, self._task, self._timeout(effect)
         match effect:
@@ -115,7 +115,7 @@ class EffectHandler:
                 return store.running_records(task, timeout=timeout)
             case ReadStarted(since):
                 return store.started_since(task, since, timeout=timeout)
-            case ReadNextResult(after):
+            case ReadNextCompletion(after):
                 return store.next_result(task, after, timeout=timeout)
 
     def _timeout(self, effect: AnyEffect, timeout: float | None = None) -> float:
@@ -144,7 +144,7 @@ class EffectHandler:
             raise TypeError(f"{effect} needs an effect handler with a bucket")
         timeout = self._timeout(effect)
         match effect:
-            case ReadObject(path):
+            case ReadMetadata(path):
                 return objects.metadata(path, timeout=timeout)
             case ReadContent(path, max_bytes):
                 return objects.read(path, max_bytes=max_bytes, timeout=timeout)

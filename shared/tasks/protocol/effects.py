@@ -32,7 +32,7 @@ class Effect(Struct, Generic[Value], frozen=True):
     """What a procedure asks for; the type parameter is what the procedure is sent."""
 
 
-class ReadRun(Effect[tuple[TaskDocument, RunDocument | None]], frozen=True):
+class ReadDocuments(Effect[tuple[TaskDocument, RunDocument | None]], frozen=True):
     """Read the status document and a run's record in one call. Without a run, its record is None.
 
     Attributes:
@@ -81,7 +81,7 @@ class Pause(Effect[None], frozen=True):
     tries: int
 
 
-class ReadObject(Effect[tuple[int, str | None]], frozen=True):
+class ReadMetadata(Effect[tuple[int, str | None]], frozen=True):
     """Read an object's generation (0 if there is no object) and the version in its metadata."""
 
     path: str
@@ -126,7 +126,7 @@ class RemoveObject(Effect[None], frozen=True):
     path: str
 
 
-class ReadNextResult(Effect[datetime | None], frozen=True):
+class ReadNextCompletion(Effect[datetime | None], frozen=True):
     """Find when the first run after a time completed; None if there is none."""
 
     after: datetime

@@ -17,7 +17,7 @@ from shared.tasks.documents import watchdog_writes
 from shared.tasks.documents.run_ids import run_id_of, skip_id
 from shared.tasks.documents.write_messages import HISTORY_RETENTION
 from shared.tasks.errors import WriteRefused, WriteUnknown
-from shared.tasks.protocol.effects import Commit, Procedure, ReadRun, ReadStarted, ask, try_commit
+from shared.tasks.protocol.effects import Commit, Procedure, ReadDocuments, ReadStarted, ask, try_commit
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -125,12 +125,12 @@ def _known_since(
 def _is_missed(tick: datetime) -> Procedure[bool]:
     """Return whether the run history does not account for a tick: no run or skip, no run in its place."""
     run_id = run_id_of(tick)
-    task, run = yield from ask(ReadRun(run_id))
+    task, run = yield from ask(ReadDocuments(run_id))
     if run is not None or task.is_suspended:
         return False
     if task.run_id is None and task.started is not None and task.started >= tick:
         return False  # a legacy writer started it, which leaves no run history
-    _, skipped = yield from ask(ReadRun(skip_id(run_id)))
+    _, skipped = yield from ask(ReadDocuments(skip_id(run_id)))
     if skipped is not None:
         return False
     for _, record in (yield from ask(ReadStarted(tick))):

@@ -19,7 +19,16 @@ from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.documents import watchdog_writes
 from shared.tasks.documents.models import JobNote
 from shared.tasks.errors import JobMissing, StoreUnavailable, WriteRefused, WriteUnknown
-from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadJob, ReadRun, SetJob, ask, try_commit
+from shared.tasks.protocol.effects import (
+    Commit,
+    Pause,
+    Procedure,
+    ReadDocuments,
+    ReadJob,
+    SetJob,
+    ask,
+    try_commit,
+)
 from shared.tasks.protocol.incidents import Incident
 
 if TYPE_CHECKING:
@@ -132,7 +141,7 @@ def follow_document(
     records = [] if record is None else [record]
     may_be_removed = False  # whether a commit that removes the note may still be applied
     for tries in range(FOLLOW_TRIES):
-        task, _ = yield from ask(ReadRun())
+        task, _ = yield from ask(ReadDocuments())
         required, note = _required(task), task.job
         try:
             # A shared note for the same state, begun no earlier, stays as long as this call may take.
@@ -161,7 +170,7 @@ def repair_job(documents: str, name: TaskName, record: WriteMessage, *, now: dat
 
     Arguments and errors as `follow_document`.
     """
-    task, _ = yield from ask(ReadRun())
+    task, _ = yield from ask(ReadDocuments())
     job = yield from ask(ReadJob())
     agrees = job.state == _required(task)
     if not agrees or (task.job is not None and task.job.is_open):
@@ -184,7 +193,7 @@ def check_job(documents: str, name: TaskName, found: list[Incident], *, now: dat
         StoreError: Firestore did not answer, or other writers changed the document each time.
         SchedulerUnavailable: Cloud Scheduler did not answer.
     """
-    task, _ = yield from ask(ReadRun())
+    task, _ = yield from ask(ReadDocuments())
     if not task.exists or _is_legacy(task):
         return False
     try:

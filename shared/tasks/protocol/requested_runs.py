@@ -13,7 +13,7 @@ from shared.tasks.documents.models import RunRequest
 from shared.tasks.documents.run_ids import request_run_id, skip_id
 from shared.tasks.errors import NotScheduled, StoreUnavailable, TaskSuspended, WriteRefused, WriteUnknown
 from shared.tasks.protocol.decisions import LEGACY_HOLDER, REQUEST_WINDOW, living_holder
-from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadRun, RunJob, ask
+from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, RunJob, ask
 from shared.tasks.protocol.operator_action import CHANGE_TRIES, checked_action
 from shared.tasks.specs import RETRIES_OVER
 
@@ -58,10 +58,10 @@ def request_run(
     yield from ask(RunJob())
     tries = 0
     while clock.monotonic() < deadline:
-        _, run = yield from ask(ReadRun(request.id))
+        _, run = yield from ask(ReadDocuments(request.id))
         if run is not None:
             return Requested("started", request.id)
-        task, skipped = yield from ask(ReadRun(skip_id(request.id)))
+        task, skipped = yield from ask(ReadDocuments(skip_id(request.id)))
         if skipped is not None and task.is_suspended:
             raise _suspended(spec)
         if skipped is not None:
@@ -82,12 +82,12 @@ def _write_request(
     deadline = timedelta(seconds=spec.deadline_seconds)
     own = RunRequest(request_run_id(now), action.by, action.reason, now, now)
     for tries in range(CHANGE_TRIES):
-        task, _ = yield from ask(ReadRun())
+        task, _ = yield from ask(ReadDocuments())
         run = skipped = None
         last: RunRequest | None = task.request
         if last is not None:
-            _, skipped = yield from ask(ReadRun(skip_id(last.id)))
-            task, run = yield from ask(ReadRun(last.id))
+            _, skipped = yield from ask(ReadDocuments(skip_id(last.id)))
+            task, run = yield from ask(ReadDocuments(last.id))
             if task.request != last:
                 continue
         if task.is_suspended:

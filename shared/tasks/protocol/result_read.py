@@ -19,7 +19,7 @@ from shared.tasks.protocol.effects import (
     OpenContent,
     Procedure,
     ReadContent,
-    ReadObject,
+    ReadMetadata,
     ReadResult,
     ReadVersion,
     Value,
@@ -211,7 +211,7 @@ def _is_legacy_object(task: TaskName, document: TaskDocument) -> Procedure[bool]
     An object with a version is this engine's contract copy. If the status document has changed, the legacy
     writer may have replaced the object meanwhile.
     """
-    _, version = yield from ask(ReadObject(contract_object(task)))
+    _, version = yield from ask(ReadMetadata(contract_object(task)))
     return version is None and (yield from is_current(document.result_version))
 
 
@@ -233,13 +233,13 @@ def _from_copy(task: TaskName, version: str, read: Effect[Value | None]) -> Proc
     The copy is overwritten in place, so its metadata is read before and after.
     """
     path = contract_object(task)
-    before = yield from ask(ReadObject(path))
+    before = yield from ask(ReadMetadata(path))
     if before[1] != version:
         return None
     found = yield from ask(read)
     if found is None:
         return None
-    if (yield from ask(ReadObject(path))) != before:
+    if (yield from ask(ReadMetadata(path))) != before:
         if isinstance(read, OpenContent):
             cast("Download", found).close()
         return None

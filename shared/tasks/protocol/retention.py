@@ -10,7 +10,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shared.tasks.contract import DETAILS_SUFFIX, STORAGE_FOLDER
-from shared.tasks.protocol.effects import ListObjects, Procedure, ReadNextResult, ReadRun, RemoveObject, ask
+from shared.tasks.protocol.effects import (
+    ListObjects,
+    Procedure,
+    ReadDocuments,
+    ReadNextCompletion,
+    RemoveObject,
+    ask,
+)
 
 if TYPE_CHECKING:
     from shared.tasks.contract import TaskName
@@ -42,7 +49,7 @@ def remove_old_objects(name: TaskName, removed: list[str], *, now: datetime) -> 
         if attempt is None:
             continue
         run_id, token = attempt
-        task, run = yield from ask(ReadRun(run_id))
+        task, run = yield from ask(ReadDocuments(run_id))
         superseded_at = yield from _superseded_at(path, token, created, task, run)
         if superseded_at is not None and now - superseded_at >= RETENTION:
             yield from ask(RemoveObject(path))
@@ -61,7 +68,7 @@ def _superseded_at(
     if run.token == token and run.state == "running":
         return None
     if run.token == token and run.state == "completed" and run.completed is not None:
-        return (yield from ask(ReadNextResult(run.completed)))
+        return (yield from ask(ReadNextCompletion(run.completed)))
     return run.completed if run.token == token else created
 
 

@@ -102,7 +102,7 @@ def _write_end(
         except (WriteRejected, WriteDenied):
             raise
         except StoreError as error:
-            found = yield from _settle(attempt, goal, error, deadline)
+            found = yield from _resolve_end(attempt, goal, error, deadline)
         else:
             status = attempt.task.status if suspended else goal.value
             left = replace(attempt.task, update_time=version, status=status, state=goal.value)
@@ -116,7 +116,7 @@ def _write_end(
         tries += 1
 
 
-def _settle(
+def _resolve_end(
     attempt: Attempt, goal: TaskStatus, error: StoreError, deadline: float
 ) -> Procedure[EndState | None]:
     """Find out what became of a refused or unanswered end; None if that failed."""

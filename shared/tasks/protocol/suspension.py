@@ -12,7 +12,7 @@ from shared.tasks.backends.scheduler import JobState
 from shared.tasks.documents import operator_writes
 from shared.tasks.documents.write_messages import record_change
 from shared.tasks.errors import StoreUnavailable, WriteRefused, WriteUnknown
-from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadRun, ask
+from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, ask
 from shared.tasks.protocol.job_sync import follow_document, repair_job, requested_note
 from shared.tasks.protocol.operator_action import CHANGE_TRIES, checked_action
 
@@ -57,7 +57,7 @@ def _change(
     wanted = JobState.paused if suspends else JobState.enabled
     note: JobNote | None = None
     for tries in range(CHANGE_TRIES):
-        task, _ = yield from ask(ReadRun())
+        task, _ = yield from ask(ReadDocuments())
         if task.is_suspended is suspends:
             # An earlier commit of this call may have been applied, and its response lost.
             changed = tries > 0 and (not suspends or task.suspended == action)

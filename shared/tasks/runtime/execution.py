@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shared.tasks.backends.storage import Objects
     from shared.tasks.clock import Clock
     from shared.tasks.documents.models import TaskDocument
-    from shared.tasks.documents.run_writes import RunIdentity
+    from shared.tasks.documents.run_writes import AttemptIdentity
     from shared.tasks.protocol.effects import Procedure, Value
     from shared.tasks.serving.cache import CacheManager
 
@@ -59,7 +59,7 @@ class Execution:
         objects: Objects,
         cache: CacheManager,
         clock: Clock,
-        run: RunIdentity,
+        run: AttemptIdentity,
         task: TaskFunction,
         options: ExecuteTaskOptions,
     ) -> None:
@@ -85,7 +85,7 @@ class Execution:
         self._abandoned: Work[Publication] | None = None
 
     @property
-    def run(self) -> RunIdentity:
+    def run(self) -> AttemptIdentity:
         """The run. A delivery may turn out to be that of a requested run when it starts."""
         return self._attempt.identity
 

@@ -24,7 +24,7 @@ from shared.tasks.results.stream import Records, ResultStream
 if TYPE_CHECKING:
     from shared.tasks.backends.storage import Objects
     from shared.tasks.contract import Json, TaskName
-    from shared.tasks.documents.run_writes import RunIdentity
+    from shared.tasks.documents.run_writes import AttemptIdentity
     from shared.tasks.protocol.effect_handler import EffectHandler
     from shared.tasks.runtime.task_run import TaskRun
     from shared.tasks.serving.cache import CacheManager
@@ -46,7 +46,7 @@ class Publication:
 
 
 def prepare(
-    value: object, run: RunIdentity, task_run: TaskRun, save_in: TaskSaveOptions | None, objects: Objects
+    value: object, run: AttemptIdentity, task_run: TaskRun, save_in: TaskSaveOptions | None, objects: Objects
 ) -> Publication:
     """Prepare what a task returned or yields, and upload what Storage keeps, its details included.
 
@@ -76,7 +76,12 @@ def prepare(
 
 
 def move_to_storage(
-    publication: Publication, run: RunIdentity, refusal: WriteRejected, objects: Objects, *, timeout: float
+    publication: Publication,
+    run: AttemptIdentity,
+    refusal: WriteRejected,
+    objects: Objects,
+    *,
+    timeout: float,
 ) -> Publication:
     """Upload a result that Firestore refused, so that the task's work is not lost.
 
@@ -115,7 +120,7 @@ def update_copies(
 
 
 def _prepare_value(
-    value: object, run: RunIdentity, save_in: TaskSaveOptions | None, objects: Objects
+    value: object, run: AttemptIdentity, save_in: TaskSaveOptions | None, objects: Objects
 ) -> Publication:
     if value is None:
         return Publication(NO_DATA, _pointer(run, "none"), Payload(NO_RESULT))
@@ -133,7 +138,7 @@ def _prepare_value(
 
 def _prepare_stream(
     records: Records,
-    run: RunIdentity,
+    run: AttemptIdentity,
     task_run: TaskRun,
     save_in: TaskSaveOptions | None,
     objects: Objects,
@@ -173,7 +178,7 @@ def _drain(records: Records, task_run: TaskRun) -> int:
 
 
 def _pointer(
-    run: RunIdentity,
+    run: AttemptIdentity,
     saved_in: TaskSaveOptions,
     size_bytes: int | None = None,
     count: int | None = None,
@@ -184,11 +189,11 @@ def _pointer(
     return pointer if path is None else replace(pointer, path=path, encoding="gzip")
 
 
-def _version(run: RunIdentity) -> str:
+def _version(run: AttemptIdentity) -> str:
     return f"{run.run_id}.{run.token}"
 
 
-def _log_misfit(run: RunIdentity, reason: str | None) -> None:
+def _log_misfit(run: AttemptIdentity, reason: str | None) -> None:
     logger.info(
         "the result goes to Storage: no document can hold it",
         task=run.task.value,
@@ -198,7 +203,7 @@ def _log_misfit(run: RunIdentity, reason: str | None) -> None:
 
 
 def _upload(
-    encoded: bytes, count: int | None, run: RunIdentity, objects: Objects, timeout: float | None = None
+    encoded: bytes, count: int | None, run: AttemptIdentity, objects: Objects, timeout: float | None = None
 ) -> Publication:
     path = run_object(run.task, run.run_id, run.token)
     try:
@@ -215,7 +220,7 @@ def _not_kept(error: Exception) -> ResultNotKept:
     return ResultNotKept(f"Storage did not take the result: {type(error).__name__}: {error}")
 
 
-def _cached_only(value: object, run: RunIdentity) -> Payload | None:
+def _cached_only(value: object, run: AttemptIdentity) -> Payload | None:
     """Encode a result that is only cached; one that cannot be encoded does not fail the run."""
     try:
         return Payload(normalise(value).encoded)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shared.tasks.clock import Clock
     from shared.tasks.contract import JsonMap, TaskName
     from shared.tasks.documents.models import TaskDocument
-    from shared.tasks.documents.run_writes import RunIdentity
+    from shared.tasks.documents.run_writes import AttemptIdentity
     from shared.tasks.runtime.execution import Execution
     from shared.tasks.serving.cache import CacheManager
 
@@ -159,14 +159,14 @@ class TaskRunner:
             self._runs.append(execution)
         return None
 
-    def _identity(self, source: str, name: TaskName, options: ExecuteTaskOptions) -> RunIdentity:
+    def _identity(self, source: str, name: TaskName, options: ExecuteTaskOptions) -> AttemptIdentity:
         from shared.tasks.documents.run_ids import run_id_of  # noqa: PLC0415  (readers run nothing)
-        from shared.tasks.documents.run_writes import RunIdentity  # noqa: PLC0415  (readers run nothing)
+        from shared.tasks.documents.run_writes import AttemptIdentity  # noqa: PLC0415  (readers run nothing)
 
         tick, delivered = (
             moment and moment.astimezone(UTC) for moment in (options.scheduled_for, options.schedule_time)
         )
-        return RunIdentity(
+        return AttemptIdentity(
             documents=self._store.documents,
             task=name,
             run_id=uuid.uuid4().hex if tick is None else run_id_of(tick),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from shared.tasks.clock import Clock
     from shared.tasks.contract import Json, JsonMap
-    from shared.tasks.documents.run_writes import RunIdentity
+    from shared.tasks.documents.run_writes import AttemptIdentity
 
 #: Largest summary, in bytes of JSON.
 MAX_SUMMARY_BYTES = 10_000
@@ -45,7 +45,7 @@ class TaskRun:
 
     def __init__(
         self,
-        identity: RunIdentity,
+        identity: AttemptIdentity,
         deadline: float,
         clock: Clock,
         record: Callable[[Progress], None],
@@ -67,7 +67,7 @@ class TaskRun:
         self._reported: Progress | None = None
         self._streamed: tuple[int, int] | None = None
 
-    def begin(self, identity: RunIdentity, attempt: int) -> None:
+    def begin(self, identity: AttemptIdentity, attempt: int) -> None:
         """Set the identity and the attempt's number that the start decided on."""
         self.run_id, self.scheduled_for = identity.run_id, identity.scheduled_for
         self.attempt = attempt
@@ -233,7 +233,7 @@ class Progress(Struct, frozen=True):
 class RunLogger:
     """The logger with the run's identity in each entry."""
 
-    def __init__(self, identity: RunIdentity) -> None:
+    def __init__(self, identity: AttemptIdentity) -> None:
         self._fields = {"task": identity.task.value, "run_id": identity.run_id}
 
     def info(self, event: str, **fields: object) -> None:
