@@ -93,7 +93,7 @@ def test_a_task_that_ended_late_is_not_reported_with_a_later_hang(
     options = {"deadline_seconds": 1, "lease_seconds": 3}
     engine.execute_task("s", TASK, lambda: late.wait(60), options)
     late.set()
-    wait_for("the task to end", lambda: not any(run.is_hung for run in engine._runner._runs))
+    wait_for("the task to end", lambda: not any(one.is_hung for one in engine._runner._executions))
     assert not engine.report_hung_tasks()
     hung = engine.execute_task("s", TASK, lambda: hangs.wait(60), options)
     assert engine.report_hung_tasks()

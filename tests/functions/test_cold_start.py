@@ -69,7 +69,7 @@ def test_readers_do_not_load_modules_that_only_runs_need() -> None:
         *("documents.run_writes", "documents.operator_writes", "documents.watchdog_writes"),
         *("protocol.decisions", "protocol.acquisition", "protocol.watchdog"),
         *("protocol.suspension", "protocol.cancellation", "protocol.requested_runs"),
-        *("runtime.execution", "runtime.publication", "runtime.task_thread"),
+        *("runtime.execution", "runtime.prepared_result", "runtime.task_thread"),
     }
     modules = modules_after("import main")
     assert {name for name in runs if f"shared.tasks.{name}" in modules} == set()

@@ -50,7 +50,7 @@ class TaskRunner:
         self._new_token = new_token
         self._lock = threading.Lock()
         #: Runs that have not ended, and ended ones whose task is still working.
-        self._runs: list[Execution] = []
+        self._executions: list[Execution] = []
         self._reported: set[Execution] = set()
         #: Each task's status document as the last run on this instance left it: saves the next run a read.
         self._remembered: dict[TaskName, TaskDocument] = {}
@@ -93,19 +93,19 @@ class TaskRunner:
         from shared.tasks.runtime.execution import Execution  # noqa: PLC0415  (readers run nothing)
 
         name, chosen = parse_task_name(task_name), ExecuteTaskOptions.of(options)
-        run = self._identity(_checked_source(source), name, chosen)
-        execution = Execution(self._store, self._objects, self._cache, self._clock, run, task, chosen)
-        refusal = self._begin(execution)
+        identity = self._identity(_checked_source(source), name, chosen)
+        execution = Execution(self._store, self._objects, self._cache, self._clock, identity, task, chosen)
+        refusal = self._admit(execution)
         if refusal is not None:
             return execution.refuse(refusal)
         try:
             outcome = execution.carry_out(self._remembered.pop(name, None))
         finally:
             with self._lock:
-                self._runs = [each for each in self._runs if not each.ended.is_set() or each.is_hung]
-        left = execution.remembered()
-        if left is not None:
-            self._remembered[name] = left
+                self._executions = [one for one in self._executions if not one.ended.is_set() or one.is_hung]
+        remembered = execution.attempt.remembered()
+        if remembered is not None:
+            self._remembered[name] = remembered
         return outcome
 
     def report_hung_tasks(self) -> bool:
@@ -117,7 +117,7 @@ class TaskRunner:
             Whether there is one.
         """
         with self._lock:
-            hung = {run for run in self._runs if run.is_hung}
+            hung = {execution for execution in self._executions if execution.is_hung}
             if not hung or self._is_shutting_down:
                 return False
             unreported, self._reported = hung - self._reported, hung
@@ -125,8 +125,8 @@ class TaskRunner:
             logger.error(  # with the fields that the alert policy matches
                 "its task is still at work although the run has ended; the instance ends",
                 incident="hung_task",
-                task=execution.run.task.value,
-                run_id=execution.run.run_id,
+                task=execution.attempt.identity.task.value,
+                run_id=execution.attempt.identity.run_id,
             )
         return True
 
@@ -143,20 +143,21 @@ class TaskRunner:
         """
         with self._lock:
             self._is_shutting_down = True
-            runs = list(self._runs)
-        for run in runs:
-            run.shut_down()
+            executions = list(self._executions)
+        for execution in executions:
+            execution.shut_down()
         ends_at = self._clock.monotonic() + timeout_seconds
-        return all(self._clock.wait(run.ended, ends_at - self._clock.monotonic()) for run in runs)
+        return all(self._clock.wait(one.ended, ends_at - self._clock.monotonic()) for one in executions)
 
-    def _begin(self, execution: Execution) -> str | None:
-        """Add a run of this instance, or return why the instance refuses it."""
+    def _admit(self, execution: Execution) -> str | None:
+        """Add an execution, or return why this instance refuses it."""
         with self._lock:
-            if any(run.is_hung and run.run.task == execution.run.task for run in self._runs):
+            task = execution.attempt.identity.task
+            if any(one.is_hung and one.attempt.identity.task == task for one in self._executions):
                 return "a task whose run has ended is still at work on this instance"
             if self._is_shutting_down:
                 return "this instance is shutting down"
-            self._runs.append(execution)
+            self._executions.append(execution)
         return None
 
     def _identity(self, source: str, name: TaskName, options: ExecuteTaskOptions) -> AttemptIdentity:

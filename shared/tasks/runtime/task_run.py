@@ -67,8 +67,8 @@ class TaskRun:
         self._reported: Progress | None = None
         self._streamed: tuple[int, int] | None = None
 
-    def begin(self, identity: AttemptIdentity, attempt: int) -> None:
-        """Set the identity and the attempt's number that the start decided on."""
+    def set_attempt(self, identity: AttemptIdentity, attempt: int) -> None:
+        """Set the identity and the attempt's number, which are known once the task is acquired."""
         self.run_id, self.scheduled_for = identity.run_id, identity.scheduled_for
         self.attempt = attempt
         self.log = RunLogger(identity)
@@ -79,7 +79,7 @@ class TaskRun:
 
     @property
     def lost(self) -> bool:
-        """Whether another attempt holds the task; what this one returns is not published."""
+        """Whether the run has lost its lease, or has ended without the task; its result is not published."""
         return self._lost.is_set()
 
     @property
@@ -94,7 +94,7 @@ class TaskRun:
         """Return if the task may continue. Call it between two steps of a long task.
 
         Raises:
-            RunLost: Another attempt holds the task.
+            RunLost: The run has lost its lease, or has ended without the task.
             RunCancelled: An operator cancelled the run.
             DeadlineExceeded: The deadline has passed.
         """
@@ -117,7 +117,7 @@ class TaskRun:
             message: What the task is doing.
 
         Raises:
-            TaskError: As `check`.
+            TaskError: The task must stop, for one of the reasons that `check` describes.
         """
         self._reported = Progress(done, total, message, self._clock.now())
         self.check()
@@ -127,7 +127,7 @@ class TaskRun:
     def stream_progress(self, records: int, size_bytes: int) -> None:
         """Report how much of a result was yielded, unless the task reports its progress itself.
 
-        Errors as `check`. The size is that of the records as JSON.
+        The size is that of the records as JSON. Raises the errors of `check`.
         """
         self._streamed = records, size_bytes
         self.check()
@@ -189,16 +189,13 @@ class TaskRun:
         return Progress(records, None, f"{size_bytes} bytes", self._clock.now())
 
     def _write(self, progress: Progress) -> None:
+        self._recorded_at = self._clock.monotonic()
         self._record(progress)
-        if self.cancelled:  # which recording it has found out
+        if self.cancelled:  # the write may have found the cancel
             self.check()
 
     def _is_due(self) -> bool:
-        now = self._clock.monotonic()
-        if self._recorded_at is not None and now - self._recorded_at < PROGRESS_SECONDS:
-            return False
-        self._recorded_at = now
-        return True
+        return self._recorded_at is None or self._clock.monotonic() - self._recorded_at >= PROGRESS_SECONDS
 
 
 class Progress(Struct, frozen=True):

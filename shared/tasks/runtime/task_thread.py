@@ -33,7 +33,7 @@ class Work(Generic[Made]):
 
     Args:
         task: The task. If it yields, or returns an iterator, `prepare` receives that as `Records`.
-        run: The run, which a task that takes an argument receives.
+        task_run: The run, which a task that takes an argument receives.
         prepare: Prepares the task's result on the task's thread and within its deadline.
         clock: Measures the task's duration.
 
@@ -45,7 +45,7 @@ class Work(Generic[Made]):
     """
 
     def __init__(
-        self, task: TaskFunction, run: TaskRun, prepare: Callable[[object], Made], clock: Clock
+        self, task: TaskFunction, task_run: TaskRun, prepare: Callable[[object], Made], clock: Clock
     ) -> None:
         self.done = threading.Event()
         self.over = threading.Event()
@@ -54,7 +54,7 @@ class Work(Generic[Made]):
         self._began: float | None = None
         self._task_seconds: float | None = None
         self._task = task
-        self._run = run
+        self._task_run = task_run
         self._prepare = prepare
         self._clock = clock
         self._started = False
@@ -119,7 +119,7 @@ class Work(Generic[Made]):
         began = self._began = self._clock.monotonic()
         loop = self._loop
         try:
-            value = call_task(self._task, self._run, loop)
+            value = call_task(self._task, self._task_run, loop)
             if Records.accepts(value):
                 records = Records(value, loop)
                 try:
@@ -182,9 +182,9 @@ def is_ordinary(error: BaseException) -> bool:
     return isinstance(error, Exception | asyncio.CancelledError)
 
 
-def call_task(task: TaskFunction, run: TaskRun, loop: Loop) -> object:
+def call_task(task: TaskFunction, task_run: TaskRun, loop: Loop) -> object:
     """Call a task with its run, if it takes an argument, and wait for it, if it is asynchronous."""
-    value = task(run) if _takes_run(task) else task()
+    value = task(task_run) if _takes_run(task) else task()
     if inspect.isawaitable(value):
         return loop.run(_awaited(value))
     return value

@@ -1,6 +1,7 @@
-"""Prepares a result for the commit that publishes it, and updates its copies after the commit.
+"""Prepares a result for the commit that publishes it, and updates cache and contract copy after the commit.
 
-Nothing here decides whether a run may publish.
+The commit itself is `complete` in `shared.tasks.protocol.run_end`, with the writes that
+`shared.tasks.documents.run_writes.complete` builds. Only that decides whether a run may publish.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Publication:
+class PreparedResult:
     """A result that is ready to be published.
 
     Attributes:
@@ -45,44 +46,48 @@ class Publication:
     cached: Payload | None
 
 
-def prepare(
-    value: object, run: AttemptIdentity, task_run: TaskRun, save_in: TaskSaveOptions | None, objects: Objects
-) -> Publication:
+def prepare_result(
+    value: object,
+    identity: AttemptIdentity,
+    task_run: TaskRun,
+    save_in: TaskSaveOptions | None,
+    objects: Objects,
+) -> PreparedResult:
     """Prepare what a task returned or yields, and upload what Storage keeps, its details included.
 
     `task_run` is checked before an upload, and limits its duration.
 
     Raises:
-        BaseException: What a task raised that yields, or `TaskRun.check`.
+        BaseException: What `TaskRun.check` raises, or a task that yields its records.
         ResultNotStorable: The result contains a value that JSON cannot hold.
         ResultNotKept: The upload failed.
     """
     task_run.check()
     if isinstance(value, Records):
-        publication = _prepare_stream(value, run, task_run, save_in, objects)
+        prepared = _prepare_stream(value, identity, task_run, save_in, objects)
     else:
-        publication = _prepare_value(value, run, save_in, objects)
+        prepared = _prepare_value(value, identity, save_in, objects)
     if task_run.details is None:
-        return publication
+        return prepared
     # If the result is not published, the watchdog removes the object with other unused ones.
-    path = details_object(run.task, run.run_id, run.token)
+    path = details_object(identity.task, identity.run_id, identity.token)
     timeout = max(task_run.remaining(), 1.0)
-    pointer, cached = publication.pointer, publication.cached
+    pointer, cached = prepared.pointer, prepared.cached
     try:
         objects.write(path, task_run.details, version=pointer.version, once=True, timeout=timeout)
     except Exception as error:
         raise _not_kept(error) from error
-    return Publication(publication.data, replace(pointer, details=path), cached)
+    return PreparedResult(prepared.data, replace(pointer, details=path), cached)
 
 
 def move_to_storage(
-    publication: Publication,
-    run: AttemptIdentity,
+    prepared: PreparedResult,
+    identity: AttemptIdentity,
     refusal: WriteRejected,
     objects: Objects,
     *,
     timeout: float,
-) -> Publication:
+) -> PreparedResult:
     """Upload a result that Firestore refused, so that the task's work is not lost.
 
     `normalise` finds what a document cannot hold. This is for limits that Firestore does not document.
@@ -91,28 +96,27 @@ def move_to_storage(
         WriteRejected: The refusal, if there is no result to move.
         ResultNotKept: The upload failed.
     """
-    pointer, cached = publication.pointer, publication.cached
+    pointer, cached = prepared.pointer, prepared.cached
     if pointer.saved_in != "db" or cached is None:
         raise refusal
-    _log_misfit(run, str(refusal))
-    moved = _upload(cached.json, pointer.count, run, objects, timeout)
-    return Publication(moved.data, replace(moved.pointer, details=pointer.details), moved.cached)
+    _log_misfit(identity, str(refusal))
+    moved = _upload(cached.json, pointer.count, identity, objects, timeout)
+    return PreparedResult(moved.data, replace(moved.pointer, details=pointer.details), moved.cached)
 
 
-def update_copies(
-    publication: Publication, task: TaskName, cache: CacheManager, handler: EffectHandler, *, is_current: bool
-) -> None:
-    """Update this instance's cache and the contract copy with a published result.
-
-    `is_current` is False if another result has been published since.
-    """
-    pointer = publication.pointer
-    if publication.cached is None or not is_current:
+def update_cache(prepared: PreparedResult, task: TaskName, cache: CacheManager, *, is_current: bool) -> None:
+    """Cache a published result, unless another one has been published since (`is_current` is False)."""
+    pointer = prepared.pointer
+    if prepared.cached is None or not is_current:
         cache.forget(task)
     else:
         private = pointer.saved_in == "none"
-        cache.set_result(task, publication.cached, pointer.version, private=private)
-    if pointer.saved_in == "storage":
+        cache.set_result(task, prepared.cached, pointer.version, private=private)
+
+
+def update_contract_copy(prepared: PreparedResult, task: TaskName, handler: EffectHandler) -> None:
+    """Update the contract copy after a result was published in Storage."""
+    if prepared.pointer.saved_in == "storage":
         try:
             run_procedure(repair_contract_copy(task), handler)
         except Exception as error:  # noqa: BLE001  (the result is published; the watchdog repairs the copy)
@@ -120,47 +124,47 @@ def update_copies(
 
 
 def _prepare_value(
-    value: object, run: AttemptIdentity, save_in: TaskSaveOptions | None, objects: Objects
-) -> Publication:
+    value: object, identity: AttemptIdentity, save_in: TaskSaveOptions | None, objects: Objects
+) -> PreparedResult:
     if value is None:
-        return Publication(NO_DATA, _pointer(run, "none"), Payload(NO_RESULT))
+        return PreparedResult(NO_DATA, _pointer(identity, "none"), Payload(NO_RESULT))
     if save_in == "none":
-        return Publication(NO_DATA, _pointer(run, "none"), _cached_only(value, run))
+        return PreparedResult(NO_DATA, _pointer(identity, "none"), _cached_only(value, identity))
     result = normalise(value)
     goes_to_storage = save_in == "storage" and result.is_collection
     if not goes_to_storage and result.misfit is None:
-        pointer = _pointer(run, "db", len(result.encoded), result.count)
-        return Publication(result.value, pointer, Payload(result.encoded))
+        pointer = _pointer(identity, "db", len(result.encoded), result.count)
+        return PreparedResult(result.value, pointer, Payload(result.encoded))
     if not goes_to_storage:
-        _log_misfit(run, result.misfit)
-    return _upload(result.encoded, result.count, run, objects)
+        _log_misfit(identity, result.misfit)
+    return _upload(result.encoded, result.count, identity, objects)
 
 
 def _prepare_stream(
     records: Records,
-    run: AttemptIdentity,
+    identity: AttemptIdentity,
     task_run: TaskRun,
     save_in: TaskSaveOptions | None,
     objects: Objects,
-) -> Publication:
+) -> PreparedResult:
     """Upload records as the task yields them; this instance keeps none of them."""
     if save_in == "none":
-        return Publication(NO_DATA, _pointer(run, "none", count=_drain(records, task_run)), None)
+        return PreparedResult(NO_DATA, _pointer(identity, "none", count=_drain(records, task_run)), None)
     if save_in != "storage":  # a document cannot be written in parts
         logger.info(
             "the result goes to Storage: it is yielded record by record",
-            task=run.task.value,
-            run_id=run.run_id,
+            task=identity.task.value,
+            run_id=identity.run_id,
         )
-    path, stream = run_object(run.task, run.run_id, run.token), ResultStream(records, task_run)
+    path, stream = run_object(identity.task, identity.run_id, identity.token), ResultStream(records, task_run)
     try:
-        objects.write_stream(path, stream, version=_version(run), timeout=task_run.remaining())
+        objects.write_stream(path, stream, version=_version(identity), timeout=task_run.remaining())
     except Exception as error:
         if error is stream.failure or isinstance(error, ResultNotKept):
             raise
         raise _not_kept(error) from error
-    pointer = _pointer(run, "storage", stream.size, stream.count, path)
-    return Publication(objects.signed_url(path), pointer, None)
+    pointer = _pointer(identity, "storage", stream.size, stream.count, path)
+    return PreparedResult(objects.signed_url(path), pointer, None)
 
 
 def _drain(records: Records, task_run: TaskRun) -> int:
@@ -178,52 +182,56 @@ def _drain(records: Records, task_run: TaskRun) -> int:
 
 
 def _pointer(
-    run: AttemptIdentity,
+    identity: AttemptIdentity,
     saved_in: TaskSaveOptions,
     size_bytes: int | None = None,
     count: int | None = None,
     path: str | None = None,
 ) -> ResultPointer:
     """Describe the one result that an attempt may publish."""
-    pointer = ResultPointer(_version(run), saved_in, run.run_id, size_bytes=size_bytes, count=count)
+    pointer = ResultPointer(_version(identity), saved_in, identity.run_id, size_bytes=size_bytes, count=count)
     return pointer if path is None else replace(pointer, path=path, encoding="gzip")
 
 
-def _version(run: AttemptIdentity) -> str:
-    return f"{run.run_id}.{run.token}"
+def _version(identity: AttemptIdentity) -> str:
+    return f"{identity.run_id}.{identity.token}"
 
 
-def _log_misfit(run: AttemptIdentity, reason: str | None) -> None:
+def _log_misfit(identity: AttemptIdentity, reason: str | None) -> None:
     logger.info(
         "the result goes to Storage: no document can hold it",
-        task=run.task.value,
-        run_id=run.run_id,
+        task=identity.task.value,
+        run_id=identity.run_id,
         reason=reason,
     )
 
 
 def _upload(
-    encoded: bytes, count: int | None, run: AttemptIdentity, objects: Objects, timeout: float | None = None
-) -> Publication:
-    path = run_object(run.task, run.run_id, run.token)
+    encoded: bytes,
+    count: int | None,
+    identity: AttemptIdentity,
+    objects: Objects,
+    timeout: float | None = None,
+) -> PreparedResult:
+    path = run_object(identity.task, identity.run_id, identity.token)
     try:
-        objects.write(path, encoded, version=_version(run), once=True, timeout=timeout)
+        objects.write(path, encoded, version=_version(identity), once=True, timeout=timeout)
     except ResultNotKept:
         raise
     except Exception as error:
         raise _not_kept(error) from error
-    pointer = _pointer(run, "storage", len(encoded), count, path)
-    return Publication(objects.signed_url(path), pointer, Payload(encoded))
+    pointer = _pointer(identity, "storage", len(encoded), count, path)
+    return PreparedResult(objects.signed_url(path), pointer, Payload(encoded))
 
 
 def _not_kept(error: Exception) -> ResultNotKept:
     return ResultNotKept(f"Storage did not take the result: {type(error).__name__}: {error}")
 
 
-def _cached_only(value: object, run: AttemptIdentity) -> Payload | None:
+def _cached_only(value: object, identity: AttemptIdentity) -> Payload | None:
     """Encode a result that is only cached; one that cannot be encoded does not fail the run."""
     try:
         return Payload(normalise(value).encoded)
     except ResultNotStorable as error:
-        logger.warning("result not cached", task=run.task.value, run_id=run.run_id, error=error)
+        logger.warning("result not cached", task=identity.task.value, run_id=identity.run_id, error=error)
         return None
