@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias, get_args
 
+from msgspec import Struct
+
 from shared.tasks.errors import UnknownTask
 
 
@@ -90,16 +92,27 @@ def details_object(task: TaskName, run_id: str, token: str) -> str:
     return f"{STORAGE_FOLDER}/{task.value}/{run_id}.{token}{DETAILS_SUFFIX}"
 
 
-def status_name(documents: str, task: TaskName) -> str:
-    """Return the full name of a task's status document."""
-    return f"{documents}/{TASKS_COLLECTION}/{task.value}"
+class DocumentNames(Struct, frozen=True):
+    """The full names of a task's documents.
 
+    Attributes:
+        root: Root of the database, `projects/…/databases/…/documents`.
+        task: The task.
+    """
 
-def history_name(documents: str, task: TaskName, run_id: str) -> str:
-    """Return the full name of a run record."""
-    return f"{documents}/{TASKS_COLLECTION}/{task.value}/{RUNS_COLLECTION}/{run_id}"
+    root: str
+    task: TaskName
 
+    @property
+    def status(self) -> str:
+        """The status document."""
+        return f"{self.root}/{TASKS_COLLECTION}/{self.task.value}"
 
-def schedule_name(documents: str, task: TaskName) -> str:
-    """Return the full name of the document that holds a task's schedule."""
-    return f"{documents}/{TASKS_COLLECTION}/{task.value}/{SCHEDULE_COLLECTION}/current"
+    @property
+    def schedule(self) -> str:
+        """The document that contains the task's schedule."""
+        return f"{self.status}/{SCHEDULE_COLLECTION}/current"
+
+    def record(self, record_id: str) -> str:
+        """Return the name of a document of the run history: a run's record, or another one."""
+        return f"{self.status}/{RUNS_COLLECTION}/{record_id}"

@@ -18,6 +18,7 @@ from shared.collectors.twilio_messages import TwilioMessages
 from shared.settings import SmsLimits, TwilioAccount
 from shared.tasks import TaskEngine, TaskName, TaskOutcome, TaskRun
 from shared.tasks.clock import Clock
+from shared.tasks.contract import DocumentNames
 from shared.tasks.documents.run_writes import AttemptIdentity
 
 LIMITS = SmsLimits(offline_hours=48, per_run=50, per_device_per_day=1, regions=frozenset({"US"}))
@@ -104,7 +105,7 @@ def send_alone(client: Client, url: str) -> dict[str, Any]:
         The summary.
     """
     clock = Clock()
-    identity = AttemptIdentity("", TaskName.send_reset_sms, "a run", "a token", "test")
+    identity = AttemptIdentity(DocumentNames("", TaskName.send_reset_sms), "a run", "a token", "test")
     run = TaskRun(identity, clock.monotonic() + 60, clock, lambda _: None)
     with closing(TwilioMessages(account_at(url))) as messages:
         task = ResetSms(client, messages, LIMITS, TEXTS, lambda: datetime.now(UTC), run)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from shared.collectors.ocpi.transport import Limits
 from shared.tasks import TaskName, TaskRun
 from shared.tasks.clock import Clock
+from shared.tasks.contract import DocumentNames
 from shared.tasks.documents.run_writes import AttemptIdentity
 from shared.tasks.runtime.task_run import Progress
 
@@ -25,7 +26,9 @@ IMPATIENT = replace(FAST, read_seconds=1, call_seconds=1.5, attempts=2)
 def new_run(task: TaskName, *, deadline_seconds: float = 300.0) -> TaskRun:
     """A run with so many seconds to its deadline; its progress is discarded."""
     clock = Clock()
-    identity = AttemptIdentity("projects/p/databases/d/documents", task, "run", "token", "test", None)
+    identity = AttemptIdentity(
+        DocumentNames("projects/p/databases/d/documents", task), "run", "token", "test", None
+    )
     return TaskRun(identity, clock.monotonic() + deadline_seconds, clock, _discard)
 
 

@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks import InvalidOptions, RunCancelled, TaskEngine, TaskOutcome, TaskRun, TaskSpec
+from shared.tasks.contract import DocumentNames
 from shared.tasks.documents import run_writes
 from shared.tasks.documents.models import RunDocument, TaskDocument
 from shared.tasks.documents.run_ids import run_id_of
@@ -237,7 +238,7 @@ def test_a_run_that_lost_its_task_to_a_legacy_writer_can_be_cancelled(
 
 def test_inconsistent_reads_of_status_and_run_record_are_repeated() -> None:
     """The status is from before the start of the run, the record from after it."""
-    steps = cancel("d", TASK, "r", **WHO, now=TICK)
+    steps = cancel(DocumentNames("d", TASK), "r", **WHO, now=TICK)
     assert isinstance(next(steps), ReadDocuments)
     version = Timestamp(seconds=1)
     run = RunDocument(update_time=version, state="running")
@@ -404,8 +405,8 @@ def test_checking_for_a_cancel_needs_no_additional_call(counted: TaskEngine, cou
 
 
 def _touch(run: TaskRun) -> list[Any]:
-    documents = TaskEngine().store.documents
-    identity = run_writes.AttemptIdentity(documents, TASK, run.run_id, "", "s")
+    names = TaskEngine().store.names(TASK)
+    identity = run_writes.AttemptIdentity(names, run.run_id, "", "s")
     return run_writes.progress(identity, None, {"done": 9, "at": datetime.now(UTC)})
 
 

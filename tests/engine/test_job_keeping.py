@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks.backends.scheduler import JobState, JobStatus
-from shared.tasks.contract import status_name
+from shared.tasks.contract import DocumentNames
 from shared.tasks.documents.models import Action, JobNote, TaskDocument
 from shared.tasks.errors import JobMissing, WriteRefused, WriteUnknown
 from shared.tasks.protocol.effects import (
@@ -153,12 +153,12 @@ class Servers:
 
     def changed(self, how: Callable[..., Procedure[bool]], now: datetime) -> bool:
         """Suspend or resume; return whether this call changed the state."""
-        return run_procedure(how("d", TASK, **WHO, now=now, has_job=True), self)
+        return run_procedure(how(NAMES, **WHO, now=now, has_job=True), self)
 
     def kept(self, now: datetime) -> list[Incident]:
         """The incidents of a pass of the watchdog."""
         found: list[Incident] = []
-        run_procedure(check_job("d", TASK, found, now=now), self)
+        run_procedure(check_job(NAMES, found, now=now), self)
         return found
 
     def records(self) -> list[str]:
@@ -167,7 +167,8 @@ class Servers:
         return [f"{record['state']} by {record['by']}" for record in stored]
 
 
-STATUS = status_name("d", TASK)
+NAMES = DocumentNames("d", TASK)
+STATUS = NAMES.status
 
 
 def servers_before(how: Any) -> Servers:
@@ -216,7 +217,7 @@ def test_a_change_that_died_at_any_call_is_repaired(
 def test_a_late_suspension_does_not_leave_the_job_of_a_resumed_task_paused(arrives: bool) -> None:
     """Its call arrives after the resumption; the watchdog enables the job again."""
     servers = servers_before(suspend)
-    late = suspend("d", TASK, **WHO, now=NOW, has_job=True)
+    late = suspend(NAMES, **WHO, now=NOW, has_job=True)
     request = next(late)
     while not isinstance(request, SetJob):
         request = late.send(servers(request))

@@ -37,10 +37,8 @@ def without_jobs() -> SchedulerWire:
 
 def change(engine: TaskEngine, how: Any) -> bool:
     """Suspend or resume document and job."""
-    documents, now = engine.store.documents, datetime.now(UTC)
-    return run_procedure(
-        how(documents, TASK, **WHO, now=now, has_job=True), engine._operations._handler(TASK)
-    )
+    names, now = engine.store.names(TASK), datetime.now(UTC)
+    return run_procedure(how(names, **WHO, now=now, has_job=True), engine._operations._handler(TASK))
 
 
 def job_note(world: World) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from shared.tasks.clock import Clock
-from shared.tasks.contract import TaskName
+from shared.tasks.contract import DocumentNames, TaskName
 from shared.tasks.documents.run_writes import AttemptIdentity
 from shared.tasks.errors import DeadlineExceeded
 from shared.tasks.failure import MAX_TRACE, Failure
@@ -172,7 +172,7 @@ def test_a_trace_contains_no_token() -> None:
 
 def at_work(task: Callable[..., Any], prepare: Callable[[Any], Any] = lambda value: value) -> Work[Any]:
     clock = Clock()
-    identity = AttemptIdentity("d", TaskName.send_reset_sms, "r", "t", "test")
+    identity = AttemptIdentity(DocumentNames("d", TaskName.send_reset_sms), "r", "t", "test")
     work = Work(task, TaskRun(identity, clock.monotonic() + 100, clock, lambda _: None), prepare, clock)
     work.start()
     return work

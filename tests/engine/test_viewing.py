@@ -81,8 +81,8 @@ def test_a_change_of_the_history_is_found_with_one_call(
 def test_every_change_of_the_history_is_found(engine: TaskEngine, world: World, what: str) -> None:
     """Also in an older run, or of a record with an earlier time."""
     early = datetime(2026, 1, 1, tzinfo=UTC)
-    documents = engine.store.documents
-    run = AttemptIdentity(documents, TASK, "old", "t", "s")
+    names = engine.store.names(TASK)
+    run = AttemptIdentity(names, "old", "t", "s")
     history = world.database.document(f"nx-tasks/{TASK.value}/nx-runs/old")
     history.set({"state": "running", "started": early, "token": "t"})
     for _ in range(4):
@@ -91,16 +91,14 @@ def test_every_change_of_the_history_is_found(engine: TaskEngine, world: World, 
     status, record = engine.store.read_for_decision(TASK, "old")
     assert record is not None
     commits: dict[str, list[Any]] = {
-        "close": run_writes.close_superseded(run.history_name, record, now=early),
-        "incident": watchdog_writes.incident(
-            documents, TASK, "i", now=early, fields={"state": "missed_tick"}
-        ),
+        "close": run_writes.close_superseded(run.record_name, record, now=early),
+        "incident": watchdog_writes.incident(names, "i", now=early, fields={"state": "missed_tick"}),
         "cancel": operator_writes.cancel(
-            documents, TASK, replace(status, run_id="old"), Action("o", "r", early), now=early
+            names, replace(status, run_id="old"), Action("o", "r", early), now=early
         ),
         "progress": run_writes.progress(run, None, {"done": 1, "total": 2, "message": "", "at": early}),
         "skip": run_writes.skip(run, Skip("suspended"), now=early),
-        "change": [record_change(documents, TASK, "requested", Action("ops", "why", early), now=early)],
+        "change": [record_change(names, "requested", Action("ops", "why", early), now=early)],
         "refuse": run_writes.refuse(run, "busy", now=early),
     }
     engine.store.commit(commits[what])

@@ -12,6 +12,7 @@ import pytest
 
 from shared.tasks import DeadlineExceeded, RunLost, TaskName, TaskRun
 from shared.tasks.clock import Clock
+from shared.tasks.contract import DocumentNames
 from shared.tasks.documents.run_writes import AttemptIdentity
 from shared.tasks.runtime.task_thread import Loop, Work, call_task
 
@@ -19,7 +20,7 @@ from shared.tasks.runtime.task_thread import Loop, Work, call_task
 @pytest.fixture
 def run() -> TaskRun:
     identity = AttemptIdentity(
-        "d", TaskName.send_reset_sms, "r", "t", "test", datetime(2026, 1, 1, tzinfo=UTC)
+        DocumentNames("d", TaskName.send_reset_sms), "r", "t", "test", datetime(2026, 1, 1, tzinfo=UTC)
     )
     run = TaskRun(identity, Clock().monotonic() + 100, Clock(), lambda _: None)
     run.attempt = 2
@@ -99,7 +100,7 @@ def test_a_run_has_its_time_left_and_raises_when_it_must_stop() -> None:
 
     clock = Hand()
     recorded: list[Any] = []
-    identity = AttemptIdentity("d", TaskName.send_reset_sms, "r", "t", "test")
+    identity = AttemptIdentity(DocumentNames("d", TaskName.send_reset_sms), "r", "t", "test")
     run = TaskRun(identity, 10.0, clock, recorded.append)
     assert run.remaining() == 10
     run.progress(1, 3)

@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 import orjson
 
 from shared.tasks.backends.scheduler import JobState
-from shared.tasks.contract import contract_object, history_name, schedule_name, status_name
+from shared.tasks.contract import contract_object
 from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT
 from shared.tasks.documents.run_ids import skip_id
 from shared.tasks.protocol.cancellation import Cancelled
 from shared.tasks.protocol.decisions import living_holder
 from shared.tasks.protocol.job_sync import problem_of
 from tests.model.memory_store import Documents, fields_of, run_document, task_document
-from tests.model.processes import DEADLINE, DOCUMENTS, NOTHING, OWN, REQUESTED, TASK
+from tests.model.processes import DEADLINE, NAMES, NOTHING, OWN, REQUESTED, TASK
 from tests.model.requests import Answer, CancelTold, Got, GotByContract
 from tests.model.standing import Script, at
 
-STATUS = status_name(DOCUMENTS, TASK)
-HISTORY = history_name(DOCUMENTS, TASK, "")
-SCHEDULE = schedule_name(DOCUMENTS, TASK)
+STATUS = NAMES.status
+HISTORY = NAMES.record("")
+SCHEDULE = NAMES.schedule
 CONTRACT_COPY = contract_object(TASK)
 
 

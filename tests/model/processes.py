@@ -14,7 +14,7 @@ from google.cloud.firestore_v1.types import write as _write
 
 from functions import scheduled_endpoint as answering
 from shared.tasks import ExecuteTaskOptions, ResultUnavailable, TaskName, TaskResult, TaskSpec
-from shared.tasks.contract import NO_DATA, contract_object, run_object, status_name
+from shared.tasks.contract import NO_DATA, DocumentNames, contract_object, run_object
 from shared.tasks.documents.codec import encode_fields
 from shared.tasks.documents.models import TaskDocument
 from shared.tasks.documents.result_pointer import ResultPointer
@@ -37,7 +37,7 @@ from tests.model.requests import Again, Answer, CancelTold, Choose, Got, GotByCo
 from tests.model.standing import EPOCH, STEP, ModelClock, Procedure, Script
 
 TASK = TaskName.collect_charge_cdrs
-DOCUMENTS = "d"
+NAMES = DocumentNames("d", TASK)
 OPTIONS = ExecuteTaskOptions(lease_seconds=60)
 #: The deadline of a legacy run.
 DEADLINE = 2 * STEP
@@ -110,7 +110,7 @@ def instance(
             if number:
                 yield Again()
             due = None if tick.startswith(OWN) else schedule_time or EPOCH
-            run = AttemptIdentity(DOCUMENTS, TASK, tick, token, "model", due, delivered)
+            run = AttemptIdentity(NAMES, tick, token, "model", due, delivered)
             remembered = yield from _deliver(Attempt(run, OPTIONS, clock), remembered, save_in, may)
 
     return Script(", then ".join(map("/".join, deliveries)), body, "delivery", after, save_in)
@@ -133,7 +133,7 @@ def requester(name: str, after: tuple[str, ...] = ()) -> Script:
     def body(clock: ModelClock) -> Procedure:
         theirs = _Apart(clock, _apart(name))
         with suppress(StoreError, TaskSuspended):
-            yield from request_run(DOCUMENTS, SCHEDULED, theirs, by=name, reason="r", deadline=0)
+            yield from request_run(NAMES, SCHEDULED, theirs, by=name, reason="r", deadline=0)
 
     return Script(f"request by {name}", body, "operator", after)
 
@@ -221,7 +221,7 @@ def watchdog(name: str = "watchdog") -> Script:
 
     def body(clock: ModelClock) -> Procedure:
         with suppress(StoreError):
-            yield from watch(DOCUMENTS, TaskSpec(TASK), Findings(), now=clock.now(), deadline=DEADLINE)
+            yield from watch(NAMES, TaskSpec(TASK), Findings(), now=clock.now(), deadline=DEADLINE)
 
     return Script(name, body, "watchdog")
 
@@ -232,7 +232,7 @@ def operator(does: str) -> Script:
     def body(clock: ModelClock) -> Procedure:
         change = suspend if does == "suspend" else resume
         with suppress(StoreError):
-            yield from change(DOCUMENTS, TASK, by="p", reason="r", now=clock.now())
+            yield from change(NAMES, by="p", reason="r", now=clock.now())
 
     return Script(does, body, "operator")
 
@@ -244,7 +244,7 @@ def steerer(name: str) -> Script:
         change = suspend if name.startswith("suspend") else resume
         now = clock.now() + _apart(name)
         with suppress(StoreError, SchedulerUnavailable):
-            yield from change(DOCUMENTS, TASK, by="p", reason="r", now=now, has_job=True)
+            yield from change(NAMES, by="p", reason="r", now=now, has_job=True)
 
     return Script(name, body, "steerer")
 
@@ -259,7 +259,7 @@ def job_keeper(name: str = "job keeper") -> Script:
 
     def body(clock: ModelClock) -> Procedure:
         with suppress(StoreError, SchedulerUnavailable):
-            yield from check_job(DOCUMENTS, TASK, [], now=clock.now() + _apart(name))
+            yield from check_job(NAMES, [], now=clock.now() + _apart(name))
 
     return Script(name, body, "steerer")
 
@@ -275,7 +275,7 @@ def canceller(run_id: str) -> Script:
                 if task.request is None:
                     return
                 meant = task.request.id
-            became = yield from cancel(DOCUMENTS, TASK, meant, by="p", reason="r", now=clock.now())
+            became = yield from cancel(NAMES, meant, by="p", reason="r", now=clock.now())
             yield CancelTold(meant, became)
 
     return Script(f"cancel {run_id}", body, "operator")
@@ -330,7 +330,7 @@ def original(
 
 def _set_document(fields: dict[str, Any], *, merge: bool) -> Any:
     write = _write.Write.pb()()
-    write.update.name = status_name(DOCUMENTS, TASK)
+    write.update.name = NAMES.status
     encode_fields(fields, write.update.fields)
     if merge:
         write.update_mask.field_paths.extend(fields)

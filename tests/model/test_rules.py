@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from functions import scheduled_endpoint as answering
 from shared.tasks import ExecuteTaskOptions
-from shared.tasks.contract import contract_object, history_name
+from shared.tasks.contract import contract_object
 from shared.tasks.documents import operator_writes, run_writes, watchdog_writes, write_messages
 from shared.tasks.errors import StoreError
 from shared.tasks.protocol import (
@@ -151,7 +151,7 @@ def removing_unclosed(patch: Patch) -> None:
     def closes(attempt: Attempt, run: Any) -> Any:
         if run is not None and run.token == attempt.identity.token and run.state == "running":
             now = attempt.clock.now()
-            yield Commit(run_writes.close_superseded(attempt.identity.history_name, run, now=now))
+            yield Commit(run_writes.close_superseded(attempt.identity.record_name, run, now=now))
         attempt.object_may_go = True
 
     patch.setattr(run_end, "_close_superseded", closes)
@@ -203,16 +203,16 @@ def copying_tried_once(patch: Patch) -> None:
 def watchdog_reads_the_task_first(patch: Patch) -> None:
     """Histories are compared with a status document that was read before them."""
 
-    def watches(documents: str, spec: Any, _found: Any, *, now: Any, deadline: Any) -> Any:
+    def watches(names: Any, spec: Any, _found: Any, *, now: Any, deadline: Any) -> Any:
         del deadline
         name = spec.name
         task, _ = yield ReadDocuments()
         for run_id, run in (yield ReadRunning()):
             if is_superseded(run, task):
-                history = history_name(documents, name, run_id)
+                history = names.record(run_id)
                 yield Commit(run_writes.close_superseded(history, run, now=now))
         if is_dead(task, now=now):
-            yield Commit(watchdog_writes.fail_dead(documents, name, task, now=now))
+            yield Commit(watchdog_writes.fail_dead(names, task, now=now))
         yield from repair_contract_copy(name)
 
     patch.setattr(processes, "watch", watches)
@@ -455,10 +455,10 @@ def cancelling_in_the_status_alone(patch: Patch) -> None:
 def following_without_a_second_look(patch: Patch) -> None:
     """The process that changed the document changes the job, although others changed it meanwhile."""
 
-    def follows(documents: str, name: Any, **_: Any) -> Any:
+    def follows(names: Any, **_: Any) -> Any:
         task, _ = yield ReadDocuments()
         yield SetJob(job_sync._required(task))
-        done = watchdog_writes.note_job(documents, name, task, None)
+        done = watchdog_writes.note_job(names, task, None)
         done[0].ClearField("current_document")
         yield Commit(done)
 

@@ -84,7 +84,7 @@ class Operations:
     ) -> bool:
         name = parse_task_name(task_name)
         has_job, now = spec_of(name).schedule is not None, self._clock.now()
-        procedure = change(self._store.documents, name, by=by, reason=reason, now=now, has_job=has_job)
+        procedure = change(self._store.names(name), by=by, reason=reason, now=now, has_job=has_job)
         return run_procedure(procedure, self._handler(name))
 
     def cancel_run(self, task_name: TaskName | str, run_id: str, *, by: str, reason: str) -> Cancelled:
@@ -99,7 +99,7 @@ class Operations:
         from shared.tasks.protocol.cancellation import cancel  # noqa: PLC0415
 
         name, now = parse_task_name(task_name), self._clock.now()
-        procedure = cancel(self._store.documents, name, run_id, by=by, reason=reason, now=now)
+        procedure = cancel(self._store.names(name), run_id, by=by, reason=reason, now=now)
         return run_procedure(procedure, self._handler(name))
 
     def request_run(
@@ -124,8 +124,8 @@ class Operations:
         from shared.tasks.protocol.requested_runs import request_run  # noqa: PLC0415
 
         name, clock = parse_task_name(task_name), self._clock
-        documents, deadline = self._store.documents, clock.monotonic() + timeout_seconds
-        procedure = request_run(documents, spec_of(name), clock, by=by, reason=reason, deadline=deadline)
+        names, deadline = self._store.names(name), clock.monotonic() + timeout_seconds
+        procedure = request_run(names, spec_of(name), clock, by=by, reason=reason, deadline=deadline)
         return run_procedure(procedure, self._handler(name))
 
     def watch_tasks(self) -> bool:
@@ -153,7 +153,7 @@ class Operations:
 
         ends_at = self._clock.monotonic() + WATCH_TASK_SECONDS
         found, now, deadline = Findings(), self._clock.now(), timedelta(seconds=spec.deadline_seconds)
-        procedure = watch(self._store.documents, spec, found, now=now, deadline=deadline)
+        procedure = watch(self._store.names(spec.name), spec, found, now=now, deadline=deadline)
         try:
             run_procedure(procedure, self._handler(spec.name, deadline=ends_at))
         finally:

@@ -20,7 +20,7 @@ from shared.tasks.admin.views import (
     merge_records,
     record_ids,
 )
-from shared.tasks.contract import TaskStatus, history_name, status_name
+from shared.tasks.contract import TaskStatus
 from shared.tasks.documents.codec import decode_fields, to_datetime, to_timestamp
 from shared.tasks.documents.models import CHANGED, TaskDocument
 
@@ -73,7 +73,7 @@ def view_tasks(store: Store, names: tuple[TaskName, ...]) -> tuple[TaskView, ...
     Raises:
         StoreUnavailable: Firestore did not answer.
     """
-    documents = [status_name(store.documents, name) for name in names]
+    documents = [store.names(name).status for name in names]
     found = store.read_fields(documents, STATUS_MASK)
     views = {name: _view(name, found[full]) for name, full in zip(names, documents, strict=True)}
     running = [(name, view.document.run_id or "") for name, view in views.items() if view.is_running]
@@ -135,7 +135,7 @@ def view_history(
         if after is not None:
             position = query.start_at.values
             position.add().timestamp_value.CopyFrom(to_timestamp(after.started))
-            position.add(reference_value=history_name(store.documents, name, after.id))
+            position.add(reference_value=store.names(name).record(after.id))
             query.start_at.before = False
 
     found = [_record(each) for each in store.query_history(name, fill)]
@@ -158,7 +158,7 @@ def view_record(store: Store, name: TaskName, record_id: str) -> RunRecord | Non
 def _records(
     store: Store, runs: Iterable[tuple[TaskName, str]], mask: Iterable[str]
 ) -> dict[tuple[TaskName, str], RunRecord]:
-    by_name = {history_name(store.documents, *run): run for run in runs}
+    by_name = {store.names(name).record(run_id): (name, run_id) for name, run_id in runs}
     found = store.read_fields(list(by_name), mask)
     return {run: _record(found[full]) for full, run in by_name.items() if found[full] is not None}
 

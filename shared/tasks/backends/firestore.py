@@ -9,7 +9,7 @@ from google.cloud.firestore_v1.types import firestore as _firestore
 from google.cloud.firestore_v1.types import query as _query
 
 from shared.tasks.backends.firestore_calls import FirestoreCalls
-from shared.tasks.contract import RUNS_COLLECTION, TaskStatus, history_name, schedule_name, status_name
+from shared.tasks.contract import RUNS_COLLECTION, DocumentNames, TaskStatus
 from shared.tasks.documents.codec import decode, decode_fields, to_datetime, to_timestamp
 from shared.tasks.documents.models import (
     DECISION_MASK,
@@ -56,19 +56,17 @@ class Store:
     def _calls(self) -> FirestoreCalls:
         return FirestoreCalls(self._make_wire(), call_seconds=self._call_seconds)
 
-    @property
-    def documents(self) -> str:
-        """The root of all documents' names."""
-        return self._calls.documents
+    def names(self, task: TaskName) -> DocumentNames:
+        """Return the names of a task's documents."""
+        return DocumentNames(self._calls.documents, task)
 
     def read_for_decision(
         self, task: TaskName, run_id: str | None = None, *, timeout: float | None = None
     ) -> tuple[TaskDocument, RunDocument | None]:
         """Read the status document without its result, and the record of a run if one is named."""
-        names = [status_name(self.documents, task)]
-        if run_id is not None:
-            names.append(history_name(self.documents, task, run_id))
-        status, *records = self._calls.read(names, DECISION_MASK, timeout).values()
+        names = self.names(task)
+        wanted = [names.status] if run_id is None else [names.status, names.record(run_id)]
+        status, *records = self._calls.read(wanted, DECISION_MASK, timeout).values()
         record = records[0] if records else None
         return _task_document(status), None if record is None else _run_document(record)
 
@@ -76,8 +74,8 @@ class Store:
         self, task: TaskName, *, timeout: float | None = None
     ) -> tuple[TaskDocument, ScheduleDocument]:
         """Read the status document without its result, and the task's recorded schedule."""
-        names = [status_name(self.documents, task), schedule_name(self.documents, task)]
-        status, schedule = self._calls.read(names, (*DECISION_MASK, *SCHEDULE_MASK), timeout).values()
+        names, mask = self.names(task), (*DECISION_MASK, *SCHEDULE_MASK)
+        status, schedule = self._calls.read([names.status, names.schedule], mask, timeout).values()
         if schedule is None:
             return _task_document(status), ScheduleDocument()
         fields = decode_fields(schedule.fields)
@@ -85,12 +83,12 @@ class Store:
 
     def read_version(self, task: TaskName, *, timeout: float | None = None) -> TaskDocument:
         """Read only the fields of the status document that identify its result."""
-        name = status_name(self.documents, task)
+        name = self.names(task).status
         return _task_document(self._calls.read([name], VERSION_MASK, timeout)[name])
 
     def read_result(self, task: TaskName, *, timeout: float | None = None) -> tuple[TaskDocument, Json]:
         """Read the whole status document; return it and its decoded `data` (None if there is none)."""
-        name = status_name(self.documents, task)
+        name = self.names(task).status
         found = self._calls.read([name], None, timeout)[name]
         data = decode(found.fields["data"]) if found is not None and "data" in found.fields else None
         return _task_document(found), data
@@ -138,7 +136,7 @@ class Store:
         self, task: TaskName, fill: Callable[[Message], None], *, timeout: float | None = None
     ) -> list[Message]:
         """Return the messages of records in a task's history, of all unless `fill` narrows the query."""
-        request = _RunQueryPb(parent=status_name(self.documents, task))
+        request = _RunQueryPb(parent=self.names(task).status)
         request.structured_query.from_.add(collection_id=RUNS_COLLECTION)
         fill(request.structured_query)
         return self._calls.query(request, timeout)

@@ -1,14 +1,14 @@
 """The writes of an operator's action.
 
-Each function returns the writes of one commit. `documents` is the root of the database, and `now` the time in
-UTC. The status document `task` is written on the version that was read.
+Each function returns the writes of one commit. `names` are the names of the task's documents, and
+`now` is the time in UTC. The status document is written on the version that was read.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.tasks.contract import TaskName, TaskStatus, history_name, status_name
+from shared.tasks.contract import DocumentNames, TaskStatus
 from shared.tasks.documents.write_messages import (
     SUPERSEDED,
     WriteMessage,
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 
 def suspend(
-    documents: str,
-    name: TaskName,
+    names: DocumentNames,
     task: TaskDocument,
     action: Action,
     *,
@@ -46,14 +45,13 @@ def suspend(
     status = {"status": TaskStatus.suspended.value, "timestamp": now, "run": run}
     mask = ["status", "timestamp", *(f"run.{key}" for key in run)]
     return [
-        write_document(status_name(documents, name), status, mask=mask, precondition=task.precondition),
-        record_change(documents, name, "suspended", action, now=now),
+        write_document(names.status, status, mask=mask, precondition=task.precondition),
+        record_change(names, "suspended", action, now=now),
     ]
 
 
 def resume(
-    documents: str,
-    name: TaskName,
+    names: DocumentNames,
     task: TaskDocument,
     action: Action,
     *,
@@ -77,48 +75,45 @@ def resume(
         mask.append("run.job")
         status["run"] = {"job": job.to_fields()}
     return [
-        write_document(status_name(documents, name), status, mask=mask, precondition=task.update_time),
-        record_change(documents, name, "resumed", action, now=now),
+        write_document(names.status, status, mask=mask, precondition=task.update_time),
+        record_change(names, "resumed", action, now=now),
     ]
 
 
-def request(documents: str, name: TaskName, task: TaskDocument, made: RunRequest) -> list[WriteMessage]:
+def request(names: DocumentNames, task: TaskDocument, made: RunRequest) -> list[WriteMessage]:
     """Write a run request to the status document and record it.
 
     The status document of a task that never ran contains nothing else: readers find no result, as before.
     """
     status = write_document(
-        status_name(documents, name),
+        names.status,
         {"run": {"request": made.to_fields()}},
         mask=["run.request"],
         precondition=task.precondition,
     )
-    return [status, *join_request(documents, name, made, made.action, now=made.at)]
+    return [status, *join_request(names, made, made.action, now=made.at)]
 
 
 def join_request(
-    documents: str, name: TaskName, made: RunRequest, action: Action, *, now: datetime
+    names: DocumentNames, made: RunRequest, action: Action, *, now: datetime
 ) -> list[WriteMessage]:
     """Record who requested a run and why, and which run answers the request."""
-    return [record_change(documents, name, "requested", action, now=now, holder=made.id)]
+    return [record_change(names, "requested", action, now=now, holder=made.id)]
 
 
-def cancel(
-    documents: str, name: TaskName, task: TaskDocument, action: Action, *, now: datetime
-) -> list[WriteMessage]:
+def cancel(names: DocumentNames, task: TaskDocument, action: Action, *, now: datetime) -> list[WriteMessage]:
     """Cancel the running run. Its record contains the cancel too, so that it is not retried."""
     run_id, fields = task.run_id or "", {"cancel": action.to_fields()}
-    named = status_name(documents, name)
+    named = names.status
     return [
         write_document(named, {"run": fields}, mask=["run.cancel"], precondition=task.update_time),
-        write_record(history_name(documents, name, run_id), fields, mask=["cancel"]),
-        record_change(documents, name, "cancelling", action, now=now, holder=run_id),
+        write_record(names.record(run_id), fields, mask=["cancel"]),
+        record_change(names, "cancelling", action, now=now, holder=run_id),
     ]
 
 
 def cancel_ended(
-    documents: str,
-    name: TaskName,
+    names: DocumentNames,
     run_id: str,
     task: TaskDocument,
     run: RunDocument,
@@ -130,7 +125,7 @@ def cancel_ended(
 
     The status document contains the cancel too if its last run is this one.
     """
-    record, version, cancelled = history_name(documents, name, run_id), run.update_time, action.to_fields()
+    record, version, cancelled = names.record(run_id), run.update_time, action.to_fields()
     failure = Failure(*run.error).cancelled(action.cancel_message)
     if run.state == TaskStatus.running:
         cause = cause_of(action, *SUPERSEDED)
@@ -139,22 +134,22 @@ def cancel_ended(
         fields = {"cancel": cancelled, "error": {"type": failure.kind, "message": failure.message}}
         mask = ["cancel", "error.type", "error.message"]
         closed = write_record(record, fields, mask=mask, precondition=version)
-    writes = [closed, record_change(documents, name, "cancelling", action, now=now, holder=run_id)]
+    writes = [closed, record_change(names, "cancelling", action, now=now, holder=run_id)]
     if task.run_id == run_id and task.state == TaskStatus.failed:
         status = {"error": failure.text, "run": {"cancel": cancelled}}
-        named, mask = status_name(documents, name), ["error", "run.cancel"]
+        named, mask = names.status, ["error", "run.cancel"]
         writes.insert(0, write_document(named, status, mask=mask, precondition=task.update_time))
     return writes
 
 
 def cancel_request(
-    documents: str, name: TaskName, request: RunRequest, action: Action, *, now: datetime
+    names: DocumentNames, request: RunRequest, action: Action, *, now: datetime
 ) -> list[WriteMessage]:
     """Cancel a run request that no delivery has answered. The commit is refused if one has meanwhile."""
     failure = Failure(RunCancelled.__name__, "").cancelled(action.cancel_message)
     fields = instant(
         now,
-        task=name.value,
+        task=names.task.value,
         run_id=request.id,
         requested=request.action.to_fields(),
         state=TaskStatus.failed.value,
@@ -162,6 +157,6 @@ def cancel_request(
         error={"type": failure.kind, "message": failure.message},
     )
     return [
-        write_record(history_name(documents, name, request.id), fields, precondition=False),
-        record_change(documents, name, "cancelling", action, now=now, holder=request.id),
+        write_record(names.record(request.id), fields, precondition=False),
+        record_change(names, "cancelling", action, now=now, holder=request.id),
     ]

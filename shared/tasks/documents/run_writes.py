@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.tasks.contract import Json, JsonMap, TaskName, TaskStatus, history_name, status_name
+from shared.tasks.contract import DocumentNames, Json, JsonMap, TaskName, TaskStatus
 from shared.tasks.documents.models import Precondition, TaskDocument, legacy_version
 from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT, ResultPointer
 from shared.tasks.documents.run_ids import refusal_id, skip_id
@@ -40,8 +40,7 @@ class AttemptIdentity:
     """One attempt of one run.
 
     Attributes:
-        documents: Root of the database, `projects/…/databases/…/documents`.
-        task: The task.
+        names: Names of the task's documents.
         run_id: The run; the same for each delivery and attempt of one tick.
         token: Fencing token of the attempt, drawn at random.
         source: The contract's `source` of the run.
@@ -50,8 +49,7 @@ class AttemptIdentity:
         request: The request that the run answers; None if the run was not requested.
     """
 
-    documents: str
-    task: TaskName
+    names: DocumentNames
     run_id: str
     token: str
     source: str
@@ -60,14 +58,14 @@ class AttemptIdentity:
     request: RunRequest | None = None
 
     @property
-    def status_name(self) -> str:
-        """The full name of the status document."""
-        return status_name(self.documents, self.task)
+    def task(self) -> TaskName:
+        """The task."""
+        return self.names.task
 
     @property
-    def history_name(self) -> str:
+    def record_name(self) -> str:
         """The full name of the run record."""
-        return history_name(self.documents, self.task, self.run_id)
+        return self.names.record(self.run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +138,11 @@ def start(
     }
     reopened: Precondition = False if take.reopens is None else take.reopens
     writes = [
-        write_document(run.status_name, status, mask=mask, precondition=task.precondition),
-        write_record(run.history_name, record, precondition=reopened),
+        write_document(run.names.status, status, mask=mask, precondition=task.precondition),
+        write_record(run.record_name, record, precondition=reopened),
     ]
     if take.closes is not None:
-        dead = history_name(run.documents, run.task, take.closes)
+        dead = run.names.record(take.closes)
         writes.append(close_record(dead, *death_of(task, f"its lease expired; {run.run_id} took over"), now))
     return writes
 
@@ -152,13 +150,13 @@ def start(
 def extend(run: AttemptIdentity, version: Timestamp, *, lease_until: datetime) -> list[WriteMessage]:
     """Extend the lease, on the version of the status document that the attempt last wrote."""
     head = {"run": {"lease_until": lease_until}}
-    return [write_document(run.status_name, head, mask=["run.lease_until"], precondition=version)]
+    return [write_document(run.names.status, head, mask=["run.lease_until"], precondition=version)]
 
 
 def progress(run: AttemptIdentity, version: Timestamp | None, report: JsonMap) -> list[WriteMessage]:
     """Record progress in the run record only; in the status document it would conflict with the lease."""
     must_be: Precondition = True if version is None else version
-    return [write_record(run.history_name, {"progress": report}, mask=["progress"], precondition=must_be)]
+    return [write_record(run.record_name, {"progress": report}, mask=["progress"], precondition=must_be)]
 
 
 def complete(
@@ -174,7 +172,7 @@ def complete(
     described, state = result.to_fields(), TaskStatus.completed
     return [
         end_status(
-            run.status_name,
+            run.names.status,
             state,
             now=end.completed,
             version=version,
@@ -199,7 +197,7 @@ def fail(
     state = TaskStatus.failed
     return [
         end_status(
-            run.status_name,
+            run.names.status,
             state,
             now=end.completed,
             version=version,
@@ -214,7 +212,7 @@ def skip(run: AttemptIdentity, decision: Skip, *, now: datetime) -> list[WriteMe
     """Record a skipped tick. The record has an id of its own, because the tick may still run."""
     holder = {} if decision.holder is None else {"holder": decision.holder}
     fields = instant(now, **_identity_fields(run), state="skipped", reason=decision.reason, **holder)
-    return [write_record(history_name(run.documents, run.task, skip_id(run.run_id)), fields)]
+    return [write_record(run.names.record(skip_id(run.run_id)), fields)]
 
 
 def refuse(
@@ -222,7 +220,7 @@ def refuse(
 ) -> list[WriteMessage]:
     """Count a delivery that is answered 503, in one record per run: when last, why, and how often."""
     fields = instant(now, **_identity_fields(run), state="refused", reason=reason)
-    named = history_name(run.documents, run.task, refusal_id(run.run_id))
+    named = run.names.record(refusal_id(run.run_id))
     must_be: Precondition = False if version is None else version
     record = write_record(named, fields, mask=list(fields), precondition=must_be)
     record.update_transforms.add(field_path="count").increment.integer_value = 1
@@ -247,7 +245,7 @@ def _end_record(run: AttemptIdentity, end: RunEnd, fields: JsonMap) -> WriteMess
         **({} if end.progress is None else {"progress": end.progress}),
         **fields,
     }
-    return write_record(run.history_name, values, mask=list(values))
+    return write_record(run.record_name, values, mask=list(values))
 
 
 def _identity_fields(run: AttemptIdentity) -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from google.cloud.firestore_v1.types import write as _write
 
-from shared.tasks.contract import TaskName, TaskStatus, history_name
+from shared.tasks.contract import DocumentNames, TaskStatus
 from shared.tasks.documents.codec import encode_fields
 from shared.tasks.documents.models import CHANGED, Action, Precondition, TaskDocument
 from shared.tasks.documents.run_ids import run_id_of
@@ -81,12 +81,12 @@ def instant(now: datetime, **fields: object) -> dict[str, object]:
 
 
 def record_change(
-    documents: str, name: TaskName, state: str, action: Action, *, now: datetime, holder: str | None = None
+    names: DocumentNames, state: str, action: Action, *, now: datetime, holder: str | None = None
 ) -> WriteMessage:
     """Record a change by an operator. The same change sent twice makes one record."""
     concerned = {} if holder is None else {"holder": holder}
-    record = instant(now, task=name.value, state=state, by=action.by, reason=action.reason, **concerned)
-    return write_record(history_name(documents, name, f"{run_id_of(now)}.{state}"), record)
+    record = instant(now, task=names.task.value, state=state, by=action.by, reason=action.reason, **concerned)
+    return write_record(names.record(f"{run_id_of(now)}.{state}"), record)
 
 
 def end_status(

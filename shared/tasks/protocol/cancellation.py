@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from shared.tasks.contract import TaskName
+    from shared.tasks.contract import DocumentNames
     from shared.tasks.documents.models import RunDocument, TaskDocument
     from shared.tasks.documents.write_messages import WriteMessage
 
@@ -41,9 +41,7 @@ class Cancelled(Enum):
     """There is no such run."""
 
 
-def cancel(
-    documents: str, name: TaskName, run_id: str, *, by: str, reason: str, now: datetime
-) -> Procedure[Cancelled]:
+def cancel(names: DocumentNames, run_id: str, *, by: str, reason: str, now: datetime) -> Procedure[Cancelled]:
     """Cancel a run. Its task stops at its next progress report or lease extension.
 
     Nothing that it returns then is published. A run that failed, and that Cloud Scheduler may deliver again,
@@ -61,11 +59,11 @@ def cancel(
             return found if found is Cancelled.cancelling else Cancelled.cancelled
         commit: list[WriteMessage] = []
         if found is Cancelled.cancelling and task.cancel is None:
-            commit = operator_writes.cancel(documents, name, task, action, now=now)
+            commit = operator_writes.cancel(names, task, action, now=now)
         elif found is Cancelled.cancelled and run is not None:
-            commit = operator_writes.cancel_ended(documents, name, run_id, task, run, action, now=now)
+            commit = operator_writes.cancel_ended(names, run_id, task, run, action, now=now)
         elif found is Cancelled.cancelled and task.request is not None:
-            commit = operator_writes.cancel_request(documents, name, task.request, action, now=now)
+            commit = operator_writes.cancel_request(names, task.request, action, now=now)
         if found is not None:
             with suppress(WriteRefused, WriteUnknown):
                 if commit:

@@ -22,6 +22,7 @@ from shared.tasks.protocol.effects import Commit, Procedure, ReadDocuments, Read
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from shared.tasks.contract import DocumentNames
     from shared.tasks.documents.models import ScheduleDocument
     from shared.tasks.specs import TaskSpec
 
@@ -80,12 +81,12 @@ def overdue_ticks(spec: TaskSpec, since: datetime, now: datetime) -> list[dateti
 
 
 def missed_ticks(
-    documents: str, spec: TaskSpec, known: ScheduleDocument, found: list[Incident], *, now: datetime
+    names: DocumentNames, spec: TaskSpec, known: ScheduleDocument, found: list[Incident], *, now: datetime
 ) -> Procedure[None]:
     """Record each overdue tick that has no run, once.
 
     Args:
-        documents: Root of the database.
+        names: Names of the task's documents.
         spec: The task.
         known: The recorded schedule.
         found: Receives each missed tick that is recorded for the first time.
@@ -94,19 +95,19 @@ def missed_ticks(
     Raises:
         StoreError: Firestore did not answer.
     """
-    since = yield from _known_since(documents, spec, known, now=now)
+    since = yield from _known_since(names, spec, known, now=now)
     for tick in overdue_ticks(spec, since, now):
         if not (yield from _is_missed(tick)):
             continue
         due = f"{tick.isoformat()}, {spec.schedule!r} in {spec.time_zone}"
         detail = f"no run started within {TICK_GRACE} of {due}"
         incident = Incident("missed_tick", run_id_of(tick), detail)
-        if (yield from record_once(documents, spec, incident, now=now)):
+        if (yield from record_once(names, incident, now=now)):
             found.append(incident)
 
 
 def _known_since(
-    documents: str, spec: TaskSpec, known: ScheduleDocument, *, now: datetime
+    names: DocumentNames, spec: TaskSpec, known: ScheduleDocument, *, now: datetime
 ) -> Procedure[datetime]:
     """Return since when the task has this schedule, and record a changed schedule.
 
@@ -118,7 +119,7 @@ def _known_since(
     if spec.schedule is not None or known.update_time is not None:
         fields = {"schedule": spec.schedule, "time_zone": spec.time_zone, "since": now}
         with suppress(WriteRefused, WriteUnknown):
-            yield from ask(Commit(watchdog_writes.record_schedule(documents, spec.name, known, fields)))
+            yield from ask(Commit(watchdog_writes.record_schedule(names, known, fields)))
     return now
 
 
@@ -144,12 +145,8 @@ def _is_missed(tick: datetime) -> Procedure[bool]:
     return True
 
 
-def record_once(documents: str, spec: TaskSpec, incident: Incident, *, now: datetime) -> Procedure[bool]:
+def record_once(names: DocumentNames, incident: Incident, *, now: datetime) -> Procedure[bool]:
     """Record an incident in the task's run history; return whether it is new, or may be."""
     fields = {"state": incident.kind, "run_id": incident.run_id, "detail": incident.detail}
     incident_id = f"{incident.run_id}.{incident.kind}"
-    return (
-        yield from try_commit(
-            watchdog_writes.incident(documents, spec.name, incident_id, now=now, fields=fields)
-        )
-    )
+    return (yield from try_commit(watchdog_writes.incident(names, incident_id, now=now, fields=fields)))

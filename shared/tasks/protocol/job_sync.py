@@ -34,7 +34,7 @@ from shared.tasks.protocol.incidents import Incident
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from shared.tasks.contract import TaskName
+    from shared.tasks.contract import DocumentNames
     from shared.tasks.documents.models import TaskDocument
     from shared.tasks.documents.write_messages import WriteMessage
 
@@ -117,8 +117,7 @@ def requested_note(task: TaskDocument, wanted: JobState, *, now: datetime) -> Jo
 
 
 def follow_document(
-    documents: str,
-    name: TaskName,
+    names: DocumentNames,
     *,
     now: datetime,
     own_note: JobNote | None = None,
@@ -127,8 +126,7 @@ def follow_document(
     """Give the job the state that the document requires, and check that the document still requires it then.
 
     Args:
-        documents: Root of the database.
-        name: The task.
+        names: Names of the task's documents.
         now: Start of the call, UTC.
         own_note: The note that this call wrote with its change of the document.
         record: The record of who changes the job and why; None if the run history has it already.
@@ -149,23 +147,21 @@ def follow_document(
             own = note == own_note and not may_be_removed
             if note is None or note.wanted != required or not (own or (covers and not records)):
                 note = own_note = requested_note(task, required, now=now)
-                version = yield from ask(
-                    Commit(watchdog_writes.note_job(documents, name, task, note, *records))
-                )
+                version = yield from ask(Commit(watchdog_writes.note_job(names, task, note, *records)))
                 task, may_be_removed, records = replace(task, update_time=version), False, []
             yield from ask(SetJob(required))
             left, may_be_removed = replace(note, done=True) if note.shared else None, True
-            yield from ask(Commit(watchdog_writes.note_job(documents, name, task, left)))
+            yield from ask(Commit(watchdog_writes.note_job(names, task, left)))
         except (WriteRefused, WriteUnknown):
             yield from ask(Pause(tries))
         else:
             return
     raise StoreUnavailable(
-        f"the job of {name.value} may not follow its document: other writers changed it each time"
+        f"the job of {names.task.value} may not follow its document: other writers changed it each time"
     )
 
 
-def repair_job(documents: str, name: TaskName, record: WriteMessage, *, now: datetime) -> Procedure[None]:
+def repair_job(names: DocumentNames, record: WriteMessage, *, now: datetime) -> Procedure[None]:
     """Give the job the state that the document already required; a change of the job is recorded.
 
     Arguments and errors as `follow_document`.
@@ -174,15 +170,14 @@ def repair_job(documents: str, name: TaskName, record: WriteMessage, *, now: dat
     job = yield from ask(ReadJob())
     agrees = job.state == _required(task)
     if not agrees or (task.job is not None and task.job.is_open):
-        yield from follow_document(documents, name, now=now, record=None if agrees else record)
+        yield from follow_document(names, now=now, record=None if agrees else record)
 
 
-def check_job(documents: str, name: TaskName, found: list[Incident], *, now: datetime) -> Procedure[bool]:
+def check_job(names: DocumentNames, found: list[Incident], *, now: datetime) -> Procedure[bool]:
     """Complete an interrupted change of the job, or note and report a state that was not requested.
 
     Args:
-        documents: Root of the database.
-        name: The task.
+        names: Names of the task's documents.
         found: Receives the incident of a job that disagrees with its task, once.
         now: UTC.
 
@@ -203,16 +198,16 @@ def check_job(documents: str, name: TaskName, found: list[Incident], *, now: dat
     note = task.job or JobNote()
     match decide(task, job, now=now):
         case JobDecision.follow:
-            yield from follow_document(documents, name, now=now)
+            yield from follow_document(names, now=now)
             return True
         case JobDecision.settle:
             settled = replace(note, done=True, found=None)
-            yield from try_commit(watchdog_writes.note_job(documents, name, task, settled))
+            yield from try_commit(watchdog_writes.note_job(names, task, settled))
         case JobDecision.forget:
-            yield from try_commit(watchdog_writes.note_job(documents, name, task, None))
+            yield from try_commit(watchdog_writes.note_job(names, task, None))
         case JobDecision.report if note.found != job.state:
             noted = replace(note, found=job.state)
-            if (yield from try_commit(watchdog_writes.note_job(documents, name, task, noted))):
+            if (yield from try_commit(watchdog_writes.note_job(names, task, noted))):
                 found.append(Incident("job_disagrees", task.run_id or "", problem_of(noted) or ""))
     return False
 

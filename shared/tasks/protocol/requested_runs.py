@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.tasks.clock import Clock
+    from shared.tasks.contract import DocumentNames
     from shared.tasks.documents.models import Action, RunDocument
     from shared.tasks.specs import TaskSpec
 
@@ -40,7 +41,7 @@ class Requested:
 
 
 def request_run(
-    documents: str, spec: TaskSpec, clock: Clock, *, by: str, reason: str, deadline: float
+    names: DocumentNames, spec: TaskSpec, clock: Clock, *, by: str, reason: str, deadline: float
 ) -> Procedure[Requested]:
     """Let Cloud Scheduler run a task now, and wait for the run that begins.
 
@@ -52,7 +53,7 @@ def request_run(
     action = checked_action(by, reason, now)
     if spec.schedule is None:
         raise NotScheduled(f"{spec.name.value} has no schedule, so Cloud Scheduler has no job to run")
-    request = yield from _write_request(documents, spec, action, now=now)
+    request = yield from _write_request(names, spec, action, now=now)
     if isinstance(request, Requested):
         return request
     yield from ask(RunJob())
@@ -72,7 +73,7 @@ def request_run(
 
 
 def _write_request(
-    documents: str, spec: TaskSpec, action: Action, *, now: datetime
+    names: DocumentNames, spec: TaskSpec, action: Action, *, now: datetime
 ) -> Procedure[RunRequest | Requested]:
     """Write a request for the next delivery, or join one that no delivery has answered yet.
 
@@ -99,10 +100,10 @@ def _write_request(
             return Requested("busy", None if holder == LEGACY_HOLDER else holder)
         # A skipped delivery has answered its request: no other delivery will.
         if last is not None and run is None and skipped is None and now < last.at + REQUEST_WINDOW:
-            request, commit = last, operator_writes.join_request(documents, spec.name, last, action, now=now)
+            request, commit = last, operator_writes.join_request(names, last, action, now=now)
         else:
             request = replace(own, since=_since(last, run, now))
-            commit = operator_writes.request(documents, spec.name, task, request)
+            commit = operator_writes.request(names, task, request)
         try:
             yield from ask(Commit(commit))
         except (WriteRefused, WriteUnknown):

@@ -151,6 +151,6 @@ def _close_superseded(attempt: Attempt, run: RunDocument | None) -> Procedure[No
     if own and run.state == TaskStatus.completed:
         return
     if own and run.state == TaskStatus.running:
-        record, now = attempt.identity.history_name, attempt.clock.now()
+        record, now = attempt.identity.record_name, attempt.clock.now()
         yield from ask(Commit(run_writes.close_superseded(record, run, now=now)))
     attempt.object_may_go = True

@@ -19,32 +19,31 @@ from shared.tasks.protocol.operator_action import CHANGE_TRIES, checked_action
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from shared.tasks.contract import TaskName
+    from shared.tasks.contract import DocumentNames
     from shared.tasks.documents.models import JobNote
 
 
 def suspend(
-    documents: str, name: TaskName, *, by: str, reason: str, now: datetime, has_job: bool = False
+    names: DocumentNames, *, by: str, reason: str, now: datetime, has_job: bool = False
 ) -> Procedure[bool]:
     """Suspend a task.
 
     A task that `has_job` has its job paused, also if it was suspended before; a change of the job alone is
     recorded as well. Result and errors as `Operations.suspend_task`.
     """
-    return (yield from _change("suspended", documents, name, by, reason, now, has_job=has_job))
+    return (yield from _change("suspended", names, by, reason, now, has_job=has_job))
 
 
 def resume(
-    documents: str, name: TaskName, *, by: str, reason: str, now: datetime, has_job: bool = False
+    names: DocumentNames, *, by: str, reason: str, now: datetime, has_job: bool = False
 ) -> Procedure[bool]:
     """Resume a task; result and errors as `Operations.resume_task`."""
-    return (yield from _change("resumed", documents, name, by, reason, now, has_job=has_job))
+    return (yield from _change("resumed", names, by, reason, now, has_job=has_job))
 
 
 def _change(
     state: Literal["suspended", "resumed"],
-    documents: str,
-    name: TaskName,
+    names: DocumentNames,
     by: str,
     reason: str,
     now: datetime,
@@ -64,7 +63,7 @@ def _change(
             break
         note = requested_note(task, wanted, now=now) if has_job else None
         try:
-            yield from ask(Commit(write(documents, name, task, action, now=now, job=note)))
+            yield from ask(Commit(write(names, task, action, now=now, job=note)))
         except (WriteRefused, WriteUnknown):
             yield from ask(Pause(tries))
         else:
@@ -72,12 +71,10 @@ def _change(
             break
     else:
         raise StoreUnavailable(
-            f"{name.value} could not be {state}: other writers changed it each time; try again"
+            f"{names.task.value} could not be {state}: other writers changed it each time; try again"
         )
     if has_job and changed:
-        yield from follow_document(documents, name, now=now, own_note=note)
+        yield from follow_document(names, now=now, own_note=note)
     elif has_job:
-        yield from repair_job(
-            documents, name, record_change(documents, name, state, action, now=now), now=now
-        )
+        yield from repair_job(names, record_change(names, state, action, now=now), now=now)
     return changed

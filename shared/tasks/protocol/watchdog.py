@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shared.tasks.contract import history_name
 from shared.tasks.documents import run_writes, watchdog_writes
 from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.decisions import is_dead, is_overdue_legacy, is_superseded
@@ -21,6 +20,7 @@ from shared.tasks.protocol.retention import remove_old_objects
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from shared.tasks.contract import DocumentNames
     from shared.tasks.specs import TaskSpec
 
 
@@ -44,12 +44,12 @@ class Findings:
 
 
 def watch(
-    documents: str, spec: TaskSpec, found: Findings, *, now: datetime, deadline: timedelta
+    names: DocumentNames, spec: TaskSpec, found: Findings, *, now: datetime, deadline: timedelta
 ) -> Procedure[None]:
     """Check and repair one task.
 
     Args:
-        documents: Root of the database.
+        names: Names of the task's documents.
         spec: The task.
         found: Receives each finding at once, because no later pass finds what was recorded before an error.
         now: UTC.
@@ -66,20 +66,20 @@ def watch(
     task, schedule = yield from ask(ReadSchedule())
     for run_id, run in running:
         if is_superseded(run, task):
-            record = history_name(documents, spec.name, run_id)
+            record = names.record(run_id)
             if (yield from try_commit(run_writes.close_superseded(record, run, now=now))):
                 found.superseded_runs.append(run_id)
     if is_dead(task, now=now):
-        if (yield from try_commit(watchdog_writes.fail_dead(documents, spec.name, task, now=now))):
+        if (yield from try_commit(watchdog_writes.fail_dead(names, task, now=now))):
             detail = f"its process died: no sign of life since {task.lease_until}"
             found.incidents.append(Incident("dead_run", task.run_id or "", detail))
     elif is_overdue_legacy(task, now=now, deadline=deadline):
         began = task.started or task.timestamp
         incident = Incident("overdue_original", f"original.{began}", f"running since {began}")
-        if (yield from record_once(documents, spec, incident, now=now)):
+        if (yield from record_once(names, incident, now=now)):
             found.incidents.append(incident)
-    yield from missed_ticks(documents, spec, schedule, found.incidents, now=now)
+    yield from missed_ticks(names, spec, schedule, found.incidents, now=now)
     found.contract_copy_repaired = yield from repair_contract_copy(spec.name)
     yield from remove_old_objects(spec.name, found.removed_objects, now=now)
     if spec.schedule is not None:  # last, so that nothing else waits for Cloud Scheduler
-        found.job_repaired = yield from check_job(documents, spec.name, found.incidents, now=now)
+        found.job_repaired = yield from check_job(names, found.incidents, now=now)

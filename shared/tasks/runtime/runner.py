@@ -168,8 +168,7 @@ class TaskRunner:
             moment and moment.astimezone(UTC) for moment in (options.scheduled_for, options.schedule_time)
         )
         return AttemptIdentity(
-            documents=self._store.documents,
-            task=name,
+            self._store.names(name),
             run_id=uuid.uuid4().hex if tick is None else run_id_of(tick),
             token=self._new_token(),
             source=source,
