@@ -13,8 +13,8 @@ from emulators.errors import StackError
 from emulators.loopback import request as ask
 from emulators.stack import running
 from shared import firebase
-from tests.engine.world import World
 from tests.reliability import Reliability
+from tests.support.world import World
 
 TESTS = Path(__file__).parent
 #: Folders whose tests are marked `users`: in `make test` they have a stack of their own.

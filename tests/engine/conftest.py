@@ -14,10 +14,10 @@ from shared.tasks import TaskEngine
 from shared.tasks.backends.firestore import Store
 from shared.tasks.backends.scheduler import Jobs, JobState
 from shared.tasks.backends.storage import Objects
-from tests.engine.counting import Counter
 from tests.engine.line import Line
-from tests.engine.world import TASK, HandClock, World
+from tests.support.counting import Counter
 from tests.support.instances import intercepted
+from tests.support.world import TASK, HandClock, World
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.tasks import TaskEngine
-from tests.engine.world import TASK
 from tests.memory import peak_bytes
+from tests.support.world import TASK
 
 
 def records(number: int) -> Iterator[dict[str, Any]]:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from shared.tasks import DeadlineExceeded, RunLost, TaskEngine, TaskName
-from tests.engine.world import TASK, World
 from tests.support.values import Unprintable, nested
+from tests.support.world import TASK, World
 
 
 def cycle() -> list[Any]:

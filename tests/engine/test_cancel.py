@@ -17,8 +17,8 @@ from shared.tasks.documents.run_ids import run_id_of
 from shared.tasks.protocol.cancellation import Cancelled, cancel
 from shared.tasks.protocol.effects import Commit, Pause, ReadDocuments
 from shared.tasks.specs import RETRIES_OVER
-from tests.engine.counting import Counter
-from tests.engine.world import TASK, HandClock, World, in_thread
+from tests.support.counting import Counter
+from tests.support.world import TASK, HandClock, World, in_thread
 from tests.waiting import wait_for
 
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "wrong operators"}

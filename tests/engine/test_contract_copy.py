@@ -18,7 +18,7 @@ from shared import firebase
 from shared.tasks import TaskEngine
 from shared.tasks.backends.storage import Objects
 from shared.tasks.protocol.contract_copy import COPY_TRIES
-from tests.engine.world import TASK, World
+from tests.support.world import TASK, World
 
 CONTRACT_COPY = f"tasks_data/{TASK.value}.json"
 STORED = {"save_in": "storage"}

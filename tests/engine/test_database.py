@@ -12,7 +12,7 @@ from emulators.history import History
 from shared import firebase
 from shared.collectors import devices_health
 from shared.tasks import TaskEngine, TaskName
-from tests.engine.world import World
+from tests.support.world import World
 
 DATABASE = "nx-data"
 TASK = TaskName.collect_devices_health

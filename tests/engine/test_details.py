@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.tasks import TaskEngine, TaskRun
-from tests.engine.world import TASK, World
+from tests.support.world import TASK, World
 
 #: Larger than a summary may be.
 ROWS = [{"month": f"2026-{number}", "cost": str(number)} for number in range(2_000)]

@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from shared.tasks import TaskEngine, TaskOutcome, TaskRun
-from tests.engine.counting import Counter
-from tests.engine.world import TASK, HandClock, World, in_thread
+from tests.support.counting import Counter
 from tests.support.values import nested
+from tests.support.world import TASK, HandClock, World, in_thread
 from tests.waiting import wait_for
 
 TICK = datetime(2026, 11, 24, 12, 5, tzinfo=UTC)

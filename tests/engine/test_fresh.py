@@ -13,8 +13,8 @@ from shared.tasks.documents.models import VERSION_MASK
 from shared.tasks.serving import reader as reader_module
 from shared.tasks.serving.single_flight import Call, SingleFlight
 from tests.engine.line import Line
-from tests.engine.world import TASK, World, in_thread
 from tests.support.instances import CountedInstance, publish
+from tests.support.world import TASK, World, in_thread
 
 VERSION = list(VERSION_MASK)
 WHOLE: list[str] = []

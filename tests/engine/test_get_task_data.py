@@ -14,7 +14,7 @@ from google.cloud.firestore import GeoPoint
 from emulators.environment import PROJECT, Addresses
 from shared.tasks import ResultNotStorable, ResultTooLarge, ResultUnavailable, TaskEngine, TaskRun
 from tests.engine.line import Line
-from tests.engine.world import TASK, HandClock, World
+from tests.support.world import TASK, HandClock, World
 
 CONTRACT_PATH = "tasks_data/collect_charge_cdrs.json"
 MOMENT = datetime(2026, 11, 1, 12, tzinfo=UTC)

@@ -18,8 +18,8 @@ from shared.tasks.backends.firestore_calls import LAST_TRY_SECONDS
 from shared.tasks.backends.storage import Objects
 from shared.tasks.errors import StoreUnavailable
 from tests.engine.line import Line
-from tests.engine.world import TASK, HandClock, World, in_thread
 from tests.support.instances import intercepted
+from tests.support.world import TASK, HandClock, World, in_thread
 
 OWN = f"tasks_data/{TASK.value}/run.token.json"
 CONTRACT_COPY = f"tasks_data/{TASK.value}.json"

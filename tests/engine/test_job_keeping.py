@@ -23,8 +23,8 @@ from shared.tasks.protocol.effects import (
 from shared.tasks.protocol.incidents import Incident
 from shared.tasks.protocol.job_sync import CALLS_OVER, MISSING, JobDecision, check_job, decide, problem_of
 from shared.tasks.protocol.suspension import resume, suspend
-from tests.engine.world import TASK
 from tests.model.memory_store import Documents, documents_of, fields_of, task_document
+from tests.support.world import TASK
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + CALLS_OVER

@@ -16,7 +16,7 @@ from shared.tasks.protocol.effects import run_procedure
 from shared.tasks.protocol.job_sync import problem_of
 from shared.tasks.protocol.suspension import resume, suspend
 from tests.engine.test_watchdog import watched
-from tests.engine.world import TASK, World
+from tests.support.world import TASK, World
 
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
 #: A schedule whose next tick is too far away to be missed.

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shared.tasks import ResultUnavailable, TaskEngine, TaskName
 from shared.tasks.results import legacy_json
 from shared.tasks.results.normalisation import CALLABLE_KEYS, CALLABLE_MARK
-from tests.engine.world import TASK, World
+from tests.support.world import TASK, World
 
 ROOT = Path(__file__).resolve().parents[2]
 MiB = 1024 * 1024

@@ -12,7 +12,7 @@ from shared.settings import SettingMissing
 from shared.tasks import ResultNotKept, ResultUnavailable, TaskEngine
 from shared.tasks.errors import WriteUnknown
 from tests.engine.line import Line
-from tests.engine.world import TASK, HandClock, World
+from tests.support.world import TASK, HandClock, World
 from tests.waiting import wait_for
 
 

@@ -14,7 +14,7 @@ from shared.tasks import TaskEngine, TaskOutcome, TaskRun
 from shared.tasks.clock import CLOCK_SKEW, Clock
 from shared.tasks.contract import contract_object
 from shared.tasks.options import LEASE_SECONDS
-from tests.engine.world import TASK, World, in_thread
+from tests.support.world import TASK, World, in_thread
 
 TICK = datetime(2026, 11, 24, tzinfo=UTC)
 #: Waves of a round, each of which takes over the task from the last one, and ticks in each.

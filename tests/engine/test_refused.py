@@ -12,9 +12,9 @@ from shared.tasks.admin.queries import view_history, view_record
 from shared.tasks.admin.views import Refusal
 from shared.tasks.documents.run_ids import run_id_of
 from shared.tasks.specs import RETRY_COUNT
-from tests.engine.counting import Counter
 from tests.engine.test_requests import Jobs
-from tests.engine.world import TASK, World
+from tests.support.counting import Counter
+from tests.support.world import TASK, World
 
 TICK = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BUSY = "a task whose run has ended is still at work on this instance"

@@ -15,8 +15,8 @@ from shared.tasks.protocol.cancellation import Cancelled
 from shared.tasks.protocol.decisions import REQUEST_WINDOW, answers_request
 from shared.tasks.protocol.requested_runs import Requested
 from shared.tasks.specs import RETRIES_OVER
-from tests.engine.counting import Counter
-from tests.engine.world import TASK, World
+from tests.support.counting import Counter
+from tests.support.world import TASK, World
 
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "new prices"}
 OTHER: dict[str, Any] = {"by": "other@example.com", "reason": "newer prices"}

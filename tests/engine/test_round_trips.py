@@ -1,8 +1,8 @@
 """The round trips of a run to Firestore, counted on the wire."""
 
 from shared.tasks import TaskEngine
-from tests.engine.counting import Counter
-from tests.engine.world import TASK, World
+from tests.support.counting import Counter
+from tests.support.world import TASK, World
 
 
 def test_a_cold_run_has_three_round_trips_and_a_warm_one_two(counted: TaskEngine, counter: Counter) -> None:

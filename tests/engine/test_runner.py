@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.tasks import TaskEngine, TaskRun
-from tests.engine.world import TASK, World, in_thread
+from tests.support.world import TASK, World, in_thread
 from tests.waiting import wait_for
 
 TICK = {"scheduled_for": datetime(2026, 11, 24, 12, 5, tzinfo=UTC)}

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.tasks import TaskEngine
-from tests.engine.world import TASK, World
+from tests.support.world import TASK, World
 
 scalars = (
     st.none()

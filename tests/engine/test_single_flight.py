@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.tasks.serving.single_flight import SingleFlight
-from tests.engine.world import in_thread
+from tests.support.world import in_thread
 
 
 def test_one_request_leads_and_the_others_share_its_result() -> None:

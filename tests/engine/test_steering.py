@@ -7,7 +7,7 @@ import pytest
 
 from shared.tasks import InvalidOptions, TaskEngine
 from shared.tasks.admin.queries import view_tasks
-from tests.engine.world import TASK, World
+from tests.support.world import TASK, World
 
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
 

@@ -21,8 +21,8 @@ from shared.tasks.results import gzipped
 from tests.engine.eager import EagerStorage
 from tests.engine.line import Line
 from tests.engine.test_get_task_data import CONTRACT_PATH, MOMENT, legacy_document
-from tests.engine.world import TASK, HandClock, World
 from tests.faults.faulty import Fault, Faulty, HastyClock, engine_behind
+from tests.support.world import TASK, HandClock, World
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = [{"id": number, "name": f"ü{number}", "costs": [0.5, None, True]} for number in range(3)]

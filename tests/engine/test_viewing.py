@@ -15,8 +15,8 @@ from shared.tasks.documents.models import Action
 from shared.tasks.documents.run_writes import AttemptIdentity
 from shared.tasks.documents.write_messages import record_change
 from shared.tasks.protocol.decisions import Skip
-from tests.engine.counting import Counter
-from tests.engine.world import TASK, World, in_thread
+from tests.support.counting import Counter
+from tests.support.world import TASK, World, in_thread
 from tests.waiting import wait_for
 
 ALL = tuple(sorted(TaskName))

@@ -11,7 +11,7 @@ from shared.tasks.backends.scheduler import Jobs, JobState
 from shared.tasks.cron import ticks_before
 from shared.tasks.errors import WriteUnknown
 from shared.tasks.protocol.incidents import TICK_GRACE, overdue_ticks
-from tests.engine.world import TASK, HandClock, World
+from tests.support.world import TASK, HandClock, World
 
 CONTRACT_COPY = "tasks_data/collect_charge_cdrs.json"
 SCHEDULE = f"nx-tasks/{TASK.value}/nx-schedule/current"

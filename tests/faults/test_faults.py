@@ -13,9 +13,9 @@ import pytest
 
 from emulators.environment import Addresses
 from shared.tasks import TaskEngine, TaskSpec
-from tests.engine.world import TASK, World
 from tests.faults.faulty import KINDS, Fault
 from tests.faults.ways import ROOT, STORED, WAYS, Way, carry_out
+from tests.support.world import TASK, World
 
 Record = Callable[[str, object], None]
 

@@ -11,8 +11,8 @@ from emulators.environment import Addresses
 from emulators.errors import StackError
 from emulators.storage import FAKE_GCS, OFFICIAL, choose_storage
 from shared.tasks import TaskOutcome, TaskRun
-from tests.engine.world import TASK
 from tests.faults.faulty import Fault, Faulty, HastyClock, engine_behind
+from tests.support.world import TASK
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,10 +11,10 @@ import pytest
 from functions.serializers import SOMEONE
 from shared import firebase
 from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task, resume_task, suspend_task
-from tests.engine.world import in_thread
 from tests.functions.conftest import Serve
 from tests.functions.issuer import Issuer
 from tests.functions.test_authorization_matrix import call
+from tests.support.world import in_thread
 from tests.waiting import wait_for
 
 TASK = TaskName.send_reset_sms

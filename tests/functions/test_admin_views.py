@@ -12,8 +12,8 @@ from functions.serializers import time_text
 from shared import firebase
 from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task, resume_task, suspend_task
 from shared.tasks.specs import RETRIES_OVER, RETRY_COUNT
-from tests.engine.world import in_thread
 from tests.functions.callable_protocol import PRIVATE, call, refused
+from tests.support.world import in_thread
 from tests.waiting import wait_for
 
 TASK = TaskName.collect_charge_cdrs

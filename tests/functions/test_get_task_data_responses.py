@@ -20,10 +20,10 @@ from functions import responses
 from shared import tasks
 from shared.tasks import TaskEngine, TaskName
 from shared.tasks.results import gzipped
-from tests.engine.world import World
 from tests.functions.front import front
 from tests.support.engines import use_engine
 from tests.support.instances import CountedInstance, publish
+from tests.support.world import World
 
 TASK = TaskName.send_reset_sms
 CONTRACT_PATH = f"tasks_data/{TASK}.json"

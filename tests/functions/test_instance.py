@@ -18,9 +18,9 @@ from emulators.environment import Addresses
 from functions import instance
 from shared import firebase
 from shared.tasks import TaskName
-from tests.engine.world import in_thread
 from tests.functions.production import ROOT
 from tests.serving import served
+from tests.support.world import in_thread
 from tests.waiting import wait_for
 
 TASK = TaskName.send_reset_sms

@@ -20,8 +20,8 @@ from functions.operator_changes import change_of
 from functions.requests import ChangeTask
 from shared import firebase
 from shared.tasks import TaskName, TaskRun, execute_task
-from tests.engine.world import in_thread
 from tests.functions.callable_protocol import call, refused, sign_in, sign_in_with_custom_token
+from tests.support.world import in_thread
 from tests.waiting import wait_for
 
 TASK = TaskName.collect_devices_health

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from shared.tasks import TaskName
-from tests.engine.world import World
 from tests.soak.instance import Order
 from tests.soak.readers import Seen
 from tests.soak.soak import Process, Record, Soak
 from tests.soak.verdict import SAMPLES, Left, findings, look, table
+from tests.support.world import World
 from tests.waiting import wait_for
 
 TASK = TaskName.collect_charge_cdrs

@@ -9,8 +9,8 @@ from shared.firebase import FirestoreWire, StorageWire
 from shared.tasks import TaskEngine, TaskName
 from shared.tasks.backends.firestore import Store
 from shared.tasks.backends.storage import Objects
-from tests.engine.counting import CountedSession, Counter
-from tests.engine.world import HandClock
+from tests.support.counting import CountedSession, Counter
+from tests.support.world import HandClock
 
 
 def intercepted(interceptor: Any, channel: grpc.Channel | None = None) -> FirestoreWire:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from shared.tasks import TaskName, TaskOutcome, TaskRun, execute_task
-from tests.engine.world import in_thread
+from tests.support.world import in_thread
 from tests.waiting import PAUSE_SECONDS
 
 #: Seconds after which a run ends if the test no longer controls it.

@@ -1,4 +1,4 @@
-"""Shared by engine tests: the task, a clock that tests advance, and the view of other clients."""
+"""The tested task, a clock that tests advance, and the view of other clients."""
 
 import threading
 from collections.abc import Callable
