@@ -81,7 +81,10 @@ class Caller(Struct, frozen=True):
         return names
 
     def viewable_task(self, name: object) -> TaskName:
-        """Return the task of this name if the caller may see its status; errors as `readable_task`."""
+        """Return the task of this name if the caller may see its status.
+
+        Raises the errors of `readable_task`.
+        """
         return self._named(name, self.may_view)
 
     def readable_task(self, name: object) -> TaskName:

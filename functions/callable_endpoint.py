@@ -80,7 +80,7 @@ def callable_function(
     max_instances: int = MAX_INSTANCES,
     **options: Any,
 ) -> Callable[[Callable[[CallableRequest[Any]], Any]], Callable[[Request], Response]]:
-    """Deploy a function as a callable of the Firebase client SDK.
+    """Define a callable of the Firebase client SDK from a function.
 
     `on_call` checks tokens and implements the protocol. This adds CORS for the configured origins, a rate
     limit per user, invalid-argument for malformed requests, and the translation of the engine's errors.
@@ -95,7 +95,7 @@ def callable_function(
         A decorator for a function that gets the request, and returns JSON values or an `Answer`.
 
     Raises:
-        SettingInvalid: A setting is invalid. A deployment ends there, because it imports main.py.
+        SettingInvalid: A setting is invalid. This also ends a deployment, which imports main.py.
     """
     origins = Origins(settings.cors_origins())
     per_minute = settings.calls_per_minute()
@@ -238,7 +238,7 @@ def _problem_of(request: Request) -> str | None:
     """Describe the fault of a request that on_call would answer with INTERNAL; None if it is valid."""
     if request.method != "POST":
         return f"the method must be POST, got {request.method[:MAX_SHOWN]}"
-    if _is_too_large(request):
+    if _drain_if_too_large(request):
         return f"the request must have at most {MAX_REQUEST_BYTES} bytes, got more"
     try:
         body = request.get_json(force=True, silent=True)
@@ -264,8 +264,11 @@ def _is_deeper(value: object, levels: int) -> bool:
     return levels == 0 or any(_is_deeper(one, levels - 1) for one in inner)
 
 
-def _is_too_large(request: Request) -> bool:
-    """Return whether the body is too large. It is read to its end; otherwise the client would get a reset."""
+def _drain_if_too_large(request: Request) -> bool:
+    """Return whether the body is too large, after reading such a body to its end.
+
+    If it were not read, the client would get a reset instead of the response.
+    """
     length = request.content_length
     too_large = length is not None and length > MAX_REQUEST_BYTES
     if length is None:  # A chunked body has no length.

@@ -32,7 +32,7 @@ _is_watched = False
 _signals: SimpleQueue[int] = SimpleQueue()
 
 
-def delivery_began() -> None:
+def count_delivery() -> None:
     """Count a delivery, and install the handler of SIGTERM before the first one."""
     global _deliveries, _is_watched  # noqa: PLW0603  (the end concerns the whole process)
     with _lock:
@@ -46,7 +46,7 @@ def delivery_began() -> None:
             logger.warning("SIGTERM not handled", error=error)
 
 
-def ending_after(response: Response) -> Response:
+def end_after(response: Response) -> Response:
     """Return a delivery's response. If a task hangs, the instance ends after the response was sent.
 
     It ends after the last response, so that no other delivery is interrupted.

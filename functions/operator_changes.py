@@ -40,7 +40,7 @@ class Change(Struct, Generic[Sent], frozen=True):
     sent: Sent
 
 
-def change_of(request: CallableRequest[Any], kind: type[Sent]) -> Change[Sent]:
+def check_change(request: CallableRequest[Any], kind: type[Sent]) -> Change[Sent]:
     """Check that the caller may make the requested change.
 
     Args:
@@ -64,24 +64,26 @@ def change_of(request: CallableRequest[Any], kind: type[Sent]) -> Change[Sent]:
     return Change(caller, task, _who(caller.uid, claims), sent.reason, sent)
 
 
-def change_suspension(request: CallableRequest[Any], carry_out: Callable[..., bool]) -> dict[str, Any]:
+def change_suspension(
+    request: CallableRequest[Any], suspend_or_resume: Callable[..., bool]
+) -> dict[str, Any]:
     """Suspend or resume a task.
 
     Args:
         request: The call, from an operator.
-        carry_out: `suspend_task` or `resume_task`.
+        suspend_or_resume: `suspend_task` or `resume_task`.
 
     Returns:
         `{changed, task}`: whether the task was changed, and its current fields.
 
     Raises:
-        HttpsError: As `change_of`.
-        TaskError: As `carry_out`.
+        HttpsError: `check_change` denies the change.
+        TaskError: The change failed.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
 
-    change = change_of(request, ChangeTask)
-    changed = carry_out(change.task, by=change.by, reason=change.reason)
+    change = check_change(request, ChangeTask)
+    changed = suspend_or_resume(change.task, by=change.by, reason=change.reason)
     return {"changed": changed, "task": serializers.task_now(change.task, change.caller)}
 
 

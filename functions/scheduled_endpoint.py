@@ -57,7 +57,7 @@ class Delivery(Struct, frozen=True):
 def scheduled_task(
     spec: TaskSpec, **options: Any
 ) -> Callable[[Callable[..., Any]], Callable[[Request], Response]]:
-    """Deploy a task as the scheduled function of its name.
+    """Define the scheduled function that runs a task, under the task's name.
 
     Args:
         spec: The task's schedule, deadline and storage. It is registered here.
@@ -114,7 +114,7 @@ def scheduled_task(
 def scheduled_function(
     *, schedule: str, time_zone: str, timeout_seconds: int, **options: Any
 ) -> Callable[[Callable[[Delivery], int]], Callable[[Request], Response]]:
-    """Deploy a handler of deliveries as a scheduled function.
+    """Define a scheduled function from a handler of deliveries.
 
     Requests other than POST are not deliveries. The Functions emulator, for example, checks the health of
     each new process with a GET.
@@ -151,14 +151,14 @@ def scheduled_function(
                 return Response(status=204)
             _join_trace(request)
             delivery = _delivery(request, schedule, time_zone)
-            instance.delivery_began()
+            instance.count_delivery()
             try:
                 status = handle(delivery)
             except BaseException as error:  # noqa: BLE001  (a task's SystemExit must not end the server)
                 logger.error("delivery failed", error=repr(error), traceback=traceback.format_exc())
                 status = 500
             text = "ok" if status < 300 else "not completed; see the log"
-            return instance.ending_after(Response(text, status, mimetype="text/plain"))
+            return instance.end_after(Response(text, status, mimetype="text/plain"))
 
         return on_request
 

@@ -60,7 +60,7 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "started": time_text(document.started),
         "completed": time_text(document.completed),
         "error": _error_text(task.error, caller) if readable else None,
-        "run": _present_run(task, caller, readable=readable),
+        "run": _current_run(task, caller, readable=readable),
         "requested": _action(task.requested, caller),
         "retries": _retries(task, caller),
         "suspended": _action(task.suspended, caller),
@@ -91,7 +91,7 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
         error = {"type": error.get("type", ""), "message": error.get("message", "") if readable else ""}
         if error["type"] == _CANCELLED and error["message"] and not caller.has_role:
             error["message"] = _CANCELLED_BY_SOMEONE
-    named = record.by is None or caller.has_role  # Without a person, the reason is the engine's.
+    shows_person = record.by is None or caller.has_role  # Without a person, the reason is the engine's.
     published = None
     if result is not None:
         published = {name: getattr(result, name) for name in ("version", "saved_in", "size_bytes", "count")}
@@ -107,8 +107,8 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
         "duration_seconds": record.duration_seconds,
         "attempt": record.attempt,
         "error": error,
-        "reason": record.reason if named else None,
-        "by": record.by if named else SOMEONE,
+        "reason": record.reason if shows_person else None,
+        "by": record.by if shows_person else SOMEONE,
         "holder": record.holder,
         "progress": _progress(record.progress) if readable else None,
         "result": published,
@@ -153,7 +153,7 @@ def is_record_id(text: str) -> bool:
     return fits and not reserved and text.strip(".") != ""
 
 
-def _present_run(task: TaskView, caller: Caller, *, readable: bool) -> dict[str, Any] | None:
+def _current_run(task: TaskView, caller: Caller, *, readable: bool) -> dict[str, Any] | None:
     document = task.document
     if not task.is_running:
         return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 
 from functions.callable_endpoint import callable_function
-from functions.operator_changes import change_of
+from functions.operator_changes import check_change
 from functions.requests import CancelRun
 from shared import settings, tasks
 
@@ -35,7 +35,7 @@ def cancel_run(request: CallableRequest[Any]) -> dict[str, Any]:
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin.queries import view_record  # noqa: PLC0415
 
-    change = change_of(request, CancelRun)
+    change = check_change(request, CancelRun)
     outcome, record = "unknown", None
     run_id = change.sent.id
     if serializers.is_record_id(run_id):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.callable_endpoint import callable_function
-from functions.operator_changes import change_of
+from functions.operator_changes import check_change
 from functions.requests import ChangeTask
 from shared import settings, tasks
 
@@ -33,7 +33,7 @@ def run_task(request: CallableRequest[Any]) -> dict[str, Any]:
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin.queries import view_record  # noqa: PLC0415
 
-    change = change_of(request, ChangeTask)
+    change = check_change(request, ChangeTask)
     requested = tasks.request_run(change.task, by=change.by, reason=change.reason)
     record = None if requested.run_id is None else view_record(tasks.store, change.task, requested.run_id)
     return {

@@ -37,7 +37,7 @@ def test_a_refused_pending_call_is_retried_by_the_next_delivery(
     monkeypatch.setattr(instance, "_deliveries", 0)
     monkeypatch.setattr(ctypes, "pythonapi", Mock(Py_AddPendingCall=lambda *_: answers.pop(0)))
     for left, logged in ((1, True), (0, False), (0, False)):
-        in_thread(instance.delivery_began)[0].join(30)
+        in_thread(instance.count_delivery)[0].join(30)
         assert len(answers) == left
         assert ("SIGTERM not handled" in capsys.readouterr().out) is logged
 

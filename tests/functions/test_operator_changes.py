@@ -16,7 +16,7 @@ from emulators import demo_data
 from emulators.environment import PROJECT, Addresses
 from emulators.loopback import request as http
 from functions.authorization import UNVERIFIED
-from functions.operator_changes import change_of
+from functions.operator_changes import check_change
 from functions.requests import ChangeTask
 from shared import firebase
 from shared.tasks import TaskName, TaskRun, execute_task
@@ -304,7 +304,7 @@ def test_a_change_looks_its_user_up_once(
     )  # other apps may use another address
     monkeypatch.setattr(firebase, "app", lambda: own)
     try:
-        assert change_of(request, ChangeTask).by == OPERATOR
+        assert check_change(request, ChangeTask).by == OPERATOR
     finally:
         delete_app(own)
     assert [url.rpartition("/")[2] for url in urls] == ["accounts:lookup"]
