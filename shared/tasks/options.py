@@ -27,8 +27,9 @@ class ExecuteTaskOptions:
             specifies: readers find no data until the run has completed.
         scheduled_for: The tick of this run, an aware datetime. The run id is derived from it, so that a
             duplicate delivery has the same run id. None for a run with a random id.
-        schedule_time: Schedule time of Cloud Scheduler's delivery, an aware datetime, by which the delivery
-            of a requested run is recognised. None if Cloud Scheduler does not deliver the run.
+        schedule_time: Schedule time of Cloud Scheduler's delivery, or the time when it arrived without one;
+            an aware datetime, by which the delivery of a requested run is recognised. None if the run is not
+            started by a delivery.
         deadline_seconds: Seconds after which the run is recorded as failed. `run.remaining()` returns what
             is left of them.
         lease_seconds: Seconds after its last extension for which the run is considered alive.

@@ -70,7 +70,9 @@ class Operations:
         return self._change_suspension(suspend, task_name, by=by, reason=reason)
 
     def resume_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
-        """Resume a task: its status is that of its last run again. Arguments and errors as `suspend_task`.
+        """Resume a task: its status is that of its last run again.
+
+        Takes the arguments and raises the errors of `suspend_task`.
 
         Returns:
             Whether the task was suspended.
@@ -91,7 +93,8 @@ class Operations:
         """Cancel a run: it stops at its next check, and its result is not published.
 
         The run ends as failed, "cancelled by …", and is not started again. No other run is affected. Status
-        and history show who cancelled it, when and why. Arguments and errors as `suspend_task`.
+        and history show who cancelled it, when and why. Raises the errors of `suspend_task`, except that no
+        job is involved.
 
         Returns:
             Whether the run will end, had failed and will not be tried again, had ended, or never existed.
@@ -148,7 +151,7 @@ class Operations:
         return all_checked
 
     def watch_task(self, spec: TaskSpec) -> None:
-        """Repair and report on one task; errors as the watchdog's procedure."""
+        """Repair and report on one task. Raises the errors of `watch` in `protocol.watchdog`."""
         from shared.tasks.protocol.watchdog import Findings, watch  # noqa: PLC0415
 
         ends_at = self._clock.monotonic() + WATCH_TASK_SECONDS

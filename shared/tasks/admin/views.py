@@ -223,7 +223,7 @@ class RunRecord:
         count, started, refused = as_int(values.get("count")), as_time(values.get("started")), None
         if state == "refused" and count is not None and started is not None:
             refused = Refusal(count, reason or "", started)
-        concerned = None if detail is None else as_text(values.get("run_id"))
+        incident_run = None if detail is None else as_text(values.get("run_id"))
         return cls(
             record_id,
             update_time,
@@ -237,7 +237,7 @@ class RunRecord:
             error=_texts(values.get("error")),
             reason=reason or detail or (cancel.reason if cancel else None),
             by=as_text(values.get("by")) or (cancel.by if cancel else None),
-            holder=as_text(values.get("holder")) or concerned,
+            holder=as_text(values.get("holder")) or incident_run,
             progress=RunProgress.parse(values.get("progress")),
             result=ResultPointer.parse(values.get("result")),
             requested=Action.parse(values.get("requested")),

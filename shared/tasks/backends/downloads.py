@@ -36,7 +36,7 @@ _MAX_VAIN_RESUMES = 3
 #: Seconds for the last try when the timeout has almost passed.
 _LAST_TRY_SECONDS = 0.05
 
-_Got = TypeVar("_Got")
+_Result = TypeVar("_Result")
 
 
 class _Resume(Protocol):
@@ -89,7 +89,7 @@ class Downloads:
             _check(google_crc32c.value(stored), response.headers.get("X-Goog-Hash", ""), path)
             return stored
 
-        return self._repeated(path, timeout, once)
+        return self._with_retries(path, timeout, once)
 
     def open(self, path: str, *, timeout: float | None = None) -> Download | None:
         """Return a stream of an object's bytes as they are stored; None if there is no object.
@@ -97,7 +97,7 @@ class Downloads:
         A stream that breaks is resumed where it broke, so its reader may take any time. The timeout bounds
         its beginning. Raises DownloadFailed if Storage did not return the object.
         """
-        response = self._repeated(
+        response = self._with_retries(
             path, timeout, lambda silence, deadline: self._request(path, silence, deadline)
         )
         return None if response is None else Download(path, response, self._resume)
@@ -106,9 +106,11 @@ class Downloads:
         def once(silence: float, deadline: float) -> requests.Response | None:
             return self._request(path, silence, deadline, start=start, generation=generation)
 
-        return self._repeated(path, None, once)
+        return self._with_retries(path, None, once)
 
-    def _repeated(self, path: str, timeout: float | None, once: Callable[[float, float], _Got]) -> _Got:
+    def _with_retries(
+        self, path: str, timeout: float | None, once: Callable[[float, float], _Result]
+    ) -> _Result:
         """Repeat a request while its failure is temporary.
 
         `once` takes the seconds that the server may be silent, and the monotonic time of its deadline.

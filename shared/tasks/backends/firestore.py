@@ -109,7 +109,7 @@ class Store:
         self, task: TaskName, since: datetime, *, timeout: float | None = None
     ) -> list[tuple[str, RunDocument]]:
         """Find the first 200 records of runs that started at a time or later, oldest first."""
-        fill = _from(since, "started", _Operator.GREATER_THAN_OR_EQUAL)
+        fill = _starting_from(since, "started", _Operator.GREATER_THAN_OR_EQUAL)
         return self._records(task, fill, timeout)
 
     def next_result(
@@ -117,7 +117,7 @@ class Store:
     ) -> datetime | None:
         """Find when the first run after a time completed; None if there is none."""
         # Filters by one field, which needs no index; few failed runs and skips lie in between.
-        found = self._records(task, _from(after, "completed", _Operator.GREATER_THAN), timeout)
+        found = self._records(task, _starting_from(after, "completed", _Operator.GREATER_THAN), timeout)
         return next((run.completed for _, run in found if run.state == TaskStatus.completed), None)
 
     def _records(
@@ -161,7 +161,7 @@ class Store:
         return self._calls.commit(writes, timeout)
 
 
-def _from(moment: datetime, field: str, operator: int) -> Callable[[Message], None]:
+def _starting_from(moment: datetime, field: str, operator: int) -> Callable[[Message], None]:
     """Return what narrows a query to records from a time on, ordered by it."""
 
     def fill(query: Message) -> None:

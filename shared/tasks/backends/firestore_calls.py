@@ -120,7 +120,7 @@ class FirestoreCalls:
             found.update((each.found.name, each.found) for each in responses if each.HasField("found"))
             return found
 
-        return self._repeated(once, timeout)
+        return self._with_retries(once, timeout)
 
     def query(self, request: Message, timeout: float | None) -> list[Message]:
         """Return the documents that a query finds."""
@@ -129,7 +129,7 @@ class FirestoreCalls:
             responses = self._stream(self._run_query, request, timeout)
             return [each.document for each in responses if each.HasField("document")]
 
-        return self._repeated(once, timeout)
+        return self._with_retries(once, timeout)
 
     def commit(self, writes: Iterable[WriteMessage], timeout: float | None) -> Timestamp:
         """Send writes as one commit, once; return the update time of the first document."""
@@ -144,7 +144,7 @@ class FirestoreCalls:
         first: Timestamp = response.write_results[0].update_time
         return first
 
-    def _repeated(self, read: Callable[[float], _Result], timeout: float | None) -> _Result:
+    def _with_retries(self, read: Callable[[float], _Result], timeout: float | None) -> _Result:
         """Repeat a read with jittered back-off; its last try, too, ends within the timeout."""
         longest = 3 * self._call_seconds
         timeout = longest if timeout is None else min(timeout, longest)

@@ -72,14 +72,16 @@ class Jobs:
         _, job = self._call("GET", task, "", timeout)
         return JobStatus(str(job.get("state")), _parse_time(job.get("userUpdateTime")))
 
-    def set_state(self, task: TaskName, wanted: JobState, *, timeout: float | None = None) -> None:
+    def set_state(self, task: TaskName, requested: JobState, *, timeout: float | None = None) -> None:
         """Pause or resume a task's job, if it is not in that state."""
-        if self.state(task, timeout=timeout) == wanted:
+        if self.state(task, timeout=timeout) == requested:
             return
-        status, _ = self._call("POST", task, f":{_VERBS[wanted]}", timeout)
+        status, _ = self._call("POST", task, f":{_VERBS[requested]}", timeout)
         # FAILED_PRECONDITION: another client was faster, or the job is in a state that cannot be left.
-        if status == 400 and (now := self.state(task, timeout=timeout)) != wanted:
-            raise SchedulerUnavailable(f"the job of {task.value} is {now} and cannot become {wanted.value}")
+        if status == 400 and (now := self.state(task, timeout=timeout)) != requested:
+            raise SchedulerUnavailable(
+                f"the job of {task.value} is {now} and cannot become {requested.value}"
+            )
 
     def run(self, task: TaskName, *, timeout: float | None = None) -> None:
         """Run a task's job now."""

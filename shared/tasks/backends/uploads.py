@@ -67,7 +67,8 @@ def log_partial(blob: Blob, stored_bytes: int) -> None:
 def replace_partial(blob: Blob, file: IO[bytes], *, crc32c: str, bounds: Bounds) -> None:
     """Replace an object of which the server stored only a piece; remove it if that fails.
 
-    Arguments and errors as `upload_whole`; the blob is as the server described it after the upload.
+    Takes the arguments and raises the errors of `upload_whole`. The blob must be as the server described it
+    after the upload, whose generation is replaced.
     """
     log_partial(blob, blob.size or 0)
     try:

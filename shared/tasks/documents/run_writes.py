@@ -45,7 +45,8 @@ class AttemptIdentity:
         token: Fencing token of the attempt, drawn at random.
         source: The contract's `source` of the run.
         scheduled_for: The tick, UTC; None for a run outside the schedule.
-        schedule_time: Schedule time of the delivery, UTC; None unless Cloud Scheduler delivered it.
+        schedule_time: Schedule time of the delivery, or the time when it arrived without one, UTC; None if no
+            delivery called `execute_task`.
         request: The request that the run answers; None if the run was not requested.
     """
 

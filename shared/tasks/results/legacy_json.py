@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def _in_any_escapes(key: str) -> bytes:
+def _key_spellings(key: str) -> bytes:
     """Return a pattern for an ASCII key, each of its letters plain or escaped."""
     return b"".join(rb"(?:%s|\\u00(?i:%02x))" % (re.escape(letter.encode()), ord(letter)) for letter in key)
 
@@ -42,7 +42,7 @@ def _key_pattern(mark: str) -> re.Pattern[bytes]:
     The key may contain escapes. A quotation mark after a backslash starts no key. At the end of a text, the
     mark that looks like one would have a backslash before it.
     """
-    keys = b"|".join(_in_any_escapes(mark + key) for key in sorted(CALLABLE_KEYS))
+    keys = b"|".join(_key_spellings(mark + key) for key in sorted(CALLABLE_KEYS))
     return re.compile(rb'(?<!\\)"(?=(?:%s)"[ \t\r\n]*:)' % keys)
 
 
@@ -50,13 +50,13 @@ _CALLABLE_KEY, _MARKED_KEY = _key_pattern(""), _key_pattern(CALLABLE_MARK)
 #: A key that callables cannot carry, with or without its mark, as `key`; or another text, or a bracket.
 _KEY_OR_TEXT = re.compile(
     rb'"(?P<key>%s)"[ \t\r\n]*:|"(?:[^"\\]|\\.)*"|[{}]'
-    % b"|".join(_in_any_escapes(mark + key) for key in sorted(CALLABLE_KEYS) for mark in ("", CALLABLE_MARK))
+    % b"|".join(_key_spellings(mark + key) for key in sorted(CALLABLE_KEYS) for mark in ("", CALLABLE_MARK))
 )
 #: Reading the objects of several tasks at once would take the memory of all.
 _ONE_AT_A_TIME = threading.Lock()
 
 
-class TooMuch(Exception):
+class TooLarge(Exception):
     """The object unpacks to more bytes than its reader accepts."""
 
 
@@ -71,7 +71,7 @@ def json_of(stored: bytes, max_bytes: int) -> bytes:
         max_bytes: Largest size of the JSON.
 
     Raises:
-        TooMuch: The JSON is larger.
+        TooLarge: The JSON is larger.
         ResultUnavailable: It is damaged or invalid, or has a marked key already. The text contains the place.
     """
     with _ONE_AT_A_TIME:
@@ -117,7 +117,7 @@ def _unpacked(stored: bytes, max_bytes: int) -> bytes:
     for piece in gzipped.plain_pieces(_cut(stored)):
         size += len(piece)
         if size > max_bytes:
-            raise TooMuch
+            raise TooLarge
         check.decode(piece)
         if not is_plain:
             plain.write(piece)

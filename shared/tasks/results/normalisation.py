@@ -104,7 +104,7 @@ def encode_record(record: object, place: int) -> bytes:
         place: Its index in the result.
 
     Raises:
-        ResultNotStorable: As `normalise`; the text names the place in the whole result.
+        ResultNotStorable: `normalise` would refuse the record. The text names its place in the result.
     """
     with suppress(orjson.JSONEncodeError):  # the walk converts it, or names its place
         line = orjson.dumps(record, option=_NATIVE)

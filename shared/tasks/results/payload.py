@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_RESULT_BYTES = 1 << 30
 #: Bytes of JSON below which compression saves no packet.
 MIN_COMPRESSED = 1_000
-_TOO_MUCH = f"a stored result has more than {MAX_RESULT_BYTES} bytes: read it with iter_task_data"
+_TOO_LARGE = f"a stored result has more than {MAX_RESULT_BYTES} bytes: read it with iter_task_data"
 #: Responses that are cached for a result, each with other bytes around it.
 _MAX_RESPONSES = 4
 #: Compressed bytes up to which such a response is cached whole. Joining its pieces for each request, or
@@ -67,12 +67,12 @@ class Payload:
             max_bytes = MAX_RESULT_BYTES if max_unpacked_bytes is None else max_unpacked_bytes
             try:
                 return cls(legacy_json.json_of(stored, max_bytes))
-            except legacy_json.TooMuch:
+            except legacy_json.TooLarge:
                 if max_unpacked_bytes is not None:
                     raise ResultTooLarge(None) from None
-                raise ResultUnavailable(_TOO_MUCH) from None
+                raise ResultUnavailable(_TOO_LARGE) from None
         if blocks.size > MAX_RESULT_BYTES:
-            raise ResultUnavailable(_TOO_MUCH)
+            raise ResultUnavailable(_TOO_LARGE)
         return cls(blocks=blocks)
 
     def __repr__(self) -> str:

@@ -77,7 +77,7 @@ class ResultStream:
 
     Args:
         records: What the task yields.
-        run: Is checked at each record, and receives its progress.
+        task_run: Is checked at each record, and receives its progress.
 
     Attributes:
         count: Number of records so far.
@@ -85,12 +85,12 @@ class ResultStream:
         failure: The error of the task, or of one of its records.
     """
 
-    def __init__(self, records: Records, run: TaskRun) -> None:
+    def __init__(self, records: Records, task_run: TaskRun) -> None:
         self.count = 0
         self.size = 0
         self.failure: BaseException | None = None
         self._records = records
-        self._run = run
+        self._task_run = task_run
         self._compressor = gzipped.Compressor()
         self._crc32c = 0
         self._lines: list[bytes] = []
@@ -120,7 +120,7 @@ class ResultStream:
         Raises:
             BaseException: What the task raised.
             ResultNotStorable: A record contains a value that JSON cannot hold.
-            RunLost: Another attempt holds the task.
+            RunLost: The run has lost its lease, or has ended without the task.
             DeadlineExceeded: The deadline has passed.
         """
         self._wanted = size
@@ -142,7 +142,7 @@ class ResultStream:
         self._lines.append(line)
         self._line_bytes += len(line) + len(_BETWEEN)
         self.count += 1
-        self._run.stream_progress(self.count, self.size + self._line_bytes)
+        self._task_run.stream_progress(self.count, self.size + self._line_bytes)
         if self._line_bytes < _BATCH_BYTES:
             return False
         self._write_lines()

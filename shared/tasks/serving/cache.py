@@ -133,15 +133,15 @@ class CacheManager:
         entry = self._entries.get(key)
         if entry is None or entry.payload is None:
             return None
-        self._weigh_again(key)
+        self._update_size(key)
         return orjson.loads(entry.payload.json)
 
-    def _weigh_again(self, key: str) -> None:
-        """Record that a payload was requested or takes more memory than before."""
+    def _update_size(self, key: str) -> None:
+        """Record the size of a payload that was requested or has grown."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None and entry.payload is not None:  # it may have been evicted since
-                self._weigh(key, entry.payload)
+                self._record_size(key, entry.payload)
 
     # The methods below are called with the lock held.
 
@@ -150,11 +150,11 @@ class CacheManager:
         if entry.payload is None:
             self._drop(key)
         else:
-            entry.payload.on_growth = partial(self._weigh_again, key)
-            self._weigh(key, entry.payload)
+            entry.payload.on_growth = partial(self._update_size, key)
+            self._record_size(key, entry.payload)
 
-    def _weigh(self, key: str, payload: Payload) -> None:
-        """Record a payload's present size as the most recently requested, and evict others."""
+    def _record_size(self, key: str, payload: Payload) -> None:
+        """Record the size of the payload that was requested last, and evict others beyond the limit."""
         if self._max_bytes is None:
             self._max_bytes = self._find_max_bytes()
         self._drop(key)

@@ -7,6 +7,7 @@ once its responses are sent.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, cast
 
 import orjson
@@ -121,11 +122,14 @@ class ResultReader:
         self._calls: dict[TaskName, SingleFlight[TaskResult]] = {task: SingleFlight() for task in TaskName}
 
     def read(self, task: TaskName, *, max_age: float) -> bytes:
-        """Return the last good result as JSON; `[]` if there is none. Errors as `result`.
+        """Return the last good result as JSON; `[]` if there is none.
 
         Args:
             task: The task.
             max_age: Seconds for which a cached result is served without checking its version.
+
+        Raises:
+            ResultUnavailable: There may be a result, but it cannot be read now.
         """
         entry = self._entry(task, ReadOptions(max_age))
         self._cache.touch(task)
@@ -186,7 +190,7 @@ class ResultReader:
     def _entry(self, task: TaskName, options: ReadOptions) -> TaskResult:
         requested_at = self._clock.monotonic()
         entry = self._cache.result(task)
-        if entry is not None and options.are_met_by(entry) and self._is_fresh(entry, options.max_age):
+        if entry is not None and options.are_met_by(entry) and self._may_serve(entry, options.max_age):
             return entry
         cached = entry if self._may_serve_meanwhile(entry, options) else None
         calls = self._calls[task]
@@ -201,14 +205,14 @@ class ResultReader:
             try:
                 shared = call.wait()
             except Exception as error:
-                if may_share:  # one exception object must not be raised by several threads
-                    raise type(error)(*error.args) from error
+                if may_share:  # several threads must not raise one exception object
+                    raise copy(error) from error
                 continue
             if may_share and shared is not None and options.are_met_by(shared):
                 return shared
 
-    def _is_fresh(self, entry: TaskResult, max_age: float) -> bool:
-        """Return whether an entry may be served without a check: it is young, or a check failed just now."""
+    def _may_serve(self, entry: TaskResult, max_age: float) -> bool:
+        """Return whether to serve an entry without a check: it is fresh, or a check failed just now."""
         now = self._clock.monotonic()
         if entry.failed_at is not None:
             failing = entry.failed_at - (entry.failing_since or entry.failed_at)
@@ -227,29 +231,29 @@ class ResultReader:
     def _refresh(self, task: TaskName, options: ReadOptions) -> TaskResult:
         """Check the version, and read the result if it is needed and not cached."""
         cached = self._cache.result(task)
-        if cached is not None and options.are_met_by(cached) and self._is_fresh(cached, options.max_age):
+        if cached is not None and options.are_met_by(cached) and self._may_serve(cached, options.max_age):
             return cached  # another request refreshed it before this one became the leader
         started_at = self._clock.monotonic()
         deadline, latest = started_at + READ_SECONDS, cached
         try:
-            entry = latest = self._checked(task, options, cached, deadline)
+            entry = latest = self._check(task, options, cached, deadline)
             if self._clock.monotonic() - entry.checked_at >= options.max_age + CHECK_SECONDS:
                 # The download was slow enough for a newer result to exist.
-                entry = self._checked(task, options, latest, deadline)
+                entry = self._check(task, options, latest, deadline)
         except ResultUnavailable as error:
-            entry = self._stale(options, latest, started_at, error)
+            entry = self._serve_stale(options, latest, started_at, error)
             age = round(started_at - entry.checked_at, 1)
             logger.warning("serving stale result", task=task.value, age_seconds=age, error=error)
         self._cache.replace_result(task, cached, entry)
         return entry
 
-    def _checked(
+    def _check(
         self, task: TaskName, options: ReadOptions, cached: TaskResult | None, deadline: float
     ) -> TaskResult:
-        """Return an entry whose version was checked by this call."""
+        """Check the version now, and read the result if the entry lacks what is asked for."""
         started_at = self._clock.monotonic()
         if (cached is None or not cached.version) and options.include_data and options.if_version is None:
-            return self._fetched(task, options, started_at, deadline)
+            return self._fetch(task, options, started_at, deadline)
         document = self._run(task, ask(ReadVersion(CHECK_SECONDS)), deadline)
         version = document.result_version
         if cached is not None and cached.version == version:
@@ -260,9 +264,9 @@ class ResultReader:
             entry = TaskResult(None, version, document, started_at)
         if options.are_met_by(entry):
             return entry
-        return self._fetched(task, options, started_at, deadline, document)
+        return self._fetch(task, options, started_at, deadline, document)
 
-    def _stale(
+    def _serve_stale(
         self, options: ReadOptions, cached: TaskResult | None, started_at: float, error: ResultUnavailable
     ) -> TaskResult:
         """Return the cached result although its version could not be checked: it outlives a short outage.
@@ -277,7 +281,7 @@ class ResultReader:
         failed = self._clock.monotonic()
         return replace(cached, failed_at=failed, failing_since=cached.failing_since or failed)
 
-    def _fetched(
+    def _fetch(
         self,
         task: TaskName,
         options: ReadOptions,
