@@ -1,8 +1,8 @@
-"""Run the tests in several processes at once, and print what they write one after the other.
+"""Runs the tests in several processes at once and prints their outputs one after the other.
 
-    terminal   without a stack, then those that start firebase-tools themselves
-    log        on the local stack, except for the following
-    log        through the page, the command line or the SDK, on a second stack in a copy of the checkout
+    terminal   tests without a stack, then tests that start firebase-tools themselves
+    log        tests on the local stack, except for the following
+    log        tests of the page, the command line and the SDK, on a second stack in a copy of the checkout
 
 With `fast` as the first argument, only tests that start no other programs run, those of the model in a
 second process. The other arguments are those of pytest, for each process.
@@ -29,23 +29,24 @@ NONE_SELECTED = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 def exit_code(codes: list[int]) -> int:
-    """Combine exit codes of pytest: that a process selects no test is no failure if another selects one."""
+    """Combine exit codes of pytest; a process without tests fails only if no process has tests."""
     ran = [code for code in codes if code != NONE_SELECTED]
     return max(ran, key=abs) if ran else NONE_SELECTED
 
 
 def start(marks: str, arguments: list[str], **options: object) -> subprocess.Popen[bytes]:
-    cache = f"cache_dir=.pytest_cache/{marks.replace(' ', '-')}"  # each process rewrites its cache
+    # Concurrent processes would overwrite each other's cache.
+    cache = f"cache_dir=.pytest_cache/{marks.replace(' ', '-')}"
     command = [sys.executable, "-m", "pytest", *arguments, "-m", marks, "-o", cache]
     return subprocess.Popen(command, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def follow(path: Path, process: subprocess.Popen[bytes]) -> None:
-    """Print what a process has written to a file, and what it still writes, until it ends."""
+    """Print the output that a process writes to a file until the process ends."""
     with path.open("rb") as written:
         running = True
         while running:
-            running = process.poll() is None  # before reading: what it wrote last is read, too
+            running = process.poll() is None  # Check before reading, so that the last output is read, too.
             while piece := written.read(65536):
                 sys.stdout.buffer.write(piece)
                 sys.stdout.buffer.flush()
@@ -53,7 +54,7 @@ def follow(path: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 class Processes:
-    """Processes of pytest: on the terminal, and in the background with a log each."""
+    """Processes of pytest: some on the terminal, others in the background with one log each."""
 
     def __init__(self, arguments: list[str]) -> None:
         self._arguments = arguments
@@ -92,7 +93,7 @@ class Processes:
 
 def needs_two_stacks(arguments: list[str]) -> bool:
     """Return whether the arguments select tests for both stacks."""
-    if "FIRESTORE_EMULATOR_HOST" in os.environ:  # `emulators exec`: the tests run on that stack
+    if "FIRESTORE_EMULATOR_HOST" in os.environ:  # Under `emulators exec`, all tests run on its stack.
         return False
     paths = [Path(each.partition("::")[0]).resolve() for each in arguments if not each.startswith("-")]
     folders = {each.relative_to(TESTS).parts[:1] for each in paths if each.is_relative_to(TESTS)}
@@ -101,7 +102,7 @@ def needs_two_stacks(arguments: list[str]) -> bool:
 
 
 def copy_for_stack() -> dict[str, str]:
-    """Make the copy of the checkout for the second stack; return the environment for its processes."""
+    """Copy the checkout for the second stack; return the environment for its processes."""
     shutil.rmtree(SECOND, ignore_errors=True)
     copy_files(SECOND)
     for folder in ("emulators/node_modules", "web/node_modules"):
@@ -114,9 +115,9 @@ def copy_for_stack() -> dict[str, str]:
 
 
 def wait_for_stack(root: Path, since: float, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a process has started its stack, or has ended.
+    """Wait until a process has started its stack or has ended.
 
-    Two firebase-tools that look for a free port at the same moment find the same one.
+    Two instances of firebase-tools that look for a free port at the same moment choose the same one.
     """
     ready = root / ".stack/env"
     while process.poll() is None and not (ready.exists() and ready.stat().st_mtime >= since):
@@ -124,7 +125,7 @@ def wait_for_stack(root: Path, since: float, process: subprocess.Popen[bytes]) -
 
 
 def run_all(processes: Processes, *, two: bool) -> None:
-    """Start the processes of all tests, with two stacks or with one."""
+    """Start the processes for all tests, with one or two stacks."""
     environment = copy_for_stack() if two else {}
     began = time.time()
     on_stack = processes.log("tests-on-stack.log", "stack and not users" if two else "stack")
@@ -138,7 +139,7 @@ def run_all(processes: Processes, *, two: bool) -> None:
 
 
 def run_fast(processes: Processes) -> None:
-    """Start the processes of the tests that start no other programs."""
+    """Start the processes for the tests that start no other programs."""
     processes.log("tests-of-model.log", f"{FAST} and model")
     processes.show(f"{FAST} and not model")
 
@@ -155,7 +156,7 @@ def main(arguments: list[str]) -> int:
         else:
             run_all(processes, two=needs_two_stacks(arguments))
         return processes.end()
-    except KeyboardInterrupt:  # all received it as well, and clean up
+    except KeyboardInterrupt:  # All processes received the signal as well and clean up.
         processes.wait()
         return 130
 

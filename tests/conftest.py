@@ -1,4 +1,4 @@
-"""The local stack for tests that need it: started once for the session, after the tests that need none."""
+"""Starts the local stack once per session, after the tests that do not use it."""
 
 import os
 import random
@@ -17,13 +17,13 @@ from tests.reliability import Reliability
 from tests.support.world import World
 
 TESTS = Path(__file__).parent
-#: Folders whose tests are marked `users`: in `make test` they have a stack of their own.
+#: Folders whose tests are marked `users`. `make test` runs them on a second stack.
 USERS = ("cli", "client", "web")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`make test-full` adds tests that take too long for each change; `--shuffle` changes their order."""
-    parser.addoption("--full", action="store_true", help="run the tests marked full, too")
+    """Add `--full`, which `make test-full` uses for slow tests, and `--shuffle`, which changes the order."""
+    parser.addoption("--full", action="store_true", help="also run the tests marked full")
     parser.addoption(
         "--shuffle", type=int, metavar="SEED", help="run the modules in the random order of this seed"
     )
@@ -35,13 +35,13 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # How fast examples are made and tried is this machine's affair, and that of what else it does.
-    settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("unhurried")
+    # The speed of examples depends on the machine's load, so it must not fail a test.
+    settings.register_profile("no_deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("no_deadline")
     config.pluginmanager.register(Reliability(config), "reliability")
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m chooses by mark
+@pytest.hookimpl(tryfirst=True)  # before -m selects by mark
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--full"):
         full = [item for item in items if item.get_closest_marker("full") is not None]
@@ -58,17 +58,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         elif folder == "model":
             item.add_marker("model")
     seed = config.getoption("--shuffle")
-    if seed is not None:  # tests of a module keep their order
+    if seed is not None:  # The tests of a module keep their order.
         modules = sorted({item.path for item in items})
         random.Random(seed).shuffle(modules)
         items.sort(key=lambda item: modules.index(item.path))
-    # firebase-tools looks for a free port where the stack's discovery does: before the stack starts, then.
+    # firebase-tools and the stack look for free ports in the same range, so firebase-tools runs first.
     items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in ("stack", "firebase")])
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Addresses]:
-    """The running stack's addresses: that which this session runs on (`emulators exec`), else its own."""
+    """The addresses of the stack: that of `emulators exec`, or one that this session starts."""
     if "FIRESTORE_EMULATOR_HOST" in os.environ:
         yield Addresses.from_environment()
         return
@@ -85,7 +85,7 @@ def stack() -> Iterator[Addresses]:
 
 @pytest.fixture(scope="session")
 def clear_firestore(stack: Addresses) -> Callable[[], None]:
-    """Empties Firestore, for fixtures that outlive a test: what ran before must not matter to them."""
+    """A function that empties Firestore, for fixtures with a wider scope than one test."""
     documents = (
         f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/{stack.database}/documents"
     )

@@ -1,4 +1,4 @@
-"""The peak memory of this process, on Linux and macOS."""
+"""The peak memory of this process on Linux and macOS."""
 
 import resource
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def peak_bytes() -> int:
-    """Return the largest number of bytes that this process had resident."""
+    """Return the peak resident memory of this process in bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # on Linux, getrusage includes the memory of the parent
         return int(status.read_text("utf-8").partition("VmHWM:")[2].split()[0]) * 1024

@@ -1,8 +1,7 @@
-"""What the tests of reliability tell: a summary after each session, `docs/reliability.md` after a full one.
+"""Reports on the reliability tests: a summary per session, and docs/reliability.md after a full session.
 
-The model, the faults and the races record what they tried with `record_property`. This reads
-their reports, and nothing else: what failed, or did not get as far as to say what it tried, is
-shown as not survived.
+The tests of the model, the faults and the races record their parameters and counts with
+`record_property`. A test that fails, even before it records anything, is reported as not survived.
 """
 
 import importlib.metadata
@@ -23,48 +22,50 @@ from emulators.errors import StackError
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / "emulators/node_modules/firebase-tools"
 PAGE = Path("docs/reliability.md")
-#: The parts, and the tests that each of them is made of.
+#: The parts of the report and the location of their tests.
 PARTS = {"model": "tests/model/", "faults": "tests/faults/", "races": "tests/engine/test_races.py"}
 ABOUT = """
-What `make test-full` tried, and what was survived. It writes this page.
+The reliability tests of `make test-full` and their outcomes. `make test-full` generates this page.
 """
 FAULTS = """
-A run between two good ones, on the real emulators, cold readers reading all the time: its result kept in
-the database, in Storage, or not at all; in the database also one whose task fails, one on an instance that
-ran the task last, and one whose lease is extended. At each call that the run makes, each kind of fault:
-the process is killed before or after the call; the call fails once, three times, or from then on; it is
-applied and its answer is lost. Survived: status, history, result and contract copy are those of an untroubled
-run, each run is once in the history, and no reader saw anything but the last good result.
+Each test runs a task between two successful runs on the real emulators, while cold readers read its result
+continuously. The result is stored in the database, in Storage, or not at all. With the database, the tests
+also cover a failing task, a warm instance, and an extended lease. Each kind of fault is injected at each
+call of the run. The process is killed before or after the call; the call fails once, three times, or
+permanently; or the call is applied and its response is lost. The run survives if status, history, result
+and contract copy equal those of a run without faults, each run has one record in the history, and every
+reader got the last good result.
 """
 RACES = """
-On the real emulators, each delivery on an engine and a thread of its own. A task that has begun among
-twenty ticks stays at work until another delivery has been decided. Those that lose their lease come in
-waves of five ticks at once: whoever takes the task stands still until its lease is over and one of the next
-wave has taken it, and then tries to publish, in every other round together with all that lost it.
+The races run on the real emulators. Each delivery has its own engine and its own thread. Among twenty
+concurrent ticks, a started task runs until another delivery has been answered. In the races for expired
+leases, five ticks arrive at once per wave. The holder pauses until its lease expires and a delivery of the
+next wave acquires the task. It then tries to publish, in every second round at the same time as all other
+attempts that lost their lease.
 """
 MODEL = """
-Every order in which deliveries, time, deaths, lost answers, watchdog and operator can meet, within the
-bounds: the engine's own procedures, on documents in memory.
+The model explores every interleaving of deliveries, time, deaths, lost responses, watchdog passes and
+operator actions within the bounds. It runs the engine's own procedures on documents in memory.
 """
-RULES = """Each rule of the protocol left out in turn: what then breaks must be found.
+RULES = """Each test disables one rule of the protocol. The model must find the resulting violation.
 """
 SURVIVED, NOT_SURVIVED = "survived", "**NOT SURVIVED**"
 
 
 @dataclass
-class Tried:
-    """One test, and what it recorded.
+class Trial:
+    """A test with its outcome and recorded properties.
 
     Attributes:
-        name: the test's id.
-        said: the properties it recorded, by name.
-        ran: whether it came to an end, good or bad.
-        failed: whether anything of it failed.
-        seconds: how long it took.
+        name: The test's id.
+        properties: The recorded properties by name.
+        ran: Whether the test finished, with success or failure.
+        failed: Whether the test, its set-up or its tear-down failed.
+        seconds: Duration of the test with set-up and tear-down, seconds.
     """
 
     name: str
-    said: dict[str, Any] = field(default_factory=dict)
+    properties: dict[str, Any] = field(default_factory=dict)
     ran: bool = False
     failed: bool = False
     seconds: float = 0.0
@@ -74,45 +75,45 @@ class Tried:
         return NOT_SURVIVED if self.failed else SURVIVED
 
     @property
-    def choice(self) -> str:
-        """What it was parametrized with, as its id tells."""
+    def parameters(self) -> str:
+        """The parameters in the test's id."""
         return self.name.partition("[")[2].removesuffix("]")
 
 
-Trials = dict[str, list[Tried]]
+Trials = dict[str, list[Trial]]
 
 
 class Reliability:
-    """Collects what the three parts tell, from the reports of a session."""
+    """Collects the reliability tests' reports of a session."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._page = config.rootpath / PAGE
         self._whole = config.getoption("--full") and not any("::" in argument for argument in config.args)
-        self._tried: dict[str, Tried] = {}
+        self._tests: dict[str, Trial] = {}
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         self._whole = self._whole and not any(part_of(item.nodeid) for item in items)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._tried = {item.nodeid: Tried(item.nodeid) for item in session.items if part_of(item.nodeid)}
+        self._tests = {item.nodeid: Trial(item.nodeid) for item in session.items if part_of(item.nodeid)}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        tried = self._tried.get(report.nodeid)
-        if tried is not None:
-            tried.said.update(report.user_properties)
-            tried.ran |= report.failed or (report.when == "call" and not report.skipped)
-            tried.failed |= report.failed
-            tried.seconds += report.duration
+        test = self._tests.get(report.nodeid)
+        if test is not None:
+            test.properties.update(report.user_properties)
+            test.ran |= report.failed or (report.when == "call" and not report.skipped)
+            test.failed |= report.failed
+            test.seconds += report.duration
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        tried = [each for each in self._tried.values() if each.ran]
-        if not tried:
+        finished = [each for each in self._tests.values() if each.ran]
+        if not finished:
             return
         terminalreporter.section("reliability")
-        trials = by_part(tried)
+        trials = by_part(finished)
         for line in summary(trials):
             terminalreporter.write_line(line)
-        if self._whole and set(trials) == set(PARTS) and len(tried) == len(self._tried):
+        if self._whole and set(trials) == set(PARTS) and len(finished) == len(self._tests):
             self._page.parent.mkdir(exist_ok=True)
             self._page.write_text(page(trials, machine()), "utf-8")
             terminalreporter.write_line(f"written: {PAGE}")
@@ -122,40 +123,40 @@ def part_of(nodeid: str) -> str | None:
     return next((part for part, tests in PARTS.items() if nodeid.startswith(tests)), None)
 
 
-def by_part(tried: Iterable[Tried]) -> Trials:
-    """Sort tests into their parts."""
+def by_part(tests: Iterable[Trial]) -> Trials:
+    """Group the tests by part."""
     trials: Trials = {}
-    for each in tried:
+    for each in tests:
         if (part := part_of(each.name)) is not None:
             trials.setdefault(part, []).append(each)
     return trials
 
 
 def summary(trials: Trials) -> Iterator[str]:
-    """Give a line for each thing that was tried."""
-    for what, verb, tried in (
+    """Yield one line per kind of test, and one per failed test."""
+    for what, verb, tests in (
         ("configurations explored", "unbroken", _explored(trials)),
         ("rules left out", "found", _rules(trials)),
-        ("faults injected", SURVIVED, _saying(trials, "fault")),
-        ("races run", SURVIVED, _saying(trials, "race")),
+        ("faults injected", SURVIVED, _recording(trials, "fault")),
+        ("races run", SURVIVED, _recording(trials, "race")),
     ):
-        if tried:
-            well = sum(each.verdict == SURVIVED for each in tried)
-            every = ": all" if well == len(tried) else ": NOT all"
-            yield f"{what} {len(tried)}, {verb} {well}{every}{_beside(what, tried)}"
-    yield from (f"not survived: {each.name}" for each in _everything(trials) if each.verdict == NOT_SURVIVED)
+        if tests:
+            good = sum(each.verdict == SURVIVED for each in tests)
+            every = ": all" if good == len(tests) else ": NOT all"
+            yield f"{what} {len(tests)}, {verb} {good}{every}{_counts(what, tests)}"
+    yield from (f"not survived: {each.name}" for each in _all_tests(trials) if each.verdict == NOT_SURVIVED)
 
 
-def _beside(what: str, tried: list[Tried]) -> str:
-    if what == "configurations explored" and any("states" in each.said for each in tried):
-        return f"; {_sum(tried, 'states')} states"
+def _counts(what: str, tests: list[Trial]) -> str:
+    if what == "configurations explored" and any("states" in each.properties for each in tests):
+        return f"; {_sum(tests, 'states')} states"
     if what == "races run":
-        return f"; {_sum(tried, 'rounds') or 0} rounds, {_sum(tried, 'deliveries') or 0} deliveries"
+        return f"; {_sum(tests, 'rounds') or 0} rounds, {_sum(tests, 'deliveries') or 0} deliveries"
     return ""
 
 
 def page(trials: Trials, where: Iterable[tuple[str, str]]) -> str:
-    """Write docs/reliability.md."""
+    """Return the text of docs/reliability.md."""
     faults = ["run", "call", *_kinds(trials)]
     races = ["race", "rounds", "deliveries", "outcomes", ""]
     configurations = ["configuration", "bounds", "states", ""]
@@ -171,12 +172,12 @@ def page(trials: Trials, where: Iterable[tuple[str, str]]) -> str:
 
 
 def _kinds(trials: Trials) -> list[str]:
-    return sorted({each.said["fault"][2] for each in _saying(trials, "fault")})
+    return sorted({each.properties["fault"][2] for each in _recording(trials, "fault")})
 
 
 def _faults(trials: Trials) -> Iterator[list[str]]:
-    verdicts = {tuple(each.said["fault"]): each.verdict for each in _saying(trials, "fault")}
-    calls = dict(each.said["calls"] for each in _saying(trials, "calls"))
+    verdicts = {tuple(each.properties["fault"]): each.verdict for each in _recording(trials, "fault")}
+    calls = dict(each.properties["calls"] for each in _recording(trials, "calls"))
     for way, at in dict.fromkeys((way, at) for way, at, _ in sorted(verdicts)):
         named = calls.get(way, [])[at - 1 : at]
         row = [verdicts.get((way, at, kind), "") for kind in _kinds(trials)]
@@ -184,44 +185,52 @@ def _faults(trials: Trials) -> Iterator[list[str]]:
 
 
 def _races(trials: Trials) -> Iterator[list[str]]:
-    for each in _saying(trials, "race"):
-        outcomes = ", ".join(f"{status} {count:,}" for status, count in each.said.get("outcomes", {}).items())
-        yield [each.said["race"], _sum([each], "rounds"), _sum([each], "deliveries"), outcomes, each.verdict]
+    for each in _recording(trials, "race"):
+        outcomes = ", ".join(
+            f"{status} {count:,}" for status, count in each.properties.get("outcomes", {}).items()
+        )
+        yield [
+            each.properties["race"],
+            _sum([each], "rounds"),
+            _sum([each], "deliveries"),
+            outcomes,
+            each.verdict,
+        ]
 
 
 def _configurations(trials: Trials) -> Iterator[list[str]]:
     for each in _explored(trials):
         verdict = "nothing broken" if each.verdict == SURVIVED else "**BROKEN**"
-        yield [each.choice, str(each.said.get("bounds", "")), _sum([each], "states"), verdict]
+        yield [each.parameters, str(each.properties.get("bounds", "")), _sum([each], "states"), verdict]
 
 
 def _left_out(trials: Trials) -> Iterator[list[str]]:
     for each in _rules(trials):
-        rule = each.choice.partition("-")[0].replace("_", " ")
+        rule = each.parameters.partition("-")[0].replace("_", " ")
         yield [rule, "found" if each.verdict == SURVIVED else "**NOT FOUND**"]
 
 
-def _explored(trials: Trials) -> list[Tried]:
+def _explored(trials: Trials) -> list[Trial]:
     rules = _rules(trials)
     return [each for each in trials.get("model", []) if each not in rules]
 
 
-def _rules(trials: Trials) -> list[Tried]:
+def _rules(trials: Trials) -> list[Trial]:
     return [each for each in trials.get("model", []) if "left_out" in each.name]
 
 
-def _saying(trials: Trials, name: str) -> list[Tried]:
-    return [each for each in _everything(trials) if name in each.said]
+def _recording(trials: Trials, name: str) -> list[Trial]:
+    return [each for each in _all_tests(trials) if name in each.properties]
 
 
-def _everything(trials: Trials) -> list[Tried]:
-    return [each for tried in trials.values() for each in tried]
+def _all_tests(trials: Trials) -> list[Trial]:
+    return [each for tests in trials.values() for each in tests]
 
 
-def _sum(tried: list[Tried], name: str) -> str:
-    """Add up what was recorded under a name; nothing where nobody recorded it."""
-    said = [int(each.said[name]) for each in tried if name in each.said]
-    return f"{sum(said):,}" if said else ""
+def _sum(tests: list[Trial], name: str) -> str:
+    """Return the sum of a recorded property, or an empty text if no test recorded it."""
+    counts = [int(each.properties[name]) for each in tests if name in each.properties]
+    return f"{sum(counts):,}" if counts else ""
 
 
 def _minutes(trials: Trials, part: str) -> str:
@@ -235,7 +244,7 @@ def _table(head: list[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
 
 
 def machine() -> Iterator[tuple[str, str]]:
-    """Tell when and on what: no path, and nobody's name."""
+    """Yield date, machine and versions, without paths or user names."""
     yield "date", f"{datetime.now(UTC):%Y-%m-%d}"
     yield "machine", f"{os.cpu_count()} cores, {_system()}, {platform.machine()}"
     yield "Python", platform.python_version()
@@ -244,8 +253,8 @@ def machine() -> Iterator[tuple[str, str]]:
     try:
         yield "Firestore", f"official emulator {_firestore_version()}, {firestore.find_java(os.environ)[1]}"
         yield "Storage", _storage_server()
-    except (OSError, StackError) as error:  # found by the tests in another way: no reason to lose the page
-        yield "emulators", f"not told: {type(error).__name__}"
+    except (OSError, StackError) as error:  # The tests report this error themselves; write the page anyway.
+        yield "emulators", f"unknown: {type(error).__name__}"
 
 
 def _system() -> str:

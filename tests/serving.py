@@ -1,4 +1,4 @@
-"""A function's process, served for the time of a with block."""
+"""Runs a server process for the duration of a with block."""
 
 import os
 import signal
@@ -15,17 +15,17 @@ from tests.waiting import wait_for
 def served(
     what: str, command: Callable[[int], Sequence[str | Path]], *, cwd: Path, env: Mapping[str, str], log: Path
 ) -> Iterator[str]:
-    """Run a server until the block ends, and end all that it started.
+    """Run a server until the block ends, then end its process group.
 
     Args:
-        what: it is, for whoever waits in vain.
-        command: makes its command of the port that it is to listen on.
-        cwd: its working directory.
-        env: its environment.
-        log: file that takes what it prints.
+        what: Name of the server for the error message of a timeout.
+        command: Returns the server's command for a port.
+        cwd: Working directory.
+        env: Environment variables.
+        log: File for the output.
 
     Returns:
-        Its host and port.
+        The server's address as host:port.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -43,7 +43,7 @@ def served(
             wait_for(f"{what} to be served", lambda: _listens(process, port, log))
             yield f"127.0.0.1:{port}"
         finally:
-            with suppress(ProcessLookupError):  # a test may have ended it
+            with suppress(ProcessLookupError):  # A test may have ended it.
                 os.killpg(process.pid, signal.SIGTERM)
             try:
                 process.wait(10)

@@ -1,4 +1,4 @@
-"""CONTRIBUTING shows where each thing is, and shows what there is."""
+"""CONTRIBUTING lists the packages and lock files of the project."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_each_package_of_the_engine_is_shown() -> None:
+def test_each_package_of_the_engine_is_listed() -> None:
     """CONTRIBUTING lists the packages and single modules; a package's docstring lists its modules."""
     engine = ROOT / "shared/tasks"
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""README, the pages in docs/ and the code that they describe or that cites them agree."""
+"""README and docs/ agree with the code that they describe and with the code that cites them."""
 
 import ast
 import io
@@ -22,9 +22,9 @@ from tests.model import test_rules
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = [path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md")]
 FOLDERS = ("bench", "cli", "deploy", "emulators", "functions", "shared", "tests")
-#: The product's code, which pages name.
+#: The product's code, whose names occur in the pages.
 SOURCES = [path for folder in ("functions", "shared") for path in sorted((ROOT / folder).rglob("*.py"))]
-#: Pages that people read, from README on.
+#: README and the pages of the documentation.
 ALL_PAGES = (*sorted(path.name for path in ROOT.glob("*.md")), *sorted(map(str, DOCS)))
 PAGES = ("docs/contract.md", "docs/protocol.md", "docs/glossary.md", "docs/architecture.md")
 #: A citation in a docstring or comment. The right form is the page's path, a comma, and the heading.
@@ -45,14 +45,14 @@ def headings(page: str) -> frozenset[str]:
 
 @cache
 def anchors(page: str) -> frozenset[str]:
-    """What a link to a part of a page can name: explicit anchors, and headings as GitHub names them."""
+    """The possible targets of a link into a page: explicit anchors, and headings as GitHub names them."""
     slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings(page)}
     return frozenset(slugs | {*re.findall('<a id="(.+?)">', (ROOT / page).read_text("utf-8"))})
 
 
 @cache
 def prose() -> tuple[tuple[str, str], ...]:
-    """Place and text of each comment and each text in triple quotes of all Python files."""
+    """The place and text of each comment and triple-quoted text in all Python files."""
     paths = [
         ROOT / "main.py",
         *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))),
@@ -61,7 +61,7 @@ def prose() -> tuple[tuple[str, str], ...]:
 
 
 def unknown_names(names: Iterable[str]) -> set[str]:
-    """Names with an underscore or a capital within that are not in the product's code."""
+    """Names with an underscore or an inner capital that are not in the product's code."""
     code = "\n".join(path.read_text("utf-8") for path in SOURCES)
     telling = {name for name in names if "_" in name or re.search("[a-z][A-Z]", name)}
     return telling - set(re.findall(r"\w+", code))
@@ -76,7 +76,7 @@ def _prose(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_each_citation_names_a_heading_that_exists() -> None:
-    """In one form, so that a reader finds the section, and a renamed heading is noticed."""
+    """Citations have one form, so that this test finds renamed headings."""
     cited = [(place, citation) for place, text in prose() for citation in CITATION.finditer(text)]
     assert len(cited) > 30
     wrong = [
@@ -89,8 +89,8 @@ def test_each_citation_names_a_heading_that_exists() -> None:
     assert wrong == []
 
 
-def test_each_lesson_that_is_cited_is_in_the_table() -> None:
-    """Tests cite what the TypeScript helper does differently by number."""
+def test_each_cited_lesson_is_in_the_table() -> None:
+    """Tests cite rows of the table "What the TypeScript helper does differently" by number."""
     rows = set(
         re.findall(r"^\| (\d+) \|", (ROOT / "docs/contract.md").read_text("utf-8"), flags=re.MULTILINE)
     )
@@ -105,7 +105,7 @@ def test_each_lesson_that_is_cited_is_in_the_table() -> None:
 
 
 def test_each_rule_of_the_model_has_its_anchor() -> None:
-    """The anchor of the rule `OWN` in tests/model/test_rules.py is `rule-own`; no anchor is left over."""
+    """The anchor of the rule `OWN` in tests/model/test_rules.py is `rule-own`; no other anchors exist."""
     texts = {rule for rule, *_ in test_rules.LEFT_OUT}
     rules = [name for name, value in vars(test_rules).items() if isinstance(value, str) and value in texts]
     assert len(rules) == len(texts)
@@ -114,8 +114,8 @@ def test_each_rule_of_the_model_has_its_anchor() -> None:
 
 
 @pytest.mark.parametrize("page", ALL_PAGES)
-def test_each_relative_link_leads_somewhere(page: str) -> None:
-    """To a file that is there, and to a part of it that exists; pictures are there, too."""
+def test_each_relative_link_has_a_target(page: str) -> None:
+    """Linked files, sections and pictures exist."""
     text = (ROOT / page).read_text("utf-8")
     links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text)
     pictures = re.findall(r'(?:src|srcset)="(?!https?:)([^"]+)"', text)
@@ -126,17 +126,17 @@ def test_each_relative_link_leads_somewhere(page: str) -> None:
 
 
 def test_each_page_can_be_reached_from_readme() -> None:
-    """Directly, so that README is the index of the documentation."""
+    """README links each page directly, because it is the index of the documentation."""
     readme = (ROOT / "README.md").read_text("utf-8")
     assert [str(page) for page in DOCS if f"]({page})" not in readme] == []
 
 
 def test_readme_is_short() -> None:
-    """A newcomer reads all of it; details are in docs/."""
+    """Details belong in docs/."""
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
 
 
-def test_nothing_claims_that_a_task_is_executed_exactly_once() -> None:
+def test_no_text_claims_exactly_once_execution() -> None:
     """Execution is at least once (docs/contract.md, "Guarantees")."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert "exactly" not in project["description"]
@@ -145,8 +145,8 @@ def test_nothing_claims_that_a_task_is_executed_exactly_once() -> None:
         assert set(re.findall(r"(\w+) exactly once", text)) <= {"not"}, page
 
 
-def test_the_version_is_the_last_one_of_the_changelog() -> None:
-    """Below "Unreleased", with its date."""
+def test_the_version_is_the_latest_in_the_changelog() -> None:
+    """The entry follows "Unreleased" and has a date."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     titles = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), flags=re.MULTILINE)
     assert titles[0] == "Unreleased"
@@ -155,7 +155,7 @@ def test_the_version_is_the_last_one_of_the_changelog() -> None:
 
 @pytest.mark.programs
 def test_the_example_of_a_task_s_test_passes(tmp_path: Path) -> None:
-    """The one in docs/api.md, as it stands there."""
+    """The example is in docs/api.md."""
     section = (ROOT / "docs/api.md").read_text("utf-8").partition("### Test a task\n")[2]
     (tmp_path / "test_example.py").write_text(
         section.partition("```python\n")[2].partition("```")[0], "utf-8"
@@ -169,14 +169,14 @@ def test_the_example_of_a_task_s_test_passes(tmp_path: Path) -> None:
 
 
 def test_each_count_of_the_reset_sms_is_explained() -> None:
-    """The table in docs/tasks/reset-sms.md has each field of the summary that the task makes."""
+    """The table in docs/tasks/reset-sms.md has each field of the task's summary."""
     page = (ROOT / "docs/tasks/reset-sms.md").read_text("utf-8").partition("## The summary\n")[2]
     found = re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)
     assert sorted(found) == sorted({*KINDS, "devices", "dry_run", "health", "silent", "unknown_ever"})
 
 
 def test_the_fields_of_a_task_s_spec_are_documented() -> None:
-    """docs/api.md has each with its unit and its default."""
+    """docs/api.md lists each field with its unit and its default."""
     section = (
         (ROOT / "docs/api.md").read_text("utf-8").partition("field of `TaskSpec`")[2].partition("\n\n")[0]
     )
@@ -186,15 +186,15 @@ def test_the_fields_of_a_task_s_spec_are_documented() -> None:
 
 
 def test_the_exit_codes_of_the_command_line_are_documented() -> None:
-    """docs/cli.md has each."""
+    """docs/cli.md lists each exit code."""
     section = (ROOT / "docs/cli.md").read_text("utf-8").partition("### Exit codes\n")[2]
     codes = re.findall(r"^\| (\d+) \|", section, flags=re.MULTILINE)
     assert [int(code) for code in codes] == sorted(Exit)
 
 
 @pytest.mark.parametrize("page", ["docs/contract.md", "docs/protocol.md", "docs/architecture.md"])
-def test_each_file_and_name_of_the_code_that_a_page_gives_exists(page: str) -> None:
-    """A path names a file or folder; a name with an underscore or a capital within is in the code."""
+def test_each_file_and_name_in_a_page_exists(page: str) -> None:
+    """A name with an underscore or an inner capital is in the code."""
     text = (ROOT / page).read_text("utf-8")
     paths = set(re.findall(rf"`((?:docs|web|{'|'.join(FOLDERS)})/[\w./-]*)`", text))
     assert len(paths) > 10
@@ -203,8 +203,8 @@ def test_each_file_and_name_of_the_code_that_a_page_gives_exists(page: str) -> N
     assert unknown_names(name for each in found for name in each.split(".")) == set()
 
 
-def test_the_diagrams_of_the_tour_name_what_exists() -> None:
-    """Participants are files of the product; a name with an underscore or a capital within is in the code."""
+def test_the_names_in_the_diagrams_of_the_tour_exist() -> None:
+    """Participants are files; names with an underscore or an inner capital are in the code."""
     text = (ROOT / "docs/architecture.md").read_text("utf-8")
     diagrams = re.findall(r"```mermaid\nsequenceDiagram\n(.*?)```", text, flags=re.DOTALL)
     assert len(diagrams) == 2
@@ -215,7 +215,7 @@ def test_the_diagrams_of_the_tour_name_what_exists() -> None:
         assert unknown_names(re.findall(r"\w+", re.sub(r"\S+\.py", "", diagram))) == set()
 
 
-def test_the_tour_names_the_tests_behind_each_rule_of_the_model() -> None:
+def test_the_tour_names_the_tests_of_each_rule() -> None:
     """Each rule of docs/protocol.md is in the table of promises in docs/architecture.md."""
     rules = set(re.findall('<a id="(rule-.+?)">', (ROOT / "docs/protocol.md").read_text("utf-8")))
     table = (ROOT / "docs/architecture.md").read_text("utf-8").partition("| promise |")[2]

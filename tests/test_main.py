@@ -1,4 +1,4 @@
-"""`python -m tests`, which `make test` runs: two processes, one result."""
+"""`python -m tests`, which `make test` runs, combines the results of several processes."""
 
 import subprocess
 import sys
@@ -13,12 +13,14 @@ from tests.__main__ import exit_code, follow, needs_two_stacks
     ("without", "on_stack", "combined"),
     [(0, 0, 0), (1, 0, 1), (0, 1, 1), (5, 0, 0), (0, 5, 0), (5, 1, 1), (5, 5, 5), (2, 1, 2), (0, -9, -9)],
 )
-def test_a_failure_of_either_half_fails_both(without: int, on_stack: int, combined: int) -> None:
-    """A half without tests counts only if the other half has none either."""
+def test_a_failure_in_either_process_is_a_failure(without: int, on_stack: int, combined: int) -> None:
+    """A process without tests is a failure only if the other has none either."""
     assert exit_code([without, on_stack]) == combined
 
 
-def test_what_a_half_wrote_last_is_printed(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_the_last_output_of_a_process_is_printed(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     log = tmp_path / "log"
     program = "import sys; print('first', flush=True); sys.stdin.read(); print('last')"
     with (
@@ -44,6 +46,6 @@ def test_what_a_half_wrote_last_is_printed(tmp_path: Path, capfdbinary: pytest.C
 def test_a_second_stack_starts_only_if_tests_need_it(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], two: bool
 ) -> None:
-    """Nothing is copied for a part of the tests that needs one stack."""
+    """A selection of tests that needs one stack does not copy the checkout."""
     monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
     assert needs_two_stacks(arguments) is two

@@ -1,4 +1,4 @@
-"""README's tasks, made by its steps in a copy of the project, work without an error or a warning."""
+"""The tasks in README work without an error or a warning when its steps are followed in a copy."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from tests.deploy.deploying import ROOT, copy_project
 
 pytestmark = pytest.mark.programs
 
-#: Tests that judge what tasks there are, and how their code is loaded.
+#: Tests that check the declared tasks and how their code is loaded.
 JUDGES = (
     "tests/emulators/test_discovery.py",
     "tests/functions/test_cold_start.py",
@@ -21,7 +21,7 @@ JUDGES = (
 )
 
 
-#: The files of README's steps, and of its complete task.
+#: The files of README's steps and of its complete task.
 FILES = (
     "shared/collectors/my_task.py",
     "functions/scheduled/my_task.py",
@@ -38,7 +38,7 @@ def rewrite(file: Path, before: str, after: str) -> None:
 
 @pytest.fixture(scope="module")
 def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with both tasks that README has as examples, step by step."""
+    """A copy of the project with README's two example tasks, added step by step."""
     project = copy_project(tmp_path_factory.mktemp("readme"))
     readme = (ROOT / "README.md").read_text("utf-8")
     complete = readme.partition("## A complete task\n")[2].partition("\n## ")[0]
@@ -66,7 +66,7 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a module of Python in the copy, with nothing of this session's stack."""
+    """Run a Python module in the copy, without this session's stack."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(project), "NX_TASKS_REGION": "us-central1"}
     python = [project / "venv/bin/python", "-m", *command]
     return subprocess.run(python, cwd=project, env=environment, capture_output=True, text=True, check=False)
@@ -79,14 +79,14 @@ def discovered(project: Path) -> list[str]:
     return omissions
 
 
-def test_the_tests_that_judge_tasks_pass(added: Path) -> None:
-    """Without any step that README does not name, `make docs` among them."""
+def test_the_checks_of_tasks_pass(added: Path) -> None:
+    """No step beyond those in README is needed, not even `make docs`."""
     done = run(added, "pytest", "-q", "-p", "no:cacheprovider", "-m", "not stack", *JUDGES)
     assert done.returncode == 0, done.stdout
 
 
 def test_the_test_of_the_example_passes(added: Path) -> None:
-    """It needs no stack, and a wrong record fails it."""
+    """It needs no stack, and it fails with a wrong record."""
     test = ("pytest", "-q", "-p", "no:cacheprovider", "-m", "not stack", "tests/collectors/test_my_task.py")
     done = run(added, *test)
     assert done.returncode == 0, done.stdout
@@ -100,7 +100,6 @@ def test_the_test_of_the_example_passes(added: Path) -> None:
 
 
 def test_the_linter_accepts_the_examples(added: Path) -> None:
-    """As they stand in README."""
     files = ("main.py", "shared/tasks/contract.py", *FILES, COMPLETE)
     for command in (("format", "--check"), ("check",)):
         done = run(added, "ruff", *command, *files)
@@ -108,13 +107,13 @@ def test_the_linter_accepts_the_examples(added: Path) -> None:
 
 
 def test_the_complete_task_is_short() -> None:
-    """It is README's first impression: twelve lines."""
+    """It has at most twelve lines."""
     complete = (ROOT / "README.md").read_text("utf-8").partition("## A complete task\n")[2]
     assert len(complete.partition("```python\n")[2].partition("```")[0].splitlines()) == 12
 
 
 def test_a_forgotten_step_is_a_warning(added: Path) -> None:
-    """Nothing is forgotten after all steps; without the last one, and without the third, it is said which."""
+    """All steps give no warning; without the last or the third step, the warning names the missing part."""
     assert discovered(added) == []
     main, function = added / "main.py", added / "functions/scheduled/my_task.py"
     texts = [file.read_text("utf-8") for file in (main, function)]

@@ -1,10 +1,10 @@
-"""What the tests of reliability tell, and that nothing is told better than it was."""
+"""The report on the reliability tests is complete and never shows a failure as a success."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.reliability import PAGE, PARTS, ROOT, Tried, by_part, machine, page, summary
+from tests.reliability import PAGE, PARTS, ROOT, Trial, by_part, machine, page, summary
 
 pytest_plugins = ["pytester"]
 
@@ -44,14 +44,14 @@ def test_a_fault_is_survived(at, calls, record_property):
 """
 RACES = """
 def test_deliveries(record_property):
-    for said in {"race": "fifty", "rounds": 200, "deliveries": 10000, "outcomes": {"busy": 9800}}.items():
-        record_property(*said)
+    for each in {"race": "fifty", "rounds": 200, "deliveries": 10000, "outcomes": {"busy": 9800}}.items():
+        record_property(*each)
 """
 
 
 @pytest.fixture
 def session(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A project with tests of all three parts, and one that is of none."""
+    """A project with tests of all three parts and an unrelated test."""
     pytester.makeconftest(CONFTEST)
     write(pytester.path, model=MODEL, faults=faults(), races=RACES)
     (pytester.path / "tests/test_other.py").write_text("def test_it(): pass")
@@ -70,18 +70,17 @@ def faults(*, setup: str = "return 1", body: str = "True") -> str:
     return FAULTS.format(setup=setup, body=body)
 
 
-def test_each_session_says_what_was_tried_and_survived(session: pytest.Pytester) -> None:
-    """The faults that were injected are counted, and so are those that were survived."""
-    said = session.runpytest_inprocess("tests").stdout.str()
-    assert "faults injected 2, survived 2: all" in said
-    assert "configurations explored 2, unbroken 2: all; 2,468 states" in said
-    assert "rules left out 1, found 1: all" in said
-    assert "races run 1, survived 1: all; 200 rounds, 10,000 deliveries" in said
+def test_each_session_prints_a_summary(session: pytest.Pytester) -> None:
+    output = session.runpytest_inprocess("tests").stdout.str()
+    assert "faults injected 2, survived 2: all" in output
+    assert "configurations explored 2, unbroken 2: all; 2,468 states" in output
+    assert "rules left out 1, found 1: all" in output
+    assert "races run 1, survived 1: all; 200 rounds, 10,000 deliveries" in output
     assert not (session.path / PAGE).exists()
 
 
 def test_a_full_session_writes_the_page(session: pytest.Pytester) -> None:
-    """Its tables have each fault at its call, each race, each configuration and each rule."""
+    """The tables have one row per faulty call, race, configuration and rule."""
     session.inline_run("--full", "tests")
     written = (session.path / PAGE).read_text("utf-8")
     for row in (
@@ -98,7 +97,7 @@ def test_a_full_session_writes_the_page(session: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "says"),
+    ("broken", "expected"),
     [
         (
             {"body": "at == 1"},
@@ -108,14 +107,13 @@ def test_a_full_session_writes_the_page(session: pytest.Pytester) -> None:
         ({"setup": "yield; assert 0"}, ["faults injected 2, survived 0: NOT all"]),
     ],
 )
-def test_what_failed_is_not_survived(
-    session: pytest.Pytester, broken: dict[str, str], says: list[str]
+def test_a_failure_in_any_phase_counts_as_not_survived(
+    session: pytest.Pytester, broken: dict[str, str], expected: list[str]
 ) -> None:
-    """Whether a test fails, or what is before or after it: the page says so."""
     write(session.path, faults=faults(**broken))
     session.inline_run("--full", "tests")
     written = (session.path / PAGE).read_text("utf-8").splitlines()
-    assert set(says) <= set(written)
+    assert set(expected) <= set(written)
 
 
 @pytest.mark.parametrize(
@@ -127,23 +125,21 @@ def test_what_failed_is_not_survived(
         ["tests", "-x"],
     ],
 )
-def test_less_than_the_whole_is_not_written_down(session: pytest.Pytester, arguments: list[str]) -> None:
-    """A part, a choice, or a session that ended early leaves the page as it is."""
+def test_a_partial_session_does_not_write_the_page(session: pytest.Pytester, arguments: list[str]) -> None:
+    """Partial means some of the parts, a selection of tests, or an early end."""
     write(session.path, faults=faults(body="at == 2"))
     session.inline_run("--full", *arguments)
     assert not (session.path / PAGE).exists()
 
 
-def test_a_race_that_failed_early_claims_no_rounds() -> None:
-    """What was not recorded is not counted."""
-    race = Tried("tests/engine/test_races.py::test_x", {"race": "x"}, ran=True, failed=True)
+def test_a_race_that_failed_early_reports_no_rounds() -> None:
+    race = Trial("tests/engine/test_races.py::test_x", {"race": "x"}, ran=True, failed=True)
     trials = by_part([race])
     assert next(summary(trials)) == "races run 1, survived 0: NOT all; 0 rounds, 0 deliveries"
     assert "| x |  |  |  | **NOT SURVIVED** |" in page(trials, [])
 
 
-def test_the_machine_is_told_without_paths() -> None:
-    """Cores, system, versions; nothing of where it is."""
-    told = dict(machine())
-    assert {"date", "machine", "Python", "firebase-tools", "Firestore", "Storage"} <= told.keys()
-    assert not any(str(ROOT) in value for value in told.values())
+def test_the_machine_is_described_without_paths() -> None:
+    description = dict(machine())
+    assert {"date", "machine", "Python", "firebase-tools", "Firestore", "Storage"} <= description.keys()
+    assert not any(str(ROOT) in value for value in description.values())

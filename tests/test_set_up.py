@@ -1,4 +1,4 @@
-"""`.ci/set-up` on a machine whose programs the test chooses."""
+"""`.ci/set-up` on machines with different programs installed."""
 
 import os
 import shutil
@@ -20,10 +20,10 @@ TOOLS = ("bash", "cat", "dirname", "ln", "mkdir", "readlink", "rm", "rmdir", "sh
 def sandbox(
     tmp_path: Path, scripts: dict[str, str], tools: tuple[str, ...] = TOOLS
 ) -> tuple[Path, list[str | Path], dict[str, str]]:
-    """Make a checkout with the set-up script, these scripts by path, and a PATH of its `bin` with `tools`.
+    """Make a checkout with the set-up script, the given scripts, and a PATH of its `bin` with `tools`.
 
     Returns:
-        The checkout, the command that installs a browser, and its environment. The user is root.
+        The checkout, the command that installs a browser, and its environment, with root as the user.
     """
     root = tmp_path / "root"
     programs = root / "bin"
@@ -40,7 +40,7 @@ def sandbox(
     return root, [root / ".ci/set-up", "chromium"], {"PATH": str(programs)}
 
 
-#: Stands in for the project's Python: prints where Playwright's browser would be, and may download it.
+#: Replaces the project's Python: prints the path of Playwright's browser, and may download it.
 PYTHON = """case $1 in
 -c) echo "$PWD/own" ;;
 -m) echo playwright >>asked; {download} ;;
@@ -67,10 +67,10 @@ INSTALLS = "printf '#!/bin/sh\\n' >bin/chromium; chmod +x bin/chromium"
         pytest.param("other", "exit 1", INSTALLS, 1000, ["playwright"], False, id="not-root"),
     ],
 )
-def test_chromium_is_looked_for_before_it_is_installed(
+def test_an_installed_chromium_is_preferred_to_a_download(
     tmp_path: Path, present: str, download: str, install: str, user: int, asked: list[str], found: bool
 ) -> None:
-    """$CHROMIUM, the PATH, Playwright's own, its download, apt as root; else one message lists the ways."""
+    """The order is $CHROMIUM, PATH, Playwright's browser, its download, apt as root, then an error."""
     scripts = {
         "bin/id": f"echo {user}",
         "bin/apt-get": APT.format(install=install),
@@ -90,7 +90,7 @@ def test_chromium_is_looked_for_before_it_is_installed(
 
 
 def test_an_interrupted_install_leaves_nothing_running(tmp_path: Path) -> None:
-    """Ctrl-C during the set-up ends what it started, so that the next start does not meet it."""
+    """Ctrl-C during the set-up ends the processes that it started."""
     installer = "echo $$ >>pid; sleep 600 & echo $! >>pid; wait"
     root, command, env = sandbox(tmp_path, {"bin/apt-get": installer})
     with subprocess.Popen(command, env=env, start_new_session=True) as setting_up:
@@ -102,7 +102,7 @@ def test_an_interrupted_install_leaves_nothing_running(tmp_path: Path) -> None:
     wait_for("the end of the installer", lambda: not any(map(psutil.pid_exists, started)))
 
 
-def test_two_set_ups_of_one_folder_run_one_after_the_other(tmp_path: Path) -> None:
+def test_concurrent_set_ups_of_a_folder_run_one_after_the_other(tmp_path: Path) -> None:
     """The second one waits for the first; the lock of a killed set-up is removed."""
     works = "echo begin >>log; until [ -e go ]; do sleep 0.1; done; echo end >>log"
     root, command, env = sandbox(tmp_path, {"bin/apt-get": f"{works}; {INSTALLS}"}, (*TOOLS, "chmod"))

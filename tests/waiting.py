@@ -1,4 +1,4 @@
-"""Waiting for what happens elsewhere: until it has happened, and not for ever."""
+"""Waits for conditions, with a timeout."""
 
 import time
 from collections.abc import Callable
@@ -6,17 +6,17 @@ from typing import TypeVar
 
 _Found = TypeVar("_Found")
 
-#: Seconds between two looks.
+#: Seconds between two checks.
 PAUSE_SECONDS = 0.05
 
 
 def wait_for(what: str, look: Callable[[], _Found | None], *, seconds: float = 30.0) -> _Found:
-    """Look until there is something to see, and return it.
+    """Call a function until it returns a truthy value, and return that value.
 
     Args:
-        what: what is waited for, as the failure says it.
-        look: returns it, or something empty while it is not there.
-        seconds: how long to go on.
+        what: Name of the condition for the error message of a timeout.
+        look: Returns a falsy value until the condition holds.
+        seconds: Timeout, seconds.
     """
     deadline = time.monotonic() + seconds
     while not (found := look()):
