@@ -173,7 +173,7 @@ class TaskEngine:
         Raises:
             ResultNotKept: There are no credentials, or IAM refused to sign.
         """
-        return self._objects.signed_url(path, timedelta(seconds=expires_in_seconds))
+        return self._objects.sign_url(path, timedelta(seconds=expires_in_seconds))
 
     def get_task_data_from_storage(self, task_name: TaskName | str) -> Json:
         """Return a task's result from Storage (docs/contract.md, "get_task_data_from_storage").
@@ -219,7 +219,7 @@ class TaskEngine:
             self._objects.write(path, result.encoded)
         except Exception as error:
             raise ResultNotKept(f"Storage did not take the data: {type(error).__name__}: {error}") from error
-        return self._objects.signed_url(path)
+        return self._objects.sign_url(path)
 
     def save_task_data_in_cache(self, task_name: TaskName | str, data: Json) -> None:
         """Cache data as a task's result in this instance (docs/contract.md, "save_task_data_in_cache").

@@ -5,7 +5,7 @@ One line per call, the task's own code first. Lines of the engine and of librari
 
     functions/scheduled/count_stations.py:31 in count_stations: rows = read(run)
     shared/collectors/stations.py:12 in read: raise RuntimeError("no rows") from error
-    [engine] shared/tasks/runtime/task_thread.py:113 in _make: value = call_task(self._task, self._run, loop)
+    [engine] shared/tasks/runtime/task_thread.py:113 in _run_task: value = call_task(…)
     note: page 3
     caused by KeyError: 'rows'
     shared/collectors/stations.py:10 in read: return answer["rows"]

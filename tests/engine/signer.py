@@ -32,7 +32,7 @@ def main(iam: str, path: str, answer: str | None = None) -> None:
     bucket = Client("p", AnonymousCredentials()).bucket("results")  # type: ignore[no-untyped-call]
     objects = Objects(lambda: bucket, call_seconds=3.0)
     if answer is None:
-        print(objects.signed_url(path))  # noqa: T201
+        print(objects.sign_url(path))  # noqa: T201
         return
     tasks._engine._objects = objects
     print(json.dumps(too_large_error(ResultTooLarge(path)).details))  # noqa: T201

@@ -89,7 +89,7 @@ def test_no_call_of_a_run_exceeds_the_time_limit_of_the_store(world: World, watc
     [
         lambda objects: objects.write(OWN, b"[1]", once=True),
         lambda objects: objects.read(OWN),
-        lambda objects: objects.metadata(OWN),
+        lambda objects: objects.read_metadata(OWN),
         lambda objects: objects.copy(OWN, CONTRACT_COPY, generation=0),
         lambda objects: objects.remove(OWN),
         lambda objects: objects.list_folder("tasks_data/"),

@@ -73,7 +73,7 @@ def test_a_task_runs_in_the_context_of_its_caller(run: TaskRun) -> None:
     work = Work(variable.get, run, lambda value: value, Clock())
     work.start()
     assert work.done.wait(10)
-    assert work.made == "mine"
+    assert work.prepared == "mine"
 
 
 def test_an_error_of_a_task_is_returned_to_the_caller(run: TaskRun) -> None:
@@ -86,7 +86,7 @@ def test_an_error_of_a_task_is_returned_to_the_caller(run: TaskRun) -> None:
     work.start()
     assert work.done.wait(10)
     assert isinstance(work.error, SystemExit)
-    assert work.made is None
+    assert work.prepared is None
 
 
 def test_a_run_has_its_time_left_and_raises_when_it_must_stop() -> None:

@@ -72,7 +72,7 @@ class Operations:
     def resume_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
         """Resume a task: its status is that of its last run again.
 
-        Takes the arguments and raises the errors of `suspend_task`.
+        The arguments and errors are those of `suspend_task`.
 
         Returns:
             Whether the task was suspended.
@@ -93,8 +93,8 @@ class Operations:
         """Cancel a run: it stops at its next check, and its result is not published.
 
         The run ends as failed, "cancelled by …", and is not started again. No other run is affected. Status
-        and history show who cancelled it, when and why. Raises the errors of `suspend_task`, except that no
-        job is involved.
+        and history show who cancelled it, when and why. The errors are those of `suspend_task` without
+        SchedulerUnavailable.
 
         Returns:
             Whether the run will end, had failed and will not be tried again, had ended, or never existed.

@@ -85,8 +85,8 @@ class Downloads:
             if response is None:
                 return None
             with response:
-                stored = _body(response, path, max_bytes, deadline)
-            _check(google_crc32c.value(stored), response.headers.get("X-Goog-Hash", ""), path)
+                stored = _read_body(response, path, max_bytes, deadline)
+            _check_crc32c(google_crc32c.value(stored), response.headers.get("X-Goog-Hash", ""), path)
             return stored
 
         return self._with_retries(path, timeout, once)
@@ -203,7 +203,7 @@ class Download:
                 if self._size is None or self._received == int(self._size):
                     break
                 self._continue(None)
-        _check(self._crc32c, self._hashes, self._path)
+        _check_crc32c(self._crc32c, self._hashes, self._path)
 
     def _continue(self, error: Exception | None) -> None:
         """Request the bytes that have not arrived yet."""
@@ -220,7 +220,7 @@ class Download:
         self._repeated_bytes = 0 if is_rest else self._received
 
 
-def _body(response: requests.Response, path: str, max_bytes: int | None, deadline: float) -> bytes:
+def _read_body(response: requests.Response, path: str, max_bytes: int | None, deadline: float) -> bytes:
     """Return the body; stop if it is too long or takes too long."""
     announced = response.headers.get("Content-Length")
     if max_bytes is not None and announced is not None and int(announced) > max_bytes:
@@ -239,7 +239,7 @@ def _body(response: requests.Response, path: str, max_bytes: int | None, deadlin
     return body.getvalue()
 
 
-def _check(crc32c: int, hashes: str, path: str) -> None:
+def _check_crc32c(crc32c: int, hashes: str, path: str) -> None:
     """Compare a checksum with the one in the server's header, if there is one."""
     for entry in hashes.replace(" ", "").split(","):
         kind, _, value = entry.partition("=")

@@ -93,9 +93,7 @@ class Store:
         data = decode(found.fields["data"]) if found is not None and "data" in found.fields else None
         return _task_document(found), data
 
-    def running_records(
-        self, task: TaskName, *, timeout: float | None = None
-    ) -> list[tuple[str, RunDocument]]:
+    def read_running(self, task: TaskName, *, timeout: float | None = None) -> list[tuple[str, RunDocument]]:
         """Find the records of running runs, with their ids."""
 
         def fill(query: Message) -> None:
@@ -105,14 +103,14 @@ class Store:
 
         return self._records(task, fill, timeout)
 
-    def started_since(
+    def read_started_since(
         self, task: TaskName, since: datetime, *, timeout: float | None = None
     ) -> list[tuple[str, RunDocument]]:
         """Find the first 200 records of runs that started at a time or later, oldest first."""
         fill = _starting_from(since, "started", _Operator.GREATER_THAN_OR_EQUAL)
         return self._records(task, fill, timeout)
 
-    def next_result(
+    def read_next_completion(
         self, task: TaskName, after: datetime, *, timeout: float | None = None
     ) -> datetime | None:
         """Find when the first run after a time completed; None if there is none."""

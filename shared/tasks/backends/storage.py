@@ -176,7 +176,7 @@ class Objects:
             blob.metadata = {VERSION_KEY: version}
         return blob
 
-    def signed_url(self, path: str, life: timedelta = SIGNED_URL_LIFE) -> str:
+    def sign_url(self, path: str, life: timedelta = SIGNED_URL_LIFE) -> str:
         """Return a URL that reads the object without credentials; by default it expires after seven days.
 
         On Cloud Run there is no private key, so the IAM API signs. Google rotates its keys and guarantees
@@ -232,7 +232,7 @@ class Objects:
         found = bucket.client.list_blobs(bucket, prefix=folder, fields=fields, **self._bounds(timeout))
         return [(blob.name, blob.time_created) for blob in found if blob.name and blob.time_created]
 
-    def metadata(self, path: str, *, timeout: float | None = None) -> tuple[int, str | None]:
+    def read_metadata(self, path: str, *, timeout: float | None = None) -> tuple[int, str | None]:
         """Return an object's generation (0 if there is no object) and the version in its metadata."""
         blob = self._bucket().get_blob(path, **self._bounds(timeout))
         if blob is None:

@@ -112,11 +112,11 @@ class EffectHandler:
             case ReadResult():
                 return store.read_result(task, timeout=timeout)
             case ReadRunning():
-                return store.running_records(task, timeout=timeout)
+                return store.read_running(task, timeout=timeout)
             case ReadStarted(since):
-                return store.started_since(task, since, timeout=timeout)
+                return store.read_started_since(task, since, timeout=timeout)
             case ReadNextCompletion(after):
-                return store.next_result(task, after, timeout=timeout)
+                return store.read_next_completion(task, after, timeout=timeout)
 
     def _timeout(self, effect: AnyEffect, timeout: float | None = None) -> float:
         """Return the longest duration of an effect in seconds, within the time left."""
@@ -145,7 +145,7 @@ class EffectHandler:
         timeout = self._timeout(effect)
         match effect:
             case ReadMetadata(path):
-                return objects.metadata(path, timeout=timeout)
+                return objects.read_metadata(path, timeout=timeout)
             case ReadContent(path, max_bytes):
                 return objects.read(path, max_bytes=max_bytes, timeout=timeout)
             case OpenContent(path):

@@ -79,7 +79,7 @@ class _Text:
                 if character not in _SPACE:
                     return character
                 self._at += 1
-            if not self._more():
+            if not self._read_more():
                 return ""
 
     def take(self, character: str) -> bool:
@@ -95,15 +95,15 @@ class _Text:
             try:
                 value, end = self._parse(self._text, self._at)
             except json.JSONDecodeError:  # the value may be incomplete
-                if not self._more():
+                if not self._read_more():
                     raise
                 continue
             # A number may continue after the end of the text: `1.` and `1e` are not numbers.
-            if self._text[end : end + 1] in _AFTER_VALUE or not self._more():
+            if self._text[end : end + 1] in _AFTER_VALUE or not self._read_more():
                 self._at = end
                 return value
 
-    def _more(self) -> bool:
+    def _read_more(self) -> bool:
         """Read until twice as much text is unparsed as now; return whether any arrived."""
         left = self._text[self._at :]
         if len(left) > MAX_RECORD:

@@ -239,11 +239,11 @@ class Execution:
         except WriteRejected as error:
             return self._record_failure(error, prepared.pointer.path)
         except StoreError as error:
-            return self._not_recorded("completed", error, prepared)
+            return self._report_unrecorded("completed", error, prepared)
         except Exception as error:  # noqa: BLE001  (any error must end the run, or its status stays "running")
             return self._record_failure(error, prepared.pointer.path)
         if end_state is EndState.superseded:
-            return self._superseded(prepared.pointer.path)
+            return self._report_superseded(prepared.pointer.path)
         task, pointer = self.attempt.identity.task, prepared.pointer
         update_cache(prepared, task, self._cache, is_current=self.attempt.holds_result)
         update_contract_copy(prepared, task, self._handle_objects)
@@ -270,7 +270,7 @@ class Execution:
         return self._run_procedure(ending)
 
     def _upload_refused(self, prepared: PreparedResult, refusal: WriteRejected) -> PreparedResult:
-        """Upload a result that Firestore refused, while the lease is extended and the deadline holds."""
+        """Upload a result that Firestore refused, as work of its own: the lease is extended meanwhile."""
         timeout = max(self._task_run.remaining(), 1.0)
         identity, objects = self.attempt.identity, self._objects
         move = partial(move_to_storage, identity=identity, refusal=refusal, objects=objects, timeout=timeout)
@@ -298,16 +298,16 @@ class Execution:
             ending = fail(self.attempt, failure, duration=duration, deadline=deadline, progress=progress)
             end_state = self._run_procedure(ending)
         except Exception as unrecorded:  # noqa: BLE001  (any error is logged with the run's end)
-            return self._not_recorded("failed", unrecorded)
+            return self._report_unrecorded("failed", unrecorded)
         if end_state is EndState.superseded:
-            return self._superseded(path)
+            return self._report_superseded(path)
         self._pass_cancel_on()
         self._remove(path)
         cancelled = self.attempt.cancel is not None
         error_text = self.attempt.recorded_failure(failure).text
         return self._outcome("cancelled" if cancelled else "failed", error_text)
 
-    def _superseded(self, path: str | None) -> TaskOutcome:
+    def _report_superseded(self, path: str | None) -> TaskOutcome:
         logger.warning("run superseded", **self._names())
         if self.attempt.object_may_go:
             self._remove(path)
@@ -321,7 +321,7 @@ class Execution:
         except Exception as error:  # noqa: BLE001  (the watchdog removes what stays)
             logger.warning("unpublished object not removed", **self._names(), error=error)
 
-    def _not_recorded(
+    def _report_unrecorded(
         self, end: str, error: Exception, prepared: PreparedResult | None = None
     ) -> TaskOutcome:
         """Log the end of the run, and where its result is, because no document contains them."""

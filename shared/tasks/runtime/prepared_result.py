@@ -164,7 +164,7 @@ def _prepare_stream(
             raise
         raise _not_kept(error) from error
     pointer = _pointer(identity, "storage", stream.size, stream.count, path)
-    return PreparedResult(objects.signed_url(path), pointer, None)
+    return PreparedResult(objects.sign_url(path), pointer, None)
 
 
 def _drain(records: Records, task_run: TaskRun) -> int:
@@ -221,7 +221,7 @@ def _upload(
     except Exception as error:
         raise _not_kept(error) from error
     pointer = _pointer(identity, "storage", len(encoded), count, path)
-    return PreparedResult(objects.signed_url(path), pointer, Payload(encoded))
+    return PreparedResult(objects.sign_url(path), pointer, Payload(encoded))
 
 
 def _not_kept(error: Exception) -> ResultNotKept:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from shared.tasks.options import TaskFunction
     from shared.tasks.runtime.task_run import TaskRun
 
-Made = TypeVar("Made")
+Prepared = TypeVar("Prepared")
 
 
-class Work(Generic[Made]):
+class Work(Generic[Prepared]):
     """The work of one run: the task, then the preparation of its result.
 
     Args:
@@ -40,16 +40,16 @@ class Work(Generic[Made]):
     Attributes:
         done: Set when the work has ended, in any way.
         over: Set with `done`, or earlier when the run ends without waiting for the work.
-        made: What `prepare` returned.
+        prepared: What `prepare` returned.
         error: The exception that ended the work.
     """
 
     def __init__(
-        self, task: TaskFunction, task_run: TaskRun, prepare: Callable[[object], Made], clock: Clock
+        self, task: TaskFunction, task_run: TaskRun, prepare: Callable[[object], Prepared], clock: Clock
     ) -> None:
         self.done = threading.Event()
         self.over = threading.Event()
-        self.made: Made | None = None
+        self.prepared: Prepared | None = None
         self.error: BaseException | None = None
         self._began: float | None = None
         self._task_seconds: float | None = None
@@ -71,13 +71,13 @@ class Work(Generic[Made]):
         threading.Thread(target=context.run, args=(self._work,), name="task", daemon=True).start()
         self._started = True
 
-    def result(self) -> Made:
+    def result(self) -> Prepared:
         """Return what `prepare` returned, or raise what the task raised, once the work is done."""
         if self.error is not None:
             raise self.error
-        if self.made is None:
+        if self.prepared is None:
             raise AssertionError("the work ended without a result or an error")
-        return self.made
+        return self.prepared
 
     @property
     def task_seconds(self) -> float:
@@ -95,7 +95,7 @@ class Work(Generic[Made]):
             frames = sys._current_frames()  # noqa: SLF001  (documented for this purpose)
             frame = frames[self._thread or 0] if self.alive else None
             calls = [*traceback.walk_stack(frame)][::-1] if frame else []
-            calls += _awaiting(self._loop.coroutine)
+            calls += _calls_of(self._loop.coroutine)
             return traceback.StackSummary.extract(iter(calls)) if calls else None
         except Exception:  # noqa: BLE001  (the task continues meanwhile, and its calls end)
             return None
@@ -108,14 +108,14 @@ class Work(Generic[Made]):
     def _work(self) -> None:
         self._thread = threading.get_ident()
         try:
-            self.made = self._make()
+            self.prepared = self._run_task()
         except BaseException as error:  # noqa: BLE001  (the caller records it and raises it again)
             self.error = error
         finally:
             self.done.set()
             self.over.set()
 
-    def _make(self) -> Made:
+    def _run_task(self) -> Prepared:
         began = self._began = self._clock.monotonic()
         loop = self._loop
         try:
@@ -143,7 +143,7 @@ class Loop:
         self.coroutine: Coroutine[object, None, object] | None = None
         self._runner = asyncio.Runner()  # creates no event loop before its first use
 
-    def run(self, coroutine: Coroutine[object, None, Made]) -> Made:
+    def run(self, coroutine: Coroutine[object, None, Prepared]) -> Prepared:
         """Run a coroutine to its end."""
         self.coroutine = coroutine
         try:
@@ -156,7 +156,7 @@ class Loop:
         self._runner.close()
 
 
-def _awaiting(coroutine: Any) -> Iterator[tuple[FrameType, int]]:
+def _calls_of(coroutine: Any) -> Iterator[tuple[FrameType, int]]:
     """Yield the calls that a suspended coroutine is in, outermost first.
 
     A running coroutine yields none: its calls are those of its thread.
@@ -186,11 +186,11 @@ def call_task(task: TaskFunction, task_run: TaskRun, loop: Loop) -> object:
     """Call a task with its run, if it takes an argument, and wait for it, if it is asynchronous."""
     value = task(task_run) if _takes_run(task) else task()
     if inspect.isawaitable(value):
-        return loop.run(_awaited(value))
+        return loop.run(_await(value))
     return value
 
 
-async def _awaited(value: Awaitable[object]) -> object:
+async def _await(value: Awaitable[object]) -> object:
     return await value
 
 
