@@ -22,7 +22,7 @@ OPERATOR = "operator"
 #: Roles that may see the status of all tasks. Each TaskSpec lists the roles that may read its result.
 ROLES = frozenset({OPERATOR, "viewer"})
 
-#: Error message for a caller whose claims are not honoured.
+#: Error message for a caller without a verified e-mail address, which makes the claims void.
 UNVERIFIED = "your e-mail address is not verified; sign in with a link that is sent to it"
 
 _NAMES = frozenset(TaskName)
@@ -67,7 +67,7 @@ class Caller(Struct, frozen=True):
         return self.has_role or task.value in self.tasks
 
     def viewable_tasks(self) -> tuple[TaskName, ...]:
-        """Return the tasks whose status the caller may see, ordered by name.
+        """Return the tasks that the caller may see the status of, ordered by name.
 
         Raises:
             HttpsError: permission-denied if there are none.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from shared.tasks import TaskName
 
-#: Error message for a user who was disabled or deleted, or whose token was revoked.
+#: Error message if the user was disabled or deleted, or the token was revoked.
 SIGN_IN_AGAIN = "your sign-in is no longer valid; sign in again"
 
 Sent = TypeVar("Sent", ChangeTask, CancelRun)

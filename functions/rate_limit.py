@@ -24,7 +24,7 @@ class RateLimit:
     Args:
         per_minute: Size of a bucket, and calls per minute that refill it; at least 1.
         clock: Returns monotonic seconds.
-        max_callers: Number of buckets. A caller whose bucket was dropped gets a full one.
+        max_callers: Number of buckets. If a bucket is dropped, its caller gets a full one.
     """
 
     def __init__(

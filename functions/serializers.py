@@ -38,7 +38,7 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
 
     Args:
         task: The task.
-        caller: The caller, whose rights decide which fields are empty.
+        caller: The caller; its rights decide which fields are empty.
         now: Current time, UTC.
     """
     spec, document = spec_of(task.name), task.document
@@ -81,7 +81,7 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
     Args:
         record: The document.
         name: The task.
-        caller: The caller, whose rights decide which fields are empty. Only operators and viewers get a
+        caller: The caller; its rights decide which fields are empty. Only operators and viewers get a
             traceback.
         whole: Whether to include the traceback and the summary.
     """

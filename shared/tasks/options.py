@@ -102,9 +102,10 @@ class TaskOutcome:
         run_id: The run.
         status: "completed"; "failed"; "cancelled" (failed because an operator cancelled it); "duplicate"
             (the run has completed before, or was cancelled); "skipped" (recorded: the task is suspended, or
-            another run holds it); "busy" (an attempt of the same run may be alive, or an earlier run of the
-            task hangs on this instance); "lost" (another attempt took the task while this one worked);
-            "superseded" (the same, found at the end).
+            another run holds it); "busy" (recorded as a refused delivery: an attempt of the same run may be
+            alive, an earlier run of the task hangs on this instance, or the instance is shutting down);
+            "lost" (another attempt took the task while this one worked); "superseded" (the same, found at
+            the end).
         duration_seconds: Duration of the task's own work; 0 if it did not run.
         error: Reason of the outcome; None if completed or duplicate.
     """

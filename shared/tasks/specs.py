@@ -45,8 +45,8 @@ class TaskSpec:
         time_zone: IANA name of the schedule's time zone.
         deadline_seconds: Seconds after which a run is recorded as failed.
         save_in: Where the result is kept; None means "db".
-        roles: Values of the custom claim `role` whose users may read the result through the callable. Users
-            whose claim `tasks` lists the task may read it, too.
+        roles: Values of the custom claim `role` that allow a user to read the result through the callable.
+            Users with the task in their claim `tasks` may read it, too.
         max_age_seconds: Seconds for which an instance serves a result without checking its version; 0 to
             check for each request.
 

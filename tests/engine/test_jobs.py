@@ -50,9 +50,9 @@ def test_a_change_pauses_or_enables_the_job(engine: TaskEngine, world: World, jo
     """Afterwards the document has no job note."""
     engine.execute_task("s", TASK, lambda: [1])
     assert change(engine, suspend)
-    assert (jobs.read_state(TASK), job_note(world)) == (JobState.paused, None)
+    assert (jobs.read(TASK).state, job_note(world)) == (JobState.paused, None)
     assert change(engine, resume)
-    assert (jobs.read_state(TASK), job_note(world), world.status()["status"]) == (
+    assert (jobs.read(TASK).state, job_note(world), world.status()["status"]) == (
         JobState.enabled,
         None,
         "completed",
@@ -78,9 +78,9 @@ def test_a_change_that_did_not_reach_cloud_scheduler_is_completed_later(
         with pytest.raises(SchedulerUnavailable):
             change(TaskEngine(jobs=Jobs(nowhere)), how)
         assert ("suspended" in world.status()["run"]) == (how is suspend)
-        assert (job_note(world)["wanted"], jobs.read_state(TASK) == wanted) == (wanted, False)
+        assert (job_note(world)["wanted"], jobs.read(TASK).state == wanted) == (wanted, False)
         repair()
-        assert (jobs.read_state(TASK), problem_of(JobNote.parse(job_note(world)))) == (wanted, None)
+        assert (jobs.read(TASK).state, problem_of(JobNote.parse(job_note(world)))) == (wanted, None)
     assert watched(engine, capsys, SPEC) == ""
 
 
@@ -92,14 +92,14 @@ def test_a_job_paused_by_hand_is_reported_and_left_alone(
     jobs.set_state(TASK, JobState.paused)
     assert MISSES in watched(engine, capsys, SPEC)
     assert watched(engine, capsys, SPEC) == ""
-    assert (jobs.read_state(TASK), job_note(world)["found"]) == (JobState.paused, "PAUSED")
+    assert (jobs.read(TASK).state, job_note(world)["found"]) == (JobState.paused, "PAUSED")
     jobs.set_state(TASK, JobState.enabled)
     watched(engine, capsys, SPEC)
     assert job_note(world) is None
     jobs.set_state(TASK, JobState.paused)
     watched(engine, capsys, SPEC)
     assert change(engine, resume) is False
-    assert (jobs.read_state(TASK), job_note(world)) == (JobState.enabled, None)
+    assert (jobs.read(TASK).state, job_note(world)) == (JobState.enabled, None)
 
 
 def test_the_paused_job_of_a_task_of_the_legacy_writer_is_reported_at_most_once(
@@ -114,7 +114,7 @@ def test_the_paused_job_of_a_task_of_the_legacy_writer_is_reported_at_most_once(
         {"source": "original", "status": "completed", "started": now, "completed": now, "timestamp": now}
     )
     assert watched(engine, capsys, SPEC) == ""
-    assert jobs.read_state(TASK) == JobState.paused
+    assert jobs.read(TASK).state == JobState.paused
     assert "run" not in world.status()
 
 
@@ -125,7 +125,7 @@ def test_a_task_suspended_only_in_the_document_keeps_its_job(
     for fields in ({"timestamp": datetime.now(UTC)}, {"run": {"id": "r", "state": "completed"}}):
         world.write({"status": "suspeneded", **fields})
         assert "job" not in watched(engine, capsys, SPEC)
-        assert jobs.read_state(TASK) == JobState.enabled
+        assert jobs.read(TASK).state == JobState.enabled
         assert "job" not in world.status().get("run", {})
 
 
@@ -170,7 +170,7 @@ def test_a_job_in_the_requested_state_is_unchanged(jobs: Jobs, world: World) -> 
     """Cloud Scheduler refuses to pause a paused job."""
     for wanted in (JobState.enabled, JobState.paused, JobState.paused, JobState.enabled):
         jobs.set_state(TASK, wanted)
-        assert jobs.read_state(TASK) == wanted
+        assert jobs.read(TASK).state == wanted
 
 
 @pytest.mark.usefixtures("stack")

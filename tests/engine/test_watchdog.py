@@ -619,4 +619,4 @@ def test_a_job_paused_for_the_legacy_writer_is_not_reported(
     world.write({"source": "ts", "status": status, "started": datetime.now(UTC), "data": [1]})
     before = world.status()
     assert "job_disagrees" not in watched(engine, capsys, every("0 0 1 1 *"))
-    assert (world.status(), jobs.read_state(TASK, timeout=5)) == (before, JobState.paused)
+    assert (world.status(), jobs.read(TASK, timeout=5).state) == (before, JobState.paused)

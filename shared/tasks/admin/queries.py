@@ -1,12 +1,12 @@
 """Reads task views and run histories.
 
-No query fetches a result. Reading tasks of which none is running costs one small document per task.
+No query fetches a result. A task that is not running costs the read of one small document.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from google.cloud.firestore_v1.types import query as _query
 
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.tasks.backends.firestore import Store
+    from shared.tasks.backends.firestore_calls import Message
     from shared.tasks.contract import TaskName
-
-Message: TypeAlias = Any
-"""A query or a document of Firestore; their generated classes have no types."""
 
 _DESCENDING = _query.StructuredQuery.Direction.DESCENDING
 _IN = _query.StructuredQuery.FieldFilter.Operator.IN

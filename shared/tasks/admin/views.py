@@ -1,6 +1,6 @@
 """Task views and history records: what the documents contain except results, for people to read.
 
-Decisions never use these types. A field whose type the engine does not write is None.
+Decisions never use these types. A field is None if the engine writes no value of its type.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ class Downloads:
     def _request(
         self, path: str, silence: float, deadline: float, *, start: int = 0, generation: str | None = None
     ) -> requests.Response | None:
-        """Return a response whose body is still to be read, or None if there is no object.
+        """Return a response before its body is read, or None if there is no object.
 
         Its body may begin at the first byte even if `start` is a later one.
         """

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from shared.firebase import FirestoreWire
     from shared.tasks.documents.write_messages import WriteMessage
 
-#: A protobuf message of Firestore, whose classes have no types.
+#: A protobuf message of Firestore; the generated classes have no types.
 Message: TypeAlias = Any
 
 _BatchGetPb = _firestore.BatchGetDocumentsRequest.pb()
 _CommitPb = _firestore.CommitRequest.pb()
 _SERVICE = "/google.firestore.v1.Firestore"
-#: Seconds for the last try of a read whose bound has almost passed.
+#: Seconds for the last try of a read if its timeout has almost passed.
 LAST_TRY_SECONDS = 0.05
 
 #: The precondition did not hold, or another write interfered: nothing was written.

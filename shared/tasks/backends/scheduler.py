@@ -63,10 +63,6 @@ class Jobs:
         self._wire = wire
         self._call_seconds = call_seconds
 
-    def read_state(self, task: TaskName, *, timeout: float | None = None) -> str:
-        """Return the state of a task's job."""
-        return self.read(task, timeout=timeout).state
-
     def read(self, task: TaskName, *, timeout: float | None = None) -> JobStatus:
         """Return a task's job."""
         _, job = self._call("GET", task, "", timeout)
@@ -74,11 +70,11 @@ class Jobs:
 
     def set_state(self, task: TaskName, requested: JobState, *, timeout: float | None = None) -> None:
         """Pause or resume a task's job, if it is not in that state."""
-        if self.read_state(task, timeout=timeout) == requested:
+        if self.read(task, timeout=timeout).state == requested:
             return
         status, _ = self._call("POST", task, f":{_VERBS[requested]}", timeout)
         # FAILED_PRECONDITION: another client was faster, or the job is in a state that cannot be left.
-        if status == 400 and (now := self.read_state(task, timeout=timeout)) != requested:
+        if status == 400 and (now := self.read(task, timeout=timeout).state) != requested:
             raise SchedulerUnavailable(
                 f"the job of {task.value} is {now} and cannot become {requested.value}"
             )

@@ -65,10 +65,10 @@ def log_partial(blob: Blob, stored_bytes: int) -> None:
 
 
 def replace_partial(blob: Blob, file: IO[bytes], *, crc32c: str, bounds: Bounds) -> None:
-    """Replace an object of which the server stored only a piece; remove it if that fails.
+    """Replace an object if the server stored only a piece of it; remove it if that fails.
 
-    Takes the arguments and raises the errors of `upload_whole`. The blob must be as the server described it
-    after the upload, whose generation is replaced.
+    The arguments and errors are those of `upload_whole`. The blob is as the server described it after the
+    upload, and its generation is the one that is replaced.
     """
     log_partial(blob, blob.size or 0)
     try:

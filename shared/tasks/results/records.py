@@ -47,7 +47,7 @@ def records_of(plain: Iterator[bytes], *, ours: bool) -> Iterator[Json]:
 
 
 def _lines(rest: bytes, plain: Iterator[bytes]) -> Iterator[Json]:
-    """Yield the records of lines, of which all but the last end with a comma."""
+    """Yield the records of lines; all lines but the last end with a comma."""
     while True:
         lines = rest.split(b"\n")
         rest = lines.pop()

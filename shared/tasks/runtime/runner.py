@@ -49,7 +49,7 @@ class TaskRunner:
         self._clock = clock
         self._new_token = new_token
         self._lock = threading.Lock()
-        #: Runs that have not ended, and ended ones whose task is still working.
+        #: Those that have not ended, and ended ones with a task that is still working.
         self._executions: list[Execution] = []
         self._reported: set[Execution] = set()
         #: Each task's status document as the last run on this instance left it: saves the next run a read.

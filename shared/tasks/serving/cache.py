@@ -179,5 +179,5 @@ class CacheManager:
 
 
 def _entry_key(key: TaskName | str) -> str:
-    """Return a task's name as it is. Another key gets a prefix, which makes it no task's name."""
+    """Return a task's name as it is, and any other key with a prefix, so that it equals no task's name."""
     return key if key in _TASKS else f"other:{key}"
