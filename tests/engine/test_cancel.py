@@ -407,7 +407,7 @@ def test_checking_for_a_cancel_needs_no_additional_call(counted: TaskEngine, cou
 def _touch(run: TaskRun) -> list[Any]:
     names = TaskEngine().store.names(TASK)
     identity = run_writes.AttemptIdentity(names, run.run_id, "", "s")
-    return run_writes.progress(identity, None, {"done": 9, "at": datetime.now(UTC)})
+    return run_writes.progress(identity, True, {"done": 9, "at": datetime.now(UTC)})
 
 
 def test_of_a_concurrent_cancel_and_end_exactly_one_wins(engine: TaskEngine, world: World) -> None:

@@ -17,8 +17,8 @@ from shared.tasks.protocol.decisions import (
     Duplicate,
     EndState,
     Skip,
+    Start,
     StartDecision,
-    Take,
     decide_start,
     end_state,
     is_own,
@@ -49,17 +49,17 @@ def decide(task: TaskDocument, run: RunDocument | None = None, run_id: str = "t2
 @pytest.mark.parametrize(
     ("task", "run", "decision"),
     [
-        (NOTHING, None, Take(1)),
-        (DONE, None, Take(1)),
-        (replace(DONE, state="failed", status="failed"), None, Take(1)),
-        (DONE, history("failed", 2), Take(3, reopens=SEEN)),
-        (DONE, history("running"), Take(2, reopens=SEEN)),
+        (NOTHING, None, Start(1)),
+        (DONE, None, Start(1)),
+        (replace(DONE, state="failed", status="failed"), None, Start(1)),
+        (DONE, history("failed", 2), Start(3, record_precondition=SEEN)),
+        (DONE, history("running"), Start(2, record_precondition=SEEN)),
         (DONE, history("completed"), Duplicate()),
         (AT_WORK, history("completed"), Duplicate()),
         (AT_WORK, None, Skip("overlap", "t1")),
         (replace(DEAD, lease_until=NOW - CLOCK_SKEW + MOMENT), None, Skip("overlap", "t1")),
-        (DEAD, None, Take(1, closes="t1")),
-        (replace(AT_WORK, lease_until=None), None, Take(1, closes="t1")),
+        (DEAD, None, Start(1, dead_run_id="t1")),
+        (replace(AT_WORK, lease_until=None), None, Start(1, dead_run_id="t1")),
         (replace(DONE, suspended=BY_ME), None, Skip("suspended")),
         (replace(AT_WORK, suspended=BY_ME), None, Skip("suspended")),
         (replace(DONE, status="suspeneded"), None, Skip("suspended")),
@@ -76,9 +76,9 @@ def test_the_decision_on_a_tick(task: TaskDocument, run: RunDocument | None, dec
     [
         (AT_WORK, history("running"), Busy()),
         (AT_WORK, None, Busy()),
-        (DEAD, history("running"), Take(2, reopens=SEEN)),
-        (DEAD, None, Take(2)),
-        (replace(DONE, state="failed"), history("failed", 3), Take(4, reopens=SEEN)),
+        (DEAD, history("running"), Start(2, record_precondition=SEEN)),
+        (DEAD, None, Start(2)),
+        (replace(DONE, state="failed"), history("failed", 3), Start(4, record_precondition=SEEN)),
     ],
 )
 def test_the_decision_on_another_delivery_of_a_tick(
@@ -95,18 +95,18 @@ def legacy(**fields: Any) -> TaskDocument:
 @pytest.mark.parametrize(
     ("task", "decision"),
     [
-        (legacy(status="completed"), Take(1, adopts_legacy_result=True)),
-        (legacy(status="failed"), Take(1, adopts_legacy_result=True)),
-        (legacy(), Take(1)),  # suspended before it ever ran, and resumed
+        (legacy(status="completed"), Start(1, has_legacy_result=True)),
+        (legacy(status="failed"), Start(1, has_legacy_result=True)),
+        (legacy(), Start(1)),  # suspended before it ever ran, and resumed
         (legacy(status="running", started=NOW - timedelta(seconds=500)), Skip("overlap", LEGACY_HOLDER)),
         (
             legacy(status="running", started=NOW - timedelta(seconds=546)),
-            Take(1, adopts_legacy_result=True),
+            Start(1, has_legacy_result=True),
         ),
         (legacy(status="running", timestamp=NOW), Skip("overlap", LEGACY_HOLDER)),
-        (legacy(status="running"), Take(1, adopts_legacy_result=True)),
+        (legacy(status="running"), Start(1, has_legacy_result=True)),
         (legacy(status="suspeneded"), Skip("suspended")),
-        (legacy(status="failed", result=RESULT), Take(1)),
+        (legacy(status="failed", result=RESULT), Start(1)),
     ],
 )
 def test_the_decision_on_a_legacy_document(task: TaskDocument, decision: StartDecision) -> None:
@@ -122,7 +122,7 @@ def test_a_token_without_a_running_state_does_not_hold_the_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "run", "goal", "expected"),
+    ("task", "run", "final_status", "expected"),
     [
         (AT_WORK, history("running"), TaskStatus.completed, EndState.pending),
         (DONE, history("completed"), TaskStatus.completed, EndState.recorded),
@@ -136,7 +136,7 @@ def test_a_token_without_a_running_state_does_not_hold_the_task() -> None:
     ],
 )
 def test_the_state_of_an_attempt_after_a_lost_response(
-    task: TaskDocument, run: RunDocument | None, goal: TaskStatus, expected: EndState
+    task: TaskDocument, run: RunDocument | None, final_status: TaskStatus, expected: EndState
 ) -> None:
     """Pending, recorded or superseded, by token and state together."""
-    assert end_state(task, run, token="a", goal=goal) is expected
+    assert end_state(task, run, token="a", final_status=final_status) is expected

@@ -332,19 +332,19 @@ def run(state: str, **fields: Any) -> RunDocument:
         (True, {"tick": NOW, "schedule_time": NOW, "is_done": True}),
         (True, {"tick": NOW, "schedule_time": NOW + timedelta(seconds=23)}),
         (True, {"tick": NOW + timedelta(seconds=3)}),
-        (True, {"run": run("running")}),
-        (True, {"run": run("failed")}),
-        (False, {"run": run("failed"), "now": NOW + RETRIES_OVER}),
-        (True, {"run": run("failed", cancel={"by": "p"})}),
-        (False, {"run": run("failed", cancel={"by": "p"}), "tick": NOW + timedelta(seconds=3)}),
-        (True, {"run": run("completed")}),
-        (False, {"run": run("completed"), "now": NOW + REQUEST_WINDOW}),
-        (False, {"run": run("completed"), "tick": NOW, "schedule_time": NOW, "is_done": True}),
-        (False, {"run": run("running"), "tick": NOW, "schedule_time": NOW, "is_done": True}),
+        (True, {"record": run("running")}),
+        (True, {"record": run("failed")}),
+        (False, {"record": run("failed"), "now": NOW + RETRIES_OVER}),
+        (True, {"record": run("failed", cancel={"by": "p"})}),
+        (False, {"record": run("failed", cancel={"by": "p"}), "tick": NOW + timedelta(seconds=3)}),
+        (True, {"record": run("completed")}),
+        (False, {"record": run("completed"), "now": NOW + REQUEST_WINDOW}),
+        (False, {"record": run("completed"), "tick": NOW, "schedule_time": NOW, "is_done": True}),
+        (False, {"record": run("running"), "tick": NOW, "schedule_time": NOW, "is_done": True}),
     ],
 )
 def test_which_deliveries_fulfil_a_request(answers: bool, how: dict[str, Any]) -> None:
     """One after the request that cannot be a tick's, or whose tick has run, until the request expires."""
-    delivered = {"run": None, "tick": None, "is_done": False, "schedule_time": NOW + timedelta(minutes=5)}
+    delivered = {"record": None, "tick": None, "is_done": False, "schedule_time": NOW + timedelta(minutes=5)}
     delivered |= {"now": LATER, **how}
-    assert answers_request(ASKED, delivered.pop("run"), **delivered) is answers  # type: ignore[arg-type]
+    assert answers_request(ASKED, delivered.pop("record"), **delivered) is answers  # type: ignore[arg-type]

@@ -96,7 +96,7 @@ def test_every_change_of_the_history_is_found(engine: TaskEngine, world: World, 
         "cancel": operator_writes.cancel(
             names, replace(status, run_id="old"), Action("o", "r", early), now=early
         ),
-        "progress": run_writes.progress(run, None, {"done": 1, "total": 2, "message": "", "at": early}),
+        "progress": run_writes.progress(run, True, {"done": 1, "total": 2, "message": "", "at": early}),
         "skip": run_writes.skip(run, Skip("suspended"), now=early),
         "change": [record_change(names, "requested", Action("ops", "why", early), now=early)],
         "refuse": run_writes.refuse(run, "busy", now=early),

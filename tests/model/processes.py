@@ -25,7 +25,7 @@ from shared.tasks.protocol.acquisition import acquire
 from shared.tasks.protocol.attempt import Attempt
 from shared.tasks.protocol.cancellation import cancel
 from shared.tasks.protocol.contract_copy import repair_contract_copy
-from shared.tasks.protocol.decisions import Busy, Duplicate, EndState, Skip, Take
+from shared.tasks.protocol.decisions import Busy, Duplicate, EndState, Skip, Start
 from shared.tasks.protocol.effects import Commit, ReadContent, ReadDocuments, ReadResult
 from shared.tasks.protocol.job_sync import check_job
 from shared.tasks.protocol.requested_runs import request_run
@@ -153,7 +153,7 @@ def _deliver(
 ) -> Generator[Any, Any, TaskDocument | None]:
     try:
         decision = yield from acquire(attempt, remembered, deadline=1)
-        if isinstance(decision, Take):
+        if isinstance(decision, Start):
             outcome = yield from _work(attempt, save_in, may)
         else:
             outcome = _NOT_TAKEN[type(decision)]
@@ -203,7 +203,7 @@ def _publish(attempt: Attempt, save_in: str) -> Procedure:
     pointer = ResultPointer(version=version, saved_in=save_in, path=path)
     stands = yield from complete(attempt, data=data or [version], result=pointer, duration=0, deadline=1)
     if stands is EndState.superseded:
-        if path is not None and attempt.object_may_go:
+        if path is not None and attempt.is_object_unused:
             yield Remove(path)
         return "superseded"
     if path is not None:

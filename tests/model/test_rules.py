@@ -30,7 +30,7 @@ from shared.tasks.protocol import (
 from shared.tasks.protocol import result_read as reading
 from shared.tasks.protocol.attempt import Attempt
 from shared.tasks.protocol.contract_copy import repair_contract_copy
-from shared.tasks.protocol.decisions import Busy, Duplicate, EndState, Skip, Take, is_dead, is_superseded
+from shared.tasks.protocol.decisions import Busy, Duplicate, EndState, Skip, Start, is_dead, is_superseded
 from shared.tasks.protocol.effects import (
     Commit,
     CopyObject,
@@ -81,13 +81,13 @@ def skipping_from_memory(patch: Patch) -> None:
     def acquires(attempt: Attempt, remembered: Any, *, deadline: float) -> Any:
         if remembered is not None:
             decision = acquisition._decide(attempt, remembered, None)
-            if not isinstance(decision, Take):
+            if not isinstance(decision, Start):
                 yield from acquisition._record_skip(attempt, decision, deadline)
                 return decision
         return (yield from acquire(attempt, remembered, deadline=deadline))
 
     patch.setattr(processes, "acquire", acquires)
-    patch.setattr(Attempt, "remembered", lambda self: self.task if self.task.exists else None)
+    patch.setattr(Attempt, "remembered", lambda self: self.document if self.document.exists else None)
 
 
 def giving_up_on_memory(patch: Patch) -> None:
@@ -98,7 +98,9 @@ def giving_up_on_memory(patch: Patch) -> None:
         if remembered is None:
             return (yield from acquire(attempt, None, deadline=deadline))
         decision = acquisition._decide(attempt, remembered, None)
-        taken = isinstance(decision, Take) and (yield from acquisition._take(attempt, decision, remembered))
+        taken = isinstance(decision, Start) and (
+            yield from acquisition._commit_start(attempt, decision, remembered)
+        )
         return decision if taken else Duplicate()
 
     patch.setattr(processes, "acquire", acquires)
@@ -152,7 +154,7 @@ def removing_unclosed(patch: Patch) -> None:
         if run is not None and run.token == attempt.identity.token and run.state == "running":
             now = attempt.clock.now()
             yield Commit(run_writes.close_superseded(attempt.identity.record_name, run, now=now))
-        attempt.object_may_go = True
+        attempt.is_object_unused = True
 
     patch.setattr(run_end, "_close_superseded", closes)
 
@@ -161,7 +163,7 @@ def removing_before_closing(patch: Patch) -> None:
     """A superseded attempt removes its object first, and closes its record later."""
 
     def closes(attempt: Attempt, _run: Any) -> Any:
-        attempt.object_may_go = True
+        attempt.is_object_unused = True
         yield from ()
 
     patch.setattr(run_end, "_close_superseded", closes)
@@ -174,7 +176,7 @@ def removing_after_a_failed_read(patch: Patch) -> None:
     def settles(attempt: Attempt, goal: Any, error: StoreError, deadline: float) -> Any:
         found = yield from settle(attempt, goal, error, deadline)
         if found is None:
-            attempt.object_may_go = True
+            attempt.is_object_unused = True
             return EndState.superseded
         return found
 
@@ -333,7 +335,7 @@ def running_what_is_completed(patch: Patch) -> None:
     def decides(task: Any, run: Any, **how: Any) -> Any:
         decided = decide(task, run, **how)
         if isinstance(decided, Duplicate):
-            return Take(run.attempt + 1, reopens=run.update_time)
+            return Start(run.attempt + 1, record_precondition=run.update_time)
         return decided
 
     patch.setattr(acquisition, "decide_start", decides)

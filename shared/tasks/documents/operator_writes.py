@@ -1,7 +1,7 @@
 """The writes of an operator's action.
 
 Each function returns the writes of one commit. `names` are the names of the task's documents, and
-`now` is the time in UTC. The status document is written on the version that was read.
+`now` is the time in UTC. A commit is refused if the status document has changed since it was read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def suspend(
     names: DocumentNames,
-    task: TaskDocument,
+    document: TaskDocument,
     action: Action,
     *,
     now: datetime,
@@ -40,19 +40,19 @@ def suspend(
     run: dict[str, object] = {"suspended": action.to_fields()}
     if job is not None:
         run["job"] = job.to_fields()
-    if task.run_id is None and task.status is not None and not task.is_suspended:
-        run["state"] = task.status  # a legacy document: resume shows this state again
+    if document.run_id is None and document.status is not None and not document.is_suspended:
+        run["state"] = document.status  # a legacy document: resume shows this state again
     status = {"status": TaskStatus.suspended.value, "timestamp": now, "run": run}
     mask = ["status", "timestamp", *(f"run.{key}" for key in run)]
     return [
-        write_document(names.status, status, mask=mask, precondition=task.precondition),
+        write_document(names.status, status, mask=mask, precondition=document.precondition),
         record_change(names, "suspended", action, now=now),
     ]
 
 
 def resume(
     names: DocumentNames,
-    task: TaskDocument,
+    document: TaskDocument,
     action: Action,
     *,
     now: datetime,
@@ -62,11 +62,11 @@ def resume(
 
     The status is that of the last run again, and absent if the task never ran.
     """
-    state = task.state
-    if state is None and (task.completed or task.started):
-        state = (TaskStatus.completed if task.completed else TaskStatus.failed).value
+    state = document.state
+    if state is None and (document.completed or document.started):
+        state = (TaskStatus.completed if document.completed else TaskStatus.failed).value
     mask = ["status", "timestamp", "run.suspended"]
-    if task.run_id is None:
+    if document.run_id is None:
         mask.append("run.state")  # a legacy document has no such field
     status: dict[str, object] = {"timestamp": now}
     if state is not None:
@@ -75,48 +75,49 @@ def resume(
         mask.append("run.job")
         status["run"] = {"job": job.to_fields()}
     return [
-        write_document(names.status, status, mask=mask, precondition=task.update_time),
+        write_document(names.status, status, mask=mask, precondition=document.update_time),
         record_change(names, "resumed", action, now=now),
     ]
 
 
-def request(names: DocumentNames, task: TaskDocument, made: RunRequest) -> list[WriteMessage]:
+def request(names: DocumentNames, document: TaskDocument, request: RunRequest) -> list[WriteMessage]:
     """Write a run request to the status document and record it.
 
     The status document of a task that never ran contains nothing else: readers find no result, as before.
     """
     status = write_document(
         names.status,
-        {"run": {"request": made.to_fields()}},
+        {"run": {"request": request.to_fields()}},
         mask=["run.request"],
-        precondition=task.precondition,
+        precondition=document.precondition,
     )
-    return [status, *join_request(names, made, made.action, now=made.at)]
+    return [status, *join_request(names, request, request.action, now=request.at)]
 
 
 def join_request(
-    names: DocumentNames, made: RunRequest, action: Action, *, now: datetime
+    names: DocumentNames, request: RunRequest, action: Action, *, now: datetime
 ) -> list[WriteMessage]:
     """Record who requested a run and why, and which run answers the request."""
-    return [record_change(names, "requested", action, now=now, holder=made.id)]
+    return [record_change(names, "requested", action, now=now, run_id=request.id)]
 
 
-def cancel(names: DocumentNames, task: TaskDocument, action: Action, *, now: datetime) -> list[WriteMessage]:
+def cancel(
+    names: DocumentNames, document: TaskDocument, action: Action, *, now: datetime
+) -> list[WriteMessage]:
     """Cancel the running run. Its record contains the cancel too, so that it is not retried."""
-    run_id, fields = task.run_id or "", {"cancel": action.to_fields()}
-    named = names.status
+    run_id, fields = document.run_id or "", {"cancel": action.to_fields()}
     return [
-        write_document(named, {"run": fields}, mask=["run.cancel"], precondition=task.update_time),
+        write_document(names.status, {"run": fields}, mask=["run.cancel"], precondition=document.update_time),
         write_record(names.record(run_id), fields, mask=["cancel"]),
-        record_change(names, "cancelling", action, now=now, holder=run_id),
+        record_change(names, "cancelling", action, now=now, run_id=run_id),
     ]
 
 
 def cancel_ended(
     names: DocumentNames,
     run_id: str,
-    task: TaskDocument,
-    run: RunDocument,
+    document: TaskDocument,
+    record: RunDocument,
     action: Action,
     *,
     now: datetime,
@@ -125,20 +126,20 @@ def cancel_ended(
 
     The status document contains the cancel too if its last run is this one.
     """
-    record, version, cancelled = names.record(run_id), run.update_time, action.to_fields()
-    failure = Failure(*run.error).cancelled(action.cancel_message)
-    if run.state == TaskStatus.running:
+    name, update_time, cancelled = names.record(run_id), record.update_time, action.to_fields()
+    failure = Failure(*record.error).cancelled(action.cancel_message)
+    if record.state == TaskStatus.running:
         cause = cause_of(action, *SUPERSEDED)
-        closed = close_record(record, *cause, now, precondition=version, cancel=cancelled)
+        closed = close_record(name, *cause, now, precondition=update_time, cancel=cancelled)
     else:
         fields = {"cancel": cancelled, "error": {"type": failure.kind, "message": failure.message}}
         mask = ["cancel", "error.type", "error.message"]
-        closed = write_record(record, fields, mask=mask, precondition=version)
-    writes = [closed, record_change(names, "cancelling", action, now=now, holder=run_id)]
-    if task.run_id == run_id and task.state == TaskStatus.failed:
+        closed = write_record(name, fields, mask=mask, precondition=update_time)
+    writes = [closed, record_change(names, "cancelling", action, now=now, run_id=run_id)]
+    if document.run_id == run_id and document.state == TaskStatus.failed:
         status = {"error": failure.text, "run": {"cancel": cancelled}}
-        named, mask = names.status, ["error", "run.cancel"]
-        writes.insert(0, write_document(named, status, mask=mask, precondition=task.update_time))
+        mask = ["error", "run.cancel"]
+        writes.insert(0, write_document(names.status, status, mask=mask, precondition=document.update_time))
     return writes
 
 
@@ -158,5 +159,5 @@ def cancel_request(
     )
     return [
         write_record(names.record(request.id), fields, precondition=False),
-        record_change(names, "cancelling", action, now=now, holder=request.id),
+        record_change(names, "cancelling", action, now=now, run_id=request.id),
     ]

@@ -1,7 +1,8 @@
 """The writes of a run: each function returns the writes of one commit.
 
-`run` is the attempt that writes, `version` the version of the document as the attempt last wrote or read it,
-and `now` the time in UTC. If the task was `suspended` meanwhile, the end of a run leaves `status` as it is.
+`identity` is the attempt that writes, `update_time` that of the document as the attempt last wrote or read
+it, and `now` the time in UTC. If the task was `suspended` meanwhile, the end of a run leaves `status` as it
+is.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT, ResultPoint
 from shared.tasks.documents.run_ids import refusal_id, skip_id
 from shared.tasks.documents.write_messages import (
     HISTORY_RETENTION,
+    LEASE_EXPIRED,
     SUPERSEDED,
     WriteMessage,
     cause_of,
     close_record,
-    death_of,
     end_status,
     instant,
     write_document,
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from shared.tasks.documents.models import RunDocument, RunRequest
-    from shared.tasks.protocol.decisions import Skip, Take
+    from shared.tasks.protocol.decisions import Skip, Start
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptIdentity:
-    """One attempt of one run.
+    """What identifies an attempt, and where it writes.
 
     Attributes:
         names: Names of the task's documents.
@@ -88,9 +89,9 @@ class RunEnd:
 
 
 def start(
-    run: AttemptIdentity,
-    take: Take,
-    task: TaskDocument,
+    identity: AttemptIdentity,
+    start: Start,
+    document: TaskDocument,
     *,
     now: datetime,
     lease_until: datetime,
@@ -98,71 +99,72 @@ def start(
 ) -> list[WriteMessage]:
     """Take the task.
 
-    The status document is written on the version that was read, the run record is created or reopened, and
-    the record of a dead run is closed. With `keep_last_result` the status document is written field by field
-    without `data`. Without it, the whole document is overwritten, as the contract literally says.
+    The commit is refused if the status document has changed since it was read. It also creates or reopens
+    the run record, and closes the record of a dead run. With `keep_last_result` the status document is
+    written field by field without `data`. Without it, the whole document is overwritten, as the contract
+    literally says.
     """
-    head: dict[str, object] = {
-        "id": run.run_id,
-        "attempt": take.attempt,
-        "token": run.token,
+    run: dict[str, object] = {
+        "id": identity.run_id,
+        "attempt": start.attempt,
+        "token": identity.token,
         "state": TaskStatus.running.value,
         "lease_until": lease_until,
     }
     if not keep_last_result:
         # The job may not have followed yet, and later deliveries must still recognise the request.
-        if task.job is not None:
-            head["job"] = task.job.to_fields()
-        if task.request is not None:
-            head["request"] = task.request.to_fields()
-    elif take.adopts_legacy_result:
-        adopted = ResultPointer(version=legacy_version(task), saved_in=SAVED_BY_CONTRACT)
-        head["result"] = adopted.to_fields()
+        if document.job is not None:
+            run["job"] = document.job.to_fields()
+        if document.request is not None:
+            run["request"] = document.request.to_fields()
+    elif start.has_legacy_result:
+        adopted = ResultPointer(version=legacy_version(document), saved_in=SAVED_BY_CONTRACT)
+        run["result"] = adopted.to_fields()
     status = {
-        "source": run.source,
+        "source": identity.source,
         "status": TaskStatus.running.value,
         "started": now,
         "timestamp": now,
         "error": "",
-        "run": head,
+        "run": run,
     }
     mask = None
     if keep_last_result:
         # A cancel belongs to the last run only.
         removed = ("completed", "run.cancel")
-        mask = [*(name for name in status if name != "run"), *removed, *(f"run.{key}" for key in head)]
-    record = {
-        **_identity_fields(run),
+        mask = [*(name for name in status if name != "run"), *removed, *(f"run.{key}" for key in run)]
+    fields = {
+        **_identity_fields(identity),
         "state": TaskStatus.running.value,
-        "attempt": take.attempt,
+        "attempt": start.attempt,
         "started": now,
     }
-    reopened: Precondition = False if take.reopens is None else take.reopens
     writes = [
-        write_document(run.names.status, status, mask=mask, precondition=task.precondition),
-        write_record(run.record_name, record, precondition=reopened),
+        write_document(identity.names.status, status, mask=mask, precondition=document.precondition),
+        write_record(identity.record_name, fields, precondition=start.record_precondition),
     ]
-    if take.closes is not None:
-        dead = run.names.record(take.closes)
-        writes.append(close_record(dead, *death_of(task, f"its lease expired; {run.run_id} took over"), now))
+    if start.dead_run_id is not None:
+        reason = f"its lease expired; {identity.run_id} took over"
+        cause = cause_of(document.cancel, LEASE_EXPIRED, reason)
+        writes.append(close_record(identity.names.record(start.dead_run_id), *cause, now))
     return writes
 
 
-def extend(run: AttemptIdentity, version: Timestamp, *, lease_until: datetime) -> list[WriteMessage]:
-    """Extend the lease, on the version of the status document that the attempt last wrote."""
-    head = {"run": {"lease_until": lease_until}}
-    return [write_document(run.names.status, head, mask=["run.lease_until"], precondition=version)]
+def extend(identity: AttemptIdentity, update_time: Timestamp, *, lease_until: datetime) -> list[WriteMessage]:
+    """Extend the lease, unless the status document has changed since the attempt last wrote it."""
+    fields = {"run": {"lease_until": lease_until}}
+    return [write_document(identity.names.status, fields, mask=["run.lease_until"], precondition=update_time)]
 
 
-def progress(run: AttemptIdentity, version: Timestamp | None, report: JsonMap) -> list[WriteMessage]:
+def progress(identity: AttemptIdentity, precondition: Precondition, report: JsonMap) -> list[WriteMessage]:
     """Record progress in the run record only; in the status document it would conflict with the lease."""
-    must_be: Precondition = True if version is None else version
-    return [write_record(run.record_name, {"progress": report}, mask=["progress"], precondition=must_be)]
+    fields = {"progress": report}
+    return [write_record(identity.record_name, fields, mask=["progress"], precondition=precondition)]
 
 
 def complete(
-    run: AttemptIdentity,
-    version: Timestamp,
+    identity: AttemptIdentity,
+    update_time: Timestamp,
     end: RunEnd,
     *,
     data: Json,
@@ -173,21 +175,21 @@ def complete(
     described, state = result.to_fields(), TaskStatus.completed
     return [
         end_status(
-            run.names.status,
+            identity.names.status,
             state,
             now=end.completed,
-            version=version,
+            precondition=update_time,
             suspended=suspended,
             fields={"data": data},
             run={"result": described},
         ),
-        _end_record(run, end, {"state": state.value, "result": described}),
+        _end_record(identity, end, {"state": state.value, "result": described}),
     ]
 
 
 def fail(
-    run: AttemptIdentity,
-    version: Timestamp,
+    identity: AttemptIdentity,
+    update_time: Timestamp,
     end: RunEnd,
     *,
     message: str,
@@ -198,46 +200,45 @@ def fail(
     state = TaskStatus.failed
     return [
         end_status(
-            run.names.status,
+            identity.names.status,
             state,
             now=end.completed,
-            version=version,
+            precondition=update_time,
             suspended=suspended,
             fields={"error": message},
         ),
-        _end_record(run, end, {"state": state.value, "error": error}),
+        _end_record(identity, end, {"state": state.value, "error": error}),
     ]
 
 
-def skip(run: AttemptIdentity, decision: Skip, *, now: datetime) -> list[WriteMessage]:
+def skip(identity: AttemptIdentity, decision: Skip, *, now: datetime) -> list[WriteMessage]:
     """Record a skipped tick. The record has an id of its own, because the tick may still run."""
     holder = {} if decision.holder is None else {"holder": decision.holder}
-    fields = instant(now, **_identity_fields(run), state="skipped", reason=decision.reason, **holder)
-    return [write_record(run.names.record(skip_id(run.run_id)), fields)]
+    fields = instant(now, **_identity_fields(identity), state="skipped", reason=decision.reason, **holder)
+    return [write_record(identity.names.record(skip_id(identity.run_id)), fields)]
 
 
 def refuse(
-    run: AttemptIdentity, reason: str, *, now: datetime, version: Timestamp | None = None
+    identity: AttemptIdentity, reason: str, *, now: datetime, precondition: Precondition = False
 ) -> list[WriteMessage]:
     """Count a delivery that is answered 503, in one record per run: when last, why, and how often."""
-    fields = instant(now, **_identity_fields(run), state="refused", reason=reason)
-    named = run.names.record(refusal_id(run.run_id))
-    must_be: Precondition = False if version is None else version
-    record = write_record(named, fields, mask=list(fields), precondition=must_be)
-    record.update_transforms.add(field_path="count").increment.integer_value = 1
-    return [record]
+    fields = instant(now, **_identity_fields(identity), state="refused", reason=reason)
+    name = identity.names.record(refusal_id(identity.run_id))
+    write = write_record(name, fields, mask=list(fields), precondition=precondition)
+    write.update_transforms.add(field_path="count").increment.integer_value = 1
+    return [write]
 
 
-def close_superseded(name: str, run: RunDocument, *, now: datetime) -> list[WriteMessage]:
-    """Close the run record of an attempt that lost its task, on the version that was read."""
-    kind, reason = cause_of(run.cancel, *SUPERSEDED)
-    return [close_record(name, kind, reason, now, precondition=run.update_time)]
+def close_superseded(name: str, record: RunDocument, *, now: datetime) -> list[WriteMessage]:
+    """Close the run record of an attempt that lost its task, if it has not changed since it was read."""
+    kind, reason = cause_of(record.cancel, *SUPERSEDED)
+    return [close_record(name, kind, reason, now, precondition=record.update_time)]
 
 
-def _end_record(run: AttemptIdentity, end: RunEnd, fields: JsonMap) -> WriteMessage:
+def _end_record(identity: AttemptIdentity, end: RunEnd, fields: JsonMap) -> WriteMessage:
     """Merge the end into the run record: the commit must not be refused if TTL has removed the record."""
     values = {
-        **_identity_fields(run),
+        **_identity_fields(identity),
         "attempt": end.attempt,
         "started": end.started,
         "completed": end.completed,
@@ -246,15 +247,15 @@ def _end_record(run: AttemptIdentity, end: RunEnd, fields: JsonMap) -> WriteMess
         **({} if end.progress is None else {"progress": end.progress}),
         **fields,
     }
-    return write_record(run.record_name, values, mask=list(values))
+    return write_record(identity.record_name, values, mask=list(values))
 
 
-def _identity_fields(run: AttemptIdentity) -> dict[str, object]:
+def _identity_fields(identity: AttemptIdentity) -> dict[str, object]:
     return {
-        "task": run.task.value,
-        "run_id": run.run_id,
-        "token": run.token,
-        "source": run.source,
-        "scheduled_for": run.scheduled_for,
-        **({} if run.request is None else {"requested": run.request.action.to_fields()}),
+        "task": identity.task.value,
+        "run_id": identity.run_id,
+        "token": identity.token,
+        "source": identity.source,
+        "scheduled_for": identity.scheduled_for,
+        **({} if identity.request is None else {"requested": identity.request.action.to_fields()}),
     }

@@ -1,7 +1,7 @@
 """The writes of the watchdog and of the synchronisation of Scheduler jobs.
 
 Each function returns the writes of one commit. `names` are the names of the task's documents. The
-status document is written on the version that was read.
+commit is refused if the status document has changed since it was read.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from shared.tasks.contract import DocumentNames, TaskStatus
 from shared.tasks.documents.write_messages import (
+    LEASE_EXPIRED,
     WriteMessage,
+    cause_of,
     close_record,
-    death_of,
     end_status,
     instant,
     write_document,
@@ -26,21 +27,22 @@ if TYPE_CHECKING:
     from shared.tasks.documents.models import JobNote, ScheduleDocument, TaskDocument
 
 
-def fail_dead(names: DocumentNames, task: TaskDocument, *, now: datetime) -> list[WriteMessage]:
+def fail_dead(names: DocumentNames, document: TaskDocument, *, now: datetime) -> list[WriteMessage]:
     """Fail a run whose process died. Its last good result stays."""
-    kind, reason = death_of(task, "its process died: no sign of life since its lease expired")
+    reason = "its process died: no sign of life since its lease expired"
+    kind, message = cause_of(document.cancel, LEASE_EXPIRED, reason)
     writes = [
         end_status(
             names.status,
             TaskStatus.failed,
             now=now,
-            version=task.update_time,
-            suspended=task.is_suspended,
-            fields={"error": f"{kind}: {reason}"},
+            precondition=document.update_time,
+            suspended=document.is_suspended,
+            fields={"error": f"{kind}: {message}"},
         )
     ]
-    if task.run_id is not None:
-        writes.append(close_record(names.record(task.run_id), kind, reason, now))
+    if document.run_id is not None:
+        writes.append(close_record(names.record(document.run_id), kind, message, now))
     return writes
 
 
@@ -55,14 +57,16 @@ def incident(
 def record_schedule(
     names: DocumentNames, known: ScheduleDocument, fields: Mapping[str, object]
 ) -> list[WriteMessage]:
-    """Replace the recorded schedule of a task, on the version that was read."""
+    """Replace the recorded schedule of a task, if it has not changed since it was read."""
     return [write_document(names.schedule, fields, precondition=known.precondition)]
 
 
 def note_job(
-    names: DocumentNames, task: TaskDocument, note: JobNote | None, *records: WriteMessage
+    names: DocumentNames, document: TaskDocument, note: JobNote | None, *records: WriteMessage
 ) -> list[WriteMessage]:
     """Write or remove the job note, together with records for the run history."""
-    head = {} if note is None else {"run": {"job": note.to_fields()}}
-    named = names.status
-    return [write_document(named, head, mask=["run.job"], precondition=task.precondition), *records]
+    fields = {} if note is None else {"run": {"job": note.to_fields()}}
+    return [
+        write_document(names.status, fields, mask=["run.job"], precondition=document.precondition),
+        *records,
+    ]

@@ -12,7 +12,7 @@ from google.cloud.firestore_v1.types import write as _write
 
 from shared.tasks.contract import DocumentNames, TaskStatus
 from shared.tasks.documents.codec import encode_fields
-from shared.tasks.documents.models import CHANGED, Action, Precondition, TaskDocument
+from shared.tasks.documents.models import CHANGED, Action, Precondition
 from shared.tasks.documents.run_ids import run_id_of
 from shared.tasks.errors import RunCancelled
 
@@ -28,6 +28,8 @@ _REQUEST_TIME = _write.DocumentTransform.FieldTransform.ServerValue.REQUEST_TIME
 
 #: Error type and reason of a run that is closed after it lost the task.
 SUPERSEDED = ("RunSuperseded", "another attempt took the task")
+#: Error type of a run whose process died.
+LEASE_EXPIRED = "LeaseExpired"
 
 #: How long records of the run history are kept; then Firestore's TTL policy on `expire_at` removes them.
 HISTORY_RETENTION = timedelta(days=30)
@@ -40,13 +42,13 @@ def write_document(
     mask: Iterable[str] | None = None,
     precondition: Precondition = None,
 ) -> WriteMessage:
-    """Build one write.
+    """Build one write of a document.
 
     Args:
         name: Full name of the document.
         fields: New values. A field that is in the mask and not here is deleted.
         mask: Paths of the fields to write; None replaces the whole document.
-        precondition: The version that the document must have, or whether it must exist.
+        precondition: The update time that the document must have, or whether it must exist.
     """
     write = WritePb()
     write.update.name = name
@@ -81,12 +83,15 @@ def instant(now: datetime, **fields: object) -> dict[str, object]:
 
 
 def record_change(
-    names: DocumentNames, state: str, action: Action, *, now: datetime, holder: str | None = None
+    names: DocumentNames, state: str, action: Action, *, now: datetime, run_id: str | None = None
 ) -> WriteMessage:
-    """Record a change by an operator. The same change sent twice makes one record."""
-    concerned = {} if holder is None else {"holder": holder}
-    record = instant(now, task=names.task.value, state=state, by=action.by, reason=action.reason, **concerned)
-    return write_record(names.record(f"{run_id_of(now)}.{state}"), record)
+    """Record a change by an operator. The same change sent twice makes one record.
+
+    The field `holder` contains the run that the change is about, if there is one.
+    """
+    run = {} if run_id is None else {"holder": run_id}
+    fields = instant(now, task=names.task.value, state=state, by=action.by, reason=action.reason, **run)
+    return write_record(names.record(f"{run_id_of(now)}.{state}"), fields)
 
 
 def end_status(
@@ -94,7 +99,7 @@ def end_status(
     state: TaskStatus,
     *,
     now: datetime,
-    version: Precondition,
+    precondition: Precondition,
     suspended: bool,
     fields: Mapping[str, object],
     run: Mapping[str, object] | None = None,
@@ -111,7 +116,7 @@ def end_status(
     mask = ["completed", "timestamp", "run.state", "run.lease_until", *fields, *(f"run.{key}" for key in run)]
     if not suspended:
         mask.append("status")
-    return write_document(name, values, mask=mask, precondition=version)
+    return write_document(name, values, mask=mask, precondition=precondition)
 
 
 def close_record(
@@ -126,11 +131,6 @@ def close_record(
         "expire_at": now + HISTORY_RETENTION,
     }
     return write_record(name, fields, mask=list(fields), precondition=precondition)
-
-
-def death_of(task: TaskDocument, reason: str) -> tuple[str, str]:
-    """Return the error type and message of a run whose process died."""
-    return cause_of(task.cancel, "LeaseExpired", reason)
 
 
 def cause_of(cancel: Action | None, kind: str, reason: str) -> tuple[str, str]:

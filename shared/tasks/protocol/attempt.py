@@ -1,4 +1,4 @@
-"""One attempt of a run: what it knows of its documents, and how it holds its task.
+"""One attempt of a run: its last known documents, and how it holds its task.
 
 `acquisition` makes an attempt the holder of its task, and `run_end` ends it.
 """
@@ -36,7 +36,7 @@ PROGRESS_TRIES = 2
 
 
 class Attempt:
-    """What one attempt knows, and how it holds its task.
+    """One attempt of a run, with the documents as it last read or wrote them.
 
     Args:
         identity: The attempt.
@@ -44,14 +44,14 @@ class Attempt:
         clock: The time.
 
     Attributes:
-        identity: The attempt; of a requested run once its delivery is recognised as an answer to the request.
-        number: Number of the attempt, once it has the task.
+        identity: Identifies the attempt. `acquire` replaces it if the delivery turns out to answer a request.
+        number: Number of the attempt, 0 until it holds the task.
         started: Time when it took the task, UTC.
         ended: Whether it may write nothing more.
-        object_may_go: Whether the object of a superseded attempt is certainly not a result.
-        task: The status document as this attempt last wrote it, or read it while it held the task.
-        run_version: Version of the run record as this attempt last wrote it. If it is None, the record is
-            read before it is written.
+        is_object_unused: Whether the attempt was superseded and its object is certainly not a result.
+        document: The status document as this attempt last wrote it, or read it while it held the task.
+        record_update_time: Update time of the run record as this attempt last wrote it. If it is None, the
+            record is read before it is written.
         call_seconds: Longest duration of a call while the lease runs; several fit into one lease.
     """
 
@@ -62,32 +62,32 @@ class Attempt:
         self.number = 0
         self.started: datetime = clock.now()
         self.ended = False
-        self.object_may_go = False
-        self.task = TaskDocument()
-        self.run_version: Timestamp | None = None
+        self.is_object_unused = False
+        self.document = TaskDocument()
+        self.record_update_time: Timestamp | None = None
         self.lease = timedelta(seconds=options.lease_seconds)
         self.call_seconds = options.lease_seconds / 6
 
     @property
     def cancel(self) -> Action | None:
         """Who cancelled the run, when and why, as far as this attempt knows."""
-        return self.task.cancel
+        return self.document.cancel
 
     @property
     def holds_result(self) -> bool:
         """Whether the status document, as last known here, has this attempt's result and no later one."""
-        return self.task.token == self.identity.token and self.task.state == TaskStatus.completed
+        return self.document.token == self.identity.token and self.document.state == TaskStatus.completed
 
     @property
-    def version(self) -> Timestamp:
-        """Version of the status document as this attempt last wrote it.
+    def update_time(self) -> Timestamp:
+        """Update time of the status document as this attempt last wrote it.
 
         Raises:
             RunLost: The attempt does not hold the task.
         """
-        if self.task.update_time is None:
+        if self.document.update_time is None:
             raise RunLost(f"run {self.identity.run_id} does not hold its task")
-        return self.task.update_time
+        return self.document.update_time
 
     def recorded_failure(self, failure: Failure) -> Failure:
         """Return the failure to record: if the run was cancelled, that is the cause."""
@@ -95,24 +95,29 @@ class Attempt:
 
     def remembered(self) -> TaskDocument | None:
         """Return the status document as this attempt left it, or None if that is not known."""
-        return self.task if self.ended and self.task.exists and not self.task.is_suspended else None
+        return (
+            self.document if self.ended and self.document.exists and not self.document.is_suspended else None
+        )
 
-    def read_run(self, deadline: float) -> ReadDocuments:
-        """Return the effect that reads the status document and this run's record, within the time left."""
+    def read_documents(self, deadline: float) -> ReadDocuments:
+        """Return the effect that reads the status document and the run record, within the time left."""
         return ReadDocuments(self.identity.run_id, max(deadline - self.clock.monotonic(), 1.0))
 
-    def adopt_record(self, run: RunDocument | None) -> bool:
-        """Take over the version of a run record that was read, if the record is this attempt's own."""
-        if not is_own_record(run, self.identity.token):
-            self.run_version = None
-            return False
-        self.run_version = run.update_time
-        return True
+    def hold(self, document: TaskDocument, started: datetime, record_update_time: Timestamp | None) -> None:
+        """Note that the attempt holds its task since `started`, as `document` shows."""
+        self.document = document
+        self.number = document.attempt
+        self.started = started
+        self.record_update_time = record_update_time
 
-    def end(self, left: TaskDocument | None = None) -> None:
-        """Write nothing more. `left` is the status document as it is now; None if that is not known."""
+    def update_time_of(self, record: RunDocument | None) -> Timestamp | None:
+        """Return the update time of a run record that was read; None if it is not this attempt's own."""
+        return record.update_time if is_own_record(record, self.identity.token) else None
+
+    def end(self, document: TaskDocument | None = None) -> None:
+        """Write nothing more. `document` is the current status document; None if that is not known."""
         self.ended = True
-        self.task = left or TaskDocument()
+        self.document = document or TaskDocument()
 
     def extend(self) -> Procedure[None]:
         """Extend the lease (docs/protocol.md, "While a task works").
@@ -123,28 +128,28 @@ class Attempt:
         """
         for tries in range(EXTENSION_TRIES):
             lease_until = self.clock.now() + self.lease
-            extension = run_writes.extend(self.identity, self.version, lease_until=lease_until)
+            extension = run_writes.extend(self.identity, self.update_time, lease_until=lease_until)
             try:
-                version = yield from ask(Commit(extension, self.call_seconds))
+                update_time = yield from ask(Commit(extension, self.call_seconds))
             except (WriteRefused, WriteUnknown):
-                task, _ = yield from ask(ReadDocuments(self.identity.run_id, self.call_seconds))
-                if not is_own(task, self.identity.token):
+                document, _ = yield from ask(ReadDocuments(self.identity.run_id, self.call_seconds))
+                if not is_own(document, self.identity.token):
                     self.end()
                     raise RunLost(f"run {self.identity.run_id} lost its lease") from None
-                self.task = task
-                if task.lease_until is not None and task.lease_until >= lease_until:
+                self.document = document
+                if document.lease_until is not None and document.lease_until >= lease_until:
                     return
                 yield from ask(Pause(tries))
             else:
-                self.task = replace(self.task, update_time=version, lease_until=lease_until)
+                self.document = replace(self.document, update_time=update_time, lease_until=lease_until)
                 return
         raise StoreUnavailable("could not extend the lease (lost responses or concurrent writers)")
 
     def record_progress(self, progress: JsonMap) -> Procedure[None]:
         """Write progress to the run record, unless the attempt has ended.
 
-        If the record has another version than this attempt last wrote, both documents are read, which
-        also finds a cancel. Progress is dropped if the record is no longer this attempt's; the next
+        If the record has changed since this attempt last wrote it, both documents are read, which also
+        finds a cancel. Progress is dropped if the record is no longer this attempt's; the next
         extension finds out whether the run is lost.
 
         Args:
@@ -153,18 +158,19 @@ class Attempt:
         for _ in range(PROGRESS_TRIES):
             if self.ended:
                 return
-            version = self.run_version
-            if version is not None:
+            update_time = self.record_update_time
+            if update_time is not None:
                 try:
-                    record = run_writes.progress(self.identity, version, progress)
-                    self.run_version = yield from ask(Commit(record, self.call_seconds))
+                    write = run_writes.progress(self.identity, update_time, progress)
+                    self.record_update_time = yield from ask(Commit(write, self.call_seconds))
                 except WriteRefused:
                     pass
                 else:
                     return
-            task, run = yield from ask(ReadDocuments(self.identity.run_id, self.call_seconds))
-            if not is_own(task, self.identity.token):
+            document, record = yield from ask(ReadDocuments(self.identity.run_id, self.call_seconds))
+            if not is_own(document, self.identity.token):
                 return
-            self.task = task
-            if not self.adopt_record(run):
+            self.document = document
+            self.record_update_time = self.update_time_of(record)
+            if self.record_update_time is None:
                 return

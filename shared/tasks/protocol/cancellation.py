@@ -51,19 +51,19 @@ def cancel(names: DocumentNames, run_id: str, *, by: str, reason: str, now: date
     action = checked_action(by, reason, now)
     before: Timestamp | None = None
     for tries in range(CHANGE_TRIES):
-        task, run = yield from ask(ReadDocuments(run_id))
-        version = run.update_time if run else None
+        document, record = yield from ask(ReadDocuments(run_id))
+        version = record.update_time if record else None
         settled = tries > 0 and version == before
-        before, found = version, _outcome_of(task, run, run_id, settled=settled, now=now)
-        if run is not None and run.cancel == action:  # only the response was lost
+        before, found = version, _outcome_of(document, record, run_id, settled=settled, now=now)
+        if record is not None and record.cancel == action:  # only the response was lost
             return found if found is Cancelled.cancelling else Cancelled.cancelled
         commit: list[WriteMessage] = []
-        if found is Cancelled.cancelling and task.cancel is None:
-            commit = operator_writes.cancel(names, task, action, now=now)
-        elif found is Cancelled.cancelled and run is not None:
-            commit = operator_writes.cancel_ended(names, run_id, task, run, action, now=now)
-        elif found is Cancelled.cancelled and task.request is not None:
-            commit = operator_writes.cancel_request(names, task.request, action, now=now)
+        if found is Cancelled.cancelling and document.cancel is None:
+            commit = operator_writes.cancel(names, document, action, now=now)
+        elif found is Cancelled.cancelled and record is not None:
+            commit = operator_writes.cancel_ended(names, run_id, document, record, action, now=now)
+        elif found is Cancelled.cancelled and document.request is not None:
+            commit = operator_writes.cancel_request(names, document.request, action, now=now)
         if found is not None:
             with suppress(WriteRefused, WriteUnknown):
                 if commit:
@@ -74,34 +74,34 @@ def cancel(names: DocumentNames, run_id: str, *, by: str, reason: str, now: date
 
 
 def _outcome_of(
-    task: TaskDocument, run: RunDocument | None, run_id: str, *, settled: bool, now: datetime
+    document: TaskDocument, record: RunDocument | None, run_id: str, *, settled: bool, now: datetime
 ) -> Cancelled | None:
     """Return what a cancel of the run leads to.
 
     None if both documents must be read again, because they may be from different moments. `settled` means
     that an earlier read, in a call of its own, returned the same run record.
     """
-    is_last = task.run_id == run_id
-    if is_last and task.state == TaskStatus.running:
+    is_last = document.run_id == run_id
+    if is_last and document.state == TaskStatus.running:
         return Cancelled.cancelling
-    request = task.request
-    if run is None and request is not None and request.id == run_id and not is_last:
+    request = document.request
+    if record is None and request is not None and request.id == run_id and not is_last:
         # No delivery has answered the request.
         return Cancelled.cancelled if now < request.at + REQUEST_WINDOW else Cancelled.ended
-    if run is None:
+    if record is None:
         if not is_last:
             return Cancelled.unknown
         return Cancelled.ended if settled else None  # TTL removed the record, or it was not there yet
-    if run.state not in _OF_RUNS:
+    if record.state not in _OF_RUNS:
         return Cancelled.unknown
-    if run.state == TaskStatus.running and not settled:
+    if record.state == TaskStatus.running and not settled:
         # The status document may be older. If it is not, the attempt has lost the run, as if it had failed.
         return None
-    retried = (run.scheduled_for is not None or is_retried(run_id)) and (
-        run.completed is None or now < run.completed + RETRIES_OVER
+    retried = (record.scheduled_for is not None or is_retried(run_id)) and (
+        record.completed is None or now < record.completed + RETRIES_OVER
     )
-    if run.state == TaskStatus.completed or run.cancel is not None or not retried:
+    if record.state == TaskStatus.completed or record.cancel is not None or not retried:
         return Cancelled.ended
-    shows_failure = is_last and task.state == TaskStatus.failed
+    shows_failure = is_last and document.state == TaskStatus.failed
     # Without the failure the status document may be older.
     return Cancelled.cancelled if shows_failure or settled else None

@@ -126,21 +126,21 @@ def _known_since(
 def _is_missed(tick: datetime) -> Procedure[bool]:
     """Return whether the run history does not account for a tick: no run or skip, no run in its place."""
     run_id = run_id_of(tick)
-    task, run = yield from ask(ReadDocuments(run_id))
-    if run is not None or task.is_suspended:
+    document, record = yield from ask(ReadDocuments(run_id))
+    if record is not None or document.is_suspended:
         return False
-    if task.run_id is None and task.started is not None and task.started >= tick:
+    if document.run_id is None and document.started is not None and document.started >= tick:
         return False  # a legacy writer started it, which leaves no run history
     _, skipped = yield from ask(ReadDocuments(skip_id(run_id)))
     if skipped is not None:
         return False
-    for _, record in (yield from ask(ReadStarted(tick))):
-        if record.state == "resumed":  # the task was suspended until then
+    for _, other in (yield from ask(ReadStarted(tick))):
+        if other.state == "resumed":  # the task was suspended until then
             return False
         # Neither another tick's run, nor a cancelled request, which has no attempt and so no token.
-        began = record.state == "skipped" or (record.state in _OF_RUNS and record.token is not None)
-        in_its_place = began and record.scheduled_for is None
-        if in_its_place and record.started is not None and record.started <= tick + TICK_GRACE:
+        began = other.state == "skipped" or (other.state in _OF_RUNS and other.token is not None)
+        in_its_place = began and other.scheduled_for is None
+        if in_its_place and other.started is not None and other.started <= tick + TICK_GRACE:
             return False
     return True
 

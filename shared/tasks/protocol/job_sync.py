@@ -62,7 +62,7 @@ class JobDecision(Enum):
     """Report the state of the job, once."""
 
 
-def decide(task: TaskDocument, job: JobStatus, *, now: datetime) -> JobDecision:
+def decide(document: TaskDocument, job: JobStatus, *, now: datetime) -> JobDecision:
     """Decide what the watchdog does about a task's job.
 
     The note column shows the requested state in `run.job`.
@@ -82,17 +82,17 @@ def decide(task: TaskDocument, job: JobStatus, *, now: datetime) -> JobDecision:
     | any | missing, disabled | any | not deployed; it cannot be paused or resumed | report, keep the note |
 
     Args:
-        task: The status document as it was read.
+        document: The status document as it was read.
         job: The job, read after it.
         now: UTC.
     """
-    note = task.job or JobNote()
-    if task.is_suspended and task.suspended is None and note.wanted != JobState.paused:
+    note = document.job or JobNote()
+    if document.is_suspended and document.suspended is None and note.wanted != JobState.paused:
         return JobDecision.nothing
-    required = _required(task)
+    required = _required(document)
     if job.state == required:
         if note.wanted is None or _is_over(note, now):
-            return JobDecision.nothing if task.job is None else JobDecision.forget
+            return JobDecision.nothing if document.job is None else JobDecision.forget
         return JobDecision.nothing if note.done else JobDecision.settle
     if job.state not in set(JobState):
         return JobDecision.report
@@ -102,15 +102,15 @@ def decide(task: TaskDocument, job: JobStatus, *, now: datetime) -> JobDecision:
     return JobDecision.report
 
 
-def requested_note(task: TaskDocument, wanted: JobState, *, now: datetime) -> JobNote:
+def requested_note(document: TaskDocument, wanted: JobState, *, now: datetime) -> JobNote:
     """Return the note of a requested state, to be written before the job is changed.
 
     Args:
-        task: The status document as it was read. Its note shows whether others are changing the job.
+        document: The status document as it was read. Its note shows whether others are changing the job.
         wanted: The requested state.
         now: Start of the call, UTC.
     """
-    note = task.job
+    note = document.job
     if note is None or note.wanted is None or note.at is None or _is_over(note, now):
         return JobNote(wanted=wanted.value, at=now)
     return JobNote(wanted=wanted.value, at=max(now, note.at), shared=True)
@@ -139,19 +139,19 @@ def follow_document(
     records = [] if record is None else [record]
     may_be_removed = False  # whether a commit that removes the note may still be applied
     for tries in range(FOLLOW_TRIES):
-        task, _ = yield from ask(ReadDocuments())
-        required, note = _required(task), task.job
+        document, _ = yield from ask(ReadDocuments())
+        required, note = _required(document), document.job
         try:
             # A shared note for the same state, begun no earlier, stays as long as this call may take.
             covers = note is not None and note.shared and note.at is not None and note.at >= now
             own = note == own_note and not may_be_removed
             if note is None or note.wanted != required or not (own or (covers and not records)):
-                note = own_note = requested_note(task, required, now=now)
-                version = yield from ask(Commit(watchdog_writes.note_job(names, task, note, *records)))
-                task, may_be_removed, records = replace(task, update_time=version), False, []
+                note = own_note = requested_note(document, required, now=now)
+                version = yield from ask(Commit(watchdog_writes.note_job(names, document, note, *records)))
+                document, may_be_removed, records = replace(document, update_time=version), False, []
             yield from ask(SetJob(required))
             left, may_be_removed = replace(note, done=True) if note.shared else None, True
-            yield from ask(Commit(watchdog_writes.note_job(names, task, left)))
+            yield from ask(Commit(watchdog_writes.note_job(names, document, left)))
         except (WriteRefused, WriteUnknown):
             yield from ask(Pause(tries))
         else:
@@ -166,10 +166,10 @@ def repair_job(names: DocumentNames, record: WriteMessage, *, now: datetime) -> 
 
     Arguments and errors as `follow_document`.
     """
-    task, _ = yield from ask(ReadDocuments())
+    document, _ = yield from ask(ReadDocuments())
     job = yield from ask(ReadJob())
-    agrees = job.state == _required(task)
-    if not agrees or (task.job is not None and task.job.is_open):
+    agrees = job.state == _required(document)
+    if not agrees or (document.job is not None and document.job.is_open):
         yield from follow_document(names, now=now, record=None if agrees else record)
 
 
@@ -188,27 +188,27 @@ def check_job(names: DocumentNames, found: list[Incident], *, now: datetime) -> 
         StoreError: Firestore did not answer, or other writers changed the document each time.
         SchedulerUnavailable: Cloud Scheduler did not answer.
     """
-    task, _ = yield from ask(ReadDocuments())
-    if not task.exists or _is_legacy(task):
+    document, _ = yield from ask(ReadDocuments())
+    if not document.exists or _is_legacy(document):
         return False
     try:
         job = yield from ask(ReadJob())
     except JobMissing:
         job = JobStatus(MISSING)
-    note = task.job or JobNote()
-    match decide(task, job, now=now):
+    note = document.job or JobNote()
+    match decide(document, job, now=now):
         case JobDecision.follow:
             yield from follow_document(names, now=now)
             return True
         case JobDecision.settle:
             settled = replace(note, done=True, found=None)
-            yield from try_commit(watchdog_writes.note_job(names, task, settled))
+            yield from try_commit(watchdog_writes.note_job(names, document, settled))
         case JobDecision.forget:
-            yield from try_commit(watchdog_writes.note_job(names, task, None))
+            yield from try_commit(watchdog_writes.note_job(names, document, None))
         case JobDecision.report if note.found != job.state:
             noted = replace(note, found=job.state)
-            if (yield from try_commit(watchdog_writes.note_job(names, task, noted))):
-                found.append(Incident("job_disagrees", task.run_id or "", problem_of(noted) or ""))
+            if (yield from try_commit(watchdog_writes.note_job(names, document, noted))):
+                found.append(Incident("job_disagrees", document.run_id or "", problem_of(noted) or ""))
     return False
 
 
@@ -242,11 +242,11 @@ def _is_by_hand(note: JobNote, job: JobStatus) -> bool:
     return note.at is not None and job.changed is not None and job.changed > note.at + margin
 
 
-def _is_legacy(task: TaskDocument) -> bool:
+def _is_legacy(document: TaskDocument) -> bool:
     """Return whether a legacy writer runs the task; then the job here is paused on purpose."""
-    ours = task.run_id is not None or task.suspended is not None or task.job is not None
-    return task.started is not None and not ours
+    ours = document.run_id is not None or document.suspended is not None or document.job is not None
+    return document.started is not None and not ours
 
 
-def _required(task: TaskDocument) -> JobState:
-    return JobState.paused if task.is_suspended else JobState.enabled
+def _required(document: TaskDocument) -> JobState:
+    return JobState.paused if document.is_suspended else JobState.enabled

@@ -59,14 +59,14 @@ def request_run(
     yield from ask(RunJob())
     tries = 0
     while clock.monotonic() < deadline:
-        _, run = yield from ask(ReadDocuments(request.id))
-        if run is not None:
+        _, record = yield from ask(ReadDocuments(request.id))
+        if record is not None:
             return Requested("started", request.id)
-        task, skipped = yield from ask(ReadDocuments(skip_id(request.id)))
-        if skipped is not None and task.is_suspended:
+        document, skipped = yield from ask(ReadDocuments(skip_id(request.id)))
+        if skipped is not None and document.is_suspended:
             raise _suspended(spec)
         if skipped is not None:
-            return Requested("busy", task.run_id)
+            return Requested("busy", document.run_id)
         yield from ask(Pause(tries))
         tries += 1
     return Requested("requested", request.id)
@@ -83,27 +83,27 @@ def _write_request(
     deadline = timedelta(seconds=spec.deadline_seconds)
     own = RunRequest(request_run_id(now), action.by, action.reason, now, now)
     for tries in range(CHANGE_TRIES):
-        task, _ = yield from ask(ReadDocuments())
-        run = skipped = None
-        last: RunRequest | None = task.request
+        document, _ = yield from ask(ReadDocuments())
+        record = skipped = None
+        last: RunRequest | None = document.request
         if last is not None:
             _, skipped = yield from ask(ReadDocuments(skip_id(last.id)))
-            task, run = yield from ask(ReadDocuments(last.id))
-            if task.request != last:
+            document, record = yield from ask(ReadDocuments(last.id))
+            if document.request != last:
                 continue
-        if task.is_suspended:
+        if document.is_suspended:
             raise _suspended(spec)
         if last is not None and (last.id, last.by) == (own.id, own.by):
             return last  # only the response was lost
-        holder = living_holder(task, now=now, deadline=deadline)
+        holder = living_holder(document, now=now, deadline=deadline)
         if holder is not None:
             return Requested("busy", None if holder == LEGACY_HOLDER else holder)
         # A skipped delivery has answered its request: no other delivery will.
-        if last is not None and run is None and skipped is None and now < last.at + REQUEST_WINDOW:
+        if last is not None and record is None and skipped is None and now < last.at + REQUEST_WINDOW:
             request, commit = last, operator_writes.join_request(names, last, action, now=now)
         else:
-            request = replace(own, since=_since(last, run, now))
-            commit = operator_writes.request(names, task, request)
+            request = replace(own, since=_since(last, record, now))
+            commit = operator_writes.request(names, document, request)
         try:
             yield from ask(Commit(commit))
         except (WriteRefused, WriteUnknown):
@@ -119,9 +119,9 @@ def _suspended(spec: TaskSpec) -> TaskSuspended:
     return TaskSuspended(f"{spec.name.value} is suspended, so the run would be skipped; resume it first")
 
 
-def _since(last: RunRequest | None, run: RunDocument | None, now: datetime) -> datetime:
+def _since(last: RunRequest | None, record: RunDocument | None, now: datetime) -> datetime:
     """Return the schedule time from which deliveries answer a new request, UTC."""
     if last is None:
         return now
-    ended = run.completed if run is not None and run.completed is not None else last.at
+    ended = record.completed if record is not None and record.completed is not None else last.at
     return last.since if now < ended + RETRIES_OVER else now

@@ -49,27 +49,27 @@ def remove_old_objects(name: TaskName, removed: list[str], *, now: datetime) -> 
         if attempt is None:
             continue
         run_id, token = attempt
-        task, run = yield from ask(ReadDocuments(run_id))
-        superseded_at = yield from _superseded_at(path, token, created, task, run)
+        document, record = yield from ask(ReadDocuments(run_id))
+        superseded_at = yield from _superseded_at(path, token, created, document, record)
         if superseded_at is not None and now - superseded_at >= RETENTION:
             yield from ask(RemoveObject(path))
             removed.append(path)
 
 
 def _superseded_at(
-    path: str, token: str, created: datetime, task: TaskDocument, run: RunDocument | None
+    path: str, token: str, created: datetime, document: TaskDocument, record: RunDocument | None
 ) -> Procedure[datetime | None]:
     """Return since when an object is certainly not a result; None while it may be one."""
-    if task.result is not None and path in (task.result.path, task.result.details):
+    if document.result is not None and path in (document.result.path, document.result.details):
         return None
-    if run is None:
+    if record is None:
         # Run records expire after 30 days. The token in the status document means that the run is at work.
-        return None if task.token == token else created
-    if run.token == token and run.state == "running":
+        return None if document.token == token else created
+    if record.token == token and record.state == "running":
         return None
-    if run.token == token and run.state == "completed" and run.completed is not None:
-        return (yield from ask(ReadNextCompletion(run.completed)))
-    return run.completed if run.token == token else created
+    if record.token == token and record.state == "completed" and record.completed is not None:
+        return (yield from ask(ReadNextCompletion(record.completed)))
+    return record.completed if record.token == token else created
 
 
 def _attempt_of(path: str) -> tuple[str, str] | None:

@@ -56,9 +56,9 @@ def complete(
     end = _end(attempt, duration, progress)
     pointer = replace(result, completed=end.completed)
 
-    def build(version: Timestamp, suspended: bool) -> list[WriteMessage]:
-        run = attempt.identity
-        return run_writes.complete(run, version, end, data=data, result=pointer, suspended=suspended)
+    def build(update_time: Timestamp, suspended: bool) -> list[WriteMessage]:
+        identity = attempt.identity
+        return run_writes.complete(identity, update_time, end, data=data, result=pointer, suspended=suspended)
 
     return (yield from _write_end(attempt, TaskStatus.completed, build, deadline, pointer))
 
@@ -66,17 +66,17 @@ def complete(
 def fail(
     attempt: Attempt, failure: Failure, *, duration: float, deadline: float, progress: JsonMap | None = None
 ) -> Procedure[EndState]:
-    """Record a failure; the last good result stays. Arguments and errors as `complete`."""
+    """Record a failure; the last good result stays. Other arguments and errors are those of `complete`."""
     end = _end(attempt, duration, progress)
 
-    def build(version: Timestamp, suspended: bool) -> list[WriteMessage]:
+    def build(update_time: Timestamp, suspended: bool) -> list[WriteMessage]:
         recorded = attempt.recorded_failure(failure)  # for each try: a cancel may have refused the last one
         message, error = recorded.text, recorded.to_fields()
         return run_writes.fail(
-            attempt.identity, version, end, message=message, error=error, suspended=suspended
+            attempt.identity, update_time, end, message=message, error=error, suspended=suspended
         )
 
-    return (yield from _write_end(attempt, TaskStatus.failed, build, deadline, attempt.task.result))
+    return (yield from _write_end(attempt, TaskStatus.failed, build, deadline, attempt.document.result))
 
 
 def _end(attempt: Attempt, duration: float, progress: JsonMap | None) -> RunEnd:
@@ -85,28 +85,29 @@ def _end(attempt: Attempt, duration: float, progress: JsonMap | None) -> RunEnd:
 
 def _write_end(
     attempt: Attempt,
-    goal: TaskStatus,
+    final_status: TaskStatus,
     build: Callable[[Timestamp, bool], list[WriteMessage]],
     deadline: float,
     result: ResultPointer | None,
 ) -> Procedure[EndState]:
-    """Commit the end of the attempt, deciding again whenever the commit is not known to be applied."""
+    """Commit the end of the attempt; decide again as long as it is not known whether a commit was applied."""
     tries = 0
     while True:
-        if goal is TaskStatus.completed and attempt.cancel is not None:
+        if final_status is TaskStatus.completed and attempt.cancel is not None:
             raise RunCancelled(attempt.cancel.cancel_message)
-        suspended = attempt.task.is_suspended
+        suspended = attempt.document.is_suspended
         try:
-            commit = Commit(build(attempt.version, suspended), attempt.call_seconds)
-            version = yield from ask(commit)
+            commit = Commit(build(attempt.update_time, suspended), attempt.call_seconds)
+            update_time = yield from ask(commit)
         except (WriteRejected, WriteDenied):
             raise
         except StoreError as error:
-            found = yield from _resolve_end(attempt, goal, error, deadline)
+            found = yield from _resolve_end(attempt, final_status, error, deadline)
         else:
-            status = attempt.task.status if suspended else goal.value
-            left = replace(attempt.task, update_time=version, status=status, state=goal.value)
-            attempt.end(replace(left, lease_until=None, result=result))
+            document, state = attempt.document, final_status.value
+            status = document.status if suspended else state
+            document = replace(document, update_time=update_time, status=status, state=state)
+            attempt.end(replace(document, lease_until=None, result=result))
             return EndState.recorded
         if found is EndState.recorded or found is EndState.superseded:
             return found
@@ -117,40 +118,40 @@ def _write_end(
 
 
 def _resolve_end(
-    attempt: Attempt, goal: TaskStatus, error: StoreError, deadline: float
+    attempt: Attempt, final_status: TaskStatus, error: StoreError, deadline: float
 ) -> Procedure[EndState | None]:
-    """Find out what became of a refused or unanswered end; None if that failed."""
+    """Find out what became of an end whose commit was refused or not answered; None if that failed."""
     token = attempt.identity.token
     try:
-        task, run = yield from ask(attempt.read_run(deadline))
-        state = end_state(task, run, token=token, goal=goal)
+        document, record = yield from ask(attempt.read_documents(deadline))
+        state = end_state(document, record, token=token, final_status=final_status)
         if state is EndState.superseded:
-            yield from _close_superseded(attempt, run)
+            yield from _close_superseded(attempt, record)
     except StoreError as again:
         logger.warning("run end not recorded yet", run_id=attempt.identity.run_id, error=error, again=again)
         return None
     if state is EndState.pending:
-        attempt.task = task
+        attempt.document = document
     else:
-        attempt.end(task if task.token == token else None)
+        attempt.end(document if document.token == token else None)
     return state
 
 
-def _close_superseded(attempt: Attempt, run: RunDocument | None) -> Procedure[None]:
+def _close_superseded(attempt: Attempt, record: RunDocument | None) -> Procedure[None]:
     """Close the run record if it is still this attempt's. Only then may the attempt's object be removed.
 
-    The failure of an attempt is also superseded by its own completion that was applied late: then its
-    object is the result.
+    A failure is also superseded if the attempt's own completion was applied late. Then its object is the
+    result, and stays.
 
     Raises:
         StoreError: The record has changed, or Firestore did not answer; read again.
     """
-    if run is None:  # The record may be any attempt's; the watchdog decides about the object.
+    if record is None:  # The record may be any attempt's; the watchdog decides about the object.
         return
-    own = run.token == attempt.identity.token
-    if own and run.state == TaskStatus.completed:
+    own = record.token == attempt.identity.token
+    if own and record.state == TaskStatus.completed:
         return
-    if own and run.state == TaskStatus.running:
-        record, now = attempt.identity.record_name, attempt.clock.now()
-        yield from ask(Commit(run_writes.close_superseded(record, run, now=now)))
-    attempt.object_may_go = True
+    if own and record.state == TaskStatus.running:
+        name, now = attempt.identity.record_name, attempt.clock.now()
+        yield from ask(Commit(run_writes.close_superseded(name, record, now=now)))
+    attempt.is_object_unused = True

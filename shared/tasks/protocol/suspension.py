@@ -56,14 +56,14 @@ def _change(
     wanted = JobState.paused if suspends else JobState.enabled
     note: JobNote | None = None
     for tries in range(CHANGE_TRIES):
-        task, _ = yield from ask(ReadDocuments())
-        if task.is_suspended is suspends:
+        document, _ = yield from ask(ReadDocuments())
+        if document.is_suspended is suspends:
             # An earlier commit of this call may have been applied, and its response lost.
-            changed = tries > 0 and (not suspends or task.suspended == action)
+            changed = tries > 0 and (not suspends or document.suspended == action)
             break
-        note = requested_note(task, wanted, now=now) if has_job else None
+        note = requested_note(document, wanted, now=now) if has_job else None
         try:
-            yield from ask(Commit(write(names, task, action, now=now, job=note)))
+            yield from ask(Commit(write(names, document, action, now=now, job=note)))
         except (WriteRefused, WriteUnknown):
             yield from ask(Pause(tries))
         else:

@@ -63,18 +63,18 @@ def watch(
     """
     running = yield from ask(ReadRunning())
     # In a call of its own, after the run records: `is_superseded` needs that order.
-    task, schedule = yield from ask(ReadSchedule())
-    for run_id, run in running:
-        if is_superseded(run, task):
-            record = names.record(run_id)
-            if (yield from try_commit(run_writes.close_superseded(record, run, now=now))):
+    document, schedule = yield from ask(ReadSchedule())
+    for run_id, record in running:
+        if is_superseded(record, document):
+            name = names.record(run_id)
+            if (yield from try_commit(run_writes.close_superseded(name, record, now=now))):
                 found.superseded_runs.append(run_id)
-    if is_dead(task, now=now):
-        if (yield from try_commit(watchdog_writes.fail_dead(names, task, now=now))):
-            detail = f"its process died: no sign of life since {task.lease_until}"
-            found.incidents.append(Incident("dead_run", task.run_id or "", detail))
-    elif is_overdue_legacy(task, now=now, deadline=deadline):
-        began = task.started or task.timestamp
+    if is_dead(document, now=now):
+        if (yield from try_commit(watchdog_writes.fail_dead(names, document, now=now))):
+            detail = f"its process died: no sign of life since {document.lease_until}"
+            found.incidents.append(Incident("dead_run", document.run_id or "", detail))
+    elif is_overdue_legacy(document, now=now, deadline=deadline):
+        began = document.started or document.timestamp
         incident = Incident("overdue_original", f"original.{began}", f"running since {began}")
         if (yield from record_once(names, incident, now=now)):
             found.incidents.append(incident)

@@ -19,7 +19,7 @@ from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskFunction, TaskOutcome
 from shared.tasks.protocol.acquisition import acquire, refuse
 from shared.tasks.protocol.attempt import Attempt
-from shared.tasks.protocol.decisions import Busy, EndState, Skip, Take
+from shared.tasks.protocol.decisions import Busy, EndState, Skip, Start
 from shared.tasks.protocol.effect_handler import EffectHandler
 from shared.tasks.protocol.effects import RemoveObject, run_procedure
 from shared.tasks.protocol.run_end import complete, fail
@@ -133,7 +133,7 @@ class Execution:
             logger.error("run not started", **self._names(), error=Failure.of(error).text)
             return self._outcome("failed", f"not started: {Failure.of(error).text}")
         match decision:
-            case Take():
+            case Start():
                 self._task_run.set_attempt(self.attempt.identity, self.attempt.number)
                 if self._options.debug_logs:
                     number, source = self.attempt.number, self.attempt.identity.source
@@ -309,7 +309,7 @@ class Execution:
 
     def _report_superseded(self, path: str | None) -> TaskOutcome:
         logger.warning("run superseded", **self._names())
-        if self.attempt.object_may_go:
+        if self.attempt.is_object_unused:
             self._remove(path)
         return self._outcome("superseded", "another attempt took the task")
 
