@@ -49,7 +49,6 @@ _RETRIES = Retry(
     other=0,
     allowed_methods={"GET"},
     status_forcelist=(429, 500, 502, 503, 504),
-    backoff_factor=0.3,
     raise_on_status=False,
     respect_retry_after_header=False,  # It may ask for hours.
 )
@@ -104,11 +103,18 @@ class TwilioMessages:
     Args:
         account: The account that sends.
         session: Sends the requests. The default is a session that retries reads.
+        backoff_seconds: Factor of the default session's waits, which are 0, 2 and 4 times as long.
     """
 
-    def __init__(self, account: TwilioAccount, session: requests.Session | None = None) -> None:
+    def __init__(
+        self,
+        account: TwilioAccount,
+        session: requests.Session | None = None,
+        *,
+        backoff_seconds: float = 0.3,
+    ) -> None:
         self._service = account.messaging_service_sid
-        self._session = session or _session()
+        self._session = session or _session(backoff_seconds)
         self._client = Client(
             account.account_sid, account.auth_token, http_client=_Http(account.url, self._session)
         )
@@ -239,10 +245,10 @@ class _Http(HttpClient):  # type: ignore[misc]  # the library has no types
         return Response(response.status_code, response.text, response.headers)
 
 
-def _session() -> requests.Session:
-    session = requests.Session()
+def _session(backoff_seconds: float) -> requests.Session:
+    session, retries = requests.Session(), _RETRIES.new(backoff_factor=backoff_seconds)
     for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
+        session.mount(scheme, HTTPAdapter(max_retries=retries))
     return session
 
 

@@ -107,7 +107,7 @@ def send_alone(client: Client, url: str) -> dict[str, Any]:
     clock = Clock()
     identity = AttemptIdentity(DocumentNames("", TaskName.send_reset_sms), "a run", "a token", "test")
     run = TaskRun(identity, clock.monotonic() + 60, clock, lambda _: None)
-    with closing(TwilioMessages(account_at(url))) as messages:
+    with closing(TwilioMessages(account_at(url), backoff_seconds=0.001)) as messages:
         task = ResetSms(client, messages, LIMITS, TEXTS, lambda: datetime.now(UTC), run)
         task.send(TaskEngine().get_task_result(TaskName.collect_devices_health))
     return run.summary or {}
@@ -139,7 +139,7 @@ class Fleet:
         """Run send_reset_sms on a cold instance; with `dry=True`, as a dry run."""
         if options.pop("dry", False):
             return run_task(TaskEngine(), self.client, None, **options)
-        with closing(TwilioMessages(account_at(self.twilio.url))) as messages:
+        with closing(TwilioMessages(account_at(self.twilio.url), backoff_seconds=0.001)) as messages:
             return run_task(TaskEngine(), self.client, messages, **options)
 
     def records(self) -> dict[str, dict[str, Any]]:

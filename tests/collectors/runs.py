@@ -20,7 +20,7 @@ FAST = Limits(
     max_wait_seconds=0.01,
 )
 #: Shorter time-outs for peers that exceed them.
-IMPATIENT = replace(FAST, read_seconds=1, call_seconds=1.5, attempts=2)
+IMPATIENT = replace(FAST, read_seconds=0.5, call_seconds=0.75, attempts=2)
 
 
 def new_run(task: TaskName, *, deadline_seconds: float = 300.0) -> TaskRun:

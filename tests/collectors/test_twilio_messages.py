@@ -27,7 +27,7 @@ BEFORE = datetime.now(UTC)
 
 @pytest.fixture
 def messages(twilio: TwilioServer) -> Iterator[TwilioMessages]:
-    with closing(TwilioMessages(account_at(twilio.url))) as messages:
+    with closing(TwilioMessages(account_at(twilio.url), backoff_seconds=0.001)) as messages:
         yield messages
 
 
@@ -110,7 +110,7 @@ def test_each_response_raises_its_error_without_a_second_request(
 def test_a_refused_connection_means_that_the_message_was_not_sent() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    messages = TwilioMessages(account_at(f"http://127.0.0.1:{port}"))
+    messages = TwilioMessages(account_at(f"http://127.0.0.1:{port}"), backoff_seconds=0.001)
     with closing(messages), pytest.raises(SendingRefused, match="could not connect"):
         messages.send(TO, TEXT)
 
