@@ -67,8 +67,14 @@ def storage_line(world: World, stack: Addresses) -> Iterator[Line]:
 
 
 @pytest.fixture
+def call_seconds() -> float:
+    """Longest duration of one call of `far_engine`."""
+    return 1.0
+
+
+@pytest.fixture
 def far_engine(
-    line: Line, storage_line: Line, monkeypatch: pytest.MonkeyPatch, clock: HandClock
+    line: Line, storage_line: Line, monkeypatch: pytest.MonkeyPatch, clock: HandClock, call_seconds: float
 ) -> Iterator[TaskEngine]:
     """An engine behind both proxies, with short time-outs."""
     near = firebase.firestore_wire()
@@ -86,8 +92,8 @@ def far_engine(
     bucket = Storage(project=firebase.bucket().client.project).bucket(firebase.bucket().name)
     reads = StorageWire(requests.Session(), f"http://{storage_line.address}", bucket.name)
     yield TaskEngine(
-        Store(lambda: wire, call_seconds=1.0),
-        Objects(lambda: bucket, lambda: reads, call_seconds=1.0, total_seconds=2.0),
+        Store(lambda: wire, call_seconds=call_seconds),
+        Objects(lambda: bucket, lambda: reads, call_seconds=call_seconds, total_seconds=2 * call_seconds),
         clock=clock,
     )
     channel.close()
