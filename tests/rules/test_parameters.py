@@ -34,6 +34,14 @@ SENDING = {
     "NX_TWILIO_ACCOUNT_SID": f"AC{'0' * 32}",
     "NX_TWILIO_MESSAGING_SERVICE_SID": f"MG{'a' * 32}",
 }
+#: Values in the .env files of each deployment, and the code that prints its manifest.
+DEPLOYMENTS: dict[str, tuple[dict[str, str], str]] = {
+    "without settings": ({}, MANIFEST),
+    "with an account": (SENDING, MANIFEST),
+    "without an account": ({"NX_SMS_DRY_RUN": "off"}, MANIFEST),
+    "without a default's value": ({}, OPTIONAL),
+    "with a default's value": ({"NX_OPTIONAL": "y"}, OPTIONAL),
+}
 #: An invalid value for each setting; for the bucket's name any text is valid.
 NONSENSE = {
     setting.name: "three words here"
@@ -56,33 +64,41 @@ def discovered(values: dict[str, str], code: str = MANIFEST) -> subprocess.Compl
     )
 
 
-def deployed(values: dict[str, str], code: str = MANIFEST) -> Any:
-    """The secrets and the error of a non-interactive deployment with these values."""
-    manifest = discovered(values, code)
-    assert manifest.returncode == 0, manifest.stderr
-    command = ["node", RESOLVER, json.dumps(values)]
-    resolved = subprocess.run(command, input=manifest.stdout, capture_output=True, check=True, text=True)
-    return json.loads(resolved.stdout.splitlines()[-1])
+@pytest.fixture(scope="module")
+def manifests() -> dict[str, str]:
+    """The manifest of each deployment."""
+    found = {name: discovered(values, code) for name, (values, code) in DEPLOYMENTS.items()}
+    for each in found.values():
+        assert each.returncode == 0, each.stderr
+    return {name: each.stdout for name, each in found.items()}
 
 
-def test_a_deployment_needs_no_setting_but_the_operators() -> None:
+@pytest.fixture(scope="module")
+def deployed(manifests: dict[str, str]) -> dict[str, Any]:
+    """The secrets and the error of each non-interactive deployment, from one start of firebase-tools."""
+    asked = [{"manifest": manifests[name], "values": values} for name, (values, _) in DEPLOYMENTS.items()]
+    command = ["node", RESOLVER]
+    resolved = subprocess.run(command, input=json.dumps(asked), capture_output=True, check=True, text=True)
+    return dict(zip(DEPLOYMENTS, json.loads(resolved.stdout.splitlines()[-1]), strict=True))
+
+
+def test_a_deployment_needs_no_setting_but_the_operators(deployed: dict[str, Any]) -> None:
     """Without .env files, prompts, and a Twilio account."""
-    assert deployed({}) == {"secrets": ["NX_OCPI_OPERATORS"], "error": None}
+    assert deployed["without settings"] == {"secrets": ["NX_OCPI_OPERATORS"], "error": None}
 
 
-def test_a_deployment_that_sends_sms_needs_an_account() -> None:
+def test_a_deployment_that_sends_sms_needs_an_account(deployed: dict[str, Any]) -> None:
     """The error names the missing settings."""
     secrets = ["NX_OCPI_OPERATORS", "NX_TWILIO_AUTH_TOKEN"]
-    assert deployed(SENDING) == {"secrets": secrets, "error": None}
-    deployment = deployed({"NX_SMS_DRY_RUN": "off"})
+    assert deployed["with an account"] == {"secrets": secrets, "error": None}
+    deployment = deployed["without an account"]
     assert deployment["secrets"] == secrets
     missing = "NX_SMS_REGIONS, NX_SMS_TEXTS, NX_TWILIO_ACCOUNT_SID, NX_TWILIO_MESSAGING_SERVICE_SID"
     assert f"have no value for the following environment variables: {missing}" in deployment["error"]
 
 
-def test_the_pattern_of_a_prompt_accepts_only_valid_values() -> None:
-    manifest = discovered({"NX_SMS_DRY_RUN": "off"}).stdout
-    patterns = re.findall(r"validationRegex: (.+)", manifest)
+def test_the_pattern_of_a_prompt_accepts_only_valid_values(manifests: dict[str, str]) -> None:
+    patterns = re.findall(r"validationRegex: (.+)", manifests["without an account"])
     assert len(patterns) == 4
     for name, pattern in zip(list(SENDING)[1:], patterns, strict=True):
         assert re.search(pattern.strip("'"), SENDING[name])
@@ -90,10 +106,10 @@ def test_the_pattern_of_a_prompt_accepts_only_valid_values() -> None:
             assert not re.search(pattern.strip("'"), wrong)
 
 
-def test_firebase_tools_requires_a_value_for_every_parameter() -> None:
+def test_firebase_tools_requires_a_value_for_every_parameter(deployed: dict[str, Any]) -> None:
     """Also for one with a default; therefore settings with a default are not declared as parameters."""
-    assert "NX_OPTIONAL" in deployed({}, OPTIONAL)["error"]
-    assert deployed({"NX_OPTIONAL": "y"}, OPTIONAL)["error"] is None
+    assert "NX_OPTIONAL" in deployed["without a default's value"]["error"]
+    assert deployed["with a default's value"]["error"] is None
 
 
 def test_an_invalid_setting_is_reported_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
