@@ -74,11 +74,12 @@ def discover(root: Path) -> dict[str, object]:
     Raises:
         Exception: Any error that loading main.py raises; SyntaxError also for files that it imports later.
     """
-    import yaml  # type: ignore[import-untyped]  # noqa: PLC0415  (the stack imports this module without it)
-    from firebase_functions.private import serving  # noqa: PLC0415
-
     for file in sources(root):
         compile(file.read_bytes(), file, "exec", dont_inherit=True)
+
+    import yaml  # type: ignore[import-untyped]  # noqa: PLC0415  (the stack imports this module without it)
+    from firebase_functions.private import serving  # noqa: PLC0415  (takes time; syntax errors come first)
+
     loaded = serving.get_functions()  # type: ignore[no-untyped-call]
     endpoints = yaml.safe_load(serving.functions_as_yaml(loaded))["endpoints"]
     names = sys.modules.get("shared.tasks.contract")  # not imported in a project without this engine

@@ -1,8 +1,10 @@
 """The console's messages about changed code while the stack runs."""
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,18 +23,26 @@ def tick(event):
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def discovered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A small project as a stack has discovered it."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("NX_TASKS_REGION", "us-central1")
-    (tmp_path / ".stack").mkdir()
-    (tmp_path / "firebase.json").write_text('{"functions": [{"ignore": ["venv", ".*"]}]}', "utf-8")
-    (tmp_path / "later.py").write_text("1\n", "utf-8")
-    (tmp_path / "main.py").write_text(MAIN, "utf-8")
-    discover = [sys.executable, "-m", "emulators.discovery", ".stack/functions.json"]
-    subprocess.run(discover, cwd=tmp_path, check=True)
-    return tmp_path
+    project = tmp_path_factory.mktemp("discovered")
+    (project / ".stack").mkdir()
+    (project / "firebase.json").write_text('{"functions": [{"ignore": ["venv", ".*"]}]}', "utf-8")
+    (project / "later.py").write_text("1\n", "utf-8")
+    (project / "main.py").write_text(MAIN, "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("NX_TASKS_REGION", "us-central1")
+        discover = [sys.executable, "-m", "emulators.discovery", ".stack/functions.json"]
+        subprocess.run(discover, cwd=project, check=True)
+        yield project
+
+
+@pytest.fixture
+def project(discovered: Path, tmp_path: Path) -> Path:
+    """A copy of the project for one test."""
+    return Path(shutil.copytree(discovered, tmp_path, dirs_exist_ok=True))
 
 
 def news(reloads: Reloads) -> list[str]:
