@@ -1,8 +1,9 @@
-"""What is explored: processes that meet, and how much may happen to them."""
+"""The explored configurations: concurrent processes, and the bounds of what may happen to them."""
 
 from typing import TypeAlias
 
 from tests.model.explore import Bounds
+from tests.model.positions import EPOCH, Script
 from tests.model.processes import (
     AT_REQUEST,
     OLD_TICK,
@@ -13,23 +14,22 @@ from tests.model.processes import (
     forced,
     instance,
     job_keeper,
+    job_operator,
+    legacy_writer,
     operator,
-    original,
     reader,
     requester,
-    steerer,
     watchdog,
 )
-from tests.model.standing import EPOCH, Script
 
 ALL = ("complete", "fail", "extend")
 END = ("complete", "fail")
-#: What the task of a run does that may be cancelled meanwhile.
+#: Possible actions of a task whose run may be cancelled.
 CANCELLED = ("complete", "fail", "extend", "progress")
 
 Configuration: TypeAlias = tuple[tuple[Script, ...], Bounds]
 
-#: What `make test` explores: processes and bounds, by what they show.
+#: Processes and bounds that `make test` explores, by name.
 SMALL: dict[str, Configuration] = {
     "one run, watched": ((delivery("a", "t1", "storage", ALL), watchdog()), Bounds(1, 1, 1, 0, 1)),
     "one tick delivered twice, a death": ((delivery("a", "t1"), delivery("a", "t2")), Bounds(1, 0, 1, 0, 1)),
@@ -51,16 +51,19 @@ SMALL: dict[str, Configuration] = {
     ),
     "two ticks, watched": ((delivery("a", "t1"), delivery("b", "t2"), watchdog()), Bounds(1)),
     "suspended and resumed": ((delivery("a", "t1"), operator("suspend"), operator("resume")), Bounds(0, 1)),
-    "suspended and resumed, job and all": (
-        (delivery("a", "t1"), steerer("suspend"), steerer("resume")),
+    "suspended and resumed, with the job": (
+        (delivery("a", "t1"), job_operator("suspend"), job_operator("resume")),
         Bounds(0),
     ),
     "suspended and resumed, a death": (
-        (steerer("suspend"), steerer("resume"), job_keeper()),
+        (job_operator("suspend"), job_operator("resume"), job_keeper()),
         Bounds(0, 0, 1),
     ),
-    "suspended, a fault and a death": ((steerer("suspend"), job_keeper()), Bounds(0, 1, 1)),
-    "suspended and resumed, a fault and a death": ((steerer("suspend"), steerer("resume")), Bounds(0, 1, 1)),
+    "suspended, a fault and a death": ((job_operator("suspend"), job_keeper()), Bounds(0, 1, 1)),
+    "suspended and resumed, a fault and a death": (
+        (job_operator("suspend"), job_operator("resume")),
+        Bounds(0, 1, 1),
+    ),
     "a run is cancelled": (
         (delivery("a", "t1", "storage", CANCELLED), canceller("a"), reader(reads=2)),
         Bounds(0, 1),
@@ -69,8 +72,8 @@ SMALL: dict[str, Configuration] = {
         (delivery("a", "t1", may=CANCELLED), canceller("a")),
         Bounds(0, 0, 0, 0, 1),
     ),
-    "a dead run is cancelled that the original followed": (
-        (delivery("a", "t1"), original("o1", after=("a/t1",)), canceller("a")),
+    "a dead run followed by a legacy run is cancelled": (
+        (delivery("a", "t1"), legacy_writer("o1", after=("a/t1",)), canceller("a")),
         Bounds(0, 0, 1),
     ),
     "one of two ticks is cancelled": (
@@ -179,44 +182,48 @@ SMALL: dict[str, Configuration] = {
         ),
         Bounds(1),
     ),
-    "read while a task says that it has none": (
+    "read while a task returns no result": (
         (delivery("a", "t1", "storage"), delivery("b", "t2", "none"), reader(reads=2)),
         Bounds(0),
     ),
-    "the original alone": (
-        (original("o1", "storage"), original("o2", "storage", END, ("original o1",)), reader(reads=2)),
+    "the legacy writer alone": (
+        (
+            legacy_writer("o1", "storage"),
+            legacy_writer("o2", "storage", END, ("legacy o1",)),
+            reader(reads=2),
+        ),
         Bounds(1, 0, 1),
     ),
-    "taken over from the original": (
+    "handed over from the legacy writer": (
         (
-            original("o1", "storage"),
-            delivery("a", "t1", "storage", END, ("original o1",)),
+            legacy_writer("o1", "storage"),
+            delivery("a", "t1", "storage", END, ("legacy o1",)),
             reader(reads=2),
             contract_reader(),
         ),
         Bounds(0, 0, 1),
     ),
-    "handed to the original": (
+    "handed over to the legacy writer": (
         (
             delivery("a", "t1", "storage"),
-            original("o1", "storage", after=("a/t1",)),
+            legacy_writer("o1", "storage", after=("a/t1",)),
             reader(),
             watchdog(),
         ),
         Bounds(0),
     ),
-    "handed there and back": (
+    "handed over to the legacy writer and back": (
         (
             delivery("a", "t1"),
-            original("o1", after=("a/t1",)),
-            delivery("a", "t2", after=("original o1",)),
+            legacy_writer("o1", after=("a/t1",)),
+            delivery("a", "t2", after=("legacy o1",)),
             watchdog(),
         ),
         Bounds(1, 0, 1),
     ),
 }
 
-#: What `make test-full` explores beyond that.
+#: Further configurations that `make test-full` explores.
 LARGE: dict[str, Configuration] = {
     "one tick three times": (
         (delivery("a", "t1"), delivery("a", "t2"), delivery("a", "t3")),
@@ -231,8 +238,8 @@ LARGE: dict[str, Configuration] = {
         (delivery("a", "t1"), delivery("a", "t2"), watchdog()),
         Bounds(1, 1),
     ),
-    "suspended, resumed and kept, a fault and a death": (
-        (steerer("suspend"), steerer("resume"), job_keeper()),
+    "suspended, resumed and repaired, a fault and a death": (
+        (job_operator("suspend"), job_operator("resume"), job_keeper()),
         Bounds(0, 1, 1),
     ),
     "a cancelled run, watched": (
@@ -251,7 +258,7 @@ LARGE: dict[str, Configuration] = {
         (delivery("a", "t1", may=CANCELLED), delivery("b", "t2"), canceller("a"), operator("suspend")),
         Bounds(0, 1),
     ),
-    "suspended at work": (
+    "suspended while running": (
         (delivery("a", "t1"), delivery("b", "t2"), operator("suspend"), watchdog()),
         Bounds(1),
     ),
@@ -272,31 +279,31 @@ LARGE: dict[str, Configuration] = {
         ),
         Bounds(1),
     ),
-    "taken over, read by both, watched": (
+    "handed over from the legacy writer, read by both, watched": (
         (
-            original("o1", "storage"),
-            delivery("a", "t1", "storage", END, ("original o1",)),
+            legacy_writer("o1", "storage"),
+            delivery("a", "t1", "storage", END, ("legacy o1",)),
             reader(),
             contract_reader(),
             watchdog(),
         ),
         Bounds(0),
     ),
-    "handed over and back, read": (
+    "handed over to the legacy writer and back, read": (
         (
             delivery("a", "t1", "storage"),
-            original("o1", "storage", after=("a/t1",)),
-            delivery("b", "t2", after=("original o1",)),
+            legacy_writer("o1", "storage", after=("a/t1",)),
+            delivery("b", "t2", after=("legacy o1",)),
             reader(),
             watchdog(),
         ),
         Bounds(1),
     ),
-    "taken over and handed back, read": (
+    "handed over from the legacy writer and back, read": (
         (
-            original("o1", "storage"),
-            delivery("a", "t1", "storage", after=("original o1",)),
-            original("o2", "storage", after=("a/t1",)),
+            legacy_writer("o1", "storage"),
+            delivery("a", "t1", "storage", after=("legacy o1",)),
+            legacy_writer("o2", "storage", after=("a/t1",)),
             reader(),
             contract_reader(),
         ),

@@ -1,4 +1,4 @@
-"""What every exploration needs."""
+"""The environment of every exploration: no log, no garbage collection, empty caches."""
 
 import gc
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from shared import logger
-from tests.model import invariants, memory_store, standing
+from tests.model import invariants, memory_store, positions
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Log nothing, keep nothing of another exploration, and collect no garbage meanwhile.
+def _isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Disable the log and the garbage collector, and clear all caches.
 
-    The collector would look through all states again and again, and hardly any of them is garbage.
+    The collector would scan all states repeatedly, although almost none of them is garbage.
     """
     monkeypatch.setattr(logger, "warning", lambda *_, **__: None)
     _forget()
@@ -24,5 +24,5 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _forget() -> None:
-    for module in (standing, memory_store, invariants):
+    for module in (positions, memory_store, invariants):
         module.forget()

@@ -1,4 +1,4 @@
-"""Explores every order in which processes, time, deaths and faults can meet, and checks what must hold."""
+"""Explores every interleaving of processes, time, deaths and faults, and checks the invariants."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -14,44 +14,52 @@ from tests.model.invariants import (
     Violation,
     check_answer,
     check_answers_request,
-    check_cancel_told,
+    check_cancel_report,
     check_commit,
     check_contract_copy,
-    check_got,
     check_job,
     check_order,
+    check_read,
     check_requests_answered,
     facts,
 )
 from tests.model.memory_store import Documents, Stored, documents_of, fields_of
+from tests.model.positions import Event, Position, Script, first_position, next_position
 from tests.model.processes import job_keeper, watchdog
-from tests.model.requests import Again, Answer, CancelTold, Choose, Ended, Got, GotByContract
+from tests.model.requests import (
+    Answer,
+    CancelReport,
+    Choose,
+    ContractReadReport,
+    Ended,
+    ReadReport,
+    StartNext,
+)
 from tests.model.servers import on_storage, read
-from tests.model.standing import Event, Place, Script, after, begun
 
 OVER = "over"
 
 
 class State(NamedTuple):
-    """Everything there is at one moment.
+    """The state of the whole system.
 
     Attributes:
         documents: Firestore.
         objects: Storage.
-        at: where each process stands: None before it begins, `OVER` once it has ended or died.
-        known: what was true at some moment since each process began.
-        in_flight: commits that were sent by processes that don't wait for them any more.
-        succeeded: runs that an attempt says it has completed.
-        job: the state of Cloud Scheduler's job; None where no process knows of it.
-        step: the time.
-        faults, deaths, removals, torn: how many may still come.
+        at: Each process's position: None before it begins, `OVER` after it ended or died.
+        known: The facts that were true at some moment since each process began.
+        in_flight: Requests whose senders no longer wait for the responses.
+        succeeded: Runs that an attempt reported as completed.
+        job: The state of the Cloud Scheduler job; None if no process uses the job.
+        step: The time.
+        faults, deaths, removals, torn: The numbers of each that may still happen.
     """
 
     documents: Documents
     objects: Objects
     at: tuple[Any, ...]
     known: tuple[Facts, ...]
-    in_flight: tuple[Place, ...]
+    in_flight: tuple[Position, ...]
     succeeded: tuple[str, ...]
     job: str | None
     step: int
@@ -63,14 +71,14 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How far is explored.
+    """The limits of an exploration.
 
     Attributes:
-        steps: of time, each longer than a lease.
-        faults: commits whose answer is lost, reads that fail.
-        deaths: processes that die.
-        removals: histories that TTL removes.
-        torn: reads whose two documents come from different moments, as some BatchGets do.
+        steps: Steps of time, each longer than a lease.
+        faults: Commits whose response is lost, and calls that fail.
+        deaths: Processes that die.
+        removals: Run records that TTL removes.
+        torn: Reads whose two documents come from different moments, which BatchGetDocuments allows.
     """
 
     steps: int = 1
@@ -84,10 +92,10 @@ class Bounds:
         return ", ".join(f"{field.name}: {getattr(self, field.name)}" for field in fields(self))
 
 
-class Half(NamedTuple):
-    """A process that was sent one of the documents it reads, and waits for the other."""
+class PartialRead(NamedTuple):
+    """The position of a process that has received one of two documents that it reads."""
 
-    place: Place
+    position: Position
     run_first: bool
     stored: Stored | None
 
@@ -99,22 +107,22 @@ class Model:
     """A set of processes and what can happen to them.
 
     Args:
-        scripts: the processes.
-        bounds: how much can happen.
+        scripts: The processes.
+        bounds: The limits of the exploration.
     """
 
     def __init__(self, scripts: tuple[Script, ...], bounds: Bounds) -> None:
         self.scripts = scripts
         self.bounds = bounds
         self._names = {script.name: index for index, script in enumerate(scripts)}
-        self._committed: dict[tuple[Documents, Place], Documents | None] = {}
-        self._left: dict[tuple[Documents, Objects, str | None, int], State] = {}
+        self._committed: dict[tuple[Documents, Position], Documents | None] = {}
+        self._after_watchdog: dict[tuple[Documents, Objects, str | None, int], State] = {}
 
-    def explore(self, most: int = 20_000_000) -> int:
-        """Visit every state that can be reached; return how many there are.
+    def explore(self, max_states: int = 20_000_000) -> int:
+        """Visit every reachable state and return their number.
 
         Raises:
-            Violation: something that must hold does not.
+            Violation: An invariant is violated.
         """
         first = self._first(documents_of(), (), 0)
         came_from: dict[State, tuple[State, str] | None] = {first: None}
@@ -122,31 +130,31 @@ class Model:
         while waiting:
             state = waiting.pop()
             try:
-                quiet = True
+                ended = True
                 for what, following in self._following(state):
-                    quiet = quiet and what == "time passes"
-                    noted = self._noted(following)
-                    if noted not in came_from:
-                        if len(came_from) >= most:
-                            raise RuntimeError(f"more than {most} states")
-                        came_from[noted] = (state, what)
-                        waiting.append(noted)
-                if quiet:
-                    self._check_quiet(state)
+                    ended = ended and what == "time passes"
+                    reached = self._with_facts(following)
+                    if reached not in came_from:
+                        if len(came_from) >= max_states:
+                            raise RuntimeError(f"more than {max_states} states")
+                        came_from[reached] = (state, what)
+                        waiting.append(reached)
+                if ended:
+                    self._check_end(state)
             except Violation as violation:
-                raise Violation(f"{violation}\n{_story(came_from, state)}") from None
+                raise Violation(f"{violation}\n{_trace(came_from, state)}") from None
         return len(came_from)
 
     def _first(self, documents: Documents, objects: Objects, step: int) -> State:
-        nobody, bounds = len(self.scripts), self.bounds
+        count, bounds = len(self.scripts), self.bounds
         return State(
             documents,
             objects,
-            (None,) * nobody,
-            (NOTHING_YET,) * nobody,
+            (None,) * count,
+            (NOTHING_YET,) * count,
             (),
             (),
-            JobState.enabled if any(script.kind == "steerer" for script in self.scripts) else None,
+            JobState.enabled if any(script.kind == "job operator" for script in self.scripts) else None,
             step,
             bounds.faults,
             bounds.deaths,
@@ -160,26 +168,26 @@ class Model:
         if state.removals:
             yield from self._removals(state)
         yield from self._arrivals(state)
-        for index, place in enumerate(state.at):
-            if place is None:
+        for index, position in enumerate(state.at):
+            if position is None:
                 if all(state.at[self._names[name]] == OVER for name in self.scripts[index].after):
-                    begins = begun(self.scripts[index], state.step)
+                    begins = first_position(self.scripts[index], state.step)
                     yield f"{self.scripts[index].name} begins", self._put(state, index, begins)
-            elif isinstance(place, Half):
-                yield self._other_half(state, index, place)
-            elif place is not OVER:
-                yield from self._moves(state, index, place)
+            elif isinstance(position, PartialRead):
+                yield self._finish_read(state, index, position)
+            elif position is not OVER:
+                yield from self._transitions(state, index, position)
 
     def _arrivals(self, state: State) -> Iterator[tuple[str, State]]:
-        for number, place in enumerate(state.in_flight):
+        for number, position in enumerate(state.in_flight):
             left = state._replace(in_flight=state.in_flight[:number] + state.in_flight[number + 1 :])
-            if isinstance(place.request, SetJob):
-                called = left._replace(job=place.request.wanted)
-                yield f"{place.script.name}: its lost call to Cloud Scheduler arrives", called
+            if isinstance(position.request, SetJob):
+                called = left._replace(job=position.request.wanted)
+                yield f"{position.script.name}: its lost call to Cloud Scheduler arrives", called
                 continue
-            documents = self._commit(state, place)
+            documents = self._commit(state, position)
             if documents is not None:
-                yield f"{place.script.name}: its lost commit arrives", left._replace(documents=documents)
+                yield f"{position.script.name}: its lost commit arrives", left._replace(documents=documents)
 
     @staticmethod
     def _removals(state: State) -> Iterator[tuple[str, State]]:
@@ -188,142 +196,146 @@ class Model:
                 documents = state.documents.without(key)
                 yield f"TTL removes {key}", state._replace(documents=documents, removals=state.removals - 1)
 
-    def _moves(self, state: State, index: int, place: Place) -> Iterator[tuple[str, State]]:
-        name, kind = place.script.name, place.script.kind
-        sends = isinstance(place.request, Commit) and kind != "original"  # its late merge can't be borne
+    def _transitions(self, state: State, index: int, position: Position) -> Iterator[tuple[str, State]]:
+        name, kind = position.script.name, position.script.kind
+        # A delayed merge of the legacy writer violates the invariants.
+        sends = isinstance(position.request, Commit) and kind != "legacy writer"
         if state.deaths and kind != "reader":
             died = self._put(state._replace(deaths=state.deaths - 1), index, OVER)
             yield f"{name} dies", died
-            if sends or isinstance(place.request, SetJob):
-                yield f"{name} dies, its {type(place.request).__name__} sent", self._flying(died, place)
+            if sends or isinstance(position.request, SetJob):
+                yield (
+                    f"{name} dies, its {type(position.request).__name__} sent",
+                    self._with_in_flight(died, position),
+                )
         if state.faults and sends:
-            faulty = self._flying(state._replace(faults=state.faults - 1), place)
-            yield f"{name}'s commit loses its answer", self._moved(faulty, index, place, ("unknown",))
-        if state.faults and isinstance(place.request, ReadDocuments | ReadSchedule):
+            faulty = self._with_in_flight(state._replace(faults=state.faults - 1), position)
+            yield f"{name}'s commit loses its response", self._resumed(faulty, index, position, ("unknown",))
+        if state.faults and isinstance(position.request, ReadDocuments | ReadSchedule):
             faulty = state._replace(faults=state.faults - 1)
-            yield f"{name}'s read fails", self._moved(faulty, index, place, ("down",))
-        if state.faults and isinstance(place.request, SetJob):
-            for done in (state, state._replace(job=place.request.wanted)):
+            yield f"{name}'s read fails", self._resumed(faulty, index, position, ("down",))
+        if state.faults and isinstance(position.request, SetJob):
+            for done in (state, state._replace(job=position.request.wanted)):
                 faulty = done._replace(faults=state.faults - 1)
                 yield (
                     f"{name}'s call to Cloud Scheduler fails",
-                    self._moved(faulty, index, place, ("no answer",)),
+                    self._resumed(faulty, index, position, ("no answer",)),
                 )
-        if state.torn and isinstance(place.request, ReadDocuments) and place.request.run_id:
-            torn, run_id = state._replace(torn=state.torn - 1), place.request.run_id
-            half = Half(place, run_first=False, stored=state.documents.get(STATUS))
-            yield f"{name} reads the status", self._put(torn, index, half)
-            half = Half(place, run_first=True, stored=state.documents.get(f"{HISTORY}{run_id}"))
-            yield f"{name} reads the history", self._put(torn, index, half)
-        if isinstance(place.request, Choose):
-            for each in place.request.among:
-                yield f"{name}: {each}", self._moved(state, index, place, ("value", each))
+        if state.torn and isinstance(position.request, ReadDocuments) and position.request.run_id:
+            torn, run_id = state._replace(torn=state.torn - 1), position.request.run_id
+            partial = PartialRead(position, run_first=False, stored=state.documents.get(STATUS))
+            yield f"{name} reads the status", self._put(torn, index, partial)
+            partial = PartialRead(position, run_first=True, stored=state.documents.get(f"{HISTORY}{run_id}"))
+            yield f"{name} reads the history", self._put(torn, index, partial)
+        if isinstance(position.request, Choose):
+            for each in position.request.among:
+                yield f"{name}: {each}", self._resumed(state, index, position, ("value", each))
         else:
-            changed, answer = self._answered(state, place)
-            what = type(place.request).__name__
-            yield f"{name}: {what}, {answer[0]}", self._moved(changed, index, place, answer)
+            changed, answer = self._carry_out(state, position)
+            what = type(position.request).__name__
+            yield f"{name}: {what}, {answer[0]}", self._resumed(changed, index, position, answer)
 
-    def _other_half(self, state: State, index: int, half: Half) -> tuple[str, State]:
-        place, stored = half.place, half.stored
-        other = STATUS if half.run_first else f"{HISTORY}{place.request.run_id}"
+    def _finish_read(self, state: State, index: int, partial: PartialRead) -> tuple[str, State]:
+        position, stored = partial.position, partial.stored
+        other = STATUS if partial.run_first else f"{HISTORY}{position.request.run_id}"
         read = state.documents.get(other)
-        answer = ("read", read, stored) if half.run_first else ("read", stored, read)
-        return f"{place.script.name} reads the rest", self._moved(state, index, place, answer)
+        answer = ("read", read, stored) if partial.run_first else ("read", stored, read)
+        return f"{position.script.name} reads the rest", self._resumed(state, index, position, answer)
 
     @staticmethod
-    def _flying(state: State, place: Place) -> State:
-        return state._replace(in_flight=tuple(sorted((*state.in_flight, place), key=id)))
+    def _with_in_flight(state: State, position: Position) -> State:
+        return state._replace(in_flight=tuple(sorted((*state.in_flight, position), key=id)))
 
-    def _answered(self, state: State, place: Place) -> tuple[State, Event]:
-        """Carry out what a process asks for."""
-        if isinstance(place.request, Again):
+    def _carry_out(self, state: State, position: Position) -> tuple[State, Event]:
+        """Carry out a process's request."""
+        if isinstance(position.request, StartNext):
             return state, ("value", None)
-        if isinstance(place.request, RunJob):  # the deliveries that follow are processes of their own
+        if isinstance(position.request, RunJob):  # The resulting deliveries are separate processes.
             return state, ("value", None)
-        if isinstance(place.request, ReadJob):
+        if isinstance(position.request, ReadJob):
             return state, ("value", JobStatus(str(state.job)))
-        if isinstance(place.request, SetJob):
-            return state._replace(job=place.request.wanted), ("value", None)
-        if isinstance(place.request, Commit):
-            written = self._commit(state, place)
+        if isinstance(position.request, SetJob):
+            return state._replace(job=position.request.wanted), ("value", None)
+        if isinstance(position.request, Commit):
+            written = self._commit(state, position)
             if written is None:
                 return state, ("refused",)
-            first = written.get(place.request.writes[0].update.name)
+            first = written.get(position.request.writes[0].update.name)
             return state._replace(documents=written), ("committed", first.version if first else 0)
-        answer = read(state.documents, place.request)
+        answer = read(state.documents, position.request)
         if answer is None:
-            objects, answer = on_storage(state.documents, state.objects, place.request)
+            objects, answer = on_storage(state.documents, state.objects, position.request)
             return state._replace(objects=objects), answer
         return state, answer
 
-    def _moved(self, state: State, index: int, place: Place, answer: Event) -> State:
-        """The process is answered, and goes on until it asks for something again."""
-        following = after(place, answer, state.step)
-        while isinstance(following.request, Answer | CancelTold | Got | GotByContract):
-            state = self._told(state, index, following)
-            following = after(following, ("value", None), state.step)
+    def _resumed(self, state: State, index: int, position: Position, answer: Event) -> State:
+        """Resume a process with a response, and run it until its next request."""
+        following = next_position(position, answer, state.step)
+        while isinstance(following.request, Answer | CancelReport | ReadReport | ContractReadReport):
+            state = self._checked(state, index, following)
+            following = next_position(following, ("value", None), state.step)
         return self._put(state, index, OVER if isinstance(following.request, Ended) else following)
 
-    def _told(self, state: State, index: int, place: Place) -> State:
-        """What a process tells is checked against what was true since it began."""
-        told, known = place.request, state.known[index]
-        known |= facts(place.script, state.documents, state.objects, state.step)
-        if isinstance(told, Answer):
-            if state.removals == self.bounds.removals:  # what TTL has removed can't be looked up
-                check_answer(told, place.script, state.documents, known)
+    def _checked(self, state: State, index: int, position: Position) -> State:
+        """Check a process's report against the facts since it began."""
+        report, known = position.request, state.known[index]
+        known |= facts(position.script, state.documents, state.objects, state.step)
+        if isinstance(report, Answer):
+            if state.removals == self.bounds.removals:  # The check needs records that TTL may have removed.
+                check_answer(report, position.script, state.documents, known)
             if (state.faults, state.deaths) == (self.bounds.faults, self.bounds.deaths):
-                check_answers_request(told, place.script, state.documents)
-            if told.outcome == "completed":
-                if told.run_id in state.succeeded:
-                    raise Violation(f"two attempts of {told.run_id} succeeded")
-                return state._replace(succeeded=tuple(sorted((*state.succeeded, told.run_id))))
-        elif isinstance(told, CancelTold):
+                check_answers_request(report, position.script, state.documents)
+            if report.outcome == "completed":
+                if report.run_id in state.succeeded:
+                    raise Violation(f"two attempts of {report.run_id} succeeded")
+                return state._replace(succeeded=tuple(sorted((*state.succeeded, report.run_id))))
+        elif isinstance(report, CancelReport):
             if state.removals == self.bounds.removals:
-                check_cancel_told(told, state.documents)
+                check_cancel_report(report, state.documents)
         else:
-            untroubled = state.faults == self.bounds.faults
-            check_got(told, place.script, known, untroubled=untroubled)
+            without_faults = state.faults == self.bounds.faults
+            check_read(report, position.script, known, without_faults=without_faults)
         return state
 
     @staticmethod
-    def _put(state: State, index: int, place: Any) -> State:
-        return state._replace(at=(*state.at[:index], place, *state.at[index + 1 :]))
+    def _put(state: State, index: int, position: Any) -> State:
+        return state._replace(at=(*state.at[:index], position, *state.at[index + 1 :]))
 
     @staticmethod
-    def _noted(state: State) -> State:
-        """What is true now is noted for each process at work."""
+    def _with_facts(state: State) -> State:
+        """Add the current facts to those of each running process."""
         known = []
         for at, before in zip(state.at, state.known, strict=True):
-            place = at.place if isinstance(at, Half) else at
-            if place is None or place is OVER or isinstance(place.request, Again):
+            position = at.position if isinstance(at, PartialRead) else at
+            if position is None or position is OVER or isinstance(position.request, StartNext):
                 known.append(NOTHING_YET)
             else:
-                known.append(before | facts(place.script, state.documents, state.objects, state.step))
-        noted = tuple(known)
-        return state if noted == state.known else state._replace(known=noted)
+                known.append(before | facts(position.script, state.documents, state.objects, state.step))
+        facts_since = tuple(known)
+        return state if facts_since == state.known else state._replace(known=facts_since)
 
-    def _commit(self, state: State, place: Place) -> Documents | None:
-        key = (state.documents, place)
+    def _commit(self, state: State, position: Position) -> Documents | None:
+        key = (state.documents, position)
         if key not in self._committed:
-            self._committed[key] = state.documents.commit(place.request.writes)
+            self._committed[key] = state.documents.commit(position.request.writes)
         documents = self._committed[key]
         if documents is not None:
-            check_commit(state.documents, documents, state.objects, place.script)
+            check_commit(state.documents, documents, state.objects, position.script)
         return documents
 
-    def _check_quiet(self, state: State) -> None:
-        """All processes have ended: after a pass of the watchdog, everything is in order."""
-        untroubled = (state.faults, state.deaths) == (self.bounds.faults, self.bounds.deaths)
-        if untroubled:
+    def _check_end(self, state: State) -> None:
+        """Check the invariants of a state in which all processes have ended, then after a watchdog pass."""
+        without_faults = (state.faults, state.deaths) == (self.bounds.faults, self.bounds.deaths)
+        if without_faults:
             check_contract_copy(state.documents, state.objects, when="no process died, nothing failed")
             check_job(state.documents, state.job, when="no process died, nothing failed")
             if any(script.kind == "delivery" and script.after for script in self.scripts):
                 check_requests_answered(state.documents)
         key = (state.documents, state.objects, state.job, state.step)
-        if key not in self._left:
-            self._left[key] = _after_watchdog(*key)
-            check_order(self._left[key].documents, self._left[key].objects)
-        left = self._left[key]
+        if key not in self._after_watchdog:
+            self._after_watchdog[key] = _after_watchdog(*key)
+            check_order(self._after_watchdog[key].documents, self._after_watchdog[key].objects)
+        left = self._after_watchdog[key]
         check_job(left.documents, left.job, when="the watchdog has passed")
 
 
@@ -336,9 +348,9 @@ def _after_watchdog(documents: Documents, objects: Objects, job: str | None, ste
     return state
 
 
-def _story(came_from: dict[State, tuple[State, str] | None], state: State) -> str:
-    told = []
+def _trace(came_from: dict[State, tuple[State, str] | None], state: State) -> str:
+    steps = []
     while (before := came_from[state]) is not None:
         state, what = before
-        told.append(what)
-    return "\n".join(f"  {number}. {what}" for number, what in enumerate(reversed(told), 1))
+        steps.append(what)
+    return "\n".join(f"  {number}. {what}" for number, what in enumerate(reversed(steps), 1))

@@ -1,8 +1,8 @@
-"""Firestore as far as the run protocol needs it: documents, masks, conditions, one commit at a time.
+"""An in-memory Firestore with the features of the run protocol: documents, masks, preconditions.
 
-Applies the very writes that `shared.tasks.documents` builds. Immutable, and equal ones are one and
-the same object, so that a model can keep every state it has seen and tell it quickly; times are
-kept, versions are counted.
+It applies the writes that `shared.tasks.documents` builds. Documents are immutable, and equal ones
+are the same object, so that the model can store and compare many states quickly. A document's
+update time is a counter.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ Frozen = tuple[tuple[str, Any], ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """A document: its version, and its fields as nested sorted pairs. Made by `_stored` alone."""
+    """A document: its version, and its fields as nested sorted pairs. Only `_stored` creates it."""
 
     version: int
     fields: Frozen
@@ -28,46 +28,47 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Documents:
-    """All documents, by name. Made by `documents_of` alone.
+    """All documents by name. Only `documents_of` creates it.
 
     Attributes:
-        stored: the documents.
-        floor: the highest version that a removed document had: a new one is newer.
+        stored: The documents.
+        floor: The highest version of a removed document; a new document gets a higher one.
     """
 
     stored: tuple[tuple[str, Stored], ...]
     floor: int
 
     def get(self, name: str) -> Stored | None:
-        """The document of that name."""
+        """Return a document, or None if it does not exist."""
         for key, stored in self.stored:
             if key == name:
                 return stored
         return None
 
     def without(self, name: str) -> "Documents":
-        """The documents but for one, which TTL has removed."""
+        """Return the documents without one that TTL has removed."""
         left = tuple(item for item in self.stored if item[0] != name)
         return documents_of(
             left, max(self.floor, *(each.version for key, each in self.stored if key == name))
         )
 
     def commit(self, writes: Iterable[Any]) -> "Documents | None":
-        """The documents after these writes; None where a condition does not hold."""
+        """Return the documents after these writes; None if a precondition fails."""
         stored = dict(self.stored)
         for write in writes:
             present = stored.get(write.update.name)
             if not _holds(write, present):
                 return None
             fields = _applied(write, present)
-            if present is None or present.fields != fields:  # a write that changes nothing moves no version
+            # As in Firestore, a write without a change keeps the update time.
+            if present is None or present.fields != fields:
                 stored[write.update.name] = _stored((present.version if present else self.floor) + 1, fields)
         return documents_of(tuple(sorted(stored.items(), key=lambda item: item[0])), self.floor)
 
 
 @cache
 def documents_of(stored: tuple[tuple[str, Stored], ...] = (), floor: int = 0) -> Documents:
-    """These documents: the same object for the same ones."""
+    """Return the unique object for these documents."""
     return Documents(stored, floor)
 
 
@@ -77,7 +78,7 @@ def _stored(version: int, fields: Frozen) -> Stored:
 
 
 def forget() -> None:
-    """Drop all documents that there were."""
+    """Clear the caches."""
     for each in (documents_of, _stored, fields_of, task_document, run_document, schedule_document):
         each.cache_clear()
 
@@ -116,7 +117,7 @@ def _put(fields: dict[str, Any], new: dict[str, Any], path: list[str]) -> None:
 
 
 def freeze(value: Any) -> Any:
-    """The value as nested sorted pairs, to be hashed."""
+    """Convert a value to nested sorted pairs, which are hashable."""
     if isinstance(value, dict):
         return ("map", tuple(sorted((key, freeze(item)) for key, item in value.items())))
     if isinstance(value, list):
@@ -125,7 +126,7 @@ def freeze(value: Any) -> Any:
 
 
 def thaw(value: Any) -> Any:
-    """What freeze made of it, undone."""
+    """Reverse `freeze`."""
     if isinstance(value, tuple):
         kind, items = value
         return {key: thaw(item) for key, item in items} if kind == "map" else [thaw(item) for item in items]
@@ -134,13 +135,13 @@ def thaw(value: Any) -> Any:
 
 @cache
 def fields_of(stored: Stored | None) -> dict[str, Any]:
-    """The fields of a document; not to be changed."""
+    """Return the fields of a document, which the caller must not change."""
     return thaw(stored.fields) if stored else {}
 
 
 @cache
 def task_document(stored: Stored | None) -> TaskDocument:
-    """The status document as the engine reads it."""
+    """Return the status document as the engine reads it."""
     if stored is None:
         return TaskDocument()
     return TaskDocument.parse(fields_of(stored), Timestamp(seconds=stored.version))
@@ -148,7 +149,7 @@ def task_document(stored: Stored | None) -> TaskDocument:
 
 @cache
 def run_document(stored: Stored | None) -> RunDocument | None:
-    """The run record as the engine reads it."""
+    """Return the run record as the engine reads it."""
     if stored is None:
         return None
     return RunDocument.parse(fields_of(stored), Timestamp(seconds=stored.version))
@@ -156,7 +157,7 @@ def run_document(stored: Stored | None) -> RunDocument | None:
 
 @cache
 def schedule_document(stored: Stored | None) -> ScheduleDocument:
-    """The known schedule as the engine reads it."""
+    """Return the known schedule as the engine reads it."""
     if stored is None:
         return ScheduleDocument()
     return ScheduleDocument.parse(fields_of(stored), Timestamp(seconds=stored.version))

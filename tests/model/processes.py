@@ -1,6 +1,6 @@
-"""The model's processes: deliveries, readers, watchdog, operator, each running the engine's own procedures.
+"""The model's processes: deliveries, readers, watchdog and operators that run the engine's procedures.
 
-And the original: its writer and its reader, as its published code has them.
+The legacy writer and the reader that knows only the contract follow the published TypeScript code.
 """
 
 from collections.abc import Generator
@@ -33,31 +33,40 @@ from shared.tasks.protocol.result_read import is_current, read_result
 from shared.tasks.protocol.run_end import complete, fail
 from shared.tasks.protocol.suspension import resume, suspend
 from shared.tasks.protocol.watchdog import Findings, watch
-from tests.model.requests import Again, Answer, CancelTold, Choose, Got, GotByContract, Remove, Upload
-from tests.model.standing import EPOCH, STEP, ModelClock, Procedure, Script
+from tests.model.positions import EPOCH, STEP, ModelClock, Procedure, Script
+from tests.model.requests import (
+    Answer,
+    CancelReport,
+    Choose,
+    ContractReadReport,
+    ReadReport,
+    Remove,
+    StartNext,
+    Upload,
+)
 
 TASK = TaskName.collect_charge_cdrs
 NAMES = DocumentNames("d", TASK)
 OPTIONS = ExecuteTaskOptions(lease_seconds=60)
 #: The deadline of a legacy run.
 DEADLINE = 2 * STEP
-#: What a reader has where there is no result.
+#: The content for a task without a result.
 NOTHING = "[]"
 
-#: What a person requests to run: tasks without a schedule can't be.
+#: The task that operators request, because a request requires a schedule.
 SCHEDULED = TaskSpec(TASK, schedule="0 0 * * *")
-#: The schedule time of a forced run that is delivered with that of the tick to come.
+#: The schedule time of a forced run that is delivered with the time of the next tick.
 NEXT_TICK = EPOCH + timedelta(days=1)
-#: That of one that is delivered with the time of its request.
+#: The schedule time of a forced run that is delivered with the time of its request.
 AT_REQUEST = EPOCH + timedelta(days=2)
-#: That of a tick long before anything here.
+#: The schedule time of a tick before all other events.
 OLD_TICK = EPOCH - timedelta(hours=1)
 #: Prefix of the ids of forced runs that no operator requested.
 OWN = "own"
-#: Stands for the run that a person requested.
+#: Placeholder for the id of the run that an operator requested.
 REQUESTED = "the requested run"
 
-#: What a task does between its start and its end, in this order.
+#: Actions of a task between its start and its end, in order.
 BETWEEN = {
     "extend": ("extend",),
     "progress": ("progress",),
@@ -75,15 +84,15 @@ def delivery(
     after: tuple[str, ...] = (),
     schedule_time: datetime | None = None,
 ) -> Script:
-    """One delivery of a tick, answered as the engine answers it.
+    """One delivery of a tick.
 
     Args:
-        tick: the run.
-        token: the attempt's fence, and with the tick its name.
-        save_in: where its result goes.
-        may: what its task may do: complete, fail; extend (the lease) or progress, before it does either.
-        after: whose end it waits for.
-        schedule_time: as `instance` has it.
+        tick: The run's id.
+        token: The attempt's fencing token; together with the tick, the process's name.
+        save_in: Where the result is stored.
+        may: Possible actions of the task: complete or fail, and before that extend (the lease) or progress.
+        after: Processes that must have ended before.
+        schedule_time: The delivery's schedule time, see `instance`.
     """
     return instance((tick, token), save_in=save_in, may=may, after=after, schedule_time=schedule_time)
 
@@ -95,10 +104,10 @@ def instance(
     after: tuple[str, ...] = (),
     schedule_time: datetime | None = None,
 ) -> Script:
-    """An instance that stays warm: later deliveries begin with the status document as the last one left it.
+    """A warm instance: each delivery begins with the status document that the last one cached.
 
-    With a schedule time, its deliveries may answer a request: a tick's, or, where the run's id begins
-    with "own", one that a person forced. `AT_REQUEST` stands for the time of the current request.
+    With a schedule time, its deliveries may answer a request, as ticks or, if the run's id begins with
+    "own", as forced runs. `AT_REQUEST` stands for the time of the current request.
     """
 
     def body(clock: ModelClock) -> Procedure:
@@ -108,7 +117,7 @@ def instance(
             delivered = task.request.at if task.request else EPOCH
         for number, (tick, token) in enumerate(deliveries):
             if number:
-                yield Again()
+                yield StartNext()
             due = None if tick.startswith(OWN) else schedule_time or EPOCH
             run = AttemptIdentity(NAMES, tick, token, "model", due, delivered)
             remembered = yield from _deliver(Attempt(run, OPTIONS, clock), remembered, save_in, may)
@@ -122,30 +131,30 @@ def forced(
     after: tuple[str, ...] = (),
     schedule_time: datetime = NEXT_TICK,
 ) -> Script:
-    """Deliveries of a forced run, to one instance: with the time of the next tick, or of the request."""
+    """Deliveries of a forced run to one instance, with the time of the next tick or of the request."""
     runs = tuple((f"{OWN}-{token}", token) for token in tokens)
     return instance(*runs, may=may, after=after, schedule_time=schedule_time)
 
 
 def requester(name: str, after: tuple[str, ...] = ()) -> Script:
-    """A person who requests that the task runs now, and does not wait for it."""
+    """An operator who requests a run and does not wait for it."""
 
     def body(clock: ModelClock) -> Procedure:
-        theirs = _Apart(clock, _apart(name))
+        own_clock = _OffsetClock(clock, _offset(name))
         with suppress(StoreError, TaskSuspended):
-            yield from request_run(NAMES, SCHEDULED, theirs, by=name, reason="r", deadline=0)
+            yield from request_run(NAMES, SCHEDULED, own_clock, by=name, reason="r", deadline=0)
 
     return Script(f"request by {name}", body, "operator", after)
 
 
-class _Apart(ModelClock):
-    """A clock that is a little ahead: no two requests are made in the same microsecond."""
+class _OffsetClock(ModelClock):
+    """A clock with an offset, so that no two requests are made in the same microsecond."""
 
-    def __init__(self, clock: ModelClock, ahead: timedelta) -> None:
-        self.clock, self.ahead = clock, ahead
+    def __init__(self, clock: ModelClock, offset: timedelta) -> None:
+        self.clock, self.offset = clock, offset
 
     def now(self) -> datetime:
-        return self.clock.now() + self.ahead
+        return self.clock.now() + self.offset
 
 
 def _deliver(
@@ -172,9 +181,9 @@ def _work(attempt: Attempt, save_in: str, may: tuple[str, ...]) -> Procedure:
             if step == "extend":
                 yield from attempt.extend()
             else:
-                with suppress(StoreError):  # as an execution does
+                with suppress(StoreError):  # as the runtime does
                     yield from attempt.record_progress({"done": attempt.identity.token})
-        if attempt.cancel is not None:  # as the task's next check raises
+        if attempt.cancel is not None:  # The task's next cancellation check raises.
             return (yield from _fail(attempt))
         chosen = yield Choose(tuple(each for each in may if each not in BETWEEN))
     if chosen == "fail":
@@ -212,7 +221,7 @@ def _publish(attempt: Attempt, save_in: str) -> Procedure:
     return "completed"
 
 
-#: The contract's `data` of a result that is kept there; in the document, it is the result itself.
+#: The contract's `data` by storage location; None stands for the result itself.
 _DATA = {"storage": "https://signed", "none": NO_DATA, "db": None}
 
 
@@ -226,94 +235,94 @@ def watchdog(name: str = "watchdog") -> Script:
     return Script(name, body, "watchdog")
 
 
-def operator(does: str) -> Script:
-    """A person who suspends or resumes the task."""
+def operator(action: str) -> Script:
+    """An operator who suspends or resumes the task."""
 
     def body(clock: ModelClock) -> Procedure:
-        change = suspend if does == "suspend" else resume
+        change = suspend if action == "suspend" else resume
         with suppress(StoreError):
             yield from change(NAMES, by="p", reason="r", now=clock.now())
 
-    return Script(does, body, "operator")
+    return Script(action, body, "operator")
 
 
-def steerer(name: str) -> Script:
-    """A person who suspends or resumes the task, job and all; the name begins with what they do."""
+def job_operator(name: str) -> Script:
+    """An operator who suspends or resumes a task with a job; the name begins with the action."""
 
     def body(clock: ModelClock) -> Procedure:
         change = suspend if name.startswith("suspend") else resume
-        now = clock.now() + _apart(name)
+        now = clock.now() + _offset(name)
         with suppress(StoreError, SchedulerUnavailable):
             yield from change(NAMES, by="p", reason="r", now=now, has_job=True)
 
-    return Script(name, body, "steerer")
+    return Script(name, body, "job operator")
 
 
-def _apart(name: str) -> timedelta:
-    """No two calls begin in the same microsecond, which identifies a call, although steps are long."""
+def _offset(name: str) -> timedelta:
+    """Return a unique offset, because the microsecond of its start identifies a call."""
     return timedelta(microseconds=crc32(name.encode()) % 1_000_000)
 
 
 def job_keeper(name: str = "job keeper") -> Script:
-    """What a pass of the watchdog does about the task's job."""
+    """The part of a watchdog pass that repairs the task's job."""
 
     def body(clock: ModelClock) -> Procedure:
         with suppress(StoreError, SchedulerUnavailable):
-            yield from check_job(NAMES, [], now=clock.now() + _apart(name))
+            yield from check_job(NAMES, [], now=clock.now() + _offset(name))
 
-    return Script(name, body, "steerer")
+    return Script(name, body, "job operator")
 
 
 def canceller(run_id: str) -> Script:
-    """A person who cancels a run (`REQUESTED`: the one that was requested), and tells what became of that."""
+    """An operator who cancels a run, or with `REQUESTED` the requested one, and reports the response."""
 
     def body(clock: ModelClock) -> Procedure:
         with suppress(StoreError):
-            meant = run_id
+            target = run_id
             if run_id == REQUESTED:
                 task, _ = yield ReadDocuments()
                 if task.request is None:
                     return
-                meant = task.request.id
-            became = yield from cancel(NAMES, meant, by="p", reason="r", now=clock.now())
-            yield CancelTold(meant, became)
+                target = task.request.id
+            outcome = yield from cancel(NAMES, target, by="p", reason="r", now=clock.now())
+            yield CancelReport(target, outcome)
 
     return Script(f"cancel {run_id}", body, "operator")
 
 
 def reader(name: str = "reader", reads: int = 1) -> Script:
-    """An instance that reads: cold first, then warm, asking for the version of what it has."""
+    """An instance that reads cold first, then warm by checking the version of its cached result."""
 
     def body(_: ModelClock) -> Procedure:
-        has: TaskResult | None = None
+        cached: TaskResult | None = None
         for number in range(reads):
             if number:
-                yield Again()
+                yield StartNext()
             try:
-                if has is None or not (yield from is_current(has.version)):
-                    has = yield from read_result(TASK)
+                if cached is None or not (yield from is_current(cached.version)):
+                    cached = yield from read_result(TASK)
             except ResultUnavailable:
-                has = None
-            yield Got(has)
+                cached = None
+            yield ReadReport(cached)
 
     return Script(name, body, "reader")
 
 
-def original(
+def legacy_writer(
     result: str, save_in: str = "db", may: tuple[str, ...] = ("complete",), after: tuple[str, ...] = ()
 ) -> Script:
-    """A run of the legacy writer: it overwrites the document, and merges its end into it without a check.
+    """A run of the legacy writer, which writes the document without preconditions.
 
     Args:
-        result: what its task gives: "o1" for the first. Its clock tells milliseconds: no two are the same.
-        save_in: where that goes: Storage means the contract's path.
-        may: what its task may do: complete or fail.
-        after: whose end it waits for.
+        result: The task's result, "o1" for the first; its number is the clock's offset in milliseconds.
+        save_in: Where the result is stored; Storage means the contract's path.
+        may: Possible actions of the task: complete or fail.
+        after: Processes that must have ended before.
     """
 
     def body(clock: ModelClock) -> Procedure:
-        apart = timedelta(milliseconds=int(result[1:]))
-        began = clock.now() + apart
+        offset = timedelta(milliseconds=int(result[1:]))
+        began = clock.now() + offset
         status = {"source": "ts", "status": "running", "started": began, "timestamp": began, "error": ""}
         yield Commit([_set_document(status, merge=False)])
         ended: dict[str, Any] = {"status": "failed", "error": "E"}
@@ -322,10 +331,10 @@ def original(
             if save_in == "storage":
                 yield Upload(contract_object(TASK), result, None)
                 ended["data"] = f"https://{result}"
-        now = clock.now() + apart
+        now = clock.now() + offset
         yield Commit([_set_document({**ended, "completed": now, "timestamp": now}, merge=True)])
 
-    return Script(f"original {result}", body, "original", after, save_in)
+    return Script(f"legacy {result}", body, "legacy writer", after, save_in)
 
 
 def _set_document(fields: dict[str, Any], *, merge: bool) -> Any:
@@ -338,7 +347,7 @@ def _set_document(fields: dict[str, Any], *, merge: bool) -> Any:
 
 
 def contract_reader(name: str = "contract reader") -> Script:
-    """A reader that knows only the contract, on an instance that has just begun."""
+    """A reader that knows only the contract, on a new instance."""
 
     def body(_: ModelClock) -> Procedure:
         _, data = yield ReadResult()
@@ -346,6 +355,6 @@ def contract_reader(name: str = "contract reader") -> Script:
         if isinstance(data, str) and data.startswith("http"):
             encoded = yield ReadContent(contract_object(TASK))
             content = orjson.loads(encoded)[0] if encoded else NOTHING
-        yield GotByContract(content)
+        yield ContractReadReport(content)
 
     return Script(name, body, "reader")

@@ -1,4 +1,4 @@
-"""What the model's processes ask for and tell, beside the engine's own requests."""
+"""Requests and reports of the model's processes, besides the engine's effects."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from shared.tasks.results.task_result import TaskResult
 
 @dataclass(frozen=True, slots=True)
 class Choose:
-    """The environment decides."""
+    """Let the environment choose one of several actions."""
 
     among: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """Begin again at any later moment: the next delivery on a warm instance, or the next read."""
+class StartNext:
+    """Start the next delivery of a warm instance, or the next read, at any later moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Upload:
     """Store an object.
 
     Attributes:
-        path: where.
-        content: whose result it is.
-        mark: the version in its metadata; the original's objects carry none.
+        path: The object's path.
+        content: The version that identifies the result.
+        mark: The version in the metadata; None for an object of the legacy writer.
     """
 
     path: str
@@ -42,7 +42,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Tell what Cloud Scheduler is answered for a delivery."""
+    """Report the HTTP response to a delivery."""
 
     run_id: str
     outcome: str
@@ -50,27 +50,27 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Got:
-    """Report what a reader got; None if the result could not be read."""
+class ReadReport:
+    """Report the result of a read; None if the read failed."""
 
     found: TaskResult | None
 
 
 @dataclass(frozen=True, slots=True)
-class GotByContract:
-    """Tell what a reader got that knows only the contract."""
+class ContractReadReport:
+    """Report the result of a read by a reader that knows only the contract."""
 
     content: str
 
 
 @dataclass(frozen=True, slots=True)
-class CancelTold:
+class CancelReport:
     """Report the response to an operator who cancelled a run."""
 
     run_id: str
-    became: Cancelled
+    outcome: Cancelled
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The process is over."""
+    """The process has ended."""

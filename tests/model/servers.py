@@ -1,4 +1,4 @@
-"""How Firestore and Storage answer what a process asks for, but for commits."""
+"""Firestore and Storage as the model's processes see them, except for commits."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,17 +18,17 @@ from shared.tasks.protocol.effects import (
     ReadVersion,
     RemoveObject,
 )
-from tests.model.invariants import HISTORY, SCHEDULE, STATUS, Objects, Stock, check_copy, check_removal
+from tests.model.invariants import HISTORY, SCHEDULE, STATUS, Objects, StoredObject, check_copy, check_removal
 from tests.model.memory_store import Documents, fields_of, run_document
+from tests.model.positions import EPOCH, Event
 from tests.model.requests import Remove, Upload
-from tests.model.standing import EPOCH, Event
 
-#: Older than anything is kept: what keeps an object is not its age alone.
+#: So old that an object's age never prevents its removal.
 LONG_AGO = EPOCH - timedelta(days=365)
 
 
 def read(documents: Documents, request: Any) -> Event | None:
-    """Firestore's answer; None where it is not asked to read."""
+    """Return Firestore's response; None if the request does not read documents."""
     status = documents.get(STATUS)
     match request:
         case ReadDocuments(run_id):
@@ -54,33 +54,33 @@ def read(documents: Documents, request: Any) -> Event | None:
 
 
 def on_storage(documents: Documents, objects: Objects, request: Any) -> tuple[Objects, Event]:
-    """What the bucket holds then, and its answer."""
-    stocks = dict(objects)
+    """Return the bucket's new contents and Storage's response."""
+    bucket = dict(objects)
     answer: Any = None
     match request:
         case Upload(path, content, mark):
-            stocks[path] = Stock(_generation(stocks, path) + 1, content, mark)
+            bucket[path] = StoredObject(_generation(bucket, path) + 1, content, mark)
         case Remove(path) | RemoveObject(path):
             check_removal(documents, path)
-            stocks.pop(path, None)
+            bucket.pop(path, None)
         case ListObjects(folder):
-            answer = tuple((path, LONG_AGO) for path in stocks if path.startswith(folder))
+            answer = tuple((path, LONG_AGO) for path in bucket if path.startswith(folder))
         case ReadMetadata(path):
-            answer = (_generation(stocks, path), stocks[path].mark if path in stocks else None)
+            answer = (_generation(bucket, path), bucket[path].mark if path in bucket else None)
         case ReadContent(path):
-            answer = orjson.dumps([stocks[path].content]) if path in stocks else None
+            answer = orjson.dumps([bucket[path].content]) if path in bucket else None
         case CopyObject(source, target, generation):
-            if source not in stocks:
+            if source not in bucket:
                 return objects, ("gone",)
-            answer = _generation(stocks, target) == generation
+            answer = _generation(bucket, target) == generation
             if answer:
-                copied = stocks[source]
+                copied = bucket[source]
                 check_copy(documents, copied)
-                stocks[target] = Stock(generation + 1, copied.content, copied.mark)
+                bucket[target] = StoredObject(generation + 1, copied.content, copied.mark)
         case _:
             raise AssertionError(request)
-    return tuple(sorted(stocks.items())), ("value", answer)
+    return tuple(sorted(bucket.items())), ("value", answer)
 
 
-def _generation(stocks: dict[str, Stock], path: str) -> int:
-    return stocks[path].generation if path in stocks else 0
+def _generation(bucket: dict[str, StoredObject], path: str) -> int:
+    return bucket[path].generation if path in bucket else 0

@@ -1,4 +1,4 @@
-"""The run protocol, explored exhaustively within stated bounds."""
+"""Exhaustive exploration of the run protocol within stated bounds."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ Record = Callable[[str, object], None]
 
 
 def explored(name: str, configuration: Configuration, record: Record) -> int:
-    """Explore it all; show how much it was (pytest shows it with -s, and keeps it for its reports)."""
+    """Explore a configuration; print and record the number of states."""
     scripts, bounds = configuration
     states = Model(scripts, bounds).explore()
     print(f"{name}: {states:,} states within {bounds}")  # noqa: T201
@@ -22,13 +22,12 @@ def explored(name: str, configuration: Configuration, record: Record) -> int:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_nothing_that_must_hold_is_ever_broken(name: str, record_property: Record) -> None:
-    """Whatever the order of deliveries, deaths, faults, expiring leases, watchdog, operator and readers."""
+def test_no_interleaving_violates_an_invariant(name: str, record_property: Record) -> None:
+    """An interleaving orders deliveries, deaths, faults, expiring leases, watchdog, operator and readers."""
     assert explored(name, SMALL[name], record_property) > 100
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", LARGE)
-def test_nothing_that_must_hold_is_broken_in_larger_bounds(name: str, record_property: Record) -> None:
-    """The same with more of everything."""
+def test_no_interleaving_violates_an_invariant_in_larger_bounds(name: str, record_property: Record) -> None:
     assert explored(name, LARGE[name], record_property) > 10_000

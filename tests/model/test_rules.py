@@ -1,6 +1,6 @@
-"""Each rule of the protocol left out in turn: the model must see what it is for.
+"""The model finds a violation if any rule of the protocol is left out.
 
-`LEFT_OUT` lists them: every rule that the protocol marks with a dagger, then those it rests on.
+`LEFT_OUT` lists the rules that docs/protocol.md marks with a dagger, then the rules they rely on.
 """
 
 from collections.abc import Callable
@@ -58,24 +58,24 @@ def replace_builder(patch: Patch, name: str, builder: Callable[..., Any]) -> Non
             patch.setattr(module, name, builder)
 
 
-def by_token_alone(patch: Patch) -> None:
-    """A task is one's own by the token, whatever its state says."""
+def owning_a_task_by_token_alone(patch: Patch) -> None:
+    """An attempt identifies its task by the token alone, regardless of the state."""
     for module in (decisions, acquisition, attempt):
         patch.setattr(module, "is_own", lambda task, token: task.token == token)
 
 
 def adopting_any_record(patch: Patch) -> None:
-    """A run record that was read with a status document of one's own is one's own."""
+    """An attempt adopts any run record that it reads with its own status document."""
     patch.setattr(attempt, "is_own_record", lambda run, _token: run is not None)
 
 
 def adopting_an_ended_record(patch: Patch) -> None:
-    """A run record is one's own by the token, whatever its state is."""
+    """An attempt identifies its run record by the token alone, regardless of the state."""
     patch.setattr(attempt, "is_own_record", lambda run, token: run is not None and run.token == token)
 
 
-def skipping_from_memory(patch: Patch) -> None:
-    """What an instance remembers of the status document is enough to skip a tick."""
+def skipping_because_of_a_cached_document(patch: Patch) -> None:
+    """An instance skips a tick because of its cached status document."""
     acquire = acquisition.acquire
 
     def acquires(attempt: Attempt, remembered: Any, *, deadline: float) -> Any:
@@ -90,8 +90,8 @@ def skipping_from_memory(patch: Patch) -> None:
     patch.setattr(Attempt, "remembered", lambda self: self.document if self.document.exists else None)
 
 
-def giving_up_on_memory(patch: Patch) -> None:
-    """A commit that memory led to is refused: another delivery must have been faster."""
+def giving_up_after_a_refused_commit(patch: Patch) -> None:
+    """A delivery gives up when a commit that is based on the cached document fails."""
     acquire = acquisition.acquire
 
     def acquires(attempt: Attempt, remembered: Any, *, deadline: float) -> Any:
@@ -107,7 +107,7 @@ def giving_up_on_memory(patch: Patch) -> None:
 
 
 def success_for(outcome: str) -> Callable[[Patch], None]:
-    """An outcome that is not for good is answered with a 2xx."""
+    """An outcome that needs another delivery is answered with a 2xx status."""
 
     def answers(patch: Patch) -> None:
         patch.setitem(answering.HTTP_STATUSES, outcome, 200)
@@ -117,7 +117,7 @@ def success_for(outcome: str) -> Callable[[Patch], None]:
 
 
 def skipping_its_own_run(patch: Patch) -> None:
-    """An attempt of the same run that holds the task is a reason to skip, as another run's is."""
+    """A delivery is skipped because an attempt of the same run holds the task."""
     decide = decisions.decide_start
 
     def decides(task: Any, run: Any, **how: Any) -> Any:
@@ -127,8 +127,8 @@ def skipping_its_own_run(patch: Patch) -> None:
     patch.setattr(acquisition, "decide_start", decides)
 
 
-def skips_unrecorded(patch: Patch) -> None:
-    """A skip leaves no trace."""
+def skipping_without_a_record(patch: Patch) -> None:
+    """A skip is not recorded."""
 
     def records(_attempt: Attempt, _decision: Any, _until: float) -> Any:
         yield from ()
@@ -136,8 +136,8 @@ def skips_unrecorded(patch: Patch) -> None:
     patch.setattr(acquisition, "_record_skip", records)
 
 
-def without_history(patch: Patch) -> None:
-    """Whether a write was applied is asked of the status document alone."""
+def settling_without_the_run_record(patch: Patch) -> None:
+    """Only the status document decides whether a write was applied."""
     end_state, close = decisions.end_state, run_end._close_superseded
 
     def closes(attempt: Attempt, run: Any) -> Any:
@@ -147,8 +147,8 @@ def without_history(patch: Patch) -> None:
     patch.setattr(run_end, "_close_superseded", closes)
 
 
-def removing_unclosed(patch: Patch) -> None:
-    """An object goes although its history is gone and says nothing of whose it is."""
+def removing_an_object_without_a_record(patch: Patch) -> None:
+    """An object is removed although its run record no longer exists."""
 
     def closes(attempt: Attempt, run: Any) -> Any:
         if run is not None and run.token == attempt.identity.token and run.state == "running":
@@ -160,7 +160,7 @@ def removing_unclosed(patch: Patch) -> None:
 
 
 def removing_before_closing(patch: Patch) -> None:
-    """A superseded attempt removes its object first, and closes its record later."""
+    """A superseded attempt removes its object before it closes its record."""
 
     def closes(attempt: Attempt, _run: Any) -> Any:
         attempt.is_object_unused = True
@@ -170,7 +170,7 @@ def removing_before_closing(patch: Patch) -> None:
 
 
 def removing_after_a_failed_read(patch: Patch) -> None:
-    """An attempt whose end was refused or lost, and that can't read how it stands, gives up its object."""
+    """An attempt removes its object when its final commit failed and it cannot read the outcome."""
     settle = run_end._resolve_end
 
     def settles(attempt: Attempt, goal: Any, error: StoreError, deadline: float) -> Any:
@@ -197,13 +197,13 @@ def copying_from_an_earlier_read(patch: Patch) -> None:
     patch.setattr(processes, "repair_contract_copy", mends)
 
 
-def copying_tried_once(patch: Patch) -> None:
-    """A copy that another writer was in the way of is not repeated."""
+def copying_only_once(patch: Patch) -> None:
+    """A copy that failed because of a concurrent writer is not repeated."""
     patch.setattr(contract_copy, "COPY_TRIES", 1)
 
 
-def watchdog_reads_the_task_first(patch: Patch) -> None:
-    """Histories are compared with a status document that was read before them."""
+def watchdog_reads_the_status_first(patch: Patch) -> None:
+    """The watchdog reads the status document before the run records."""
 
     def watches(names: Any, spec: Any, _found: Any, *, now: Any, deadline: Any) -> Any:
         del deadline
@@ -220,14 +220,14 @@ def watchdog_reads_the_task_first(patch: Patch) -> None:
     patch.setattr(processes, "watch", watches)
 
 
-def watchdog_closes_whatever_it_is_now(patch: Patch) -> None:
-    """A history is closed without its update time."""
+def watchdog_closes_without_a_precondition(patch: Patch) -> None:
+    """The watchdog closes a run record without a precondition on its update time."""
     close = write_messages.close_record
     replace_builder(patch, "close_record", lambda *what, **_on: close(*what))
 
 
 def removing_by_age_alone(patch: Patch) -> None:
-    """An object that no result points to is removed, although an attempt may be about to publish it."""
+    """An object that no result points to is removed although an attempt may still publish it."""
 
     def superseded_at(path: str, _token: str, created: Any, task: Any, _run: Any) -> Any:
         yield from ()
@@ -236,8 +236,8 @@ def removing_by_age_alone(patch: Patch) -> None:
     patch.setattr(retention, "_superseded_at", superseded_at)
 
 
-def removing_what_is_pointed_to(patch: Patch) -> None:
-    """Histories alone say whether an object is still a result."""
+def removing_a_current_result(patch: Patch) -> None:
+    """Only the run records decide whether an object is still a result."""
     superseded_at = retention._superseded_at
 
     def ignoring(path: str, token: str, created: Any, task: Any, run: Any) -> Any:
@@ -246,8 +246,8 @@ def removing_what_is_pointed_to(patch: Patch) -> None:
     patch.setattr(retention, "_superseded_at", ignoring)
 
 
-def _without_a_second_look(patch: Patch, refuses: Callable[[Any], bool]) -> None:
-    """The status document is not read again; an object may be refused by the version in its metadata."""
+def _without_reading_the_status_again(patch: Patch, refuses: Callable[[Any], bool]) -> None:
+    """Do not read the status document again; refuse an object only by the version in its metadata."""
     by_contract = reading._by_contract
 
     def reads(task: Any, document: Any, data: Any, most: Any) -> Any:
@@ -261,17 +261,17 @@ def _without_a_second_look(patch: Patch, refuses: Callable[[Any], bool]) -> None
 
 
 def taking_a_contract_copy_for_a_legacy_result(patch: Patch) -> None:
-    """Whatever is at the contract's path is what the original's URL means."""
-    _without_a_second_look(patch, lambda _: False)
+    """Any object at the contract's path is taken for the legacy result."""
+    _without_reading_the_status_again(patch, lambda _: False)
 
 
-def trusting_the_mark_alone(patch: Patch) -> None:
-    """An object without a version is what the status document meant when that was read."""
-    _without_a_second_look(patch, lambda mark: mark is not None)
+def trusting_the_version_in_metadata_alone(patch: Patch) -> None:
+    """An object without a version is taken for the result in the status document."""
+    _without_reading_the_status_again(patch, lambda mark: mark is not None)
 
 
 def version_from_another_read(patch: Patch) -> None:
-    """The version is asked for after the result."""
+    """The version is read after the result, in a separate read."""
     reads = processes.read_result
 
     def reads_apart(task: Any) -> Any:
@@ -282,8 +282,8 @@ def version_from_another_read(patch: Patch) -> None:
     patch.setattr(processes, "read_result", reads_apart)
 
 
-def missing_is_nothing(patch: Patch) -> None:
-    """An object that is not there is "no data"."""
+def reading_a_missing_object_as_empty(patch: Patch) -> None:
+    """A missing object is read as an empty result."""
     value = reading._value
 
     def reads(task: Any, document: Any, data: Any, most: Any) -> Any:
@@ -292,8 +292,8 @@ def missing_is_nothing(patch: Patch) -> None:
     patch.setattr(reading, "_value", reads)
 
 
-def any_copy_will_do(patch: Patch) -> None:
-    """The contract copy stands in for a result object that is gone, whatever version it holds."""
+def reading_a_copy_of_any_version(patch: Patch) -> None:
+    """The contract copy replaces a missing result object, regardless of its version."""
 
     def reads(task: Any, version: Any, read: Any) -> Any:
         return (yield read)
@@ -301,8 +301,8 @@ def any_copy_will_do(patch: Patch) -> None:
     patch.setattr(reading, "_from_copy", reads)
 
 
-def copy_checked_only_before(patch: Patch) -> None:
-    """The contract copy's version is checked before it is read, and not after."""
+def checking_a_copy_only_before_the_read(patch: Patch) -> None:
+    """The contract copy's version is checked only before the read."""
 
     def reads(task: Any, version: Any, read: Any) -> Any:
         _, mark = yield ReadMetadata(read.path)
@@ -311,8 +311,8 @@ def copy_checked_only_before(patch: Patch) -> None:
     patch.setattr(reading, "_from_copy", reads)
 
 
-def without_conditions(patch: Patch) -> None:
-    """Writes to the status document are made whatever version it has."""
+def writing_without_preconditions(patch: Patch) -> None:
+    """Writes to the status document have no precondition."""
     write_to = write_messages.write_document
 
     def unconditional(name: str, fields: Any, **how: Any) -> Any:
@@ -323,13 +323,13 @@ def without_conditions(patch: Patch) -> None:
     replace_builder(patch, "write_document", unconditional)
 
 
-def as_the_contract_literally_says(patch: Patch) -> None:
+def overwriting_the_document_at_the_start(patch: Patch) -> None:
     """A start overwrites the whole status document."""
     patch.setattr(processes, "OPTIONS", ExecuteTaskOptions(lease_seconds=60, keep_last_result=False))
 
 
-def running_what_is_completed(patch: Patch) -> None:
-    """A history that says completed is no reason not to run."""
+def running_a_completed_run_again(patch: Patch) -> None:
+    """A run starts again although its record is completed."""
     decide = decisions.decide_start
 
     def decides(task: Any, run: Any, **how: Any) -> Any:
@@ -341,8 +341,8 @@ def running_what_is_completed(patch: Patch) -> None:
     patch.setattr(acquisition, "decide_start", decides)
 
 
-def ending_without_a_look_at_the_suspension(patch: Patch) -> None:
-    """A run writes its status at its end, although its task was suspended meanwhile."""
+def ending_a_run_without_regard_to_a_suspension(patch: Patch) -> None:
+    """A run overwrites the status at its end although its task was suspended meanwhile."""
     for name in ("complete", "fail"):
         write = getattr(run_writes, name)
         patch.setattr(
@@ -350,8 +350,8 @@ def ending_without_a_look_at_the_suspension(patch: Patch) -> None:
         )
 
 
-def a_start_keeps_the_cancel(patch: Patch) -> None:
-    """The cancel of the last run is still there when the next one begins."""
+def keeping_the_cancel_at_the_next_start(patch: Patch) -> None:
+    """The start of a run keeps the cancel of the previous run."""
     start = run_writes.start
 
     def starts(*what: Any, **how: Any) -> Any:
@@ -363,8 +363,8 @@ def a_start_keeps_the_cancel(patch: Patch) -> None:
     patch.setattr(run_writes, "start", starts)
 
 
-def publishing_what_is_cancelled(patch: Patch) -> None:
-    """A run that has done its work publishes, although it was cancelled."""
+def publishing_a_cancelled_run(patch: Patch) -> None:
+    """A cancelled run publishes its result."""
     cancel, recorded_failure = Attempt.cancel, Attempt.recorded_failure
 
     def records(self: Attempt, failure: Any) -> Any:
@@ -376,13 +376,13 @@ def publishing_what_is_cancelled(patch: Patch) -> None:
     patch.setattr(Attempt, "cancel", None)
 
 
-def telling_it_as_any_other_failure(patch: Patch) -> None:
-    """A cancelled run says what its task failed with."""
+def recording_the_error_of_a_cancelled_task(patch: Patch) -> None:
+    """A cancelled run records the error of its task."""
     patch.setattr(Attempt, "recorded_failure", lambda _self, failure: failure)
 
 
-def leaving_what_it_failed_with(patch: Patch) -> None:
-    """A run that is cancelled once it has failed goes on saying that it just failed."""
+def keeping_the_error_of_a_failed_run(patch: Patch) -> None:
+    """A failed run keeps its error when it is cancelled."""
     cancel = operator_writes.cancel_ended
 
     def cancels(*what: Any, **how: Any) -> Any:
@@ -395,13 +395,13 @@ def leaving_what_it_failed_with(patch: Patch) -> None:
     patch.setattr(operator_writes, "cancel_ended", cancels)
 
 
-def closing_it_as_any_other(patch: Patch) -> None:
-    """A dead run is closed, although it was cancelled."""
+def closing_a_cancelled_run_as_dead(patch: Patch) -> None:
+    """A dead run is closed with the ordinary error although it was cancelled."""
     replace_builder(patch, "cause_of", lambda _cancel, kind, reason: (kind, reason))
 
 
-def believing_what_was_read_apart(patch: Patch) -> None:
-    """The status document and the run record are one moment's, always."""
+def trusting_a_torn_read(patch: Patch) -> None:
+    """The status document and the run record are assumed to come from one moment."""
     outcome_of = cancellation._outcome_of
     patch.setattr(
         cancellation, "_outcome_of", lambda *what, **how: outcome_of(*what, **{**how, "settled": True})
@@ -409,7 +409,7 @@ def believing_what_was_read_apart(patch: Patch) -> None:
 
 
 def starting_a_cancelled_run_again(patch: Patch) -> None:
-    """A cancelled run has failed, and is tried again as any other."""
+    """A cancelled run is retried like any other failed run."""
     decide = decisions.decide_start
 
     def decides(task: Any, run: Any, **how: Any) -> Any:
@@ -418,8 +418,8 @@ def starting_a_cancelled_run_again(patch: Patch) -> None:
     patch.setattr(acquisition, "decide_start", decides)
 
 
-def whatever_the_status_says(name: str) -> Callable[[Patch], None]:
-    """A cancel, or a request, is written whatever the status document says by then."""
+def without_status_precondition(name: str) -> Callable[[Patch], None]:
+    """A cancel or a request is written without a precondition on the status document."""
 
     def left_out(patch: Patch) -> None:
         write = getattr(operator_writes, name)
@@ -431,12 +431,12 @@ def whatever_the_status_says(name: str) -> Callable[[Patch], None]:
 
         patch.setattr(operator_writes, name, unconditional)
 
-    left_out.__name__ = f"{name}_whatever_the_status_says"
+    left_out.__name__ = f"{name}_without_status_precondition"
     return left_out
 
 
-def cancelling_whatever_has_failed(patch: Patch) -> None:
-    """A cancel of a failed run is written whatever its history says by then."""
+def cancelling_a_failed_run_without_precondition(patch: Patch) -> None:
+    """A cancel of a failed run is written without preconditions."""
     cancel = operator_writes.cancel_ended
 
     def unconditional(*what: Any, **how: Any) -> Any:
@@ -448,14 +448,14 @@ def cancelling_whatever_has_failed(patch: Patch) -> None:
     patch.setattr(operator_writes, "cancel_ended", unconditional)
 
 
-def cancelling_in_the_status_alone(patch: Patch) -> None:
-    """The run's own history does not say that it was cancelled."""
+def cancelling_in_the_status_document_alone(patch: Patch) -> None:
+    """A cancel is not written to the run record."""
     cancel = operator_writes.cancel
     patch.setattr(operator_writes, "cancel", lambda *what, **how: cancel(*what, **how)[::2])
 
 
-def following_without_a_second_look(patch: Patch) -> None:
-    """The process that changed the document changes the job, although others changed it meanwhile."""
+def changing_the_job_without_reading_the_document_again(patch: Patch) -> None:
+    """A process changes the job although other processes changed the document meanwhile."""
 
     def follows(names: Any, **_: Any) -> Any:
         task, _ = yield ReadDocuments()
@@ -467,13 +467,13 @@ def following_without_a_second_look(patch: Patch) -> None:
     patch.setattr(suspension, "follow_document", follows)
 
 
-def forgetting_whoever_else_is_at_it(patch: Patch) -> None:
-    """A process removes the requested state at its end, although others' calls may still arrive."""
+def removing_the_job_note_too_early(patch: Patch) -> None:
+    """A process removes the job note at its end although calls of other processes may still arrive."""
     patch.setattr(job_sync, "CALLS_OVER", timedelta(0))
 
 
-def following_without_a_wish(patch: Patch) -> None:
-    """The document alone is changed; that its job is to follow is not noted there."""
+def changing_the_document_without_a_requested_job_state(patch: Patch) -> None:
+    """The document is changed without the job's requested state."""
     for name in ("suspend", "resume"):
         write = getattr(operator_writes, name)
         patch.setattr(
@@ -481,8 +481,8 @@ def following_without_a_wish(patch: Patch) -> None:
         )
 
 
-def answering_a_request_with(**differently: Any) -> Callable[[Patch], None]:
-    """A delivery is recognised as that of a request by less."""
+def matching_a_request_with(**differently: Any) -> Callable[[Patch], None]:
+    """A delivery is matched with a request by fewer criteria."""
 
     def answers(patch: Patch) -> None:
         rule = acquisition.answers_request
@@ -498,18 +498,18 @@ def answering_a_request_with(**differently: Any) -> Callable[[Patch], None]:
                 acquisition, "_may_be_requested", lambda attempt, _: attempt.identity.scheduled_for is None
             )
 
-    answers.__name__ = f"answering_a_request_with_another_{'_'.join(differently)}"
+    answers.__name__ = f"matching_a_request_with_another_{'_'.join(differently)}"
     return answers
 
 
-def taking_a_tick_for_a_request(patch: Patch) -> None:
-    """A request goes before the tick that follows it shortly."""
+def taking_a_tick_for_a_requested_run(patch: Patch) -> None:
+    """A tick shortly after a request is taken for the requested run."""
     for module in (decisions, acquisition):
         patch.setattr(module, "is_forced", lambda *_, **__: True)
 
 
-def remembering_that_nobody_requested(patch: Patch) -> None:
-    """What an instance remembers is enough for a delivery that may answer a request."""
+def relying_on_a_cached_document_without_a_request(patch: Patch) -> None:
+    """A delivery that may answer a request relies on the cached document."""
     may_be, acquire = acquisition._may_be_requested, acquisition.acquire
     patch.setattr(acquisition, "_may_be_requested", lambda own, task: task != own.last and may_be(own, task))
 
@@ -521,7 +521,7 @@ def remembering_that_nobody_requested(patch: Patch) -> None:
     patch.setattr(processes, "acquire", acquires)
 
 
-def running_what_was_requested_twice(patch: Patch) -> None:
+def running_a_request_twice(patch: Patch) -> None:
     """A delivery does not answer the request of a run that has completed."""
     rule = acquisition.answers_request
     patch.setattr(
@@ -531,41 +531,41 @@ def running_what_was_requested_twice(patch: Patch) -> None:
     )
 
 
-def requesting_again(patch: Patch) -> None:
-    """A request takes the place of one that nothing has answered."""
+def replacing_an_unanswered_request(patch: Patch) -> None:
+    """A request replaces an unanswered one."""
     patch.setattr(requested_runs, "REQUEST_WINDOW", timedelta(0))
 
 
-def forgetting_an_earlier_request(patch: Patch) -> None:
-    """A delivery for an earlier request answers no request once there is a new one."""
+def ignoring_an_earlier_request(patch: Patch) -> None:
+    """A delivery for an earlier request answers no request after a new request."""
     patch.setattr(requested_runs, "_since", lambda _last, _run, now: now)
 
 
 OWN = "a run is its own by token and state"
 RECORD = "a run record's version is adopted by its own token and state"
 MEMORY = "memory may lead only to a commit"
-ANSWERS = "2xx only for what is dealt with for good"
+ANSWERS = "2xx only for ticks that need no further delivery"
 SETTLE = "both documents are read again, the run record is closed first, the object removed last"
 CONTRACT_COPY = "metadata read, then the status document, written on that generation, repeated"
 CLOSE = "a run record is read before the status document, and closed on its update time"
-OBJECTS = "what a result points to stays, and what may become one"
-READING = "an object at the contract's path with a version is not the original's"
-TOGETHER = "a result and its version come from one read; a missing object is never no data"
-COPY = "the contract copy stands in for a missing result object only with the same version"
+OBJECTS = "current and possible result objects are not removed"
+READING = "an object at the contract's path with a version is not a legacy result"
+TOGETHER = "a result and its version come from one read; a missing object is not an empty result"
+COPY = "the contract copy replaces a missing result object only with the same version"
 OBJECTS_REPLACED = "read while old results and their copy are replaced"
 CONDITIONS = "every write is conditional, completed is final, a suspension stays"
-REPLACED = "a result is replaced, never taken away"
+REPLACED = "a result is replaced, never removed"
 
-CANCEL = "a cancel hits the run that it names; that publishes nothing, and is not started again"
-TOLD = "a cancelled run tells who wanted that"
+CANCEL = "a cancel affects only its run, which neither publishes nor starts again"
+REPORTED = "all documents of a cancelled run contain the cancellation"
 
-REQUEST = "a request is answered by the deliveries that it caused, as one run"
+REQUEST = "the deliveries that a request caused answer it as one run"
 
 FOLLOWS = "Cloud Scheduler's job follows the document"
 
-#: Rule, how it is left out, the configuration that finds it, and what breaks.
+#: The rule, the function that leaves it out, the configuration that finds the violation, and its message.
 LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
-    (OWN, by_token_alone, "one run, watched", "published without holding the task"),
+    (OWN, owning_a_task_by_token_alone, "one run, watched", "published without holding the task"),
     (
         RECORD,
         adopting_any_record,
@@ -578,16 +578,26 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
         "one run, watched, progress and a torn read",
         "wrote progress into the record of another attempt",
     ),
-    (MEMORY, skipping_from_memory, "a warm instance, suspended and resumed", "and nothing was in its way"),
-    (MEMORY, giving_up_on_memory, "a warm instance", r"\(duplicate\), and its run is not completed"),
-    (ANSWERS, success_for("superseded"), "two ticks, watched", "and its run is not completed"),
-    (ANSWERS, success_for("lost"), "one run, watched", "and its run is not completed"),
-    (ANSWERS, success_for("failed"), "one run, watched", "and its run is not completed"),
-    (ANSWERS, success_for("busy"), "one tick delivered twice, a death", "and its run is not completed"),
-    (ANSWERS, skipping_its_own_run, "one tick delivered twice, a death", "and nothing was in its way"),
-    (ANSWERS, skips_unrecorded, "two ticks", "and no record says so"),
-    (SETTLE, without_history, "two ticks, a fault", "object was removed"),
-    (SETTLE, removing_unclosed, "TTL", "object was removed"),
+    (
+        MEMORY,
+        skipping_because_of_a_cached_document,
+        "a warm instance, suspended and resumed",
+        "but nothing blocked it",
+    ),
+    (
+        MEMORY,
+        giving_up_after_a_refused_commit,
+        "a warm instance",
+        r"\(duplicate\), but its run is not completed",
+    ),
+    (ANSWERS, success_for("superseded"), "two ticks, watched", "but its run is not completed"),
+    (ANSWERS, success_for("lost"), "one run, watched", "but its run is not completed"),
+    (ANSWERS, success_for("failed"), "one run, watched", "but its run is not completed"),
+    (ANSWERS, success_for("busy"), "one tick delivered twice, a death", "but its run is not completed"),
+    (ANSWERS, skipping_its_own_run, "one tick delivered twice, a death", "but nothing blocked it"),
+    (ANSWERS, skipping_without_a_record, "two ticks", "but no record contains it"),
+    (SETTLE, settling_without_the_run_record, "two ticks, a fault", "object was removed"),
+    (SETTLE, removing_an_object_without_a_record, "TTL", "object was removed"),
     (SETTLE, removing_before_closing, "two ticks, a torn read", "object was removed"),
     (SETTLE, removing_after_a_failed_read, "one run, two faults", "object was removed"),
     (
@@ -596,29 +606,44 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
         "two ticks",
         "the contract copy is not the last good result",
     ),
-    (CONTRACT_COPY, copying_tried_once, "two ticks", "the contract copy is not the last good result"),
-    (CLOSE, watchdog_reads_the_task_first, "two ticks, watched", "closed the history of a run at work"),
-    (CLOSE, watchdog_closes_whatever_it_is_now, "handed there and back", "completed, and is not final"),
+    (CONTRACT_COPY, copying_only_once, "two ticks", "the contract copy is not the last good result"),
+    (CLOSE, watchdog_reads_the_status_first, "two ticks, watched", "closed the record of a running run"),
+    (
+        CLOSE,
+        watchdog_closes_without_a_precondition,
+        "handed over to the legacy writer and back",
+        "completed but changed afterwards",
+    ),
     (OBJECTS, removing_by_age_alone, "one run, watched", "the result points to no object"),
-    (OBJECTS, removing_what_is_pointed_to, "TTL", "object was removed"),
+    (OBJECTS, removing_a_current_result, "TTL", "object was removed"),
     (
         READING,
         taking_a_contract_copy_for_a_legacy_result,
-        "taken over from the original",
+        "handed over from the legacy writer",
         "reader got a.t1 as original",
     ),
-    (READING, trusting_the_mark_alone, "the original alone", "reader got o2 as original"),
+    (READING, trusting_the_version_in_metadata_alone, "the legacy writer alone", "reader got o2 as original"),
     (TOGETHER, version_from_another_read, "read while tasks run", "reader got .* as a.t1, of"),
-    (TOGETHER, missing_is_nothing, OBJECTS_REPLACED, r"reader got \[\] as a.t1"),
-    (COPY, any_copy_will_do, OBJECTS_REPLACED, r"reader got .* as a.t1"),
-    (COPY, copy_checked_only_before, OBJECTS_REPLACED, r"reader got .* as a.t1"),
-    (CONDITIONS, without_conditions, "two ticks, watched", "was completed, and is not final"),
-    (CONDITIONS, running_what_is_completed, "one tick delivered twice, a death", "and is not final"),
-    (CONDITIONS, ending_without_a_look_at_the_suspension, "suspended and resumed", "undid a suspension"),
-    (CANCEL, a_start_keeps_the_cancel, "one of two ticks is cancelled", "a cancel hits b"),
-    (CANCEL, publishing_what_is_cancelled, "a run is cancelled", "a was published after"),
+    (TOGETHER, reading_a_missing_object_as_empty, OBJECTS_REPLACED, r"reader got \[\] as a.t1"),
+    (COPY, reading_a_copy_of_any_version, OBJECTS_REPLACED, r"reader got .* as a.t1"),
+    (COPY, checking_a_copy_only_before_the_read, OBJECTS_REPLACED, r"reader got .* as a.t1"),
+    (CONDITIONS, writing_without_preconditions, "two ticks, watched", "was completed but changed afterwards"),
+    (
+        CONDITIONS,
+        running_a_completed_run_again,
+        "one tick delivered twice, a death",
+        "but changed afterwards",
+    ),
+    (CONDITIONS, ending_a_run_without_regard_to_a_suspension, "suspended and resumed", "undid a suspension"),
+    (CANCEL, keeping_the_cancel_at_the_next_start, "one of two ticks is cancelled", "a cancel hits b"),
+    (CANCEL, publishing_a_cancelled_run, "a run is cancelled", "a was published after"),
     (CANCEL, starting_a_cancelled_run_again, "a cancelled tick is delivered again", "a was started again"),
-    (CANCEL, whatever_the_status_says("cancel"), "a warm instance, cancelled", "not the run that it names"),
+    (
+        CANCEL,
+        without_status_precondition("cancel"),
+        "a warm instance, cancelled",
+        "not the run that it names",
+    ),
     (
         CANCEL,
         starting_a_cancelled_run_again,
@@ -627,63 +652,82 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
     ),
     (
         CANCEL,
-        cancelling_whatever_has_failed,
+        cancelling_a_failed_run_without_precondition,
         "a failed tick is cancelled",
         "had not failed",
     ),
-    (CANCEL, cancelling_in_the_status_alone, "a run is cancelled", "and no document contains it"),
-    (CANCEL, believing_what_was_read_apart, "a run is cancelled, a torn read", "may be started again"),
-    (TOLD, telling_it_as_any_other_failure, "a run is cancelled", "a was cancelled, and says"),
-    (TOLD, leaving_what_it_failed_with, "a failed tick is cancelled", "a was cancelled, and says"),
-    (TOLD, closing_it_as_any_other, "a cancelled tick is delivered again", "a was cancelled, and says"),
+    (CANCEL, cancelling_in_the_status_document_alone, "a run is cancelled", "but no document contains it"),
+    (CANCEL, trusting_a_torn_read, "a run is cancelled, a torn read", "may be started again"),
+    (
+        REPORTED,
+        recording_the_error_of_a_cancelled_task,
+        "a run is cancelled",
+        "a was cancelled, but its errors are",
+    ),
+    (
+        REPORTED,
+        keeping_the_error_of_a_failed_run,
+        "a failed tick is cancelled",
+        "a was cancelled, but its errors are",
+    ),
+    (
+        REPORTED,
+        closing_a_cancelled_run_as_dead,
+        "a cancelled tick is delivered again",
+        "a was cancelled, but its errors are",
+    ),
     (
         REQUEST,
-        answering_a_request_with(since=lambda _: OLD_TICK),
+        matching_a_request_with(since=lambda _: OLD_TICK),
         "a run is requested beside an old tick",
         "delivered for a tick",
     ),
     (
         REQUEST,
-        answering_a_request_with(is_done=lambda _: False),
+        matching_a_request_with(is_done=lambda _: False),
         "a run is requested shortly before a tick",
         "no delivery answered",
     ),
     (
         REQUEST,
-        taking_a_tick_for_a_request,
+        taking_a_tick_for_a_requested_run,
         "a run is requested shortly before a tick",
         "delivered for a tick",
     ),
-    (REQUEST, remembering_that_nobody_requested, "a run is requested", "a run of its own"),
-    (REQUEST, running_what_was_requested_twice, "a run is requested", "a run of its own"),
-    (REQUEST, requesting_again, "two people request a run", "no delivery answered"),
-    (REQUEST, whatever_the_status_says("request"), "two people request a run", "no delivery answered"),
+    (REQUEST, relying_on_a_cached_document_without_a_request, "a run is requested", "a separate run"),
+    (REQUEST, running_a_request_twice, "a run is requested", "a separate run"),
+    (REQUEST, replacing_an_unanswered_request, "two people request a run", "no delivery answered"),
+    (REQUEST, without_status_precondition("request"), "two people request a run", "no delivery answered"),
     (
         REQUEST,
-        forgetting_an_earlier_request,
+        ignoring_an_earlier_request,
         "a run is requested when another has failed",
-        "a run of its own",
+        "a separate run",
     ),
     (
         FOLLOWS,
-        following_without_a_second_look,
-        "suspended and resumed, job and all",
-        "nothing failed, the job is",
+        changing_the_job_without_reading_the_document_again,
+        "suspended and resumed, with the job",
+        "nothing failed, but the job is",
     ),
-    (FOLLOWS, forgetting_whoever_else_is_at_it, "suspended and resumed, a death", "the watchdog has passed"),
-    (FOLLOWS, following_without_a_wish, "suspended and resumed, a death", "the watchdog has passed"),
-    (REPLACED, as_the_contract_literally_says, "two ticks", "a result turned into nothing"),
+    (FOLLOWS, removing_the_job_note_too_early, "suspended and resumed, a death", "the watchdog has passed"),
+    (
+        FOLLOWS,
+        changing_the_document_without_a_requested_job_state,
+        "suspended and resumed, a death",
+        "the watchdog has passed",
+    ),
+    (REPLACED, overwriting_the_document_at_the_start, "two ticks", "a result turned into nothing"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("left_out", "where", "says"),
+    ("left_out", "configuration", "violation"),
     [pytest.param(*how, id=f"{rule}: {how[0].__name__}") for rule, *how in LEFT_OUT],
 )
-def test_each_rule_left_out_is_found(
-    left_out: Callable[[Patch], None], where: str, says: str, monkeypatch: Patch
+def test_each_rule_left_out_causes_a_violation(
+    left_out: Callable[[Patch], None], configuration: str, violation: str, monkeypatch: Patch
 ) -> None:
-    """The model sees what each rule is for: without it, something that must hold breaks."""
     left_out(monkeypatch)
-    with pytest.raises(Violation, match=says):
-        Model(*SMALL[where]).explore()
+    with pytest.raises(Violation, match=violation):
+        Model(*SMALL[configuration]).explore()

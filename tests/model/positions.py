@@ -1,7 +1,7 @@
-"""Where a process stands: what it was answered so far, and what it asks for next.
+"""The position of a process: the responses it has received so far, and its next request.
 
-A generator can't be copied. It is run again from its beginning with the same answers, so that a
-state can be kept, and gone on from in every way there is.
+A generator cannot be copied. The model replays it from the beginning with the same responses, so
+that it can continue from one state in every possible way.
 """
 
 from collections.abc import Callable, Generator
@@ -20,7 +20,7 @@ from tests.model.memory_store import fields_of, run_document, schedule_document,
 from tests.model.requests import Ended
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-#: One step of the model's time outlives a lease and the skew of clocks.
+#: One step of the model's time is longer than a lease and the clock skew.
 STEP = timedelta(seconds=70)
 
 Event = tuple[Any, ...]
@@ -29,7 +29,7 @@ Procedure = Generator[Any, Any, Any]
 
 
 class ModelClock(Clock):
-    """Time of the model, set with each answer."""
+    """The model's time, set with each response."""
 
     def __init__(self) -> None:
         self.step = 0
@@ -42,95 +42,95 @@ class ModelClock(Clock):
 
 
 def at(step: int) -> datetime:
-    """The time of day at a step of the model."""
+    """Return the time at a step of the model."""
     return EPOCH + step * STEP
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Script:
-    """What a process does.
+    """The behaviour of a process.
 
     Attributes:
-        name: tells it apart.
-        body: the process.
-        kind: "delivery", "watchdog", "operator", "steerer", "original" or "reader".
-        after: processes that must be over when it begins: a hand-over at a quiet moment.
-        gives: where its results are kept.
+        name: A unique name.
+        body: The procedure of the process.
+        kind: "delivery", "watchdog", "operator", "job operator", "legacy writer" or "reader".
+        after: Processes that must have ended before this one begins.
+        save_in: Where its results are stored.
     """
 
     name: str
     body: Callable[[ModelClock], Procedure]
     kind: str
     after: tuple[str, ...] = ()
-    gives: str = "db"
+    save_in: str = "db"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
-    """Where a process stands. Places from which it goes on in the same way are one and the same object."""
+class Position:
+    """The position of a process. Positions with the same continuation are the same object."""
 
     script: Script
     history: History
     request: Any
 
 
-def begun(script: Script, step: int) -> Place:
-    """Where a process stands that begins now."""
-    return _place(script, ((("born",), step),))
+def first_position(script: Script, step: int) -> Position:
+    """Return the position of a process that begins now."""
+    return _position(script, ((("born",), step),))
 
 
 @cache
-def after(place: Place, answer: Event, step: int) -> Place:
-    """Where a process stands that is answered so now."""
-    return _place(place.script, (*place.history, (answer, step)))
+def next_position(position: Position, answer: Event, step: int) -> Position:
+    """Return the position of a process after it receives a response now."""
+    return _position(position.script, (*position.history, (answer, step)))
 
 
 def forget() -> None:
-    """Drop what is remembered of the procedures: others are to be explored."""
-    after.cache_clear()
-    _places.clear()
+    """Clear the caches."""
+    next_position.cache_clear()
+    _positions.clear()
 
 
-_places: dict[tuple[Script, str], Place] = {}
+_positions: dict[tuple[Script, str], Position] = {}
 
 
-def _place(script: Script, history: History) -> Place:
-    """The place that this history leads to, or an earlier one's where the process stands just so.
+def _position(script: Script, history: History) -> Position:
+    """Return the position after a history, or an equivalent position that was reached before.
 
-    What a process will do depends on where its generators stand and on what they know, not on
-    how they came there: this makes many states one. What they know is what has a name: a procedure
-    that loops over an answer gives it one.
+    A process's future depends on the positions and the local variables of its generators, not on its
+    history. Merging equivalent positions merges many states. The comparison covers named variables
+    only, so a procedure that loops over a response must assign it to a variable.
     """
-    request, steps = _run_again(script, history)
-    knows: list[Any] = [_told(request)]
+    request, steps = _replay(script, history)
+    state: list[Any] = [_comparable(request)]
     generator: Any = steps
     while generator is not None and generator.gi_frame is not None:
         frame = generator.gi_frame
-        if frame.f_code is ask.__code__:  # it knows the effect alone
+        if frame.f_code is ask.__code__:  # It has no state besides the effect.
             break
-        knows.append((frame.f_code.co_qualname, frame.f_lasti, _known(frame.f_locals)))
+        state.append((frame.f_code.co_qualname, frame.f_lasti, _variables(frame.f_locals)))
         generator = generator.gi_yieldfrom
-    return _places.setdefault((script, repr(knows)), Place(script, history, request))
+    return _positions.setdefault((script, repr(state)), Position(script, history, request))
 
 
-def _told(request: Any) -> Any:
+def _comparable(request: Any) -> Any:
     if isinstance(request, Commit):
         return [write.SerializeToString(deterministic=True) for write in request.writes]
     return request
 
 
-def _known(names: dict[str, Any]) -> list[tuple[str, str]]:
-    """What local names hold, where it can matter."""
-    told = []
+def _variables(names: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the local variables that can affect the future."""
+    pairs = []
     for name, value in sorted(names.items()):
         if isinstance(value, Attempt):
-            told.append((name, repr(_known({**vars(value), "clock": None, "options": None}))))
+            pairs.append((name, repr(_variables({**vars(value), "clock": None, "options": None}))))
         elif not callable(value) and not isinstance(value, ModelClock):
-            told.append((name, repr(value)))
-    return told
+            pairs.append((name, repr(value)))
+    return pairs
 
 
-def _run_again(script: Script, history: History) -> tuple[Any, Procedure]:
+def _replay(script: Script, history: History) -> tuple[Any, Procedure]:
     clock = ModelClock()
     clock.step = history[0][1]
     steps = script.body(clock)
@@ -140,7 +140,7 @@ def _run_again(script: Script, history: History) -> tuple[Any, Procedure]:
             while isinstance(request, Pause):
                 request = steps.send(None)
             clock.step = step
-            request = _answered(steps, answer)
+            request = _send(steps, answer)
         while isinstance(request, Pause):
             request = steps.send(None)
     except StopIteration:
@@ -157,7 +157,7 @@ _ERRORS: dict[str, Callable[[], Exception]] = {
 }
 
 
-def _answered(steps: Procedure, answer: Event) -> Any:
+def _send(steps: Procedure, answer: Event) -> Any:
     match answer:
         case ("read", status, history):
             return steps.send((task_document(status), run_document(history)))
