@@ -277,12 +277,9 @@ class Execution:
         return self._do_work(Work(lambda: prepared, self._task_run, move, self._clock))
 
     def _record_failure(self, error: BaseException, path: str | None = None) -> TaskOutcome:
-        """Record a failure.
+        """Record a failure, and remove the object that was uploaded to `path`.
 
-        Args:
-            error: The failure.
-            path: Path of an uploaded object. It is removed once the failure is recorded: from then on the
-                status document has a newer version, which refuses a late publication.
+        The record comes first: the status document's new version then refuses a late publication.
         """
         failure = Failure.of(error)
         duration, shown = self._work.task_seconds, self.attempt.recorded_failure(failure)
