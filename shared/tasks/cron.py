@@ -133,10 +133,10 @@ def tick_at(schedule: str, time_zone: str, moment: datetime) -> datetime | None:
 
 
 def is_forced(tick: datetime | None, schedule_time: datetime, *, now: datetime) -> bool:
-    """Return whether a delivery cannot be that of a tick, but only of a run that a person forced.
+    """Return whether a delivery must come from a forced run, because no tick is delivered with these times.
 
-    A forced run is delivered with the time of the next tick, or with that of the request. A tick is
-    delivered with its own time, to the second.
+    Cloud Scheduler delivers a forced run (`jobs.run`, "Force run") with the time of the next tick, or with
+    that of the call. It delivers a tick with the tick's own time, to the second.
     """
     return tick is None or tick > now + MAX_TICK_LEAD_WITH_REQUEST or schedule_time > tick + CLOCK_SKEW
 

@@ -53,7 +53,7 @@ class StoreError(TaskError):
     """A call to Firestore failed."""
 
 
-class WriteRefused(StoreError):
+class WriteConflict(StoreError):
     """A commit's precondition failed: another writer changed the document. Nothing was written."""
 
 

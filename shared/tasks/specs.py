@@ -29,9 +29,9 @@ LONGEST_TIMEOUT_SECONDS = 1_800
 RETRY_COUNT = 5
 #: Seconds before the first such delivery; they double each time.
 MIN_BACKOFF_SECONDS = 10
-#: How long after a failure a delivery may still come: the longest backoff, which starts when Cloud
-#: Scheduler stops waiting for a response.
-RETRIES_OVER = timedelta(seconds=LONGEST_TIMEOUT_SECONDS + MIN_BACKOFF_SECONDS * 2 ** (RETRY_COUNT - 1))
+#: Longest time after a failure in which a delivery may still come: the longest backoff, which starts when
+#: Cloud Scheduler stops waiting for a response.
+RETRY_PERIOD = timedelta(seconds=LONGEST_TIMEOUT_SECONDS + MIN_BACKOFF_SECONDS * 2 ** (RETRY_COUNT - 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from shared.tasks.contract import DocumentNames
 from shared.tasks.documents import run_writes
 from shared.tasks.documents.models import RunDocument, TaskDocument
 from shared.tasks.documents.run_ids import run_id_of
-from shared.tasks.protocol.cancellation import Cancelled, cancel
+from shared.tasks.protocol.cancellation import CancelOutcome, cancel
 from shared.tasks.protocol.effects import Commit, Pause, ReadDocuments
-from shared.tasks.specs import RETRIES_OVER
+from shared.tasks.specs import RETRY_PERIOD
 from tests.support.counting import Counter
 from tests.support.world import TASK, HandClock, World, in_thread
 from tests.waiting import wait_for
@@ -28,7 +28,7 @@ TICK = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 def cancels(run: TaskRun) -> None:
     """Cancel a run from another instance."""
-    assert TaskEngine().cancel_run(TASK, run.run_id, **WHO) is Cancelled.cancelling
+    assert TaskEngine().cancel_run(TASK, run.run_id, **WHO) is CancelOutcome.cancelling
 
 
 def is_cancelled(world: World, outcome: TaskOutcome) -> None:
@@ -170,7 +170,7 @@ def test_a_failed_tick_that_is_cancelled_is_not_retried(engine: TaskEngine, worl
         raise ValueError("no")
 
     outcome = engine.execute_task("s", TASK, fails, {"scheduled_for": TICK})
-    assert engine.cancel_run(TASK, outcome.run_id, **WHO) is Cancelled.cancelled
+    assert engine.cancel_run(TASK, outcome.run_id, **WHO) is CancelOutcome.cancelled
     for instance in (engine, TaskEngine()):
         again = instance.execute_task("s", TASK, lambda: [2], {"scheduled_for": TICK})
         assert again.status == "duplicate"
@@ -183,7 +183,7 @@ def test_a_failed_tick_that_is_cancelled_is_not_retried(engine: TaskEngine, worl
     assert status["run"]["cancel"] == run["cancel"]
     changes = [one for one in world.history().values() if one["state"] == "cancelling"]
     assert [(one["by"], one["reason"], one["holder"]) for one in changes] == [(*WHO.values(), outcome.run_id)]
-    assert TaskEngine().cancel_run(TASK, outcome.run_id, by="late", reason="too") is Cancelled.ended
+    assert TaskEngine().cancel_run(TASK, outcome.run_id, by="late", reason="too") is CancelOutcome.ended
 
 
 def test_a_failed_tick_can_be_cancelled_after_later_runs(engine: TaskEngine, world: World) -> None:
@@ -195,7 +195,7 @@ def test_a_failed_tick_can_be_cancelled_after_later_runs(engine: TaskEngine, wor
     failed = engine.execute_task("s", TASK, fails, {"scheduled_for": TICK}).run_id
 
     def task() -> list[int]:
-        assert TaskEngine().cancel_run(TASK, failed, **WHO) is Cancelled.cancelled
+        assert TaskEngine().cancel_run(TASK, failed, **WHO) is CancelOutcome.cancelled
         return [1]
 
     assert engine.execute_task("s", TASK, task).status == "completed"
@@ -212,10 +212,10 @@ def test_a_failed_run_without_retries_cannot_be_cancelled(engine: TaskEngine, wo
     called = engine.execute_task("s", TASK, fails).run_id
     old = engine.execute_task("s", TASK, fails, {"scheduled_for": TICK}).run_id
     history = world.database.document(f"nx-tasks/{TASK.value}/nx-runs/{old}")
-    history.update({"completed": datetime.now(UTC) - RETRIES_OVER})
+    history.update({"completed": datetime.now(UTC) - RETRY_PERIOD})
     before = world.status(), world.history()
     for run_id in (called, old):
-        assert engine.cancel_run(TASK, run_id, **WHO) is Cancelled.ended
+        assert engine.cancel_run(TASK, run_id, **WHO) is CancelOutcome.ended
     assert (world.status(), world.history()) == before
 
 
@@ -226,7 +226,7 @@ def test_a_run_that_lost_its_task_to_a_legacy_writer_can_be_cancelled(
 
     def task() -> list[int]:
         world.write({"source": "ts", "status": "completed", "data": [1]})
-        assert TaskEngine().cancel_run(TASK, run_id_of(TICK), **WHO) is Cancelled.cancelled
+        assert TaskEngine().cancel_run(TASK, run_id_of(TICK), **WHO) is CancelOutcome.cancelled
         return [2]
 
     assert engine.execute_task("s", TASK, task, {"scheduled_for": TICK}).status == "superseded"
@@ -247,14 +247,14 @@ def test_inconsistent_reads_of_status_and_run_record_are_repeated() -> None:
     assert isinstance(steps.send((TaskDocument(version, run_id="r", state="running"), run)), Commit)
     with pytest.raises(StopIteration) as became:
         steps.send(version)
-    assert became.value.value is Cancelled.cancelling
+    assert became.value.value is CancelOutcome.cancelling
 
 
 def test_a_run_whose_record_was_removed_has_ended(engine: TaskEngine, world: World) -> None:
     """TTL removes it after thirty days; the status document still has the run."""
     last = engine.execute_task("s", TASK, lambda: [1], {"scheduled_for": TICK}).run_id
     world.database.document(f"nx-tasks/{TASK.value}/nx-runs/{last}").delete()
-    assert engine.cancel_run(TASK, last, **WHO) is Cancelled.ended
+    assert engine.cancel_run(TASK, last, **WHO) is CancelOutcome.ended
 
 
 def test_a_record_of_another_kind_cannot_be_cancelled(engine: TaskEngine, world: World) -> None:
@@ -264,7 +264,7 @@ def test_a_record_of_another_kind_cannot_be_cancelled(engine: TaskEngine, world:
     records = world.history()
     assert {one["state"] for one in records.values()} == {"suspended", "skipped"}
     for record in records:
-        assert engine.cancel_run(TASK, record, **WHO) is Cancelled.unknown
+        assert engine.cancel_run(TASK, record, **WHO) is CancelOutcome.unknown
     assert world.history() == records
 
 
@@ -316,8 +316,8 @@ def test_a_run_that_has_ended_cannot_be_cancelled(engine: TaskEngine, world: Wor
     """No document is written, and the published result stays."""
     outcome = engine.execute_task("s", TASK, lambda: [1])
     before = world.status(), world.history()
-    assert engine.cancel_run(TASK, outcome.run_id, **WHO) is Cancelled.ended
-    assert engine.cancel_run(TASK, "never-was", **WHO) is Cancelled.unknown
+    assert engine.cancel_run(TASK, outcome.run_id, **WHO) is CancelOutcome.ended
+    assert engine.cancel_run(TASK, "never-was", **WHO) is CancelOutcome.unknown
     assert (world.status(), world.history()) == before
 
 
@@ -326,7 +326,7 @@ def test_only_the_named_run_is_cancelled(engine: TaskEngine, world: World) -> No
     last = engine.execute_task("s", TASK, lambda: [1]).run_id
 
     def task(run: TaskRun) -> list[int]:
-        assert TaskEngine().cancel_run(TASK, last, **WHO) is Cancelled.ended
+        assert TaskEngine().cancel_run(TASK, last, **WHO) is CancelOutcome.ended
         run.progress(1)
         return [2]
 
@@ -338,7 +338,7 @@ def test_only_the_first_cancel_counts(engine: TaskEngine, world: World) -> None:
 
     def task(run: TaskRun) -> None:
         cancels(run)
-        assert TaskEngine().cancel_run(TASK, run.run_id, by="late", reason="too") is Cancelled.cancelling
+        assert TaskEngine().cancel_run(TASK, run.run_id, by="late", reason="too") is CancelOutcome.cancelling
 
     outcome = engine.execute_task("s", TASK, task)
     is_cancelled(world, outcome)
@@ -427,6 +427,6 @@ def test_of_a_concurrent_cancel_and_end_exactly_one_wins(engine: TaskEngine, wor
         thread.join(60)
         published = world.status().get("data") == begun
         assert (became, outcomes[0].status, published) in {
-            (Cancelled.ended, "completed", True),
-            (Cancelled.cancelling, "cancelled", False),
+            (CancelOutcome.ended, "completed", True),
+            (CancelOutcome.cancelling, "cancelled", False),
         }

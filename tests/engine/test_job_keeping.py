@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from shared.tasks.backends.scheduler import JobState, JobStatus
 from shared.tasks.contract import DocumentNames
 from shared.tasks.documents.models import Action, JobNote, TaskDocument
-from shared.tasks.errors import JobMissing, WriteRefused, WriteUnknown
+from shared.tasks.errors import JobMissing, WriteConflict, WriteUnknown
 from shared.tasks.protocol.effects import (
     Commit,
     Pause,
@@ -21,14 +22,15 @@ from shared.tasks.protocol.effects import (
     run_procedure,
 )
 from shared.tasks.protocol.incidents import Incident
-from shared.tasks.protocol.job_sync import CALLS_OVER, MISSING, JobDecision, check_job, decide, problem_of
-from shared.tasks.protocol.suspension import resume, suspend
+from shared.tasks.protocol.job_sync import MAX_CALL_TIME, MISSING, JobDecision, decide, problem_of, watch_job
+from shared.tasks.protocol.suspension import change_suspension
 from tests.model.memory_store import Documents, documents_of, fields_of, task_document
 from tests.support.world import TASK
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-LATER = NOW + CALLS_OVER
+LATER = NOW + MAX_CALL_TIME
 WHO: dict[str, Any] = {"by": "ops", "reason": "why"}
+suspend, resume = (partial(change_suspension, suspend=each) for each in (True, False))
 ENABLED, PAUSED = JobState.enabled.value, JobState.paused.value
 VERSION = Timestamp(seconds=1)
 
@@ -46,7 +48,7 @@ def note(wanted: str | None = None, **more: Any) -> JobNote:
 TABLE: list[tuple[TaskDocument, str, JobNote | None, datetime, JobDecision]] = [
     (RUNS, ENABLED, None, NOW, JobDecision.nothing),
     (RUNS, ENABLED, note(found=PAUSED), NOW, JobDecision.forget),
-    (RUNS, ENABLED, note(ENABLED), NOW, JobDecision.settle),
+    (RUNS, ENABLED, note(ENABLED), NOW, JobDecision.mark_done),
     (RUNS, ENABLED, note(ENABLED, shared=True, done=True), NOW, JobDecision.nothing),
     (RUNS, ENABLED, note(ENABLED, shared=True, done=True), LATER, JobDecision.forget),
     (RUNS, ENABLED, note(ENABLED), LATER, JobDecision.forget),
@@ -61,7 +63,7 @@ TABLE: list[tuple[TaskDocument, str, JobNote | None, datetime, JobDecision]] = [
     (RUNS, "DISABLED", note(ENABLED), NOW, JobDecision.report),
     (OURS, PAUSED, None, NOW, JobDecision.nothing),
     (OURS, PAUSED, note(found=MISSING), NOW, JobDecision.forget),
-    (OURS, PAUSED, note(PAUSED), NOW, JobDecision.settle),
+    (OURS, PAUSED, note(PAUSED), NOW, JobDecision.mark_done),
     (OURS, PAUSED, note(PAUSED), LATER, JobDecision.forget),
     (OURS, ENABLED, None, NOW, JobDecision.follow),
     (OURS, ENABLED, note(PAUSED), NOW, JobDecision.follow),
@@ -87,7 +89,7 @@ def test_each_state_has_one_action(
 def test_a_job_paused_after_the_change_was_paused_by_hand(shared: bool) -> None:
     """According to the time of the change at Cloud Scheduler, when the engine sent no call."""
     task = TaskDocument(VERSION, "completed", job=note(ENABLED, shared=shared))
-    last = CALLS_OVER if shared else timedelta(seconds=5)
+    last = MAX_CALL_TIME if shared else timedelta(seconds=5)
     by_change, by_hand = NOW + last, NOW + last + timedelta(seconds=1)
     assert decide(task, JobStatus(PAUSED, by_change), now=LATER) is JobDecision.follow
     assert decide(task, JobStatus(PAUSED, by_hand), now=LATER) is JobDecision.report
@@ -138,7 +140,7 @@ class Servers:
     def _commit(self, writes: list[Any]) -> Any:
         written = self.documents.commit(writes)
         if written is None:
-            raise WriteRefused("test")
+            raise WriteConflict("test")
         self.documents = written
         if self.unknown:
             raise WriteUnknown("test")
@@ -158,7 +160,7 @@ class Servers:
     def kept(self, now: datetime) -> list[Incident]:
         """The incidents of a pass of the watchdog."""
         found: list[Incident] = []
-        run_procedure(check_job(NAMES, found, now=now), self)
+        run_procedure(watch_job(NAMES, found, now=now), self)
         return found
 
     def records(self) -> list[str]:
@@ -209,7 +211,7 @@ def test_a_change_that_died_at_any_call_is_repaired(
         assert servers.kept(NOW + timedelta(minutes=1)) == []
     assert (servers.job == PAUSED) is servers.task.is_suspended
     assert problem_of(servers.task.job) is None
-    servers.kept(NOW + timedelta(minutes=1) + CALLS_OVER)
+    servers.kept(NOW + timedelta(minutes=1) + MAX_CALL_TIME)
     assert servers.task.job is None
 
 
@@ -228,7 +230,7 @@ def test_a_late_suspension_does_not_leave_the_job_of_a_resumed_task_paused(arriv
     late.close()
     assert servers.kept(NOW + timedelta(minutes=2)) == []
     assert servers.job == ENABLED
-    servers.kept(NOW + timedelta(minutes=2) + CALLS_OVER)
+    servers.kept(NOW + timedelta(minutes=2) + MAX_CALL_TIME)
     assert servers.task.job is None
 
 
@@ -242,7 +244,7 @@ def test_the_requested_state_survives_a_missing_job(how: Any) -> None:
     assert [found.kind for found in servers.kept(LATER)] == ["job_disagrees"]
     assert servers.kept(LATER) == []
     servers.job = before
-    assert servers.kept(LATER + CALLS_OVER) == []
+    assert servers.kept(LATER + MAX_CALL_TIME) == []
     assert (servers.job == PAUSED) is servers.task.is_suspended
 
 

@@ -1,6 +1,7 @@
 """The jobs of the local Cloud Scheduler follow the documents, after deaths, outages and changes by hand."""
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from shared.tasks.backends.scheduler import Jobs, JobState
 from shared.tasks.documents.models import JobNote
 from shared.tasks.protocol.effects import run_procedure
 from shared.tasks.protocol.job_sync import problem_of
-from shared.tasks.protocol.suspension import resume, suspend
+from shared.tasks.protocol.suspension import change_suspension
 from tests.engine.test_watchdog import watched
 from tests.support.world import TASK, World
 
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
+suspend, resume = (partial(change_suspension, suspend=each) for each in (True, False))
 #: A schedule whose next tick is too far away to be missed.
 SPEC = TaskSpec(TASK, schedule="0 0 1 1 *")
 MISSES = "no operator suspended the task: resume the task, or suspend it with a reason"

@@ -11,10 +11,10 @@ from shared.tasks.admin.queries import view_tasks
 from shared.tasks.clock import Clock
 from shared.tasks.documents.models import RunDocument, RunRequest
 from shared.tasks.errors import SchedulerUnavailable, TaskSuspended
-from shared.tasks.protocol.cancellation import Cancelled
+from shared.tasks.protocol.cancellation import CancelOutcome
 from shared.tasks.protocol.decisions import REQUEST_WINDOW, answers_request
-from shared.tasks.protocol.requested_runs import Requested
-from shared.tasks.specs import RETRIES_OVER
+from shared.tasks.protocol.requested_runs import RequestOutcome
+from shared.tasks.specs import RETRY_PERIOD
 from tests.support.counting import Counter
 from tests.support.world import TASK, World
 
@@ -125,7 +125,7 @@ def test_the_retries_of_a_requested_run_can_be_cancelled(desk: TaskEngine, world
     assert forced(fails).run_id == run_id
     (task,) = view_tasks(desk.store, (TASK,))
     assert task.retries_end is not None
-    assert desk.cancel_run(TASK, run_id, **WHO) is Cancelled.cancelled
+    assert desk.cancel_run(TASK, run_id, **WHO) is CancelOutcome.cancelled
     assert forced().status == "duplicate"
     assert world.history()[run_id]["error"]["type"] == "RunCancelled"
 
@@ -133,10 +133,10 @@ def test_the_retries_of_a_requested_run_can_be_cancelled(desk: TaskEngine, world
 def test_a_request_without_a_delivery_can_be_cancelled(desk: TaskEngine, world: World) -> None:
     """A late delivery does not run the task."""
     run_id = requested(desk)
-    assert desk.cancel_run(TASK, run_id, **WHO) is Cancelled.cancelled
+    assert desk.cancel_run(TASK, run_id, **WHO) is CancelOutcome.cancelled
     assert (forced().run_id, forced().status) == (run_id, "duplicate")
     assert world.history()[run_id]["error"]["message"] == f"cancelled by {WHO['by']}: {WHO['reason']}"
-    assert desk.cancel_run(TASK, run_id, **WHO) is Cancelled.ended
+    assert desk.cancel_run(TASK, run_id, **WHO) is CancelOutcome.ended
 
 
 # Requests and ticks
@@ -188,7 +188,7 @@ def test_an_expired_request_is_not_fulfilled(desk: TaskEngine, world: World) -> 
     long_ago = datetime.now(UTC) - REQUEST_WINDOW
     status.update({"run.request.at": long_ago, "run.request.since": long_ago})
     assert forced().run_id != run_id
-    assert desk.cancel_run(TASK, run_id, **WHO) is Cancelled.ended
+    assert desk.cancel_run(TASK, run_id, **WHO) is CancelOutcome.ended
 
 
 # Requests
@@ -252,7 +252,7 @@ def test_a_request_after_a_skipped_one_is_a_new_run(desk: TaskEngine) -> None:
 def test_a_request_returns_its_outcome(desk: TaskEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Started, busy, or refused if the task was suspended before the delivery."""
 
-    def at_once(before: Any) -> Requested:
+    def at_once(before: Any) -> RequestOutcome:
         monkeypatch.setattr(Jobs, "run", lambda *_, **__: before())
         return desk.request_run(TASK, **WHO, timeout_seconds=30)
 
@@ -334,7 +334,7 @@ def run(state: str, **fields: Any) -> RunDocument:
         (True, {"tick": NOW + timedelta(seconds=3)}),
         (True, {"record": run("running")}),
         (True, {"record": run("failed")}),
-        (False, {"record": run("failed"), "now": NOW + RETRIES_OVER}),
+        (False, {"record": run("failed"), "now": NOW + RETRY_PERIOD}),
         (True, {"record": run("failed", cancel={"by": "p"})}),
         (False, {"record": run("failed", cancel={"by": "p"}), "tick": NOW + timedelta(seconds=3)}),
         (True, {"record": run("completed")}),

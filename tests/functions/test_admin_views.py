@@ -11,7 +11,7 @@ from emulators.environment import Addresses
 from functions.serializers import time_text
 from shared import firebase
 from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task, resume_task, suspend_task
-from shared.tasks.specs import RETRIES_OVER, RETRY_COUNT
+from shared.tasks.specs import RETRY_COUNT, RETRY_PERIOD
 from tests.functions.callable_protocol import PRIVATE, call, refused
 from tests.support.world import in_thread
 from tests.waiting import wait_for
@@ -141,7 +141,7 @@ def test_a_failed_tick_is_listed_with_the_end_of_its_retries(ask: Any) -> None:
     tick = datetime(2026, 11, 24, 12, tzinfo=UTC)
     run_id = execute_task("test", TASK, fails, {"scheduled_for": tick}).run_id
     shown = ask("list_tasks", {})["tasks"][0]
-    over = datetime.fromisoformat(shown["completed"]) + RETRIES_OVER
+    over = datetime.fromisoformat(shown["completed"]) + RETRY_PERIOD
     assert shown["retries"] == {"id": run_id, "until": time_text(over), "cancel": None}
     TaskEngine().cancel_run(TASK, run_id, **WHO)
     assert ask("list_tasks", {})["tasks"][0]["retries"]["cancel"].items() >= WHO.items()

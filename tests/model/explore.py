@@ -182,7 +182,7 @@ class Model:
         for number, position in enumerate(state.in_flight):
             left = state._replace(in_flight=state.in_flight[:number] + state.in_flight[number + 1 :])
             if isinstance(position.request, SetJob):
-                called = left._replace(job=position.request.wanted)
+                called = left._replace(job=position.request.state)
                 yield f"{position.script.name}: its lost call to Cloud Scheduler arrives", called
                 continue
             documents = self._commit(state, position)
@@ -215,14 +215,14 @@ class Model:
             faulty = state._replace(faults=state.faults - 1)
             yield f"{name}'s read fails", self._resumed(faulty, index, position, ("down",))
         if state.faults and isinstance(position.request, SetJob):
-            for done in (state, state._replace(job=position.request.wanted)):
+            for done in (state, state._replace(job=position.request.state)):
                 faulty = done._replace(faults=state.faults - 1)
                 yield (
                     f"{name}'s call to Cloud Scheduler fails",
                     self._resumed(faulty, index, position, ("no answer",)),
                 )
-        if state.torn and isinstance(position.request, ReadDocuments) and position.request.run_id:
-            torn, run_id = state._replace(torn=state.torn - 1), position.request.run_id
+        if state.torn and isinstance(position.request, ReadDocuments) and position.request.record_id:
+            torn, run_id = state._replace(torn=state.torn - 1), position.request.record_id
             partial = PartialRead(position, run_first=False, stored=state.documents.get(STATUS))
             yield f"{name} reads the status", self._put(torn, index, partial)
             partial = PartialRead(position, run_first=True, stored=state.documents.get(f"{HISTORY}{run_id}"))
@@ -237,7 +237,7 @@ class Model:
 
     def _finish_read(self, state: State, index: int, partial: PartialRead) -> tuple[str, State]:
         position, stored = partial.position, partial.stored
-        other = STATUS if partial.run_first else f"{HISTORY}{position.request.run_id}"
+        other = STATUS if partial.run_first else f"{HISTORY}{position.request.record_id}"
         read = state.documents.get(other)
         answer = ("read", read, stored) if partial.run_first else ("read", stored, read)
         return f"{position.script.name} reads the rest", self._resumed(state, index, position, answer)
@@ -255,7 +255,7 @@ class Model:
         if isinstance(position.request, ReadJob):
             return state, ("value", JobStatus(str(state.job)))
         if isinstance(position.request, SetJob):
-            return state._replace(job=position.request.wanted), ("value", None)
+            return state._replace(job=position.request.state), ("value", None)
         if isinstance(position.request, Commit):
             written = self._commit(state, position)
             if written is None:

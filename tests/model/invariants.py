@@ -9,7 +9,7 @@ from shared.tasks.backends.scheduler import JobState
 from shared.tasks.contract import contract_object
 from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT
 from shared.tasks.documents.run_ids import skip_id
-from shared.tasks.protocol.cancellation import Cancelled
+from shared.tasks.protocol.cancellation import CancelOutcome
 from shared.tasks.protocol.decisions import living_holder
 from shared.tasks.protocol.job_sync import problem_of
 from tests.model.memory_store import Documents, fields_of, run_document, task_document
@@ -164,9 +164,9 @@ def check_requests_answered(documents: Documents) -> None:
 def check_cancel_report(report: CancelReport, documents: Documents) -> None:
     """Check that a run does not start again after the operator's response that it will end or has ended."""
     run = run_document(documents.get(f"{HISTORY}{report.run_id}"))
-    if report.outcome is Cancelled.unknown or run is None or run.cancel is not None:
+    if report.outcome is CancelOutcome.unknown or run is None or run.cancel is not None:
         return
-    if report.outcome is not Cancelled.ended:
+    if report.outcome is not CancelOutcome.ended:
         raise Violation(
             f"the operator's response is that {report.run_id} will end, but no document contains it"
         )

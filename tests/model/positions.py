@@ -13,7 +13,13 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks.clock import Clock
-from shared.tasks.errors import ObjectGone, SchedulerUnavailable, StoreUnavailable, WriteRefused, WriteUnknown
+from shared.tasks.errors import (
+    ObjectGone,
+    SchedulerUnavailable,
+    StoreUnavailable,
+    WriteConflict,
+    WriteUnknown,
+)
 from shared.tasks.protocol.attempt import Attempt
 from shared.tasks.protocol.effects import Commit, Pause, ask
 from tests.model.memory_store import fields_of, run_document, schedule_document, task_document
@@ -149,7 +155,7 @@ def _replay(script: Script, history: History) -> tuple[Any, Procedure]:
 
 
 _ERRORS: dict[str, Callable[[], Exception]] = {
-    "refused": lambda: WriteRefused("model"),
+    "refused": lambda: WriteConflict("model"),
     "unknown": lambda: WriteUnknown("model"),
     "down": lambda: StoreUnavailable("model"),
     "no answer": lambda: SchedulerUnavailable("model"),

@@ -27,11 +27,11 @@ from shared.tasks.protocol.cancellation import cancel
 from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.decisions import Busy, Duplicate, EndState, Skip, Start
 from shared.tasks.protocol.effects import Commit, ReadContent, ReadDocuments, ReadResult
-from shared.tasks.protocol.job_sync import check_job
+from shared.tasks.protocol.job_sync import watch_job
 from shared.tasks.protocol.requested_runs import request_run
 from shared.tasks.protocol.result_read import is_current, read_result
 from shared.tasks.protocol.run_end import complete, fail
-from shared.tasks.protocol.suspension import resume, suspend
+from shared.tasks.protocol.suspension import change_suspension
 from shared.tasks.protocol.watchdog import Findings, watch
 from tests.model.positions import EPOCH, STEP, ModelClock, Procedure, Script
 from tests.model.requests import (
@@ -239,9 +239,9 @@ def operator(action: str) -> Script:
     """An operator who suspends or resumes the task."""
 
     def body(clock: ModelClock) -> Procedure:
-        change = suspend if action == "suspend" else resume
+        suspend = action == "suspend"
         with suppress(StoreError):
-            yield from change(NAMES, by="p", reason="r", now=clock.now())
+            yield from change_suspension(NAMES, suspend=suspend, by="p", reason="r", now=clock.now())
 
     return Script(action, body, "operator")
 
@@ -250,10 +250,10 @@ def job_operator(name: str) -> Script:
     """An operator who suspends or resumes a task with a job; the name begins with the action."""
 
     def body(clock: ModelClock) -> Procedure:
-        change = suspend if name.startswith("suspend") else resume
+        suspend = name.startswith("suspend")
         now = clock.now() + _offset(name)
         with suppress(StoreError, SchedulerUnavailable):
-            yield from change(NAMES, by="p", reason="r", now=now, has_job=True)
+            yield from change_suspension(NAMES, suspend=suspend, by="p", reason="r", now=now, has_job=True)
 
     return Script(name, body, "job operator")
 
@@ -268,7 +268,7 @@ def job_keeper(name: str = "job keeper") -> Script:
 
     def body(clock: ModelClock) -> Procedure:
         with suppress(StoreError, SchedulerUnavailable):
-            yield from check_job(NAMES, [], now=clock.now() + _offset(name))
+            yield from watch_job(NAMES, [], now=clock.now() + _offset(name))
 
     return Script(name, body, "job operator")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.tasks.protocol.cancellation import Cancelled
+from shared.tasks.protocol.cancellation import CancelOutcome
 from shared.tasks.results.task_result import TaskResult
 
 
@@ -68,7 +68,7 @@ class CancelReport:
     """Report the response to an operator who cancelled a run."""
 
     run_id: str
-    outcome: Cancelled
+    outcome: CancelOutcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -404,7 +404,7 @@ def trusting_a_torn_read(patch: Patch) -> None:
     """The status document and the run record are assumed to come from one moment."""
     outcome_of = cancellation._outcome_of
     patch.setattr(
-        cancellation, "_outcome_of", lambda *what, **how: outcome_of(*what, **{**how, "settled": True})
+        cancellation, "_outcome_of", lambda *what, **how: outcome_of(*what, **{**how, "unchanged": True})
     )
 
 
@@ -469,7 +469,7 @@ def changing_the_job_without_reading_the_document_again(patch: Patch) -> None:
 
 def removing_the_job_note_too_early(patch: Patch) -> None:
     """A process removes the job note at its end although calls of other processes may still arrive."""
-    patch.setattr(job_sync, "CALLS_OVER", timedelta(0))
+    patch.setattr(job_sync, "MAX_CALL_TIME", timedelta(0))
 
 
 def changing_the_document_without_a_requested_job_state(patch: Patch) -> None:

@@ -16,15 +16,12 @@ from shared.tasks.protocol.effects import run_procedure
 from shared.tasks.specs import TaskSpec, spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from shared.tasks.backends.firestore import Store
     from shared.tasks.backends.scheduler import Jobs
     from shared.tasks.backends.storage import Objects
     from shared.tasks.clock import Clock
-    from shared.tasks.protocol.cancellation import Cancelled
-    from shared.tasks.protocol.effects import Procedure
-    from shared.tasks.protocol.requested_runs import Requested
+    from shared.tasks.protocol.cancellation import CancelOutcome
+    from shared.tasks.protocol.requested_runs import RequestOutcome
     from shared.tasks.protocol.watchdog import Findings
 
 #: Seconds that a pass of the watchdog may take, over all tasks; its function has a little more.
@@ -65,9 +62,7 @@ class Operations:
                 again, or leave it to the watchdog.
             TaskError: Firestore did not answer; nothing or all of it is done. Try again.
         """
-        from shared.tasks.protocol.suspension import suspend  # noqa: PLC0415
-
-        return self._change_suspension(suspend, task_name, by=by, reason=reason)
+        return self._change_suspension(task_name, suspend=True, by=by, reason=reason)
 
     def resume_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
         """Resume a task: its status is that of its last run again.
@@ -77,19 +72,17 @@ class Operations:
         Returns:
             Whether the task was suspended.
         """
-        from shared.tasks.protocol.suspension import resume  # noqa: PLC0415
+        return self._change_suspension(task_name, suspend=False, by=by, reason=reason)
 
-        return self._change_suspension(resume, task_name, by=by, reason=reason)
+    def _change_suspension(self, task_name: TaskName | str, *, suspend: bool, by: str, reason: str) -> bool:
+        from shared.tasks.protocol.suspension import change_suspension  # noqa: PLC0415
 
-    def _change_suspension(
-        self, change: Callable[..., Procedure[bool]], task_name: TaskName | str, *, by: str, reason: str
-    ) -> bool:
-        name = parse_task_name(task_name)
-        has_job, now = spec_of(name).schedule is not None, self._clock.now()
-        procedure = change(self._store.names(name), by=by, reason=reason, now=now, has_job=has_job)
+        name, now = parse_task_name(task_name), self._clock.now()
+        names, has_job = self._store.names(name), spec_of(name).schedule is not None
+        procedure = change_suspension(names, suspend=suspend, by=by, reason=reason, now=now, has_job=has_job)
         return run_procedure(procedure, self._handler(name))
 
-    def cancel_run(self, task_name: TaskName | str, run_id: str, *, by: str, reason: str) -> Cancelled:
+    def cancel_run(self, task_name: TaskName | str, run_id: str, *, by: str, reason: str) -> CancelOutcome:
         """Cancel a run: it stops at its next check, and its result is not published.
 
         The run ends as failed, "cancelled by …", and is not started again. No other run is affected. Status
@@ -107,7 +100,7 @@ class Operations:
 
     def request_run(
         self, task_name: TaskName | str, *, by: str, reason: str, timeout_seconds: float = REQUEST_SECONDS
-    ) -> Requested:
+    ) -> RequestOutcome:
         """Run a task's Cloud Scheduler job now, and wait for the run that begins.
 
         Args:

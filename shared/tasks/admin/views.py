@@ -16,7 +16,7 @@ from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT, ResultPoint
 from shared.tasks.documents.run_ids import is_retried, refusal_id, request_record_id, skip_id
 from shared.tasks.protocol.decisions import REQUEST_WINDOW
 from shared.tasks.protocol.job_sync import problem_of
-from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRIES_OVER, RETRY_COUNT
+from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRY_COUNT, RETRY_PERIOD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,7 +151,7 @@ class TaskView:
         ended, run_id = self.document.completed, self.document.run_id
         if self.state != TaskStatus.failed or ended is None or run_id is None or not is_retried(run_id):
             return None
-        return ended + RETRIES_OVER if self.document.attempt <= RETRY_COUNT else None
+        return ended + RETRY_PERIOD if self.document.attempt <= RETRY_COUNT else None
 
     @property
     def problem(self) -> str | None:

@@ -150,7 +150,7 @@ class Store:
             The new update time of the first written document.
 
         Raises:
-            WriteRefused: A precondition did not hold; nothing was written.
+            WriteConflict: A precondition did not hold; nothing was written.
             WriteUnknown: The response was lost; read to find out.
             WriteRejected: Firestore cannot store a value of these writes.
             WriteDenied: The service account may not write.

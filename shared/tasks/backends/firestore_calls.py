@@ -17,8 +17,8 @@ from google.cloud.firestore_v1.types import firestore as _firestore
 from shared.tasks.errors import (
     StoreError,
     StoreUnavailable,
+    WriteConflict,
     WriteDenied,
-    WriteRefused,
     WriteRejected,
     WriteUnknown,
 )
@@ -179,7 +179,7 @@ def _write_error(error: grpc.RpcError) -> StoreError:
     code = error.code()
     text = f"{code.name}: {error.details()}"
     if code in _REFUSED:
-        return WriteRefused(text)
+        return WriteConflict(text)
     if code in _UNKNOWN:
         return WriteUnknown(text)
     if code in _REJECTED:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
 
-from shared.tasks.contract import SUSPENDED_SPELLINGS
+from shared.tasks.contract import SUSPENDED_SPELLINGS, TaskStatus
 from shared.tasks.documents.codec import as_int, as_text, as_time
 from shared.tasks.documents.result_pointer import ResultPointer
 
@@ -37,7 +37,7 @@ VERSION_MASK = ("status", "completed", "timestamp", "run.result")
 CHANGED = "changed"
 
 Precondition: TypeAlias = "Timestamp | bool | None"
-"""The version that a document must have, or whether it must exist; None for no precondition."""
+"""The update time that a document must have, or whether it must exist; None for no precondition."""
 
 Fields: TypeAlias = Mapping[str, Any]
 """The decoded fields of a document."""
@@ -78,7 +78,7 @@ class JobNote(Struct, frozen=True):
     """The job note (`run.job`), while the Scheduler job is being changed or disagrees with the task.
 
     Attributes:
-        wanted: Requested state of the job; None if no change is in progress.
+        wanted: Requested state of the job (the name is the stored field's); None if no change is in progress.
         at: Start of the last call that requested this state, UTC.
         shared: Whether several calls requested a state at the same time; any of them can still arrive.
         done: Whether the job has had this state. The note stays until no other call can arrive.
@@ -155,12 +155,12 @@ class TaskDocument(Struct, frozen=True):
     """The status document, without its result.
 
     Attributes:
-        update_time: Version that a write is conditioned on; None if there is no document.
-        status: The contract's field, in any spelling.
+        update_time: Time of the last write, on which a write is conditioned; None if there is no document.
+        status: The contract's field, in any spelling; "suspended" while the task is suspended.
         started, completed, timestamp: The contract's fields, UTC.
         run_id, attempt, token: The current or last run, the number of its attempt, and its fencing token. A
             document without run_id is a legacy document.
-        state: "running", "completed" or "failed": what `status` contains unless the task is suspended.
+        state: "running", "completed" or "failed", the state of that run, also while the task is suspended.
         lease_until: End of the lease of the running run, UTC.
         suspended: Who suspended the task, when and why, while it is suspended.
         cancel: Who cancelled the run, when and why, until the next run begins.
@@ -238,7 +238,7 @@ class RunDocument(Struct, frozen=True):
     """A record of the run history, as far as decisions need it.
 
     Attributes:
-        update_time: Version that a write is conditioned on.
+        update_time: Time of the last write, on which a write is conditioned.
         state: "running", "completed", "failed" or "skipped", or what else is recorded, such as "resumed".
         token: Fencing token of the last attempt.
         attempt: Number of attempts.
@@ -257,6 +257,11 @@ class RunDocument(Struct, frozen=True):
     completed: datetime | None = None
     cancel: Action | None = None
     error: tuple[str, str] = ("", "")
+
+    @property
+    def is_run(self) -> bool:
+        """Whether this is the record of a run, and not of a skip, an incident or an operator's change."""
+        return self.state in {TaskStatus.running, TaskStatus.completed, TaskStatus.failed}
 
     @classmethod
     def parse(cls, values: Fields, update_time: Timestamp) -> RunDocument:
@@ -277,13 +282,13 @@ class RunDocument(Struct, frozen=True):
 
 
 class ScheduleDocument(Struct, frozen=True):
-    """The task's schedule as the watchdog last saw it, in `nx-tasks/{task}/nx-schedule/current`.
+    """The task's schedule as the watchdog last read it, in `nx-tasks/{task}/nx-schedule/current`.
 
     Attributes:
-        update_time: Version that a write is conditioned on; None if there is no document.
+        update_time: Time of the last write, on which a write is conditioned; None if there is no document.
         schedule: unix-cron; None if the task had no schedule.
         time_zone: IANA name of the schedule's zone.
-        since: When the watchdog first saw this schedule, UTC.
+        since: When the watchdog first read this schedule, UTC.
     """
 
     update_time: Timestamp | None = None

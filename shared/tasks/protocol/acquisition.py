@@ -18,7 +18,7 @@ from shared.tasks.contract import TaskStatus
 from shared.tasks.cron import is_forced
 from shared.tasks.documents import run_writes
 from shared.tasks.documents.run_ids import refusal_id
-from shared.tasks.errors import StoreUnavailable, WriteRefused, WriteUnknown
+from shared.tasks.errors import StoreUnavailable, WriteConflict, WriteUnknown
 from shared.tasks.protocol.decisions import (
     Skip,
     Start,
@@ -99,7 +99,7 @@ def refuse(attempt: Attempt, reason: str) -> Procedure[None]:
     _, refused = yield from ask(ReadDocuments(refusal_id(identity.run_id), seconds))
     precondition = refused.update_time if refused else False
     write = run_writes.refuse(identity, reason, now=attempt.clock.now(), precondition=precondition)
-    with suppress(WriteRefused):
+    with suppress(WriteConflict):
         yield from ask(Commit(write, seconds))
 
 
@@ -162,7 +162,7 @@ def _commit_start(attempt: Attempt, start: Start, document: TaskDocument) -> Pro
     )
     try:
         update_time = yield from ask(Commit(writes, attempt.call_seconds))
-    except (WriteRefused, WriteUnknown):
+    except (WriteConflict, WriteUnknown):
         return False
     document = replace(
         document,
@@ -191,7 +191,7 @@ def _record_skip(attempt: Attempt, decision: StartDecision, deadline: float) -> 
         write = run_writes.skip(attempt.identity, decision, now=attempt.clock.now())
         try:
             yield from ask(Commit(write, attempt.call_seconds))
-        except (WriteRefused, WriteUnknown):  # writing the record twice does no harm
+        except (WriteConflict, WriteUnknown):  # writing the record twice does no harm
             if attempt.clock.monotonic() >= deadline:
                 raise
             yield from ask(Pause(tries))

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from shared.tasks.contract import TaskStatus
 from shared.tasks.documents import run_writes
 from shared.tasks.documents.models import TaskDocument
-from shared.tasks.errors import RunLost, StoreUnavailable, WriteRefused, WriteUnknown
+from shared.tasks.errors import RunLost, StoreUnavailable, WriteConflict, WriteUnknown
 from shared.tasks.protocol.decisions import is_own, is_own_record
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, ask
 
@@ -131,7 +131,7 @@ class Attempt:
             extension = run_writes.extend(self.identity, self.update_time, lease_until=lease_until)
             try:
                 update_time = yield from ask(Commit(extension, self.call_seconds))
-            except (WriteRefused, WriteUnknown):
+            except (WriteConflict, WriteUnknown):
                 document, _ = yield from ask(ReadDocuments(self.identity.run_id, self.call_seconds))
                 if not is_own(document, self.identity.token):
                     self.end()
@@ -163,7 +163,7 @@ class Attempt:
                 try:
                     write = run_writes.progress(self.identity, update_time, progress)
                     self.record_update_time = yield from ask(Commit(write, self.call_seconds))
-                except WriteRefused:
+                except WriteConflict:
                     pass
                 else:
                     return

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from shared.tasks.contract import TaskStatus
 from shared.tasks.documents import operator_writes
 from shared.tasks.documents.run_ids import is_retried
-from shared.tasks.errors import StoreUnavailable, WriteRefused, WriteUnknown
+from shared.tasks.errors import StoreUnavailable, WriteConflict, WriteUnknown
 from shared.tasks.protocol.decisions import REQUEST_WINDOW
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, ask
 from shared.tasks.protocol.operator_action import CHANGE_TRIES, checked_action
-from shared.tasks.specs import RETRIES_OVER
+from shared.tasks.specs import RETRY_PERIOD
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,84 +24,84 @@ if TYPE_CHECKING:
     from shared.tasks.documents.models import RunDocument, TaskDocument
     from shared.tasks.documents.write_messages import WriteMessage
 
-#: States of a run; the run history has other records, too.
-_OF_RUNS = frozenset({TaskStatus.running, TaskStatus.completed, TaskStatus.failed})
 
-
-class Cancelled(Enum):
-    """What a cancel leads to."""
+class CancelOutcome(Enum):
+    """What a request to cancel a run leads to."""
 
     cancelling = "cancelling"
-    """The run is at work, and will end."""
+    """The run is running, and will end."""
     cancelled = "cancelled"
     """The run had failed, and is not tried again."""
     ended = "ended"
-    """The run had ended for good."""
+    """The run had ended, and would not have been tried again."""
     unknown = "unknown"
     """There is no such run."""
 
 
-def cancel(names: DocumentNames, run_id: str, *, by: str, reason: str, now: datetime) -> Procedure[Cancelled]:
-    """Cancel a run. Its task stops at its next progress report or lease extension.
+def cancel(
+    names: DocumentNames, run_id: str, *, by: str, reason: str, now: datetime
+) -> Procedure[CancelOutcome]:
+    """Cancel a run. Its task stops at its next progress report or lease extension, and publishes nothing.
 
-    Nothing that it returns then is published. A run that failed, and that Cloud Scheduler may deliver again,
-    is not started again; its error then contains the cancel, too. A completed run and other runs are not
-    changed, because the write is conditional on what was read. Errors as `Operations.cancel_run`.
+    A run that failed, and that Cloud Scheduler may deliver again, is not started again; its error then
+    contains the cancel, too. A completed run and other runs are not changed, because the write is conditional
+    on what was read. The errors are those of `Operations.cancel_run`.
     """
     action = checked_action(by, reason, now)
     before: Timestamp | None = None
     for tries in range(CHANGE_TRIES):
         document, record = yield from ask(ReadDocuments(run_id))
-        version = record.update_time if record else None
-        settled = tries > 0 and version == before
-        before, found = version, _outcome_of(document, record, run_id, settled=settled, now=now)
+        update_time = record.update_time if record else None
+        unchanged = tries > 0 and update_time == before
+        before, outcome = update_time, _outcome_of(document, record, run_id, unchanged=unchanged, now=now)
         if record is not None and record.cancel == action:  # only the response was lost
-            return found if found is Cancelled.cancelling else Cancelled.cancelled
+            return outcome if outcome is CancelOutcome.cancelling else CancelOutcome.cancelled
         commit: list[WriteMessage] = []
-        if found is Cancelled.cancelling and document.cancel is None:
+        if outcome is CancelOutcome.cancelling and document.cancel is None:
             commit = operator_writes.cancel(names, document, action, now=now)
-        elif found is Cancelled.cancelled and record is not None:
+        elif outcome is CancelOutcome.cancelled and record is not None:
             commit = operator_writes.cancel_ended(names, run_id, document, record, action, now=now)
-        elif found is Cancelled.cancelled and document.request is not None:
+        elif outcome is CancelOutcome.cancelled and document.request is not None:
             commit = operator_writes.cancel_request(names, document.request, action, now=now)
-        if found is not None:
-            with suppress(WriteRefused, WriteUnknown):
+        if outcome is not None:
+            with suppress(WriteConflict, WriteUnknown):
                 if commit:
                     yield from ask(Commit(commit))
-                return found
+                return outcome
         yield from ask(Pause(tries))
     raise StoreUnavailable(f"{run_id} could not be cancelled: other writers changed it each time; try again")
 
 
 def _outcome_of(
-    document: TaskDocument, record: RunDocument | None, run_id: str, *, settled: bool, now: datetime
-) -> Cancelled | None:
+    document: TaskDocument, record: RunDocument | None, run_id: str, *, unchanged: bool, now: datetime
+) -> CancelOutcome | None:
     """Return what a cancel of the run leads to.
 
-    None if both documents must be read again, because they may be from different moments. `settled` means
+    None if both documents must be read again, because they may be from different moments. `unchanged` means
     that an earlier read, in a call of its own, returned the same run record.
     """
     is_last = document.run_id == run_id
     if is_last and document.state == TaskStatus.running:
-        return Cancelled.cancelling
+        return CancelOutcome.cancelling
     request = document.request
     if record is None and request is not None and request.id == run_id and not is_last:
         # No delivery has answered the request.
-        return Cancelled.cancelled if now < request.at + REQUEST_WINDOW else Cancelled.ended
+        return CancelOutcome.cancelled if now < request.at + REQUEST_WINDOW else CancelOutcome.ended
     if record is None:
         if not is_last:
-            return Cancelled.unknown
-        return Cancelled.ended if settled else None  # TTL removed the record, or it was not there yet
-    if record.state not in _OF_RUNS:
-        return Cancelled.unknown
-    if record.state == TaskStatus.running and not settled:
-        # The status document may be older. If it is not, the attempt has lost the run, as if it had failed.
+            return CancelOutcome.unknown
+        return CancelOutcome.ended if unchanged else None  # TTL removed the record, or it was not there yet
+    if not record.is_run:
+        return CancelOutcome.unknown
+    if record.state == TaskStatus.running and not unchanged:
+        # The status document may have been read before the attempt started. If not, the attempt has lost its
+        # task.
         return None
     retried = (record.scheduled_for is not None or is_retried(run_id)) and (
-        record.completed is None or now < record.completed + RETRIES_OVER
+        record.completed is None or now < record.completed + RETRY_PERIOD
     )
     if record.state == TaskStatus.completed or record.cancel is not None or not retried:
-        return Cancelled.ended
+        return CancelOutcome.ended
     shows_failure = is_last and document.state == TaskStatus.failed
-    # Without the failure the status document may be older.
-    return Cancelled.cancelled if shows_failure or settled else None
+    # A status document that does not show the failure may have been read before the run failed.
+    return CancelOutcome.cancelled if shows_failure or unchanged else None

@@ -23,11 +23,11 @@ COPY_TRIES = 5
 def repair_contract_copy(task: TaskName) -> Procedure[bool]:
     """Update the contract copy, if Storage keeps the current result (docs/protocol.md, "Contract copy").
 
-    Reads the contract copy's generation first and the status document then. A copy on that generation is
-    refused if another writer copied in between, so an older result never replaces a newer one.
+    Reads the contract copy's generation before the status document. The copy is refused if another writer
+    has changed the generation since, so an older result never replaces a newer one.
 
     Returns:
-        Whether the contract copy was stale.
+        Whether the contract copy was updated.
 
     Raises:
         StoreError: Firestore did not answer.

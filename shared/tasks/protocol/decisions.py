@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.contract import TaskStatus
 from shared.tasks.cron import is_forced
-from shared.tasks.specs import RETRIES_OVER
+from shared.tasks.specs import RETRY_PERIOD
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -153,7 +153,7 @@ def answers_request(
         return is_open
     if record.state == TaskStatus.running:
         return forced
-    may_be_retried = record.completed is None or now < record.completed + RETRIES_OVER
+    may_be_retried = record.completed is None or now < record.completed + RETRY_PERIOD
     if record.state == TaskStatus.failed and record.cancel is None:
         return may_be_retried
     is_duplicate = is_open if record.state == TaskStatus.completed else may_be_retried

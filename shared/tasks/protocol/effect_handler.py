@@ -90,9 +90,9 @@ class EffectHandler:
             case Pause(tries):
                 longest = min(FIRST_PAUSE_SECONDS * 2 ** min(tries, MAX_DOUBLINGS), LONGEST_PAUSE_SECONDS)
                 return self._clock.sleep(random.uniform(longest / 2, longest))  # noqa: S311  (jitter)
-            case ReadDocuments(run_id, timeout):
+            case ReadDocuments(record_id, timeout):
                 timeout = self._timeout(effect, timeout)
-                return store.read_for_decision(task, run_id, timeout=timeout)
+                return store.read_for_decision(task, record_id, timeout=timeout)
             case ReadVersion(timeout):
                 return store.read_version(task, timeout=self._timeout(effect, timeout))
             case ReadSchedule() | ReadResult() | ReadRunning() | ReadStarted() | ReadNextCompletion():
@@ -120,10 +120,10 @@ class EffectHandler:
 
     def _timeout(self, effect: AnyEffect, timeout: float | None = None) -> float:
         """Return the longest duration of an effect in seconds, within the time left."""
-        left = self._deadline - self._clock.monotonic()
-        if left <= 0:
+        remaining = self._deadline - self._clock.monotonic()
+        if remaining <= 0:
             raise TimeoutError(f"no time left for {type(effect).__name__}")
-        return left if timeout is None else min(timeout, left)
+        return remaining if timeout is None else min(timeout, remaining)
 
     def _on_job(self, effect: ReadJob | SetJob | RunJob) -> EffectResult:
         jobs = self._jobs
@@ -133,8 +133,8 @@ class EffectHandler:
         match effect:
             case ReadJob():
                 return jobs.read(self._task, timeout=timeout)
-            case SetJob(wanted):
-                return jobs.set_state(self._task, wanted, timeout=timeout)
+            case SetJob(state):
+                return jobs.set_state(self._task, state, timeout=timeout)
             case RunJob():
                 return jobs.run(self._task, timeout=timeout)
 

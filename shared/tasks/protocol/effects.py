@@ -1,7 +1,8 @@
 """The effects that the engine's procedures ask for.
 
-A procedure is a generator: it yields an effect, and is sent what the effect returns or thrown the
-effect's error. Procedures talk to no server, so that the model in the tests explores the code that runs.
+A procedure is a generator that yields effects. `run_procedure` sends it the result of each effect, or throws
+the effect's error into it. Procedures talk to no server, so that the model in the tests explores the code
+that runs.
 
 Effects are structs, like the other values here that every function loads. Making a dataclass takes
 half a millisecond of an instance's start, and a struct a hundredth of that.
@@ -20,7 +21,7 @@ from shared.tasks.backends.downloads import Download
 from shared.tasks.backends.scheduler import JobState, JobStatus
 from shared.tasks.contract import Json
 from shared.tasks.documents.models import RunDocument, ScheduleDocument, TaskDocument
-from shared.tasks.errors import WriteRefused, WriteUnknown
+from shared.tasks.errors import WriteConflict, WriteUnknown
 
 if TYPE_CHECKING:
     from shared.tasks.documents.write_messages import WriteMessage
@@ -29,18 +30,18 @@ Value = TypeVar("Value")
 
 
 class Effect(Struct, Generic[Value], frozen=True):
-    """What a procedure asks for; the type parameter is what the procedure is sent."""
+    """What a procedure asks for; the type parameter is the type of its result."""
 
 
 class ReadDocuments(Effect[tuple[TaskDocument, RunDocument | None]], frozen=True):
-    """Read the status document and a run's record in one call. Without a run, its record is None.
+    """Read the status document, and a document of the run history, in one call.
 
     Attributes:
-        run_id: The run.
+        record_id: Id of the run, skip or refusal; None to read no record.
         timeout: Longest duration of the call; None for the backend's own.
     """
 
-    run_id: str | None = None
+    record_id: str | None = None
     timeout: float | None = None
 
 
@@ -139,7 +140,7 @@ class ReadJob(Effect[JobStatus], frozen=True):
 class SetJob(Effect[None], frozen=True):
     """Pause or resume the task's Cloud Scheduler job, if it is not in that state."""
 
-    wanted: JobState
+    state: JobState
 
 
 class RunJob(Effect[None], frozen=True):
@@ -162,12 +163,12 @@ def ask(effect: Effect[Value]) -> Procedure[Value]:
 def try_commit(writes: list[WriteMessage]) -> Procedure[bool]:
     """Commit once; return whether the writes were applied, or may have been.
 
-    For writes of the watchdog, whose next pass decides again. An incident is then reported twice rather
-    than never.
+    For writes of the watchdog, whose next pass decides again. An incident may be reported twice, but not
+    lost.
     """
     try:
         yield from ask(Commit(writes))
-    except WriteRefused:
+    except WriteConflict:
         return False
     except WriteUnknown:
         return True
@@ -179,7 +180,7 @@ def run_procedure(procedure: Procedure[Value], handle: Callable[[AnyEffect], Eff
 
     Args:
         procedure: The procedure.
-        handle: Carries out one effect. What it raises is raised where the procedure asked.
+        handle: Carries out one effect. Its errors are raised in the procedure.
 
     Returns:
         What the procedure returns.

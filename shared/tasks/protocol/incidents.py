@@ -1,7 +1,7 @@
 """Detects incidents and reports each one once.
 
-An incident is a dead run, a missed tick, or a legacy run that never ends. The watchdog logs it at
-ERROR with the fields `incident`, `task` and `run_id`, which the alert policies match.
+The watchdog records an incident and logs it at ERROR with the fields `incident`, `task` and `run_id`, which
+the alert policies match. An instance logs its own hung tasks the same way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.tasks.cron import ticks_before
 from shared.tasks.documents import watchdog_writes
 from shared.tasks.documents.run_ids import run_id_of, skip_id
 from shared.tasks.documents.write_messages import HISTORY_RETENTION
-from shared.tasks.errors import WriteRefused, WriteUnknown
+from shared.tasks.errors import WriteConflict, WriteUnknown
 from shared.tasks.protocol.effects import Commit, Procedure, ReadDocuments, ReadStarted, ask, try_commit
 
 if TYPE_CHECKING:
@@ -28,18 +28,15 @@ if TYPE_CHECKING:
 
 #: How late a tick may start before it counts as missed.
 TICK_GRACE = timedelta(minutes=5)
-#: How long after the watchdog first sees a schedule its first tick is due. `firebase deploy` updates
-#: the watchdog and the tasks' jobs in any order, within minutes.
-DEPLOYMENT = timedelta(minutes=5)
-#: How long after its grace period a tick that others followed is still checked.
+#: Longest duration of a deployment. Ticks are due only this long after the watchdog first read a schedule,
+#: because `firebase deploy` updates the watchdog and the tasks' jobs in any order, within minutes.
+DEPLOYMENT_TIME = timedelta(minutes=5)
+#: Time after its grace period for which a tick is still checked if later ticks are overdue, too.
 LOOK_BACK = timedelta(minutes=15)
 #: Ticks checked in one pass.
 MAX_TICKS = 20
 #: Age of a tick at which its record may have expired, so that its absence proves nothing.
-RECORDS_EXPIRE = HISTORY_RETENTION - timedelta(days=1)
-
-#: States of a record of a run, or of a tick that was skipped.
-_OF_RUNS = frozenset({"running", "completed", "failed", "skipped"})
+MAX_TICK_AGE = HISTORY_RETENTION - timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ class Incident:
 
     Attributes:
         kind: "dead_run", "missed_tick", "overdue_original", "job_disagrees" or "hung_task".
-        run_id: The run concerned; for a missed tick, the run that did not start.
+        run_id: Id of the run; for a missed tick, of the run that did not start.
         detail: What happened, in words.
     """
 
@@ -65,7 +62,7 @@ def overdue_ticks(spec: TaskSpec, since: datetime, now: datetime) -> list[dateti
 
     Args:
         spec: The task's schedule and time zone.
-        since: When the watchdog first saw this schedule, UTC.
+        since: When the watchdog first read this schedule, UTC.
         now: UTC.
 
     Returns:
@@ -73,14 +70,14 @@ def overdue_ticks(spec: TaskSpec, since: datetime, now: datetime) -> list[dateti
     """
     found: list[datetime] = []
     for tick in ticks_before(spec, now - TICK_GRACE):
-        first = max(since + DEPLOYMENT, now - TICK_GRACE - (LOOK_BACK if found else RECORDS_EXPIRE))
+        first = max(since + DEPLOYMENT_TIME, now - TICK_GRACE - (LOOK_BACK if found else MAX_TICK_AGE))
         if len(found) == MAX_TICKS or tick < first:
             break
         found.append(tick)
     return found
 
 
-def missed_ticks(
+def record_missed_ticks(
     names: DocumentNames, spec: TaskSpec, known: ScheduleDocument, found: list[Incident], *, now: datetime
 ) -> Procedure[None]:
     """Record each overdue tick that has no run, once.
@@ -95,7 +92,7 @@ def missed_ticks(
     Raises:
         StoreError: Firestore did not answer.
     """
-    since = yield from _known_since(names, spec, known, now=now)
+    since = yield from _update_schedule(names, spec, known, now=now)
     for tick in overdue_ticks(spec, since, now):
         if not (yield from _is_missed(tick)):
             continue
@@ -106,10 +103,10 @@ def missed_ticks(
             found.append(incident)
 
 
-def _known_since(
+def _update_schedule(
     names: DocumentNames, spec: TaskSpec, known: ScheduleDocument, *, now: datetime
 ) -> Procedure[datetime]:
-    """Return since when the task has this schedule, and record a changed schedule.
+    """Record the schedule if it has changed; return since when the task has it.
 
     If the record cannot be written now, a later pass does that. Until then no tick counts as missed.
     """
@@ -118,13 +115,13 @@ def _known_since(
         return known.since
     if spec.schedule is not None or known.update_time is not None:
         fields = {"schedule": spec.schedule, "time_zone": spec.time_zone, "since": now}
-        with suppress(WriteRefused, WriteUnknown):
+        with suppress(WriteConflict, WriteUnknown):
             yield from ask(Commit(watchdog_writes.record_schedule(names, known, fields)))
     return now
 
 
 def _is_missed(tick: datetime) -> Procedure[bool]:
-    """Return whether the run history does not account for a tick: no run or skip, no run in its place."""
+    """Return whether the run history accounts for a tick neither by its run or skip nor by another run."""
     run_id = run_id_of(tick)
     document, record = yield from ask(ReadDocuments(run_id))
     if record is not None or document.is_suspended:
@@ -138,7 +135,7 @@ def _is_missed(tick: datetime) -> Procedure[bool]:
         if other.state == "resumed":  # the task was suspended until then
             return False
         # Neither another tick's run, nor a cancelled request, which has no attempt and so no token.
-        began = other.state == "skipped" or (other.state in _OF_RUNS and other.token is not None)
+        began = other.state == "skipped" or (other.is_run and other.token is not None)
         in_its_place = began and other.scheduled_for is None
         if in_its_place and other.started is not None and other.started <= tick + TICK_GRACE:
             return False

@@ -4,6 +4,8 @@ Document and job are on two servers. A process that changes both can die in betw
 Scheduler can arrive after the calls of others. Each process therefore records the requested state of the job
 in the document (`run.job`) before it changes the job, and removes the note afterwards. If others changed the
 job at the same time, the note stays until none of their calls can arrive any more. `decide` lists all states.
+
+The *required* state follows from the document; the *requested* state is what the note contains.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from shared.tasks.backends.scheduler import JobState, JobStatus
 from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.documents import watchdog_writes
 from shared.tasks.documents.models import JobNote
-from shared.tasks.errors import JobMissing, StoreUnavailable, WriteRefused, WriteUnknown
+from shared.tasks.errors import JobMissing, StoreUnavailable, WriteConflict, WriteUnknown
 from shared.tasks.protocol.effects import (
     Commit,
     Pause,
@@ -40,9 +42,9 @@ if TYPE_CHECKING:
 
 #: Tries of one change of the job; then the watchdog completes it.
 FOLLOW_TRIES = 8
-#: Time after which no call of the process that wrote a note can reach Cloud Scheduler: operators' functions
-#: and the watchdog end earlier.
-CALLS_OVER = timedelta(minutes=5)
+#: Longest time after a note in which a call of the process that wrote it can reach Cloud Scheduler:
+#: operators' functions and the watchdog end earlier.
+MAX_CALL_TIME = timedelta(minutes=5)
 #: State of a job that does not exist.
 MISSING = "MISSING"
 
@@ -52,7 +54,7 @@ class JobDecision(Enum):
 
     nothing = "nothing"
     """Leave job and note as they are."""
-    settle = "settle"
+    mark_done = "mark_done"
     """Note that the job has the requested state; the note stays until no other call can arrive."""
     forget = "forget"
     """Remove the note."""
@@ -70,12 +72,12 @@ def decide(document: TaskDocument, job: JobStatus, *, now: datetime) -> JobDecis
     | suspended | job | note | possible cause | decision |
     | --- | --- | --- | --- | --- |
     | no | enabled | none | as required | nothing; forget a reported state |
-    | no | enabled | open, done | a resume whose note is left | settle; forget after `CALLS_OVER` |
+    | no | enabled | open, done | a resume whose note is left | mark as done; forget after `MAX_CALL_TIME` |
     | no | paused | none | a person paused the job by hand | report |
     | no | paused | open, done | a resume that died; a late call of a suspension | follow |
     | no | paused after the note | open, done | a person paused the job by hand later | report |
     | by this engine | paused | none | as required | nothing; forget a reported state |
-    | by this engine | paused | open, done | a suspension whose note is left | settle; then forget |
+    | by this engine | paused | open, done | a suspension whose note is left | mark as done; then forget |
     | by this engine | enabled | any | a suspension that died, a late call, or by hand | follow |
     | by a legacy writer | any | none, or enabled | no resume here would enable the job again | nothing |
     | by a legacy writer | any | paused | an operator suspended the task here as well | as by this engine |
@@ -93,7 +95,7 @@ def decide(document: TaskDocument, job: JobStatus, *, now: datetime) -> JobDecis
     if job.state == required:
         if note.wanted is None or _is_over(note, now):
             return JobDecision.nothing if document.job is None else JobDecision.forget
-        return JobDecision.nothing if note.done else JobDecision.settle
+        return JobDecision.nothing if note.done else JobDecision.mark_done
     if job.state not in set(JobState):
         return JobDecision.report
     # The ticks of a suspended task are skipped in any case, so pausing its job takes nothing away.
@@ -102,18 +104,18 @@ def decide(document: TaskDocument, job: JobStatus, *, now: datetime) -> JobDecis
     return JobDecision.report
 
 
-def requested_note(document: TaskDocument, wanted: JobState, *, now: datetime) -> JobNote:
+def requested_note(document: TaskDocument, requested: JobState, *, now: datetime) -> JobNote:
     """Return the note of a requested state, to be written before the job is changed.
 
     Args:
         document: The status document as it was read. Its note shows whether others are changing the job.
-        wanted: The requested state.
+        requested: The requested state.
         now: Start of the call, UTC.
     """
     note = document.job
     if note is None or note.wanted is None or note.at is None or _is_over(note, now):
-        return JobNote(wanted=wanted.value, at=now)
-    return JobNote(wanted=wanted.value, at=max(now, note.at), shared=True)
+        return JobNote(wanted=requested.value, at=now)
+    return JobNote(wanted=requested.value, at=max(now, note.at), shared=True)
 
 
 def follow_document(
@@ -142,7 +144,7 @@ def follow_document(
         document, _ = yield from ask(ReadDocuments())
         required, note = _required(document), document.job
         try:
-            # A shared note for the same state, begun no earlier, stays as long as this call may take.
+            # A shared note of this state that is not older than this call stays as long as the call may take.
             covers = note is not None and note.shared and note.at is not None and note.at >= now
             own = note == own_note and not may_be_removed
             if note is None or note.wanted != required or not (own or (covers and not records)):
@@ -150,9 +152,9 @@ def follow_document(
                 version = yield from ask(Commit(watchdog_writes.note_job(names, document, note, *records)))
                 document, may_be_removed, records = replace(document, update_time=version), False, []
             yield from ask(SetJob(required))
-            left, may_be_removed = replace(note, done=True) if note.shared else None, True
-            yield from ask(Commit(watchdog_writes.note_job(names, document, left)))
-        except (WriteRefused, WriteUnknown):
+            final_note, may_be_removed = replace(note, done=True) if note.shared else None, True
+            yield from ask(Commit(watchdog_writes.note_job(names, document, final_note)))
+        except (WriteConflict, WriteUnknown):
             yield from ask(Pause(tries))
         else:
             return
@@ -164,7 +166,7 @@ def follow_document(
 def repair_job(names: DocumentNames, record: WriteMessage, *, now: datetime) -> Procedure[None]:
     """Give the job the state that the document already required; a change of the job is recorded.
 
-    Arguments and errors as `follow_document`.
+    Other arguments and the errors are those of `follow_document`.
     """
     document, _ = yield from ask(ReadDocuments())
     job = yield from ask(ReadJob())
@@ -173,7 +175,7 @@ def repair_job(names: DocumentNames, record: WriteMessage, *, now: datetime) -> 
         yield from follow_document(names, now=now, record=None if agrees else record)
 
 
-def check_job(names: DocumentNames, found: list[Incident], *, now: datetime) -> Procedure[bool]:
+def watch_job(names: DocumentNames, found: list[Incident], *, now: datetime) -> Procedure[bool]:
     """Complete an interrupted change of the job, or note and report a state that was not requested.
 
     Args:
@@ -200,9 +202,9 @@ def check_job(names: DocumentNames, found: list[Incident], *, now: datetime) -> 
         case JobDecision.follow:
             yield from follow_document(names, now=now)
             return True
-        case JobDecision.settle:
-            settled = replace(note, done=True, found=None)
-            yield from try_commit(watchdog_writes.note_job(names, document, settled))
+        case JobDecision.mark_done:
+            marked = replace(note, done=True, found=None)
+            yield from try_commit(watchdog_writes.note_job(names, document, marked))
         case JobDecision.forget:
             yield from try_commit(watchdog_writes.note_job(names, document, None))
         case JobDecision.report if note.found != job.state:
@@ -230,7 +232,7 @@ def problem_of(note: JobNote | None) -> str | None:
 
 
 def _is_over(note: JobNote, now: datetime) -> bool:
-    return note.at is None or now >= note.at + CALLS_OVER
+    return note.at is None or now >= note.at + MAX_CALL_TIME
 
 
 def _is_by_hand(note: JobNote, job: JobStatus) -> bool:
@@ -238,7 +240,7 @@ def _is_by_hand(note: JobNote, job: JobStatus) -> bool:
 
     If Cloud Scheduler does not report the time, the change counts as interrupted, not as made by hand.
     """
-    margin = CALLS_OVER if note.shared else CLOCK_SKEW
+    margin = MAX_CALL_TIME if note.shared else CLOCK_SKEW
     return note.at is not None and job.changed is not None and job.changed > note.at + margin
 
 

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from shared.tasks.documents import operator_writes
 from shared.tasks.documents.models import RunRequest
 from shared.tasks.documents.run_ids import request_run_id, skip_id
-from shared.tasks.errors import NotScheduled, StoreUnavailable, TaskSuspended, WriteRefused, WriteUnknown
+from shared.tasks.errors import NotScheduled, StoreUnavailable, TaskSuspended, WriteConflict, WriteUnknown
 from shared.tasks.protocol.decisions import LEGACY_HOLDER, REQUEST_WINDOW, living_holder
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, RunJob, ask
 from shared.tasks.protocol.operator_action import CHANGE_TRIES, checked_action
-from shared.tasks.specs import RETRIES_OVER
+from shared.tasks.specs import RETRY_PERIOD
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Requested:
+class RequestOutcome:
     """What a request for a run led to.
 
     Attributes:
         outcome: "started"; "busy" if another run holds the task; "requested" if Cloud Scheduler accepted
-            it and no run began within the wait.
+            the request and no run began in time.
         run_id: The run that answers the request, or the one that holds the task; None if that is not known.
     """
 
@@ -42,39 +42,39 @@ class Requested:
 
 def request_run(
     names: DocumentNames, spec: TaskSpec, clock: Clock, *, by: str, reason: str, deadline: float
-) -> Procedure[Requested]:
+) -> Procedure[RequestOutcome]:
     """Let Cloud Scheduler run a task now, and wait for the run that begins.
 
     The request is written to the status document, where the delivery finds it (`decisions.answers_request`).
-    If the process dies before Cloud Scheduler is called, the request expires, and the next one calls again.
-    The deadline is on the clock's monotonic scale. Errors as `Operations.request_run`.
+    If the process dies before it calls Cloud Scheduler, the request expires, and the next one calls again.
+    The deadline is on the clock's monotonic scale. The errors are those of `Operations.request_run`.
     """
     now = clock.now()
     action = checked_action(by, reason, now)
     if spec.schedule is None:
         raise NotScheduled(f"{spec.name.value} has no schedule, so Cloud Scheduler has no job to run")
     request = yield from _write_request(names, spec, action, now=now)
-    if isinstance(request, Requested):
+    if isinstance(request, RequestOutcome):
         return request
     yield from ask(RunJob())
     tries = 0
     while clock.monotonic() < deadline:
         _, record = yield from ask(ReadDocuments(request.id))
         if record is not None:
-            return Requested("started", request.id)
+            return RequestOutcome("started", request.id)
         document, skipped = yield from ask(ReadDocuments(skip_id(request.id)))
         if skipped is not None and document.is_suspended:
             raise _suspended(spec)
         if skipped is not None:
-            return Requested("busy", document.run_id)
+            return RequestOutcome("busy", document.run_id)
         yield from ask(Pause(tries))
         tries += 1
-    return Requested("requested", request.id)
+    return RequestOutcome("requested", request.id)
 
 
 def _write_request(
     names: DocumentNames, spec: TaskSpec, action: Action, *, now: datetime
-) -> Procedure[RunRequest | Requested]:
+) -> Procedure[RunRequest | RequestOutcome]:
     """Write a request for the next delivery, or join one that no delivery has answered yet.
 
     Returns:
@@ -97,7 +97,7 @@ def _write_request(
             return last  # only the response was lost
         holder = living_holder(document, now=now, deadline=deadline)
         if holder is not None:
-            return Requested("busy", None if holder == LEGACY_HOLDER else holder)
+            return RequestOutcome("busy", None if holder == LEGACY_HOLDER else holder)
         # A skipped delivery has answered its request: no other delivery will.
         if last is not None and record is None and skipped is None and now < last.at + REQUEST_WINDOW:
             request, commit = last, operator_writes.join_request(names, last, action, now=now)
@@ -106,7 +106,7 @@ def _write_request(
             commit = operator_writes.request(names, document, request)
         try:
             yield from ask(Commit(commit))
-        except (WriteRefused, WriteUnknown):
+        except (WriteConflict, WriteUnknown):
             yield from ask(Pause(tries))
         else:
             return request
@@ -124,4 +124,4 @@ def _since(last: RunRequest | None, record: RunDocument | None, now: datetime) -
     if last is None:
         return now
     ended = record.completed if record is not None and record.completed is not None else last.at
-    return last.since if now < ended + RETRIES_OVER else now
+    return last.since if now < ended + RETRY_PERIOD else now

@@ -63,17 +63,17 @@ def read_result(
         task: The task.
         known: The status document as it was just read, without its data. If it points to an object, that is
             read at once.
-        max_bytes: Largest stored object that the reader accepts, in bytes. A legacy object is unpacked to
-            check it, within an instance's memory if there is a limit here.
+        max_bytes: Largest stored object that the reader accepts, in bytes. With a limit, a legacy object
+            may also unpack to at most `settings.max_legacy_bytes()`.
 
     Raises:
         ResultUnavailable: The result was missing or replaced at each try, or is not JSON.
         StoreError: Firestore did not answer.
         GoogleAPIError: Storage did not answer.
     """
-    for _ in range(READ_TRIES):
-        if known is not None and _object_of(known) is not None:
-            document, data, known = known, None, None
+    for tries in range(READ_TRIES):
+        if tries == 0 and known is not None and _object_of(known) is not None:
+            document, data = known, None
         else:
             document, data = yield from ask(ReadResult())
         try:
@@ -86,7 +86,7 @@ def read_result(
 
 
 def open_result(task: TaskName) -> Procedure[OpenResult]:
-    """Open the last good result as a stream; an empty array if there is none. Errors as `read_result`."""
+    """Open the last good result as a stream, an empty array if there is none; raises as `read_result` does."""
     for _ in range(READ_TRIES):
         document, data = yield from ask(ReadResult())
         path = _object_of(document)
@@ -111,13 +111,13 @@ def open_result(task: TaskName) -> Procedure[OpenResult]:
 
 
 def is_current(version: str, *, timeout: float | None = None) -> Procedure[bool]:
-    """Return whether a version is still that of the current result; errors as `read_result`."""
+    """Return whether a version is still that of the current result; raises as `read_result` does."""
     document = yield from ask(ReadVersion(timeout))
     return bool(document.result_version == version)
 
 
 def read_stored(task: TaskName) -> Procedure[Payload | None]:
-    """Read the result from Storage; None if there is no object. Errors as `read_result`."""
+    """Read the result from Storage; None if there is no object; raises as `read_result` does."""
     for _ in range(READ_TRIES):
         document = yield from ask(ReadVersion())
         path = _object_of(document)
@@ -130,7 +130,7 @@ def read_stored(task: TaskName) -> Procedure[Payload | None]:
 
 
 def read_details(task: TaskName) -> Procedure[TaskResult]:
-    """Read the details of the last good result; no payload if there are none. Errors as `read_result`."""
+    """Read the details of the last good result, no payload if there are none; raises as `read_result` does."""
     for _ in range(READ_TRIES):
         document = yield from ask(ReadVersion())
         path = None if document.result is None else document.result.details

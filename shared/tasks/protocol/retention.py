@@ -29,11 +29,11 @@ RETENTION = timedelta(days=7)
 MAX_REMOVALS = 100
 
 
-def remove_old_objects(name: TaskName, removed: list[str], *, now: datetime) -> Procedure[None]:
+def remove_old_objects(task: TaskName, removed: list[str], *, now: datetime) -> Procedure[None]:
     """Remove the task's objects that are no longer needed.
 
     Args:
-        name: The task.
+        task: The task.
         removed: Receives the path of each object when it is removed.
         now: UTC.
 
@@ -41,7 +41,7 @@ def remove_old_objects(name: TaskName, removed: list[str], *, now: datetime) -> 
         StoreError: Firestore did not answer.
         GoogleAPIError: Storage did not answer.
     """
-    stored = yield from ask(ListObjects(f"{STORAGE_FOLDER}/{name.value}/"))
+    stored = yield from ask(ListObjects(f"{STORAGE_FOLDER}/{task.value}/"))
     for path, created in stored:
         if now - created < RETENTION or len(removed) >= MAX_REMOVALS:
             continue

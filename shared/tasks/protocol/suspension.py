@@ -6,12 +6,12 @@ The status document decides, and Cloud Scheduler's job follows it (`job_sync`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from shared.tasks.backends.scheduler import JobState
 from shared.tasks.documents import operator_writes
 from shared.tasks.documents.write_messages import record_change
-from shared.tasks.errors import StoreUnavailable, WriteRefused, WriteUnknown
+from shared.tasks.errors import StoreUnavailable, WriteConflict, WriteUnknown
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, ask
 from shared.tasks.protocol.job_sync import follow_document, repair_job, requested_note
 from shared.tasks.protocol.operator_action import CHANGE_TRIES, checked_action
@@ -23,58 +23,39 @@ if TYPE_CHECKING:
     from shared.tasks.documents.models import JobNote
 
 
-def suspend(
-    names: DocumentNames, *, by: str, reason: str, now: datetime, has_job: bool = False
+def change_suspension(
+    names: DocumentNames, *, suspend: bool, by: str, reason: str, now: datetime, has_job: bool = False
 ) -> Procedure[bool]:
-    """Suspend a task.
+    """Suspend or resume a task.
 
-    A task that `has_job` has its job paused, also if it was suspended before; a change of the job alone is
-    recorded as well. Result and errors as `Operations.suspend_task`.
+    A task that `has_job` has its job paused or enabled, also if the task was in that state before; a change
+    of the job alone is recorded as well. Returns and raises what `Operations.suspend_task` does.
     """
-    return (yield from _change("suspended", names, by, reason, now, has_job=has_job))
-
-
-def resume(
-    names: DocumentNames, *, by: str, reason: str, now: datetime, has_job: bool = False
-) -> Procedure[bool]:
-    """Resume a task; result and errors as `Operations.resume_task`."""
-    return (yield from _change("resumed", names, by, reason, now, has_job=has_job))
-
-
-def _change(
-    state: Literal["suspended", "resumed"],
-    names: DocumentNames,
-    by: str,
-    reason: str,
-    now: datetime,
-    *,
-    has_job: bool,
-) -> Procedure[bool]:
     action = checked_action(by, reason, now)
-    suspends = state == "suspended"
-    write = operator_writes.suspend if suspends else operator_writes.resume
-    wanted = JobState.paused if suspends else JobState.enabled
+    change = "suspended" if suspend else "resumed"
+    write = operator_writes.suspend if suspend else operator_writes.resume
+    requested = JobState.paused if suspend else JobState.enabled
     note: JobNote | None = None
     for tries in range(CHANGE_TRIES):
         document, _ = yield from ask(ReadDocuments())
-        if document.is_suspended is suspends:
+        if document.is_suspended is suspend:
             # An earlier commit of this call may have been applied, and its response lost.
-            changed = tries > 0 and (not suspends or document.suspended == action)
+            changed = tries > 0 and (not suspend or document.suspended == action)
             break
-        note = requested_note(document, wanted, now=now) if has_job else None
+        note = requested_note(document, requested, now=now) if has_job else None
         try:
             yield from ask(Commit(write(names, document, action, now=now, job=note)))
-        except (WriteRefused, WriteUnknown):
+        except (WriteConflict, WriteUnknown):
             yield from ask(Pause(tries))
         else:
             changed = True
             break
     else:
         raise StoreUnavailable(
-            f"{names.task.value} could not be {state}: other writers changed it each time; try again"
+            f"{names.task.value} could not be {change}: other writers changed it each time; try again"
         )
     if has_job and changed:
         yield from follow_document(names, now=now, own_note=note)
     elif has_job:
-        yield from repair_job(names, record_change(names, state, action, now=now), now=now)
+        yield from repair_job(names, record_change(names, change, action, now=now), now=now)
     return changed

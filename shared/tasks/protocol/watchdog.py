@@ -13,8 +13,8 @@ from shared.tasks.documents import run_writes, watchdog_writes
 from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.decisions import is_dead, is_overdue_legacy, is_superseded
 from shared.tasks.protocol.effects import Procedure, ReadRunning, ReadSchedule, ask, try_commit
-from shared.tasks.protocol.incidents import Incident, missed_ticks, record_once
-from shared.tasks.protocol.job_sync import check_job
+from shared.tasks.protocol.incidents import Incident, record_missed_ticks, record_once
+from shared.tasks.protocol.job_sync import watch_job
 from shared.tasks.protocol.retention import remove_old_objects
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Findings:
     Attributes:
         incidents: Incidents that were recorded for the first time, or whose record got no response.
         superseded_runs: Runs whose record was closed.
-        contract_copy_repaired: Whether the contract copy was stale.
+        contract_copy_repaired: Whether the contract copy was updated.
         removed_objects: Objects that are no longer needed.
         job_repaired: Whether Cloud Scheduler's job was changed.
     """
@@ -51,7 +51,7 @@ def watch(
     Args:
         names: Names of the task's documents.
         spec: The task.
-        found: Receives each finding at once, because no later pass finds what was recorded before an error.
+        found: Receives each finding at once. After an error, a later pass would not find it again.
         now: UTC.
         deadline: How long a legacy run may work.
 
@@ -78,8 +78,8 @@ def watch(
         incident = Incident("overdue_original", f"original.{began}", f"running since {began}")
         if (yield from record_once(names, incident, now=now)):
             found.incidents.append(incident)
-    yield from missed_ticks(names, spec, schedule, found.incidents, now=now)
+    yield from record_missed_ticks(names, spec, schedule, found.incidents, now=now)
     found.contract_copy_repaired = yield from repair_contract_copy(spec.name)
     yield from remove_old_objects(spec.name, found.removed_objects, now=now)
     if spec.schedule is not None:  # last, so that nothing else waits for Cloud Scheduler
-        found.job_repaired = yield from check_job(names, found.incidents, now=now)
+        found.job_repaired = yield from watch_job(names, found.incidents, now=now)
