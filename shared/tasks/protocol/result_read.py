@@ -86,7 +86,10 @@ def read_result(
 
 
 def open_result(task: TaskName) -> Procedure[OpenResult]:
-    """Open the last good result as a stream, an empty array if there is none; raises as `read_result` does."""
+    """Open the last good result as a stream, an empty array if there is none.
+
+    Raises the errors of `read_result`.
+    """
     for _ in range(READ_TRIES):
         document, data = yield from ask(ReadResult())
         path = _object_of(document)
@@ -130,7 +133,10 @@ def read_stored(task: TaskName) -> Procedure[Payload | None]:
 
 
 def read_details(task: TaskName) -> Procedure[TaskResult]:
-    """Read the details of the last good result, no payload if there are none; raises as `read_result` does."""
+    """Read the details of the last good result, no payload if there are none.
+
+    Raises the errors of `read_result`.
+    """
     for _ in range(READ_TRIES):
         document = yield from ask(ReadVersion())
         path = None if document.result is None else document.result.details
