@@ -61,7 +61,7 @@ def check_change(request: CallableRequest[Any], kind: type[Sent]) -> Change[Sent
     task = caller.viewable_task(sent.task_name)
     claims: dict[str, Any] = (request.auth.token if request.auth else None) or {}
     _check_revoked(caller.uid, claims)
-    return Change(caller, task, _who(caller.uid, claims), sent.reason, sent)
+    return Change(caller, task, _operator_name(caller.uid, claims), sent.reason, sent)
 
 
 def change_suspension(
@@ -87,7 +87,7 @@ def change_suspension(
     return {"changed": changed, "task": serializers.task_now(change.task, change.caller)}
 
 
-def _who(uid: str, claims: Mapping[str, object]) -> str:
+def _operator_name(uid: str, claims: Mapping[str, object]) -> str:
     """Name a user by id, and by the e-mail address if there is one, which `caller_of` has found verified."""
     email = claims.get("email")
     return f"{email} ({uid})" if email and isinstance(email, str) else uid
