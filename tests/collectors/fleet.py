@@ -19,7 +19,7 @@ from shared.settings import SmsLimits, TwilioAccount
 from shared.tasks import TaskEngine, TaskName, TaskOutcome, TaskRun
 from shared.tasks.clock import Clock
 from shared.tasks.contract import DocumentNames
-from shared.tasks.documents.run_writes import AttemptIdentity
+from shared.tasks.documents.run_ids import AttemptIdentity
 
 LIMITS = SmsLimits(offline_hours=48, per_run=50, per_device_per_day=1, regions=frozenset({"US"}))
 TEXTS = {"4.0.": "RESET", "4.": "#RESET#"}

@@ -6,7 +6,7 @@ from shared.collectors.ocpi.transport import Limits
 from shared.tasks import TaskName, TaskRun
 from shared.tasks.clock import Clock
 from shared.tasks.contract import DocumentNames
-from shared.tasks.documents.run_writes import AttemptIdentity
+from shared.tasks.documents.run_ids import AttemptIdentity
 from shared.tasks.runtime.task_run import Progress
 
 #: Short limits for peers on this machine, yet long enough to tell silence from slowness.

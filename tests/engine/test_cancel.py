@@ -13,7 +13,7 @@ from shared.tasks import InvalidOptions, RunCancelled, TaskEngine, TaskOutcome, 
 from shared.tasks.contract import DocumentNames
 from shared.tasks.documents import run_writes
 from shared.tasks.documents.models import RunDocument, TaskDocument
-from shared.tasks.documents.run_ids import run_id_of
+from shared.tasks.documents.run_ids import AttemptIdentity, run_id_of
 from shared.tasks.protocol.cancellation import CancelOutcome, cancel
 from shared.tasks.protocol.effects import Commit, Pause, ReadDocuments
 from shared.tasks.specs import RETRY_PERIOD
@@ -406,7 +406,7 @@ def test_checking_for_a_cancel_needs_no_additional_call(counted: TaskEngine, cou
 
 def _touch(run: TaskRun) -> list[Any]:
     names = TaskEngine().store.names(TASK)
-    identity = run_writes.AttemptIdentity(names, run.run_id, "", "s")
+    identity = AttemptIdentity(names, run.run_id, "", "s")
     return run_writes.progress(identity, True, {"done": 9, "at": datetime.now(UTC)})
 
 

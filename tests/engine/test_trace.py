@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.tasks.clock import Clock
 from shared.tasks.contract import DocumentNames, TaskName
-from shared.tasks.documents.run_writes import AttemptIdentity
+from shared.tasks.documents.run_ids import AttemptIdentity
 from shared.tasks.errors import DeadlineExceeded
 from shared.tasks.failure import MAX_TRACE, Failure
 from shared.tasks.runtime.task_run import TaskRun

@@ -12,7 +12,7 @@ from shared.tasks.admin.queries import view_history, view_last_changed, view_rec
 from shared.tasks.admin.views import TaskView
 from shared.tasks.documents import operator_writes, run_writes, watchdog_writes
 from shared.tasks.documents.models import Action
-from shared.tasks.documents.run_writes import AttemptIdentity
+from shared.tasks.documents.run_ids import AttemptIdentity
 from shared.tasks.documents.write_messages import record_change
 from shared.tasks.protocol.decisions import Skip
 from tests.support.counting import Counter

@@ -13,7 +13,7 @@ import pytest
 from shared.tasks import DeadlineExceeded, RunLost, TaskName, TaskRun
 from shared.tasks.clock import Clock
 from shared.tasks.contract import DocumentNames
-from shared.tasks.documents.run_writes import AttemptIdentity
+from shared.tasks.documents.run_ids import AttemptIdentity
 from shared.tasks.runtime.task_thread import Loop, Work, call_task
 
 

@@ -18,7 +18,7 @@ from shared.tasks.contract import NO_DATA, DocumentNames, contract_object, run_o
 from shared.tasks.documents.codec import encode_fields
 from shared.tasks.documents.models import TaskDocument
 from shared.tasks.documents.result_pointer import ResultPointer
-from shared.tasks.documents.run_writes import AttemptIdentity
+from shared.tasks.documents.run_ids import AttemptIdentity
 from shared.tasks.errors import RunCancelled, RunLost, SchedulerUnavailable, StoreError, TaskSuspended
 from shared.tasks.failure import Failure
 from shared.tasks.protocol.acquisition import acquire

@@ -248,16 +248,16 @@ def removing_a_current_result(patch: Patch) -> None:
 
 def _without_reading_the_status_again(patch: Patch, refuses: Callable[[Any], bool]) -> None:
     """Do not read the status document again; refuse an object only by the version in its metadata."""
-    by_contract = reading._by_contract
+    by_contract = reading._read_by_contract
 
     def reads(task: Any, document: Any, data: Any, most: Any) -> Any:
         if not isinstance(data, str):
             return (yield from by_contract(task, document, data, most))
-        payload = yield from reading._content(contract_object(task), most)
+        payload = yield from reading._read_content(contract_object(task), most)
         _, mark = yield ReadMetadata(contract_object(task))
         return None if refuses(mark) else payload or Payload(NO_RESULT)
 
-    patch.setattr(reading, "_by_contract", reads)
+    patch.setattr(reading, "_read_by_contract", reads)
 
 
 def taking_a_contract_copy_for_a_legacy_result(patch: Patch) -> None:
@@ -284,12 +284,12 @@ def version_from_another_read(patch: Patch) -> None:
 
 def reading_a_missing_object_as_empty(patch: Patch) -> None:
     """A missing object is read as an empty result."""
-    value = reading._value
+    value = reading._read_value
 
     def reads(task: Any, document: Any, data: Any, most: Any) -> Any:
         return (yield from value(task, document, data, most)) or Payload(NO_RESULT)
 
-    patch.setattr(reading, "_value", reads)
+    patch.setattr(reading, "_read_value", reads)
 
 
 def reading_a_copy_of_any_version(patch: Patch) -> None:
@@ -298,7 +298,7 @@ def reading_a_copy_of_any_version(patch: Patch) -> None:
     def reads(task: Any, version: Any, read: Any) -> Any:
         return (yield read)
 
-    patch.setattr(reading, "_from_copy", reads)
+    patch.setattr(reading, "_read_copy", reads)
 
 
 def checking_a_copy_only_before_the_read(patch: Patch) -> None:
@@ -308,7 +308,7 @@ def checking_a_copy_only_before_the_read(patch: Patch) -> None:
         _, mark = yield ReadMetadata(read.path)
         return (yield read) if mark == version else None
 
-    patch.setattr(reading, "_from_copy", reads)
+    patch.setattr(reading, "_read_copy", reads)
 
 
 def writing_without_preconditions(patch: Patch) -> None:

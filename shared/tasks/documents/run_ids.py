@@ -1,11 +1,51 @@
-"""Ids of runs and of the other records in a task's run history."""
+"""The identity of an attempt, and the ids of runs and of the other records in a task's run history."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.tasks.contract import DocumentNames, TaskName
+    from shared.tasks.documents.models import RunRequest
 
 #: Prefix of the id of a run that a person requested.
 _REQUESTED = "request-"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptIdentity:
+    """What identifies an attempt, and where it writes.
+
+    Attributes:
+        names: Names of the task's documents.
+        run_id: The run; the same for each delivery and attempt of one tick.
+        token: Fencing token of the attempt, drawn at random.
+        source: The contract's `source` of the run.
+        scheduled_for: The tick, UTC; None for a run outside the schedule.
+        schedule_time: Schedule time of the delivery, or the time when it arrived without one, UTC; None if no
+            delivery called `execute_task`.
+        request: The request that the run answers; None if the run was not requested.
+    """
+
+    names: DocumentNames
+    run_id: str
+    token: str
+    source: str
+    scheduled_for: datetime | None = None
+    schedule_time: datetime | None = None
+    request: RunRequest | None = None
+
+    @property
+    def task(self) -> TaskName:
+        """The task."""
+        return self.names.task
+
+    @property
+    def record_name(self) -> str:
+        """The full name of the run record."""
+        return self.names.record(self.run_id)
 
 
 def run_id_of(scheduled_for: datetime) -> str:

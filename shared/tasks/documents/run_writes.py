@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.tasks.contract import DocumentNames, Json, JsonMap, TaskName, TaskStatus
+from shared.tasks.contract import Json, JsonMap, TaskStatus
 from shared.tasks.documents.models import Precondition, TaskDocument, legacy_version
 from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT, ResultPointer
 from shared.tasks.documents.run_ids import refusal_id, skip_id
@@ -32,42 +32,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from shared.tasks.documents.models import RunDocument, RunRequest
+    from shared.tasks.documents.models import RunDocument
+    from shared.tasks.documents.run_ids import AttemptIdentity
     from shared.tasks.protocol.decisions import Skip, Start
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptIdentity:
-    """What identifies an attempt, and where it writes.
-
-    Attributes:
-        names: Names of the task's documents.
-        run_id: The run; the same for each delivery and attempt of one tick.
-        token: Fencing token of the attempt, drawn at random.
-        source: The contract's `source` of the run.
-        scheduled_for: The tick, UTC; None for a run outside the schedule.
-        schedule_time: Schedule time of the delivery, or the time when it arrived without one, UTC; None if no
-            delivery called `execute_task`.
-        request: The request that the run answers; None if the run was not requested.
-    """
-
-    names: DocumentNames
-    run_id: str
-    token: str
-    source: str
-    scheduled_for: datetime | None = None
-    schedule_time: datetime | None = None
-    request: RunRequest | None = None
-
-    @property
-    def task(self) -> TaskName:
-        """The task."""
-        return self.names.task
-
-    @property
-    def record_name(self) -> str:
-        """The full name of the run record."""
-        return self.names.record(self.run_id)
 
 
 @dataclass(frozen=True, slots=True)

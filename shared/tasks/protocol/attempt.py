@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shared.tasks.clock import Clock
     from shared.tasks.contract import JsonMap
     from shared.tasks.documents.models import Action, RunDocument
-    from shared.tasks.documents.run_writes import AttemptIdentity
+    from shared.tasks.documents.run_ids import AttemptIdentity
     from shared.tasks.failure import Failure
     from shared.tasks.options import ExecuteTaskOptions
 

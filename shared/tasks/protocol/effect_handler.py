@@ -96,13 +96,13 @@ class EffectHandler:
             case ReadVersion(timeout):
                 return store.read_version(task, timeout=self._timeout(effect, timeout))
             case ReadSchedule() | ReadResult() | ReadRunning() | ReadStarted() | ReadNextCompletion():
-                return self._read(effect)
+                return self._handle_read(effect)
             case ReadJob() | SetJob() | RunJob():
-                return self._on_job(effect)
+                return self._handle_job(effect)
             case _:
-                return self._on_object(effect)
+                return self._handle_object(effect)
 
-    def _read(
+    def _handle_read(
         self, effect: ReadSchedule | ReadResult | ReadRunning | ReadStarted | ReadNextCompletion
     ) -> EffectResult:
         store, task, timeout = self._store, self._task, self._timeout(effect)
@@ -125,7 +125,7 @@ class EffectHandler:
             raise TimeoutError(f"no time left for {type(effect).__name__}")
         return remaining if timeout is None else min(timeout, remaining)
 
-    def _on_job(self, effect: ReadJob | SetJob | RunJob) -> EffectResult:
+    def _handle_job(self, effect: ReadJob | SetJob | RunJob) -> EffectResult:
         jobs = self._jobs
         if jobs is None:
             raise TypeError(f"{effect} needs an effect handler with jobs")
@@ -138,7 +138,7 @@ class EffectHandler:
             case RunJob():
                 return jobs.run(self._task, timeout=timeout)
 
-    def _on_object(self, effect: AnyEffect) -> EffectResult:
+    def _handle_object(self, effect: AnyEffect) -> EffectResult:
         objects = self._objects
         if objects is None:
             raise TypeError(f"{effect} needs an effect handler with a bucket")

@@ -93,7 +93,7 @@ def decide(document: TaskDocument, job: JobStatus, *, now: datetime) -> JobDecis
         return JobDecision.nothing
     required = _required(document)
     if job.state == required:
-        if note.wanted is None or _is_over(note, now):
+        if note.wanted is None or _is_expired(note, now):
             return JobDecision.nothing if document.job is None else JobDecision.forget
         return JobDecision.nothing if note.done else JobDecision.mark_done
     if job.state not in set(JobState):
@@ -113,7 +113,7 @@ def requested_note(document: TaskDocument, requested: JobState, *, now: datetime
         now: Start of the call, UTC.
     """
     note = document.job
-    if note is None or note.wanted is None or note.at is None or _is_over(note, now):
+    if note is None or note.wanted is None or note.at is None or _is_expired(note, now):
         return JobNote(wanted=requested.value, at=now)
     return JobNote(wanted=requested.value, at=max(now, note.at), shared=True)
 
@@ -149,8 +149,10 @@ def follow_document(
             own = note == own_note and not may_be_removed
             if note is None or note.wanted != required or not (own or (covers and not records)):
                 note = own_note = requested_note(document, required, now=now)
-                version = yield from ask(Commit(watchdog_writes.note_job(names, document, note, *records)))
-                document, may_be_removed, records = replace(document, update_time=version), False, []
+                update_time = yield from ask(
+                    Commit(watchdog_writes.note_job(names, document, note, *records))
+                )
+                document, may_be_removed, records = replace(document, update_time=update_time), False, []
             yield from ask(SetJob(required))
             final_note, may_be_removed = replace(note, done=True) if note.shared else None, True
             yield from ask(Commit(watchdog_writes.note_job(names, document, final_note)))
@@ -170,9 +172,9 @@ def repair_job(names: DocumentNames, record: WriteMessage, *, now: datetime) -> 
     """
     document, _ = yield from ask(ReadDocuments())
     job = yield from ask(ReadJob())
-    agrees = job.state == _required(document)
-    if not agrees or (document.job is not None and document.job.is_open):
-        yield from follow_document(names, now=now, record=None if agrees else record)
+    is_as_required = job.state == _required(document)
+    if not is_as_required or (document.job is not None and document.job.is_open):
+        yield from follow_document(names, now=now, record=None if is_as_required else record)
 
 
 def watch_job(names: DocumentNames, found: list[Incident], *, now: datetime) -> Procedure[bool]:
@@ -231,7 +233,7 @@ def problem_of(note: JobNote | None) -> str | None:
     return f"{done}, but its Cloud Scheduler job may not be: {again} it again, or wait for the watchdog"
 
 
-def _is_over(note: JobNote, now: datetime) -> bool:
+def _is_expired(note: JobNote, now: datetime) -> bool:
     return note.at is None or now >= note.at + MAX_CALL_TIME
 
 

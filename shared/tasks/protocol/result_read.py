@@ -72,12 +72,12 @@ def read_result(
         GoogleAPIError: Storage did not answer.
     """
     for tries in range(READ_TRIES):
-        if tries == 0 and known is not None and _object_of(known) is not None:
+        if tries == 0 and known is not None and _object_path(known) is not None:
             document, data = known, None
         else:
             document, data = yield from ask(ReadResult())
         try:
-            payload = yield from _value(task, document, data, max_bytes)
+            payload = yield from _read_value(task, document, data, max_bytes)
         except ResultTooLarge as error:
             return TaskResult(None, document.result_version, document, too_large=error.path)
         if payload is not None:
@@ -92,12 +92,12 @@ def open_result(task: TaskName) -> Procedure[OpenResult]:
     """
     for _ in range(READ_TRIES):
         document, data = yield from ask(ReadResult())
-        path = _object_of(document)
+        path = _object_path(document)
         if path is not None:
             download = yield from ask(OpenContent(path))
             if download is None:
                 copy = OpenContent(contract_object(task))
-                download = yield from _from_copy(task, document.result_version, copy)
+                download = yield from _read_copy(task, document.result_version, copy)
             if download is not None:
                 return OpenResult(download, ours=True)
         elif _is_at_contract_path(document, data):
@@ -108,7 +108,7 @@ def open_result(task: TaskName) -> Procedure[OpenResult]:
                 return OpenResult(download)
             download.close()
         else:
-            payload = yield from _value(task, document, data, None)
+            payload = yield from _read_value(task, document, data, None)
             return OpenResult(None, NO_RESULT if payload is None else payload.json)
     raise _unavailable(task)
 
@@ -123,10 +123,10 @@ def read_stored(task: TaskName) -> Procedure[Payload | None]:
     """Read the result from Storage; None if there is no object; raises as `read_result` does."""
     for _ in range(READ_TRIES):
         document = yield from ask(ReadVersion())
-        path = _object_of(document)
+        path = _object_path(document)
         if path is None:
-            return (yield from _content(contract_object(task), None))
-        payload = yield from _object_or_copy(task, path, document.result_version, None)
+            return (yield from _read_content(contract_object(task), None))
+        payload = yield from _read_object_or_copy(task, path, document.result_version, None)
         if payload is not None:
             return payload
     raise _unavailable(task)
@@ -142,7 +142,7 @@ def read_details(task: TaskName) -> Procedure[TaskResult]:
         path = None if document.result is None else document.result.details
         if path is None:
             return TaskResult(None, document.result_version, document)
-        payload = yield from _content(path, None)
+        payload = yield from _read_content(path, None)
         if payload is not None:
             return TaskResult(payload, document.result_version, document)
     # Not an error: a task that continues from its last details must not fail forever without them.
@@ -157,19 +157,19 @@ def _unavailable(task: TaskName) -> ResultUnavailable:
     )
 
 
-def _object_of(document: TaskDocument) -> str | None:
+def _object_path(document: TaskDocument) -> str | None:
     result = document.result
     return result.path if result is not None and result.saved_in == "storage" else None
 
 
-def _value(
+def _read_value(
     task: TaskName, document: TaskDocument, data: Json, max_bytes: int | None
 ) -> Procedure[Payload | None]:
     """Read the result in the status document or its object; None if the document must be read again."""
     result = document.result
     if result is None or result.saved_in == SAVED_BY_CONTRACT:
-        return (yield from _by_contract(task, document, data, max_bytes))
-    path = _object_of(document)
+        return (yield from _read_by_contract(task, document, data, max_bytes))
+    path = _object_path(document)
     if path is not None:
         if (result.size_bytes or 0) > MAX_RESULT_BYTES:
             if max_bytes is not None:
@@ -178,12 +178,12 @@ def _value(
                 f"{task.value}: the result has {result.size_bytes} bytes; read it with iter_task_data"
             )
         fits = max_bytes is not None and result.size_bytes is not None and result.size_bytes <= max_bytes
-        return (yield from _object_or_copy(task, path, result.version, None if fits else max_bytes))
+        return (yield from _read_object_or_copy(task, path, result.version, None if fits else max_bytes))
     # Firestore returns maps in any order; sorted keys give all readers the same bytes.
     return Payload(orjson.dumps(data, option=orjson.OPT_SORT_KEYS) if result.saved_in == "db" else NO_RESULT)
 
 
-def _by_contract(
+def _read_by_contract(
     task: TaskName, document: TaskDocument, data: Json, max_bytes: int | None
 ) -> Procedure[Payload | None]:
     """Read `data` as the contract says (docs/contract.md, "Firestore fallback")."""
@@ -193,7 +193,7 @@ def _by_contract(
         return Payload(NO_RESULT)
     payload, too_large = None, None
     try:
-        payload = yield from _content(contract_object(task), max_bytes)
+        payload = yield from _read_content(contract_object(task), max_bytes)
     except ResultTooLarge as error:
         too_large = error
     if payload is None and too_large is None:
@@ -221,19 +221,19 @@ def _is_legacy_object(task: TaskName, document: TaskDocument) -> Procedure[bool]
     return version is None and (yield from is_current(document.result_version))
 
 
-def _object_or_copy(
+def _read_object_or_copy(
     task: TaskName, path: str, version: str, max_bytes: int | None
 ) -> Procedure[Payload | None]:
     """Read a result object, or the contract copy in its place; None to read the status document again."""
-    payload = yield from _content(path, max_bytes)
+    payload = yield from _read_content(path, max_bytes)
     if payload is not None:
         return payload
     copy = contract_object(task)
-    stored = yield from _from_copy(task, version, ReadContent(copy, max_bytes))
-    return None if stored is None else _payload(stored, copy, max_bytes)
+    stored = yield from _read_copy(task, version, ReadContent(copy, max_bytes))
+    return None if stored is None else _parse_payload(stored, copy, max_bytes)
 
 
-def _from_copy(task: TaskName, version: str, read: Effect[Value | None]) -> Procedure[Value | None]:
+def _read_copy(task: TaskName, version: str, read: Effect[Value | None]) -> Procedure[Value | None]:
     """Read or open the contract copy in place of a missing result object; None if it has another version.
 
     The copy is overwritten in place, so its metadata is read before and after.
@@ -253,12 +253,12 @@ def _from_copy(task: TaskName, version: str, read: Effect[Value | None]) -> Proc
     return found
 
 
-def _content(path: str, max_bytes: int | None) -> Procedure[Payload | None]:
+def _read_content(path: str, max_bytes: int | None) -> Procedure[Payload | None]:
     stored = yield from ask(ReadContent(path, max_bytes))
-    return None if stored is None else _payload(stored, path, max_bytes)
+    return None if stored is None else _parse_payload(stored, path, max_bytes)
 
 
-def _payload(stored: bytes, path: str, max_bytes: int | None) -> Payload:
+def _parse_payload(stored: bytes, path: str, max_bytes: int | None) -> Payload:
     try:
         return Payload.of_stored(
             stored, max_unpacked_bytes=None if max_bytes is None else settings.max_legacy_bytes()

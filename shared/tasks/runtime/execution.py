@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from shared.tasks.backends.storage import Objects
     from shared.tasks.clock import Clock
     from shared.tasks.documents.models import TaskDocument
-    from shared.tasks.documents.run_writes import AttemptIdentity
+    from shared.tasks.documents.run_ids import AttemptIdentity
     from shared.tasks.protocol.effects import Procedure, Value
     from shared.tasks.serving.cache import CacheManager
 

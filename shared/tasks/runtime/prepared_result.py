@@ -25,7 +25,7 @@ from shared.tasks.results.stream import Records, ResultStream
 if TYPE_CHECKING:
     from shared.tasks.backends.storage import Objects
     from shared.tasks.contract import Json, TaskName
-    from shared.tasks.documents.run_writes import AttemptIdentity
+    from shared.tasks.documents.run_ids import AttemptIdentity
     from shared.tasks.protocol.effect_handler import EffectHandler
     from shared.tasks.runtime.task_run import TaskRun
     from shared.tasks.serving.cache import CacheManager

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shared.tasks.clock import Clock
     from shared.tasks.contract import JsonMap, TaskName
     from shared.tasks.documents.models import TaskDocument
-    from shared.tasks.documents.run_writes import AttemptIdentity
+    from shared.tasks.documents.run_ids import AttemptIdentity
     from shared.tasks.runtime.execution import Execution
     from shared.tasks.serving.cache import CacheManager
 
@@ -161,8 +161,7 @@ class TaskRunner:
         return None
 
     def _identity(self, source: str, name: TaskName, options: ExecuteTaskOptions) -> AttemptIdentity:
-        from shared.tasks.documents.run_ids import run_id_of  # noqa: PLC0415  (readers run nothing)
-        from shared.tasks.documents.run_writes import AttemptIdentity  # noqa: PLC0415  (readers run nothing)
+        from shared.tasks.documents.run_ids import AttemptIdentity, run_id_of  # noqa: PLC0415  (readers run nothing)
 
         tick, delivered = (
             moment and moment.astimezone(UTC) for moment in (options.scheduled_for, options.schedule_time)

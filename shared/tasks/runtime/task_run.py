@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from shared.tasks.clock import Clock
     from shared.tasks.contract import Json, JsonMap
-    from shared.tasks.documents.run_writes import AttemptIdentity
+    from shared.tasks.documents.run_ids import AttemptIdentity
 
 #: Largest summary, in bytes of JSON.
 MAX_SUMMARY_BYTES = 10_000
