@@ -1,4 +1,4 @@
-"""A process of Node.js with the Firebase JavaScript SDK in it, and what it answers."""
+"""A Node.js process that calls the Firebase JavaScript SDK."""
 
 import json
 import selectors
@@ -10,30 +10,30 @@ from pathlib import Path
 from typing import Any
 
 SCRIPT = Path(__file__).with_name("client.mjs")
-#: Seconds that an answer may take.
+#: Timeout of one operation, seconds.
 ANSWER_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An error of the SDK's: its code and its text."""
+    """An error of the SDK: its code and its message."""
 
     code: str
     message: str
 
 
 class JavaScript:
-    """The SDK; each call is one of the operations that client.mjs has.
+    """The SDK; each call runs an operation of client.mjs.
 
     Args:
-        process: runs client.mjs.
+        process: The process that runs client.mjs.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def do(self, op: str, **options: object) -> Any:
-        """Have an operation done; return its value, or `Refused`."""
+        """Run an operation; return its value, or `Refused`."""
         requests, answers = self._process.stdin, self._process.stdout
         assert requests is not None
         assert answers is not None
@@ -41,20 +41,20 @@ class JavaScript:
         requests.flush()
         with selectors.DefaultSelector() as selector:
             selector.register(answers, selectors.EVENT_READ)
-            assert selector.select(ANSWER_SECONDS), f"the SDK has not done {op} in {ANSWER_SECONDS} s"
+            assert selector.select(ANSWER_SECONDS), f"the SDK did not finish {op} within {ANSWER_SECONDS} s"
         line = answers.readline()
-        assert line, f"the SDK's process ended while it did {op}"
+        assert line, f"the SDK's process ended during {op}"
         answer = json.loads(line)
         return answer["value"] if answer["ok"] else Refused(answer["code"], answer["message"])
 
 
 @contextmanager
 def javascript() -> Iterator[JavaScript]:
-    """Have the SDK for the time of a with block, led to the stack by the environment."""
+    """Start the SDK for the duration of a with block; the environment points it to the stack."""
     process = subprocess.Popen(
         ["node", SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     )
-    with process:  # its end closes the pipes, which ends the script
+    with process:  # Closing the pipes ends the script.
         try:
             yield JavaScript(process)
         finally:

@@ -1,4 +1,4 @@
-"""What an application reads with the real Firebase JavaScript SDK, signed in through the Auth emulator."""
+"""Applications read results with the real Firebase JavaScript SDK and the Auth emulator."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ SMS, HEALTH, SITES, CDRS = (
 )
 NAMES = ", ".join(sorted(TaskName))
 FIELDS = "{task_name, if_version?, describe?, details?}"
-#: What JSON has, as far as JavaScript's numbers reach.
+#: JSON values, with numbers in JavaScript's range.
 EVERYTHING: dict[str, Any] = {
     "empty list": [],
     "empty object": {},
@@ -68,10 +68,10 @@ def read(sdk: JavaScript, task: TaskName) -> Any:
     ],
     ids=["objects", "arrays", "others"],
 )
-def test_the_sdk_reads_what_python_wrote(
+def test_the_sdk_reads_results_that_python_wrote(
     reader: JavaScript, results: dict[TaskName, tuple[str, Any]]
 ) -> None:
-    """The same value, wherever it is kept; nothing of a result that is kept nowhere."""
+    """The value is the same for each place of storage; a result that is not stored reads as no data."""
     for task, (save_in, value) in results.items():
         outcome = execute_task("test", task, lambda value=value: value, {"save_in": save_in})
         assert outcome.status == "completed", outcome
@@ -87,7 +87,7 @@ def test_the_sdk_reads_what_python_wrote(
     except AssertionError:
         assert last == expected
         raise
-    # False is 0 to Python, and is not to an application.
+    # False equals 0 in Python but not in JavaScript.
     assert {task: type(value) for task, value in last.items()} == {t: type(v) for t, v in expected.items()}
 
 
@@ -108,30 +108,29 @@ CARRIED = {
 
 
 @pytest.mark.usefixtures("clean_firestore")
-@pytest.mark.parametrize("how", ["db", "storage", "streamed", "legacy"])
-def test_reserved_keys_are_carried_with_a_mark(reader: JavaScript, stack: Addresses, how: str) -> None:
-    """The SDK reads a record with keys that the protocol reserves, from Firestore and from Storage."""
-    if how == "streamed":
+@pytest.mark.parametrize("storage", ["db", "storage", "streamed", "legacy"])
+def test_the_sdk_reads_reserved_keys(reader: JavaScript, stack: Addresses, storage: str) -> None:
+    """The callable protocol reserves some keys; records with them are readable from both stores."""
+    if storage == "streamed":
         execute_task("test", SITES, lambda: iter([RESERVED]))
-    elif how == "legacy":
+    elif storage == "legacy":
         path = f"tasks_data/{SITES.value}.json"
         text = json.dumps([RESERVED]).replace('"@type"', '"\\u0040type"', 1)
         firebase.bucket().blob(path).upload_from_string(text, content_type="application/json")
         document = {"status": "completed", "completed": datetime.now(UTC), "data": "https://storage/x"}
         firebase.firestore_client().document(f"nx-tasks/{SITES.value}").set(document)
     else:
-        execute_task("test", SITES, lambda: [RESERVED], {"save_in": how})
+        execute_task("test", SITES, lambda: [RESERVED], {"save_in": storage})
     wait_for("the result", lambda: read(reader, SITES) == [CARRIED])
 
 
 def test_a_caller_without_sign_in_is_unauthenticated(sdk: JavaScript) -> None:
-    """The SDK's own code, and a message that states what to do; the SDK adds the HTTP status."""
+    """The message states what to do; the SDK adds the HTTP status."""
     sdk.do("signOut")
     assert read(sdk, HEALTH) == Refused("functions/unauthenticated", "not signed in; sign in first [401]")
 
 
 def test_a_user_without_a_claim_is_denied(sdk: JavaScript) -> None:
-    """The SDK's own code for it."""
     assert sdk.do("signInAnonymously")
     message = "You do not have access to this task. Ask an administrator of the project. [403]"
     assert read(sdk, HEALTH) == Refused("functions/permission-denied", message)
@@ -149,7 +148,7 @@ def test_a_user_without_a_claim_is_denied(sdk: JavaScript) -> None:
         ([], f"the data must be an object {FIELDS}, got []"),
     ],
 )
-def test_a_mistake_is_an_invalid_argument(reader: JavaScript, data: object, message: str) -> None:
-    """The message lists the valid names."""
+def test_invalid_requests_are_invalid_arguments(reader: JavaScript, data: object, message: str) -> None:
+    """The message lists the valid names or fields."""
     answer = reader.do("call", name="get_task_data", data=data)
     assert answer == Refused("functions/invalid-argument", f"{message} [400]")

@@ -1,4 +1,4 @@
-"""README's JavaScript example reads a result, as it stands there, on the local stack."""
+"""README's JavaScript example reads a result on the local stack."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_javascript_example_reads_a_result(stack: Addresses, tmp_path: Path) -> None:
-    """With its imports, addresses and password; only the region and the ports may differ."""
+    """The example is unchanged except for region and ports."""
     demo_data.seed(datetime.now(UTC))
     outcome = execute_task("test", TaskName.collect_devices_health, lambda: [{"id": "a"}, {"id": "b"}])
     assert outcome.status == "completed"
@@ -41,5 +41,5 @@ def test_the_javascript_example_reads_a_result(stack: Addresses, tmp_path: Path)
         assert done.returncode == 0, done.stderr
         return done.stdout.split()
 
-    # An instance may serve for seconds what it cached for another test.
+    # An instance may serve a cached result of another test for some seconds.
     wait_for("the example's result", lambda: printed() == ["2", "{", "id:", "'a'", "}"])

@@ -7,7 +7,7 @@ import sys
 from shared import firebase
 from shared.tasks import TaskName
 from tests.soak.soak import Soak
-from tests.soak.verdict import findings, look, table
+from tests.soak.verdict import final_state, findings, table
 
 
 def show(line: str) -> None:
@@ -20,9 +20,9 @@ def main() -> int:
     seed = int(os.environ.get("SOAK_SEED") or secrets.randbelow(1_000_000))
     show(f"Soaking for {seconds:g} s; SOAK_SEED={seed} repeats the choices.")
     record = Soak(seed, show).run(seconds=seconds)
-    left = {task: look(firebase.firestore_client(), firebase.bucket(), task) for task in TaskName}
-    found = findings(record, left)
-    for line in table(record, left, found):
+    final = {task: final_state(firebase.firestore_client(), firebase.bucket(), task) for task in TaskName}
+    found = findings(record, final)
+    for line in table(record, final, found):
         show(line)
     return 1 if any(found.values()) else 0
 

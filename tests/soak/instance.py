@@ -35,12 +35,12 @@ class Order:
     """A request to an instance: run a task, or let the watchdog pass.
 
     Attributes:
-        number: id of the answer.
-        task: the task, or None for a watchdog pass.
-        tick: the delivered tick.
-        save_in: where the result is stored.
-        seconds: duration of the task's work, seconds.
-        does: how the work ends: "returns", "raises" or "dies".
+        number: Id of the answer.
+        task: The task, or None for a watchdog pass.
+        tick: The delivered tick.
+        save_in: Where the result is stored.
+        seconds: Duration of the task's work, seconds.
+        ending: How the work ends: "returns", "raises" or "dies".
     """
 
     number: int
@@ -48,21 +48,21 @@ class Order:
     tick: datetime | None = None
     save_in: str = "db"
     seconds: float = 0.0
-    does: str = "returns"
+    ending: str = "returns"
 
 
 class Weather(Faulty):
     """Random faults.
 
     Args:
-        dice: random numbers.
-        mortal: whether the process may be killed.
-        tell: receives each fault.
+        dice: Random numbers.
+        mortal: Whether the process may be killed.
+        report: Receives each fault.
     """
 
-    def __init__(self, dice: random.Random, tell: Callable[..., None], *, mortal: bool) -> None:
+    def __init__(self, dice: random.Random, report: Callable[..., None], *, mortal: bool) -> None:
         super().__init__(Fault(0))
-        self._dice, self._tell, self._mortal = dice, tell, mortal
+        self._dice, self._report, self._mortal = dice, report, mortal
         self._out_until = 0.0
 
     def _strikes(self, _: str) -> str:
@@ -76,7 +76,7 @@ class Weather(Faulty):
                 kind = "fail (outage)"
         if not kind or (kind.startswith("kill") and not self._mortal):
             return ""
-        self._tell("fault", kind)
+        self._report("fault", kind)
         return kind
 
 
@@ -101,27 +101,27 @@ def serve(pipe: Connection, seed: str, *, mortal: bool) -> None:
     sys.stdout = LOG.open("a", encoding="utf-8")
     lock = threading.Lock()
 
-    def tell(*event: Any) -> None:
+    def report(*event: Any) -> None:
         with lock:
             pipe.send(event)
 
-    weather = Weather(random.Random(seed), tell, mortal=mortal)
+    weather = Weather(random.Random(seed), report, mortal=mortal)
     engine = engine_behind(weather, Clock(), document_seconds=2.0, object_seconds=4.0)
     with ThreadPoolExecutor(64) as pool:
         while (order := pipe.recv()) is not None:
-            pool.submit(carry_out, engine, order, tell, mortal=mortal)
+            pool.submit(carry_out, engine, order, report, mortal=mortal)
 
 
-def carry_out(engine: TaskEngine, order: Order, tell: Callable[..., None], *, mortal: bool) -> None:
+def carry_out(engine: TaskEngine, order: Order, report: Callable[..., None], *, mortal: bool) -> None:
     """Carry out an order, and send the answer."""
 
     def task(run: TaskRun) -> list[dict[str, Any]]:
-        tell("began", order.task, run.run_id, run.attempt)
+        report("began", order.task, run.run_id, run.attempt)
         time.sleep(order.seconds)  # stands for work
-        if order.does == "raises":
+        if order.ending == "raises":
             raise RuntimeError("the order asked for an error")
-        if order.does == "dies" and mortal:
-            tell("fault", "killed at work")
+        if order.ending == "dies" and mortal:
+            report("fault", "killed at work")
             os.kill(os.getpid(), signal.SIGKILL)
         return value(run.run_id, run.attempt)
 
@@ -132,7 +132,7 @@ def carry_out(engine: TaskEngine, order: Order, tell: Callable[..., None], *, mo
             answer = engine.execute_task("soak", order.task, task, options(order)).status
     except Exception as error:  # noqa: BLE001  (a finding, because execute_task never raises)
         answer = repr(error)
-    tell("answer", order.number, answer)
+    report("answer", order.number, answer)
 
 
 def options(order: Order) -> dict[str, Any]:

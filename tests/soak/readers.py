@@ -18,21 +18,21 @@ PACE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Read:
     """One read.
 
     Attributes:
         reader: "cold", "warm", or "unchecked" for a warm reader whose freshness check failed.
-        task: the task.
+        task: The task.
         began, ended: Unix time, seconds.
-        what: the `identity` of the result, or the error.
+        result: The `identity` of the result, or the error.
     """
 
     reader: str
     task: TaskName
     began: float
     ended: float
-    what: Any
+    result: Any
 
 
 def serve(pipe: Connection) -> None:
@@ -50,25 +50,25 @@ def serve(pipe: Connection) -> None:
 
 
 def read(warm: TaskEngine | None, pipe: Connection, lock: threading.Lock, over: threading.Event) -> None:
-    seen: list[Seen] = []
+    reads: list[Read] = []
     while not over.wait(PACE):
-        seen.extend(look(warm, task) for task in TaskName)
-        if len(seen) >= BATCH:
+        reads.extend(timed_read(warm, task) for task in TaskName)
+        if len(reads) >= BATCH:
             with lock:
-                pipe.send(seen)
-            seen = []
+                pipe.send(reads)
+            reads = []
     with lock:
-        pipe.send(seen)
+        pipe.send(reads)
 
 
-def look(warm: TaskEngine | None, task: TaskName) -> Seen:
+def timed_read(warm: TaskEngine | None, task: TaskName) -> Read:
     engine = warm or TaskEngine()
     began = time.time()
     try:
-        what: Any = identity(engine.get_task_data(task))
+        result: Any = identity(engine.get_task_data(task))
     except Exception as error:  # noqa: BLE001  (any error is a finding)
-        what = repr(error)
+        result = repr(error)
     ended = time.time()
     entry = engine.cache.result(task)
     unchecked = entry is not None and entry.failed_at is not None
-    return Seen("unchecked" if unchecked else "warm" if warm else "cold", task, began, ended, what)
+    return Read("unchecked" if unchecked else "warm" if warm else "cold", task, began, ended, result)

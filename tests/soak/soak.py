@@ -21,14 +21,14 @@ from shared.tasks import TaskEngine, TaskName
 from shared.tasks.documents.run_ids import run_id_of
 from tests.soak import instance, readers
 from tests.soak.instance import Order
-from tests.soak.readers import Seen
+from tests.soak.readers import Read
 
 #: Seconds between two ticks of a task.
 PERIOD = 2.0
 #: Answered with 2xx. Cloud Scheduler delivers other answers again, after a pause that doubles.
-DEALT_WITH = {"completed", "duplicate", "skipped"}
+ACKNOWLEDGED = {"completed", "duplicate", "skipped"}
 BACKOFF = (0.5, 4.0)
-#: Seconds after the last tick in which all deliveries must be dealt with.
+#: Seconds after the last tick in which all deliveries must be acknowledged.
 QUIET_SECONDS = 90.0
 #: Seconds without an answer after which an instance counts as hung: more than a run's deadline, the
 #: contract copy after it, and two freezes.
@@ -57,23 +57,23 @@ class Record:
     """The events of a soak.
 
     Attributes:
-        ticks: the run of each due tick.
-        answers: the answers to the deliveries of each run.
-        began: the attempts of each run that reached the task's own work.
-        faults: number of faults by kind.
-        seen: all reads.
-        heard: Unix time of the first answer that reported a run as completed, seconds.
-        memory: bytes of each long-living process, sampled every second.
-        hung: processes and watchdog passes that did not end.
-        errors: other findings, such as a process that ended by itself.
+        ticks: The run of each due tick.
+        answers: The answers to the deliveries of each run.
+        began: The attempts of each run that reached the task's own work.
+        faults: Number of faults by kind.
+        reads: All reads.
+        completed_at: Unix time of the first answer that reported a run as completed, seconds.
+        memory: Bytes of each long-living process, sampled every second.
+        hung: Processes and watchdog passes that did not end.
+        errors: Other findings, such as a process that ended by itself.
     """
 
     ticks: list[Run] = field(default_factory=list)
     answers: dict[Run, list[str]] = field(default_factory=dict)
     began: dict[Run, list[int]] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
-    seen: list[Seen] = field(default_factory=list)
-    heard: dict[Run, float] = field(default_factory=dict)
+    reads: list[Read] = field(default_factory=list)
+    completed_at: dict[Run, float] = field(default_factory=dict)
     memory: dict[str, list[int]] = field(default_factory=dict)
     hung: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -83,26 +83,26 @@ class Process:
     """A process that is restarted when it dies.
 
     Args:
-        name: name for the findings.
-        start: returns the target and the arguments of a generation, from 0.
-        hear: receives the events that the process sends.
-        patience: seconds without an answer after which the process counts as hung.
+        name: Name for the findings.
+        start: Returns the target and the arguments of a generation, from 0.
+        on_event: Receives the events that the process sends.
+        timeout: Seconds without an answer after which the process counts as hung.
 
     Attributes:
-        ended: exit codes of the generations that ended without a request.
+        ended: Exit codes of the generations that ended without a request.
     """
 
     def __init__(
         self,
         name: str,
         start: Callable[[int], tuple[Any, Any]],
-        hear: Callable[[Any], None],
+        on_event: Callable[[Any], None],
         *,
-        patience: float = HUNG_SECONDS,
+        timeout: float = HUNG_SECONDS,
     ) -> None:
         self.name = name
         self.ended: list[int | None] = []
-        self._start, self._hear, self._patience = start, hear, patience
+        self._start, self._hear, self._timeout = start, on_event, timeout
         self._lock = threading.Lock()
         self._pending: dict[int, Future[str]] = {}
         self._over = False
@@ -150,7 +150,7 @@ class Process:
             with suppress(OSError):  # it has just died
                 self._pipe.send(order)
         try:
-            return waiting.result(self._patience)
+            return waiting.result(self._timeout)
         except TimeoutError:
             self._pending.pop(order.number, None)
             self.process.kill()  # as the platform does
@@ -185,13 +185,13 @@ class Soak:
     """A soak on a running stack with an empty Firestore.
 
     Args:
-        seed: seed of all random choices.
-        tell: receives lines that report progress.
+        seed: Seed of all random choices.
+        report: Receives lines that report progress.
     """
 
-    def __init__(self, seed: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, seed: int, report: Callable[[str], None]) -> None:
         self.record = Record()
-        self._seed, self._tell = seed, tell
+        self._seed, self._report = seed, report
         self._numbers = count()
         self._quiet, self._given_up = threading.Event(), threading.Event()
         self._instances: list[Process] = []
@@ -206,11 +206,11 @@ class Soak:
             )
             for number in range(INSTANCES)
         ]
-        reader = Process("reader", lambda _: (readers.serve, {}), self.record.seen.extend)
+        reader = Process("reader", lambda _: (readers.serve, {}), self.record.reads.extend)
         watched = [each for each in (*self._instances, reader) if each.name in LONG_LIVING]
         helpers = [
             threading.Thread(target=self._helped, args=each, daemon=True)
-            for each in ((self._strike,), (self._watch,), (self._look, watched))
+            for each in ((self._strike,), (self._watch,), (self._sample_memory, watched))
         ]
         try:
             for helper in helpers:
@@ -283,11 +283,11 @@ class Soak:
             tick=tick,
             save_in=dice.choice(SAVED_IN[task]),
             seconds=dice.uniform(4, 6) if long else dice.uniform(0, 0.6),  # long: its lease is extended
-            does=dice.choices(("returns", "raises", "dies"), (94, 3, 3))[0],
+            ending=dice.choices(("returns", "raises", "dies"), (94, 3, 3))[0],
         )
 
     def _deliver(self, order: Order, seed: float) -> None:
-        """Deliver a tick to random instances until it is dealt with, as Cloud Scheduler does."""
+        """Deliver a tick to random instances until it is acknowledged, as Cloud Scheduler does."""
         dice = random.Random(seed)
         run = (order.task, run_id_of(order.tick))
         answers = self.record.answers.setdefault(run, [])
@@ -296,10 +296,10 @@ class Soak:
             answer = dice.choice(self._instances).deliver(replace(order, number=number))
             answers.append(answer)
             if answer in {"completed", "duplicate"}:
-                self.record.heard.setdefault(run, time.time())
-            if answer in DEALT_WITH or self._given_up.wait(min(BACKOFF[0] * 2**again, BACKOFF[1])):
+                self.record.completed_at.setdefault(run, time.time())
+            if answer in ACKNOWLEDGED or self._given_up.wait(min(BACKOFF[0] * 2**again, BACKOFF[1])):
                 return
-            order = replace(order, does="returns")
+            order = replace(order, ending="returns")
 
     def _strike(self) -> None:
         """Kill a random instance at random times, or freeze it until its runs have lost their leases."""
@@ -326,7 +326,7 @@ class Soak:
             elif answer not in {"watched", "not watched", "killed"}:
                 self.record.errors.append(f"a watchdog pass: {answer}")
 
-    def _look(self, processes: list[Process]) -> None:
+    def _sample_memory(self, processes: list[Process]) -> None:
         """Sample the memory every second, and report progress."""
         began = time.monotonic()
         for second in count(1):
@@ -336,13 +336,13 @@ class Soak:
                 if (taken := process.memory()) is not None:
                     self.record.memory.setdefault(process.name, []).append(taken)
             if second % 30 == 0:
-                self._tell(self._line(second))
+                self._report(self._line(second))
 
     def _line(self, second: int) -> str:
         record = self.record
         answers = Counter(answer for given in list(record.answers.values()) for answer in given)
-        megabytes = ", ".join(f"{name} {seen[-1] >> 20} MB" for name, seen in record.memory.items())
+        megabytes = ", ".join(f"{name} {samples[-1] >> 20} MB" for name, samples in record.memory.items())
         return (
             f"{second:>5} s: {len(record.ticks)} ticks, {answers['completed']} completed, "
-            f"{record.faults.total()} faults, {len(record.seen)} reads; {megabytes}"
+            f"{record.faults.total()} faults, {len(record.reads)} reads; {megabytes}"
         )

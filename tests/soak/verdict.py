@@ -18,7 +18,7 @@ from shared.tasks.documents.run_ids import skip_id
 from shared.tasks.serving.reader import CHECK_SECONDS, STALE_SECONDS
 from tests.soak.instance import identity
 from tests.soak.readers import MAX_AGE
-from tests.soak.soak import DEALT_WITH, Record
+from tests.soak.soak import ACKNOWLEDGED, Record
 
 #: Seconds by which timestamps of the emulator and of instances may differ: one clock, but rounded.
 CLOCK_SECONDS = 0.05
@@ -31,14 +31,14 @@ SAMPLES = 300
 
 
 @dataclass(frozen=True)
-class Left:
+class FinalState:
     """The state of a task after the soak.
 
     Attributes:
-        status: the status document.
-        value: the result that a cold reader gets.
-        contract_copy: the version of the contract copy.
-        history: the run records by id.
+        status: The status document.
+        value: The result that a cold reader gets.
+        contract_copy: The version of the contract copy.
+        history: The run records by id.
         changed: Unix time of the last write of each run record, seconds.
     """
 
@@ -54,12 +54,12 @@ class Left:
         return sorted((self.changed[i], i) for i, run in self.history.items() if run["state"] == "completed")
 
 
-def look(database: Client, bucket: Bucket, task: TaskName) -> Left:
+def final_state(database: Client, bucket: Bucket, task: TaskName) -> FinalState:
     """Read the state of a task with the clients of the stack."""
     document = database.document(f"nx-tasks/{task.value}")
     runs = list(document.collection("nx-runs").stream())
     blob = bucket.get_blob(contract_object(task))
-    return Left(
+    return FinalState(
         status=document.get().to_dict() or {},
         value=identity(TaskEngine().get_task_data(task)),
         contract_copy=(blob.metadata or {}).get("nx-version") if blob else None,
@@ -68,17 +68,19 @@ def look(database: Client, bucket: Bucket, task: TaskName) -> Left:
     )
 
 
-def findings(record: Record, left: dict[TaskName, Left]) -> dict[str, list[str]]:
+def findings(record: Record, final: dict[TaskName, FinalState]) -> dict[str, list[str]]:
     """Return all findings by kind."""
     found = {
-        "lost results": list(_lost(record, left)),
-        "duplicate runs": list(_duplicates(record, left)),
-        "stale publications": list(_stale(left)),
-        "wrong reads": list(_wrong_reads(record, left)),
-        "left in disorder": [what for task, each in left.items() for what in _disorder(task, each)],
+        "lost results": list(_lost(record, final)),
+        "duplicate runs": list(_duplicates(record, final)),
+        "stale publications": list(_stale(final)),
+        "wrong reads": list(_wrong_reads(record, final)),
+        "inconsistent final state": [
+            problem for task, each in final.items() for problem in _inconsistencies(task, each)
+        ],
         "growing memory": [f"{name}: {text}" for name, flat, text in memory(record) if flat is False],
     }
-    known = DEALT_WITH | {"failed", "busy", "lost", "superseded", "killed", "hung"}
+    known = ACKNOWLEDGED | {"failed", "busy", "lost", "superseded", "killed", "hung"}
     strange = {answer for answers in record.answers.values() for answer in answers} - known
     return {**found, "hung": list(_hung(record)), "errors": [*record.errors, *sorted(strange)]}
 
@@ -89,61 +91,61 @@ def _hung(record: Record) -> Iterator[str]:
     yield from (f"{task} {run_id}" for (task, run_id), given in record.answers.items() if "hung" in given)
 
 
-def _lost(record: Record, left: dict[TaskName, Left]) -> Iterator[str]:
-    """Ticks that were acknowledged without a run record, or never dealt with."""
+def _lost(record: Record, final: dict[TaskName, FinalState]) -> Iterator[str]:
+    """Ticks that were acknowledged without a run record, or never acknowledged."""
     for task, run_id in record.ticks:
-        history = left[task].history
+        history = final[task].history
         answers = set(record.answers.get((task, run_id), []))
         completed = history.get(run_id, {}).get("state") == "completed"
         if answers & {"completed", "duplicate"} and not completed:
-            yield f"{task} {run_id}: answered {answers}, and not completed"
+            yield f"{task} {run_id}: answered {answers}, but not completed"
         if not completed and skip_id(run_id) not in history:
             yield f"{task} {run_id}: neither completed nor skipped; answered {answers}"
 
 
-def _duplicates(record: Record, left: dict[TaskName, Left]) -> Iterator[str]:
+def _duplicates(record: Record, final: dict[TaskName, FinalState]) -> Iterator[str]:
     """Runs with two publications, an attempt that began twice, or one that began after completion."""
     for (task, run_id), answers in record.answers.items():
         if answers.count("completed") > 1:
             yield f"{task} {run_id}: completed {answers.count('completed')} times"
     for (task, run_id), attempts in record.began.items():
-        run = left[task].history.get(run_id, {})
+        run = final[task].history.get(run_id, {})
         if len(set(attempts)) < len(attempts):
             yield f"{task} {run_id}: an attempt began twice: {attempts}"
         if run.get("state") == "completed" and max(attempts) > run["attempt"]:
-            yield f"{task} {run_id}: attempts {attempts}, and {run['attempt']} published"
+            yield f"{task} {run_id}: attempts {attempts}, but {run['attempt']} published"
 
 
-def _stale(left: dict[TaskName, Left]) -> Iterator[str]:
+def _stale(final: dict[TaskName, FinalState]) -> Iterator[str]:
     """Results that were published after another run had acquired the task."""
-    for task, each in left.items():
+    for task, each in final.items():
         for (before, earlier), (_, later) in pairwise(each.published):
             began = each.history[later]["started"].timestamp()
             if began < before - CLOCK_SECONDS:
-                yield f"{task}: {later} had the task {before - began:.3f} s before {earlier} was published"
+                yield f"{task}: {later} started {before - began:.3f} s before {earlier} was published"
 
 
-def _wrong_reads(record: Record, left: dict[TaskName, Left]) -> Iterator[str]:
+def _wrong_reads(record: Record, final: dict[TaskName, FinalState]) -> Iterator[str]:
     """Reads of a result that was not current at any moment of the read, or of the max-age before it.
 
     A result may be read from the moment when its run begins to publish it. It must be read once an
     answer has reported the run as completed. Both hold even if a server pauses.
     """
-    standing = {task: _Standing.of(record, task, each) for task, each in left.items()}
-    for seen in record.seen:
-        allowed = standing[seen.task].between(seen.began - AGES[seen.reader], seen.ended)
-        if seen.what not in allowed:
-            yield f"{seen}: not one of {allowed}"
+    validity = {task: _Validity.of(record, task, each) for task, each in final.items()}
+    for one in record.reads:
+        allowed = validity[one.task].between(one.began - AGES[one.reader], one.ended)
+        if one.result not in allowed:
+            yield f"{one}: not one of {allowed}"
 
 
 @dataclass(frozen=True)
-class _Standing:
-    """When each result of a task may have been the current one.
+class _Validity:
+    """The times at which each result of a task may have been the current one.
 
     Attributes:
-        results: what readers get, in order of publication; the first is None.
-        possible: the earliest time at which each may be read.
-        certain: times from which a result, given by its position, or a later one must be read; ascending.
+        results: The results that readers get, in order of publication; the first is None.
+        possible: The earliest time at which each may be read.
+        certain: Times from which a result, given by its position, or a later one must be read; ascending.
     """
 
     results: list[Any]
@@ -151,16 +153,16 @@ class _Standing:
     certain: list[tuple[float, int]]
 
     @classmethod
-    def of(cls, record: Record, task: TaskName, left: Left) -> "_Standing":
-        runs = [run_id for _, run_id in left.published]
+    def of(cls, record: Record, task: TaskName, final: FinalState) -> "_Validity":
+        runs = [run_id for _, run_id in final.published]
         certain: list[tuple[float, int]] = []
-        heard = ((record.heard.get((task, i)), place) for place, i in enumerate(runs, start=1))
-        for moment, place in sorted((moment, place) for moment, place in heard if moment is not None):
+        reported = ((record.completed_at.get((task, i)), place) for place, i in enumerate(runs, start=1))
+        for moment, place in sorted((moment, place) for moment, place in reported if moment is not None):
             if not certain or place > certain[-1][1]:
                 certain.append((moment, place))
         return cls(
-            [None, *(_read(left, run_id) for run_id in runs)],
-            [float("-inf"), *(left.history[run_id]["completed"].timestamp() for run_id in runs)],
+            [None, *(_read(final, run_id) for run_id in runs)],
+            [float("-inf"), *(final.history[run_id]["completed"].timestamp() for run_id in runs)],
             certain,
         )
 
@@ -172,31 +174,29 @@ class _Standing:
         return [self.results[place] for place in places if self.possible[place] <= ended]
 
 
-def _read(left: Left, run_id: str) -> tuple[str, int] | None:
-    """Return what readers get after a run was published."""
-    run = left.history[run_id]
+def _read(final: FinalState, run_id: str) -> tuple[str, int] | None:
+    """Return the result that readers get after a run was published."""
+    run = final.history[run_id]
     return None if run["result"]["saved_in"] == "none" else (run_id, run["attempt"])
 
 
-def _disorder(task: TaskName, left: Left) -> Iterator[str]:
+def _inconsistencies(task: TaskName, final: FinalState) -> Iterator[str]:
     """A status, result or contract copy that is not the last one, or a run that never ended."""
-    run = left.status.get("run", {})
+    run = final.status.get("run", {})
     result = run.get("result", {})
-    if (left.status.get("status"), run.get("state")) != ("completed", "completed") or "lease_until" in run:
-        yield f"{task}: {left.status.get('status')}, {run}"
-    yield from (
-        f"{task} {i}: running for ever" for i, run in left.history.items() if run["state"] == "running"
-    )
-    if not left.published:
-        yield f"{task}: no run of it was ever completed"
+    if (final.status.get("status"), run.get("state")) != ("completed", "completed") or "lease_until" in run:
+        yield f"{task}: {final.status.get('status')}, {run}"
+    yield from (f"{task} {i}: never ended" for i, run in final.history.items() if run["state"] == "running")
+    if not final.published:
+        yield f"{task}: no completed run"
         return
-    last = left.published[-1][1]
-    if result.get("version") != f"{last}.{left.history[last]['token']}":
-        yield f"{task}: the result is {result}, and {last} was the last"
-    if left.value != _read(left, last):
-        yield f"{task}: read {left.value}, and {last} was the last"
-    if result.get("saved_in") == "storage" and left.contract_copy != result["version"]:
-        yield f"{task}: the contract copy is {left.contract_copy}, the result {result['version']}"
+    last = final.published[-1][1]
+    if result.get("version") != f"{last}.{final.history[last]['token']}":
+        yield f"{task}: the result is {result}, but {last} was the last run"
+    if final.value != _read(final, last):
+        yield f"{task}: read {final.value}, but {last} was the last run"
+    if result.get("saved_in") == "storage" and final.contract_copy != result["version"]:
+        yield f"{task}: the contract copy is {final.contract_copy}, but the result is {result['version']}"
 
 
 def memory(record: Record) -> Iterator[tuple[str, bool | None, str]]:
@@ -211,11 +211,11 @@ def memory(record: Record) -> Iterator[tuple[str, bool | None, str]]:
         yield name, flat, f"{middle / 1e6:.1f} → {last / 1e6:.1f} MB, {'flat' if flat else 'GROWING'}"
 
 
-def table(record: Record, left: dict[TaskName, Left], found: dict[str, list[str]]) -> Iterator[str]:
+def table(record: Record, final: dict[TaskName, FinalState], found: dict[str, list[str]]) -> Iterator[str]:
     """Yield the lines that report events and findings."""
-    states = Counter(run["state"] for each in left.values() for run in each.history.values())
+    states = Counter(run["state"] for each in final.values() for run in each.history.values())
     answers = Counter(answer for given in record.answers.values() for answer in given)
-    readers = Counter(seen.reader for seen in record.seen)
+    readers = Counter(one.reader for one in record.reads)
     for name, total, parts in (
         ("ticks", len(record.ticks), {}),
         ("history", states.total(), states),
@@ -225,9 +225,9 @@ def table(record: Record, left: dict[TaskName, Left], found: dict[str, list[str]
         ("reads", readers.total(), readers),
     ):
         details = ", ".join(f"{part} {number:,}" for part, number in sorted(parts.items()))
-        yield f"{name:<21}{total:>8,}  {details}".rstrip()
+        yield f"{name:<25}{total:>8,}  {details}".rstrip()
     for name, _, text in memory(record):
-        yield f"memory, {name:<13}{text}"
-    for kind, what in found.items():
-        yield f"{kind:<21}{len(what):>8,}"
-    yield from (f"  {kind}: {each}" for kind, what in found.items() for each in what[:10])
+        yield f"memory, {name:<17}{text}"
+    for kind, problems in found.items():
+        yield f"{kind:<25}{len(problems):>8,}"
+    yield from (f"  {kind}: {each}" for kind, problems in found.items() for each in problems[:10])

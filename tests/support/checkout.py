@@ -26,7 +26,7 @@ def move_ports(config: dict[str, Any]) -> dict[str, int]:
         config: The parsed firebase.json; it is changed.
 
     Returns:
-        The port of each part, of those that firebase.json does not know as well.
+        The port of each part, also of parts that are not in firebase.json.
     """
     emulators = config["emulators"]
     names = [name for name, part in emulators.items() if isinstance(part, dict) and "port" in part]

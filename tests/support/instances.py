@@ -18,7 +18,7 @@ def intercepted(interceptor: Any, channel: grpc.Channel | None = None) -> Firest
 
     Args:
         interceptor: Of gRPC.
-        channel: Another channel than that of this process.
+        channel: A channel other than that of this process.
     """
     wire = firebase.firestore_wire()
     channel = grpc.intercept_channel(channel or wire.channel, interceptor)

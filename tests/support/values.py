@@ -5,7 +5,7 @@ from typing import Any
 
 
 def nested(levels: int, wrap: Callable[[Any], Any] = lambda value: {"a": value}) -> Any:
-    """Wrap a number so many times, in mappings by default."""
+    """Wrap a number in nested containers, mappings by default."""
     value: Any = 1
     for _ in range(levels):
         value = wrap(value)

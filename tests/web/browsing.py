@@ -1,4 +1,4 @@
-"""Chromium with a page in it, where errors and requests to other hosts fail a test."""
+"""The page in Chromium. Errors and requests to other hosts fail a test."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-#: Milliseconds until what is awaited must be there: a function's first process takes seconds to start.
+#: Timeout in milliseconds, because a function's first process takes seconds to start.
 PATIENCE = 60_000
 
 
@@ -48,9 +48,9 @@ class Visit:
     """A user of the page.
 
     Args:
-        context: the user's browser context.
+        context: The user's browser context.
         base: URL of the page.
-        hosts: hosts besides the stack's that the page may send requests to.
+        hosts: Hosts besides the stack's that the page may send requests to.
     """
 
     def __init__(self, context: BrowserContext, base: str, hosts: Collection[str] = ()) -> None:
@@ -65,7 +65,7 @@ class Visit:
         self.requests: list[Request] = []
         self.page.on("request", self._requested)
         self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
-        self.page.on("console", lambda said: self._said(said.type, said.text))
+        self.page.on("console", lambda message: self._log_problem(message.type, message.text))
 
     def _requested(self, request: Request) -> None:
         self.requests.append(request)
@@ -73,7 +73,7 @@ class Visit:
         if parts.scheme != "blob" and parts.hostname not in self._hosts:
             self.problems.append(f"a request to elsewhere: {request.url}")
 
-    def _said(self, kind: str, text: str) -> None:
+    def _log_problem(self, kind: str, text: str) -> None:
         # The browser logs failed requests, which tests cause on purpose.
         if kind in {"error", "warning"} and "Failed to load resource" not in text:
             self.problems.append(f"console: {text}")
@@ -94,21 +94,21 @@ class Visit:
         return self
 
     def open_result(self, task: TaskName) -> "Visit":
-        """Open a task's current result: an instance may serve for seconds what it cached for another test."""
+        """Open a task's current result, although an instance may serve a cached one for some seconds."""
         status = firebase.firestore_client().document(f"nx-tasks/{task.value}").get()
         present = status.get("run.result.version")
 
         def is_shown() -> bool:
             self.open(f"/tasks/{task.value}/result")
             expect(self.page.locator(".records[data-version]")).to_be_visible()
-            # "" where an error is shown instead, a result too large for an answer for example.
+            # Empty if the page shows an error instead, for example for a result that is too large.
             return self.page.locator(".records").get_attribute("data-version") in (present, "")
 
         wait_for("the current result", is_shown)
         return self
 
     def row(self, task: str) -> Any:
-        """The row of a task among all tasks, or all of its own view."""
+        """The row of a task in the list of tasks, or the task's own view."""
         return self.page.locator(f"[data-task={task}]")
 
     def state(self, task: str) -> Any:
@@ -135,7 +135,7 @@ class Visit:
         return answers
 
     def axe(self) -> dict[str, Any]:
-        """All that axe finds on the page as it is, by outcome."""
+        """The findings of axe on the current page by outcome."""
         self.page.evaluate(AXE.read_text("utf-8"))
         found: dict[str, Any] = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return found
@@ -143,7 +143,7 @@ class Visit:
 
 @contextmanager
 def visiting(browser: Browser, base: str, *, hosts: Collection[str] = (), **options: Any) -> Iterator[Visit]:
-    """Open a browser context for a with block, and check that the visit met no problem."""
+    """Open a browser context for a with block, and check that no problem occurred."""
     settings: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}, "timezone_id": "Europe/Zurich"}
     context = browser.new_context(**{**settings, **options})
     try:

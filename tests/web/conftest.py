@@ -22,7 +22,7 @@ Hold = Callable[..., HeldRun]
 _FIGURES = pytest.StashKey[list[str]]()
 
 
-@pytest.hookimpl(trylast=True)  # once marks and names have chosen
+@pytest.hookimpl(trylast=True)  # after the selection by marks and names
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Report a missing browser or page before any test runs."""
     if not any("browser" in getattr(item, "fixturenames", ()) for item in items):

@@ -15,7 +15,7 @@ ABANDONED_SECONDS = 120
 
 
 class HeldRun:
-    """A run at work in a thread of this process."""
+    """A run in a thread of this process."""
 
     def __init__(self, task: TaskName, result: Any, source: str) -> None:
         self._steps: queue.Queue[Callable[[TaskRun], None] | None] = queue.Queue()
@@ -32,7 +32,7 @@ class HeldRun:
         self._steps.put(lambda run: run.progress(done, total, message))
 
     def go_on_until(self, error: type[Exception]) -> None:
-        """Report progress again and again until that raises."""
+        """Report progress repeatedly until the call raises an error."""
 
         def work_on(run: TaskRun) -> None:
             done = 1
@@ -45,7 +45,7 @@ class HeldRun:
         assert error.__name__ in str(self._outcomes[0].error)
 
     def end(self) -> TaskOutcome:
-        """End the run, if it has not ended, and return its outcome."""
+        """End the run if necessary, and return its outcome."""
         self._steps.put(None)
         self._thread.join(ABANDONED_SECONDS)
         outcome: TaskOutcome = self._outcomes[0]

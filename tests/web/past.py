@@ -1,6 +1,6 @@
-"""A past for tasks: runs that the engine itself did, on a clock that is put back.
+"""A history of runs that the engine carries out on a clock in the past.
 
-What the page shows of weeks is there in seconds, written by the product's own code.
+The product's own code writes weeks of history within seconds.
 """
 
 import datetime as dt
@@ -13,7 +13,7 @@ from shared.tasks.clock import Clock
 
 
 class PutBackClock(Clock):
-    """Stands at a time until it is moved."""
+    """A clock that stands still until it is advanced."""
 
     def __init__(self, at: dt.datetime) -> None:
         self._began = at
@@ -25,19 +25,19 @@ class PutBackClock(Clock):
     def monotonic(self) -> float:
         return (self.at - self._began).total_seconds()
 
-    def pass_by(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.at += dt.timedelta(seconds=seconds)
 
 
 class OperatorUnreachable(Exception):
-    """Why runs of the past failed."""
+    """The error of failed runs in the history."""
 
 
 class Past:
-    """Has tasks run at times that have gone by.
+    """Runs tasks at past times.
 
     Args:
-        now: when the past ends, UTC.
+        now: The end of the history, UTC.
     """
 
     def __init__(self, now: dt.datetime) -> None:
@@ -56,25 +56,25 @@ class Past:
         summary: dict[str, Any] | None = None,
         last: dt.timedelta | None = None,
     ) -> None:
-        """Have one task run so many times.
+        """Run a task several times.
 
         Args:
-            task: which.
-            every: from one run to the next.
-            result: makes what it returns.
-            seconds: how long the run of a number takes, counted from the oldest, 0.
-            fails: whether that run fails.
-            count: how many runs.
-            save_in: where results are kept.
-            summary: what it says beside its result.
-            last: how long ago the last run began; by default the time between two.
+            task: The task.
+            every: Interval between two runs.
+            result: Returns the result of each run.
+            seconds: Returns the duration of a run by its number, from 0 for the oldest, in seconds.
+            fails: Returns whether the run with a number fails.
+            count: Number of runs.
+            save_in: Where results are stored.
+            summary: The summary of each run.
+            last: Time since the start of the last run; `every` by default.
         """
         for number in range(count):
             tick = self._now - (every if last is None else last) - every * (count - 1 - number)
             clock = PutBackClock(tick)
 
             def work(run: Any, number: int = number, clock: PutBackClock = clock) -> Any:
-                clock.pass_by(seconds(number))
+                clock.advance(seconds(number))
                 if fails(number):
                     return _ask_an_operator()
                 if summary is not None:
@@ -95,7 +95,7 @@ def _ask_an_operator() -> Any:
 
 
 def devices(count: int) -> Iterator[dict[str, Any]]:
-    """Devices as their health is judged: as many records as a test wants."""
+    """Return records of devices with their health, in the given number."""
     kinds = ["good"] * 7 + ["degraded", "unhealthy", "offline"]
     for number in range(count):
         health = kinds[number * 37 % 10]
@@ -111,7 +111,7 @@ def devices(count: int) -> Iterator[dict[str, Any]]:
 
 
 def clear(task: TaskName) -> None:
-    """Take a task's documents away."""
+    """Delete a task's documents."""
     database = firebase.firestore_client()
     document = database.document(f"nx-tasks/{task.value}")
     for run in document.collection("nx-runs").list_documents():

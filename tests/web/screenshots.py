@@ -1,4 +1,4 @@
-"""`make screenshots`: the page as it looks on a busy day, into docs/screenshots. Runs on the local stack."""
+"""`make screenshots`: saves screenshots of the page on the local stack in docs/screenshots."""
 
 import datetime as dt
 import io
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def real_results(stack: Addresses) -> dict[TaskName, Any]:
-    """The demo's results, from runs that Cloud Scheduler starts, with their summaries."""
+    """Return the results and summaries of the demo's tasks after runs by Cloud Scheduler."""
     demo_data.seed(dt.datetime.now(dt.UTC))
     Demo(stack, [task.value for task in TaskName]).run_all()
     return {
@@ -56,7 +56,7 @@ def real_results(stack: Addresses) -> dict[TaskName, Any]:
 
 @contextmanager
 def busy_day(results: dict[TaskName, Any]) -> Iterator[None]:
-    """A past for each task; one at work, one that failed, one suspended."""
+    """Create a history for each task, with one running, one failed and one suspended task."""
     for task in TaskName:
         clear(task)
     past = Past(dt.datetime.now(dt.UTC))
@@ -104,14 +104,14 @@ def show_phone(visit: Visit, scheme: str) -> None:
 
 
 def wait_for_tasks(page: Page) -> None:
-    """Wait for all that the page has of each task."""
+    """Wait until the page shows every task completely."""
     page.wait_for_selector(f"[data-task={CDRS.value}] .working progress[value]")
     for task in TaskName:
         page.wait_for_selector(f"[data-task={task.value}] .bar")
 
 
 def keep(page: Page, name: str, height: int | None = None) -> None:
-    """Write what the page shows."""
+    """Save a screenshot."""
     if height is not None:
         page.set_viewport_size({"width": DESKTOP["width"], "height": height})
     page.mouse.move(0, 0)
@@ -125,7 +125,7 @@ def keep(page: Page, name: str, height: int | None = None) -> None:
 
 
 def with_few_colours(image: Image.Image) -> Image.Image:
-    """A picture with 256 colours: the frequent ones as they are, which surfaces are made of, and others."""
+    """Reduce an image to 256 colours, keeping the most frequent ones exactly."""
     counted: list[Any] = sorted(image.getcolors(image.width * image.height) or [], reverse=True)
     frequent = [part for _, colour in counted[:192] for part in colour]
     rest = image.quantize(64, Image.Quantize.MAXCOVERAGE).getpalette() or []

@@ -1,4 +1,4 @@
-"""Changes that operators make on the page, each with a reason, and changes that the server refuses."""
+"""Operators change tasks on the page, and the server refuses changes of others."""
 
 import datetime as dt
 import json
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.web.past import Past
 
 HEALTH = TaskName.collect_devices_health
-REASON = "because the tests want to see it"
+REASON = "requested by a test"
 
 
 def history() -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def history() -> list[dict[str, Any]]:
 
 
 def act(page: "Visit", button: str, reason: str = REASON) -> None:
-    """Press a button of the task's, give the reason, and go through with it."""
+    """Press a button of the task, enter the reason, and confirm."""
     page.row(HEALTH.value).get_by_role("button", name=button).first.click()
     dialog = page.page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill(reason)
@@ -36,7 +36,7 @@ def act(page: "Visit", button: str, reason: str = REASON) -> None:
 
 
 def test_an_operator_runs_a_task(visit: "Open") -> None:
-    """Cloud Scheduler delivers it and the page shows the result; who asked, and why, is in the history."""
+    """Cloud Scheduler delivers the run; the page shows the result, and the history operator and reason."""
     page = visit("operator")
     expect(page.state(HEALTH.value)).to_have_text("Never ran")
     act(page, "Run now")
@@ -57,7 +57,7 @@ def test_an_operator_runs_a_task(visit: "Open") -> None:
 
 
 def test_the_retries_of_a_requested_run_can_be_stopped(visit: "Open", clean_firestore: "Addresses") -> None:
-    """The dialog promises them, and the failed run has its button."""
+    """The dialog announces the retries, and the failed run has a button."""
     at = dt.datetime.now(dt.UTC)
     asked = {"id": f"request-{at:%Y-%m-%dT%H:%M:%S.%fZ}", "by": "p", "reason": REASON, "at": at, "since": at}
     firebase.firestore_client().document(f"nx-tasks/{HEALTH.value}").set({"run": {"request": asked}})
@@ -76,7 +76,7 @@ def test_the_retries_of_a_requested_run_can_be_stopped(visit: "Open", clean_fire
 
 
 def test_a_refused_delivery_is_in_the_history(visit: "Open") -> None:
-    """What was refused, why, and when it comes again."""
+    """The entry has the refusal, its reason, and the time of the next delivery."""
     tick = {"scheduled_for": dt.datetime.now(dt.UTC)}
     execute_task("test", HEALTH, lambda: execute_task("test", HEALTH, list, tick) and None, tick)
     page = visit("viewer")
@@ -87,8 +87,8 @@ def test_a_refused_delivery_is_in_the_history(visit: "Open") -> None:
     )
 
 
-def test_a_task_at_work_is_not_run_twice(visit: "Open", hold: "Hold") -> None:
-    """If a run has begun meanwhile, the page shows it, and no second one starts."""
+def test_a_running_task_is_not_started_twice(visit: "Open", hold: "Hold") -> None:
+    """If a run has started meanwhile, the page shows it, and no second run starts."""
     page = visit("operator")
     page.row(HEALTH.value).get_by_role("button", name="Run now").click()
     hold(HEALTH)
@@ -110,12 +110,12 @@ def test_an_operator_suspends_and_resumes_a_task(visit: "Open", past: "Past") ->
             f"Suspended by operator@example.com (demo-operator): {REASON}"
         )
         expect(each.row(HEALTH.value)).to_contain_text("None while suspended")
-    act(page, "Resume", "it is well again")
+    act(page, "Resume", "the device is repaired")
     expect(page.state(HEALTH.value)).to_have_text("Completed")
     expect(page.row(HEALTH.value)).to_contain_text(re.compile(r"in \d+ (s|min)"))
     assert {(run["state"], run["reason"]) for run in history() if "by" in run} == {
         ("suspended", REASON),
-        ("resumed", "it is well again"),
+        ("resumed", "the device is repaired"),
     }
 
 
@@ -135,7 +135,7 @@ def test_an_operator_cancels_a_run(visit: "Open", hold: "Hold") -> None:
 
 
 def test_an_operator_stops_the_retries_of_a_failed_run(visit: "Open") -> None:
-    """The row says who wanted that, beside what it failed with; the next delivery begins nothing."""
+    """The row shows operator, reason and error; the next delivery does not start the run."""
 
     def fails() -> None:
         raise ValueError("no answer")
@@ -147,8 +147,8 @@ def test_an_operator_stops_the_retries_of_a_failed_run(visit: "Open") -> None:
     expect(looking.row(HEALTH.value).get_by_role("button", name="Stop retries")).to_be_disabled()
     act(page, "Stop retries")
     expect(page.page.locator(".outcome")).to_contain_text("will not be retried")
-    said = f"Cancelled by operator@example.com (demo-operator): {REASON} (ValueError: no answer)"
-    expect(page.row(HEALTH.value)).to_contain_text(said)
+    expected = f"Cancelled by operator@example.com (demo-operator): {REASON} (ValueError: no answer)"
+    expect(page.row(HEALTH.value)).to_contain_text(expected)
     button = page.row(HEALTH.value).get_by_role("button", name="Not retried")
     expect(button).to_be_disabled()
     expect(button).to_be_focused()
@@ -156,8 +156,8 @@ def test_an_operator_stops_the_retries_of_a_failed_run(visit: "Open") -> None:
     expect(looking.row(HEALTH.value).get_by_role("button", name="Not retried")).to_be_disabled()
 
 
-def test_a_failed_run_that_comes_again_by_nobody_has_no_retries(visit: "Open") -> None:
-    """No tick asked for it: nothing is to be stopped."""
+def test_a_failed_run_without_a_tick_has_no_retries(visit: "Open") -> None:
+    """The page does not offer to stop retries."""
 
     def fails() -> None:
         raise ValueError("no answer")
@@ -169,8 +169,8 @@ def test_a_failed_run_that_comes_again_by_nobody_has_no_retries(visit: "Open") -
     expect(page.row(HEALTH.value).get_by_role("button", name="Stop retries")).to_have_count(0)
 
 
-def test_a_change_wants_a_reason(visit: "Open") -> None:
-    """Without one nothing is sent, and the dialog says why one is wanted; Escape leaves all as it is."""
+def test_a_change_requires_a_reason(visit: "Open") -> None:
+    """Without a reason nothing is sent, and the dialog asks for one; Escape changes nothing."""
     page = visit("operator")
     button = page.row(HEALTH.value).get_by_role("button", name="Suspend")
     button.focus()
@@ -185,8 +185,8 @@ def test_a_change_wants_a_reason(visit: "Open") -> None:
     assert not [request for request in page.requests if request.url.endswith("/suspend_task")]
 
 
-def test_a_viewer_is_told_why_buttons_do_nothing(visit: "Open") -> None:
-    """They are there, disabled for everybody's tools, with the reason; pressing one does nothing."""
+def test_a_viewer_sees_why_buttons_are_disabled(visit: "Open") -> None:
+    """The buttons are marked as disabled for assistive tools and state the reason; they do nothing."""
     page = visit("viewer")
     for name in ("Run now", "Suspend"):
         button = page.row(HEALTH.value).get_by_role("button", name=name)
@@ -200,7 +200,7 @@ def test_a_viewer_is_told_why_buttons_do_nothing(visit: "Open") -> None:
 
 @pytest.mark.parametrize("name", ["run_task", "suspend_task", "resume_task", "cancel_run"])
 def test_the_server_refuses_a_viewers_change(visit: "Open", stack: "Addresses", name: str) -> None:
-    """Sent from the viewer's own page with the viewer's own token, past all buttons."""
+    """The viewer's page sends the request with the viewer's token, without a button."""
     page = visit("viewer")
     data = {"task_name": HEALTH.value, "reason": REASON, **({"id": "x"} if name == "cancel_run" else {})}
     answer = page.page.evaluate(
@@ -223,7 +223,7 @@ def test_a_revoked_sign_in_changes_nothing(visit: "Open") -> None:
 
     page = visit("operator")
     app = firebase_admin.initialize_app(options={"projectId": "demo-nx-tasks"}, name="revoking")
-    # Revocation counts in whole seconds, and a token of the same second stands.
+    # Revocation has a resolution of one second, so a token of the same second stays valid.
     issued = dt.datetime.now(dt.UTC)
     wait_for("the next second", lambda: dt.datetime.now(dt.UTC) - issued > dt.timedelta(seconds=1.1))
     auth.revoke_refresh_tokens("demo-operator", app=app)
@@ -235,8 +235,8 @@ def test_a_revoked_sign_in_changes_nothing(visit: "Open") -> None:
     assert history() == []
 
 
-def test_a_suspended_task_is_not_offered_a_run(visit: "Open") -> None:
-    """The button says why it does nothing: the service would refuse."""
+def test_a_suspended_task_cannot_be_run(visit: "Open") -> None:
+    """The button is disabled and states the reason."""
     suspend_task(HEALTH, by="ops@example.com", reason=REASON)
     page = visit("operator")
     button = page.row(HEALTH.value).get_by_role("button", name="Run now")
@@ -246,8 +246,8 @@ def test_a_suspended_task_is_not_offered_a_run(visit: "Open") -> None:
     expect(page.page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_a_notice_goes_when_it_no_longer_holds(visit: "Open", past: "Past") -> None:
-    """Another tab resumes the task: nothing says any more that it is suspended."""
+def test_an_outdated_notice_disappears(visit: "Open", past: "Past") -> None:
+    """When another tab resumes the task, the notice of its suspension disappears."""
     past.of(HEALTH, every=dt.timedelta(minutes=5), result=lambda: [1], seconds=lambda _: 1, count=2)
     page = visit("operator")
     act(page, "Suspend")
@@ -258,8 +258,8 @@ def test_a_notice_goes_when_it_no_longer_holds(visit: "Open", past: "Past") -> N
     expect(page.page.locator(".outcome")).to_have_text("")
 
 
-def test_a_refusal_keeps_the_name_of_its_task(visit: "Open") -> None:
-    """A name is written as it is, also where it begins a sentence."""
+def test_a_refusal_shows_the_exact_name_of_the_task(visit: "Open") -> None:
+    """The name is not capitalized at the start of a sentence."""
     page = visit("operator")
     page.row(HEALTH.value).get_by_role("button", name="Run now").click()
     suspend_task(HEALTH, by="ops@example.com", reason=REASON)

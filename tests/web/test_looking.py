@@ -30,7 +30,7 @@ FIVE_MINUTES = dt.timedelta(minutes=5)
 
 
 def fill(past: "Past", task: TaskName = HEALTH, **options: object) -> None:
-    """A past of fifty runs, the twentieth of which failed."""
+    """Create a history of fifty runs, of which the twentieth failed."""
     chosen = {
         "every": FIVE_MINUTES,
         "seconds": lambda number: 2 + number % 5,
@@ -39,8 +39,8 @@ def fill(past: "Past", task: TaskName = HEALTH, **options: object) -> None:
     past.of(task, result=lambda: list(pasts.devices(40)), **{**chosen, **options})  # type: ignore[arg-type]
 
 
-def test_all_tasks_are_seen_at_a_glance(visit: "Open", past: "Past") -> None:
-    """Status in words, age against the schedule, next run in the viewer's zone, fifty runs, record, size."""
+def test_the_list_shows_the_state_of_all_tasks(visit: "Open", past: "Past") -> None:
+    """Each row has status, age, next run in the viewer's time zone, fifty runs, a record and the size."""
     fill(past)
     page = visit("viewer")
     row = page.row(HEALTH.value)
@@ -59,8 +59,8 @@ def test_all_tasks_are_seen_at_a_glance(visit: "Open", past: "Past") -> None:
     expect(row.locator(".next time")).to_have_text(f"{local:%H:%M}")
 
 
-def test_a_bar_tells_its_run_to_pointer_and_keys(visit: "Open", past: "Past") -> None:
-    """Hover shows a run's details, arrow keys walk along the bars and tell each, Enter opens it."""
+def test_a_bar_shows_its_run_to_pointer_and_keyboard(visit: "Open", past: "Past") -> None:
+    """Hovering shows a run's details, arrow keys move along the bars, Enter opens the run."""
     fill(past)
     page = visit("viewer")
     row = page.row(HEALTH.value)
@@ -80,8 +80,8 @@ def test_a_bar_tells_its_run_to_pointer_and_keys(visit: "Open", past: "Past") ->
     expect(page.page.locator(".panel .trace")).to_contain_text("in _ask_an_operator")
 
 
-def test_a_run_is_watched_as_it_goes(visit: "Open", past: "Past", hold: "Hold") -> None:
-    """Progress shows without a reload, the time that is left counts down, and the end shows as it comes."""
+def test_the_progress_of_a_run_is_shown_live(visit: "Open", past: "Past", hold: "Hold") -> None:
+    """Progress, remaining time and the end of the run appear without a reload."""
     fill(past)
     page = visit("viewer")
     run = hold(HEALTH)
@@ -106,8 +106,8 @@ def test_a_run_is_watched_as_it_goes(visit: "Open", past: "Past", hold: "Hold") 
     expect(row).to_contain_text("1 record")
 
 
-def test_a_failure_tells_all_that_is_known(visit: "Open", past: "Past") -> None:
-    """The history is filtered by outcome; a failed run opens to error and traceback, and closes again."""
+def test_a_failed_run_shows_error_and_traceback(visit: "Open", past: "Past") -> None:
+    """The history can be filtered by outcome; a failed run can be opened and closed."""
     fill(past, count=60)
     page = visit("viewer").open(f"/tasks/{HEALTH.value}")
     entries = page.page.locator(".runs li")
@@ -128,8 +128,8 @@ def test_a_failure_tells_all_that_is_known(visit: "Open", past: "Past") -> None:
     expect(page.page.locator(".u-wrap canvas")).to_have_count(2)
 
 
-def test_attempts_and_skips_tell_why(visit: "Open", past: "Past") -> None:
-    """A tick that ran twice says so; one that was skipped says for what reason, and under its own filter."""
+def test_attempts_and_skips_show_their_reason(visit: "Open", past: "Past") -> None:
+    """A run shows its number of attempts; a skipped tick shows its reason and has a filter."""
     ticks = [dt.datetime.now(dt.UTC) - dt.timedelta(minutes=minutes) for minutes in (5, 1)]
 
     def run(tick: dt.datetime, work: Callable[[], object]) -> str:
@@ -148,10 +148,10 @@ def test_attempts_and_skips_tell_why(visit: "Open", past: "Past") -> None:
     expect(entries).to_contain_text("by operator@example.com: devices are moved")
 
 
-def test_a_hundred_thousand_records_are_opened(
+def test_a_result_with_a_hundred_thousand_records_can_be_used(
     visit: "Open", past: "Past", tell: Callable[[str], None]
 ) -> None:
-    """A few dozen rows exist at a time; search, order, one record and the download cover them all."""
+    """Only some dozen rows exist at a time; search, order, details and download cover all records."""
     outcome = execute_task("test", HEALTH, lambda: list(pasts.devices(100_000)), {"save_in": "storage"})
     assert outcome.status == "completed"
     page = visit("viewer").open_result(HEALTH).page
@@ -191,7 +191,7 @@ def test_a_hundred_thousand_records_are_opened(
     assert json.loads(download.value.path().read_text("utf-8")) == list(pasts.devices(100_000))
 
 
-#: Scrolls a grid to its end and tells what the frames meanwhile were like.
+#: Scrolls a grid to its end and returns statistics of the frames.
 SCROLL = """async () => {
   const grid = document.querySelector("[role=grid]");
   const times = [];
@@ -210,7 +210,7 @@ SCROLL = """async () => {
 
 
 def test_locations_are_points_and_objects_are_trees(visit: "Open", past: "Past") -> None:
-    """Records with coordinates are drawn without a map; a result that is not a list is shown as a tree."""
+    """Records with coordinates are drawn without a map; a result other than a list is a tree."""
     locations = [
         {"id": f"L{number}", "name": f"Place {number}", "nx_operator": "north",
          "coordinates": {"latitude": str(47 + number / 10), "longitude": str(8 + number % 7 / 10)}}
@@ -230,8 +230,8 @@ def test_locations_are_points_and_objects_are_trees(visit: "Open", past: "Past")
     expect(tree).to_contain_text("sums \u203a DE \u203a kWh")
 
 
-def test_a_result_that_no_answer_holds_is_read_from_storage(visit: "Open", past: "Past") -> None:
-    """Beyond 32 MiB, compressed, there is a link to its object instead, and a new one for the asking."""
+def test_a_result_too_large_for_a_response_is_downloaded_from_storage(visit: "Open", past: "Past") -> None:
+    """Beyond 32 MiB compressed, the page shows a link to the object and can request a new link."""
     noise = {"noise": [base64.b64encode(os.urandom(1 << 20)).decode() for _ in range(34)]}
     assert execute_task("test", CDRS, lambda: noise, {"save_in": "storage"}).status == "completed"
     page = visit("operator").open_result(CDRS)
@@ -247,8 +247,8 @@ def test_a_result_that_no_answer_holds_is_read_from_storage(visit: "Open", past:
     expect(link).to_be_visible()
 
 
-def test_what_is_shown_while_the_network_is_away_is_said_to_be_stale(visit: "Open", past: "Past") -> None:
-    """It stays, with its age; the page says what it does, and is live again once the network is."""
+def test_data_is_marked_stale_while_the_network_fails(visit: "Open", past: "Past") -> None:
+    """The data stays visible with its age; the page recovers with the network."""
     fill(past)
     page = visit("viewer")
     expect(page.page.get_by_text("Live", exact=True)).to_be_visible()
@@ -266,20 +266,20 @@ def test_what_is_shown_while_the_network_is_away_is_said_to_be_stale(visit: "Ope
     expect(page.state(HEALTH.value)).to_have_text("Failed")
 
 
-def test_a_page_that_nobody_sees_asks_seldom(visit: "Open") -> None:
-    """Once a minute, where it asks every few seconds else; seen again, at once."""
+def test_a_hidden_page_polls_less_often(visit: "Open") -> None:
+    """It polls once per minute instead of every few seconds, and immediately when visible again."""
     page = visit()
     page.page.clock.install()
-    # A browser without windows has no page that is hidden.
+    # A headless browser never hides a page.
     page.page.add_init_script(
-        "Object.defineProperty(document, 'visibilityState', { get: () => window.seen ?? 'visible' })"
+        "Object.defineProperty(document, 'visibilityState', { get: () => window.shown ?? 'visible' })"
     )
     page.sign_in("viewer")
     expect(page.page.get_by_text("Live", exact=True)).to_be_visible()
     asked = len(polls := page.answered("list_tasks"))
 
     def passes(seconds: int, count: int) -> None:
-        """So many are answered once that time has gone by."""
+        """Check the number of polls after the given time."""
         nonlocal asked
         page.page.clock.run_for(seconds * 1000)
         asked += count
@@ -288,7 +288,7 @@ def test_a_page_that_nobody_sees_asks_seldom(visit: "Open") -> None:
 
     def turn(state: str) -> None:
         page.page.evaluate(
-            "(state) => { window.seen = state; document.dispatchEvent(new Event('visibilitychange')); }",
+            "(state) => { window.shown = state; document.dispatchEvent(new Event('visibilitychange')); }",
             state,
         )
 
@@ -303,8 +303,8 @@ def test_a_page_that_nobody_sees_asks_seldom(visit: "Open") -> None:
     passes(6, 1)
 
 
-def test_an_unchanged_system_costs_a_few_bytes(visit: "Open", past: "Past") -> None:
-    """Polls send the known version, and the responses only confirm it."""
+def test_polls_of_an_unchanged_system_transfer_few_bytes(visit: "Open", past: "Past") -> None:
+    """Polls send the known version, and responses only confirm it."""
     fill(past)
     page = visit("viewer")
     with page.page.expect_response(
@@ -314,9 +314,9 @@ def test_an_unchanged_system_costs_a_few_bytes(visit: "Open", past: "Past") -> N
     assert len(polled.value.body()) < 150
 
 
-def test_who_was_given_a_task_sees_that_a_person_acted(visit: "Open", hold: "Hold") -> None:
-    """A caller with the claim `tasks` and no role: "an operator", without a name or a reason."""
-    who = {"by": "anna@example.com", "reason": "what she alone knows"}
+def test_users_without_a_role_see_that_an_operator_acted(visit: "Open", hold: "Hold") -> None:
+    """A user with the claim `tasks` and no role sees "an operator" without name and reason."""
+    who = {"by": "anna@example.com", "reason": "confidential"}
     with reading_app("reading-app@example.com", HEALTH):
         page = visit("reading-app")
         run = hold(HEALTH)
@@ -338,20 +338,20 @@ def test_who_was_given_a_task_sees_that_a_person_acted(visit: "Open", hold: "Hol
 def answering(
     page: "Visit", schedule: str, ticks: list[dt.datetime], completed: dt.datetime, **task: Any
 ) -> None:
-    """Have the service tell of a task with this schedule, whose last result is this old."""
+    """Change the service's responses to a task with this schedule and this age of the last result."""
 
     def answer(route: Route) -> None:
         response = route.fetch()
-        told = response.json()
-        if "tasks" in told["result"]:
-            told["result"]["version"] += schedule
-            for each in told["result"]["tasks"]:
+        body = response.json()
+        if "tasks" in body["result"]:
+            body["result"]["version"] += schedule
+            for each in body["result"]["tasks"]:
                 if each["name"] == HEALTH:
                     each["schedule"] = schedule
                     each["recent_ticks"] = [tick.isoformat() for tick in ticks]
                     each["result"]["completed"] = completed.isoformat()
                     each.update(task)
-        route.fulfill(response=response, json=told)
+        route.fulfill(response=response, json=body)
 
     page.page.route("**/list_tasks", answer)
 
@@ -365,10 +365,10 @@ def answering(
         ("*/90 * * * *", "*/90 * * * *", (0.4, 1.4, 2.4, 3.4), "4 or more runs late"),
     ],
 )
-def test_lateness_counts_the_schedule_s_real_ticks(
+def test_lateness_is_computed_from_the_schedule_s_ticks(
     visit: "Open", past: "Past", schedule: str, words: str, ages: tuple[float, ...], late: str
 ) -> None:
-    """Neither a long day nor an uneven step makes a result late, and neither is called an interval."""
+    """Neither a day of 25 hours nor an uneven step makes a result late or is shown as an interval."""
     fill(past, count=1)
     now = dt.datetime.now(dt.UTC)
     ticks = [now - dt.timedelta(hours=age) for age in ages]
@@ -383,8 +383,8 @@ def test_lateness_counts_the_schedule_s_real_ticks(
     expect(page.row(HEALTH.value).locator(".name p")).to_have_text(words)
 
 
-def test_search_finds_letters_however_they_are_composed(visit: "Open") -> None:
-    """An accent that is a character of its own is the same accent, in records and in trees."""
+def test_search_ignores_unicode_normalization(visit: "Open") -> None:
+    """A combining accent equals a precomposed letter, in records and in trees."""
     composed, decomposed = "Caf\u00e9", "Cafe\u0301"
     execute_task(
         "test", HEALTH, lambda: [{"id": "a", "name": composed}, {"id": "b", "name": decomposed}, {"id": "c"}]
@@ -400,7 +400,7 @@ def test_search_finds_letters_however_they_are_composed(visit: "Open") -> None:
     expect(page.page.get_by_role("treeitem")).to_have_count(2)
 
 
-def test_numbers_that_are_rounded_are_marked_and_downloaded_exactly(visit: "Open") -> None:
+def test_rounded_numbers_are_marked_and_downloaded_exactly(visit: "Open") -> None:
     """The page marks integers beyond 2^53; a download has the stored bytes."""
     stored = [{"id": 2**53 + 1, "small": 7, "all": [2**60 + 1], "float": 1e22}]
     execute_task("test", HEALTH, lambda: stored)
@@ -418,8 +418,8 @@ def test_numbers_that_are_rounded_are_marked_and_downloaded_exactly(visit: "Open
     assert json.loads(Path(download.value.path()).read_text("utf-8")) == stored
 
 
-def test_text_of_records_has_its_own_direction(visit: "Open") -> None:
-    """Hebrew reads from the right in a page that reads from the left."""
+def test_the_text_of_records_has_its_own_direction(visit: "Open") -> None:
+    """Hebrew is right-to-left on a left-to-right page."""
     execute_task("test", HEALTH, lambda: [{"id": "1", "name": "\u05e9\u05dc\u05d5\u05dd (a)"}])
     page = visit("viewer")
     page.open_result(HEALTH)
@@ -428,18 +428,18 @@ def test_text_of_records_has_its_own_direction(visit: "Open") -> None:
     assert cell.evaluate("cell => getComputedStyle(cell).direction") == "rtl"
 
 
-def test_an_address_that_is_no_encoding_shows_no_task(visit: "Open") -> None:
-    """It is taken as it stands, and nothing throws."""
+def test_an_invalidly_encoded_address_shows_no_task(visit: "Open") -> None:
+    """It causes no error."""
     page = visit("viewer")
-    # The Hosting emulator itself refuses such an address: it is reached within the page.
+    # The Hosting emulator refuses such an address, so the page navigates to it.
     page.page.evaluate(
         "history.pushState(null, '', '/tasks/%E0%A4%A'); dispatchEvent(new PopStateEvent('popstate'))"
     )
     expect(page.page.get_by_role("heading", name="Task not found")).to_be_visible()
 
 
-def test_a_result_that_the_sdk_cannot_decode_is_named(visit: "Open") -> None:
-    """One of an earlier version of the engine: what is wrong is said, and the bytes can be had."""
+def test_a_result_that_the_sdk_cannot_decode_is_an_error(visit: "Open") -> None:
+    """Results of earlier engine versions may be undecodable; the page shows the error and a download."""
     execute_task("test", HEALTH, lambda: {"a": 1})
     page = visit("viewer")
 
@@ -458,8 +458,8 @@ def test_a_result_that_the_sdk_cannot_decode_is_named(visit: "Open") -> None:
     assert "@type" in Path(download.value.path()).read_text("utf-8")
 
 
-def test_a_tab_that_failed_to_load_recovers_by_itself(visit: "Open", past: "Past") -> None:
-    """Its configuration and its charts could not be fetched; once they can, it goes on without a reload."""
+def test_a_tab_that_failed_to_load_recovers_without_a_reload(visit: "Open", past: "Past") -> None:
+    """The page retries failed requests for its configuration and its charts."""
     fill(past, count=3)
     page = visit("viewer")
     page.page.route("**/config.json", lambda route: route.abort())

@@ -1,4 +1,4 @@
-"""What holds for every view: accessible, small, strict, at home on any screen."""
+"""Requirements for every view: accessibility, size, security policy, and screen sizes."""
 
 import datetime as dt
 import gzip
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 HEALTH, LOCATIONS = TaskName.collect_devices_health, TaskName.collect_charge_locations
 CDRS = TaskName.collect_charge_cdrs
-#: Bytes of script, compressed, before anything is seen (issue 8).
+#: Limit of compressed scripts before the first paint, bytes.
 SCRIPT_BUDGET = 150_000
 Tell = Callable[[str], None]
 
 
 @pytest.fixture
 def busy(past: "Past", hold: "Hold") -> None:
-    """A past with failures, a present with a run at work, and a result with coordinates."""
+    """A history with failures, a running task, and a result with coordinates."""
     past.of(
         HEALTH,
         every=dt.timedelta(minutes=5),
@@ -58,7 +58,7 @@ def busy(past: "Past", hold: "Hold") -> None:
 
 
 def views(page: "Visit") -> dict[str, Callable[[], object]]:
-    """Each view by name, with what brings the page there."""
+    """Return the function that opens each view, by name."""
     one = page.page
 
     def record() -> None:
@@ -113,8 +113,8 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 360])
 @pytest.mark.usefixtures("busy")
-def test_axe_finds_nothing(visit: "Open", tell: Tell, scheme: str, width: int) -> None:
-    """No violation in any view, in both themes, on a desktop and on a phone."""
+def test_axe_finds_no_violation(visit: "Open", tell: Tell, scheme: str, width: int) -> None:
+    """Checked in every view, in both themes, on a desktop and on a phone."""
     page = visit(color_scheme=scheme, viewport={"width": width, "height": 800})
     page.page.goto(page.base)
     expect(page.page.get_by_role("button", name="Sign in")).to_be_visible()
@@ -133,8 +133,8 @@ def test_axe_finds_nothing(visit: "Open", tell: Tell, scheme: str, width: int) -
 
 
 @pytest.mark.usefixtures("busy")
-def test_little_is_loaded_before_something_is_seen(visit: "Open", tell: Tell) -> None:
-    """Scripts before the first paint, compressed, are within the budget; charts and results come later."""
+def test_scripts_before_the_first_paint_are_small(visit: "Open", tell: Tell) -> None:
+    """Charts and results are loaded later."""
     page = visit()
     page.page.goto(page.base)
     expect(page.page.get_by_role("button", name="Sign in")).to_be_visible()
@@ -171,8 +171,8 @@ CUT = """() => [...document.querySelectorAll("body *")]
 
 @pytest.mark.parametrize("width", [360, 1280, 3840])
 @pytest.mark.usefixtures("busy")
-def test_every_screen_will_do(visit: "Open", width: int) -> None:
-    """No view is wider than the window or has anything cut, from 360 pixels to 4K; with 4K letters grow."""
+def test_every_view_fits_every_screen(visit: "Open", width: int) -> None:
+    """From 360 pixels to 4K, no view overflows or cuts off text; at 4K the font is larger."""
     page = visit("operator", viewport={"width": width, "height": 900})
     for name, show in views(page).items():
         show()
@@ -183,8 +183,8 @@ def test_every_screen_will_do(visit: "Open", width: int) -> None:
 
 
 @pytest.mark.usefixtures("busy")
-def test_the_keyboard_is_enough(visit: "Open") -> None:
-    """From the address to a traceback and through a change without a pointer, the focus always to be seen."""
+def test_the_page_works_with_the_keyboard_alone(visit: "Open") -> None:
+    """The focus is visible at every step to a traceback and through a change."""
     page = visit()
     one = page.page
     one.goto(page.base)
@@ -194,8 +194,8 @@ def test_the_keyboard_is_enough(visit: "Open") -> None:
         one.keyboard.type(text)
     one.keyboard.press("Enter")
     expect(page.row(HEALTH.value)).to_be_visible()
-    seen = press_until(page, "Tab", lambda: focused(page) == f"/tasks/{HEALTH.value}")
-    assert all(seen), "something had the focus and did not show it"
+    focus_shown = press_until(page, "Tab", lambda: focused(page) == f"/tasks/{HEALTH.value}")
+    assert all(focus_shown), "a focused element did not show its focus"
     one.keyboard.press("Enter")
     expect(one.get_by_role("heading", name=HEALTH.value)).to_be_focused()
     expect(one.locator(".runs li[data-state=failed]").first).to_be_visible()
@@ -209,18 +209,18 @@ def test_the_keyboard_is_enough(visit: "Open") -> None:
     expect(one.get_by_role("dialog")).to_have_count(0)
     expect(page.row(HEALTH.value).get_by_role("button", name="Suspend")).to_be_focused()
     one.keyboard.press("Enter")
-    one.keyboard.type("by hand, without a hand on the mouse")
+    one.keyboard.type("without a mouse, by keyboard")
     press_until(page, "Tab", lambda: focused(page).endswith("Suspend"))
     one.keyboard.press("Enter")
     expect(page.state(HEALTH.value)).to_have_text("Suspended")
-    told = "Suspended by operator@example.com (demo-operator): by hand, without"
-    expect(page.row(HEALTH.value)).to_contain_text(told)
+    expected = "Suspended by operator@example.com (demo-operator): without a mouse"
+    expect(page.row(HEALTH.value)).to_contain_text(expected)
     expect(page.row(HEALTH.value).get_by_role("button", name="Resume")).to_be_focused()
 
 
 @pytest.mark.usefixtures("busy")
-def test_a_table_is_sorted_and_opened_by_keys(visit: "Open") -> None:
-    """Its headings have their place in the order of the keyboard, then its rows."""
+def test_a_table_is_sorted_and_opened_by_keyboard(visit: "Open") -> None:
+    """In the tab order, the headings come before the rows."""
     page = visit("viewer").open_result(HEALTH)
     grid = page.page.get_by_role("grid")
     expect(grid).to_contain_text("tracker-000000")
@@ -238,8 +238,8 @@ def test_a_table_is_sorted_and_opened_by_keys(visit: "Open") -> None:
 
 
 @pytest.mark.usefixtures("busy")
-def test_a_whole_session_asks_the_stack_alone(visit: "Open", stack: "Addresses", tell: Tell) -> None:
-    """Fonts, scripts, charts, points: all are the page's own; nothing that it does breaks its policy."""
+def test_a_session_sends_requests_only_to_the_stack(visit: "Open", stack: "Addresses", tell: Tell) -> None:
+    """The session visits all views without a violation of the content security policy."""
     page = visit("operator")
     hosts = {urlsplit(url).netloc for url in (f"http://{stack.auth}", stack.callables_url, page.base)}
     for show in views(page).values():
@@ -253,8 +253,8 @@ def test_a_whole_session_asks_the_stack_alone(visit: "Open", stack: "Addresses",
     tell(f"a session through all views: {len(asked)} requests, all of them to the stack")
 
 
-def test_a_browser_keeps_to_the_policy(visit: "Open") -> None:
-    """What a script from elsewhere could bring in is refused, and would be a problem of any other test."""
+def test_the_browser_enforces_the_policy(visit: "Open") -> None:
+    """Foreign scripts and requests are blocked and recorded as problems."""
     page = visit("viewer")
     page.page.evaluate(
         """async () => {
@@ -272,13 +272,13 @@ def test_a_browser_keeps_to_the_policy(visit: "Open") -> None:
     expected = {"script-src-elem", "style-src-elem", "img-src", "frame-src", "connect-src", "fetch failed"}
     wait_for("refusals", lambda: set(page.page.evaluate("window.refused")) == expected)
     wait_for("their problems", lambda: page.page.wait_for_timeout(50) or len(page.problems) >= 5)
-    said = ("Content Security Policy", "a request to elsewhere: https://example.com/")
-    assert all(any(each in problem for each in said) for problem in page.problems), page.problems
+    expected = ("Content Security Policy", "a request to elsewhere: https://example.com/")
+    assert all(any(each in problem for each in expected) for problem in page.problems), page.problems
     page.problems.clear()
 
 
 def press_until(page: "Visit", key: str, there: Callable[[], bool]) -> list[bool]:
-    """Press a key until the focus is where it is wanted; return for each stop whether the focus shows."""
+    """Press a key until a condition holds; return for each step whether the focus is visible."""
     shown = []
     for _ in range(80):
         page.page.keyboard.press(key)
@@ -296,8 +296,8 @@ def focused(page: "Visit") -> str:
 
 
 @pytest.mark.usefixtures("busy")
-def test_themes_and_stillness_are_the_viewers_to_choose(visit: "Open") -> None:
-    """The system's theme at first, another by the switch and after a reload; reduced motion moves nothing."""
+def test_viewers_choose_theme_and_reduced_motion(visit: "Open") -> None:
+    """The theme is the system's until the switch changes it, also after a reload."""
     page = visit("viewer", color_scheme="dark", reduced_motion="reduce")
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     dark = page.page.evaluate(ground)
@@ -311,8 +311,8 @@ def test_themes_and_stillness_are_the_viewers_to_choose(visit: "Open") -> None:
     assert page.page.evaluate("document.getAnimations().length") == 0
 
 
-def test_the_page_is_served_strictly(stack: "Addresses") -> None:
-    """No inline code, no origin but the emulators', no frame, no sniffing; hashed files are kept for ever."""
+def test_the_page_has_strict_headers(stack: "Addresses") -> None:
+    """No inline code, foreign origins, frames or sniffing; hashed files are cached permanently."""
     import urllib.request  # noqa: PLC0415  (loopback.request returns no headers)
 
     def headers(path: str) -> dict[str, str]:

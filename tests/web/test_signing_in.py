@@ -1,4 +1,4 @@
-"""Signing in: by password on the local stack, by link in a project, and App Check beside it."""
+"""Users sign in by password on the local stack and by link in a project, with App Check."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HEALTH = TaskName.collect_devices_health
 VIEWER = "viewer@example.com"
-#: What the page of a project asks, beside its own Hosting.
+#: Services that the page of a project calls besides its own Hosting.
 GOOGLE = {
     "identitytoolkit.googleapis.com",
     "securetoken.googleapis.com",
@@ -26,16 +26,16 @@ GOOGLE = {
     "www.google.com",
     "content-firebaseappcheck.googleapis.com",
 }
-#: App Check has no emulator, and reCAPTCHA none: as much of them as the SDK asks for.
+#: Replaces App Check and reCAPTCHA, which have no emulator.
 RECAPTCHA = """window.grecaptcha = { enterprise: {
   ready: (go) => go(), render: (_, { callback }) => callback(), execute: async () => "not a robot",
 } };"""
-APP_CHECK_TOKEN = "the token that App Check gave"
+APP_CHECK_TOKEN = "an App Check token"
 
 
 @pytest.fixture
 def project(visit: "Open", stack: "Addresses") -> Iterator["Visit"]:
-    """The page as a project's Hosting serves it; behind Google's addresses are the stack's emulators."""
+    """The page of a project, with the stack's emulators at Google's addresses."""
     there = visit(hosts=GOOGLE)
 
     def emulated(pattern: str, base: str) -> None:
@@ -46,8 +46,13 @@ def project(visit: "Open", stack: "Addresses") -> Iterator["Visit"]:
         there.page.route(pattern, forward)
 
     def configured(route: Route) -> None:
-        told = {**route.fetch().json(), "projectId": "some-project", "appId": "1:2:web:3", "apiKey": "key"}
-        route.fulfill(json=told)
+        settings = {
+            **route.fetch().json(),
+            "projectId": "some-project",
+            "appId": "1:2:web:3",
+            "apiKey": "key",
+        }
+        route.fulfill(json=settings)
 
     there.page.route("**/__/firebase/init.json", configured)
     there.page.route("**/config.json", lambda route: route.fulfill(json={"appCheckSiteKey": "site-key"}))
@@ -82,8 +87,8 @@ def sign_in_by_link(project: "Visit", stack: "Addresses") -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
-def test_a_project_sends_a_link_and_shows_app_checks_token(project: "Visit", stack: "Addresses") -> None:
-    """Asked for and opened in one browser, it is enough; calls carry the token; the policy allows them."""
+def test_a_user_of_a_project_signs_in_by_link_with_app_check(project: "Visit", stack: "Addresses") -> None:
+    """In the browser that requested it, the link suffices; calls carry the App Check token."""
     sign_in_by_link(project, stack)
     expect(project.row(HEALTH.value)).to_be_visible()
     assert project.page.url == f"{project.base}/"
@@ -91,8 +96,8 @@ def test_a_project_sends_a_link_and_shows_app_checks_token(project: "Visit", sta
     assert {call.all_headers().get("x-firebase-appcheck") for call in calls} == {APP_CHECK_TOKEN}
 
 
-def test_a_server_that_knows_neither_says_what_to_check(project: "Visit", stack: "Addresses") -> None:
-    """A refused sign-in may be App Check's: both are named."""
+def test_a_rejected_token_shows_what_to_check(project: "Visit", stack: "Addresses") -> None:
+    """The cause may be the sign-in or App Check, so the page names both."""
     refused = {"error": {"status": "UNAUTHENTICATED", "message": "Unauthenticated"}}
     project.page.route(
         "https://us-central1-some-project.cloudfunctions.net/list_tasks",
@@ -105,8 +110,8 @@ def test_a_server_that_knows_neither_says_what_to_check(project: "Visit", stack:
     expect(project.page.get_by_role("alert")).to_contain_text("check the site key in config.json")
 
 
-def test_a_wrong_password_is_told(visit: "Open") -> None:
-    """The sign-in says what to check, and no more than that."""
+def test_a_wrong_password_is_an_error(visit: "Open") -> None:
+    """The message does not reveal whether the account exists."""
     page = visit()
     page.page.goto(page.base)
     page.page.get_by_label("E-mail address").fill("operator@example.com")
@@ -136,8 +141,8 @@ def test_firebase_error_codes_are_shown_as_sentences(visit: "Open", code: str, s
     expect(page.page.get_by_role("alert")).to_have_text(sentence)
 
 
-def test_a_link_signs_in_whom_it_was_sent_to(visit: "Open", stack: "Addresses") -> None:
-    """In a browser that did not ask for it, the page wants the address, too; a link is good once."""
+def test_a_link_signs_in_the_user_it_was_sent_to(visit: "Open", stack: "Addresses") -> None:
+    """In another browser, the page asks for the e-mail address; a link is valid once."""
     auth = f"http://{stack.auth}"
     wish = {
         "requestType": "EMAIL_SIGNIN",
