@@ -16,7 +16,7 @@ pytestmark = pytest.mark.programs
 JUDGES = (
     "tests/emulators/test_discovery.py",
     "tests/functions/test_cold_start.py",
-    "tests/deploy/test_page.py::test_its_generated_parts_are_what_the_code_says",
+    "tests/deploy/test_page.py::test_the_generated_parts_are_up_to_date",
     "tests/rules/test_parameters.py::test_every_setting_is_declared_and_documented",
 )
 

@@ -1,4 +1,4 @@
-"""A source archive as a build takes it: unpacked, its requirements installed, its functions started."""
+"""Builds a source archive: unpacks it, installs its requirements, and starts its functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.serving import served
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: Imports every module of a folder, and tells which of them can't be, a line each.
+#: Imports every module of a folder and prints each failure on a line.
 IMPORT_ALL = """
 import importlib, pathlib, sys
 sys.path.insert(0, ".")
@@ -33,8 +33,8 @@ class Built:
     """An image's contents.
 
     Attributes:
-        source: the folder with main.py.
-        environment: the virtual environment that requirements.txt alone made.
+        source: The folder with main.py.
+        environment: The virtual environment with requirements.txt alone.
     """
 
     source: Path
@@ -42,12 +42,12 @@ class Built:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What a process of it inherits: nothing of the checkout's."""
+        """The environment variables of a process, without those of the checkout."""
         path = f"{self.environment / 'bin'}:/usr/bin:/bin"
         return {"PATH": path, "HOME": str(self.source)}
 
     def missing(self) -> list[str]:
-        """Return the modules of the archive that can't be imported, each with the reason."""
+        """Return the modules of the archive that cannot be imported, with the reasons."""
         done = subprocess.run(
             [self.environment / "bin" / "python", "-c", IMPORT_ALL],
             cwd=self.source,
@@ -59,30 +59,30 @@ class Built:
         return done.stdout.splitlines()
 
     @contextmanager
-    def serving(self, function: str, said: Mapping[str, str], log: Path) -> Iterator[str]:
-        """Serve a function, as the build's entry point does, for the time of a with block.
+    def serving(self, function: str, settings: Mapping[str, str], log: Path) -> Iterator[str]:
+        """Serve a function as the build's entry point does, for the duration of a with block.
 
         Args:
-            function: its name.
-            said: what it has for settings.
-            log: file that takes what it prints.
+            function: Its name.
+            settings: Its settings.
+            log: File for its output.
 
         Returns:
-            Its host and port.
+            The address as host:port.
         """
         framework = self.environment / "bin" / "functions-framework"
         with served(
             function,
             lambda port: [framework, f"--target={function}", f"--port={port}"],
             cwd=self.source,
-            env={**said, **self.variables, "FUNCTION_TARGET": function},
+            env={**settings, **self.variables, "FUNCTION_TARGET": function},
             log=log,
         ) as address:
             yield address
 
 
 def build(archive: Mapping[str, bytes], folder: Path) -> Built:
-    """Unpack an archive into a folder's `source`, and install what its requirements.txt says beside it."""
+    """Unpack an archive into a folder's `source`, and install its requirements in the folder."""
     built = Built(folder / "source", folder / "environment")
     for name, content in archive.items():
         (built.source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def build(archive: Mapping[str, bytes], folder: Path) -> Built:
 
 
 def _install(built: Built) -> None:
-    """Install with uv, which keeps what it once had; with pip where uv finds no registry that pip knows."""
+    """Install with uv, which has a cache, or with pip if uv cannot reach pip's registry."""
     uv = Path(sys.executable).with_name("uv")
     requirements = built.source / "requirements.txt"
     made = [

@@ -11,17 +11,17 @@ from tests.deploy.google import Google
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout, which no test changes."""
+    """A copy of the checkout, which tests must not change."""
     return copy_project(tmp_path_factory.mktemp("deploy"))
 
 
 @pytest.fixture(scope="session")
 def deployment(project: Path) -> Deployment:
-    """The first deployment of everything."""
+    """The first deployment."""
     return deploy(project, Google(), "--force")
 
 
 @pytest.fixture(scope="session")
 def again(project: Path, deployment: Deployment) -> Deployment:
-    """A second deployment of the same."""
+    """A second deployment of the same checkout."""
     return deploy(project, copy.deepcopy(deployment.google))

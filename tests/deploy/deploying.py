@@ -1,4 +1,4 @@
-"""`firebase deploy`, unmodified, of a copy of this project, to the recorder in Google's place."""
+"""Deploys a copy of this project with the unmodified `firebase deploy` to a recorder instead of Google."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 FIREBASE = ROOT / "emulators" / "node_modules" / ".bin" / "firebase"
-#: Seconds for one deployment; it takes a few.
+#: Timeout of one deployment, seconds.
 LONGEST = 120
-#: Of the developer's environment, what a deployment gets: nothing that steers it, or could reach Google.
+#: Variables that a deployment inherits; none of them configures it or gives access to Google.
 INHERITED = ("PATH", "LANG", "TMPDIR", "PYENV_ROOT", "PYENV_VERSION")
-#: The runtime that `venv/` has the Python of: firebase-tools runs the functions' discovery with that alone.
+#: The runtime of the Python in `venv/`, which firebase-tools requires for the functions' discovery.
 RUNTIME = f"python{sys.version_info.major}{sys.version_info.minor}"
 ACCOUNT = f"nx-tasks@{PROJECT}.iam.gserviceaccount.com"
 READER_ACCOUNT = f"nx-tasks-reader@{PROJECT}.iam.gserviceaccount.com"
 OPERATOR_ACCOUNT = f"nx-tasks-operator@{PROJECT}.iam.gserviceaccount.com"
 _SETTING = re.compile(r"^(\w+)='?(.*?)'?$", re.MULTILINE)
-#: What an operator wrote into `.env.PROJECT`: SMS are sent, so that all secrets are bound.
+#: An operator's `.env.PROJECT`. SMS are enabled, so that all secrets are bound.
 SETTINGS = {
     "NX_TASKS_SERVICE_ACCOUNT": ACCOUNT,
     "NX_TASKS_READER_ACCOUNT": READER_ACCOUNT,
@@ -53,11 +53,11 @@ class Deployment:
     """One run of `firebase deploy`.
 
     Attributes:
-        settings: what `.env.PROJECT` set.
-        code: its exit status.
-        output: what it told.
-        requests: what it asked, in order.
-        google: what Google holds after it.
+        settings: The settings of `.env.PROJECT`.
+        code: The exit code.
+        output: The output.
+        requests: The requests in order.
+        google: The state of Google's services afterwards.
     """
 
     settings: dict[str, str]
@@ -68,24 +68,24 @@ class Deployment:
 
     @property
     def region(self) -> str:
-        """Where functions and jobs are to be."""
+        """The requested region of functions and jobs."""
         return self.settings.get("NX_TASKS_REGION", "us-central1")
 
     @property
     def database(self) -> str:
-        """The database that is to have rules, indexes and TTL."""
+        """The requested database for rules, indexes and TTL policies."""
         return self.settings.get("NX_TASKS_DATABASE", "(default)")
 
     @cached_property
     def archive(self) -> dict[str, bytes]:
-        """The files that were uploaded, by name; empty where nothing was."""
+        """The uploaded files by name; empty without an upload."""
         if not any(request.path == "/uploads/source.zip" for request in self.requests):
             return {}
         with zipfile.ZipFile(io.BytesIO(self.google.archive)) as archive:
             return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
 
-    def asked(self, method: str, *parts: str) -> list[Request]:
-        """Return the requests of a method whose address has all these parts."""
+    def requests_to(self, method: str, *parts: str) -> list[Request]:
+        """Return the requests of a method whose address contains all these parts."""
         return [
             request
             for request in self.requests
@@ -97,8 +97,8 @@ def copy_project(folder: Path, **more: str) -> Path:
     """Copy the checkout without what git ignores, with its virtual environment and an operator's settings.
 
     Args:
-        folder: where to.
-        more: further settings.
+        folder: The target folder.
+        more: Further settings.
     """
     copy_files(folder)
     lines = [f"{name}='{value}'\n" for name, value in {**SETTINGS, **more}.items()]
@@ -109,13 +109,13 @@ def copy_project(folder: Path, **more: str) -> Path:
 
 
 def hosting(folder: Path) -> list[dict[str, Any]]:
-    """Return what a project's firebase.json says of Hosting; empty where it has none."""
-    said = json.loads((folder / "firebase.json").read_text("utf-8")).get("hosting", [])
-    return said if isinstance(said, list) else [said]
+    """Return the Hosting entries of a project's firebase.json."""
+    hosting_config = json.loads((folder / "firebase.json").read_text("utf-8")).get("hosting", [])
+    return hosting_config if isinstance(hosting_config, list) else [hosting_config]
 
 
 def _name_runtime(folder: Path) -> None:
-    """Have the copy's firebase.json name the Python of this virtual environment."""
+    """Set the runtime in the copy's firebase.json to the Python of this virtual environment."""
     config = json.loads((folder / "firebase.json").read_text("utf-8"))
     for codebase in config["functions"]:
         codebase["runtime"] = RUNTIME
@@ -123,7 +123,7 @@ def _name_runtime(folder: Path) -> None:
 
 
 def _give_pages(folder: Path) -> None:
-    """Have something to host: the pages that were built, which git ignores, else one in their stead."""
+    """Copy the built pages, which git ignores, or create a placeholder."""
     for site in hosting(folder):
         pages = folder / site["public"]
         if (ROOT / site["public"]).is_dir():
@@ -137,13 +137,13 @@ def deploy(project: Path, google: Google, *more: str, **exported: str) -> Deploy
     """Deploy everything in a project's firebase.json.
 
     Args:
-        project: its folder.
-        google: the project's state at Google, which the deployment changes.
-        more: further arguments of `firebase deploy`.
-        exported: further variables of the shell that deploys.
+        project: The project's folder.
+        google: The project's state at Google, which the deployment changes.
+        more: Further arguments of `firebase deploy`.
+        exported: Further environment variables.
     """
     home = project.parent / f"{project.name}-home"
-    shutil.rmtree(home, ignore_errors=True)  # it remembers which APIs are enabled
+    shutil.rmtree(home, ignore_errors=True)  # firebase-tools caches the enabled APIs here.
     home.mkdir()
     with Recorder(google.answer, home) as recorder:
         environment = {

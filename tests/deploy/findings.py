@@ -1,6 +1,6 @@
-"""What is wrong with a deployment: each check returns its findings in words, none where all is well.
+"""Checks of a deployment. Each check yields a sentence per problem.
 
-Checks judge what arrived at Google against what the checkout wants, `tests.deploy.wanted`.
+Checks compare the state at Google with the checkout's code (`tests.deploy.wanted`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from tests.deploy.deploying import Deployment
 
-#: Bytes that the source archive may have.
+#: Size limit of the source archive, bytes.
 LARGEST_ARCHIVE = 1_000_000
-#: What a rule must say, and all that it may.
+#: The only permitted rule.
 DENIAL = "allow read, write: if false;"
 #: Composite indexes, by collection: the history of one state, newest first.
 INDEXES = {"nx-runs": [("state", "ASCENDING"), ("started", "DESCENDING")]}
@@ -33,14 +33,14 @@ FIELDS = {("nx-tasks", "data"): False, ("nx-tasks", "run"): False, ("nx-runs", "
 
 
 def everything_was_understood(deployment: Deployment) -> Iterator[str]:
-    """It ended well, and asked nothing that the recorder doesn't know."""
+    """The deployment succeeded, and the recorder supports all its requests."""
     if deployment.code:
         yield f"it ended with {deployment.code}: {deployment.output[-2000:]}"
-    yield from (f"unknown here: {asked}" for asked in deployment.google.unknown)
+    yield from (f"not supported by the recorder: {request}" for request in deployment.google.unknown)
 
 
 def functions_are_as_written(deployment: Deployment) -> Iterator[str]:
-    """Exactly the expected functions, each with its region, account, resources and timeout."""
+    """Exactly the expected functions exist, each with its region, account, resources and timeout."""
     there, wished = deployment.google.functions, wanted.functions(deployment.region)
     names = {function.full_name: function for function in wished.values()}
     yield from (f"{name}: not deployed" for name in names.keys() - there.keys())
@@ -65,7 +65,7 @@ def functions_are_as_written(deployment: Deployment) -> Iterator[str]:
 
 
 def _kind(labels: dict[str, str]) -> str:
-    kinds = [label.removeprefix("deployment-") for label, said in labels.items() if said == "true"]
+    kinds = [label.removeprefix("deployment-") for label, value in labels.items() if value == "true"]
     return " and ".join(kinds) or "HTTPS"
 
 
@@ -75,7 +75,7 @@ def environments_are_as_written(deployment: Deployment) -> Iterator[str]:
         body = deployment.google.functions.get(function.full_name)
         if body is None:
             continue
-        said = body["serviceConfig"]["environmentVariables"]
+        actual = body["serviceConfig"]["environmentVariables"]
         source = f"projects/{PROJECT}/locations/{function.region}/services/{function.name}"
         firebase = {
             "EVENTARC_CLOUD_EVENT_SOURCE": source,
@@ -94,27 +94,27 @@ def environments_are_as_written(deployment: Deployment) -> Iterator[str]:
         bound = body["serviceConfig"]["secretEnvironmentVariables"]
         yield from _differences(
             function.name,
-            ("environment", said, {**deployment.settings, **firebase}),
+            ("environment", actual, {**deployment.settings, **firebase}),
             ("secrets", sorted(bound, key=lambda one: str(one["key"])), secrets),
         )
 
 
-def secrets_are_for_who_needs_them(deployment: Deployment) -> Iterator[str]:
-    """A secret can be read by the accounts of the functions that it is bound to, and by no other account."""
+def secrets_are_restricted(deployment: Deployment) -> Iterator[str]:
+    """Only the accounts of the functions that a secret is bound to can read it."""
     users: dict[str, set[str]] = {}
     for function in wanted.functions(deployment.region).values():
         for secret in function.secrets:
             users.setdefault(f"secrets/{secret}", set()).add(f"serviceAccount:{function.account}")
     policies = {name: p for name, p in deployment.google.policies.items() if name.startswith("secrets/")}
     for name in users.keys() | policies.keys():
-        said = _bindings(policies.get(name, {}))
+        actual = _bindings(policies.get(name, {}))
         yield from _differences(
-            name, ("readers", said, {"roles/secretmanager.secretAccessor": users.get(name, set())})
+            name, ("readers", actual, {"roles/secretmanager.secretAccessor": users.get(name, set())})
         )
 
 
 def jobs_are_as_written(deployment: Deployment) -> Iterator[str]:
-    """A job for each scheduled function, and no other; it shows itself as the function's own account."""
+    """Each scheduled function, and no other, has a job, which calls it as the function's account."""
     jobs = deployment.google.jobs
     wished = {
         one.job: one for one in wanted.functions(deployment.region).values() if one.schedule is not None
@@ -142,37 +142,37 @@ def jobs_are_as_written(deployment: Deployment) -> Iterator[str]:
 
 
 def only_callables_are_public(deployment: Deployment) -> Iterator[str]:
-    """Anybody may knock at a callable; at a scheduled function its own account alone, as its job does."""
+    """Callables are public; only its own account, which its job uses, may call a scheduled function."""
     policies = {name: p for name, p in deployment.google.policies.items() if "/services/" in name}
     invokers = {}
     for function in wanted.functions(deployment.region).values():
         member = "allUsers" if function.schedule is None else f"serviceAccount:{function.account}"
         invokers[function.service] = {"roles/run.invoker": {member}}
     for name in sorted(invokers.keys() | policies.keys()):
-        said = _bindings(policies.get(name, {}))
-        yield from _differences(name.rpartition("/")[2], ("who may call", said, invokers.get(name, {})))
+        actual = _bindings(policies.get(name, {}))
+        yield from _differences(name.rpartition("/")[2], ("who may call", actual, invokers.get(name, {})))
 
 
 def clients_are_denied(deployment: Deployment) -> Iterator[str]:
-    """Rules in force for database and bucket deny every client everything."""
+    """The rules for database and bucket deny all access by clients."""
     google = deployment.google
-    # The default database's release has no id, another database's has.
+    # Only the release of a database other than the default one has an id.
     own = f"/{deployment.database}".removesuffix("/(default)")
     services = (f"cloud.firestore{own}", f"firebase.storage/{BUCKET}")
     names = [f"projects/{PROJECT}/releases/{service}" for service in services]
     yield from _differences("rules", ("released for", sorted(google.releases), sorted(names)))
     for name in names:
         source = google.rulesets.get(google.releases.get(name, {}).get("rulesetName"), {"files": []})
-        said = "".join(file["content"] for file in source["files"])
-        rules = re.findall(r"^\s*(allow\b.*)$", said, re.MULTILINE)
+        text = "".join(file["content"] for file in source["files"])
+        rules = re.findall(r"^\s*(allow\b.*)$", text, re.MULTILINE)
         yield from _differences(name, ("rules", rules, [DENIAL]))
-        if "=**}" not in said:
+        if "=**}" not in text:
             yield f"{name}: does not match every path"
 
 
 def fields_are_as_written(deployment: Deployment) -> Iterator[str]:
-    """Results have no index, and the history expires; there is no index to pay for but one."""
-    said = {}
+    """Results have no index, run records expire, and there is one composite index."""
+    actual = {}
     database = f"projects/{PROJECT}/databases/{deployment.database}"
     named = {*deployment.google.fields, *deployment.google.indexes}
     elsewhere = [name for name in named if not name.startswith(f"{database}/")]
@@ -183,8 +183,8 @@ def fields_are_as_written(deployment: Deployment) -> Iterator[str]:
     for name, field in deployment.google.fields.items():
         _, _, group, _, path = name.rsplit("/", 4)
         yield from _differences(f"{group}.{path}", ("indexes", field["indexConfig"], {"indexes": []}))
-        said[group, path] = "ttlConfig" in field
-    yield from _differences("Firestore", ("fields, and whether they expire a document", said, FIELDS))
+        actual[group, path] = "ttlConfig" in field
+    yield from _differences("Firestore", ("fields, and whether they expire a document", actual, FIELDS))
     indexes = {
         name.rsplit("/", 3)[1]: [(field["fieldPath"], field["order"]) for field in index["fields"][:-1]]
         for name, index in deployment.google.indexes.items()
@@ -193,19 +193,21 @@ def fields_are_as_written(deployment: Deployment) -> Iterator[str]:
 
 
 def archive_is_the_product(deployment: Deployment) -> Iterator[str]:
-    """What is uploaded is main.py, requirements.txt, functions/ and shared/, as they are here, below 1 MB."""
-    said, wished = deployment.archive, wanted.product()
-    yield from (f"{name}: not in the archive" for name in wished.keys() - said.keys())
-    yield from (f"{name}: has no place in the archive" for name in said.keys() - wished.keys())
+    """The archive contains exactly main.py, requirements.txt, functions/ and shared/, below 1 MB."""
+    actual, expected = deployment.archive, wanted.product()
+    yield from (f"{name}: not in the archive" for name in expected.keys() - actual.keys())
+    yield from (f"{name}: does not belong in the archive" for name in actual.keys() - expected.keys())
     yield from (
-        f"{name}: is another there" for name in wished.keys() & said.keys() if said[name] != wished[name]
+        f"{name}: differs in the archive"
+        for name in expected.keys() & actual.keys()
+        if actual[name] != expected[name]
     )
     if len(deployment.google.archive) >= LARGEST_ARCHIVE:
         yield f"the archive has {len(deployment.google.archive):,} bytes"
 
 
 def requirements_are_complete(deployment: Deployment) -> Iterator[str]:
-    """Whatever the product imports is pinned in the requirements.txt beside it."""
+    """Every package that the product imports is pinned in requirements.txt."""
     files = deployment.archive
     pinned = set(
         re.findall(r"^([A-Za-z0-9._-]+)==", files.get("requirements.txt", b"").decode(), re.MULTILINE)
@@ -233,13 +235,13 @@ def _imported(content: bytes) -> set[str]:
 
 
 def images_are_cleaned_up(deployment: Deployment) -> Iterator[str]:
-    """Images of earlier deployments are removed after a day, else they cost more than all the rest."""
+    """Images of earlier deployments are removed after a day, because they are the largest cost."""
     repository = f"projects/{PROJECT}/locations/{deployment.region}/repositories/gcf-artifacts"
     policies = deployment.google.repositories.get(repository, {}).get("cleanupPolicies", {})
     yield from _differences("images", ("policies", set(policies), {"firebase-functions-cleanup"}))
     for policy in policies.values():
-        said = policy["action"], policy["condition"]["olderThan"]
-        yield from _differences("images", ("clean-up", said, ("DELETE", "86400s")))
+        actual = policy["action"], policy["condition"]["olderThan"]
+        yield from _differences("images", ("clean-up", actual, ("DELETE", "86400s")))
 
 
 def _normal(name: str) -> str:
@@ -251,14 +253,18 @@ def _bindings(policy: dict[str, Any]) -> dict[str, set[str]]:
 
 
 def _differences(what: str, *facts: tuple[str, object, object]) -> Iterator[str]:
-    yield from (f"{what}: {name} is {said!r}, not {wish!r}" for name, said, wish in facts if said != wish)
+    yield from (
+        f"{what}: {name} is {actual!r}, not {expected!r}"
+        for name, actual, expected in facts
+        if actual != expected
+    )
 
 
 CHECKS: tuple[Callable[[Deployment], Iterator[str]], ...] = (
     everything_was_understood,
     functions_are_as_written,
     environments_are_as_written,
-    secrets_are_for_who_needs_them,
+    secrets_are_restricted,
     jobs_are_as_written,
     only_callables_are_public,
     clients_are_denied,
@@ -270,6 +276,6 @@ CHECKS: tuple[Callable[[Deployment], Iterator[str]], ...] = (
 
 
 def findings(deployment: Deployment) -> dict[str, list[str]]:
-    """Return what each check finds, without those that find nothing."""
+    """Return the problems by check, without checks that find none."""
     found = {check.__name__: list(check(deployment)) for check in CHECKS}
     return {name: texts for name, texts in found.items() if texts}

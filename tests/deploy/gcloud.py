@@ -1,7 +1,7 @@
-"""`gcloud scheduler jobs` as far as `python -m deploy` prints it, on the jobs that a recorded project has.
+"""The `gcloud scheduler jobs` commands that `python -m deploy` prints, for a recorded project's jobs.
 
-It refuses what the service refuses: to make a job that is there, to pause one that is paused. Run as a
-program it is gcloud itself; the jobs are then a JSON file, $JOBS.
+Like the service, it refuses to create an existing job or to pause a paused one. As a program it
+replaces gcloud and reads the jobs from the JSON file $JOBS.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def run(commands: Iterable[str], jobs: dict[str, Any], folder: Path) -> None:
-    """Run commands as the page pipes them, `bash -e`, and change the jobs as they do.
+    """Run commands with `bash -e`, as docs/deploy.md does, and apply their changes to the jobs.
 
     Args:
-        commands: a line each.
-        jobs: by full name.
-        folder: an empty one, or that of an earlier call.
+        commands: The commands, one per line.
+        jobs: The jobs by full name.
+        folder: An empty folder, or that of an earlier call.
     """
     held, tool = folder / "jobs.json", folder / "gcloud"
     held.write_text(json.dumps(jobs), "utf-8")
@@ -37,19 +37,19 @@ def run(commands: Iterable[str], jobs: dict[str, Any], folder: Path) -> None:
 
 
 def main(*words: str) -> str | None:
-    """Do one command; return the text of its failure, None where it worked."""
-    said = dict(word[2:].split("=", 1) for word in words if word.startswith("--"))
+    """Run one command; return its error message, or None if it succeeded."""
+    options = dict(word[2:].split("=", 1) for word in words if word.startswith("--"))
     plain = [word for word in words if not word.startswith("--") and word != "http"]
     group, kind, verb, job = plain
     if (group, kind) != ("scheduler", "jobs"):
         return f"nothing here does {words}"
     held = Path(os.environ["JOBS"])
     jobs = json.loads(held.read_text("utf-8"))
-    name = f"projects/{said['project']}/locations/{said['location']}/jobs/{job}"
+    name = f"projects/{options['project']}/locations/{options['location']}/jobs/{job}"
     if (name in jobs) == (verb == "create"):
         return f"{verb}: {name} is {'there' if name in jobs else 'not there'}"
     if verb == "create":
-        jobs[name] = _made(name, said)
+        jobs[name] = _made(name, options)
     elif verb == "describe":
         sys.stdout.write(f"{jobs[name].get('state', 'ENABLED')}\n")
     elif verb == "pause":
@@ -57,27 +57,27 @@ def main(*words: str) -> str | None:
             return f"{name} must be ENABLED"
         jobs[name]["state"] = "PAUSED"
     elif verb == "update":
-        jobs[name]["httpTarget"]["oidcToken"]["serviceAccountEmail"] = said["oidc-service-account-email"]
+        jobs[name]["httpTarget"]["oidcToken"]["serviceAccountEmail"] = options["oidc-service-account-email"]
     else:
         return f"nothing here does {verb}"
     held.write_text(json.dumps(jobs), "utf-8")
     return None
 
 
-def _made(name: str, said: dict[str, str]) -> dict[str, Any]:
+def _made(name: str, options: dict[str, str]) -> dict[str, Any]:
     return {
         "name": name,
-        "schedule": said["schedule"],
-        "timeZone": said["time-zone"],
-        "attemptDeadline": said["attempt-deadline"],
+        "schedule": options["schedule"],
+        "timeZone": options["time-zone"],
+        "attemptDeadline": options["attempt-deadline"],
         "retryConfig": {
-            "retryCount": int(said["max-retry-attempts"]),
-            "minBackoffDuration": said["min-backoff"],
+            "retryCount": int(options["max-retry-attempts"]),
+            "minBackoffDuration": options["min-backoff"],
         },
         "httpTarget": {
-            "uri": said["uri"],
-            "httpMethod": said["http-method"].upper(),
-            "oidcToken": {"serviceAccountEmail": said["oidc-service-account-email"]},
+            "uri": options["uri"],
+            "httpMethod": options["http-method"].upper(),
+            "oidcToken": {"serviceAccountEmail": options["oidc-service-account-email"]},
         },
         "state": "ENABLED",
     }

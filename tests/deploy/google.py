@@ -1,7 +1,7 @@
-"""What Google answers to `firebase deploy`, as far as this project's deployment asks; 501 for the rest.
+"""Google's responses to the requests of this project's deployment; 501 for other requests.
 
-It keeps what was created, so that a second deployment finds it. It judges nothing: what arrived is
-judged by `tests.deploy.findings`.
+Created resources are stored, so that a second deployment finds them. `tests.deploy.findings` checks
+them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _routes: list[tuple[str, re.Pattern[str], Route]] = []
 
 
 def _answers(method: str, address: str) -> Callable[[Route], Route]:
-    """Make a function answer requests to an address, host and path; its group is handed over."""
+    """Register a function for requests to a host and path; it receives the pattern's group."""
 
     def keep(route: Route) -> Route:
         _routes.append((method, re.compile(address), route))
@@ -37,21 +37,21 @@ def _answers(method: str, address: str) -> Callable[[Route], Route]:
 
 
 class Google:
-    """One project's control plane, as far as it is asked.
+    """The control plane of one project, limited to the requests of a deployment.
 
     Attributes:
-        functions: what Cloud Functions holds, by full name.
-        jobs: what Cloud Scheduler holds, by full name.
-        policies: IAM policies that were set, by full name of the resource.
-        archive: the last source archive that was uploaded.
-        repositories: of container images, by full name.
-        releases: the ruleset that is in force, by full name of the release.
-        rulesets: rules that were made, by name.
-        fields: settings of Firestore's fields, by full name.
-        indexes: Firestore's composite indexes, by full name.
-        databases: full names of the project's Firestore databases.
-        files: what Hosting holds, by hash.
-        unknown: requests that nothing here answers.
+        functions: Cloud Functions by full name.
+        jobs: Cloud Scheduler jobs by full name.
+        policies: IAM policies by full name of the resource.
+        archive: The last uploaded source archive.
+        repositories: Repositories of container images by full name.
+        releases: The current ruleset by full name of the release.
+        rulesets: Rules by name.
+        fields: Settings of Firestore fields by full name.
+        indexes: Composite indexes by full name.
+        databases: Full names of the project's Firestore databases.
+        files: Files of Hosting by hash.
+        unknown: Requests without a response here.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Google:
         self.unknown: list[str] = []
 
     def answer(self, request: Request) -> Answer:
-        """Answer a request, and note it where nothing here knows it."""
+        """Answer a request, or record it as unknown."""
         for method, address, route in _routes:
             found = method == request.method and address.fullmatch(request.host + request.path)
             if found:
@@ -78,7 +78,7 @@ class Google:
         return Answer({"error": {"code": 501, "message": f"unknown here: {request}"}}, 501)
 
 
-# Who asks, and for which project.
+# Identity and project.
 
 
 @_answers("POST", r"www\.googleapis\.com/oauth2/v3/token")
@@ -118,7 +118,7 @@ def _identity(_google: Google, _request: Request, _name: str) -> Answer:
     return Answer({"done": True})
 
 
-# Cloud Functions, and the Cloud Run services that they are.
+# Cloud Functions and their Cloud Run services.
 
 
 @_answers("GET", r"cloudfunctions\.googleapis\.com/v1/projects/nx-deployed/locations/-/functions")
@@ -269,7 +269,7 @@ def _database(google: Google, _request: Request, name: str) -> Answer:
 def _create_database(google: Google, request: Request, _name: str) -> Answer:
     database = f"projects/{PROJECT}/databases/{request.query['databaseId']}"
     google.databases.add(database)
-    # firebase-tools polls the operation, then takes the database from this first answer.
+    # firebase-tools polls the operation, then uses the database in this first response.
     return Answer({"name": f"{database}/operations/create", "response": {"name": database}})
 
 
@@ -286,7 +286,7 @@ def _indexes(google: Google, _request: Request, _name: str) -> Answer:
 @_answers("POST", r"firestore\.googleapis\.com/v1/(.*/collectionGroups/[^/]+)/indexes")
 def _create_index(google: Google, request: Request, group: str) -> Answer:
     name = f"{group}/indexes/{len(google.indexes)}"
-    # As the service does: the document's own name comes last.
+    # Like the service, append the document's name.
     by_name = {"fieldPath": "__name__", "order": request.body["fields"][-1]["order"]}
     fields = [*request.body["fields"], by_name]
     google.indexes[name] = {**request.body, "name": name, "fields": fields, "state": "READY"}
@@ -300,9 +300,9 @@ def _fields(google: Google, _request: Request, _name: str) -> Answer:
 
 @_answers("PATCH", r"firestore\.googleapis\.com/v1/(.*/collectionGroups/[^/]+/fields/[^/]+)")
 def _set_field(google: Google, request: Request, name: str) -> Answer:
-    said = {key: value for key, value in request.body.items() if key != "ttlConfig"}
+    settings = {key: value for key, value in request.body.items() if key != "ttlConfig"}
     ttl = {"ttlConfig": {"state": "ACTIVE"}} if "ttlConfig" in request.body else {}
-    google.fields[name] = {**google.fields.get(name, {}), **said, **ttl, "name": name}
+    google.fields[name] = {**google.fields.get(name, {}), **settings, **ttl, "name": name}
     return Answer({"name": f"{name}/operations/set", "done": True})
 
 

@@ -1,6 +1,7 @@
-"""A proxy on loopback in Google's place: it ends TLS with a CA of its own and records the requests.
+"""A loopback proxy that replaces Google: it terminates TLS with its own CA and records the requests.
 
-A program with `HTTPS_PROXY` that trusts the CA uses the real host names, and nothing leaves the machine.
+A program with `HTTPS_PROXY` that trusts the CA uses the real host names, and no request leaves the
+machine.
 `tests.deploy.google` makes the responses.
 """
 
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, as it came.
+    """One recorded request.
 
     Attributes:
-        method: of HTTP.
-        host: the name that was meant, without port.
-        path: percent-encoded, as it came.
-        query: of the URL; the last one of a name.
-        content: the body.
+        method: The HTTP method.
+        host: The requested host without port.
+        path: The percent-encoded path.
+        query: The last value of each query parameter.
+        content: The body.
     """
 
     method: str
@@ -41,7 +42,7 @@ class Request:
 
     @property
     def body(self) -> Any:
-        """The JSON that was sent; a form is none."""
+        """The JSON body; empty for other content."""
         return json.loads(self.content) if self.content.startswith((b"{", b"[")) else None
 
     def __str__(self) -> str:
@@ -50,18 +51,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered: JSON, with a status of HTTP."""
+    """A JSON response with an HTTP status."""
 
     body: Any
     status: int = 200
 
 
 class Recorder:
-    """The proxy, running while its `with` block does.
+    """The proxy, which runs during a with block.
 
     Args:
-        answer: says what is answered to a request. It may be asked from several threads at once.
-        folder: gets `ca.pem`, the certificate to trust.
+        answer: Returns the response to a request.
+        folder: Folder for `ca.pem`, the certificate to trust.
     """
 
     def __init__(self, answer: Callable[[Request], Answer], folder: Path) -> None:
@@ -91,20 +92,20 @@ class Recorder:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What sends a program of Node.js here."""
+        """The environment variables that make a Node.js program use the proxy."""
         return {
             "HTTPS_PROXY": f"http://127.0.0.1:{self._server.server_port}",
             "NODE_EXTRA_CA_CERTS": str(self.trusted),
         }
 
     def taken(self, request: Request) -> Answer:
-        """Record a request and return its answer, one at a time: the answers keep a state."""
+        """Record a request and return its response, under a lock because responses change the state."""
         with self._lock:
             self.requests.append(request)
             return self._answer(request)
 
     def context_for(self, host: str) -> ssl.SSLContext:
-        """Return what a server of that name ends TLS with."""
+        """Return the TLS context for a host."""
         with self._lock:
             if host not in self._contexts:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -114,7 +115,7 @@ class Recorder:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """A connection: CONNECT, then TLS, then requests of HTTP."""
+    """A connection: CONNECT, then TLS, then HTTP requests."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # else each body waits 40 ms for the acknowledgement of its headers
@@ -126,14 +127,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.flush()
-        self.close_connection = False  # a client may say "close", and means its connection to a proxy
+        self.close_connection = (
+            False  # "Connection: close" of a client refers to its connection to the proxy.
+        )
         self.connection = self.owner.context_for(self.host).wrap_socket(self.connection, server_side=True)
         self.rfile = self.connection.makefile("rb", self.rbufsize)
         self.wfile = self.connection.makefile("wb")  # type: ignore[assignment]
 
     def finish(self) -> None:
         super().finish()
-        self.connection.close()  # the server closes the one that it gave, which TLS has taken over
+        # The server closes only the original socket, which the TLS socket has replaced.
+        self.connection.close()
 
     def _serve(self) -> None:
         url = urlsplit(self.path)

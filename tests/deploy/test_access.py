@@ -1,4 +1,4 @@
-"""Roles are stated once: what arrives, what functions run as and what the commands grant agree."""
+"""The roles in the code, the deployment, the service accounts and the printed commands agree."""
 
 import os
 import re
@@ -29,7 +29,7 @@ from tests.deploy.google import BUCKET, PROJECT
 
 
 def granted_by_commands(tmp_path: Path, deployed: list[str], **accounts: str) -> list[list[str]]:
-    """What gcloud would be called with, word by word: the commands are run with one that writes that down."""
+    """The arguments of each gcloud call, recorded by a fake gcloud that runs the commands."""
     tools, calls = tmp_path / "bin", tmp_path / "calls"
     tools.mkdir()
     (tools / "gcloud").write_text(
@@ -45,16 +45,16 @@ def granted_by_commands(tmp_path: Path, deployed: list[str], **accounts: str) ->
     return [line.rstrip("\t").split("\t") for line in calls.read_text("utf-8").splitlines()]
 
 
-def test_functions_run_as_accounts_that_are_made(deployment: Deployment) -> None:
-    """Who runs has roles, and who has roles runs something, or builds it."""
+def test_functions_run_as_the_created_accounts(deployment: Deployment) -> None:
+    """Each account of a function has roles; each account with roles runs or builds a function."""
     addresses = {f"{name}@{PROJECT}.iam.gserviceaccount.com" for name in ACCOUNTS}
     used = {one["serviceConfig"]["serviceAccountEmail"] for one in deployment.google.functions.values()}
     assert used == addresses
     assert {grant.account for grant in GRANTS} >= set(ACCOUNTS)
 
 
-def test_what_a_deployment_grants_is_what_is_stated(deployment: Deployment) -> None:
-    """Readers of secrets and callers of scheduled functions that arrived, and no others."""
+def test_a_deployment_grants_the_documented_roles(deployment: Deployment) -> None:
+    """It grants access to secrets and the right to call scheduled functions, and nothing else."""
     arrived = set()
     for name, policy in deployment.google.policies.items():
         for binding in policy["bindings"]:
@@ -67,16 +67,16 @@ def test_what_a_deployment_grants_is_what_is_stated(deployment: Deployment) -> N
     assert arrived == {(grant.account, grant.role, grant.resource) for grant in GRANTS if grant.by_deploy}
 
 
-def test_the_commands_grant_the_rest(tmp_path: Path) -> None:
-    """Each account is made, and each role that no deployment grants is given on its own resource alone."""
+def test_the_commands_grant_the_other_roles(tmp_path: Path) -> None:
+    """They create each account and grant each other role only on its own resource."""
     calls = granted_by_commands(tmp_path, list(main.__all__))
     made = [call[3] for call in calls if call[:3] == ["iam", "service-accounts", "create"]]
     assert made == list(ACCOUNTS)
     given = []
     for call in (call for call in calls if "add-iam-policy-binding" in call):
         on = call[call.index("add-iam-policy-binding") + 1]
-        said = dict(word.partition("=")[::2] for word in call if word.startswith("--"))
-        given.append((said["--member"].removeprefix("serviceAccount:"), said["--role"], on))
+        options = dict(word.partition("=")[::2] for word in call if word.startswith("--"))
+        given.append((options["--member"].removeprefix("serviceAccount:"), options["--role"], on))
     assert sorted(given) == sorted(
         (address(grant), role(grant), resource(grant))
         for grant in GRANTS
@@ -84,8 +84,8 @@ def test_the_commands_grant_the_rest(tmp_path: Path) -> None:
     )
 
 
-def test_accounts_may_be_called_otherwise(tmp_path: Path) -> None:
-    """Addresses in the settings get the same roles; an account that Google made is not created again."""
+def test_accounts_may_have_other_names(tmp_path: Path) -> None:
+    """Accounts in the settings get the same roles; existing accounts are not created again."""
     named = {
         "tasks": "123456789012-compute@developer.gserviceaccount.com",
         "reader": f"looks@{PROJECT}.iam.gserviceaccount.com",
@@ -114,8 +114,8 @@ def resource(grant: Grant) -> str:
     return {"project": PROJECT, "bucket": f"gs://{BUCKET}", "itself": address(grant)}[grant.resource]
 
 
-def test_steering_brings_its_own_role(tmp_path: Path) -> None:
-    """Who may run, pause and resume jobs may not make, change or delete them."""
+def test_control_of_jobs_has_its_own_role(tmp_path: Path) -> None:
+    """The role allows running, pausing and resuming jobs, but not creating, changing or deleting them."""
     calls = granted_by_commands(tmp_path, [*main.__all__, *CHANGE_CALLABLES])
     made = {call[3]: call for call in calls if call[:3] == ["iam", "roles", "create"]}
     wanted = ",".join(f"cloudscheduler.jobs.{verb}" for verb in ("enable", "get", "pause", "run"))
@@ -125,8 +125,8 @@ def test_steering_brings_its_own_role(tmp_path: Path) -> None:
     assert [call for call in calls if role in call and f"--member=serviceAccount:{TASKS}@" in " ".join(call)]
 
 
-def test_who_only_reads_may_only_read() -> None:
-    """The account of callables that only read has no role that writes, reads secrets or calls functions."""
+def test_the_account_of_readers_can_only_read() -> None:
+    """It has no role for writing, for secrets or for calling functions."""
     roles = {(grant.role, grant.resource) for grant in GRANTS if grant.account == READER}
     assert roles == {
         ("roles/datastore.viewer", "project"),
@@ -139,8 +139,8 @@ def test_who_only_reads_may_only_read() -> None:
     assert set(settings.READER_ACCOUNT.affects.split(", ")) == wanted.READERS
 
 
-def test_callables_that_change_something_read_no_secret() -> None:
-    """Their account reads and writes documents, runs jobs and looks users up; nothing else."""
+def test_the_account_of_operator_callables_cannot_read_secrets() -> None:
+    """It can read and write documents, run jobs and look up users."""
     roles = {(grant.role, grant.resource) for grant in GRANTS if grant.account == OPERATOR}
     assert roles == {
         ("roles/datastore.user", "project"),
@@ -154,10 +154,10 @@ def test_callables_that_change_something_read_no_secret() -> None:
     assert not [name for name in CHANGE_CALLABLES if wanted.functions()[name].secrets]
 
 
-def test_callables_without_an_account_of_their_own_run_as_the_others() -> None:
-    """The settings for readers and operators are optional."""
+def test_callables_run_as_the_default_account_without_a_setting() -> None:
+    """The settings for the accounts of readers and operators are optional."""
     names = (*CHANGE_CALLABLES, *wanted.READERS)
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", f"import main\nfor name in {names}: print({ACCOUNT_OF})"],
         cwd=ROOT,
         env={
@@ -169,14 +169,14 @@ def test_callables_without_an_account_of_their_own_run_as_the_others() -> None:
         text=True,
         check=True,
     )
-    assert told.stdout.split() == [ACCOUNT] * len(names)
+    assert printed.stdout.split() == [ACCOUNT] * len(names)
 
 
 ACCOUNT_OF = "getattr(main, name).__firebase_endpoint__.serviceAccountEmail"
 
 
-def test_nobody_has_a_role_on_everything() -> None:
-    """No basic role, no administrator, and the right to sign is on the account itself."""
+def test_no_account_has_a_basic_or_administrator_role() -> None:
+    """The role for signing is granted only on the account itself."""
     for grant in GRANTS:
         assert "admin" not in grant.role.lower()
         assert grant.role not in {"roles/owner", "roles/editor", "roles/viewer"}
@@ -185,8 +185,8 @@ def test_nobody_has_a_role_on_everything() -> None:
     assert OWN_ROLES[SIGNER_ROLE].permissions == ("iam.serviceAccounts.signBlob",)
 
 
-def test_whoever_is_told_to_grant_a_role_is_told_one_that_is_granted() -> None:
-    """Errors of the product and texts of the alert policies name the roles that are stated here."""
+def test_roles_in_messages_are_roles_that_the_project_grants() -> None:
+    """Error messages and alert policies name only roles of the access model."""
     files = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").rglob("*.py"), *FOLDER.glob("*.json")]
     named = {
         role for path in files for role in re.findall(r"roles/\w+\.\w+|\bnxTasks\w+", path.read_text("utf-8"))

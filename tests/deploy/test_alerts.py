@@ -1,4 +1,4 @@
-"""Alert policies match what the code logs. No stack is needed for it."""
+"""Alert policies match the log entries of the code."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ from tests.deploy.deploying import ROOT
 
 LEVELS = {"info": 1, "warning": 2, "error": 3}
 POLICIES = policies()
-#: Those that match log entries of the product's own.
+#: The policies that match log entries of the product.
 OWN = {
     name: policy["conditions"][0]["conditionMatchedLog"]
     for name, policy in POLICIES.items()
@@ -23,25 +23,27 @@ OWN = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A call of the logger in the code: level, its event where that is a literal, its fields."""
+    """A logger call in the code: its level, its event if that is a literal, and its fields."""
 
     level: str
     event: str | None
     fields: frozenset[str]
 
     def is_matched(self, matched: dict[str, Any]) -> bool:
-        """Whether a policy's filter matches it, whatever is in its fields."""
+        """Return whether a policy's filter can match the entry."""
         wanted = set(re.findall(r"jsonPayload\.(\w+)", matched["filter"]))
-        events = said_in(matched, "message")
-        said = not events if "message" not in wanted else self.event in events
-        return said and LEVELS[self.level] >= loudness(matched) and wanted - {"message"} <= self.fields
+        events = matched_values(matched, "message")
+        is_logged = not events if "message" not in wanted else self.event in events
+        return (
+            is_logged and LEVELS[self.level] >= minimum_level(matched) and wanted - {"message"} <= self.fields
+        )
 
 
 PRODUCT = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
 
 
 def entries() -> Iterator[Entry]:
-    """Every call of the logger in the product."""
+    """All logger calls in the product."""
     for path in PRODUCT:
         tree = ast.parse(path.read_text("utf-8"))
         spread, passed_on = fields_of_names(tree), set(passing_on(tree))
@@ -58,12 +60,12 @@ def entries() -> Iterator[Entry]:
             if owner.endswith("log"):
                 fields |= {"task", "run_id"}  # shared/tasks/runtime/task_run.py, RunLogger
             event = call.args[0]
-            said = event.value if isinstance(event, ast.Constant) else None
-            yield Entry(function.attr, said, frozenset(fields))
+            text = event.value if isinstance(event, ast.Constant) else None
+            yield Entry(function.attr, text, frozenset(fields))
 
 
 def passing_on(tree: ast.AST) -> Iterator[ast.Call]:
-    """Calls whose event is an argument of the function that they are in: entries of its callers."""
+    """Calls whose event is a parameter of the enclosing function, so that its callers name the event."""
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
         arguments = {argument.arg for argument in function.args.args}
         for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
@@ -72,7 +74,7 @@ def passing_on(tree: ast.AST) -> Iterator[ast.Call]:
 
 
 def fields_of_names(tree: ast.AST) -> set[str]:
-    """The keys of what a method `_names` returns: `**self._names()` spreads them."""
+    """The keys of the dict that a method `_names` returns, for `**self._names()`."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name == "_names":
@@ -86,31 +88,31 @@ ENTRIES = list(entries())
 ERRORS = [entry for entry in ENTRIES if entry.level == "error"]
 
 
-def loudness(matched: dict[str, Any]) -> int:
-    """The level from which on a filter matches."""
+def minimum_level(matched: dict[str, Any]) -> int:
+    """The minimum level that a filter matches."""
     return LEVELS["error" if "severity>=ERROR" in matched["filter"] else "warning"]
 
 
-def said_in(matched: dict[str, Any], field: str) -> list[str]:
-    """The values that a filter wants of a field."""
+def matched_values(matched: dict[str, Any], field: str) -> list[str]:
+    """The values of a field that a filter matches."""
     found = re.search(rf'jsonPayload\.{field}=(\(.*?\)|"[^"]*")(?: AND|$)', matched["filter"])
     return re.findall(r'"([^"]*)"', found[1]) if found else []
 
 
-def test_the_calls_are_seen() -> None:
-    """What is compared with is there."""
+def test_logger_calls_are_found() -> None:
+    """The other tests have entries to compare."""
     assert len(ENTRIES) > 30
     assert Entry("error", "task not looked after", frozenset({"task", "error"})) in ENTRIES
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_policy_matches_entries_that_the_code_logs(name: str) -> None:
-    """Each event in its filter is logged, loud enough, with every field that it matches or tells."""
+def test_each_policy_matches_entries_of_the_code(name: str) -> None:
+    """Each event in its filter is logged at a matching level with every field that the policy uses."""
     matched = OWN[name]
-    loud = loudness(matched)
+    loud = minimum_level(matched)
     wanted = set(re.findall(r"jsonPayload\.(\w+)", matched["filter"])) - {"message"}
-    wanted |= {re.fullmatch(r"EXTRACT\(jsonPayload\.(\w+)\)", said)[1] for said in labels(matched).values()}
-    events = said_in(matched, "message")
+    wanted |= {re.fullmatch(r"EXTRACT\(jsonPayload\.(\w+)\)", value)[1] for value in labels(matched).values()}
+    events = matched_values(matched, "message")
     for event in events:
         calls = [entry for entry in ENTRIES if entry.event == event]
         assert calls, f"nothing logs {event!r}"
@@ -120,13 +122,13 @@ def test_a_policy_matches_entries_that_the_code_logs(name: str) -> None:
 
 
 @pytest.mark.parametrize("entry", ERRORS, ids=lambda entry: entry.event or "in words of its own")
-def test_an_entry_that_a_person_must_know_of_is_told(entry: Entry) -> None:
-    """Each entry at ERROR has a policy that matches it, and only one: it is reported once."""
+def test_each_error_entry_is_reported_once(entry: Entry) -> None:
+    """Exactly one policy matches each entry at ERROR."""
     assert len([name for name, matched in OWN.items() if entry.is_matched(matched)]) == 1
 
 
-def test_no_entry_is_overlooked() -> None:
-    """As many lines of the product log at ERROR as are looked at, and the one that passes events on."""
+def test_all_error_calls_are_found() -> None:
+    """The number of ERROR calls in the text equals that of the parsed entries and indirect calls."""
     lines = [line for path in PRODUCT for line in path.read_text("utf-8").splitlines()]
     assert len([line for line in lines if re.match(r"\s*[\w.]+\.error\(", line)]) == len(ERRORS) + 1
 
@@ -136,8 +138,8 @@ def labels(matched: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def test_each_kind_of_incident_is_told() -> None:
-    """Whatever kind of incident the watchdog finds, its policy matches."""
+def test_each_kind_of_incident_is_reported() -> None:
+    """The policy for incidents matches each kind."""
     kinds = set()
     for path in (ROOT / "shared" / "tasks").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -149,28 +151,28 @@ def test_each_kind_of_incident_is_told() -> None:
                 and node.arg == "incident"
                 and isinstance(node.value, ast.Constant)
             ):
-                kinds.add(node.value.value)  # logged without an Incident
-    assert set(said_in(OWN["incident.json"], "incident")) == kinds != set()
+                kinds.add(node.value.value)  # These are logged without an Incident.
+    assert set(matched_values(OWN["incident.json"], "incident")) == kinds != set()
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_a_policy_is_one_that_monitoring_takes(name: str) -> None:
-    """Labels that it tells are extracted, and one that matches logs says how often it may tell."""
+def test_each_policy_is_valid_for_cloud_monitoring(name: str) -> None:
+    """Its labels are extracted, and a policy for logs has a rate limit."""
     policy = POLICIES[name]
     assert policy["displayName"].startswith("nx-tasks: ")
     assert (policy["combiner"], len(policy["conditions"])) == ("OR", 1)
     assert policy["severity"] in {"CRITICAL", "ERROR", "WARNING"}
     matched = policy["conditions"][0].get("conditionMatchedLog")
-    told = set(re.findall(r"log\.extracted_label\.(\w+)", policy["documentation"]["content"]))
+    used = set(re.findall(r"log\.extracted_label\.(\w+)", policy["documentation"]["content"]))
     if matched is not None:
-        assert told <= labels(matched).keys()
+        assert used <= labels(matched).keys()
         assert int(policy["alertStrategy"]["notificationRateLimit"]["period"].removesuffix("s")) >= 300
     assert int(policy["alertStrategy"]["autoClose"].removesuffix("s")) >= 1800
     assert "name" not in policy
 
 
-def test_a_function_that_answers_nothing_itself_is_told() -> None:
-    """It logs nothing: Cloud Run says so in the request's entry, in words that its own answers lack."""
+def test_a_function_that_cannot_respond_is_reported() -> None:
+    """The function logs nothing, so the policy matches Cloud Run's request log."""
     matched = POLICIES["function-broken.json"]["conditions"][0]["conditionMatchedLog"]
     assert matched["filter"].split(" AND ") == [
         'resource.type="cloud_run_revision"',
@@ -181,8 +183,8 @@ def test_a_function_that_answers_nothing_itself_is_told() -> None:
     ]
 
 
-def test_the_watchdog_is_watched() -> None:
-    """Where it does not run, or can't be loaded, it logs nothing: what it answers well is counted."""
+def test_a_missing_watchdog_is_reported() -> None:
+    """A watchdog that does not run logs nothing, so the policy counts its successful requests."""
     absent = POLICIES["watchdog-silent.json"]["conditions"][0]["conditionAbsent"]
     assert 'resource.labels.service_name = "watchdog"' in absent["filter"]
     assert 'metric.labels.response_code_class = "2xx"' in absent["filter"]

@@ -1,4 +1,4 @@
-"""The uploaded archive works with what its requirements.txt names: installed, started and asked."""
+"""The uploaded archive works with the packages of its requirements.txt."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -28,17 +28,16 @@ RUN_ID = run_id_of(RUN)
 
 @pytest.fixture(scope="module")
 def built(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The archive that was just uploaded, unpacked into an empty folder, with an environment of its own."""
+    """The uploaded archive, unpacked into an empty folder with its own virtual environment."""
     return build(deployment.archive, tmp_path_factory.mktemp("built"))
 
 
-def test_whatever_it_imports_is_installed(built: Built) -> None:
-    """Every module of the archive can be imported."""
+def test_every_module_of_the_archive_can_be_imported(built: Built) -> None:
     assert built.missing() == []
 
 
-def test_a_missing_requirement_is_missed(deployment: Deployment, tmp_path: Path) -> None:
-    """The same look finds a package that requirements.txt does not name."""
+def test_a_missing_requirement_is_found(deployment: Deployment, tmp_path: Path) -> None:
+    """A package that requirements.txt lacks makes the imports fail."""
     lines = deployment.archive["requirements.txt"].decode().split("\nmsgspec==")
     rest = lines[1].split("\n", maxsplit=1)[1]
     while rest.startswith(" "):
@@ -50,7 +49,7 @@ def test_a_missing_requirement_is_missed(deployment: Deployment, tmp_path: Path)
 
 @pytest.fixture(scope="module")
 def filled(stack: Addresses) -> Iterator[Addresses]:
-    """The local stack with the demo's devices and users, one run of a task, and nothing else."""
+    """The local stack with the demo's devices and users and one run of a task."""
     documents = (
         f"http://{stack.firestore}/emulator/v1/projects/{PROJECT}/databases/{stack.database}/documents"
     )
@@ -61,8 +60,8 @@ def filled(stack: Addresses) -> Iterator[Addresses]:
     resume_task(CDRS, by="this test", reason="it is over")
 
 
-#: What each callable is asked, and what its answer has.
-ASKED: dict[str, tuple[dict[str, Any], Callable[[Any], object]]] = {
+#: The request of each callable, and a check of its response.
+REQUESTS: dict[str, tuple[dict[str, Any], Callable[[Any], object]]] = {
     "cancel_run": (
         {"task_name": CDRS, "id": RUN_ID, "reason": "to see"},
         lambda answer: (answer["outcome"], answer["run"]["id"]) == ("ended", RUN_ID),
@@ -93,10 +92,10 @@ ASKED: dict[str, tuple[dict[str, Any], Callable[[Any], object]]] = {
 
 
 @pytest.mark.parametrize("name", sorted(main.__all__))
-def test_each_function_answers(
+def test_each_function_handles_a_request(
     built: Built, deployment: Deployment, filled: Addresses, tmp_path: Path, name: str
 ) -> None:
-    """Started from the archive with the settings that were deployed, it does its work for one request."""
+    """The function runs from the archive with the deployed settings."""
     function = wanted.functions()[name]
     deployed = deployment.google.functions[function.full_name]["serviceConfig"]["environmentVariables"]
     local = filled.to_environment(os.environ)
@@ -104,10 +103,10 @@ def test_each_function_answers(
     log = tmp_path / "log"
     with built.serving(name, {**deployed, **leads_here}, log) as address:
         if function.schedule is None:
-            asked, is_told = ASKED[name]
-            answer = called(f"http://{address}", asked, sign_in(filled, "operator@example.com"))
+            data, is_expected = REQUESTS[name]
+            answer = called(f"http://{address}", data, sign_in(filled, "operator@example.com"))
             assert answer.status_code == 200, (answer.text, log.read_text("utf-8"))
-            assert is_told(answer.json()["result"]), answer.text
+            assert is_expected(answer.json()["result"]), answer.text
         else:
             answer = delivered(f"http://{address}")
             assert (answer.status_code, answer.text) == (200, "ok"), log.read_text("utf-8")

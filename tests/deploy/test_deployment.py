@@ -1,4 +1,4 @@
-"""What `firebase deploy` would have Google do, seen at a recorder in Google's place."""
+"""`firebase deploy` sends the expected requests, which a recorder receives instead of Google."""
 
 import copy
 import gzip
@@ -25,15 +25,15 @@ from tests.deploy.google import PROJECT, Google
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_what_arrives_is_what_is_written(
+def test_the_deployment_matches_the_code(
     deployment: Deployment, check: Callable[[Deployment], Iterator[str]]
 ) -> None:
-    """Each check finds nothing; its docstring says what holds then."""
+    """No check finds a problem."""
     assert list(check(deployment)) == []
 
 
-def test_there_is_something_to_check(deployment: Deployment) -> None:
-    """Checks that find nothing have functions, jobs, secrets and an archive before them."""
+def test_the_checks_have_input(deployment: Deployment) -> None:
+    """The deployment has functions, jobs, secrets and an archive."""
     google = deployment.google
     assert len(google.functions) == len(wanted.functions()) >= 6
     assert len(google.jobs) >= 5
@@ -42,16 +42,16 @@ def test_there_is_something_to_check(deployment: Deployment) -> None:
 
 
 def test_a_second_deployment_changes_nothing(deployment: Deployment, again: Deployment) -> None:
-    """It ends well, uploads no source, and leaves functions, jobs, policies, rules and fields as they are."""
+    """It succeeds, uploads no source, and keeps functions, jobs, policies, rules and fields."""
     assert (again.code, again.google.unknown) == (0, []), again.output
     changing = [
         str(request)
         for request in again.requests
         if request.method != "GET"
-        and "firebasehosting" not in request.host  # it makes a version each time
+        and "firebasehosting" not in request.host  # Each deployment creates a version of Hosting.
         and not request.path.endswith((":testIamPermissions", ":generateServiceIdentity", ":test", "/token"))
     ]
-    # firebase-tools releases the rules in force once more, the same ones.
+    # firebase-tools releases the same rules again.
     assert all("/releases/" in request for request in changing), changing
     kept = ("functions", "jobs", "policies", "releases", "rulesets", "fields", "repositories", "files")
     for name in kept:
@@ -59,7 +59,7 @@ def test_a_second_deployment_changes_nothing(deployment: Deployment, again: Depl
 
 
 def test_a_removed_task_removes_its_job(project: Path, deployment: Deployment, tmp_path: Path) -> None:
-    """A function that main.py names no more is deleted with its job; the others stay."""
+    """A function that is no longer in main.py is deleted with its job; the others stay."""
     smaller = tmp_path / "project"
     shutil.copytree(project, smaller, symlinks=True)
     main = (smaller / "main.py").read_text("utf-8")
@@ -72,19 +72,19 @@ def test_a_removed_task_removes_its_job(project: Path, deployment: Deployment, t
     assert deployment.google.functions.keys() - removed.google.functions.keys() == {function.full_name}
     job, gone = (
         index for index, request in enumerate(removed.requests) if request.method == "DELETE"
-    )  # in this order: no job is left without its function
+    )  # In this order, no job remains without its function.
     assert removed.requests[job].path.endswith(function.job)
     assert removed.requests[gone].path.endswith(function.full_name)
 
 
-def test_the_first_deployment_of_the_page_is_one(tmp_path: Path) -> None:
-    """With the settings that docs/deploy.md writes and no others: accounts are as it says, no SMS is sent."""
+def test_the_documented_first_deployment_works(tmp_path: Path) -> None:
+    """The settings in docs/deploy.md suffice; they set the documented accounts and send no SMS."""
     checkout = copy_project(tmp_path / "checkout")
     page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
-    said = page.partition("cat >.env.$PROJECT <<END\n")[2].partition("END\n")[0].replace("$PROJECT", PROJECT)
-    said = said.replace("$REGION", "us-central1").replace("$DATABASE", "(default)")
-    (checkout / f".env.{PROJECT}").write_text(said, "utf-8")
-    settings = dict(line.split("=", 1) for line in said.splitlines())
+    env = page.partition("cat >.env.$PROJECT <<END\n")[2].partition("END\n")[0].replace("$PROJECT", PROJECT)
+    env = env.replace("$REGION", "us-central1").replace("$DATABASE", "(default)")
+    (checkout / f".env.{PROJECT}").write_text(env, "utf-8")
+    settings = dict(line.split("=", 1) for line in env.splitlines())
     assert settings == {
         "NX_TASKS_REGION": "us-central1",
         "NX_TASKS_DATABASE": "(default)",
@@ -107,24 +107,24 @@ def test_the_first_deployment_of_the_page_is_one(tmp_path: Path) -> None:
 
 
 def test_pages_are_released(project: Path, deployment: Deployment) -> None:
-    """Each file of Hosting is uploaded and no other, and one version is finished and released."""
+    """Exactly the files of Hosting are uploaded, and one version is finalized and released."""
     (site,) = hosting(project)
     folder = project / site["public"]
     pages = {file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")}
-    listed = [request.body["files"] for request in deployment.asked("POST", ":populateFiles")]
+    listed = [request.body["files"] for request in deployment.requests_to("POST", ":populateFiles")]
     names = {name for files in listed for name in files}
     assert names == {f"/{page.relative_to(folder)}" for page in pages} >= {"/index.html"}
     assert not {name for name in names if name.endswith((".map", ".ts", ".tsx"))}
     contents = {gzip.decompress(content) for content in deployment.google.files.values()}
     assert contents == {page.read_bytes() for page in pages}
-    (finished,) = deployment.asked("PATCH", "firebasehosting", "/versions/")
+    (finished,) = deployment.requests_to("PATCH", "firebasehosting", "/versions/")
     assert finished.body["status"] == "FINALIZED"
-    assert len(deployment.asked("POST", "firebasehosting", "/releases")) == 1
+    assert len(deployment.requests_to("POST", "firebasehosting", "/releases")) == 1
 
 
-def test_pages_are_served_strictly(deployment: Deployment) -> None:
+def test_pages_have_strict_headers(deployment: Deployment) -> None:
     """Hosting's headers allow only the page's own scripts, and no frames."""
-    (finished,) = deployment.asked("PATCH", "firebasehosting", "/versions/")
+    (finished,) = deployment.requests_to("PATCH", "firebasehosting", "/versions/")
     config = finished.body["config"]
     headers = {each.get("glob", "without a hash"): each["headers"] for each in config["headers"]}
     policy = dict(
@@ -134,7 +134,7 @@ def test_pages_are_served_strictly(deployment: Deployment) -> None:
     google = "https://www.google.com/recaptcha/", "https://www.gstatic.com/recaptcha/"
     assert set(policy["script-src"].split()) == {"'self'", *google}
     assert policy["style-src"] == policy["img-src"] == policy["font-src"] == "'self'"
-    assert not {word for said in policy.values() for word in said.split()} & {
+    assert not {word for sources in policy.values() for word in sources.split()} & {
         "*",
         "'unsafe-inline'",
         "https:",
@@ -148,7 +148,7 @@ def test_pages_are_served_strictly(deployment: Deployment) -> None:
 def test_a_copy_is_deployed_with_the_virtual_environments_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where that is not the runtime of firebase.json: firebase-tools runs the discovery with it."""
+    """This also holds for another runtime in firebase.json, because the discovery runs with that Python."""
     deployed = json.loads((ROOT / "firebase.json").read_text("utf-8"))
     monkeypatch.setattr(deploying, "RUNTIME", "python311")
     copied = json.loads((copy_project(tmp_path / "project") / "firebase.json").read_text("utf-8"))

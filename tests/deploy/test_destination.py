@@ -1,4 +1,4 @@
-"""A deployment to another region and another database: every part follows the two settings."""
+"""A deployment to another region and database follows the two settings in every part."""
 
 import copy
 import gzip
@@ -19,7 +19,7 @@ CONFIG = f"--config=firebase.{PROJECT}.json"
 
 
 def command(project: Path, *words: str) -> list[str]:
-    """What `python -m deploy` prints in a checkout, whatever the shell exports."""
+    """The output of `python -m deploy` in a checkout."""
     done = subprocess.run(
         [project / "venv/bin/python", "-m", "deploy", *words],
         cwd=project,
@@ -33,47 +33,49 @@ def command(project: Path, *words: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout whose `.env.PROJECT` names another region and another database, and nothing else does."""
+    """A checkout with another region and database only in `.env.PROJECT`."""
     folder = tmp_path_factory.mktemp("elsewhere")
     return copy_project(folder, NX_TASKS_REGION=REGION, NX_TASKS_DATABASE=DATABASE)
 
 
 @pytest.fixture(scope="module")
 def elsewhere(moved: Path) -> Deployment:
-    """What arrived when it was deployed for the first time, as docs/deploy.md says."""
+    """The first deployment of that checkout according to docs/deploy.md."""
     assert command(moved, "config", PROJECT) == [f"firebase.{PROJECT}.json"]
     return deploy(moved, Google(), "--force", CONFIG)
 
 
-def test_everything_is_where_the_settings_say(elsewhere: Deployment) -> None:
-    """Functions, jobs, their targets, images, rules, indexes and TTL policies: each check finds nothing."""
+def test_all_resources_are_in_the_configured_location(elsewhere: Deployment) -> None:
+    """This includes functions, jobs and their targets, images, rules, indexes and TTL policies."""
     assert findings(elsewhere) == {}
     assert elsewhere.google.functions
     assert all(f"/locations/{REGION}/" in name for name in elsewhere.google.functions)
     assert all(name.endswith(f"-{REGION}") for name in elsewhere.google.jobs)
     (database,) = elsewhere.google.databases
     assert database == f"projects/{PROJECT}/databases/{DATABASE}"
-    (made,) = elsewhere.asked("POST", "firestore.googleapis.com", "/databases")[:1]
+    (made,) = elsewhere.requests_to("POST", "firestore.googleapis.com", "/databases")[:1]
     assert made.body["locationId"] == REGION
     assert f"projects/{PROJECT}/releases/cloud.firestore/{DATABASE}" in elsewhere.google.releases
 
 
-def test_the_page_is_told_the_region(elsewhere: Deployment) -> None:
-    """Its configuration, as it is uploaded, has it, and keeps App Check's key."""
+def test_the_configuration_of_the_page_has_the_region(elsewhere: Deployment) -> None:
+    """The uploaded configuration also has App Check's key."""
     contents = [gzip.decompress(content) for content in elsewhere.google.files.values()]
     (config,) = (json.loads(content) for content in contents if b"appCheckSiteKey" in content[:40])
     assert config["region"] == REGION
 
 
 def test_the_page_of_a_default_deployment_calls_the_default_region(deployment: Deployment) -> None:
-    """Whatever the page's build was used for before."""
+    """Earlier uses of the page's build have no effect."""
     contents = [gzip.decompress(content) for content in deployment.google.files.values()]
     (config,) = (json.loads(content) for content in contents if b"appCheckSiteKey" in content[:40])
     assert config["region"] == "us-central1"
 
 
-def test_jobs_are_made_and_changed_there(moved: Path, elsewhere: Deployment, tmp_path: Path) -> None:
-    """`python -m deploy` reads the region where `firebase deploy` does."""
+def test_jobs_are_created_and_changed_in_that_region(
+    moved: Path, elsewhere: Deployment, tmp_path: Path
+) -> None:
+    """`python -m deploy` reads the region from the same setting as `firebase deploy`."""
     google = copy.deepcopy(elsewhere.google)
     gcloud.run(command(moved, "job-account", PROJECT, "--account=other@example.com"), google.jobs, tmp_path)
     accounts = {job["httpTarget"]["oidcToken"]["serviceAccountEmail"] for job in google.jobs.values()}
@@ -84,7 +86,7 @@ def test_jobs_are_made_and_changed_there(moved: Path, elsewhere: Deployment, tmp
 
 
 def test_rules_never_go_to_another_database(moved: Path) -> None:
-    """Without the configuration of the project's database nothing is deployed; the error says how to."""
+    """Without the configuration for the database nothing is deployed; the error states how to create it."""
     refused = deploy(moved, Google(), "--force")
     assert refused.code != 0
     assert "rules and indexes would go to the database (default), but NX_TASKS_DATABASE is nx-data" in (
@@ -94,8 +96,8 @@ def test_rules_never_go_to_another_database(moved: Path) -> None:
     assert (refused.google.functions, refused.google.releases, refused.google.files) == ({}, {}, {})
 
 
-def test_a_region_that_is_only_exported_is_refused(project: Path) -> None:
-    """The functions would be there, and would not have the setting at run time."""
+def test_a_region_only_in_the_shell_is_refused(project: Path) -> None:
+    """The functions would be in that region but lack the setting at run time."""
     refused = deploy(project, Google(), "--force", NX_TASKS_REGION=REGION)
     assert refused.code != 0
     assert f"NX_TASKS_REGION={REGION} is exported in this shell, but .env.{PROJECT} does not set it" in (
@@ -104,7 +106,6 @@ def test_a_region_that_is_only_exported_is_refused(project: Path) -> None:
     assert refused.google.functions == {}
 
 
-def test_what_is_written_for_a_project_is_ignored_by_git() -> None:
-    """The checkout stays clean."""
-    told = subprocess.run(["git", "check-ignore", f"firebase.{PROJECT}.json"], cwd=ROOT, check=False)
-    assert told.returncode == 0
+def test_git_ignores_the_files_of_a_project() -> None:
+    checked = subprocess.run(["git", "check-ignore", f"firebase.{PROJECT}.json"], cwd=ROOT, check=False)
+    assert checked.returncode == 0

@@ -1,4 +1,4 @@
-"""What docs/deploy.md says of moving over, and of another account, is what firebase-tools does."""
+"""firebase-tools behaves as docs/deploy.md describes for a migration and a change of account."""
 
 import copy
 import shutil
@@ -13,8 +13,8 @@ from tests.deploy.findings import findings
 from tests.deploy.google import PROJECT, Google
 
 
-def test_jobs_that_are_paused_before_stay_so(project: Path, tmp_path: Path) -> None:
-    """They are as a deployment would make them, and none of another codebase's functions is removed."""
+def test_paused_jobs_stay_paused(project: Path, tmp_path: Path) -> None:
+    """The jobs equal those of a deployment, and functions of other codebases stay."""
     google = Google()
     gcloud.run(paused(PROJECT, ACCOUNT), google.jobs, tmp_path)
     assert {job["state"] for job in google.jobs.values()} == {"PAUSED"}
@@ -38,8 +38,8 @@ def test_jobs_that_are_paused_before_stay_so(project: Path, tmp_path: Path) -> N
     assert others == {wanted.functions()["watchdog"].job}
 
 
-def test_jobs_are_paused_by_the_same_commands_again(tmp_path: Path) -> None:
-    """Whatever they did before they were interrupted: one job is missing, one is not paused."""
+def test_the_commands_that_pause_jobs_can_be_repeated(tmp_path: Path) -> None:
+    """After an interruption, one job is missing and one is not paused."""
     jobs: dict[str, Any] = {}
     gcloud.run(paused(PROJECT, ACCOUNT), jobs, tmp_path)
     whole = copy.deepcopy(jobs)
@@ -50,8 +50,10 @@ def test_jobs_are_paused_by_the_same_commands_again(tmp_path: Path) -> None:
     assert jobs == whole
 
 
-def test_another_account_is_the_jobs_too(project: Path, deployment: Deployment, tmp_path: Path) -> None:
-    """A deployment leaves them the old one; the commands change that alone, and no job of others."""
+def test_commands_set_a_changed_account_on_the_jobs(
+    project: Path, deployment: Deployment, tmp_path: Path
+) -> None:
+    """A deployment keeps the old account; the commands change only the account of the project's jobs."""
     other = ACCOUNT.replace("nx-", "other-")
     changed = tmp_path / "project"
     shutil.copytree(project, changed, symlinks=True)

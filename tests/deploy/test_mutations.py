@@ -1,4 +1,4 @@
-"""The checks bite: a copy of the checkout with mistakes in it is deployed, and each check finds its own."""
+"""Each check finds its mistake in the deployment of a faulty copy of the checkout."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from tests.deploy.google import Google
 
 def rewrite(path: Path, old: str, new: str) -> None:
     text = path.read_text("utf-8")
-    assert old in text, f"{path.name} says no more {old!r}: have this test make its mistake another way"
+    assert old in text, f"{path.name} no longer contains {old!r}; adapt this test's mistake"
     path.write_text(text.replace(old, new), "utf-8")
 
 
-def schedule_gets_lost(project: Path) -> None:
+def change_a_schedule(project: Path) -> None:
     rewrite(
         project / "functions/scheduled_endpoint.py",
         "schedule=schedule, time_zone",
@@ -23,7 +23,7 @@ def schedule_gets_lost(project: Path) -> None:
     )
 
 
-def scheduled_function_is_public(project: Path) -> None:
+def make_a_scheduled_function_public(project: Path) -> None:
     watchdog = project / "functions/scheduled/watchdog.py"
     rewrite(watchdog, "def watchdog(_", "def _watchdog(_")
     with watchdog.open("a", encoding="utf-8") as file:
@@ -34,69 +34,69 @@ def scheduled_function_is_public(project: Path) -> None:
         )
 
 
-def file_lies_about(project: Path) -> None:
+def add_a_file(project: Path) -> None:
     (project / "shared" / "notes.txt").write_text("to do", "utf-8")
 
 
-def requirement_is_missing(project: Path) -> None:
+def remove_a_requirement(project: Path) -> None:
     rewrite(project / "requirements.txt", "\nmsgspec==", "\nnothing-of-the-name==")
 
 
-def rules_let_clients_in(project: Path) -> None:
+def allow_clients_in_rules(project: Path) -> None:
     rewrite(project / "firestore.rules", "allow read, write: if false", "allow read: if request.auth != null")
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """What the checks find in a deployment of all these mistakes."""
+    """The problems that the checks find in a deployment with all mistakes."""
     project = copy_project(tmp_path_factory.mktemp("mistakes"))
-    schedule_gets_lost(project)
-    scheduled_function_is_public(project)
-    file_lies_about(project)
-    requirement_is_missing(project)
-    rules_let_clients_in(project)
+    change_a_schedule(project)
+    make_a_scheduled_function_public(project)
+    add_a_file(project)
+    remove_a_requirement(project)
+    allow_clients_in_rules(project)
     return findings(deploy(project, Google(), "--force"))
 
 
 def test_a_wrong_schedule_is_found(found: dict[str, list[str]]) -> None:
-    """A schedule that gets changed on its way to Cloud Scheduler."""
-    said = "collect_devices_health's job: schedule is '0 0 1 1 *', not '*/5 * * * *'"
-    assert said in found["jobs_are_as_written"]
+    """The schedule in Cloud Scheduler differs from the spec."""
+    expected = "collect_devices_health's job: schedule is '0 0 1 1 *', not '*/5 * * * *'"
+    assert expected in found["jobs_are_as_written"]
 
 
 def test_a_public_scheduled_function_is_found(found: dict[str, list[str]]) -> None:
-    """A function that Cloud Scheduler is to call, and that anybody may call; it has no job, too."""
-    (said,) = found["only_callables_are_public"]
-    assert said.startswith("watchdog: who may call is {'roles/run.invoker': {'allUsers'}}, not ")
+    """A scheduled function can be called without authentication and has no job."""
+    (problem,) = found["only_callables_are_public"]
+    assert problem.startswith("watchdog: who may call is {'roles/run.invoker': {'allUsers'}}, not ")
     assert "watchdog: kind is 'HTTPS', not 'scheduled'" in found["functions_are_as_written"]
-    (missing,) = (said for said in found["jobs_are_as_written"] if "schedule is" not in said)
+    (missing,) = (problem for problem in found["jobs_are_as_written"] if "schedule is" not in problem)
     assert missing.endswith("firebase-schedule-watchdog-us-central1: there is no such job")
 
 
 def test_an_extra_file_in_the_archive_is_found(found: dict[str, list[str]]) -> None:
-    """A file that lies about, and that firebase.json does not keep at home; and files that are others."""
+    """The archive has a file that firebase.json does not ignore, and changed files."""
     assert sorted(found["archive_is_the_product"]) == [
-        "functions/scheduled/watchdog.py: is another there",
-        "functions/scheduled_endpoint.py: is another there",
-        "requirements.txt: is another there",
-        "shared/notes.txt: has no place in the archive",
+        "functions/scheduled/watchdog.py: differs in the archive",
+        "functions/scheduled_endpoint.py: differs in the archive",
+        "requirements.txt: differs in the archive",
+        "shared/notes.txt: does not belong in the archive",
     ]
 
 
 def test_a_missing_requirement_is_found(found: dict[str, list[str]]) -> None:
-    """A package that the product imports, and requirements.txt does not name."""
+    """requirements.txt lacks a package that the product imports."""
     assert found["requirements_are_complete"]
-    assert all("imports msgspec" in said for said in found["requirements_are_complete"])
+    assert all("imports msgspec" in problem for problem in found["requirements_are_complete"])
 
 
-def test_rules_that_let_clients_in_are_found(found: dict[str, list[str]]) -> None:
-    """Rules under which a signed-in client reads the database."""
-    (said,) = found["clients_are_denied"]
-    assert "allow read: if request.auth != null;" in said
+def test_rules_that_allow_clients_are_found(found: dict[str, list[str]]) -> None:
+    """The rules allow signed-in clients to read the database."""
+    (problem,) = found["clients_are_denied"]
+    assert "allow read: if request.auth != null;" in problem
 
 
 def test_nothing_else_is_found(found: dict[str, list[str]]) -> None:
-    """Checks that have nothing to do with these mistakes find nothing."""
+    """Checks without a mistake find no problem."""
     assert found.keys() == {
         "archive_is_the_product",
         "clients_are_denied",

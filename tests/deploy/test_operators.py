@@ -1,4 +1,4 @@
-"""The commands that request something of the next run for one operator, on the real Firestore emulator."""
+"""The commands that set a request for one operator's next run, on the real Firestore emulator."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ MARCH = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def printed(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What a command prints."""
+    """The output of a command."""
     command = [sys.executable, "-m", "deploy", *words]
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
@@ -25,15 +25,15 @@ def printed(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def requested(*words: str, stack: Addresses) -> Requests:
-    """What the next run finds once a command was printed and run."""
-    said = printed(*words, FIRESTORE_EMULATOR_HOST=stack.firestore)
-    assert said.returncode == 0, said.stderr
-    subprocess.run(["bash", "-e"], input=said.stdout, text=True, check=True, timeout=60)
+    """The requests that the next run finds after a printed command was run."""
+    output = printed(*words, FIRESTORE_EMULATOR_HOST=stack.firestore)
+    assert output.returncode == 0, output.stderr
+    subprocess.run(["bash", "-e"], input=output.stdout, text=True, check=True, timeout=60)
     return Requests(find_requests(firebase.firestore_client()), Memory())
 
 
-def test_the_next_run_finds_what_a_command_requested(clean_firestore: Addresses) -> None:
-    """Both requests of one operator, each carried out once, and none of another's."""
+def test_the_next_run_finds_the_request_of_a_command(clean_firestore: Addresses) -> None:
+    """Each request of one operator is found once; other operators have none."""
     assert find_requests(firebase.firestore_client()) == {}
     found = requested("read-operator", PROJECT, "north", "--from", "2026-03-01", stack=clean_firestore)
     assert (found.read_from("north"), found.read_from("south"), found.drops) == (MARCH, None, frozenset())
@@ -46,25 +46,25 @@ def test_the_next_run_finds_what_a_command_requested(clean_firestore: Addresses)
     assert Requests(find_requests(firebase.firestore_client()), done).read_from("north") == MARCH
 
 
-def test_a_request_that_means_nothing_is_ignored(
+def test_an_invalid_request_is_ignored(
     clean_firestore: Addresses, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It stops no run; the log has it."""
+    """The run continues, and the request is logged."""
     firebase.firestore_client().document("nx-ocpi-requests/north").set({"read_from": "yesterday"})
     assert find_requests(firebase.firestore_client()) == {}
     assert "request for an operator ignored" in capsys.readouterr().out
 
 
-def test_a_command_asks_for_its_token_when_it_runs() -> None:
-    """It goes to the database of the project's settings, and holds no secret."""
-    said = printed("drop-operator", PROJECT, "north", FIRESTORE_EMULATOR_HOST="").stdout
-    assert 'Bearer $(gcloud auth print-access-token)"' in said
-    assert f"https://firestore.googleapis.com/v1/projects/{PROJECT}/databases/(default)/documents/" in said
+def test_a_command_gets_its_token_at_run_time() -> None:
+    """The command uses the configured database and contains no secret."""
+    output = printed("drop-operator", PROJECT, "north", FIRESTORE_EMULATOR_HOST="").stdout
+    assert 'Bearer $(gcloud auth print-access-token)"' in output
+    assert f"https://firestore.googleapis.com/v1/projects/{PROJECT}/databases/(default)/documents/" in output
 
 
 @pytest.mark.parametrize(("operator", "first"), [("a/b", "2026-03-01"), ("a", "yesterday")])
-def test_a_request_with_a_wrong_word_is_refused(operator: str, first: str) -> None:
-    """Before anything is printed that a shell would run."""
-    said = printed("read-operator", PROJECT, operator, "--from", first)
-    assert (said.returncode, said.stdout) == (2, "")
-    assert repr(operator if operator != "a" else first) in said.stderr
+def test_an_invalid_argument_is_refused(operator: str, first: str) -> None:
+    """Nothing is printed that a shell could run."""
+    output = printed("read-operator", PROJECT, operator, "--from", first)
+    assert (output.returncode, output.stdout) == (2, "")
+    assert repr(operator if operator != "a" else first) in output.stderr

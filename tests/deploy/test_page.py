@@ -1,4 +1,4 @@
-"""docs/deploy.md says what the code says, and its commands are there."""
+"""docs/deploy.md agrees with the code, and its commands exist."""
 
 import json
 import re
@@ -24,15 +24,15 @@ SCRIPTS = [
 ]
 
 
-def test_its_generated_parts_are_what_the_code_says() -> None:
-    """`make docs` would change nothing, unless it is to count the costs of more tasks."""
+def test_the_generated_parts_are_up_to_date() -> None:
+    """`make docs` would only change the costs of additional tasks."""
     assert updated(TEXT, counted=costs.counted_in(TEXT)) == TEXT, (
         "docs/deploy.md is outdated: run `make docs`"
     )
 
 
-def test_a_new_task_makes_no_part_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The costs name the scheduled functions that they count; a changed schedule of one of these is found."""
+def test_a_new_task_does_not_make_the_page_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The costs list their scheduled functions, so a changed schedule of one of them is found."""
     counted = costs.counted_in(TEXT)
     assert {"collect_devices_health", "watchdog"} <= set(counted)
     known = list(costs.scheduled())
@@ -43,17 +43,18 @@ def test_a_new_task_makes_no_part_outdated(monkeypatch: pytest.MonkeyPatch) -> N
     assert updated(TEXT, counted=counted) != TEXT
 
 
-def test_it_enables_what_a_deployment_asks_for(deployment: Deployment) -> None:
-    """Each API that firebase-tools wants enabled is enabled before."""
+def test_the_page_enables_the_apis_of_a_deployment(deployment: Deployment) -> None:
+    """Each API that firebase-tools requires is enabled beforehand."""
     asked = {
-        request.path.rpartition("/")[2] for request in deployment.asked("GET", "serviceusage", "/services/")
+        request.path.rpartition("/")[2]
+        for request in deployment.requests_to("GET", "serviceusage", "/services/")
     }
     assert asked
     assert asked - set(re.findall(r"[a-z]+\.googleapis\.com", SCRIPTS[0])) == set()
 
 
-def test_it_enables_what_its_own_commands_ask_for() -> None:
-    """Each service that gcloud or curl is sent to; what IAM and projects themselves need is always there."""
+def test_the_page_enables_the_apis_of_its_commands() -> None:
+    """These are the services that gcloud and curl call, except those that are always enabled."""
     enabled = set(re.findall(r"([a-z]+)\.googleapis\.com", SCRIPTS[0]))
     text = "\n".join([*SCRIPTS, *commands(PROJECT, BUCKET, main.__all__, addresses(PROJECT))])
     services = {"scheduler": "cloudscheduler", "recaptcha": "recaptchaenterprise"}
@@ -68,8 +69,8 @@ def test_it_enables_what_its_own_commands_ask_for() -> None:
     assert {"recaptchaenterprise", "iam", "firebaseappcheck"} <= asked <= enabled
 
 
-def test_what_it_has_people_write_is_ignored_by_git(tmp_path: Path) -> None:
-    """Settings, secrets and keys of one deployment leave no checkout dirty, and get into no commit."""
+def test_git_ignores_the_files_of_a_deployment(tmp_path: Path) -> None:
+    """Settings, secrets and keys of a deployment cannot be committed."""
     script = "\n".join(SCRIPTS)
     written = re.findall(r"(?<![0-9&>])>\s*(?!/dev/)([\w./$-]+)", script)
     written += re.findall(r"--(?:data-file|cors-file)=(\S+)", script)
@@ -78,12 +79,12 @@ def test_what_it_has_people_write_is_ignored_by_git(tmp_path: Path) -> None:
     shutil.copy(ROOT / ".gitignore", tmp_path)
     git = ["git", "-C", str(tmp_path)]
     subprocess.run([*git, "init", "--quiet"], check=True)
-    told = subprocess.run([*git, "check-ignore", *files], capture_output=True, text=True, check=False)
-    assert told.stdout.split() == files
+    checked = subprocess.run([*git, "check-ignore", *files], capture_output=True, text=True, check=False)
+    assert checked.stdout.split() == files
 
 
-def test_the_build_takes_what_a_deployment_has_of_its_own(tmp_path: Path) -> None:
-    """App Check's key is written into no file that git knows; without it the page has none."""
+def test_the_build_uses_the_app_check_key_of_a_deployment(tmp_path: Path) -> None:
+    """The key is not written to a tracked file; without it, the page does not use App Check."""
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
     shutil.copytree(
         ROOT / "web", tmp_path / "web", ignore=shutil.ignore_patterns("node_modules", "dist", "config.json")
@@ -99,13 +100,12 @@ def test_the_build_takes_what_a_deployment_has_of_its_own(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=range(len(SCRIPTS)))
-def test_its_commands_can_be_read_by_a_shell(script: str) -> None:
-    """No quote or bracket is missing."""
+def test_the_commands_are_valid_shell_syntax(script: str) -> None:
     subprocess.run(["bash", "-n", "-c", script], check=True)
 
 
-def test_files_and_commands_that_it_names_are_there() -> None:
-    """Links, files of this project, targets of make and commands of `python -m deploy`."""
+def test_the_files_and_commands_in_the_page_exist() -> None:
+    """This includes links, files, make targets and commands of `python -m deploy`."""
     for link in re.findall(r"\]\((?!http)([^)#]+)", TEXT):
         assert (PAGE.parent / link).exists(), link
     for name in re.findall(r"`((?:deploy|bench|tests|functions|emulators)/[\w/.]+)`", TEXT):
@@ -118,8 +118,8 @@ def test_files_and_commands_that_it_names_are_there() -> None:
     assert all(command in help_text for command in re.findall(r"python -m deploy ([a-z-]+)", TEXT))
 
 
-def test_costs_follow_from_schedules_and_prices() -> None:
-    """At rest it is the tasks that cost; a longer run costs more, a larger answer too."""
+def test_costs_depend_on_schedules_and_prices() -> None:
+    """Without reads only the tasks cost; longer runs and larger responses cost more."""
     rest = {cost.item: cost.dollars for cost in costs.monthly_costs()}
     assert len(list(costs.scheduled())) >= 5
     assert rest["Cloud Scheduler jobs"] == pytest.approx(0.10 * len(list(costs.scheduled())))

@@ -1,7 +1,7 @@
-"""What this checkout's code wants deployed, read from its functions and specs, and from git.
+"""The expected deployment, read from this checkout's functions and specs and from git.
 
-`tests.deploy.findings` compares it with what arrived: a schedule, say, is written once, in its task's
-spec, and may get lost or change anywhere between there and Cloud Scheduler.
+`tests.deploy.findings` compares it with the deployed resources. For example, the schedule in a
+task's spec could be lost or changed on its way to Cloud Scheduler.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from tests.deploy.google import PROJECT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Callables that change nothing, and run as an account that can't.
+#: Callables that only read and run as an account without write access.
 READERS = frozenset({"get_run", "get_task_data", "list_runs", "list_tasks"})
-#: Callables that change something, and run as an account without secrets.
+#: Callables that write and run as an account without access to secrets.
 OPERATORS = frozenset({"cancel_run", "resume_task", "run_task", "suspend_task"})
-#: Cores that firebase-tools gives an instance that serves one request at a time, by its memory in MiB.
+#: Cores that firebase-tools assigns to an instance with concurrency 1, by memory in MiB.
 PARTS_OF_A_CORE = {128: "0.0833", 256: "0.1666", 512: "0.3333", 1024: "0.5833", 2048: "1"}
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function as it is wanted.
+    """An expected function.
 
     Attributes:
-        name: of the function, its entry point and its task.
-        account: the address of the service account that it runs as.
-        memory: as Cloud Functions writes it, "512Mi".
-        cpu: cores, "0.3333".
-        concurrency: requests that an instance has at once.
-        timeout_seconds: None: the platform's default, 60.
-        max_instances: at most so many at once.
-        secrets: names of the secrets that are its environment.
-        schedule: of its job, None for a callable.
-        time_zone: of the schedule.
-        region: of the function and its job.
+        name: Name of the function, its entry point and its task.
+        account: Address of its service account.
+        memory: Memory in the format of Cloud Functions, for example "512Mi".
+        cpu: Cores, for example "0.3333".
+        concurrency: Maximum of concurrent requests per instance.
+        timeout_seconds: Timeout, seconds; None for the platform's default, 60.
+        max_instances: Maximum of concurrent instances.
+        secrets: Names of the secrets in its environment.
+        schedule: Schedule of its job; None for a callable.
+        time_zone: Time zone of the schedule.
+        region: Region of the function and its job.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Function:
         return f"projects/{PROJECT}/locations/{self.region}/jobs/firebase-schedule-{self.name}-{self.region}"
 
 
-#: Prints, as JSON, what each function says of itself.
+#: Prints the description of each function as JSON.
 DESCRIBE = """
 import json, main
 from shared.tasks.specs import registered
@@ -101,12 +101,12 @@ for name in main.__all__:
 
 @functools.cache
 def functions(region: str = "us-central1") -> Mapping[str, Function]:
-    """Return every function that main.py names, by name, as it is with the settings that are deployed.
+    """Return every function in main.py by name, with the deployed settings.
 
     Args:
-        region: where it is to be deployed.
+        region: The region of the deployment.
     """
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", DESCRIBE],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "GOOGLE_CLOUD_PROJECT": PROJECT, **SETTINGS},
@@ -114,24 +114,26 @@ def functions(region: str = "us-central1") -> Mapping[str, Function]:
         text=True,
         check=True,
     )
-    described = (json.loads(line) for line in told.stdout.splitlines())
-    return {said["name"]: _wanted(said, region) for said in described}
+    described = (json.loads(line) for line in printed.stdout.splitlines())
+    return {description["name"]: _expected(description, region) for description in described}
 
 
-def _wanted(said: dict[str, Any], region: str) -> Function:
-    serves = said["callable"]
-    deadline = said["deadline"]
+def _expected(description: dict[str, Any], region: str) -> Function:
+    serves = description["callable"]
+    deadline = description["deadline"]
     return Function(
-        said["name"],
-        account=_account(said["name"]),
-        memory=f"{said['memory']}Mi",
-        cpu="1" if serves else PARTS_OF_A_CORE[said["memory"]],
+        description["name"],
+        account=_account(description["name"]),
+        memory=f"{description['memory']}Mi",
+        cpu="1" if serves else PARTS_OF_A_CORE[description["memory"]],
         concurrency=CONCURRENCY if serves else 1,
-        timeout_seconds=said["timeout"] if deadline is None else int(deadline) + TIMEOUT_MARGIN_SECONDS,
-        max_instances=said["most"],
-        secrets=frozenset(said["secrets"]),
-        schedule=None if serves else said["schedule"],
-        time_zone=None if serves else said["zone"],
+        timeout_seconds=description["timeout"]
+        if deadline is None
+        else int(deadline) + TIMEOUT_MARGIN_SECONDS,
+        max_instances=description["most"],
+        secrets=frozenset(description["secrets"]),
+        schedule=None if serves else description["schedule"],
+        time_zone=None if serves else description["zone"],
         region=region,
     )
 
@@ -143,7 +145,7 @@ def _account(function: str) -> str:
 
 
 def product() -> Mapping[str, bytes]:
-    """Return the files that the source archive is to hold: all of the product, and nothing else."""
+    """Return the expected files of the source archive: the product and nothing else."""
     modules = [path for folder in ("functions", "shared") for path in (ROOT / folder).rglob("*.py")]
     files = [ROOT / "main.py", ROOT / "requirements.txt", *modules]
     return {str(path.relative_to(ROOT)): path.read_bytes() for path in files}

@@ -162,7 +162,7 @@ def dies_at_work(pipe: Connection) -> None:
 
 def test_a_hung_process_is_replaced() -> None:
     """Its order gets the answer "hung", and its successor, which hangs as well, is killed at the end."""
-    process = Process("it", lambda _: (hangs, {}), print, patience=0.3)
+    process = Process("it", lambda _: (hangs, {}), print, timeout=0.3)
     assert process.deliver(Order(1)) == "hung"
     assert wait_for("another process", lambda: process.ended) == [-signal.SIGKILL]
     assert process.end(0.3) is False
