@@ -127,9 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.flush()
-        self.close_connection = (
-            False  # "Connection: close" of a client refers to its connection to the proxy.
-        )
+        # A client's "Connection: close" refers to its connection to the proxy.
+        self.close_connection = False
         self.connection = self.owner.context_for(self.host).wrap_socket(self.connection, server_side=True)
         self.rfile = self.connection.makefile("rb", self.rbufsize)
         self.wfile = self.connection.makefile("wb")  # type: ignore[assignment]

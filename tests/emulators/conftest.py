@@ -1,4 +1,4 @@
-"""A small project for tests that start a stack: ports and a folder of its own, nothing of the product."""
+"""A small project with its own ports and folder for tests that start a stack."""
 
 import json
 import os
@@ -54,9 +54,9 @@ def get_task_data(request):
 
 @pytest.fixture(autouse=True)
 def default_signals() -> Iterator[None]:
-    """What a test starts begins with signals that mean what they mean, under `nohup` and behind `&` too."""
+    """Restore default signal handling for child processes, also under `nohup` and in background jobs."""
     ignored = [each for each in (signal.SIGHUP, signal.SIGINT) if signal.getsignal(each) == signal.SIG_IGN]
-    for each in ignored:  # a program inherits that a signal is ignored, but no handler
+    for each in ignored:  # Programs inherit ignored signals but not handlers.
         signal.signal(each, lambda _number, _frame: None)
     yield
     for each in ignored:
@@ -64,7 +64,7 @@ def default_signals() -> Iterator[None]:
 
 
 class Launched:
-    """A command of `python -m emulators`, running in a project's folder."""
+    """A command of `python -m emulators` in a project's folder."""
 
     def __init__(self, project: Path, arguments: list[str], environment: dict[str, str]) -> None:
         self._marker = uuid.uuid4().hex
@@ -99,13 +99,13 @@ class Launched:
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGABRT)  # says where it is
+            self.process.send_signal(signal.SIGABRT)  # prints the stack of each thread
             self.process.wait()
             self.end()
             raise AssertionError(f"It still runs after {seconds} s.\n{self.err}") from None
 
-    def left(self) -> set[int]:
-        """Process groups of this command and of everything it started in which something still lives."""
+    def live_groups(self) -> set[int]:
+        """Return the live process groups of this command and its descendants."""
         return processes.groups(self._marker)
 
     def end(self) -> None:
@@ -116,7 +116,7 @@ class Launched:
 
 
 class Project:
-    """A copy of the stack with a small main.py and ports of its own."""
+    """A copy of the stack with a small main.py and its own ports."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -154,7 +154,7 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A small project in a folder with a space and a letter beyond ASCII."""
+    """A small project in a folder with a space and a non-ASCII letter."""
     project = Project(tmp_path_factory.mktemp("stack") / "ein Ordner für nx")
     yield project
     project.end()

@@ -1,4 +1,4 @@
-"""What tests of the local Cloud Scheduler share: a clock they move, a dispatcher they answer, functions."""
+"""Test doubles for the local Cloud Scheduler: a clock, a dispatcher and functions."""
 
 import json
 import queue
@@ -17,12 +17,12 @@ from emulators.scheduler.job import Job, RetryConfig
 
 PROJECT = "demo-nx-tasks"
 REGION = "us-central1"
-#: Seconds a test waits for what must come; reached only when it fails.
+#: Timeout of waits, seconds; reached only by failing tests.
 PATIENCE = 10
 
 
 class FakeClock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until it is advanced."""
 
     def __init__(self, text: str = "2026-05-05T12:00:30Z") -> None:
         self.moment = datetime.fromisoformat(text)
@@ -36,7 +36,7 @@ class FakeClock:
 
 @dataclass
 class Sent:
-    """An attempt that the test answers."""
+    """An attempt whose outcome the test determines."""
 
     attempt: Attempt
     done: Callable[[Outcome], None]
@@ -54,7 +54,7 @@ class Sent:
 
 
 class FakeDispatcher:
-    """Keeps attempts until the test answers them."""
+    """Keeps attempts until the test determines their outcomes."""
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
@@ -66,7 +66,7 @@ class FakeDispatcher:
 
 @dataclass
 class Bench:
-    """A scheduler with nothing real about it."""
+    """A scheduler with a fake clock and a fake dispatcher."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     dispatcher: FakeDispatcher = field(default_factory=FakeDispatcher)
@@ -86,17 +86,17 @@ class Bench:
 
 
 def job(function: str = "f", schedule: str = "* * * * *", **changes: Any) -> Job:
-    """A job of a function."""
+    """Return a job for a function."""
     return Job(PROJECT, REGION, function, schedule, **changes)
 
 
 def retries(count: int, **changes: Any) -> RetryConfig:
-    """A retry config that starts at a second."""
+    """Return a retry config with a first back-off of one second."""
     return RetryConfig(count, **{"min_backoff": timedelta(seconds=1), **changes})
 
 
 def write_manifest(path: Path, **schedules: str) -> None:
-    """A manifest with a function for each schedule."""
+    """Write a manifest with one function per schedule."""
     endpoints = {
         name: {"platform": "gcfv2", "region": [REGION], "scheduleTrigger": {"schedule": schedule}}
         for name, schedule in schedules.items()
@@ -106,29 +106,29 @@ def write_manifest(path: Path, **schedules: str) -> None:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A request that reached a function."""
+    """A request that a function received."""
 
     line: str
     headers: dict[str, str]
     connection: socket.socket
 
     def answer(self, status: str = "200 OK", body: str = "") -> None:
-        """Sends an answer and closes."""
+        """Send a response and close the connection."""
         head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body.encode())}\r\n\r\n"
         self.end(f"{head}{body}".encode())
 
     def end(self, raw: bytes = b"") -> None:
-        """Sends these bytes, whatever they are, and closes."""
+        """Send raw bytes and close the connection."""
         try:
             self.connection.sendall(raw)
             self.connection.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # the caller gave up
+            pass  # The caller has closed the connection.
         self.connection.close()
 
 
 class LoopbackFunctions(ThreadingMixIn, TCPServer):
-    """A Functions emulator of which every answer is the test's."""
+    """A Functions emulator whose responses the test determines."""
 
     daemon_threads = True
     block_on_close = False
@@ -148,7 +148,7 @@ class LoopbackFunctions(ThreadingMixIn, TCPServer):
         return self.deliveries.get(timeout=PATIENCE)
 
     def shutdown_request(self, request: Any) -> None:
-        """Leaves the connection open: the test answers when it will."""
+        """Leave the connection open until the test responds."""
 
     def __exit__(self, *error: object) -> None:
         self.shutdown()
@@ -175,5 +175,5 @@ class _Receive(StreamRequestHandler):
 
 
 def utc(text: str) -> datetime:
-    """A moment written as RFC 3339."""
+    """Parse a time in RFC 3339 format."""
     return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""The demo, on the session's stack, with the project's own tasks."""
+"""The demo runs the project's tasks on the stack."""
 
 import datetime as dt
 import subprocess
@@ -29,7 +29,7 @@ RUN = Run(
     remark="",
 )
 READ = {"tick": {"task": "tick", "ok": True, "first": {"id": "ü"}}}
-#: Records that each result has at least: something to look at.
+#: Minimum number of records in each result.
 SIZES = {
     TaskName.collect_devices_health: 100,
     TaskName.collect_charge_locations: 300,
@@ -39,7 +39,7 @@ FAILED = replace(RUN, state="failed", saved_in="", size_bytes=None, remark="Valu
 
 
 def test_the_demo_runs_and_reads_every_task(clean_firestore: "Addresses") -> None:
-    """Demo data goes in twice without harm, Cloud Scheduler runs each task, the JavaScript SDK reads it."""
+    """Demo data can be loaded twice; the JavaScript SDK reads each result."""
     demo_data.seed(dt.datetime.now(dt.UTC))
     ran = subprocess.run(
         [sys.executable, "-m", "emulators.demo"],
@@ -57,8 +57,8 @@ def test_the_demo_runs_and_reads_every_task(clean_firestore: "Addresses") -> Non
     assert [count > least for count, least in zip(counts, SIZES.values(), strict=True)] == [True] * 3, counts
 
 
-def test_a_viewer_reads_as_well(stack: "Addresses") -> None:
-    """The second demo user signs in; a task that isn't there is an error with its code, not a crash."""
+def test_a_viewer_reads_a_result(stack: "Addresses") -> None:
+    """An unknown task is an error with a code."""
     demo_data.seed(dt.datetime.now(dt.UTC))
     command = ["node", "emulators/read_task.mjs", "../x", "--user", "viewer@example.com"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
@@ -67,8 +67,8 @@ def test_a_viewer_reads_as_well(stack: "Addresses") -> None:
     assert stack.auth
 
 
-def test_reading_no_task_is_a_usage_error() -> None:
-    """A script that names no task gets exit code 2 and the usage, not success without output."""
+def test_reading_without_a_task_is_a_usage_error() -> None:
+    """Without a task, the script prints its usage and returns exit code 2."""
     ran = subprocess.run(
         ["node", "emulators/read_task.mjs"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
@@ -76,15 +76,15 @@ def test_reading_no_task_is_a_usage_error() -> None:
     assert "node emulators/read_task.mjs TASK" in ran.stderr
 
 
-def test_a_row_shows_what_the_history_tells(capsys: pytest.CaptureFixture[str]) -> None:
-    """Status, duration, place, size and the first record stand in a row, and all is well."""
+def test_a_row_shows_the_run_and_its_result(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row has status, duration, storage location, size and the first record."""
     assert demo.show(["tick"], {"tick": RUN}, READ)
     row = capsys.readouterr().out.splitlines()[1]
     assert " ".join(row.split()) == 'tick completed 1.50 s database 39.5 kB {"id": "ü"}'
 
 
 @pytest.mark.parametrize(
-    ("runs", "answers", "says"),
+    ("runs", "answers", "message"),
     [
         ({"tick": FAILED}, READ, "tick: ValueError: no"),
         ({"tick": RUN}, {}, "not read"),
@@ -96,9 +96,9 @@ def test_a_row_shows_what_the_history_tells(capsys: pytest.CaptureFixture[str]) 
         ({}, READ, "no run"),
     ],
 )
-def test_what_went_wrong_is_said(
-    capsys: pytest.CaptureFixture[str], runs: dict[str, Run], answers: dict[str, dict[str, Any]], says: str
+def test_a_problem_with_a_task_is_reported(
+    capsys: pytest.CaptureFixture[str], runs: dict[str, Run], answers: dict[str, dict[str, Any]], message: str
 ) -> None:
-    """A failed task, one that did not run, or one whose result cannot be read is no success."""
+    """A problem is a failed run, a missing run, or an unreadable result."""
     assert not demo.show(["tick"], runs, answers)
-    assert says in capsys.readouterr().out
+    assert message in capsys.readouterr().out

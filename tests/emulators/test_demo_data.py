@@ -1,4 +1,4 @@
-"""The demo's devices."""
+"""The devices of the demo data."""
 
 import datetime as dt
 
@@ -8,7 +8,7 @@ NOW = dt.datetime(2026, 1, 15, 12, tzinfo=dt.UTC)
 
 
 def test_devices_are_the_same_every_time() -> None:
-    """Two hundred devices, each with its own id, and no chance in them but the clock."""
+    """There are two hundred devices with unique ids, which depend only on the clock."""
     devices = demo_data.make_devices(NOW)
     assert len({device["id"] for device in devices}) == 200
     assert devices == demo_data.make_devices(NOW)
@@ -18,8 +18,8 @@ def test_devices_are_the_same_every_time() -> None:
     ]
 
 
-def test_values_are_a_trackers() -> None:
-    """Voltages of a 12 V battery, signal in CSQ, seen before now; a few are unknown, and most are well."""
+def test_values_are_plausible_for_a_tracker() -> None:
+    """Values are in range, some are unknown, and most devices are healthy."""
     devices = demo_data.make_devices(NOW)
     known = [device for device in devices if device["last_seen"]]
     assert 0 < len(devices) - len(known) < 10

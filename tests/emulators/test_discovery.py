@@ -1,4 +1,4 @@
-"""Discovery: which files are the functions' source, what looks forgotten, how an error is shown."""
+"""Discovery finds the functions' sources, warns of missing parts, and shows errors."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.programs
 
 
 def test_every_task_has_a_function_and_every_function_is_deployed() -> None:
-    """A failure names the task or the function, and says what to add where."""
+    """A failure names the task or function and states what to add."""
     functions = {name for name, value in vars(main).items() if hasattr(value, "__firebase_endpoint__")}
     scheduled = {spec.name.value for spec in registered()} & functions
     found = omissions(ROOT, list(TaskName), scheduled, functions, main.__all__)
@@ -26,7 +26,7 @@ def test_every_task_has_a_function_and_every_function_is_deployed() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A project with two functions' files."""
+    """A project with the files of two functions."""
     for file in (
         "functions/scheduled/mine.py",
         "functions/callable/ask.py",
@@ -37,13 +37,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_nothing_is_forgotten_if_all_is_there(folder: Path) -> None:
-    """A scheduled function without a task is deployed like any other."""
+def test_a_complete_project_has_no_warning(folder: Path) -> None:
+    """A scheduled function without a task causes no warning."""
     assert omissions(folder, ["mine"], ["mine"], ["mine", "ask"], ["mine", "ask"]) == []
 
 
-def test_what_is_forgotten_is_named_with_what_to_do(folder: Path) -> None:
-    """A task without a function, a function that main.py lacks, and one that its `__all__` lacks."""
+def test_missing_parts_are_warnings_with_instructions(folder: Path) -> None:
+    """Parts are a task's function, a function's import in main.py, and its name in `__all__`."""
     task, file, name = omissions(folder, ["mine", "more"], [], ["ask"], [])
     assert task.startswith(
         "The task more has no function: write functions/scheduled/more.py, then import more"
@@ -54,14 +54,14 @@ def test_what_is_forgotten_is_named_with_what_to_do(folder: Path) -> None:
     assert name == "main.py imports ask, but its __all__ lacks it: add it."
 
 
-def test_sources_are_what_is_deployed() -> None:
-    """The files that are watched and checked are those of the source archive."""
+def test_sources_are_the_deployed_files() -> None:
+    """The watched and checked files are those of the source archive."""
     python = {name for name in product() if name.endswith(".py")}
     assert {str(file.relative_to(ROOT)) for file in sources(ROOT)} == python
 
 
 def test_an_error_is_shown_with_the_projects_own_lines(tmp_path: Path) -> None:
-    """Libraries' frames are left out, and so are those of the discovery itself."""
+    """Frames of libraries and of the discovery are omitted."""
     (tmp_path / "firebase.json").write_text('{"functions": [{"ignore": []}]}', "utf-8")
     (tmp_path / "main.py").write_text("import helper\n", "utf-8")
     (tmp_path / "helper.py").write_text("import json\n\njson.loads('{')\n", "utf-8")

@@ -1,4 +1,4 @@
-"""Trying downloads, and remembering those that failed."""
+"""Downloads of emulators are tried, and failures are remembered."""
 
 import os
 import time
@@ -8,7 +8,7 @@ from emulators.downloads import DAY_SECONDS, Downloads
 
 
 class Tool:
-    """A firebase-tools that can download, or cannot."""
+    """A firebase-tools whose downloads succeed or fail."""
 
     def __init__(self, *, can: bool = False) -> None:
         self.can = can
@@ -19,8 +19,8 @@ class Tool:
         return self.can
 
 
-def test_a_failed_try_is_not_made_again_by_the_next_start(tmp_path: Path) -> None:
-    """The first start tries each emulator and says which cannot be had; the next one tries none."""
+def test_the_next_start_does_not_repeat_a_failed_download(tmp_path: Path) -> None:
+    """The first start tries each emulator and reports failures; the next start tries none."""
     tool = Tool()
     first, second = Downloads(tmp_path, tool), Downloads(tmp_path, tool)
     assert not first("firestore", needed=False)
@@ -30,8 +30,8 @@ def test_a_failed_try_is_not_made_again_by_the_next_start(tmp_path: Path) -> Non
     assert (first.failed, second.failed) == ({"firestore", "storage"}, set())
 
 
-def test_what_nothing_can_replace_is_always_tried(tmp_path: Path) -> None:
-    """An emulator that is needed is tried although that failed just now; had, the failure is forgotten."""
+def test_a_required_emulator_is_always_tried(tmp_path: Path) -> None:
+    """A required emulator is tried despite a recent failure, and a success removes the failure."""
     tool = Tool()
     downloads = Downloads(tmp_path, tool)
     assert not downloads("firestore", needed=True)
@@ -41,8 +41,7 @@ def test_what_nothing_can_replace_is_always_tried(tmp_path: Path) -> None:
     assert tool.asked == ["firestore"] * 3
 
 
-def test_after_a_day_it_is_tried_again(tmp_path: Path) -> None:
-    """A failure counts for a day."""
+def test_a_failed_download_is_tried_again_after_a_day(tmp_path: Path) -> None:
     tool = Tool()
     downloads = Downloads(tmp_path, tool)
     downloads("firestore", needed=False)

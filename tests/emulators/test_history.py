@@ -1,4 +1,4 @@
-"""Runs as they end, from the history."""
+"""Ended runs are read from the run history."""
 
 import datetime as dt
 import re
@@ -36,16 +36,16 @@ SECOND = dt.timedelta(seconds=1)
         ({"state": "missed"}, "tick missed - - -"),
     ],
 )
-def test_a_run_is_told_on_one_line(document: dict[str, Any], line: str) -> None:
-    """When, which task, how it ended, how long, where, how large, and what went wrong."""
-    told = Run.from_document("tick", "1", {"completed": NOW, **document}).line()
-    assert re.match(r"\d\d:\d\d:\d\d  tick", told)
-    assert "\n" not in told
-    assert " ".join(told.split()[1:]) == line
+def test_a_run_is_shown_on_one_line(document: dict[str, Any], line: str) -> None:
+    """The line has time, task, outcome, duration, storage location, size and error."""
+    shown = Run.from_document("tick", "1", {"completed": NOW, **document}).line()
+    assert re.match(r"\d\d:\d\d:\d\d  tick", shown)
+    assert "\n" not in shown
+    assert " ".join(shown.split()[1:]) == line
 
 
-def test_each_run_is_told_once_in_the_order_of_their_ends(clean_firestore: "Addresses") -> None:
-    """Runs of two tasks, ends at the same moment, late ones: each once; what still runs or is old, not."""
+def test_each_ended_run_is_returned_once_in_order(clean_firestore: "Addresses") -> None:
+    """This includes simultaneous and late ends, but not running or old runs."""
     client = firestore.Client(project=PROJECT)
     history = History(client, ["a", "b"], since=NOW)
 
@@ -53,28 +53,27 @@ def test_each_run_is_told_once_in_the_order_of_their_ends(clean_firestore: "Addr
         ended = {} if end is None else {"completed": end}
         client.document("nx-tasks", task, "nx-runs", run_id).set({"state": state, **ended})
 
-    def told() -> list[str]:
+    def new_runs() -> list[str]:
         return [f"{run.task}{run.id} {run.state}" for run in history.ended()]
 
     write("a", "old", NOW - SECOND)
     write("a", "runs", None, "running")
-    assert told() == []
+    assert new_runs() == []
     write("a", "2", NOW + 2 * SECOND)
     write("b", "1", NOW + SECOND, "skipped")
     write("a", "3", NOW + 3 * SECOND, "failed")
-    assert told() == ["b1 skipped", "a2 completed", "a3 failed"]
-    write("a", "4", NOW + 3 * SECOND)  # at the same moment as one that was returned
-    write("a", "0", NOW + SECOND)  # ended before it, written after it
+    assert new_runs() == ["b1 skipped", "a2 completed", "a3 failed"]
+    write("a", "4", NOW + 3 * SECOND)  # ended at the same moment as a returned run
+    write("a", "0", NOW + SECOND)  # ended earlier but was written later
     write("a", "9", NOW + 2 * LATE)
-    assert told() == ["a0 completed", "a4 completed", "a9 completed"]
-    assert told() == []
-    write("a", "3", NOW + 2 * LATE)  # its retry
-    assert told() == ["a3 completed"]
-    assert told() == []
+    assert new_runs() == ["a0 completed", "a4 completed", "a9 completed"]
+    assert new_runs() == []
+    write("a", "3", NOW + 2 * LATE)  # the retry of a failed run
+    assert new_runs() == ["a3 completed"]
+    assert new_runs() == []
 
 
-def test_a_terminal_obeys_nothing_of_an_error() -> None:
-    """Control characters are shown as escapes."""
+def test_control_characters_of_an_error_are_escaped() -> None:
     document = {
         "state": "failed",
         "completed": dt.datetime.now(dt.UTC),

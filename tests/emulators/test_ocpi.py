@@ -1,4 +1,4 @@
-"""The local charge point operators answer as OCPI 2.2.1 says."""
+"""The local charge point operators implement OCPI 2.2.1."""
 
 import base64
 import datetime as dt
@@ -20,7 +20,7 @@ NORTH = OPERATORS[0]
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """Where an operator's paths begin."""
+    """The base URL of an operator."""
     server = OcpiServer(("127.0.0.1", 0), NOW)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -33,14 +33,14 @@ def url() -> Iterator[str]:
 def envelope_of(
     url: str, token: str = NORTH.token, method: str = "GET", **parameters: str
 ) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """Status, envelope and headers."""
+    """Return status, envelope and headers of a response."""
     headers = {"Authorization": f"Token {base64.b64encode(token.encode()).decode()}", "X-Request-ID": "7"}
     answer = requests.request(method, url, headers=headers, params=parameters, timeout=10)
     return answer.status_code, answer.json(), dict(answer.headers)
 
 
-def test_an_endpoint_is_found_from_versions_on(url: str) -> None:
-    """Each answer is in an envelope, and names where to go on."""
+def test_an_endpoint_is_found_from_the_versions_url(url: str) -> None:
+    """Each response is an envelope with the URL of the next step."""
     status, versions, headers = envelope_of(f"{url}/versions")
     assert (status, versions["status_code"], headers["X-Request-ID"]) == (200, 1000, "7")
     assert dt.datetime.fromisoformat(versions["timestamp"]).tzinfo is not None
@@ -56,8 +56,8 @@ def test_an_endpoint_is_found_from_versions_on(url: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/versions", "/2.2.1", "/2.2.1/locations", "/2.2.1/cdrs", "/2.2.1/credentials"]
 )
-def test_nothing_is_told_without_the_token(url: str, path: str) -> None:
-    """HTTP 401 for an unknown token, another operator's, none, and one that is not encoded."""
+def test_requests_without_a_valid_token_are_refused(url: str, path: str) -> None:
+    """Unknown, foreign, missing and unencoded tokens get HTTP 401."""
     assert envelope_of(url + path, "unknown")[:2][0] == 401
     assert envelope_of(url + path, OPERATORS[1].token)[0] == 401
     assert requests.get(url + path, timeout=10).status_code == 401
@@ -66,7 +66,7 @@ def test_nothing_is_told_without_the_token(url: str, path: str) -> None:
 
 
 def test_a_list_has_pages(url: str) -> None:
-    """Each links to the next with the same filters; X-Limit and X-Total-Count are as they must be."""
+    """Each page links to the next with the same filters and has X-Limit and X-Total-Count."""
     found: list[str] = []
     following: str | None = f"{url}/2.2.1/cdrs?limit=999&date_from=2025-12-01T00:00:00"
     while following:
@@ -81,8 +81,8 @@ def test_a_list_has_pages(url: str) -> None:
     assert int(headers["X-Total-Count"]) == len(found) > 200
 
 
-def test_dates_bound_a_list(url: str) -> None:
-    """From the first on, up to the second and not including it."""
+def test_dates_limit_a_list(url: str) -> None:
+    """The first date is inclusive, the second exclusive."""
     middle = make_cdrs(NORTH, NOW)[1000]["last_updated"]
     total = int(envelope_of(f"{url}/2.2.1/cdrs", limit="1")[2]["X-Total-Count"])
     before = envelope_of(f"{url}/2.2.1/cdrs", limit="1", date_to=middle)[2]
@@ -95,37 +95,37 @@ def test_dates_bound_a_list(url: str) -> None:
     ("parameters", "message"),
     [({"date_from": "yesterday"}, "date_from"), ({"offset": "-1"}, "offset"), ({"limit": "all"}, "limit")],
 )
-def test_a_wrong_parameter_is_an_error_of_ocpi(url: str, parameters: dict[str, str], message: str) -> None:
-    """A request that reaches OCPI gets HTTP 200, and 2001 in the envelope."""
+def test_an_invalid_parameter_is_an_ocpi_error(url: str, parameters: dict[str, str], message: str) -> None:
+    """The response is HTTP 200 with status code 2001 in the envelope."""
     status, envelope, _ = envelope_of(f"{url}/2.2.1/locations", **parameters)
     assert (status, envelope["status_code"]) == (200, 2001)
     assert message in envelope["status_message"]
     assert "data" not in envelope
 
 
-def test_a_location_is_had_alone(url: str) -> None:
-    """By its id, whatever its case; one that is not there is 404 with 2003."""
+def test_a_single_location_can_be_read(url: str) -> None:
+    """Its id is case-insensitive; an unknown id gets 404 with 2003."""
     assert envelope_of(f"{url}/2.2.1/locations/loc0007")[1]["data"]["id"] == "LOC0007"
     status, envelope, _ = envelope_of(f"{url}/2.2.1/locations/LOC9999")
     assert (status, envelope["status_code"]) == (404, 2003)
 
 
 @pytest.mark.parametrize("path", ["/2.2.1/sessions", "/2.1.1", "/", "/2.2.1/locations/a/b/c"])
-def test_what_is_not_there_is_404(url: str, path: str) -> None:
-    """With an envelope that says so."""
+def test_an_unknown_path_is_404(url: str, path: str) -> None:
+    """The response is an envelope with an error."""
     status, envelope, _ = envelope_of(url + path)
     assert (status, envelope["status_code"]) == (404, 2000)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_a_sender_takes_nothing(url: str, method: str) -> None:
-    """HTTP 405, and what is allowed."""
+def test_write_methods_are_refused(url: str, method: str) -> None:
+    """The response is HTTP 405 with the allowed methods."""
     status, envelope, headers = envelope_of(f"{url}/2.2.1/cdrs", method=method)
     assert (status, envelope["status_code"], headers["Allow"]) == (405, 2000, "GET")
 
 
 def test_records_are_the_same_every_time() -> None:
-    """A few hundred locations and some thousand CDRs, with no chance in them but the clock."""
+    """There are hundreds of locations and thousands of CDRs, which depend only on the clock."""
     assert sum(each.locations for each in OPERATORS) == 350
     assert sum(len(make_cdrs(each, NOW)) for each in OPERATORS) == 4000
     for make in (make_locations, make_cdrs):
@@ -135,11 +135,11 @@ def test_records_are_the_same_every_time() -> None:
 
 
 def test_the_setting_names_every_operator() -> None:
-    """Each with its own token."""
-    said = json.loads(secret("127.0.0.1:1"))
-    assert [each["name"] for each in said] == ["north", "south"]
-    assert said[0]["url"] == "http://127.0.0.1:1/north/versions"
-    assert len({each["token"] for each in said}) == 2
+    """Each operator has its own token."""
+    operators = json.loads(secret("127.0.0.1:1"))
+    assert [each["name"] for each in operators] == ["north", "south"]
+    assert operators[0]["url"] == "http://127.0.0.1:1/north/versions"
+    assert len({each["token"] for each in operators}) == 2
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_the_setting_names_every_operator() -> None:
 def test_routing_headers_are_checked(
     url: str, path: str, changes: dict[str, str | None], message: str | None
 ) -> None:
-    """Where they are sent: whole, and for this party; never to configuration modules (4.2.2)."""
+    """If sent, they must be complete and name this party; configuration modules take none (4.2.2)."""
     routing = {f"OCPI-{way}-country-code": NORTH.country_code for way in ("from", "to")}
     routing |= {f"OCPI-{way}-party-id": NORTH.party_id for way in ("from", "to")}
     token = f"Token {base64.b64encode(NORTH.token.encode()).decode()}"

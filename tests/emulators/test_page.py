@@ -7,8 +7,8 @@ from emulators import page
 from emulators.stack import ROOT
 
 
-def test_the_local_page_may_call_the_emulators_and_nothing_more() -> None:
-    """Its policy is the deployed one with two more places to call."""
+def test_the_local_page_may_call_only_the_emulators_besides() -> None:
+    """Its policy is the deployed one with two additional origins."""
     config = json.loads((ROOT / "firebase.json").read_text("utf-8"))
     deployed = json.dumps(config["hosting"])
     page.let_call(config, "auth", "functions")
@@ -20,8 +20,8 @@ def test_the_local_page_may_call_the_emulators_and_nothing_more() -> None:
     assert local.replace(f" {origins}", "") == deployed
 
 
-def test_a_stack_without_a_built_page_knows_it(tmp_path: Path) -> None:
-    """What the build ends with is there, or there is no page to serve."""
+def test_a_missing_build_of_the_page_is_detected(tmp_path: Path) -> None:
+    """The last file of the build shows whether the page is built."""
     assert not page.is_built(tmp_path)
     (tmp_path / "web/dist").mkdir(parents=True)
     (tmp_path / "web/dist/index.html").touch()

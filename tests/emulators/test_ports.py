@@ -1,4 +1,4 @@
-"""Ports: read from firebase.json, and said clearly when they are taken."""
+"""Ports are read from firebase.json, and a port in use is a clear error."""
 
 import json
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_ports_are_those_of_firebase_json() -> None:
-    """Each part's port has one place: firebase.json, or an environment variable for this project's own."""
+    """The ports of this project's own servers come from environment variables."""
     configured = json.loads((ROOT / "firebase.json").read_text("utf-8"))["emulators"]
     firebase = {name: part["port"] for name, part in configured.items() if name in ports._PARTS}
     own = {part: default for part, (_, default) in ports.OWN_PORTS.items()}
@@ -27,8 +27,8 @@ def test_ports_are_those_of_firebase_json() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_a_taken_port_names_the_part_and_the_holder(host: str) -> None:
-    """The error names the port, the part that needs it, and the process that has it."""
+def test_the_error_for_a_port_in_use_names_part_and_process(host: str) -> None:
+    """It also names the port."""
     with socket.create_server((host, 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(StackError) as error:
@@ -38,19 +38,19 @@ def test_a_taken_port_names_the_part_and_the_holder(host: str) -> None:
     assert "pytest" in str(error.value)
 
 
-def test_a_port_whose_server_just_ended_is_free() -> None:
-    """Connections that linger after their server do not keep the next start from its port."""
+def test_a_port_is_free_after_its_server_ended() -> None:
+    """Lingering connections do not block the port."""
     server = socket.create_server(("127.0.0.1", 0))
     port = server.getsockname()[1]
     with socket.create_connection(("127.0.0.1", port)):
         accepted, _ = server.accept()
-        accepted.close()  # closed by the server first: it is this side that lingers
+        accepted.close()  # The side that closes first lingers.
         server.close()
     ports.check_free({"auth": port})
 
 
-def test_a_start_on_a_taken_port_is_refused_without_a_stack_trace(project: "Project") -> None:
-    """`exec` ends with exit code 1 and the sentence, before anything is started."""
+def test_a_start_on_a_port_in_use_fails_without_a_stack_trace(project: "Project") -> None:
+    """`exec` prints the error and returns exit code 1 before anything starts."""
     with socket.create_server(("127.0.0.1", project.ports["functions"])):
         launched = project.exec("print('never')")
         assert launched.wait() == 1

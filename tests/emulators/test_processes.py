@@ -1,4 +1,4 @@
-"""Starting and ending programs."""
+"""Programs are started and ended."""
 
 import os
 import signal
@@ -58,8 +58,8 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def test_the_end_leaves_nobody(tmp_path: Path) -> None:
-    """One that ignores SIGTERM, one that left the group and one that lost the marker all end."""
+def test_all_processes_are_ended(tmp_path: Path) -> None:
+    """This includes processes that ignore SIGTERM, left the group, or lost the marker."""
     stack_id = uuid.uuid4().hex
     part = start(STUBBORN, stack_id, tmp_path)
     while "here" not in part.log.read_text():
@@ -74,13 +74,13 @@ def test_the_end_leaves_nobody(tmp_path: Path) -> None:
 
 
 def test_a_nested_stack_ends_with_the_outer_one() -> None:
-    """What is started on a stack, another stack say, carries the ids of both; a third is left alone."""
+    """A nested stack has the ids of both stacks; a third stack is not affected."""
     outer, inner = uuid.uuid4().hex, uuid.uuid4().hex
     environment = processes.mark(processes.mark({}, outer), inner)
     sleeper = subprocess.Popen(["sleep", "600"], env=environment, start_new_session=True)
     try:
         assert not processes.end(uuid.uuid4().hex)
-        assert processes.groups("") == set()  # an empty id matches no process
+        assert processes.groups("") == set()  # An empty id matches no process.
         assert processes.groups(inner) == {sleeper.pid}
         assert processes.end(outer)
     finally:
@@ -88,8 +88,8 @@ def test_a_nested_stack_ends_with_the_outer_one() -> None:
         sleeper.wait()
 
 
-def test_a_part_that_ended_shows_its_log(tmp_path: Path) -> None:
-    """The error names the part, its exit code, the end of its log without colours, and where the log is."""
+def test_the_error_for_an_ended_part_shows_its_log(tmp_path: Path) -> None:
+    """It has the part, its exit code, and the path and the end of its log without colours."""
     part = start("print('\\x1b[31mred\\x1b[0m', *range(100), sep='\\n'); raise SystemExit(3)", "id", tmp_path)
     part.process.wait()
     with pytest.raises(StackError) as error:
@@ -100,15 +100,15 @@ def test_a_part_that_ended_shows_its_log(tmp_path: Path) -> None:
     assert len(lines) == 42
 
 
-def test_a_program_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    """The error names what was to be started."""
+def test_a_missing_program_is_an_error(tmp_path: Path) -> None:
+    """The error names the program."""
     with pytest.raises(StackError, match="Cannot start It: /nowhere"):
         processes.start("It", ["/nowhere"], environment={}, cwd=tmp_path, log=tmp_path / "log")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_only_the_first_signal_interrupts(number: signal.Signals) -> None:
-    """A second signal does not cut the end short; afterwards signals mean what they meant."""
+    """A second signal does not interrupt the shutdown; afterwards the handlers are restored."""
     ran = subprocess.run(
         [sys.executable, "-c", INTERRUPTIBLE, str(int(number))], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""The whole product on a local stack in another region, with another database, by two settings alone."""
+"""Two settings run the product on a local stack in another region and database."""
 
 import json
 import os
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.firebase
 
 REGION, DATABASE = "europe-west1", "nx-data"
 HEALTH = "collect_devices_health"
-#: Signs in to the page as a person does, and prints what it shows and where it asked.
+#: Signs in to the page and prints its text and the URLs of its requests.
 LOOK = f"""
 import json, sys
 from playwright.sync_api import sync_playwright
@@ -32,7 +32,7 @@ with sync_playwright() as playwright, visiting(launch(playwright), sys.argv[1]) 
 
 @pytest.fixture(scope="module")
 def running(project: "Project") -> "Launched":
-    """`make run` in a copy of the product whose `.env.local` has the two settings."""
+    """`make run` in a copy of the product with the two settings in `.env.local`."""
     for name in ("functions", "shared", "cli", "web/dist"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, project.folder / name, ignore=ignored)
@@ -45,7 +45,7 @@ def running(project: "Project") -> "Launched":
 
 
 def in_another_shell(project: "Project", *command: str) -> str:
-    """What a command prints that knows nothing of the stack but its folder."""
+    """Run a command in the folder without the stack's variables and return its output."""
     led = {"NX_FUNCTIONS_URL", "FIREBASE_AUTH_EMULATOR_HOST", "NX_TASKS_REGION", "NX_TASKS_DATABASE"}
     environment = {name: value for name, value in os.environ.items() if name not in led}
     done = subprocess.run(
@@ -68,7 +68,7 @@ def test_tasks_run_and_are_read_there(project: "Project", running: "Launched") -
 
 
 def test_documents_are_in_that_database(project: "Project", running: "Launched") -> None:
-    """Status documents and devices, and none of them in the default one."""
+    """Status documents and devices are there, and not in the default database."""
     assert running.process.poll() is None
 
     def documents(database: str, path: str) -> object:
@@ -86,24 +86,24 @@ def test_documents_are_in_that_database(project: "Project", running: "Launched")
 
 
 def test_the_command_line_and_a_reader_find_it(project: "Project", running: "Launched") -> None:
-    """In another shell, with no variable of the stack's."""
+    """They run in another shell, without the stack's variables."""
     assert running.process.poll() is None
-    told = in_another_shell(project, "venv/bin/python", "-m", "cli", "tasks", "--json")
-    states = {task["name"]: task["status"] for task in json.loads(told)["tasks"]}
+    printed = in_another_shell(project, "venv/bin/python", "-m", "cli", "tasks", "--json")
+    states = {task["name"]: task["status"] for task in json.loads(printed)["tasks"]}
     assert states[HEALTH] == "completed"
     read = json.loads(in_another_shell(project, "node", "emulators/read_task.mjs", HEALTH))
     assert (read["ok"], read["count"]) == (True, 200)
 
 
 def test_the_page_calls_that_region(project: "Project", running: "Launched") -> None:
-    """It reads the region where it is served, and no other region is asked."""
+    """It reads the region from its server and calls no other region."""
     assert running.process.poll() is None
     page = f"http://127.0.0.1:{project.ports['hosting']}"
     looked = subprocess.run(
         [sys.executable, "-c", LOOK, page], cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
     )
     assert looked.returncode == 0, looked.stderr
-    seen = json.loads(looked.stdout)
-    assert "completed" in seen["shown"].lower()
-    assert [url for url in seen["asked"] if url.endswith(f"/demo-nx-tasks/{REGION}/list_tasks")]
-    assert not [url for url in seen["asked"] if "us-central1" in url]
+    page = json.loads(looked.stdout)
+    assert "completed" in page["shown"].lower()
+    assert [url for url in page["asked"] if url.endswith(f"/demo-nx-tasks/{REGION}/list_tasks")]
+    assert not [url for url in page["asked"] if "us-central1" in url]

@@ -25,7 +25,7 @@ def tick(event):
 
 @pytest.fixture(scope="module")
 def discovered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A small project as a stack has discovered it."""
+    """A small project after its discovery by a stack."""
     project = tmp_path_factory.mktemp("discovered")
     (project / ".stack").mkdir()
     (project / "firebase.json").write_text('{"functions": [{"ignore": ["venv", ".*"]}]}', "utf-8")
@@ -46,13 +46,13 @@ def project(discovered: Path, tmp_path: Path) -> Path:
 
 
 def news(reloads: Reloads) -> list[str]:
-    """The messages once a change has settled."""
+    """Return the messages after a change has settled."""
     return [*reloads.messages(), *reloads.messages()]
 
 
 @pytest.mark.parametrize("file", ["main.py", "later.py"])
-def test_broken_code_is_said_once_and_its_repair_too(project: Path, file: str) -> None:
-    """Also of a file that is only imported while a task runs."""
+def test_broken_code_and_its_repair_are_reported_once(project: Path, file: str) -> None:
+    """This includes files that are only imported while a task runs."""
     reloads = Reloads(project)
     assert news(reloads) == []
     good = (project / file).read_text("utf-8")
@@ -68,15 +68,15 @@ def test_broken_code_is_said_once_and_its_repair_too(project: Path, file: str) -
     assert news(reloads) == []
 
 
-def test_an_error_while_loading_is_said(project: Path) -> None:
-    """Not only syntax: whatever keeps the functions from being loaded."""
+def test_an_error_while_loading_is_reported(project: Path) -> None:
+    """Any error that prevents loading is reported, besides syntax errors."""
     reloads = Reloads(project)
     (project / "main.py").write_text(f"import no_such_module\n{MAIN}", "utf-8")
     assert "ModuleNotFoundError: No module named 'no_such_module'" in news(reloads)[0]
 
 
-def test_a_change_is_judged_once_it_has_settled(project: Path) -> None:
-    """A file that an editor is still writing causes no message."""
+def test_a_change_is_checked_after_it_has_settled(project: Path) -> None:
+    """A half-written file causes no message."""
     reloads = Reloads(project)
     (project / "main.py").write_text("def half(", "utf-8")
     assert list(reloads.messages()) == []
@@ -84,8 +84,8 @@ def test_a_change_is_judged_once_it_has_settled(project: Path) -> None:
     assert news(reloads) == []
 
 
-def test_a_schedule_that_needs_a_new_start_is_named(project: Path) -> None:
-    """Cloud Scheduler has the schedules that were there when the stack started."""
+def test_a_schedule_that_requires_a_restart_is_reported(project: Path) -> None:
+    """Cloud Scheduler reads the schedules when the stack starts."""
     reloads = Reloads(project)
     (project / "main.py").write_text(MAIN.replace("5 minutes", "10 minutes"), "utf-8")
     expected = "The schedule of tick is new or has changed; restart `make run` to apply it."
@@ -94,8 +94,8 @@ def test_a_schedule_that_needs_a_new_start_is_named(project: Path) -> None:
     assert news(reloads) == []
 
 
-def test_what_a_change_forgets_is_a_warning(project: Path) -> None:
-    """As at the start, and only what was not said before."""
+def test_a_change_with_missing_parts_causes_a_warning(project: Path) -> None:
+    """Only new warnings are printed."""
     checked = project / ".stack/functions.json"
     found = json.loads(checked.read_text("utf-8"))
     assert found["omissions"] == []

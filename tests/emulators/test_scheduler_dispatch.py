@@ -1,4 +1,4 @@
-"""Delivery of the local Cloud Scheduler over real connections, to functions good and bad."""
+"""The local Cloud Scheduler delivers over real connections to working and faulty functions."""
 
 import queue
 import re
@@ -26,18 +26,18 @@ def functions() -> Iterator[LoopbackFunctions]:
 def deliver(
     dispatcher: HttpDispatcher, of: Job | None = None, tick: datetime = TICK
 ) -> tuple[queue.Queue[Outcome], Callable[[], None]]:
-    """Sends an attempt; gives where its outcome will be, and what gives it up."""
+    """Send an attempt; return the queue for its outcome and the function that aborts it."""
     outcomes: queue.Queue[Outcome] = queue.Queue()
     return outcomes, dispatcher.send(Attempt(of or job(), tick, 1, tick), outcomes.put)
 
 
 def whole_second(schedule_time: str) -> datetime:
-    """The tick that a schedule time stands for."""
+    """Return the tick of a schedule time."""
     return datetime.fromisoformat(schedule_time).replace(microsecond=0).astimezone(UTC)
 
 
-def test_a_delivery_is_what_cloud_scheduler_sends(functions: LoopbackFunctions) -> None:
-    """An empty POST to the trigger, with the scheduler's headers; the tick's time has a fraction."""
+def test_a_delivery_equals_that_of_cloud_scheduler(functions: LoopbackFunctions) -> None:
+    """It is an empty POST to the trigger with the scheduler's headers and a fraction of a second."""
     outcomes, _ = deliver(HttpDispatcher(functions.url), job(time_zone="America/Los_Angeles"))
     received = functions.next()
     schedule_time = received.headers.pop("X-CloudScheduler-ScheduleTime")
@@ -71,8 +71,8 @@ def test_a_delivery_is_what_cloud_scheduler_sends(functions: LoopbackFunctions) 
         ("599 ?", 2),
     ],
 )
-def test_an_answer_becomes_a_code_of_google_rpc(functions: LoopbackFunctions, status: str, code: int) -> None:
-    """Only 2xx is a success; the rest maps to the codes that the service reports."""
+def test_a_response_becomes_a_google_rpc_code(functions: LoopbackFunctions, status: str, code: int) -> None:
+    """Only 2xx is a success; other statuses map to the service's codes."""
     outcomes, _ = deliver(HttpDispatcher(functions.url))
     functions.next().answer(status)
     assert outcomes.get(timeout=PATIENCE) == Outcome(code, f"HTTP {status[:3]}")
@@ -87,17 +87,15 @@ def test_an_answer_becomes_a_code_of_google_rpc(functions: LoopbackFunctions, st
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1",
     ],
 )
-def test_a_function_that_dies_or_answers_garbage_is_a_failed_attempt(
-    functions: LoopbackFunctions, raw: bytes
-) -> None:
-    """Whatever comes back short of an HTTP answer, the attempt has failed as UNAVAILABLE."""
+def test_an_invalid_response_is_a_failed_attempt(functions: LoopbackFunctions, raw: bytes) -> None:
+    """Without a valid HTTP response, the attempt fails as UNAVAILABLE."""
     outcomes, _ = deliver(HttpDispatcher(functions.url))
     functions.next().end(raw)
     assert outcomes.get(timeout=PATIENCE).code == 14
 
 
 def test_a_reset_connection_is_a_failed_attempt(functions: LoopbackFunctions) -> None:
-    """A function whose connection is reset has failed as UNAVAILABLE."""
+    """The code is UNAVAILABLE."""
     outcomes, _ = deliver(HttpDispatcher(functions.url))
     connection = functions.next().connection
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -105,24 +103,24 @@ def test_a_reset_connection_is_a_failed_attempt(functions: LoopbackFunctions) ->
     assert "Reset" in outcomes.get(timeout=PATIENCE).message
 
 
-def test_an_emulator_that_is_not_there_is_a_failed_attempt() -> None:
-    """While the Functions emulator restarts, attempts fail as UNAVAILABLE and nothing else happens."""
+def test_a_stopped_emulator_is_a_failed_attempt() -> None:
+    """While the Functions emulator restarts, attempts fail as UNAVAILABLE."""
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
     outcomes, _ = deliver(HttpDispatcher(f"http://127.0.0.1:{port}"))
     assert outcomes.get(timeout=PATIENCE).code == 14
 
 
-def test_a_function_that_hangs_is_let_go_when_it_is_given_up(functions: LoopbackFunctions) -> None:
-    """Giving an attempt up ends its thread at once, long before its deadline."""
+def test_an_aborted_attempt_ends_at_once(functions: LoopbackFunctions) -> None:
+    """Its thread ends long before the deadline."""
     outcomes, abort = deliver(HttpDispatcher(functions.url))
     functions.next()
     abort()
     assert outcomes.get(timeout=PATIENCE).code == 14
 
 
-def test_a_function_that_hangs_ends_at_its_deadline_by_itself(functions: LoopbackFunctions) -> None:
-    """Even without anybody who gives it up, an attempt ends as DEADLINE_EXCEEDED."""
+def test_an_attempt_at_a_hanging_function_ends_at_its_deadline(functions: LoopbackFunctions) -> None:
+    """Without an abort, the attempt ends as DEADLINE_EXCEEDED."""
     outcomes, _ = deliver(HttpDispatcher(functions.url), job(attempt_deadline=timedelta(milliseconds=50)))
     functions.next()
     assert outcomes.get(timeout=PATIENCE).code == 4
@@ -133,7 +131,7 @@ def valid(*names: str) -> str:
 
 
 def test_a_trigger_renamed_by_a_reload_is_found_and_remembered(functions: LoopbackFunctions) -> None:
-    """A 404 that lists valid triggers is followed at once to this function's newest, and from then on."""
+    """After a 404 with a list of valid triggers, deliveries use the function's newest trigger."""
     dispatcher = HttpDispatcher(functions.url)
     outcomes, _ = deliver(dispatcher)
     names = [
@@ -151,8 +149,8 @@ def test_a_trigger_renamed_by_a_reload_is_found_and_remembered(functions: Loopba
     assert dispatcher.uri(job()).endswith("/triggers/us-central1-f-10")
 
 
-def test_two_deliveries_that_meet_the_same_reload_both_arrive(functions: LoopbackFunctions) -> None:
-    """A delivery whose new name another one has found already follows it too."""
+def test_concurrent_deliveries_survive_a_reload(functions: LoopbackFunctions) -> None:
+    """The second delivery uses the name that the first one found."""
     dispatcher = HttpDispatcher(functions.url)
     both = [deliver(dispatcher)[0] for _ in range(2)]
     for received in [functions.next() for _ in both]:
@@ -162,18 +160,16 @@ def test_two_deliveries_that_meet_the_same_reload_both_arrive(functions: Loopbac
 
 
 @pytest.mark.parametrize("body", ["Not Found", valid("us-central1-g-3"), valid("us-central1-f-0"), valid("")])
-def test_a_404_that_names_no_other_trigger_is_the_functions_own(
-    functions: LoopbackFunctions, body: str
-) -> None:
-    """A 404 without a newer name of this function is one failed attempt, not a search."""
+def test_a_404_without_a_newer_trigger_is_a_failed_attempt(functions: LoopbackFunctions, body: str) -> None:
+    """No other name is tried."""
     outcomes, _ = deliver(HttpDispatcher(functions.url))
     functions.next().answer("404 Not Found", body)
     assert outcomes.get(timeout=PATIENCE) == Outcome(5, "HTTP 404")
     assert functions.deliveries.empty()
 
 
-def test_triggers_that_move_for_ever_end_as_a_failure(functions: LoopbackFunctions) -> None:
-    """A list that names yet another trigger each time is followed three times and no more."""
+def test_repeated_redirections_of_triggers_fail(functions: LoopbackFunctions) -> None:
+    """At most three new names are followed."""
     outcomes, _ = deliver(HttpDispatcher(functions.url))
     for generation in (1, 2, 3):
         functions.next().answer("404 Not Found", valid(f"us-central1-f-{generation}"))
@@ -183,8 +179,8 @@ def test_triggers_that_move_for_ever_end_as_a_failure(functions: LoopbackFunctio
 @pytest.mark.parametrize(
     "url", ["127.0.0.1:5001", "https://127.0.0.1", "http://", "http://h/path", "http://h:x"]
 )
-def test_an_address_of_another_form_is_an_error(url: str) -> None:
-    """Only http://HOST:PORT is taken."""
+def test_an_invalid_address_is_an_error(url: str) -> None:
+    """The address must be http://HOST:PORT."""
     with pytest.raises(ValueError, match=r".+"):
         HttpDispatcher(url)
 
@@ -192,7 +188,7 @@ def test_an_address_of_another_form_is_an_error(url: str) -> None:
 def test_a_retry_has_the_schedule_time_of_its_tick_with_another_fraction(
     functions: LoopbackFunctions,
 ) -> None:
-    """From clock to socket: 500, then 200 after the back-off, as the service has been seen to send them."""
+    """The function responds with 500, then 200 after the back-off, as observed with the service."""
     clock, ended = FakeClock(), queue.Queue[str]()
     scheduler = Scheduler(clock, HttpDispatcher(functions.url), ended.put)
     scheduler.load([job(schedule="0 * * * *", retry=retries(1))])
@@ -212,15 +208,15 @@ def test_a_retry_has_the_schedule_time_of_its_tick_with_another_fraction(
 
 
 def test_an_english_schedule_is_delivered_without_a_schedule_time(functions: LoopbackFunctions) -> None:
-    """The service documents the header for unix-cron only."""
+    """The service documents the header only for unix-cron."""
     deliver(HttpDispatcher(functions.url), job(schedule="every 5 minutes"))
     received = functions.next()
     received.answer()
     assert "X-CloudScheduler-ScheduleTime" not in received.headers
 
 
-def test_a_hanging_function_holds_up_neither_other_jobs_nor_forced_runs(functions: LoopbackFunctions) -> None:
-    """While one function hangs, a forced run of it and another job's tick reach their functions."""
+def test_a_hanging_function_delays_neither_other_jobs_nor_forced_runs(functions: LoopbackFunctions) -> None:
+    """A forced run of the function and another job's tick are delivered meanwhile."""
     clock, ended = FakeClock(), queue.Queue[str]()
     scheduler = Scheduler(clock, HttpDispatcher(functions.url), ended.put)
     scheduler.load([job("hangs", "1 12 5 5 *"), job("works", "1 12 5 5 *")])
@@ -238,5 +234,5 @@ def test_a_hanging_function_holds_up_neither_other_jobs_nor_forced_runs(function
 
 
 def test_the_system_clock_is_utc() -> None:
-    """The service's time is timezone-aware UTC."""
+    """The times have a time zone."""
     assert SystemClock().now().utcoffset() == timedelta()

@@ -1,4 +1,4 @@
-"""What the local Cloud Scheduler sends when, driven by a clock that only the test moves."""
+"""The local Cloud Scheduler sends attempts at the right times of a fake clock."""
 
 from datetime import timedelta
 
@@ -13,14 +13,14 @@ SECOND = "2026-05-05T12:02:00Z"
 
 
 def bench(*jobs: object, paused: bool = False, **changes: object) -> Bench:
-    """A scheduler with these jobs, or with one that fires every minute; it is 12:00:30."""
+    """Return a scheduler at 12:00:30 with the given jobs, or one that fires every minute."""
     made = Bench(paused=paused)
     made.scheduler.load(jobs or [job(**changes)])
     return made
 
 
-def test_a_tick_fires_when_it_is_due_and_once() -> None:
-    """Nothing is sent before the tick; at the tick one attempt is, with the tick's own time."""
+def test_a_tick_fires_once_when_it_is_due() -> None:
+    """At the tick, one attempt with the tick's time is sent."""
     b = bench()
     b.advance(seconds=29)
     assert b.sent == []
@@ -33,7 +33,7 @@ def test_a_tick_fires_when_it_is_due_and_once() -> None:
 
 
 def test_a_failed_attempt_is_retried_after_the_back_off_with_the_same_schedule_time() -> None:
-    """Retries come after 1, 2 and 4 seconds, carry the tick's time, and end with the retry count."""
+    """Retries follow after 1, 2 and 4 seconds with the tick's time until the retry count is reached."""
     b = bench(schedule="0 * * * *", retry=retries(3))
     b.advance(minutes=59, seconds=30)
     for seconds in (1, 2, 4):
@@ -54,7 +54,7 @@ def test_a_failed_attempt_is_retried_after_the_back_off_with_the_same_schedule_t
 
 
 def test_a_success_ends_the_retries() -> None:
-    """After an attempt that succeeds there is no other until the next tick."""
+    """No attempt follows until the next tick."""
     b = bench(schedule="0 * * * *", retry=retries(3))
     b.advance(hours=1)
     b.sent[0].answer(13)
@@ -67,7 +67,7 @@ def test_a_success_ends_the_retries() -> None:
 
 
 def test_without_a_retry_count_a_failure_waits_for_the_next_tick() -> None:
-    """The default is no retry at all."""
+    """The default is no retry."""
     b = bench()
     b.advance(seconds=30)
     b.sent[0].answer(14)
@@ -78,19 +78,19 @@ def test_without_a_retry_count_a_failure_waits_for_the_next_tick() -> None:
 
 
 def test_retries_stop_at_the_next_tick() -> None:
-    """A retry that would not come before the next tick is not made; the tick is, on time."""
+    """A retry that would be due after the next tick is dropped; the tick fires on time."""
     b = bench(retry=retries(5, min_backoff=timedelta(seconds=40)))
     b.advance(seconds=30)
     b.sent[0].answer(13)
     b.advance(seconds=40)
-    b.sent[1].answer(13)  # the next would be 80 s later
+    b.sent[1].answer(13)  # The next retry would be 80 s later.
     assert f"next tick {SECOND}" in b.lines[1]
     b.advance(seconds=20)
     assert [(sent.tick, sent.attempt.number) for sent in b.sent] == [(FIRST, 1), (FIRST, 2), (SECOND, 1)]
 
 
 def test_a_job_never_has_two_executions_outstanding() -> None:
-    """A tick due during an execution starts when that ends, with its own time; those between are gone."""
+    """The last tick during an execution starts after it with its own time; earlier ones are dropped."""
     b = bench(attempt_deadline=timedelta(minutes=10), retry=retries(3))
     b.advance(seconds=30)
     b.advance(minutes=1)
@@ -98,15 +98,15 @@ def test_a_job_never_has_two_executions_outstanding() -> None:
     assert [sent.tick for sent in b.sent] == [FIRST]
     [line] = b.lines
     assert line == f"{SECOND} firebase-schedule-f-us-central1: tick {SECOND} waits for the current execution"
-    b.sent[0].answer(13)  # its retry gives way to the tick that waits
+    b.sent[0].answer(13)  # The waiting tick replaces the retry.
     assert [sent.tick for sent in b.sent] == [FIRST, SECOND]
     b.sent[1].answer()
     b.advance(seconds=30)
     assert [sent.tick for sent in b.sent] == [FIRST, SECOND, "2026-05-05T12:05:00Z"]
 
 
-def test_one_job_that_hangs_does_not_delay_the_others() -> None:
-    """While one job's execution is outstanding, another job's ticks are sent on time."""
+def test_a_hanging_job_does_not_delay_other_jobs() -> None:
+    """Ticks of other jobs are sent on time."""
     b = bench(job("hangs", attempt_deadline=timedelta(hours=1)), job("works"))
     b.advance(seconds=30)
     works = [sent for sent in b.sent if sent.attempt.job.function == "works"]
@@ -115,8 +115,8 @@ def test_one_job_that_hangs_does_not_delay_the_others() -> None:
     assert [sent.attempt.job.function for sent in b.sent] == ["hangs", "works", "works"]
 
 
-def test_an_attempt_without_an_answer_fails_at_its_deadline() -> None:
-    """At its deadline an attempt has failed and is retried; an answer after that changes nothing."""
+def test_an_attempt_without_a_response_fails_at_its_deadline() -> None:
+    """It is retried, and a later response is ignored."""
     b = bench(schedule="0 * * * *", attempt_deadline=timedelta(minutes=3), retry=retries(1))
     b.advance(minutes=59, seconds=30)
     b.advance(minutes=2, seconds=59)
@@ -133,7 +133,7 @@ def test_an_attempt_without_an_answer_fails_at_its_deadline() -> None:
 
 
 def test_a_forced_run_is_sent_at_once_even_during_an_execution() -> None:
-    """jobs.run sends while a tick's execution is outstanding; its schedule time is the next tick's."""
+    """Its schedule time is that of the next tick."""
     b = bench()
     b.advance(seconds=30)
     b.advance(seconds=10)
@@ -143,14 +143,14 @@ def test_a_forced_run_is_sent_at_once_even_during_an_execution() -> None:
     assert [sent.tick for sent in b.sent] == [FIRST, SECOND, SECOND]
     b.sent[0].answer()
     b.advance(seconds=50)
-    assert len(b.sent) == 3  # the tick waits for the forced runs
+    assert len(b.sent) == 3  # The tick waits for the forced runs.
     b.sent[1].answer()
     b.sent[2].answer()
     assert b.sent[3].tick == SECOND
 
 
-def test_a_forced_run_that_fails_is_retried_as_a_tick_is() -> None:
-    """The retry config holds for forced runs too; the retry carries the schedule time of the first try."""
+def test_a_failed_forced_run_is_retried_like_a_tick() -> None:
+    """The retry has the schedule time of the first attempt."""
     b = bench(schedule="0 * * * *", retry=retries(1))
     b.scheduler.run(b.scheduler.jobs()[0].job.name)
     b.sent[0].answer(13)
@@ -162,8 +162,8 @@ def test_a_forced_run_that_fails_is_retried_as_a_tick_is() -> None:
     assert "requested run" in b.lines[0]
 
 
-def test_a_forced_run_of_a_paused_job_carries_a_tick_to_come() -> None:
-    """However long a job has been paused, the schedule time of a forced run is not a tick that is past."""
+def test_a_forced_run_of_a_paused_job_has_the_time_of_a_future_tick() -> None:
+    """This holds however long the job has been paused."""
     b = bench()
     name = b.scheduler.jobs()[0].job.name
     b.scheduler.pause(name)
@@ -172,8 +172,8 @@ def test_a_forced_run_of_a_paused_job_carries_a_tick_to_come() -> None:
     assert [sent.tick for sent in b.sent] == ["2026-05-05T12:06:00Z"]
 
 
-def test_forced_runs_of_a_job_are_bounded() -> None:
-    """A client that forces run after run of a function that hangs gets an error that asks it to wait."""
+def test_the_number_of_concurrent_forced_runs_is_limited() -> None:
+    """With a hanging function, further forced runs get an error that asks the client to wait."""
     b = bench()
     name = b.scheduler.jobs()[0].job.name
     for _ in range(MAX_FORCED_RUNS):
@@ -184,8 +184,8 @@ def test_forced_runs_of_a_job_are_bounded() -> None:
     b.scheduler.run(name)
 
 
-def test_a_paused_job_does_not_tick_and_a_resumed_one_goes_on_from_now() -> None:
-    """Ticks while paused are not sent, neither then nor later; the first after the resumption is."""
+def test_ticks_of_a_paused_job_are_not_sent_later() -> None:
+    """The first tick after the resumption is sent."""
     b = bench()
     name = b.scheduler.jobs()[0].job.name
     assert b.scheduler.pause(name).state == "PAUSED"
@@ -199,8 +199,8 @@ def test_a_paused_job_does_not_tick_and_a_resumed_one_goes_on_from_now() -> None
     assert [sent.tick for sent in b.sent] == ["2026-05-05T12:06:00Z"]
 
 
-def test_a_resumed_interval_counts_from_the_resumption() -> None:
-    """After a resumption "every 10 minutes" first fires ten minutes later."""
+def test_an_interval_starts_at_the_resumption() -> None:
+    """After a resumption, "every 10 minutes" fires ten minutes later."""
     b = bench(schedule="every 10 minutes")
     name = b.scheduler.jobs()[0].job.name
     b.scheduler.pause(name)
@@ -212,8 +212,8 @@ def test_a_resumed_interval_counts_from_the_resumption() -> None:
     assert [sent.tick for sent in b.sent] == ["2026-05-05T12:13:30Z"]
 
 
-def test_a_pause_ends_retries_but_not_the_attempt_under_way() -> None:
-    """Neither a pending retry nor a failure after the pause is tried again; a forced run is."""
+def test_a_pause_ends_retries_but_not_the_current_attempt() -> None:
+    """Pending retries and failures after the pause are not retried; forced runs are."""
     b = bench(job("pending", retry=retries(3)), job("under_way", retry=retries(3)))
     b.advance(seconds=30)
     pending, under_way = b.sent
@@ -230,8 +230,8 @@ def test_a_pause_ends_retries_but_not_the_attempt_under_way() -> None:
     assert len(b.sent) == 4
 
 
-def test_pause_and_resume_need_the_state_that_the_service_asks_for() -> None:
-    """Pausing a paused job or resuming an enabled one is FAILED_PRECONDITION; no such job is NOT_FOUND."""
+def test_pause_and_resume_require_the_state_of_the_service() -> None:
+    """A wrong state is FAILED_PRECONDITION; an unknown job is NOT_FOUND."""
     b = bench()
     name = b.scheduler.jobs()[0].job.name
     with pytest.raises(RequestError, match="must be PAUSED") as caught:
@@ -247,7 +247,7 @@ def test_pause_and_resume_need_the_state_that_the_service_asks_for() -> None:
 
 
 def test_after_the_machine_slept_one_late_tick_fires_with_its_own_time() -> None:
-    """A clock that jumps three hours brings the tick that was due, once, and then the next one on time."""
+    """After a jump of three hours, the due tick fires once and the next one on time."""
     b = bench()
     b.advance(hours=3)
     assert [sent.tick for sent in b.sent] == [FIRST]
@@ -258,8 +258,8 @@ def test_after_the_machine_slept_one_late_tick_fires_with_its_own_time() -> None
     assert b.sent[1].tick == "2026-05-05T15:01:00Z"
 
 
-def test_after_the_machine_slept_a_tick_goes_before_an_older_retry() -> None:
-    """A retry that is overdue together with the next tick is dropped; the tick is sent alone."""
+def test_after_the_machine_slept_a_tick_replaces_an_older_retry() -> None:
+    """The overdue retry is dropped."""
     b = bench(retry=retries(3))
     b.advance(seconds=30)
     b.sent[0].answer(13)
@@ -270,7 +270,7 @@ def test_after_the_machine_slept_a_tick_goes_before_an_older_retry() -> None:
 
 
 def test_with_schedules_off_only_forced_runs_are_sent() -> None:
-    """With schedules off, jobs are ENABLED and show a next tick, but only jobs.run sends, and retries."""
+    """Jobs are ENABLED and have a next tick, but only jobs.run and its retries send attempts."""
     b = bench(paused=True, retry=retries(1))
     b.advance(minutes=5)
     assert b.sent == []
@@ -286,8 +286,8 @@ def test_with_schedules_off_only_forced_runs_are_sent() -> None:
     assert "no next tick" in b.lines[1]
 
 
-def test_a_new_manifest_keeps_the_state_of_the_jobs_that_stay() -> None:
-    """Paused stays paused and an outstanding execution outstanding; new jobs begin, old ones end."""
+def test_a_new_manifest_keeps_the_state_of_existing_jobs() -> None:
+    """Pauses and outstanding executions remain; new jobs start, removed ones end."""
     b = bench(job("paused"), job("runs"), job("goes"))
     paused, goes, runs = job("paused").name, job("goes").name, job("runs").name
     b.scheduler.pause(paused)
@@ -298,16 +298,16 @@ def test_a_new_manifest_keeps_the_state_of_the_jobs_that_stay() -> None:
     assert b.scheduler.get(runs).last_attempt is not None
     b.advance(minutes=1)
     later = [(sent.attempt.job.function, sent.tick) for sent in b.sent[2:]]
-    assert later == [("comes", SECOND)]  # runs is outstanding still
+    assert later == [("comes", SECOND)]  # The execution of `runs` is still outstanding.
     next(sent for sent in b.sent if sent.attempt.job.name == goes).answer(
         13
-    )  # its end affects no other delivery
+    )  # Its end affects no other delivery.
     next(sent for sent in b.sent if sent.attempt.job.name == runs).answer()
     assert (b.sent[-1].attempt.job.function, b.sent[-1].tick) == ("runs", SECOND)
 
 
 def test_an_unchanged_job_keeps_its_next_tick_on_a_reload() -> None:
-    """Reloading the functions again and again does not push "every 10 minutes" away for ever."""
+    """Repeated reloads do not postpone "every 10 minutes"."""
     b = bench(schedule="every 10 minutes")
     for _ in range(3):
         b.advance(minutes=3)
@@ -316,8 +316,8 @@ def test_an_unchanged_job_keeps_its_next_tick_on_a_reload() -> None:
     assert [sent.tick for sent in b.sent] == ["2026-05-05T12:10:30Z"]
 
 
-def test_a_manifest_with_a_wrong_schedule_changes_nothing() -> None:
-    """One wrong schedule and the old jobs stay, all of them."""
+def test_a_manifest_with_an_invalid_schedule_changes_nothing() -> None:
+    """All old jobs stay."""
     b = bench()
     with pytest.raises(ScheduleError):
         b.scheduler.load([job("new"), job("wrong", schedule="@daily")])
@@ -325,7 +325,7 @@ def test_a_manifest_with_a_wrong_schedule_changes_nothing() -> None:
 
 
 def test_a_thread_that_cannot_start_is_a_failed_attempt() -> None:
-    """Out of threads, the attempt has failed and is retried; the scheduler goes on."""
+    """The attempt is retried, and the scheduler continues."""
     b = bench(retry=retries(1))
     send = b.dispatcher.send
 

@@ -1,4 +1,4 @@
-"""Jobs of the local Cloud Scheduler: made from a function's endpoint as a deployment makes them."""
+"""The local Cloud Scheduler creates jobs from endpoints as a deployment does."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from emulators.scheduler.server import SchedulerServer
 from tests.emulators.scheduler_doubles import PROJECT, REGION, Bench, write_manifest
 
 ROOT = Path(__file__).parents[2]
-#: Asks firebase-tools itself for the job of each endpoint on stdin.
+#: Prints the job that firebase-tools creates for each endpoint on stdin.
 FIREBASE_TOOLS = """
 const { jobFromEndpoint } = require("firebase-tools/lib/gcp/cloudscheduler");
 const endpoints = JSON.parse(require("fs").readFileSync(0));
@@ -46,8 +46,8 @@ TRIGGERS: list[dict[str, Any]] = [
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="asks firebase-tools, which needs Node")
-def test_a_job_is_the_one_that_firebase_tools_would_deploy() -> None:
-    """Name, schedule, zone, deadline and retries are what firebase-tools' code makes of an endpoint."""
+def test_a_job_equals_that_of_firebase_tools() -> None:
+    """Name, schedule, time zone, deadline and retries are those that firebase-tools derives."""
     common = {"platform": "gcfv2", "id": "f", "project": PROJECT, "uri": "http://f", "serviceAccount": "s@p"}
     deployed = json.loads(
         subprocess.run(
@@ -65,9 +65,9 @@ def test_a_job_is_the_one_that_firebase_tools_would_deploy() -> None:
         bench.scheduler.load([job])
         with SchedulerServer(("127.0.0.1", 0), bench.scheduler, PROJECT, lambda _: "http://f") as server:
             resource = server.resource(bench.scheduler.get(job.name))
-        del expected["httpTarget"]["oidcToken"]  # the local functions check no token
+        del expected["httpTarget"]["oidcToken"]  # The local functions do not check tokens.
         for key, value in expected.items():
-            # The service fills in defaults where firebase-tools says nothing.
+            # The service adds the defaults of fields that firebase-tools omits.
             filled = {**resource[key], **value} if isinstance(value, dict) else value
             assert resource[key] == filled
 
@@ -95,17 +95,15 @@ def test_a_job_is_the_one_that_firebase_tools_would_deploy() -> None:
         ),
     ],
 )
-def test_an_endpoint_that_no_deployment_would_take_is_an_error_that_names_the_field(
-    endpoint: dict[str, Any], complaint: str
-) -> None:
-    """A wrong endpoint is refused with the name of the function and the field."""
+def test_the_error_for_an_invalid_endpoint_names_the_field(endpoint: dict[str, Any], complaint: str) -> None:
+    """The error also names the function."""
     with pytest.raises(ManifestError, match="function f") as caught:
         jobs_from_endpoint(PROJECT, REGION, "f", endpoint)
     assert complaint in str(caught.value)
 
 
-def test_only_scheduled_functions_have_jobs_one_a_region() -> None:
-    """A callable has no job, a function in two regions has two, one without a region has the manifest's."""
+def test_scheduled_functions_have_one_job_per_region() -> None:
+    """A callable has no job; a function without a region has one in the manifest's region."""
     schedule = {"scheduleTrigger": {"schedule": "* * * * *"}}
     assert jobs_from_endpoint(PROJECT, REGION, "f", {"callableTrigger": {}}) == []
     both = jobs_from_endpoint(PROJECT, REGION, "f", {**schedule, "region": ["europe-west1", "asia-east1"]})
@@ -116,7 +114,7 @@ def test_only_scheduled_functions_have_jobs_one_a_region() -> None:
 @pytest.mark.parametrize(
     ("retry", "expected"),
     [
-        # The example of the service's reference.
+        # The example in the service's reference.
         (
             RetryConfig(8, timedelta(), timedelta(seconds=10), timedelta(seconds=300), 3),
             [10, 20, 40, 80, 160, 240, 300, 300],
@@ -128,7 +126,7 @@ def test_only_scheduled_functions_have_jobs_one_a_region() -> None:
     ],
 )
 def test_back_off_doubles_then_grows_linearly_then_stays(retry: RetryConfig, expected: list[int]) -> None:
-    """Waits between attempts are those of the service's reference."""
+    """The intervals are those in the service's reference."""
     assert [retry.backoff(n).total_seconds() for n in range(1, len(expected) + 1)] == expected
     assert retry.backoff(10_000) <= retry.max_backoff
 
@@ -149,7 +147,7 @@ def test_back_off_doubles_then_grows_linearly_then_stays(retry: RetryConfig, exp
 def test_retries_end_when_both_limits_are_reached(
     *, count: int, seconds: int, attempts: int, elapsed: int, again: bool
 ) -> None:
-    """A count alone and a duration alone limit retries; with both, they go on until both are reached."""
+    """A single limit also ends the retries."""
     retry = RetryConfig(count, timedelta(seconds=seconds))
     assert retry.allows(attempts, timedelta(seconds=elapsed)) is again
 
@@ -167,10 +165,8 @@ def test_retries_end_when_both_limits_are_reached(
         ('{"location": 1, "endpoints": {"f": {"scheduleTrigger": {"schedule": "* * * * *"}}}}', "region"),
     ],
 )
-def test_a_broken_manifest_is_an_error_that_says_what_is_wrong(
-    tmp_path: Path, content: str, complaint: str
-) -> None:
-    """Whatever is in the file, the error names the file or the function, and the cause."""
+def test_an_invalid_manifest_is_an_error_with_the_cause(tmp_path: Path, content: str, complaint: str) -> None:
+    """The error names the file or the function."""
     path = tmp_path / "manifest.json"
     path.write_text(content)
     with pytest.raises(ManifestError) as caught:
@@ -179,7 +175,7 @@ def test_a_broken_manifest_is_an_error_that_says_what_is_wrong(
 
 
 def test_a_manifest_is_read_again_only_when_it_changed(tmp_path: Path) -> None:
-    """A change counts once, one that removes the file too."""
+    """A removed file counts as a change, too."""
     path = tmp_path / "manifest.json"
     write_manifest(path, f="* * * * *")
     manifest = Manifest(path, PROJECT)

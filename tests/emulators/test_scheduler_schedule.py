@@ -1,4 +1,4 @@
-"""The schedules of the local Cloud Scheduler: what fires when, in which time zone, and what is refused."""
+"""The local Cloud Scheduler computes the ticks of schedules in time zones and refuses invalid ones."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ MADE = utc("2026-01-01T00:00:10.500000Z")
 
 
 def ticks(text: str, zone: str, after: str, count: int) -> list[str]:
-    """The next ticks, in local time with its offset."""
+    """Return the next ticks in local time with offset."""
     schedule, moment, found = parse_schedule(text, zone, MADE), utc(after), []
     for _ in range(count):
         moment = schedule.next_after(moment)
@@ -36,7 +36,7 @@ def ticks(text: str, zone: str, after: str, count: int) -> list[str]:
         ("0 9 * * 6-7", "2026-01-03T09:00+00:00"),
         ("0 9 * * mon-fri", "2026-01-01T09:00+00:00"),
         ("0 9 1 feb,Mar *", "2026-02-01T09:00+00:00"),
-        ("0 0 13 * 5", "2026-01-02T00:00+00:00"),  # both days restricted: either one fires
+        ("0 0 13 * 5", "2026-01-02T00:00+00:00"),  # With both day fields restricted, either one fires.
         ("0 9 * * 2-2", "2026-01-06T09:00+00:00"),
         ("0 0 29 2 *", "2028-02-29T00:00+00:00"),
         ("every day 09:00", "2026-01-01T09:00+00:00"),
@@ -45,7 +45,7 @@ def ticks(text: str, zone: str, after: str, count: int) -> list[str]:
     ],
 )
 def test_a_schedule_first_fires_when_its_fields_match(text: str, first: str) -> None:
-    """Each form the service knows first fires at the first moment that it describes."""
+    """This holds for each schedule format of the service."""
     assert ticks(text, "UTC", "2026-01-01T00:00:30Z", 1) == [first]
 
 
@@ -59,8 +59,8 @@ def test_a_schedule_first_fires_when_its_fields_match(text: str, first: str) -> 
         ("every 1 hours", 60),
     ],
 )
-def test_an_interval_counts_from_when_the_job_was_made(text: str, minutes: int) -> None:
-    """An interval counts from the job's making on, to the fraction of a second, and skips what is past."""
+def test_an_interval_starts_at_the_creation_of_the_job(text: str, minutes: int) -> None:
+    """It keeps fractions of a second and skips past ticks."""
     schedule = parse_schedule(text, "Europe/Berlin", MADE)
     assert schedule.next_after(MADE - timedelta(days=1)) == MADE + timedelta(minutes=minutes)
     assert schedule.next_after(MADE) == MADE + timedelta(minutes=minutes)
@@ -112,36 +112,35 @@ def test_an_interval_counts_from_when_the_job_was_made(text: str, minutes: int) 
         "every day 24:00",
     ],
 )
-def test_a_schedule_that_the_service_refuses_is_an_error_that_quotes_it(text: str) -> None:
-    """What cannot be deployed cannot be run locally either, and the error quotes it."""
+def test_the_error_for_an_invalid_schedule_quotes_it(text: str) -> None:
+    """Schedules that cannot be deployed cannot run locally."""
     with pytest.raises(ScheduleError, match="schedule") as caught:
         parse_schedule(text, "UTC", MADE)
     assert f'"{text}"' in str(caught.value)
 
 
-def test_an_unknown_form_is_told_which_forms_work() -> None:
-    """The error of a schedule in no known form lists the forms."""
+def test_the_error_for_an_unknown_format_lists_the_formats() -> None:
     with pytest.raises(ScheduleError, match="every N minutes"):
         parse_schedule("daily at nine", "UTC", MADE)
 
 
 @pytest.mark.parametrize("zone", ["Mars/Base", "", "../etc/passwd", "Europe", "Europe/Berlin\0"])
-def test_a_time_zone_that_does_not_exist_is_an_error(zone: str) -> None:
-    """A name outside the IANA database is refused, whatever it looks like."""
+def test_an_unknown_time_zone_is_an_error(zone: str) -> None:
+    """The name must be in the IANA database."""
     with pytest.raises(ScheduleError, match="time zone"):
         parse_schedule("* * * * *", zone, MADE)
 
 
 @pytest.mark.parametrize("zone", ["utc", "UTC", "Etc/UTC"])
-def test_utc_is_known_by_the_name_that_the_service_documents(zone: str) -> None:
-    """The service says: for UTC use the string "utc"."""
+def test_utc_has_the_name_that_the_service_documents(zone: str) -> None:
+    """The service documents "utc"."""
     assert parse_schedule("0 9 * * *", zone, MADE).next_after(MADE) == utc("2026-01-01T09:00:00Z")
 
 
 @pytest.mark.parametrize(
     ("zone", "text", "after", "expected"),
     [
-        # 02:30 does not exist on 8 March; it is not made up for.
+        # 02:30 does not exist on 8 March, and no tick replaces it.
         (
             "America/Los_Angeles",
             "30 2 * * *",
@@ -155,7 +154,7 @@ def test_utc_is_known_by_the_name_that_the_service_documents(zone: str) -> None:
             "2026-03-08T01:10:00-08:00",
             ["2026-03-08T01:30-08:00", "2026-03-08T03:00-07:00", "2026-03-08T03:30-07:00"],
         ),
-        # 01:30 comes twice on 1 November; each one fires.
+        # 01:30 occurs twice on 1 November, and both fire.
         (
             "America/Los_Angeles",
             "30 1 * * *",
@@ -170,7 +169,7 @@ def test_utc_is_known_by_the_name_that_the_service_documents(zone: str) -> None:
             ["2026-10-25T02:00+02:00", "2026-10-25T02:00+01:00", "2026-10-25T03:00+01:00"],
         ),
         ("Europe/Berlin", "0 9 * * *", "2026-10-24T12:00:00+02:00", ["2026-10-25T09:00+01:00"]),
-        # Half an hour is put back here, and forth in October.
+        # The offset changes by half an hour here and in October.
         (
             "Australia/Lord_Howe",
             "45 1 * * *",
@@ -184,7 +183,7 @@ def test_utc_is_known_by_the_name_that_the_service_documents(zone: str) -> None:
 def test_cron_follows_the_wall_clock_through_time_changes(
     zone: str, text: str, after: str, expected: list[str]
 ) -> None:
-    """A skipped local time does not fire, a repeated one fires twice, all else fires at its local time."""
+    """A skipped local time does not fire, a repeated one fires twice."""
     assert ticks(text, zone, after, len(expected)) == expected
 
 
@@ -198,7 +197,7 @@ ZONES = [
 ]
 
 
-#: Moments of 2026 at which one of the zones changes its offset.
+#: Times in 2026 at which one of the zones changes its offset.
 CHANGES = [
     *("2026-03-08T10:00Z", "2026-11-01T09:00Z", "2026-03-29T01:00Z", "2026-10-25T01:00Z"),
     *("2026-04-04T15:00Z", "2026-10-03T15:30Z", "2026-02-15T02:00Z", "2026-03-22T02:00Z"),
@@ -207,7 +206,7 @@ CHANGES = [
 
 @st.composite
 def moments(draw: st.DrawFn) -> datetime:
-    """Moments of 2026, most of them within hours of a change."""
+    """Times in 2026, most of them within hours of a change."""
     minutes = draw(st.integers(0, 365 * 24 * 60))
     near = draw(st.sampled_from([None, *CHANGES]))
     base, span = (MADE, minutes) if near is None else (utc(near), minutes % 360 - 180)
@@ -216,7 +215,7 @@ def moments(draw: st.DrawFn) -> datetime:
 
 @st.composite
 def fields(draw: st.DrawFn, low: int, high: int) -> tuple[str, set[int]]:
-    """A cron field and the numbers it stands for, worked out apart from the code under test."""
+    """A cron field and its numbers, computed independently of the code under test."""
     kind = draw(st.sampled_from(["any", "list", "range", "step"]))
     if kind == "any":
         return "*", set(range(low, high + 1))
@@ -237,14 +236,14 @@ def fields(draw: st.DrawFn, low: int, high: int) -> tuple[str, set[int]]:
     hour=fields(0, 23),
     weekday=fields(0, 7),
 )
-def test_ticks_are_exactly_the_moments_whose_local_time_matches(
+def test_ticks_are_exactly_the_matching_local_times(
     zone: str,
     start: datetime,
     minute: tuple[str, set[int]],
     hour: tuple[str, set[int]],
     weekday: tuple[str, set[int]],
 ) -> None:
-    """Ticks strictly increase, each matches in local time, and no matching minute between two is left out."""
+    """Ticks strictly increase, and no matching minute is missing."""
     schedule = parse_schedule(f"{minute[0]} {hour[0]} * * {weekday[0]}", zone, MADE)
     days = {day % 7 for day in weekday[1]}
     info = ZoneInfo(zone)
@@ -266,8 +265,8 @@ def test_ticks_are_exactly_the_moments_whose_local_time_matches(
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_a_year_of_ticks_leaves_out_no_day_that_has_one(zone: str) -> None:
-    """Through all time changes of a year, a daily schedule fires every day."""
+def test_a_daily_schedule_fires_every_day_of_a_year(zone: str) -> None:
+    """This includes the days of time changes."""
     schedule, tick = parse_schedule("30 1,2 * * *", zone, MADE), utc("2026-01-01T00:00:00Z")
     while tick < utc("2027-01-01T00:00:00Z"):
         following = schedule.next_after(tick)

@@ -1,4 +1,4 @@
-"""The local Cloud Scheduler as its clients see it: the official client library, raw requests, the process."""
+"""The local Cloud Scheduler serves the official client library and raw requests."""
 
 import contextlib
 import http.client
@@ -51,7 +51,7 @@ def functions() -> Iterator[LoopbackFunctions]:
 
 
 class Service:
-    """A scheduler in this process that fires nothing by itself, with the official client."""
+    """A scheduler in this process with schedules off, and the official client."""
 
     def __init__(self, functions: LoopbackFunctions) -> None:
         self.ended: queue.Queue[str] = queue.Queue()
@@ -63,7 +63,7 @@ class Service:
         self.client = official_client(self.server.port)
 
     def raw(self, request: bytes) -> tuple[int, Any]:
-        """Sends these bytes; the status and the JSON of the answer."""
+        """Send raw bytes; return the status and the JSON of the response."""
         with socket.create_connection(("127.0.0.1", self.server.port), timeout=PATIENCE) as connection:
             connection.sendall(request)
             response = http.client.HTTPResponse(connection)
@@ -76,7 +76,7 @@ class Service:
 
 
 def official_client(port: int) -> scheduler_v1.CloudSchedulerClient:
-    """google-cloud-scheduler over REST, as its documentation shows for local servers."""
+    """Return google-cloud-scheduler over REST, configured as documented for local servers."""
     transport = CloudSchedulerRestTransport(
         host=f"127.0.0.1:{port}", url_scheme="http", credentials=AnonymousCredentials()
     )
@@ -95,7 +95,7 @@ def service(functions: LoopbackFunctions) -> Iterator[Service]:
 def test_the_official_client_reads_every_field_of_a_job(
     service: Service, functions: LoopbackFunctions
 ) -> None:
-    """get_job gives what the service would: name, target, schedule, state, times, retries, deadline."""
+    """These are name, target, schedule, state, times, retries and deadline."""
     service.scheduler.load([job("a", "0 9 * * 1", time_zone="Europe/Berlin", retry=retries(2))])
     read = service.client.get_job(name=job("a").name)
     assert read.name == f"{PARENT}/jobs/firebase-schedule-a-us-central1"
@@ -113,7 +113,7 @@ def test_the_official_client_reads_every_field_of_a_job(
 
 
 def test_the_official_client_lists_jobs_page_by_page(service: Service) -> None:
-    """All jobs come, by name, whatever the page size; another location has none."""
+    """All jobs are returned by name for each page size; another location has none."""
     expected = [job(name).name for name in ("a", "b", "c")]
     for size in (0, 1, 2, 3, 1000):
         pages = service.client.list_jobs(request={"parent": PARENT, "page_size": size})
@@ -124,7 +124,7 @@ def test_the_official_client_lists_jobs_page_by_page(service: Service) -> None:
 
 
 def test_the_official_client_runs_a_job(service: Service, functions: LoopbackFunctions) -> None:
-    """run_job sends at once, again while the first hangs; the job shows how the last attempt ended."""
+    """run_job sends at once, also while a run hangs; the job has the outcome of the last attempt."""
     before = datetime.now(UTC)
     ran = service.client.run_job(name=job("b").name)
     hangs = functions.next()
@@ -144,7 +144,7 @@ def test_the_official_client_runs_a_job(service: Service, functions: LoopbackFun
 
 
 def test_the_official_client_pauses_and_resumes_a_job(service: Service, functions: LoopbackFunctions) -> None:
-    """State changes and is kept, a paused job runs when forced, a wrong state is FAILED_PRECONDITION."""
+    """A paused job can be forced to run; a wrong state is FAILED_PRECONDITION."""
     name = job("c").name
     assert service.client.pause_job(name=name).state == State.PAUSED
     assert service.client.get_job(name=name).state == State.PAUSED
@@ -160,7 +160,7 @@ def test_the_official_client_pauses_and_resumes_a_job(service: Service, function
 
 
 def test_the_official_client_gets_the_errors_of_the_service(service: Service) -> None:
-    """No such job, another project, a wrong page, a method not served: the client's own exceptions."""
+    """Unknown jobs, projects, pages and methods raise the client's exceptions."""
     with pytest.raises(NotFound, match="Job not found"):
         service.client.get_job(name=f"{PARENT}/jobs/none")
     with pytest.raises(NotFound):
@@ -184,8 +184,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_enums_are_names_unless_the_client_asks_for_numbers(service: Service) -> None:
-    """Plain JSON says ENABLED and POST; with enum-encoding=int they are numbers."""
+def test_enums_are_names_unless_the_client_requests_numbers(service: Service) -> None:
+    """With enum-encoding=int they are numbers."""
     path = f"/v1/{job('a').name}"
     assert service.request("GET", path)[1]["state"] == "ENABLED"
     numbers = service.request("GET", f"{path}?%24alt=json%3Benum-encoding%3Dint")[1]
@@ -211,10 +211,10 @@ def test_enums_are_names_unless_the_client_asks_for_numbers(service: Service) ->
         ("GET", "/" + "x" * 70_000, b"", 414, "INVALID_ARGUMENT"),
     ],
 )
-def test_a_request_that_makes_no_sense_gets_an_error_in_googles_form(
+def test_an_invalid_request_gets_an_error_in_googles_format(
     service: Service, method: str, path: str, body: bytes, status: int, name: str
 ) -> None:
-    """Each is answered with a JSON error of the right code, and the server goes on."""
+    """The server continues."""
     code, answer = service.request(method, path, body)
     assert (code, answer["error"]["code"], answer["error"]["status"]) == (status, status, name)
     assert service.client.get_job(name=job("a").name).state == State.ENABLED
@@ -231,10 +231,10 @@ def test_a_request_that_makes_no_sense_gets_an_error_in_googles_form(
         (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 200 + b"\r\n", 431),
     ],
 )
-def test_a_malformed_request_is_answered_and_the_connection_closed(
+def test_a_malformed_request_gets_an_error_and_a_closed_connection(
     service: Service, raw: bytes, status: int
 ) -> None:
-    """What is no proper request gets an error, and a body that is too long is not read."""
+    """A body that is too long is not read."""
     with socket.create_connection(("127.0.0.1", service.server.port), timeout=PATIENCE) as connection:
         connection.sendall(raw.lstrip())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -242,8 +242,8 @@ def test_a_malformed_request_is_answered_and_the_connection_closed(
     assert service.client.get_job(name=job("a").name).state == State.ENABLED
 
 
-def test_head_has_no_body_and_a_client_that_leaves_harms_nobody(service: Service) -> None:
-    """HEAD is answered without a body; a client that closes in the middle is forgotten."""
+def test_head_has_no_body_and_disconnected_clients_are_ignored(service: Service) -> None:
+    """A client that disconnects during a response causes no error."""
     with socket.create_connection(("127.0.0.1", service.server.port), timeout=PATIENCE) as connection:
         connection.sendall(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -255,7 +255,7 @@ def test_head_has_no_body_and_a_client_that_leaves_harms_nobody(service: Service
 
 
 class Process:
-    """``python -m emulators.scheduler``, its output line by line."""
+    """`python -m emulators.scheduler` with its output by line."""
 
     def __init__(self, manifest: Path, functions_url: str, *options: str) -> None:
         command = [sys.executable, "-m", "emulators.scheduler", "--port", "0", "--manifest", str(manifest)]
@@ -269,13 +269,13 @@ class Process:
         ).start()
 
     def line(self, pattern: str) -> re.Match[str]:
-        """Waits for a line with this pattern."""
+        """Wait for a line that matches a pattern."""
         while True:
             if found := re.search(pattern, self.lines.get(timeout=PATIENCE)):
                 return found
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Sends the signal; the exit code and what was said on stderr."""
+        """Send a signal; return the exit code and stderr."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE), self.process.stderr.read() if self.process.stderr else ""
 
@@ -305,7 +305,7 @@ def start() -> Iterator[Start]:
 def test_a_signal_ends_the_process_while_a_function_hangs(
     start: Start, functions: LoopbackFunctions, tmp_path: Path, number: int
 ) -> None:
-    """SIGTERM and Ctrl-C end it with exit code 0 and no word on stderr, though a function hangs."""
+    """The exit code is 0 and stderr is empty."""
     manifest = tmp_path / "the manifest.json"
     write_manifest(manifest, f="0 0 1 1 *")
     process = start(manifest, functions.url)
@@ -318,10 +318,10 @@ def test_a_signal_ends_the_process_while_a_function_hangs(
     client.transport.close()
 
 
-def test_a_changed_manifest_is_taken_while_running_and_a_broken_one_is_not(
+def test_a_changed_manifest_is_loaded_and_an_invalid_one_is_not(
     start: Start, functions: LoopbackFunctions, tmp_path: Path
 ) -> None:
-    """New jobs appear and paused ones stay paused; a broken file is logged once, and the old jobs go on."""
+    """Paused jobs stay paused; an invalid file is logged once, and the old jobs continue."""
     manifest = tmp_path / "manifest.json"
     write_manifest(manifest, f="0 0 1 1 *")
     process = start(manifest, functions.url, "--paused")
@@ -344,8 +344,8 @@ def test_a_changed_manifest_is_taken_while_running_and_a_broken_one_is_not(
     assert process.end() == (0, "")
 
 
-def test_the_loop_fires_what_comes_due(functions: LoopbackFunctions, tmp_path: Path) -> None:
-    """Once the clock passes the tick, the process's loop sends it without anybody asking."""
+def test_the_loop_fires_due_ticks(functions: LoopbackFunctions, tmp_path: Path) -> None:
+    """The process's loop sends the tick when the clock passes it."""
     write_manifest(tmp_path / "manifest.json", f="* * * * *")
     ends = threading.Event()
 
@@ -383,10 +383,10 @@ def test_the_loop_fires_what_comes_due(functions: LoopbackFunctions, tmp_path: P
         (["--host", "256.0.0.1"], "cannot listen on 256.0.0.1:0"),
     ],
 )
-def test_a_start_that_fails_says_why_in_one_line(
+def test_a_failed_start_prints_the_cause_on_one_line(
     start: Start, tmp_path: Path, options: list[str], complaint: str
 ) -> None:
-    """Exit code 1, one line that names the cause, no stack trace."""
+    """The exit code is 1, without a stack trace."""
     write_manifest(tmp_path / "manifest.json", f="* * * * *")
     process = start(tmp_path / "manifest.json", "http://127.0.0.1:1", *options).process
     assert process.wait(PATIENCE) == 1
@@ -395,8 +395,7 @@ def test_a_start_that_fails_says_why_in_one_line(
     assert complaint in line
 
 
-def test_a_port_in_use_is_named(start: Start, tmp_path: Path) -> None:
-    """A second scheduler on a port says which port it could not have."""
+def test_the_error_for_a_port_in_use_names_the_port(start: Start, tmp_path: Path) -> None:
     write_manifest(tmp_path / "manifest.json", f="* * * * *")
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = str(held.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The whole stack, started and ended as a person does it, in a project of its own."""
+"""The stack starts and ends from the command line in a separate project."""
 
 import json
 import re
@@ -42,7 +42,7 @@ signal.pause()
 
 
 def assert_all_ended(launched: "Launched", project: "Project") -> None:
-    assert launched.left() == set()
+    assert launched.live_groups() == set()
     ports.check_free(project.ports)
 
 
@@ -51,8 +51,8 @@ def java_of(project: "Project") -> psutil.Process:
     return next(p for p in psutil.process_iter() if "--websocket_port" in p.cmdline() and port in p.cmdline())
 
 
-def test_exec_gives_a_command_every_part_and_keeps_its_exit_code(project: "Project") -> None:
-    """In a folder with a space and an umlaut, under a foreign locale: each part answers, nothing stays."""
+def test_exec_runs_a_command_on_the_stack_and_returns_its_exit_code(project: "Project") -> None:
+    """Each part responds and ends, also with a space and an umlaut in the path and another locale."""
     foreign = {"LANG": "de_DE", "LC_ALL": "C", "PYTHONIOENCODING": "ascii:strict"}
     credentials = {"GOOGLE_APPLICATION_CREDENTIALS": "/key.json", "HTTP_PROXY": "http://127.0.0.1:1"}
     launched = project.exec(ASK_EACH_PART, PYTHONPATH=str(project.folder), **foreign, **credentials)
@@ -71,8 +71,8 @@ def test_exec_gives_a_command_every_part_and_keeps_its_exit_code(project: "Proje
     assert_all_ended(launched, project)
 
 
-def test_a_killed_stack_is_cleared_away_by_the_next_start(project: "Project") -> None:
-    """When the stack itself is killed, what it leaves is ended by the next start, which then works."""
+def test_the_next_start_ends_the_processes_of_a_killed_stack(project: "Project") -> None:
+    """The next start then works."""
     killed = project.exec(STAY)
     killed.wait_for(lambda: "here" in killed.out)
     refused = project.exec("")
@@ -81,7 +81,7 @@ def test_a_killed_stack_is_cleared_away_by_the_next_start(project: "Project") ->
 
     killed.process.kill()
     killed.wait()
-    assert len(killed.left()) >= 4  # the command, the emulators, Java, Cloud Scheduler
+    assert len(killed.live_groups()) >= 4  # the command, the emulators, Java, Cloud Scheduler
     following = project.exec("print('there')")
     assert following.wait() == 0, following.err
     assert "Ended the processes of a killed stack." in following.err
@@ -91,7 +91,7 @@ def test_a_killed_stack_is_cleared_away_by_the_next_start(project: "Project") ->
 
 
 def test_ctrl_c_ends_the_command_first_and_then_everything(project: "Project") -> None:
-    """Ctrl-C reaches the command while the emulators still answer, then all end, workers included."""
+    """The command receives Ctrl-C while the emulators still respond; then all processes end."""
     code = """
 import os, sys, time
 from emulators.environment import Addresses
@@ -102,21 +102,21 @@ print("called", called, flush=True)
 try:
     time.sleep(600)
 except KeyboardInterrupt:
-    print("told", request(f"http://{at.firestore}/")[0])
+    print("status", request(f"http://{at.firestore}/")[0])
 """
     launched = project.exec(code, PYTHONPATH=str(project.folder))
     launched.wait_for(lambda: "called 200" in launched.out)
     launched.process.send_signal(signal.SIGINT)
-    launched.process.send_signal(signal.SIGINT)  # an impatient person
+    launched.process.send_signal(signal.SIGINT)  # a second Ctrl-C
     assert launched.wait(20) == 128 + signal.SIGINT
     assert launched.err.index("Stopping …") < launched.err.index("Stopped.")
-    assert "told 200" in launched.out
+    assert "status 200" in launched.out
     assert "Traceback" not in launched.err
     assert_all_ended(launched, project)
 
 
 def test_up_shows_the_table_and_then_a_line_for_each_run(project: "Project") -> None:
-    """`make run`: a row for the task, a line for each of two quick runs, and Ctrl-C ends all with 130."""
+    """`make run` prints a row per task and a line per run, and Ctrl-C ends it with exit code 130."""
     launched = project.launch("up")
     launched.wait_for(lambda: "Ctrl-C stops the stack" in launched.out)
     table, _, _ = launched.out.partition("\nUsers:")
@@ -141,8 +141,8 @@ def test_up_shows_the_table_and_then_a_line_for_each_run(project: "Project") -> 
     assert_all_ended(launched, project)
 
 
-def test_a_change_that_cannot_be_loaded_is_said_with_its_error(project: "Project") -> None:
-    """While `make run` runs: the console shows the error, and says when the code can be loaded again."""
+def test_an_error_in_changed_code_is_shown(project: "Project") -> None:
+    """The console of `make run` also reports when the code can be loaded again."""
     main = project.folder / "main.py"
     before = main.read_text("utf-8")
     launched = project.launch("up")
@@ -163,8 +163,8 @@ def test_a_change_that_cannot_be_loaded_is_said_with_its_error(project: "Project
     assert_all_ended(launched, project)
 
 
-def test_a_part_that_dies_is_named_and_ends_everything(project: "Project") -> None:
-    """When the Firestore emulator dies, the stack says so, shows the log's end, and ends with an error."""
+def test_the_death_of_a_part_ends_the_stack(project: "Project") -> None:
+    """When the Firestore emulator dies, the stack shows the end of its log and fails."""
     launched = project.exec(STAY)
     launched.wait_for(lambda: "here" in launched.out)
     java_of(project).send_signal(signal.SIGABRT)
@@ -175,21 +175,21 @@ def test_a_part_that_dies_is_named_and_ends_everything(project: "Project") -> No
     assert_all_ended(launched, project)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
-def test_a_start_can_be_broken_off(project: "Project", how: signal.Signals) -> None:
-    """SIGTERM and SIGHUP end a stack that is only just starting."""
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_start_can_be_interrupted(project: "Project", signal_number: signal.Signals) -> None:
+    """SIGTERM and SIGHUP end a stack during its start."""
     debug_log = project.folder / ".stack/logs/firestore-debug.log"
     debug_log.unlink(missing_ok=True)
     launched = project.exec("print('never')")
     launched.wait_for(debug_log.exists)
-    launched.process.send_signal(how)
-    assert launched.wait(20) == 128 + how
+    launched.process.send_signal(signal_number)
+    assert launched.wait(20) == 128 + signal_number
     assert launched.out == ""
     assert_all_ended(launched, project)
 
 
 def test_functions_that_cannot_be_loaded_end_the_start(project: "Project") -> None:
-    """An error in main.py is shown, and nothing stays, whether discovery meets it or only the emulator."""
+    """The error is shown and all processes end, whether discovery or the emulator raises it."""
     main = project.folder / "main.py"
     before = main.read_text("utf-8")
     try:
@@ -209,7 +209,7 @@ def test_functions_that_cannot_be_loaded_end_the_start(project: "Project") -> No
 
 
 def test_a_command_that_does_not_exist_is_an_error(project: "Project") -> None:
-    """A misspelt command is named before anything is started."""
+    """The error names the command before anything starts."""
     launched = project.launch("exec", "--", "no-such-command")
     assert launched.wait() == 2
     assert "command not found: no-such-command" in launched.err

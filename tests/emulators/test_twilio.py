@@ -1,4 +1,4 @@
-"""The local Twilio, spoken to by the official library and by hand."""
+"""The local Twilio serves the official library and raw requests."""
 
 import base64
 import signal
@@ -26,7 +26,7 @@ TO = "+12025550123"
 
 
 class Led(TwilioHttpClient):  # type: ignore[misc]
-    """The library's own client, led to a server of ours."""
+    """The library's HTTP client, redirected to a local server."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def client(server: TwilioServer) -> Iterator[Client]:
 
 
 def test_the_official_library_sends_a_message(server: TwilioServer, client: Client) -> None:
-    """It is accepted, has no sender yet, and is delivered once a client has listed it."""
+    """The message is accepted without a sender, and delivered after a client has listed it."""
     sent = client.messages.create(to=TO, body="hello", messaging_service_sid=MESSAGING_SERVICE_SID)
     assert (sent.status, sent.to, sent.from_, sent.date_sent) == ("accepted", TO, None, None)
     assert (sent.num_segments, sent.direction) == ("0", "outbound-api")
@@ -71,7 +71,7 @@ def test_the_official_library_sends_a_message(server: TwilioServer, client: Clie
 
 
 def test_the_official_library_lists_page_by_page(client: Client) -> None:
-    """Newest first, whatever the page size; filters leave what they are for."""
+    """The newest message comes first for each page size; filters apply."""
     for number in range(7):
         client.messages.create(
             to=f"+1202555010{number}", body=str(number), messaging_service_sid=MESSAGING_SERVICE_SID
@@ -86,8 +86,8 @@ def test_the_official_library_lists_page_by_page(client: Client) -> None:
     assert client.messages.list(date_sent_before=now - timedelta(days=1)) == []
 
 
-def test_a_message_that_was_not_sent_yet_has_no_date_to_be_found_by(client: Client) -> None:
-    """As at Twilio: a filter by the date of sending leaves out what is only accepted."""
+def test_a_date_filter_omits_unsent_messages(client: Client) -> None:
+    """As in Twilio, accepted messages have no date yet."""
     client.messages.create(to=TO, body="x", messaging_service_sid=MESSAGING_SERVICE_SID)
     assert client.messages.list(date_sent_after=datetime.now(UTC) - timedelta(days=1)) == []
 
@@ -103,8 +103,8 @@ def test_a_message_that_was_not_sent_yet_has_no_date_to_be_found_by(client: Clie
         ({"messaging_service_sid": f"MG{'9' * 32}"}, 21701),
     ],
 )
-def test_what_twilio_refuses_is_refused(client: Client, fields: dict[str, str], code: int) -> None:
-    """With HTTP 400 and Twilio's code."""
+def test_invalid_messages_are_refused(client: Client, fields: dict[str, str], code: int) -> None:
+    """The response is HTTP 400 with Twilio's code."""
     good = {"to": TO, "body": "hello", "messaging_service_sid": MESSAGING_SERVICE_SID}
     with pytest.raises(TwilioRestException) as refused:
         client.messages.create(**{**good, **fields})
@@ -112,8 +112,8 @@ def test_what_twilio_refuses_is_refused(client: Client, fields: dict[str, str], 
     assert client.messages.list() == []
 
 
-def test_nobody_else_sends(server: TwilioServer) -> None:
-    """A wrong token, another account, no credentials: 401 with code 20003."""
+def test_requests_without_valid_credentials_are_refused(server: TwilioServer) -> None:
+    """A wrong token, another account and missing credentials get 401 with code 20003."""
     led = Led(server.url)
     for account, token in ((ACCOUNT_SID, "wrong"), (f"AC{'9' * 32}", AUTH_TOKEN)):
         with pytest.raises(TwilioRestException) as refused:
@@ -126,8 +126,8 @@ def test_nobody_else_sends(server: TwilioServer) -> None:
         assert requests.get(url, headers=headers, timeout=5).json()["code"] == 20003
 
 
-def test_what_there_is_not_is_said(server: TwilioServer, client: Client) -> None:
-    """An unknown message or path, a page that is none, a method that is not served: Twilio's errors."""
+def test_unknown_resources_are_errors(server: TwilioServer, client: Client) -> None:
+    """Unknown messages, paths, pages and methods get Twilio's errors."""
     with pytest.raises(TwilioRestException) as refused:
         client.messages("SM0").fetch()
     assert (refused.value.status, refused.value.code) == (404, 20404)
@@ -149,7 +149,7 @@ def test_what_there_is_not_is_said(server: TwilioServer, client: Client) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_process(number: int) -> None:
-    """It says where it is, and ends with exit code 0."""
+    """The process prints its address and ends with exit code 0."""
     command = [sys.executable, "-m", "emulators.twilio", "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -158,8 +158,7 @@ def test_a_signal_ends_the_process(number: int) -> None:
         assert process.wait(20) == 0
 
 
-def test_a_port_in_use_is_named(server: TwilioServer) -> None:
-    """A second one says which port it could not have."""
+def test_the_error_for_a_port_in_use_names_the_port(server: TwilioServer) -> None:
     command = [sys.executable, "-m", "emulators.twilio", "--port", str(server.port)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
     assert ran.returncode == 1
