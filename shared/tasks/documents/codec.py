@@ -53,9 +53,9 @@ def encode_fields(values: Mapping[str, object], fields: WireFields) -> None:
 def decode(value: WireValue) -> Value:
     """Return the Python value of a wire value.
 
-    Times become aware datetimes in UTC. Types without a JSON form become what a reader of JSON expects: bytes
-    their base64 text, a geo point its latitude and longitude, a reference its path, NaN and infinities None,
-    as JavaScript's JSON.stringify writes them.
+    Times become aware datetimes in UTC. Other types without a JSON form are converted: bytes to base64 text,
+    a geo point to latitude and longitude, a reference to its path. NaN and infinities become None, as in
+    JavaScript's JSON.stringify.
     """
     kind = value.WhichOneof("value_type")
     if kind in {"string_value", "boolean_value", "integer_value", "reference_value"}:

@@ -68,6 +68,6 @@ class ResultPointer(Struct, frozen=True):
 
     def to_fields(self) -> dict[str, object]:
         """Return the fields to write, without those that are None."""
-        named = {name: getattr(self, name) for name in self.__struct_fields__}
-        named["object"] = named.pop("path")
-        return {name: value for name, value in named.items() if value is not None}
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        fields["object"] = fields.pop("path")
+        return {name: value for name, value in fields.items() if value is not None}

@@ -94,17 +94,16 @@ class Attempt:
         return failure if self.cancel is None else failure.cancelled(self.cancel.cancel_message)
 
     def remembered(self) -> TaskDocument | None:
-        """Return the status document as this attempt left it, or None if that is not known."""
-        return (
-            self.document if self.ended and self.document.exists and not self.document.is_suspended else None
-        )
+        """Return the status document as this attempt last wrote it, None if the next start must read it."""
+        document = self.document
+        return document if self.ended and document.exists and not document.is_suspended else None
 
     def read_documents(self, deadline: float) -> ReadDocuments:
         """Return the effect that reads the status document and the run record, within the time left."""
         return ReadDocuments(self.identity.run_id, max(deadline - self.clock.monotonic(), 1.0))
 
     def hold(self, document: TaskDocument, started: datetime, record_update_time: Timestamp | None) -> None:
-        """Note that the attempt holds its task since `started`, as `document` shows."""
+        """Note that the attempt holds its task, as `document` shows."""
         self.document = document
         self.number = document.attempt
         self.started = started

@@ -192,8 +192,8 @@ def is_overdue_legacy(document: TaskDocument, *, now: datetime, deadline: timede
 def is_superseded(record: RunDocument, document: TaskDocument) -> bool:
     """Return whether a record with the state "running" belongs to an attempt that lost its task.
 
-    Certain only if the run record was read *before* the status document: one commit writes the token to both,
-    so the status document had it then, and has lost it since.
+    Certain only if the run record was read *before* the status document. One commit writes the token to both,
+    so the status document had the token then, and has lost it since.
     """
     return record.state == TaskStatus.running and record.token != document.token
 
@@ -209,7 +209,7 @@ def is_own(document: TaskDocument, token: str) -> bool:
 def is_own_record(record: RunDocument | None, token: str) -> TypeGuard[RunDocument]:
     """Return whether a run record is an attempt's own, so that the attempt may write to it.
 
-    A status document that was read with it is no proof, because the two can be read from different moments.
+    A status document that was read with it proves nothing, because the two can be from different moments.
     The record has the token while the attempt holds its task, because both change in one commit.
     """
     return record is not None and record.token == token and record.state == TaskStatus.running

@@ -72,12 +72,12 @@ def decide(document: TaskDocument, job: JobStatus, *, now: datetime) -> JobDecis
     | suspended | job | note | possible cause | decision |
     | --- | --- | --- | --- | --- |
     | no | enabled | none | as required | nothing; forget a reported state |
-    | no | enabled | open, done | a resume whose note is left | mark as done; forget after `MAX_CALL_TIME` |
+    | no | enabled | open, done | a resume that left its note | mark as done; forget after `MAX_CALL_TIME` |
     | no | paused | none | a person paused the job by hand | report |
     | no | paused | open, done | a resume that died; a late call of a suspension | follow |
     | no | paused after the note | open, done | a person paused the job by hand later | report |
     | by this engine | paused | none | as required | nothing; forget a reported state |
-    | by this engine | paused | open, done | a suspension whose note is left | mark as done; then forget |
+    | by this engine | paused | open, done | a suspension that left its note | mark as done; then forget |
     | by this engine | enabled | any | a suspension that died, a late call, or by hand | follow |
     | by a legacy writer | any | none, or enabled | no resume here would enable the job again | nothing |
     | by a legacy writer | any | paused | an operator suspended the task here as well | as by this engine |

@@ -28,8 +28,8 @@ def change_suspension(
 ) -> Procedure[bool]:
     """Suspend or resume a task.
 
-    A task that `has_job` has its job paused or enabled, also if the task was in that state before; a change
-    of the job alone is recorded as well. Returns and raises what `Operations.suspend_task` does.
+    If it `has_job`, the job is paused or enabled, even if the task was in that state before. A change of the
+    job alone is recorded as well. Returns and raises what `Operations.suspend_task` does.
     """
     action = checked_action(by, reason, now)
     change = "suspended" if suspend else "resumed"
