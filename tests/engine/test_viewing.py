@@ -88,7 +88,7 @@ def test_every_change_of_the_history_is_found(engine: TaskEngine, world: World, 
     for _ in range(4):
         engine.execute_task("s", TASK, lambda: [1])
     before = view_last_changed(engine.store, TASK)
-    status, record = engine.store.read_for_decision(TASK, "old")
+    status, record = engine.store.read_documents(TASK, "old")
     assert record is not None
     commits: dict[str, list[Any]] = {
         "close": run_writes.close_superseded(run.record_name, record, now=early),

@@ -60,13 +60,13 @@ class Store:
         """Return the names of a task's documents."""
         return DocumentNames(self._calls.documents, task)
 
-    def read_for_decision(
-        self, task: TaskName, run_id: str | None = None, *, timeout: float | None = None
+    def read_documents(
+        self, task: TaskName, record_id: str | None = None, *, timeout: float | None = None
     ) -> tuple[TaskDocument, RunDocument | None]:
-        """Read the status document without its result, and the record of a run if one is named."""
+        """Read the status document without its result, and a document of the run history if one is named."""
         names = self.names(task)
-        wanted = [names.status] if run_id is None else [names.status, names.record(run_id)]
-        status, *records = self._calls.read(wanted, DECISION_MASK, timeout).values()
+        full_names = [names.status] if record_id is None else [names.status, names.record(record_id)]
+        status, *records = self._calls.read(full_names, DECISION_MASK, timeout).values()
         record = records[0] if records else None
         return _task_document(status), None if record is None else _run_document(record)
 

@@ -92,7 +92,7 @@ class EffectHandler:
                 return self._clock.sleep(random.uniform(longest / 2, longest))  # noqa: S311  (jitter)
             case ReadDocuments(record_id, timeout):
                 timeout = self._timeout(effect, timeout)
-                return store.read_for_decision(task, record_id, timeout=timeout)
+                return store.read_documents(task, record_id, timeout=timeout)
             case ReadVersion(timeout):
                 return store.read_version(task, timeout=self._timeout(effect, timeout))
             case ReadSchedule() | ReadResult() | ReadRunning() | ReadStarted() | ReadNextCompletion():
