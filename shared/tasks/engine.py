@@ -73,6 +73,7 @@ class TaskEngine:
         self.resume_task = self._operations.resume_task
         self.cancel_run = self._operations.cancel_run
         self.request_run = self._operations.request_run
+        self.watch_task = self._operations.watch_task
         self.watch_tasks = self._operations.watch_tasks
 
     def get_task_data(self, task_name: TaskName | str) -> Json:

@@ -97,7 +97,8 @@ class TaskSpec:
             ) from None
 
 
-_specs: dict[TaskName, TaskSpec] = {}
+#: The spec of each task, added by `register`.
+REGISTERED: dict[TaskName, TaskSpec] = {}
 
 
 def register(spec: TaskSpec) -> TaskSpec:
@@ -106,14 +107,14 @@ def register(spec: TaskSpec) -> TaskSpec:
     Raises:
         InvalidOptions: The task has another spec already.
     """
-    if _specs.setdefault(spec.name, spec) != spec:
+    if REGISTERED.setdefault(spec.name, spec) != spec:
         raise InvalidOptions(f"duplicate TaskSpec for {spec.name.value}; declare each task once")
     return spec
 
 
 def spec_of(name: TaskName) -> TaskSpec:
     """Return a task's spec; one with the defaults if none was registered."""
-    return _specs.get(name) or _undeclared(name)
+    return REGISTERED.get(name) or _undeclared(name)
 
 
 @functools.cache
@@ -123,4 +124,4 @@ def _undeclared(name: TaskName) -> TaskSpec:
 
 def registered() -> tuple[TaskSpec, ...]:
     """Return all registered specs, by name."""
-    return tuple(_specs[name] for name in sorted(_specs))
+    return tuple(REGISTERED[name] for name in sorted(REGISTERED))

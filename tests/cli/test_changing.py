@@ -213,7 +213,7 @@ def test_following_in_a_pipe_shows_progress_and_what_ctrl_c_leaves(nx: Run, hold
 def test_a_request_without_a_run_is_cancelled_without_an_id(nx: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as it is made, and not only once its run has begun."""
     monkeypatch.setattr(Jobs, "run", lambda *_, **__: None)  # no delivery comes
-    monkeypatch.setitem(specs._specs, TASK, TaskSpec(TASK, schedule="0 0 1 1 *"))
+    monkeypatch.setitem(specs.REGISTERED, TASK, TaskSpec(TASK, schedule="0 0 1 1 *"))
     asked = TaskEngine().request_run(TASK, by="ops@example.com", reason="a test", timeout_seconds=0)
     cancelled = nx("cancel", TASK, *WHY, "--json")
     assert cancelled.returncode == 0, cancelled.stderr

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emulators.twilio.messages import REFUSED
+from emulators.twilio.messages import MESSAGING_SERVICE_SID, REFUSED
 from emulators.twilio.server import Fault, TwilioServer
 from shared.collectors import twilio_messages
 from shared.collectors.twilio_messages import (
@@ -59,7 +59,7 @@ def test_a_message_is_found_among_many(messages: TwilioMessages, twilio: TwilioS
     """On a later page."""
     sid = messages.send(TO, TEXT)
     for _ in range(250):
-        twilio.messages.create({"To": TO, "Body": "other", "MessagingServiceSid": messages._service})
+        twilio.messages.create({"To": TO, "Body": "other", "MessagingServiceSid": MESSAGING_SERVICE_SID})
     assert found(messages) == sid
 
 

@@ -46,10 +46,10 @@ def counter() -> Counter:
 
 
 @pytest.fixture
-def counted(world: World, counter: Counter) -> TaskEngine:
+def counted(world: World, counter: Counter, clock: HandClock) -> TaskEngine:
     """An engine whose calls to Firestore are counted."""
     wire = intercepted(counter)
-    return TaskEngine(Store(lambda: wire))
+    return TaskEngine(Store(lambda: wire), clock=clock)
 
 
 @pytest.fixture
@@ -68,32 +68,32 @@ def storage_line(world: World, stack: Addresses) -> Iterator[Line]:
 
 @pytest.fixture
 def call_seconds() -> float:
-    """Longest duration of one call of `far_engine`."""
+    """Longest duration of one call of `far_engine` and `far_objects`."""
     return 1.0
 
 
 @pytest.fixture
-def far_engine(
-    line: Line, storage_line: Line, monkeypatch: pytest.MonkeyPatch, clock: HandClock, call_seconds: float
-) -> Iterator[TaskEngine]:
-    """An engine behind both proxies, with short time-outs."""
+def far_wire(line: Line) -> Iterator[FirestoreWire]:
+    """A connection to Firestore through its proxy."""
     near = firebase.firestore_wire()
+    options = [(f"grpc.{kind}_reconnect_backoff_ms", 50) for kind in ("initial", "min", "max")]
+    with grpc.insecure_channel(line.address, options=options) as channel:
+        yield FirestoreWire(channel, near.database, near.metadata)
+
+
+@pytest.fixture
+def far_objects(storage_line: Line, monkeypatch: pytest.MonkeyPatch, call_seconds: float) -> Objects:
+    """Objects behind their proxy, with short time-outs."""
     firebase.storage_wire()  # created once from the environment: other engines must not use the proxy
-    channel = grpc.insecure_channel(
-        line.address,
-        options=[
-            ("grpc.initial_reconnect_backoff_ms", 50),
-            ("grpc.min_reconnect_backoff_ms", 50),
-            ("grpc.max_reconnect_backoff_ms", 100),
-        ],
-    )
-    wire = FirestoreWire(channel, near.database, near.metadata)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://{storage_line.address}")
     bucket = Storage(project=firebase.bucket().client.project).bucket(firebase.bucket().name)
     reads = StorageWire(requests.Session(), f"http://{storage_line.address}", bucket.name)
-    yield TaskEngine(
-        Store(lambda: wire, call_seconds=call_seconds),
-        Objects(lambda: bucket, lambda: reads, call_seconds=call_seconds, total_seconds=2 * call_seconds),
-        clock=clock,
-    )
-    channel.close()
+    return Objects(lambda: bucket, lambda: reads, call_seconds=call_seconds, total_seconds=2 * call_seconds)
+
+
+@pytest.fixture
+def far_engine(
+    far_wire: FirestoreWire, far_objects: Objects, clock: HandClock, call_seconds: float
+) -> TaskEngine:
+    """An engine behind both proxies, with short time-outs."""
+    return TaskEngine(Store(lambda: far_wire, call_seconds=call_seconds), far_objects, clock=clock)

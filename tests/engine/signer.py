@@ -14,7 +14,7 @@ from google.cloud.storage import Client
 
 from functions.callable_endpoint import too_large_error
 from shared import tasks
-from shared.tasks import ResultTooLarge
+from shared.tasks import ResultTooLarge, TaskEngine
 from shared.tasks.backends.storage import Objects
 
 IAM_HOST = "https://iamcredentials.googleapis.com"
@@ -34,7 +34,7 @@ def main(iam: str, path: str, answer: str | None = None) -> None:
     if answer is None:
         print(objects.sign_url(path))  # noqa: T201
         return
-    tasks._engine._objects = objects
+    tasks.sign_result_url = TaskEngine(objects=objects).sign_result_url
     print(json.dumps(too_large_error(ResultTooLarge(path)).details))  # noqa: T201
 
 

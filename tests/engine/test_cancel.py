@@ -16,6 +16,7 @@ from shared.tasks.documents.models import RunDocument, TaskDocument
 from shared.tasks.documents.run_ids import AttemptIdentity, run_id_of
 from shared.tasks.protocol.cancellation import CancelOutcome, cancel
 from shared.tasks.protocol.effects import Commit, Pause, ReadDocuments
+from shared.tasks.runtime.task_run import PROGRESS_SECONDS
 from shared.tasks.specs import RETRY_PERIOD
 from tests.support.counting import Counter
 from tests.support.world import TASK, HandClock, World, in_thread
@@ -379,13 +380,15 @@ def test_a_dead_run_can_be_cancelled(engine: TaskEngine, world: World) -> None:
     assert engine.execute_task("s", TASK, lambda: [2], {"scheduled_for": TICK}).status == "duplicate"
 
 
-def test_checking_for_a_cancel_needs_no_additional_call(counted: TaskEngine, counter: Counter) -> None:
+def test_checking_for_a_cancel_needs_no_additional_call(
+    counted: TaskEngine, counter: Counter, clock: HandClock
+) -> None:
     """A progress record is one call; only a conflicting write causes one additional read."""
     calls: list[list[str]] = []
 
     def reports(run: TaskRun) -> None:
         counter.calls.clear()
-        run._recorded_at = None  # so that the next progress is recorded
+        clock.ahead += PROGRESS_SECONDS  # so that the next progress is recorded
         run.progress(1)
         calls.append(list(counter.calls))
 

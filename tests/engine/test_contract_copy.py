@@ -44,23 +44,29 @@ class Session(requests.Session):
         return super().request(method, url, *arguments, **options)
 
 
-def engine_on(session: Session) -> TaskEngine:
+def objects_on(session: Session) -> Objects:
     near = firebase.bucket()
     bucket = Storage(project=near.client.project, _http=session).bucket(near.name)
-    return TaskEngine(objects=Objects(lambda: bucket))
+    return Objects(lambda: bucket)
 
 
 @pytest.fixture
-def conditional(world: World, stack: Addresses) -> TaskEngine:
-    """An engine whose copies are conditional on the local server."""
+def objects(world: World, stack: Addresses) -> Objects:
+    """Objects whose copies are conditional on the local server."""
     if stack.storage_server != "fake-gcs":
         pytest.skip("the official Storage emulator ignores if_generation_match")
-    return engine_on(Session(rewrites=False))
+    return objects_on(Session(rewrites=False))
 
 
-def meeting(engine: TaskEngine, before_each_copy: Callable[[int], Any]) -> list[bool]:
-    """Run a function between the engine's read and each of its copies; return whether each was written."""
-    objects, copied = engine._objects, []
+@pytest.fixture
+def conditional(objects: Objects) -> TaskEngine:
+    """An engine with these objects."""
+    return TaskEngine(objects=objects)
+
+
+def meeting(objects: Objects, before_each_copy: Callable[[int], Any]) -> list[bool]:
+    """Run a function between an engine's read and each of its copies; return whether each was written."""
+    copied: list[bool] = []
     copy = objects.copy
 
     def meets(*paths: str, **how: Any) -> bool:
@@ -79,10 +85,12 @@ def contract_copy(world: World) -> tuple[bytes, bool]:
     return blob.download_as_bytes(), (blob.metadata or {}).get("nx-version") == present
 
 
-def test_an_older_result_never_replaces_a_newer_one(conditional: TaskEngine, world: World) -> None:
+def test_an_older_result_never_replaces_a_newer_one(
+    conditional: TaskEngine, objects: Objects, world: World
+) -> None:
     """The copy of a run is refused if a later run has published in the meantime."""
     copied = meeting(
-        conditional,
+        objects,
         lambda _: TaskEngine().execute_task("s", TASK, lambda: ["newer"], STORED).status == "completed",
     )
     assert conditional.execute_task("s", TASK, lambda: ["older"], STORED).status == "completed"
@@ -90,24 +98,26 @@ def test_an_older_result_never_replaces_a_newer_one(conditional: TaskEngine, wor
     assert contract_copy(world) == (b'["newer"]', True)
 
 
-def test_a_copy_is_repeated_after_another_write(conditional: TaskEngine, world: World) -> None:
+def test_a_copy_is_repeated_after_another_write(
+    conditional: TaskEngine, objects: Objects, world: World
+) -> None:
     """In the end the contract's path has the current result."""
 
     def writes_once(number: int) -> None:
         if number == 1:
             TaskEngine().keep_task_data_in_storage(TASK, ["another's"])
 
-    copied = meeting(conditional, writes_once)
+    copied = meeting(objects, writes_once)
     assert conditional.execute_task("s", TASK, lambda: ["mine"], STORED).status == "completed"
     assert copied == [False, True]
     assert contract_copy(world) == (b'["mine"]', True)
 
 
 def test_a_contract_copy_that_fails_repeatedly_is_left_to_the_watchdog(
-    conditional: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+    conditional: TaskEngine, objects: Objects, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The run logs it and does not fail; the next pass of the watchdog repairs the copy."""
-    copied = meeting(conditional, lambda number: TaskEngine().keep_task_data_in_storage(TASK, [number]))
+    copied = meeting(objects, lambda number: TaskEngine().keep_task_data_in_storage(TASK, [number]))
     assert conditional.execute_task("s", TASK, lambda: ["mine"], STORED).status == "completed"
     assert copied == [False] * COPY_TRIES
     assert "contract copy left to the watchdog" in capsys.readouterr().out
@@ -119,7 +129,7 @@ def test_a_contract_copy_that_fails_repeatedly_is_left_to_the_watchdog(
 def test_a_rewrite_has_the_generation_as_precondition(world: World) -> None:
     """The one that was read before the status document; 0 if there was no object."""
     session = Session(rewrites=True)
-    engine = engine_on(session)
+    engine = TaskEngine(objects=objects_on(session))
     engine.execute_task("s", TASK, lambda: [1], STORED)
     generation = world.bucket.get_blob(CONTRACT_COPY).generation
     engine.execute_task("s", TASK, lambda: [2], STORED)

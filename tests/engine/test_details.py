@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.tasks import TaskEngine, TaskRun
+from shared.tasks.backends.storage import Objects
 from tests.support.world import TASK, World
 
 #: Larger than a summary may be.
@@ -86,7 +87,7 @@ def test_details_that_storage_refuses_fail_the_run(
         raise OSError("no")
 
     engine.execute_task("s", TASK, giving({"run": 1}))
-    monkeypatch.setattr(engine._objects, "write", refuses)
+    monkeypatch.setattr(Objects, "write", refuses)
     outcome = engine.execute_task("s", TASK, giving({"run": 2}))
     assert (outcome.status, "ResultNotKept" in (outcome.error or "")) == ("failed", True)
     assert TaskEngine().get_task_details(TASK).value == {"run": 1}

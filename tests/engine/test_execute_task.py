@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import requests
 
+from shared import firebase
 from shared.tasks import TaskEngine, TaskOutcome, TaskRun
+from shared.tasks.backends.storage import Objects
 from tests.support.counting import Counter
 from tests.support.values import nested
 from tests.support.world import TASK, HandClock, World, in_thread
@@ -162,10 +164,11 @@ def test_a_failure_keeps_the_last_good_result(engine: TaskEngine, world: World, 
     assert world.objects() == before
 
 
-def test_an_object_is_only_read_with_its_own_status(engine: TaskEngine, world: World) -> None:
+def test_an_object_is_only_read_with_its_own_status(world: World) -> None:
     """Before and after each call of a run a cold reader gets one consistent result (lesson 22)."""
+    objects, read = Objects(firebase.bucket), []
+    engine = TaskEngine(objects=objects)
     engine.execute_task("s", TASK, lambda: ["old"], {"save_in": "storage"})
-    objects, read = engine._objects, []
 
     def watched(call: Callable[..., Any]) -> Callable[..., Any]:
         def calls(*arguments: Any, **options: Any) -> Any:

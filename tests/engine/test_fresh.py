@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from shared.settings import serving
 from shared.tasks import ResultUnavailable, TaskEngine, TaskName, TaskResult, TaskSpec, specs
 from shared.tasks.documents.models import VERSION_MASK
 from shared.tasks.serving import reader as reader_module
@@ -20,15 +21,22 @@ VERSION = list(VERSION_MASK)
 WHOLE: list[str] = []
 
 
-class Watched(SingleFlight[TaskResult]):
-    """A single-flight that reports each request for its call."""
+join_call = SingleFlight.join
 
-    def __init__(self) -> None:
-        super().__init__()
+
+class Watched:
+    """Replaces `SingleFlight.join` and reports each request that joins a call."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._comers = threading.Semaphore(0)
 
-    def join(self, now: float) -> tuple[Call[TaskResult], bool]:
-        joined = super().join(now)
+        def join(calls: SingleFlight[TaskResult], now: float) -> tuple[Call[TaskResult], bool]:
+            return self.join(calls, now)
+
+        patch.setattr(SingleFlight, "join", join)
+
+    def join(self, calls: SingleFlight[TaskResult], now: float) -> tuple[Call[TaskResult], bool]:
+        joined = join_call(calls, now)
         self._comers.release()
         return joined
 
@@ -40,10 +48,11 @@ class Watched(SingleFlight[TaskResult]):
 class Instance(CountedInstance):
     """An instance that reads results, whose servers are behind lines."""
 
-    def __init__(self, line: Line, storage_line: Line, channel: grpc.Channel, call_seconds: float) -> None:
+    def __init__(
+        self, line: Line, storage_line: Line, channel: grpc.Channel, call_seconds: float, calls: Watched
+    ) -> None:
         super().__init__(channel, f"http://{storage_line.address}", call_seconds=call_seconds)
-        self.line, self.storage_line = line, storage_line
-        self.calls = self.engine._reader._calls[TASK] = Watched()
+        self.line, self.storage_line, self.calls = line, storage_line, calls
 
     def get(self) -> Any:
         return self.engine.get_task_data(TASK)
@@ -70,10 +79,12 @@ gives_up_early = pytest.mark.parametrize("call_seconds", [1.0])
 
 
 @pytest.fixture
-def instance(line: Line, storage_line: Line, call_seconds: float) -> Iterator[Instance]:
+def instance(
+    line: Line, storage_line: Line, call_seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Instance]:
     options = [(f"grpc.{kind}_reconnect_backoff_ms", 50) for kind in ("initial", "min", "max")]
     with grpc.insecure_channel(line.address, options=options) as channel:
-        yield Instance(line, storage_line, channel, call_seconds)
+        yield Instance(line, storage_line, channel, call_seconds, Watched(monkeypatch))
 
 
 @pytest.fixture
@@ -81,7 +92,7 @@ def max_age(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets the task's max-age."""
 
     def be(seconds: float) -> None:
-        monkeypatch.setitem(specs._specs, TASK, TaskSpec(TASK, max_age_seconds=seconds))
+        monkeypatch.setitem(specs.REGISTERED, TASK, TaskSpec(TASK, max_age_seconds=seconds))
 
     return be
 
@@ -260,29 +271,29 @@ def test_80_cold_callers_make_one_read_and_one_download(instance: Instance) -> N
 
 
 class Late(Watched):
-    """A single-flight that the second request reaches only once the first call has ended."""
+    """Lets the second request join only once the first call has ended."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        super().__init__(patch)
         self.first: Call[TaskResult] | None = None
         self.second_came = threading.Event()
 
-    def join(self, now: float) -> tuple[Call[TaskResult], bool]:
+    def join(self, calls: SingleFlight[TaskResult], now: float) -> tuple[Call[TaskResult], bool]:
         if self.first is None:
-            joined = super().join(now)
+            joined = super().join(calls, now)
             self.first = joined[0]
             return joined
         self.second_came.set()
         assert self.first.done.wait(60)
-        return super().join(now)
+        return super().join(calls, now)
 
 
 def test_a_request_that_joins_after_another_call_has_ended_makes_no_call(
-    instance: Instance,
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It gets the result that the other call cached."""
     publish(TASK, [1], "storage")
-    late = instance.engine._reader._calls[TASK] = Late()
+    late = Late(monkeypatch)
     with instance.firestore.held_back() as wait_for_answer:
         first, found = in_thread(instance.get)
         wait_for_answer()
@@ -473,12 +484,14 @@ def test_a_result_above_max_bytes_is_not_read(instance: Instance, world: World) 
 
 
 @pytest.mark.parametrize("read", ["get_task_data", "get_task_result"])
-def test_the_least_recently_read_result_is_evicted(instance: Instance, read: str) -> None:
+def test_the_least_recently_read_result_is_evicted(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
     """A result that is read frequently stays, however it is read."""
+    monkeypatch.setattr(serving, "memory_bytes", lambda: 2500 / serving.CACHE_SHARE)
     tasks = [TaskName.collect_devices_health, TaskName.collect_charge_locations, TaskName.send_reset_sms]
     for task in tasks:
         assert TaskEngine().execute_task("s", task, lambda: ["x" * 1000]).status == "completed"
-    instance.engine.cache._find_max_bytes = lambda: 2500
     often, once, last = (lambda task=task: getattr(instance.engine, read)(task) for task in tasks)  # type: ignore[misc]
     for call in (often, once, often, last):
         call()

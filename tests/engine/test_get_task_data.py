@@ -12,7 +12,9 @@ import requests
 from google.cloud.firestore import GeoPoint
 
 from emulators.environment import PROJECT, Addresses
+from shared import firebase
 from shared.tasks import ResultNotStorable, ResultTooLarge, ResultUnavailable, TaskEngine, TaskRun
+from shared.tasks.backends.storage import Objects
 from tests.engine.line import Line
 from tests.support.world import TASK, HandClock, World
 
@@ -158,16 +160,16 @@ def test_a_legacy_object_replaced_during_a_read_is_not_served(
     stored = world.bucket.blob(CONTRACT_PATH)
     stored.upload_from_string('["first"]')
     world.write(legacy_document(data="https://storage.googleapis.com/x"))
-    engine = TaskEngine()
-    read = engine._objects.read
+    objects = Objects(firebase.bucket)
+    read = objects.read
 
     def meanwhile(path: str, **options: Any) -> bytes | None:
         world.write({"source": "ts", "status": "running", "started": MOMENT, "timestamp": MOMENT})
         stored.upload_from_string('["never published"]')
         return read(path, **options)
 
-    engine._objects.read = meanwhile  # type: ignore[method-assign]  # advances the clock, then reads
-    assert engine.get_task_data(TASK) == []
+    objects.read = meanwhile  # type: ignore[method-assign]  # advances the clock, then reads
+    assert TaskEngine(objects=objects).get_task_data(TASK) == []
 
 
 def test_within_max_age_a_result_is_served_from_the_cache(
@@ -311,8 +313,8 @@ def test_a_contract_copy_that_changes_during_a_read_is_not_served(
     """It is overwritten in place, so the bytes may be of another version."""
     engine.execute_task("s", TASK, lambda: ["lost"], {"save_in": "storage"})
     lose_result_object(world)
-    reader = TaskEngine()
-    objects = reader._objects
+    objects = Objects(firebase.bucket)
+    reader = TaskEngine(objects=objects)
     read, opened = objects.read, objects.open
 
     def replaced(path: str) -> None:

@@ -56,10 +56,9 @@ def watch() -> Watch:
 
 
 @pytest.fixture
-def far_store(far_engine: TaskEngine, watch: Watch) -> Store:
+def far_store(far_wire: FirestoreWire, watch: Watch) -> Store:
     """A store behind the proxy whose calls are recorded."""
-    wire = far_engine.store._make_wire()
-    watched = FirestoreWire(grpc.intercept_channel(wire.channel, watch), wire.database, wire.metadata)
+    watched = intercepted(watch, far_wire.channel)
     return Store(lambda: watched, call_seconds=1.0)
 
 
@@ -97,14 +96,14 @@ def test_no_call_of_a_run_exceeds_the_time_limit_of_the_store(world: World, watc
     ids=["write", "read", "metadata", "copy", "remove", "listed"],
 )
 def test_no_call_to_a_hanging_storage_exceeds_its_time_limit(
-    far_engine: TaskEngine, storage_line: Line, call: Callable[[Objects], Any]
+    far_objects: Objects, storage_line: Line, call: Callable[[Objects], Any]
 ) -> None:
     """Including retries: two seconds here instead of the client's two minutes."""
     storage_line.stall()
 
     def calls() -> str:
         try:
-            call(far_engine._objects)
+            call(far_objects)
         except (DownloadFailed, GoogleAPIError, requests.RequestException) as error:
             return repr(error)
         return "answered"

@@ -1,7 +1,7 @@
 """The jobs of the local Cloud Scheduler follow the documents, after deaths, outages and changes by hand."""
 
 from datetime import UTC, datetime
-from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +10,19 @@ import requests
 
 from shared import firebase
 from shared.firebase import SchedulerWire
-from shared.tasks import JobMissing, SchedulerUnavailable, TaskEngine, TaskSpec
+from shared.tasks import JobMissing, SchedulerUnavailable, TaskEngine, TaskSpec, specs
 from shared.tasks.backends.scheduler import Jobs, JobState
 from shared.tasks.documents.models import JobNote
-from shared.tasks.protocol.effects import run_procedure
 from shared.tasks.protocol.job_sync import problem_of
-from shared.tasks.protocol.suspension import change_suspension
 from tests.engine.test_watchdog import watched
 from tests.support.world import TASK, World
 
 WHO: dict[str, Any] = {"by": "ops@example.com", "reason": "the API is down"}
-suspend, resume = (partial(change_suspension, suspend=each) for each in (True, False))
 #: A schedule whose next tick is too far away to be missed.
 SPEC = TaskSpec(TASK, schedule="0 0 1 1 *")
+#: Suspend or resume an engine's task: document and job.
+suspend = methodcaller("suspend_task", TASK, **WHO)
+resume = methodcaller("resume_task", TASK, **WHO)
 MISSES = "no operator suspended the task: resume the task, or suspend it with a reason"
 
 
@@ -37,10 +37,9 @@ def without_jobs() -> SchedulerWire:
     return SchedulerWire(wire.session, f"{wire.jobs}no-such-")
 
 
-def change(engine: TaskEngine, how: Any) -> bool:
-    """Suspend or resume document and job."""
-    names, now = engine.store.names(TASK), datetime.now(UTC)
-    return run_procedure(how(names, **WHO, now=now, has_job=True), engine._operations._handler(TASK))
+@pytest.fixture(autouse=True)
+def _scheduled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(specs.REGISTERED, TASK, SPEC)
 
 
 def job_note(world: World) -> Any:
@@ -51,9 +50,9 @@ def job_note(world: World) -> Any:
 def test_a_change_pauses_or_enables_the_job(engine: TaskEngine, world: World, jobs: Jobs) -> None:
     """Afterwards the document has no job note."""
     engine.execute_task("s", TASK, lambda: [1])
-    assert change(engine, suspend)
+    assert suspend(engine)
     assert (jobs.read(TASK).state, job_note(world)) == (JobState.paused, None)
-    assert change(engine, resume)
+    assert resume(engine)
     assert (jobs.read(TASK).state, job_note(world), world.status()["status"]) == (
         JobState.enabled,
         None,
@@ -73,12 +72,12 @@ def test_a_change_that_did_not_reach_cloud_scheduler_is_completed_later(
     """The document has the requested state; the next change or the watchdog applies it once."""
     engine.execute_task("s", TASK, lambda: [1])
     if how is resume:
-        change(engine, suspend)
-    for repair in (lambda: change(engine, how), lambda: watched(engine, capsys, SPEC)):
+        suspend(engine)
+    for repair in (lambda: how(engine), lambda: watched(engine, capsys, SPEC)):
         other = suspend if how is resume else resume
-        change(engine, other)
+        other(engine)
         with pytest.raises(SchedulerUnavailable):
-            change(TaskEngine(jobs=Jobs(nowhere)), how)
+            how(TaskEngine(jobs=Jobs(nowhere)))
         assert ("suspended" in world.status()["run"]) == (how is suspend)
         assert (job_note(world)["wanted"], jobs.read(TASK).state == wanted) == (wanted, False)
         repair()
@@ -100,7 +99,7 @@ def test_a_job_paused_by_hand_is_reported_and_left_alone(
     assert job_note(world) is None
     jobs.set_state(TASK, JobState.paused)
     watched(engine, capsys, SPEC)
-    assert change(engine, resume) is False
+    assert resume(engine) is False
     assert (jobs.read(TASK).state, job_note(world)) == (JobState.enabled, None)
 
 
@@ -136,9 +135,9 @@ def test_the_requested_state_survives_a_start_that_overwrites_the_document(
 ) -> None:
     """The job still gets the state that the operator requested."""
     engine.execute_task("s", TASK, lambda: [1])
-    change(engine, suspend)
+    suspend(engine)
     with pytest.raises(SchedulerUnavailable):
-        change(TaskEngine(jobs=Jobs(nowhere)), resume)
+        resume(TaskEngine(jobs=Jobs(nowhere)))
     requested = job_note(world)
     assert requested["wanted"] == "ENABLED"
     engine.execute_task("s", TASK, lambda: [2], {"keep_last_result": False})
@@ -154,7 +153,7 @@ def test_a_missing_job_is_reported(world: World, jobs: Jobs, capsys: pytest.Capt
     )
     assert watched(engine, capsys, SPEC) == ""
     with pytest.raises(JobMissing, match="deploy the function collect_charge_cdrs"):
-        change(engine, suspend)
+        suspend(engine)
 
 
 def test_the_watchdog_does_its_other_work_without_cloud_scheduler(world: World) -> None:
@@ -164,7 +163,7 @@ def test_the_watchdog_does_its_other_work_without_cloud_scheduler(world: World) 
     dead = {"run.state": "running", "run.lease_until": datetime(2026, 1, 1, tzinfo=UTC)}
     world.database.document(f"nx-tasks/{TASK.value}").update(dead)
     with pytest.raises(SchedulerUnavailable):
-        engine._operations.watch_task(SPEC)
+        engine.watch_task(SPEC)
     assert world.status()["run"]["state"] == "failed"
 
 

@@ -107,7 +107,12 @@ def test_failing_commits_do_not_delay_a_run_past_its_deadline(
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_an_outage_of_firestore_at_the_end_delays_the_outcome(
-    far_engine: TaskEngine, line: Line, world: World, capsys: pytest.CaptureFixture[str], fails: bool
+    far_engine: TaskEngine,
+    line: Line,
+    clock: HandClock,
+    world: World,
+    capsys: pytest.CaptureFixture[str],
+    fails: bool,
 ) -> None:
     """The record of the result or the failure is retried until it succeeds (lesson 8)."""
     logs: list[str] = []
@@ -118,14 +123,14 @@ def test_an_outage_of_firestore_at_the_end_delays_the_outcome(
             raise ValueError("boom")
         return [1]
 
-    pause = far_engine._clock.sleep
+    pause = clock.sleep
 
     def restores(seconds: float) -> None:
         logs.append(capsys.readouterr().out)
         line.restore()
         pause(seconds)
 
-    far_engine._clock.sleep = restores  # type: ignore[method-assign]  # Firestore is restored during the pause
+    clock.sleep = restores  # type: ignore[method-assign]  # Firestore is restored during the pause
     end = "failed" if fails else "completed"
     assert far_engine.execute_task("s", TASK, works).status == end
     assert any("run end not recorded yet" in each for each in logs)

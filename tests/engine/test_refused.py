@@ -68,7 +68,7 @@ def test_a_requested_run_shows_its_refused_deliveries_before_it_starts(
     busy: TaskEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its id leads to the person, the refused deliveries, and the expiry of the request."""
-    monkeypatch.setitem(specs._specs, TASK, TaskSpec(TASK, schedule="0 0 1 1 *"))
+    monkeypatch.setitem(specs.REGISTERED, TASK, TaskSpec(TASK, schedule="0 0 1 1 *"))
     desk = TaskEngine(jobs=Jobs())  # type: ignore[arg-type]
     run_id = desk.request_run(TASK, by="p", reason="why", timeout_seconds=0).run_id
     assert run_id is not None

@@ -37,7 +37,7 @@ class Jobs:
 
 @pytest.fixture(autouse=True)
 def _scheduled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(specs._specs, TASK, TaskSpec(TASK, schedule="0 0 1 1 *"))
+    monkeypatch.setitem(specs.REGISTERED, TASK, TaskSpec(TASK, schedule="0 0 1 1 *"))
 
 
 @pytest.fixture
@@ -145,8 +145,9 @@ def test_a_request_without_a_delivery_can_be_cancelled(desk: TaskEngine, world: 
 def test_a_tick_and_a_request_just_before_it_both_run(desk: TaskEngine, world: World) -> None:
     """Three seconds before: the forced delivery is not the tick."""
     run_id = requested(desk)
-    engine = TaskEngine(clock=StoppedClock())
-    tick = engine._clock.now() + timedelta(seconds=3)
+    clock = StoppedClock()
+    engine = TaskEngine(clock=clock)
+    tick = clock.now() + timedelta(seconds=3)
     same = {"engine": engine, "scheduled_for": tick, "schedule_time": tick}
     assert forced(**same).run_id == run_id
     own = forced(**same)

@@ -89,11 +89,16 @@ def test_a_task_that_ended_late_is_not_reported_with_a_later_hang(
 ) -> None:
     """Only the run whose task still hangs is reported."""
     del world
-    late, hangs = threading.Event(), threading.Event()
+    late, hangs, threads = threading.Event(), threading.Event(), list[threading.Thread]()
+
+    def task() -> None:
+        threads.append(threading.current_thread())
+        late.wait(60)
+
     options = {"deadline_seconds": 1, "lease_seconds": 3}
-    engine.execute_task("s", TASK, lambda: late.wait(60), options)
+    engine.execute_task("s", TASK, task, options)
     late.set()
-    wait_for("the task to end", lambda: not any(one.is_hung for one in engine._runner._executions))
+    threads[0].join(60)
     assert not engine.report_hung_tasks()
     hung = engine.execute_task("s", TASK, lambda: hangs.wait(60), options)
     assert engine.report_hung_tasks()

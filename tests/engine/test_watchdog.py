@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.tasks import TaskEngine, TaskSpec, specs
+from shared.tasks.admin.operations import Operations
 from shared.tasks.backends.scheduler import Jobs, JobState
 from shared.tasks.cron import ticks_before
 from shared.tasks.errors import WriteUnknown
@@ -55,7 +56,7 @@ def let_lease_expire(world: World) -> None:
 def watched(engine: TaskEngine, capsys: pytest.CaptureFixture[str], spec: TaskSpec | None = None) -> str:
     """Run the watchdog for the task; return the log."""
     capsys.readouterr()
-    engine._operations.watch_task(spec or TaskSpec(TASK))
+    engine.watch_task(spec or TaskSpec(TASK))
     return capsys.readouterr().out
 
 
@@ -225,7 +226,7 @@ def knows(engine: TaskEngine, day: DayClock, spec: TaskSpec) -> None:
     """Let the watchdog record the task's schedule early in the morning, before the ticks of a test."""
     now = day.time
     day.at(7, 0)
-    engine._operations.watch_task(spec)
+    engine.watch_task(spec)
     day.time = now
 
 
@@ -352,7 +353,7 @@ def test_a_schedule_is_written_only_when_it_changes(
     before = document.get().update_time
     for minute in (1, 2):
         day.at(8, minute)
-        punctual._operations.watch_task(hourly)
+        punctual.watch_task(hourly)
     assert document.get().update_time == before
 
 
@@ -420,7 +421,7 @@ def test_a_cancelled_request_does_not_count_for_a_tick(
 ) -> None:
     """Neither the tick nor the requested run started."""
     hourly = every("0 * * * *")
-    monkeypatch.setitem(specs._specs, TASK, hourly)
+    monkeypatch.setitem(specs.REGISTERED, TASK, hourly)
     monkeypatch.setattr(Jobs, "run", lambda *_, **__: None)  # no delivery follows
     knows(punctual, day, hourly)
     day.at(9, 1)
@@ -542,17 +543,17 @@ def test_a_task_without_a_schedule_has_no_tick_to_miss() -> None:
 
 
 def test_an_error_with_one_task_does_not_stop_the_pass(
-    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other tasks are watched, and the pass is not successful."""
-    watch_task = engine._operations.watch_task
+    watch_task = Operations.watch_task
 
-    def watches(spec: TaskSpec) -> None:
+    def watches(operations: Operations, spec: TaskSpec) -> None:
         if spec.name == "collect_charge_locations":
             raise RuntimeError("boom")
-        watch_task(spec)
+        watch_task(operations, spec)
 
-    engine._operations.watch_task = watches  # type: ignore[method-assign]  # fails for one of four tasks
+    monkeypatch.setattr(Operations, "watch_task", watches)
     dies()
     let_lease_expire(world)
     assert engine.watch_tasks() is False

@@ -15,7 +15,7 @@ SMS, CDRS = TaskName.send_reset_sms, TaskName.collect_charge_cdrs
 @pytest.fixture(autouse=True)
 def _operators_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Restrict one task to operators and auditors."""
-    monkeypatch.setitem(specs._specs, CDRS, TaskSpec(CDRS, roles=("operator", "auditor")))
+    monkeypatch.setitem(specs.REGISTERED, CDRS, TaskSpec(CDRS, roles=("operator", "auditor")))
 
 
 def refusal(claims: dict[str, Any], name: object) -> HttpsError:
@@ -89,5 +89,5 @@ def test_an_operator_gets_the_names_of_all_tasks(name: object) -> None:
 
 def test_a_task_may_exclude_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its spec names only other roles."""
-    monkeypatch.setitem(specs._specs, CDRS, TaskSpec(CDRS, roles=("auditor",)))
+    monkeypatch.setitem(specs.REGISTERED, CDRS, TaskSpec(CDRS, roles=("auditor",)))
     assert refusal({"role": "operator"}, CDRS.value).code is FunctionsErrorCode.PERMISSION_DENIED

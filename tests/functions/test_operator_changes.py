@@ -19,9 +19,10 @@ from functions.authorization import UNVERIFIED
 from functions.operator_changes import check_change
 from functions.requests import ChangeTask
 from shared import firebase
-from shared.tasks import TaskName, TaskRun, execute_task
+from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task
+from shared.tasks.runtime.task_run import PROGRESS_SECONDS
 from tests.functions.callable_protocol import call, refused, sign_in, sign_in_with_custom_token
-from tests.support.world import in_thread
+from tests.support.world import HandClock, in_thread
 from tests.waiting import wait_for
 
 TASK = TaskName.collect_devices_health
@@ -171,15 +172,15 @@ def test_a_suspended_task_cannot_be_run(ask: Any, stack: Addresses, people: dict
 
 def test_a_run_is_cancelled(ask: Any, job: str) -> None:
     """The run ends at its next progress; a second call returns that it has ended."""
-    goes_on = threading.Event()
+    goes_on, clock = threading.Event(), HandClock()
 
     def task(run: TaskRun) -> None:
         run.progress(1)
         assert goes_on.wait(60)
-        run._recorded_at = None  # so that the next progress is recorded
+        clock.ahead += PROGRESS_SECONDS  # so that the next progress is recorded
         run.progress(2)
 
-    thread, outcomes = in_thread(lambda: execute_task("test", TASK, task))
+    thread, outcomes = in_thread(lambda: TaskEngine(clock=clock).execute_task("test", TASK, task))
     try:
         wait_for("the run", lambda: records("running"))
         (run,) = records("running")

@@ -41,7 +41,7 @@ Deliverable = Callable[[Body], FlaskClient]
 @pytest.fixture
 def _nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Isolate the specs of these tests from others."""
-    monkeypatch.setattr(specs, "_specs", {})
+    monkeypatch.setattr(specs, "REGISTERED", {})
 
 
 @pytest.fixture

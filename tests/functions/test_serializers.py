@@ -28,7 +28,7 @@ NOT_WHERE = {name: ALL[name] for name in ("message", "progress", "summary")}
 @pytest.fixture(autouse=True)
 def _operators_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Restrict one task to operators."""
-    monkeypatch.setitem(specs._specs, CDRS, TaskSpec(CDRS, roles=("operator",)))
+    monkeypatch.setitem(specs.REGISTERED, CDRS, TaskSpec(CDRS, roles=("operator",)))
 
 
 @pytest.mark.parametrize(
