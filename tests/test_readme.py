@@ -27,7 +27,9 @@ FILES = (
     "functions/scheduled/my_task.py",
     "tests/collectors/test_my_task.py",
 )
+EXAMPLE = FILES[-1]
 COMPLETE = "functions/scheduled/count_devices.py"
+PYTEST = ("pytest", "-p", "no:cacheprovider", "-m", "not stack")
 
 
 def rewrite(file: Path, before: str, after: str) -> None:
@@ -79,22 +81,20 @@ def discovered(project: Path) -> list[str]:
     return omissions
 
 
-def test_the_checks_of_tasks_pass(added: Path) -> None:
-    """No step beyond those in README is needed, not even `make docs`."""
-    done = run(added, "pytest", "-q", "-p", "no:cacheprovider", "-m", "not stack", *JUDGES)
+def test_the_checks_of_tasks_and_the_test_of_the_example_pass(added: Path) -> None:
+    """They need no stack and no step beyond those in README, not even `make docs`."""
+    done = run(added, *PYTEST, "-v", *JUDGES, EXAMPLE)
     assert done.returncode == 0, done.stdout
+    for each in (*JUDGES, EXAMPLE):
+        assert re.search(rf"^{re.escape(each)}\S* PASSED", done.stdout, re.MULTILINE), done.stdout
 
 
-def test_the_test_of_the_example_passes(added: Path) -> None:
-    """It needs no stack, and it fails with a wrong record."""
-    test = ("pytest", "-q", "-p", "no:cacheprovider", "-m", "not stack", "tests/collectors/test_my_task.py")
-    done = run(added, *test)
-    assert done.returncode == 0, done.stdout
+def test_a_wrong_record_fails_the_test_of_the_example(added: Path) -> None:
     collector = added / "shared/collectors/my_task.py"
     text = collector.read_text("utf-8")
     try:
         rewrite(collector, "range(3)", "range(2)")
-        assert run(added, *test).returncode == 1
+        assert run(added, *PYTEST, EXAMPLE).returncode == 1
     finally:
         collector.write_text(text, "utf-8")
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -33,7 +34,8 @@ ADDED = {"google_crc32c", "main", "msgspec", "orjson"}
 SDK = "from firebase_functions import https_fn, scheduler_fn; from google.cloud.firestore import Client"
 
 
-def modules_after(code: str) -> set[str]:
+@cache
+def modules_after(code: str) -> frozenset[str]:
     """The modules of a process that ran this code."""
     process = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"],
@@ -43,10 +45,10 @@ def modules_after(code: str) -> set[str]:
         capture_output=True,
         text=True,
     )
-    return set(process.stdout.splitlines()[-1].split())
+    return frozenset(process.stdout.splitlines()[-1].split())
 
 
-def unwanted(modules: set[str]) -> set[str]:
+def unwanted(modules: frozenset[str]) -> set[str]:
     return {name for name in modules if any(name == one or name.startswith(f"{one}.") for one in UNWANTED)}
 
 
