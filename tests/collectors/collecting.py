@@ -1,9 +1,10 @@
-"""Collects from one operator in a process of its own, to measure its memory.
+"""Collects from an operator in a process of its own, to measure its memory.
 
 `python -m tests.collectors.collecting MODULE URL TOKEN [KNOWN]` collects with the limits of
 production and merges the records into KNOWN existing CDRs. It prints the number of records, the error,
-the seconds and the peak memory as JSON. With `published` as MODULE it works like the deployed function:
-it reads the known CDRs from the last result in Storage and publishes the next result.
+the seconds and the peak memory as JSON. URLs separated by commas are collected one after the other.
+With `published` as MODULE it works like the deployed function: it reads the known CDRs from the last
+result in Storage and publishes the next result.
 """
 
 import json
@@ -57,16 +58,22 @@ def publish_and_collect(operators: list[Operator], known: int) -> None:
 
 
 def main(module: str, url: str, token: str, known: str = "0") -> None:
-    """Collect and print the report."""
-    operators = [Operator(name="one", url=url, token=token)]
-    if module == "published":
-        publish_and_collect(operators, int(known))
-        return
+    """Collect and print the report of each URL."""
+    for one in url.split(","):
+        operators = [Operator(name="one", url=one, token=token)]
+        if module == "published":
+            publish_and_collect(operators, int(known))
+        else:
+            collect(module, operators, int(known))
+
+
+def collect(module: str, operators: list[Operator], known: int) -> None:
+    """Collect without an engine, and print the report."""
     run = new_run(TaskName(f"collect_charge_{module}"), deadline_seconds=900)
     began, count, error = time.monotonic(), 0, ""
     records: Any = charge_locations.collect(operators, list, run)
     if module == "cdrs":
-        records = charge_cdrs.collect(operators, partial(cdrs, int(known)), run, now=NOW, months=13)
+        records = charge_cdrs.collect(operators, partial(cdrs, known), run, now=NOW, months=13)
     try:
         for _ in records:
             count += 1

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,14 @@ def answering(data: bytes) -> Lists:
     return lambda request: request.body(body, Content_Encoding="gzip")
 
 
-def collected(server: Hostile, module: str) -> Any:
-    """The report of a collection in its own process, with the limits of production."""
-    url = f"{server.url}/versions"
-    command = [sys.executable, "-m", "tests.collectors.collecting", module, url, TOKEN]
+def collected(module: str, *servers: Hostile) -> list[Any]:
+    """The reports of collections, one after the other in a process, with the limits of production."""
+    urls = ",".join(f"{server.url}/versions" for server in servers)
+    command = [sys.executable, "-m", "tests.collectors.collecting", module, urls, TOKEN]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
-    return json.loads(ran.stdout.splitlines()[-1])
+    reports = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith('{"count"')]
+    assert len(reports) == len(servers)
+    return reports
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,7 @@ def collected(server: Hostile, module: str) -> Any:
 def test_a_page_of_tiny_values_does_not_fill_the_memory(module: str, value: bytes) -> None:
     """It is refused at the first record too many, before records become Python objects."""
     with hostile(answering(many(value))) as server:
-        report = collected(server, module)
+        (report,) = collected(module, server)
     assert "at most 25000 records" in report["error"]
     assert report["peak_mb"] < 200
 
@@ -89,13 +92,14 @@ def test_a_record_of_tiny_values_does_not_fill_the_memory(module: str, value: by
         "many": b"[" + (many(value, RECORD_BYTES) + b",") * 30 + record + b"]",
         "good": b"[%b,%b]" % (full, full.replace(b'"id": "', b'"id": "B', 1)),
     }
-    for name, page in pages.items():
-        with hostile(answering(page)) as server:
-            report = collected(server, module)
+    with ExitStack() as running:
+        servers = [running.enter_context(hostile(answering(page))) for page in pages.values()]
+        reports = collected(module, *servers)
+    for name, report in zip(pages, reports, strict=True):
         assert report["error"] == ""
         assert report["count"] == (2 if name == "good" else 1)
         assert report["summary"]["set_aside"] == {"huge": 1, "nothing but": 1, "many": 30, "good": 0}[name]
-    assert report["peak_mb"] < 200
+    assert reports[-1]["peak_mb"] < 200
 
 
 @pytest.mark.parametrize("where", ["versions", "endpoints", "message", "surrogates"])
@@ -118,6 +122,6 @@ def test_metadata_and_repaired_text_do_not_fill_the_memory(where: str) -> None:
 
     with hostile(lambda _: None) as server:
         server.answer = answer  # type: ignore[method-assign]
-        report = collected(server, "locations")
+        (report,) = collected("locations", server)
     assert ("at most 25000 records" in report["error"]) == (where in {"versions", "endpoints"})
     assert report["peak_mb"] < 200
