@@ -96,8 +96,8 @@ def test_each_cited_lesson_is_in_the_table() -> None:
     )
     cited = {
         number
-        for _, said in prose()
-        for found in LESSONS.findall(said)
+        for _, text in prose()
+        for found in LESSONS.findall(text)
         for number in re.findall(r"\d+", found)
     }
     assert len(cited) > 20

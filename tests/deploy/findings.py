@@ -41,12 +41,12 @@ def everything_was_understood(deployment: Deployment) -> Iterator[str]:
 
 def functions_are_as_written(deployment: Deployment) -> Iterator[str]:
     """Exactly the expected functions exist, each with its region, account, resources and timeout."""
-    there, wished = deployment.google.functions, wanted.functions(deployment.region)
-    names = {function.full_name: function for function in wished.values()}
-    yield from (f"{name}: not deployed" for name in names.keys() - there.keys())
-    yield from (f"{name}: not expected" for name in there.keys() - names.keys())
-    for name in names.keys() & there.keys():
-        function, body = names[name], there[name]
+    actual, expected = deployment.google.functions, wanted.functions(deployment.region)
+    names = {function.full_name: function for function in expected.values()}
+    yield from (f"{name}: not deployed" for name in names.keys() - actual.keys())
+    yield from (f"{name}: not expected" for name in actual.keys() - names.keys())
+    for name in names.keys() & actual.keys():
+        function, body = names[name], actual[name]
         build, service = body["buildConfig"], body["serviceConfig"]
         yield from _differences(
             function.name,
@@ -116,13 +116,13 @@ def secrets_are_restricted(deployment: Deployment) -> Iterator[str]:
 def jobs_are_as_written(deployment: Deployment) -> Iterator[str]:
     """Each scheduled function, and no other, has a job, which calls it as the function's account."""
     jobs = deployment.google.jobs
-    wished = {
+    expected = {
         one.job: one for one in wanted.functions(deployment.region).values() if one.schedule is not None
     }
-    yield from (f"{name}: there is no such job" for name in wished.keys() - jobs.keys())
-    yield from (f"{name}: not expected" for name in jobs.keys() - wished.keys())
-    for name in wished.keys() & jobs.keys():
-        function, job = wished[name], jobs[name]
+    yield from (f"{name}: there is no such job" for name in expected.keys() - jobs.keys())
+    yield from (f"{name}: not expected" for name in jobs.keys() - expected.keys())
+    for name in expected.keys() & jobs.keys():
+        function, job = expected[name], jobs[name]
         target = job["httpTarget"]
         deployed = deployment.google.functions.get(function.full_name, {})
         yield from _differences(

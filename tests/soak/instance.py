@@ -121,7 +121,7 @@ def carry_out(engine: TaskEngine, order: Order, report: Callable[..., None], *, 
         if order.ending == "raises":
             raise RuntimeError("the order asked for an error")
         if order.ending == "dies" and mortal:
-            report("fault", "killed at work")
+            report("fault", "killed during the run")
             os.kill(os.getpid(), signal.SIGKILL)
         return value(run.run_id, run.attempt)
 

@@ -144,13 +144,15 @@ def test_firebase_error_codes_are_shown_as_sentences(visit: "Open", code: str, s
 def test_a_link_signs_in_the_user_it_was_sent_to(visit: "Open", stack: "Addresses") -> None:
     """In another browser, the page asks for the e-mail address; a link is valid once."""
     auth = f"http://{stack.auth}"
-    wish = {
+    request_body = {
         "requestType": "EMAIL_SIGNIN",
         "email": VIEWER,
         "continueUrl": f"http://{stack.hosting}",
     }
     sent = ask(
-        f"{auth}/identitytoolkit.googleapis.com/v1/accounts:sendOobCode?key=any", method="POST", body=wish
+        f"{auth}/identitytoolkit.googleapis.com/v1/accounts:sendOobCode?key=any",
+        method="POST",
+        body=request_body,
     )
     assert sent[0] == 200
     address = emulated_codes(stack)[-1]["oobLink"]
