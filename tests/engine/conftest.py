@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 import requests
+from google.cloud.storage import Bucket
 from google.cloud.storage import Client as Storage
 
 from emulators.environment import Addresses
@@ -82,13 +83,20 @@ def far_wire(line: Line) -> Iterator[FirestoreWire]:
 
 
 @pytest.fixture
-def far_objects(storage_line: Line, monkeypatch: pytest.MonkeyPatch, call_seconds: float) -> Objects:
-    """Objects behind their proxy, with short time-outs."""
+def far_bucket(storage_line: Line, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """The bucket behind its proxy."""
     firebase.storage_wire()  # created once from the environment: other engines must not use the proxy
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://{storage_line.address}")
-    bucket = Storage(project=firebase.bucket().client.project).bucket(firebase.bucket().name)
-    reads = StorageWire(requests.Session(), f"http://{storage_line.address}", bucket.name)
-    return Objects(lambda: bucket, lambda: reads, call_seconds=call_seconds, total_seconds=2 * call_seconds)
+    return Storage(project=firebase.bucket().client.project).bucket(firebase.bucket().name)
+
+
+@pytest.fixture
+def far_objects(storage_line: Line, far_bucket: Bucket, call_seconds: float) -> Objects:
+    """Objects behind their proxy, with short time-outs."""
+    reads = StorageWire(requests.Session(), f"http://{storage_line.address}", far_bucket.name)
+    return Objects(
+        lambda: far_bucket, lambda: reads, call_seconds=call_seconds, total_seconds=2 * call_seconds
+    )
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import grpc
 import pytest
 import requests
 from google.api_core.exceptions import GoogleAPIError
+from google.cloud.storage import Bucket
 
 from shared.firebase import FirestoreWire
 from shared.tasks import ResultUnavailable, TaskEngine, TaskName
@@ -178,6 +179,7 @@ def test_readers_that_wait_for_a_hanging_storage_fail_together(
 
 def test_a_hanging_storage_leaves_the_watchdog_time_for_every_task(
     far_engine: TaskEngine,
+    far_bucket: Bucket,
     storage_line: Line,
     world: World,
     monkeypatch: pytest.MonkeyPatch,
@@ -185,7 +187,7 @@ def test_a_hanging_storage_leaves_the_watchdog_time_for_every_task(
 ) -> None:
     """It does the work that needs only Firestore for all tasks and reports the incidents."""
     monkeypatch.setattr("shared.tasks.admin.operations.WATCH_TASK_SECONDS", 2.0)
-    patient = Objects(far_engine._objects._bucket)  # as deployed, with two minutes for each call
+    patient = Objects(lambda: far_bucket)  # as deployed, with two minutes for each call
     engine = TaskEngine(far_engine.store, patient)
     last = list(TaskName)[-1]
     engine.execute_task("s", last, lambda: [1])
