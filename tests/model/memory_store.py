@@ -54,15 +54,19 @@ class Documents:
 
     def commit(self, writes: Iterable[Any]) -> "Documents | None":
         """Return the documents after these writes; None if a precondition fails."""
-        stored = dict(self.stored)
+        stored, changed = dict(self.stored), {}
         for write in writes:
-            present = stored.get(write.update.name)
+            name = write.update.name
+            present = stored.get(name)
             if not _holds(write, present):
                 return None
             fields = _applied(write, present)
             # As in Firestore, a write without a change keeps the update time.
             if present is None or present.fields != fields:
-                stored[write.update.name] = _stored((present.version if present else self.floor) + 1, fields)
+                changed[name] = fields
+        # As in Firestore, all documents that a commit changes get one update time, later than any before.
+        version = max([self.floor, *(stored[name].version for name in changed if name in stored)]) + 1
+        stored |= {name: _stored(version, fields) for name, fields in changed.items()}
         return documents_of(tuple(sorted(stored.items(), key=lambda item: item[0])), self.floor)
 
 
