@@ -121,7 +121,7 @@ def test_the_command_shows_only_the_error_message(project: "Project") -> None:
     assert launched.err.strip() == (
         "FIRESTORE_EMULATOR_BINARY_PATH must name a JAR, got /nowhere/x.jar, which is not a file."
     )
-    assert launched.left() == set()
+    assert launched.live_groups() == set()
 
 
 def test_a_recent_java_on_the_path_is_used(tmp_path: Path) -> None:

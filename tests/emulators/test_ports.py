@@ -57,5 +57,5 @@ def test_a_start_on_a_port_in_use_fails_without_a_stack_trace(project: "Project"
     assert f"Port {project.ports['functions']} for functions is in use" in launched.err
     assert "Traceback" not in launched.err
     assert launched.out == ""
-    assert launched.left() == set()
+    assert launched.live_groups() == set()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
