@@ -17,6 +17,7 @@ from firebase_functions.options import CorsOptions
 from flask import Request, Response, jsonify
 
 from functions.cors import Origins
+from functions.declarations import check_options, check_parameters
 from functions.rate_limit import RateLimit
 from functions.requests import MAX_SHOWN
 from functions.responses import Answer, put_into
@@ -61,6 +62,12 @@ MAX_REQUEST_BYTES = 64 * 1024
 #: decoded here and fail in on_call.
 MAX_REQUEST_DEPTH = 32
 
+#: What to do instead of options that `callable_function` sets.
+_FIXES = {
+    "cors": "set NX_TASKS_CORS_ORIGINS",
+    "enforce_app_check": "set NX_TASKS_APP_CHECK",
+}
+
 #: The message that `on_call` logs for each accepted call.
 _CALL_ACCEPTED = "Callable request verification passed: %s"
 
@@ -96,13 +103,17 @@ def callable_function(
 
     Raises:
         SettingInvalid: A setting is invalid. This also ends a deployment, which imports main.py.
+        ValueError: An option is invalid, or the function does not have one parameter.
     """
     origins = Origins(settings.cors_origins())
     per_minute = settings.calls_per_minute()
     limit = RateLimit(per_minute) if per_minute else None
 
     def decorate(function: Callable[[CallableRequest[Any]], Any]) -> Callable[[Request], Response]:
-        _set_threads(function.__name__, concurrency)
+        name = function.__name__
+        check_options(name, {"cpu": cpu, **options}, _FIXES)
+        check_parameters(function, name, (1,), "one parameter, the request")
+        _set_threads(name, concurrency)
 
         @_on_call(
             enforce_app_check=settings.app_check(),

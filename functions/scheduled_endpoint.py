@@ -19,6 +19,7 @@ from flask import Request, Response
 from msgspec import Struct
 
 from functions import instance
+from functions.declarations import check_options, check_parameters
 from shared import logger
 from shared.tasks import ExecuteTaskOptions, TaskSpec, execute_task, register
 from shared.tasks.cron import MAX_TICK_LEAD, tick_at, unix_cron
@@ -35,6 +36,23 @@ HTTP_STATUSES = {"completed": 200, "cancelled": 200, "duplicate": 200, "skipped"
 
 #: The SDK types its decorators by their arguments only, not by their result.
 _on_schedule: Any = on_schedule
+
+#: What to do instead of options that a task's spec or this module sets.
+_FIXES = {
+    "schedule": "set `schedule` in the TaskSpec",
+    "timezone": "set `time_zone` in the TaskSpec",
+    "time_zone": "set `time_zone` in the TaskSpec",
+    "timeout_sec": "set `deadline_seconds` in the TaskSpec",
+    "timeout_seconds": "set `deadline_seconds` in the TaskSpec",
+    "retry_count": "it is set by scheduled_task",
+    "min_backoff_seconds": "it is set by scheduled_task",
+}
+_FUNCTION_FIXES = {
+    "timezone": "pass `time_zone`",
+    "timeout_sec": "pass `timeout_seconds`",
+    "retry_count": "it is set by scheduled_function",
+    "min_backoff_seconds": "it is set by scheduled_function",
+}
 
 _TRACE = re.compile(r"(?:00-)?([0-9a-f]{32})\b")
 
@@ -67,9 +85,10 @@ def scheduled_task(
         A decorator for the task, a `def` or `async def` function with one parameter, a `TaskRun`, or none.
 
     Raises:
-        ValueError: The spec has no schedule, its deadline is longer than Cloud Scheduler waits, or the
-            function has another name than the task.
+        ValueError: The spec has no schedule, its deadline is longer than Cloud Scheduler waits, an option is
+            invalid, or the function has another name than the task or too many parameters.
     """
+    check_options(spec.name.value, options, _FIXES)
     register(spec)
     timeout_seconds = int(spec.deadline_seconds) + TIMEOUT_MARGIN_SECONDS
     schedule = spec.schedule
@@ -87,6 +106,7 @@ def scheduled_task(
             raise ValueError(
                 f"the function of task {spec.name.value} is named {task.__name__}; give it the task's name"
             )
+        check_parameters(task, spec.name.value, (1, 0), "one parameter, a TaskRun, or none")
 
         @functools.wraps(task)
         def run(delivery: Delivery) -> int:
@@ -129,11 +149,12 @@ def scheduled_function(
         A decorator for the handler, which returns an HTTP status. The function gets the handler's name.
 
     Raises:
-        ValueError: The schedule is not in unix-cron format.
+        ValueError: The schedule is not in unix-cron format, or an option is invalid.
     """
     unix_cron(schedule)
 
     def decorate(handle: Callable[[Delivery], int]) -> Callable[[Request], Response]:
+        check_options(handle.__name__, options, _FUNCTION_FIXES)
         # on_schedule only describes the function for discovery. The function that it makes is not called: it
         # keeps the request from the handler, drops the returned status, and responds with texts of errors.
         described = _on_schedule(

@@ -1,6 +1,7 @@
 """What all callables share, errors and access; needs no stack."""
 
 import io
+import re
 import runpy
 import tracemalloc
 from typing import Any, NoReturn
@@ -214,3 +215,31 @@ def test_denied_callers_are_logged_and_admitted_ones_are_not(
     assert not caplog.messages
     assert client.post("/", json={"data": None}, headers={"Authorization": "Bearer x"}).status_code == 401
     assert "Auth token was rejected." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"memory": "512MB"}, "memory of ping must be one of 128, 256, "),
+        ({"cpu": "lots"}, "cpu of ping must be a positive number or \"gcf_gen1\", got 'lots'"),
+        ({"enforce_app_check": True}, "option enforce_app_check, got True; set NX_TASKS_APP_CHECK"),
+    ],
+)
+def test_invalid_options_of_a_callable_are_refused(options: dict[str, Any], text: str) -> None:
+    """Before firebase-tools reads the manifest."""
+
+    def ping(request: CallableRequest[Any]) -> Any:
+        return request.data
+
+    with pytest.raises(ValueError, match=re.escape(text)):
+        callable_function(**options)(ping)
+
+
+def test_a_callable_without_one_parameter_is_refused() -> None:
+    """The SDK calls it with the request."""
+
+    def ping() -> None:
+        pass
+
+    with pytest.raises(ValueError, match=re.escape("ping must have one parameter, the request, got ping()")):
+        callable_function()(ping)  # type: ignore[arg-type]

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+from firebase_functions.options import RESET_VALUE, MemoryOption
+from firebase_functions.params import IntParam
 from firebase_functions.private import serving
 from flask.testing import FlaskClient
 
@@ -487,6 +489,77 @@ def test_a_deadline_must_be_within_the_timeout_of_cloud_scheduler() -> None:
     """Half an hour minus the margin; the error has the limit."""
     with pytest.raises(ValueError, match="of send_reset_sms must be at most 1740, got 1741"):
         scheduled_task(TaskSpec(TASK, schedule="*/5 * * * *", deadline_seconds=1741))
+
+
+@pytest.mark.usefixtures("_nothing_registered")
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"memory": 500}, "memory of send_reset_sms must be one of 128, 256, 512, 1024, "),
+        ({"memory": "512MB"}, " 32768 (MB), got '512MB'"),
+        ({"memory": True}, " 32768 (MB), got True"),
+        ({"cpu": "lots"}, "cpu of send_reset_sms must be a positive number or \"gcf_gen1\", got 'lots'"),
+        ({"cpu": 0}, 'must be a positive number or "gcf_gen1", got 0'),
+        (
+            {"schedule": "0 4 * * *"},
+            "must not have the option schedule, got '0 4 * * *'; set `schedule` in the TaskSpec",
+        ),
+        ({"timezone": "UTC"}, "option timezone, got 'UTC'; set `time_zone` in the TaskSpec"),
+        ({"timeout_sec": 60}, "option timeout_sec, got 60; set `deadline_seconds` in the TaskSpec"),
+        ({"retry_count": 1}, "option retry_count, got 1; it is set by scheduled_task"),
+        ({"min_backoff_seconds": 1}, "option min_backoff_seconds, got 1; it is set by scheduled_task"),
+    ],
+)
+def test_invalid_options_of_a_task_are_refused(options: dict[str, Any], text: str) -> None:
+    """Before firebase-tools reads the manifest."""
+
+    def send_reset_sms() -> None:
+        pass
+
+    with pytest.raises(ValueError, match=re.escape(text)):
+        scheduled_task(TaskSpec(TASK, schedule="0 4 * * *"), **options)(send_reset_sms)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"memory": 500}, "memory of sweep must be one of"),
+        ({"timezone": "UTC"}, "sweep must not have the option timezone, got 'UTC'; pass `time_zone`"),
+        ({"retry_count": 1}, "option retry_count, got 1; it is set by scheduled_function"),
+    ],
+)
+def test_invalid_options_of_a_scheduled_function_are_refused(options: dict[str, Any], text: str) -> None:
+    """They are those of `on_schedule` except for what the decorator sets."""
+
+    def sweep(_: scheduled_endpoint.Delivery) -> int:
+        return 200
+
+    decorate = scheduled_function(schedule="0 4 * * *", time_zone="Etc/UTC", timeout_seconds=60, **options)
+    with pytest.raises(ValueError, match=re.escape(text)):
+        decorate(sweep)
+
+
+@pytest.mark.usefixtures("_nothing_registered")
+def test_the_sdks_memory_options_are_accepted() -> None:
+    """Besides numbers: its enumeration, its value for a reset, and a parameter of the deployment."""
+
+    def send_reset_sms() -> None:
+        pass
+
+    for memory in (MemoryOption.MB_512, RESET_VALUE, IntParam("TASK_MEMORY")):
+        scheduled_task(TaskSpec(TASK, schedule="0 4 * * *"), memory=memory, cpu="gcf_gen1")(send_reset_sms)
+
+
+@pytest.mark.usefixtures("_nothing_registered")
+def test_a_task_with_two_required_parameters_is_refused() -> None:
+    """The engine passes a `TaskRun` or nothing."""
+
+    def send_reset_sms(run: Any, path: str) -> None:
+        pass
+
+    text = "send_reset_sms must have one parameter, a TaskRun, or none, got send_reset_sms(run: "
+    with pytest.raises(ValueError, match=re.escape(text)):
+        scheduled_task(TaskSpec(TASK, schedule="0 4 * * *"))(send_reset_sms)
 
 
 @pytest.mark.usefixtures("_nothing_registered")
