@@ -7,6 +7,7 @@ import json
 import select
 import sys
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
@@ -23,10 +24,14 @@ from cli.terminal import console, show, to_json, write_to_terminal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cli.callables import Caller
+
 #: Records that `data` shows by default.
 SHOWN_RECORDS = 20
 #: Runs per request; the callable's own limit.
 _PAGE_RUNS = 200
+#: What the service returns for a task without a result.
+_NO_RESULT = b"[]"
 
 
 @app.command()
@@ -65,19 +70,28 @@ def runs(
         else:
             console().print(*rendering.run_lines(run), sep="\n", soft_wrap=True)
         return
-    found: list[dict[str, Any]] = []
-    cursor = None
-    while len(found) < limit:
-        size = min(limit - len(found), _PAGE_RUNS)
-        page = caller("list_runs", task_name=task, limit=size, states=state or [], cursor=cursor)
-        found += page["runs"]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            break
+    found = _history(caller, task, set(state or []), limit)
     if as_json:
         print_json({"runs": found})
     else:
         console().print(rendering.runs_table(found))
+
+
+def _history(caller: Caller, task: str, states: set[str], limit: int) -> list[dict[str, Any]]:
+    """Return the newest records in these states, or in any if there are none."""
+    # A cancelled run is stored as failed, so either state is a part of the stored one.
+    stored = sorted({"failed" if state == "cancelled" else state for state in states})
+    partial_state = len(states & {"failed", "cancelled"}) == 1
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while len(found) < limit:
+        size = _PAGE_RUNS if partial_state else min(limit - len(found), _PAGE_RUNS)
+        page = caller("list_runs", task_name=task, limit=size, states=stored, cursor=cursor)
+        found += [run for run in page["runs"] if not partial_state or rendering.run_state(run) in states]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    return found[:limit]
 
 
 @app.command()
@@ -111,9 +125,14 @@ def data(  # noqa: PLR0913, PLR0917  (each option of the command is a parameter)
         def report(done: int, total: int | None) -> None:
             bar.update(line, completed=done, total=total)
 
-        with caller_of(ctx).open_data(task, report) as result:
+        caller = caller_of(ctx)
+        with caller.open_data(task, report) as result:
             bar.stop()
+            is_empty = result.read(len(_NO_RESULT) + 1).strip() == _NO_RESULT
+            result.seek(0)
             _show_data(result, form, out, limit, raw=raw)
+    if is_empty:
+        _explain_empty(caller, task)
 
 
 @app.command("watch")
@@ -149,6 +168,15 @@ def _while_read(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         # Linux reports POLLERR for a pipe without a reader, macOS POLLHUP.
         if any(events & (select.POLLERR | select.POLLHUP) for _, events in pipe.poll(0)):
             raise BrokenPipeError(errno.EPIPE, "standard output is closed")
+
+
+def _explain_empty(caller: Caller, task: str) -> None:
+    """State on standard error if a task has no result, because its data is then an empty list."""
+    with suppress(CliError):  # The data has been read already.
+        for shown in caller("list_tasks")["tasks"]:
+            if shown["name"] == task and shown["result"] is None:
+                reason = "keeps no result" if shown["save_in"] == "none" else "has no result yet"
+                show(f"{task} {reason}", stderr=True)
 
 
 def _show_data(result: BinaryIO, form: str, out: Path | None, limit: int, *, raw: bool) -> None:

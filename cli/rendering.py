@@ -32,8 +32,8 @@ _STYLES = {
 CANCELLED_TYPE = "RunCancelled"
 #: Characters of an error in the table of tasks; `runs --id` shows all of it.
 MAX_ERROR_LENGTH = 160
-#: States of the records of a history.
-STATES = tuple(_STYLES)
+#: States of the records of a history, as `run_state` returns them.
+STATES = (*_STYLES, "cancelled")
 #: Matches lines of a traceback for calls of the engine or of a library (`shared/tasks/trace.py`).
 _OTHER_CODE = re.compile(r" *\[(engine|library)\] ")
 #: Fields that come first, because databases return fields in no useful order.

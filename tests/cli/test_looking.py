@@ -21,7 +21,14 @@ from cli.errors import CliError
 from cli.http_client import post
 from cli.polling import changes
 from cli.target import target_of
-from shared.tasks import TaskName, TaskRun, execute_task, resume_task, suspend_task
+from shared.tasks import (
+    RunCancelled,
+    TaskName,
+    TaskRun,
+    execute_task,
+    resume_task,
+    suspend_task,
+)
 from tests.cli.conftest import Hold, Open, Run
 from tests.cli.terminal import COMMAND, ROOT
 from tests.functions.callable_protocol import reading_app
@@ -80,6 +87,23 @@ def test_a_history_is_shown_newest_first_and_by_state(nx: Run) -> None:
     assert ids[0] not in shown
 
 
+def test_cancelled_runs_are_a_state_of_their_own(nx: Run) -> None:
+    """`--state` accepts what the column shows, and `failed` does not list cancelled runs."""
+
+    def cancelled() -> None:
+        raise RunCancelled("cancelled by ops@example.com: texts are wrong")
+
+    ids = {body: execute_task("test", TASK, body).run_id for body in (fails, cancelled, list)}
+
+    def listed(*words: str) -> set[str]:
+        return {run["id"] for run in json.loads(nx("runs", TASK, *words, "--json").stdout)["runs"]}
+
+    assert listed("--state", "cancelled", "--limit", "1") == {ids[cancelled]}
+    assert listed("--state", "failed", "--limit", "1") == {ids[fails]}
+    assert listed("--state", "failed", "--state", "cancelled") == {ids[fails], ids[cancelled]}
+    assert listed("--state", "completed", "--state", "cancelled") == {ids[list], ids[cancelled]}
+
+
 def test_one_run_is_shown_with_its_trace(nx: Run) -> None:
     """With its state, error and id."""
     run_id = execute_task("test", TASK, fails).run_id
@@ -135,7 +159,22 @@ def test_details_are_written_as_json(nx: Run) -> None:
 def test_an_empty_result_is_stated_in_words(nx: Run) -> None:
     """A result without records does not print an empty line."""
     publish_and_wait(nx, CDRS, [])
-    assert nx("data", CDRS).stdout == "no records\n"
+    shown = nx("data", CDRS)
+    assert (shown.stdout, shown.stderr) == ("no records\n", "")
+
+
+@pytest.mark.parametrize(
+    ("task", "text"),
+    [(LOCATIONS, "has no result yet"), (TaskName.send_reset_sms, "keeps no result")],
+)
+def test_a_missing_result_is_stated_on_standard_error(
+    nx: Run, tmp_path: Path, task: TaskName, text: str
+) -> None:
+    """Scripts still get the empty list, and exit code 0."""
+    wait_for("no result", lambda: nx("data", task, "--json").stdout == "[]\n")
+    for words in ((), ("--format", "json"), ("--out", str(tmp_path / "there.csv"))):
+        read = nx("data", task, *words)
+        assert (read.returncode, f"{task} {text}\n" in read.stderr) == (0, True), read
 
 
 @pytest.mark.parametrize(
