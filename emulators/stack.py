@@ -278,7 +278,8 @@ def _only_one(path: Path) -> Iterator[str]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StackError(
-                f"The local stack is already running (process {holder}). Stop it first."
+                f"The local stack is already running (process {holder}). "
+                f"Stop it first, with Ctrl-C in its terminal or `kill {holder}`."
             ) from None
         if earlier and processes.end(earlier):
             report("Ended the processes of a killed stack.")

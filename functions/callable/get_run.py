@@ -36,6 +36,6 @@ def get_run(request: CallableRequest[Any]) -> dict[str, Any]:
     if record is None:
         raise HttpsError(
             FunctionsErrorCode.NOT_FOUND,
-            "no run in the history of the task has this id",
+            f"{name.value} has no run with the id {requests.shown(sent.id)} in its history",
         )
     return serializers.run_fields(record, name, caller, whole=True)

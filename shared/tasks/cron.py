@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from shared.tasks.clock import CLOCK_SKEW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from shared.tasks.specs import TaskSpec
 
@@ -70,7 +70,7 @@ def unix_cron(schedule: str) -> str:
         if not all(items.values()):
             raise ValueError(
                 f"schedule {schedule!r}: {name} must be *, */N or a list of numbers and ranges "
-                f"from {low} to {high}, got {text!r}"
+                f"from {low} to {high}, got {text!r}{_reversed(items, low, high, names)}"
             )
         numbers.append({number for found in items.values() for number in found})
         listed.append(",".join(x if "*" in x else ",".join(map(str, found)) for x, found in items.items()))
@@ -95,6 +95,15 @@ def _numbers(item: str, low: int, high: int, names: Mapping[str, int]) -> range:
         for bound in (parts[2], parts[3] or parts[2])
     )
     return range(first, last + 1, step) if low <= first <= last <= high else range(0)
+
+
+def _reversed(items: Iterable[str], low: int, high: int, names: Mapping[str, int]) -> str:
+    """Return the fix for the first range of a field that ends before it starts; "" if there is none."""
+    for item in items:
+        first, dash, last = item.partition("-")
+        if dash and _numbers(f"{last}-{first}", low, high, names):
+            return f"; the range {item} is reversed, write '{first}-{high},{low}-{last}'"
+    return ""
 
 
 def _cron_for(schedule: str) -> str | None:

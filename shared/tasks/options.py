@@ -48,9 +48,8 @@ class ExecuteTaskOptions:
 
     def __post_init__(self) -> None:
         if self.save_in is not None and self.save_in not in SAVE_OPTIONS:
-            raise InvalidOptions(
-                f"save_in must be one of {', '.join(SAVE_OPTIONS)} or None, got {self.save_in!r}"
-            )
+            options = ", ".join(f'"{option}"' for option in SAVE_OPTIONS)
+            raise InvalidOptions(f"save_in must be {options} or None, got {self.save_in!r}")
         for name in ("debug_logs", "keep_last_result"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidOptions(f"{name} must be True or False, got {getattr(self, name)!r}")

@@ -78,6 +78,7 @@ def test_the_next_start_ends_the_processes_of_a_killed_stack(project: "Project")
     refused = project.exec("")
     assert refused.wait() == 1
     assert f"already running (process {killed.process.pid})" in refused.err
+    assert f"`kill {killed.process.pid}`" in refused.err
 
     killed.process.kill()
     killed.wait()

@@ -28,8 +28,8 @@ def test_the_error_for_an_unknown_option_lists_all_options() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"save_in": "disk"}, "save_in must be one of storage, db, none or None, got 'disk'"),
-        ({"save_in": 1}, "save_in must be one of storage, db, none or None, got 1"),
+        ({"save_in": "disk"}, 'save_in must be "storage", "db", "none" or None, got \'disk\''),
+        ({"save_in": 1}, 'save_in must be "storage", "db", "none" or None, got 1'),
         ({"debug_logs": "yes"}, "debug_logs must be True or False, got 'yes'"),
         ({"deadline_seconds": 0}, "deadline_seconds must be a positive number of seconds, got 0"),
         (
@@ -155,7 +155,9 @@ def test_the_error_for_an_english_schedule_shows_its_unix_cron_form(schedule: st
         ("0 0 * * 8", "day of the week must be"),
         ("0 0 * * 0mon", "day of the week must be"),
         ("0 0 * * 5#1", "day of the week must be"),
-        ("5-1 * * * *", "got '5-1'"),
+        ("5-1 * * * *", "got '5-1'; the range 5-1 is reversed, write '5-59,0-1'"),
+        ("0 20-5 * * *", "got '20-5'; the range 20-5 is reversed, write '20-23,0-5'"),
+        ("0 0 * * fri-mon", "got 'fri-mon'; the range fri-mon is reversed, write 'fri-7,0-mon'"),
         ("5/10 * * * *", "got '5/10'"),
         ("*/0 * * * *", "got '*/0'"),
         ("1,,2 * * * *", "got '1,,2'"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from emulators.environment import Addresses
+from functions.requests import shown
 from functions.serializers import time_text
 from shared import firebase
 from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task, resume_task, suspend_task
@@ -264,10 +265,7 @@ def test_an_invalid_request_is_refused(
 @pytest.mark.parametrize("run_id", ["no-such-run", "a/b", "..", "", "x" * 500])
 def test_an_unknown_run_is_not_found(clean_firestore: Addresses, people: dict[str, str], run_id: str) -> None:
     answer = call(clean_firestore, {"task_name": TASK, "id": run_id}, people["operator"], function="get_run")
-    assert refused(answer) == (
-        404,
-        "no run in the history of the task has this id",
-    )
+    assert refused(answer) == (404, f"{TASK} has no run with the id {shown(run_id)} in its history")
 
 
 @pytest.mark.parametrize("function", ["list_tasks", "list_runs", "get_run"])

@@ -173,7 +173,7 @@ def test_app_check_precedes_claims(
 # Views of tasks and their run history
 
 RUN = "no-such-run"
-NOT_FOUND = refusal(404, "NOT_FOUND", "no run in the history of the task has this id")
+NOT_FOUND = 'has no run with the id "no-such-run" in its history'
 NO_TASKS = refusal(
     403, "PERMISSION_DENIED", "You do not have access to any task. Ask an administrator of the project."
 )
@@ -209,7 +209,7 @@ def test_claims_decide_which_run_history_is_shown(
     looked = call(views["get_run"], name, TOKENS[caller](issuer), id=RUN)
     if name in VISIBLE.get(caller, []):
         assert [run["state"] for run in listed[1]["result"]["runs"]] == ["completed"]
-        assert looked == NOT_FOUND
+        assert looked == refusal(404, "NOT_FOUND", f"{name} {NOT_FOUND}")
     else:
         assert listed == looked == expected(caller, UNKNOWN, {})
 

@@ -197,7 +197,7 @@ class _Walk:
             return value.isoformat()
         if isinstance(value, UUID):
             return str(value)
-        return _refuse(f"a {kind_of(value)} has no place in JSON; return text, numbers, lists or dicts")
+        return _refuse(f"JSON cannot hold {kind_of(value)}; return text, numbers, lists or dicts")
 
     def _map(self, value: Mapping[object, object], depth: int) -> dict[str, Json]:
         self._enter(value, depth)
