@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import requests
-from google.cloud.firestore import GeoPoint
+from google.cloud.firestore import DELETE_FIELD, GeoPoint
 
 from emulators.environment import PROJECT, Addresses
 from shared import firebase
 from shared.tasks import ResultNotStorable, ResultTooLarge, ResultUnavailable, TaskEngine, TaskRun
+from shared.tasks.admin.queries import view_tasks
 from shared.tasks.backends.storage import Objects
 from tests.engine.line import Line
 from tests.support.world import TASK, HandClock, World
@@ -49,6 +50,48 @@ def test_no_data_is_an_empty_array(engine: TaskEngine, world: World) -> None:
     assert list(engine.iter_task_data(TASK)) == []
     world.write(legacy_document())
     assert TaskEngine().get_task_data(TASK) == []
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_task_whose_runs_all_failed_has_no_result(
+    engine: TaskEngine, world: World, clock: HandClock, *, keep: bool
+) -> None:
+    """The end of a failed run is no time of publication, and the version stays until the first result."""
+    versions = [engine.get_task_result(TASK).version]
+
+    def checks_and_fails() -> None:
+        clock.ahead += 60
+        for reader in (TaskEngine(), engine):
+            result, details = reader.get_task_result(TASK), reader.get_task_details(TASK)
+            described = reader.get_task_result(TASK, include_data=False)
+            unchanged = reader.get_task_result(TASK, if_version=versions[0])
+            assert [each.completed for each in (result, described, unchanged, details)] == [None] * 4
+            assert result.payload is not None
+            assert (result.payload.json, unchanged.payload, details.payload) == (b"[]", None, None)
+            assert (reader.get_task_data(TASK), list(reader.iter_task_data(TASK))) == ([], [])
+            versions.extend([result.version, described.version, details.version])
+        raise ValueError("no result")
+
+    for _ in range(2):
+        outcome = TaskEngine().execute_task("s", TASK, checks_and_fails, {"keep_last_result": keep})
+        assert (outcome.status, outcome.error) == ("failed", "ValueError: no result")
+        with pytest.raises(ValueError, match="no result"):
+            checks_and_fails()
+    assert set(versions) == {versions[0]}
+    TaskEngine().execute_task("s", TASK, lambda: [1])
+    clock.ahead += 60
+    result = engine.get_task_result(TASK, if_version=versions[0])
+    assert (result.version in versions, result.completed) == (False, world.status()["completed"])
+
+
+def test_a_removed_result_does_not_become_a_legacy_result(engine: TaskEngine, world: World) -> None:
+    """A task that is started over (docs/deploy.md) has none, although its last run completed."""
+    engine.execute_task("s", TASK, lambda: [1])
+    world.database.document(f"nx-tasks/{TASK.value}").update({"run.result": DELETE_FIELD})
+    result = TaskEngine().get_task_result(TASK)
+    assert (result.payload and result.payload.json, result.completed) == (b"[]", None)
+    (view,) = view_tasks(engine.store, (TASK,))
+    assert view.result is None
 
 
 @pytest.mark.parametrize("data", [[{"a": 1}], {"a": [1]}, [], {}])

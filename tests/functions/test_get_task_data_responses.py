@@ -300,6 +300,27 @@ def test_a_failed_run_does_not_change_the_version(instance: Instance) -> None:
     assert instance.get(if_version=version)["not_modified"] is True
 
 
+def test_failed_runs_without_a_result_are_not_taken_for_one(instance: Instance) -> None:
+    """A client that has "no result" is sent nothing again, and gets no time."""
+
+    def fails() -> None:
+        raise ValueError
+
+    nothing = instance.get(if_version=None)
+    for _ in range(2):
+        TaskEngine().execute_task("s", TASK, fails)
+        instance.cold()
+        assert instance.get(if_version=None) == nothing
+        instance.cold()
+        assert instance.get(if_version=nothing["version"])["not_modified"] is True
+        described = instance.get(describe=True)
+        assert (described["version"], described["completed"]) == (nothing["version"], None)
+        assert (described["status"], described["saved_in"]) == ("failed", None)
+        details = instance.get(details=True)
+        assert details == {"version": nothing["version"], "completed": None, "details": None}
+        assert instance.get(details=True, if_version=nothing["version"])["not_modified"] is True
+
+
 def test_without_a_document_the_response_has_a_version(instance: Instance, world: World) -> None:
     """Without data, until there is some."""
     nothing = instance.get(if_version=None)

@@ -167,7 +167,7 @@ class TaskView:
     def result(self) -> ResultPointer | None:
         """The last good result; None if the status document, read without `data`, shows none."""
         document = self.document
-        if document.result is None and self.state == TaskStatus.completed:
+        if document.result is None and document.has_legacy_result and self.state == TaskStatus.completed:
             return ResultPointer(document.result_version, SAVED_BY_CONTRACT, completed=document.completed)
         return document.result
 

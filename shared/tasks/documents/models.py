@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from shared.tasks.contract import SUSPENDED_SPELLINGS, TaskStatus
 from shared.tasks.documents.codec import as_int, as_text, as_time
-from shared.tasks.documents.result_pointer import ResultPointer
+from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT, ResultPointer
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,7 +31,9 @@ DECISION_MASK = (
 #: Fields of the recorded schedule.
 SCHEDULE_MASK = ("schedule", "time_zone", "since")
 #: Fields of the status document that identify its result.
-VERSION_MASK = ("status", "completed", "timestamp", "run.result")
+VERSION_MASK = ("status", "completed", "timestamp", "run.id", "run.result")
+#: Version of "no result", constant through failed runs; a missing document has it, too.
+NO_RESULT_VERSION = "original:::None"
 
 #: Field of run records that contains the time of their last write.
 CHANGED = "changed"
@@ -166,7 +168,7 @@ class TaskDocument(Struct, frozen=True):
         cancel: Who cancelled the run, when and why, until the next run begins.
         job: The job note.
         request: The last request that the task runs now.
-        result: Describes `data`; None for a legacy result, or if there is no result.
+        result: Describes `data`; None for a legacy result or no result (`has_legacy_result`).
         created: Creation time of the document, UTC.
     """
 
@@ -227,10 +229,26 @@ class TaskDocument(Struct, frozen=True):
         return self.suspended is not None or self.status in SUSPENDED_SPELLINGS
 
     @property
+    def has_legacy_result(self) -> bool:
+        """Whether `data` is read as the contract says; False if a run of this engine left no result."""
+        if self.result is None:
+            return self.run_id is None
+        return self.result.saved_in == SAVED_BY_CONTRACT
+
+    @property
+    def result_completed(self) -> datetime | None:
+        """Time when the last good result was published, UTC; None if there is none."""
+        if self.result is not None and self.result.completed is not None:
+            return self.result.completed
+        return self.completed if self.has_legacy_result else None
+
+    @property
     def result_version(self) -> str:
-        """The version of the result that `data` contains, also of a legacy result."""
+        """The version of the last good result, also of a legacy result, or of "no result"."""
         if self.result is not None:
             return self.result.version
+        if not self.has_legacy_result:
+            return NO_RESULT_VERSION
         return f"original:{_iso(self.completed)}:{_iso(self.timestamp)}:{self.status}"
 
 

@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from shared import logger, settings
 from shared.tasks.contract import Json, contract_object
-from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT
 from shared.tasks.errors import ResultTooLarge, ResultUnavailable
 from shared.tasks.protocol.effects import (
     Effect,
@@ -166,9 +165,11 @@ def _read_value(
     task: TaskName, document: TaskDocument, data: Json, max_bytes: int | None
 ) -> Procedure[Payload | None]:
     """Read the result in the status document or its object; None if the document must be read again."""
-    result = document.result
-    if result is None or result.saved_in == SAVED_BY_CONTRACT:
+    if document.has_legacy_result:
         return (yield from _read_by_contract(task, document, data, max_bytes))
+    result = document.result
+    if result is None:
+        return Payload(NO_RESULT)
     path = _object_path(document)
     if path is not None:
         if (result.size_bytes or 0) > MAX_RESULT_BYTES:
@@ -207,8 +208,7 @@ def _read_by_contract(
 
 def _is_at_contract_path(document: TaskDocument, data: Json) -> bool:
     """Return whether `data` is a URL of the object at the contract's path."""
-    by_contract = document.result is None or document.result.saved_in == SAVED_BY_CONTRACT
-    return by_contract and isinstance(data, str) and data.startswith("http")
+    return document.has_legacy_result and isinstance(data, str) and data.startswith("http")
 
 
 def _is_legacy_object(task: TaskName, document: TaskDocument) -> Procedure[bool]:

@@ -41,11 +41,8 @@ class TaskResult(Struct, frozen=True):
 
     @property
     def completed(self) -> datetime | None:
-        """Time when it was published, UTC."""
-        pointer = self._pointer
-        if pointer is not None and pointer.completed is not None:
-            return pointer.completed
-        return None if self.document is None else self.document.completed
+        """Time when it was published, UTC; None if there is no result."""
+        return None if self.document is None else self.document.result_completed
 
     @property
     def status(self) -> str | None:
@@ -59,7 +56,7 @@ class TaskResult(Struct, frozen=True):
 
     @property
     def saved_in(self) -> str | None:
-        """Where it is stored: "db", "storage" or "none"; "contract" or None for a legacy writer's."""
+        """Where it is stored: "db", "storage" or "none"; "contract" or None if this engine published none."""
         return None if self._pointer is None else self._pointer.saved_in
 
     @property
