@@ -6,7 +6,7 @@ import sys
 import tomllib
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from cli.callables import Caller
 from cli.errors import CliError, Exit
 from cli.target import Target, target_of
 from cli.terminal import replace_unencodable, show, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: The checkout's project file, the only source of the version.
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
@@ -69,6 +72,33 @@ def complete_state(incomplete: str) -> list[str]:
     return [state for state in rendering.STATES if state.startswith(incomplete)]
 
 
+def at_least(lowest: float) -> Callable[[float], float]:
+    """Return a check of an option's number, because Typer reports its own limits in words of a library."""
+
+    def check(value: float) -> float:
+        if value < lowest:
+            raise typer.BadParameter(f"must be at least {lowest:g}, got {value:g}")
+        return value
+
+    return check
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a check that a value is one of these."""
+
+    def check(value: str) -> str:
+        if value not in choices:
+            raise typer.BadParameter(f"must be one of {', '.join(choices)}, got {value!r}")
+        return value
+
+    return check
+
+
+def starting(*choices: str) -> Callable[[str], list[str]]:
+    """Return the completion of a value that is one of these."""
+    return lambda incomplete: [choice for choice in choices if choice.startswith(incomplete)]
+
+
 Task = Annotated[str, typer.Argument(help="Name of the task.", autocompletion=_complete_task)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; it is recorded in the task's history.")]
@@ -76,7 +106,8 @@ Follow = Annotated[
     bool, typer.Option("--follow", "-f", help="Wait until the run ends, and show its progress.")
 ]
 TimeoutSeconds = Annotated[
-    float, typer.Option("--timeout", help="Longest wait with --follow, in seconds.", min=1)
+    float,
+    typer.Option("--timeout", help="Longest wait with --follow, in seconds.", callback=at_least(1)),
 ]
 
 

@@ -35,6 +35,7 @@ end
 complete --command nx-tasks --no-files --arguments "(_nx_tasks get-args)" --condition "_nx_tasks is-args"
 """
 _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
+SHELLS = tuple(_SCRIPTS)
 
 
 def script_for(shell: str) -> str:

@@ -10,13 +10,24 @@ import tempfile
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from cli import exports, rendering
-from cli.app import Json, Task, app, caller_of, complete_state, print_json, write
+from cli.app import (
+    Json,
+    Task,
+    app,
+    at_least,
+    caller_of,
+    complete_state,
+    one_of,
+    print_json,
+    starting,
+    write,
+)
 from cli.errors import CliError, Exit
 from cli.polling import changes, watch
 from cli.terminal import console, show, to_json, write_to_terminal
@@ -28,6 +39,7 @@ if TYPE_CHECKING:
 
 #: Records that `data` shows by default.
 SHOWN_RECORDS = 20
+_FORMATS = ("pretty", "json", "csv")
 #: Runs per request; the callable's own limit.
 _PAGE_RUNS = 200
 #: What the service returns for a task without a result.
@@ -55,7 +67,7 @@ def runs(
         list[str] | None,
         typer.Option(help="Show only this state; can be repeated.", autocompletion=complete_state),
     ] = None,
-    limit: Annotated[int, typer.Option(help="Number of entries, newest first.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="Number of entries, newest first.", callback=at_least(1))] = 20,
     as_json: Json = False,
 ) -> None:
     """Show a task's history: runs, skips, incidents, and operators' actions."""
@@ -100,10 +112,18 @@ def data(  # noqa: PLR0913, PLR0917  (each option of the command is a parameter)
     task: Task,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the result to this file.")] = None,
     form: Annotated[
-        Literal["pretty", "json", "csv"],
-        typer.Option("--format", help="Output format; files are written as JSON or CSV."),
+        str,
+        typer.Option(
+            "--format",
+            help="Output format; files are written as JSON or CSV.",
+            metavar="[pretty|json|csv]",
+            callback=one_of(*_FORMATS),
+            autocompletion=starting(*_FORMATS),
+        ),
     ] = "pretty",
-    limit: Annotated[int, typer.Option(help="Number of records in a table.", min=1)] = SHOWN_RECORDS,
+    limit: Annotated[
+        int, typer.Option(help="Number of records in a table.", callback=at_least(1))
+    ] = SHOWN_RECORDS,
     details: Annotated[
         bool, typer.Option("--details", help="Print the result's details as JSON instead of its data.")
     ] = False,
@@ -139,7 +159,8 @@ def data(  # noqa: PLR0913, PLR0917  (each option of the command is a parameter)
 def watch_tasks(
     ctx: typer.Context,
     interval_seconds: Annotated[
-        float, typer.Option("--every", help="Seconds between two requests.", min=0.5)
+        float,
+        typer.Option("--every", help="Seconds between two requests; at least 0.5.", callback=at_least(0.5)),
     ] = 2.0,
     as_json: Json = False,
 ) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from cli import authentication, completion
-from cli.app import app, project_of, write
+from cli.app import app, one_of, project_of, starting, write
 from cli.terminal import show
 
 
@@ -39,7 +39,14 @@ def logout(ctx: typer.Context) -> None:
 
 @app.command("completion")
 def shell_completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Your shell.")],
+    shell: Annotated[
+        str,
+        typer.Argument(
+            help="Your shell: bash, zsh or fish.",
+            callback=one_of(*completion.SHELLS),
+            autocompletion=starting(*completion.SHELLS),
+        ),
+    ],
 ) -> None:
     """Print a script that defines `nx-tasks` with completion: eval "$(python -m cli completion bash)"."""
     write(completion.script_for(shell))

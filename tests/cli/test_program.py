@@ -104,3 +104,20 @@ def test_read_task_without_the_sdk_names_the_set_up(tmp_path: Path) -> None:
     assert failed.stderr == (
         "the Firebase SDK is not installed in emulators/node_modules; run make run or make demo once\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("runs", "any", "--limit", "0"), "'--limit': must be at least 1, got 0"),
+        (("watch", "--every", "0.1"), "'--every': must be at least 0.5, got 0.1"),
+        (("run", "any", "-m", "why", "--timeout", "0"), "'--timeout': must be at least 1, got 0"),
+        (("data", "any", "--format", "xml"), "'--format': must be one of pretty, json, csv, got 'xml'"),
+        (("completion", "tcsh"), "must be one of bash, zsh, fish, got 'tcsh'"),
+    ],
+)
+def test_an_invalid_value_is_refused_with_the_valid_ones(words: tuple[str, ...], text: str) -> None:
+    """In plain words, with exit code 2."""
+    failed = nx(*words)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert f"{text}\n" in failed.stderr

@@ -152,7 +152,7 @@ def test_a_missing_job_is_reported(world: World, jobs: Jobs, capsys: pytest.Capt
         engine, capsys, SPEC
     )
     assert watched(engine, capsys, SPEC) == ""
-    with pytest.raises(JobMissing, match="deploy the function collect_charge_cdrs"):
+    with pytest.raises(JobMissing, match="deploy the function collect_charge_cdrs, or restart `make run`"):
         suspend(engine)
 
 

@@ -96,7 +96,10 @@ class Jobs:
         except Exception as error:  # credentials, connection, timeout, invalid JSON
             raise SchedulerUnavailable(f"Cloud Scheduler did not answer for {name}: {error!r}") from error
         if response.status_code == 404:
-            raise JobMissing(f"Cloud Scheduler has no job {name}: deploy the function {task.value}")
+            raise JobMissing(
+                f"Cloud Scheduler has no job {name}: deploy the function {task.value}, "
+                "or restart `make run` on the local stack"
+            )
         if response.status_code not in {200, 400} or not isinstance(content, dict):
             raise SchedulerUnavailable(
                 f"Cloud Scheduler answered {response.status_code} for {name}{verb}: has the service "
