@@ -185,7 +185,7 @@ def test_the_run_at_work_is_cancelled_and_followed(terminal: Open, nx: Run, hold
     held.go_on_until(RunCancelled)
     seen.shows(rf"{TASK}: run \S+ cancelled after [\d.]+ s")
     assert seen.ends() == 0
-    run_id = json.loads(nx("runs", TASK, "--state", "failed", "--json").stdout)["runs"][0]["id"]
+    run_id = json.loads(nx("runs", TASK, "--state", "cancelled", "--json").stdout)["runs"][0]["id"]
     none = nx("cancel", TASK, *WHY)
     expected = f"nothing to cancel: {TASK} has no current run and no run that may be retried\n"
     assert (none.returncode, none.stderr) == (6, expected)

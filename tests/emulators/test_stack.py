@@ -48,7 +48,9 @@ def assert_all_ended(launched: "Launched", project: "Project") -> None:
 
 def java_of(project: "Project") -> psutil.Process:
     port = str(project.ports["firestore"])
-    return next(p for p in psutil.process_iter() if "--websocket_port" in p.cmdline() and port in p.cmdline())
+    # With this argument the command line of a process that has just ended is None, not an error.
+    processes = psutil.process_iter(["cmdline"])
+    return next(p for p in processes if {"--websocket_port", port} <= {*(p.info["cmdline"] or ())})
 
 
 def test_exec_runs_a_command_on_the_stack_and_returns_its_exit_code(project: "Project") -> None:

@@ -74,9 +74,9 @@ def test_a_result_that_firestore_refuses_goes_to_storage(
     ("value", "text"),
     [
         ([float("nan")], "result[0]: nan"),
-        ({"b": b"raw"}, "result.b: a bytes"),
+        ({"b": b"raw"}, "result.b: JSON cannot hold bytes"),
         ([2**64], "result[0]: an int beyond 64 bits"),
-        ({"s": {1}}, "result.s: a set"),
+        ({"s": {1}}, "result.s: JSON cannot hold set"),
         (["\ud800"], "result[0]: text with a lone surrogate"),
         (cycle(), "result[0].again: it contains itself"),
     ],

@@ -184,7 +184,7 @@ def raises_at(number: int, error: BaseException | None = None, record: Any = Non
     [
         (lambda n: raises_at(n, ValueError("no more")), "ValueError: no more"),
         (lambda n: raises_at(n, record={"price": float("nan")}), "ResultNotStorable: result[{n}].price: nan"),
-        (lambda n: raises_at(n, record={"a": {1}}), "ResultNotStorable: result[{n}].a: a set has"),
+        (lambda n: raises_at(n, record={"a": {1}}), "ResultNotStorable: result[{n}].a: JSON cannot hold set"),
         (lambda n: raises_at(n, record=2**64), "ResultNotStorable: result[{n}]: an int beyond"),
     ],
     ids=["raised", "nan", "set", "large int"],
