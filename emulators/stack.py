@@ -161,6 +161,10 @@ class Stack:
         only = "auth,functions,firestore" + ",storage" * with_storage + ",hosting" * self._has_page
         options = ("--config", config, "--project", PROJECT, "--only", only)
         added = {} if jar is None else {"FIRESTORE_EMULATOR_BINARY_PATH": str(jar)}
+        # The Storage emulator keeps its objects in the temporary folder and empties it at its start, so that
+        # each stack on this machine needs one of its own.
+        temporary = self._work / "tmp"
+        temporary.mkdir(exist_ok=True)
         path = os.environ.get("PATH", os.defpath)
         # Only if the PATH has another Java or none: the folder may also contain another Node.js.
         if shutil.which("java", path=path) != str(java / "java"):
@@ -177,6 +181,7 @@ class Stack:
             ],
             cwd=self._work / "logs",  # firebase-tools writes its debug logs here
             PATH=path,
+            TMPDIR=str(temporary),
             FUNCTIONS_DISCOVERY_TIMEOUT="60",
             NO_UPDATE_NOTIFIER="1",
             **added,
