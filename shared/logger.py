@@ -71,7 +71,7 @@ class _Handler(logging.Handler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's own name)
-        """Ignore that an entry could not be written; there is no other place to report it."""
+        """Ignore an entry that could not be written: the log is the only place to report it."""
 
 
 class _CloudFormatter(logging.Formatter):

@@ -43,7 +43,7 @@ class Execution:
     #: The current attempt.
     attempt: Attempt | None = None
     abort: Callable[[], None] | None = None
-    #: Time of the next attempt, while there is no current one.
+    #: Time of the next attempt; None during an attempt.
     retry_at: datetime | None = None
 
 

@@ -24,8 +24,8 @@ def suspend_task(request: CallableRequest[Any]) -> dict[str, Any]:
 
     Raises:
         HttpsError: unauthenticated, also for a revoked token; permission-denied; invalid-argument;
-            resource-exhausted for too many calls; failed-precondition if there is no job; unavailable, after
-            which the document may be changed and the job not. The next call, or the watchdog, then updates
-            the job.
+            resource-exhausted for too many calls; failed-precondition if the job does not exist;
+            unavailable if the document may have changed without the job, which the next call or the
+            watchdog then updates.
     """
     return change_suspension(request, tasks.suspend_task)

@@ -53,7 +53,7 @@ CREDITED_FIELD = "nx_credited"
 #: How far in the future a session may end.
 MAX_END_LEAD = timedelta(days=1)
 
-#: Lists of the summary that lose elements if there is no room, the least important list first.
+#: Lists that are shortened if the summary is too large, the least important list first.
 SHORTENED = ("reasons", "totals", "operators", "overall")
 #: Bytes of the details without the memory: half of what a run accepts.
 MAX_DETAILS_BYTES = 8 << 20

@@ -36,7 +36,7 @@ class Setting(Struct, Generic[Value], frozen=True, kw_only=True):
         pattern: Regular expression that the whole text must match; empty for none. `firebase deploy` checks
             it when it asks for the setting.
         affects: Names of the functions that it affects, or "every function" or "every callable".
-        default: Text that applies if the variable is not set; None if there is no default.
+        default: Text that applies if the variable is not set; None if the setting has none.
         default_text: Description of the default, if `default` does not show it.
         is_shown: Whether errors may show the text.
         secret: Whether it is stored in Secret Manager. Errors never show a secret.
@@ -70,7 +70,7 @@ class Setting(Struct, Generic[Value], frozen=True, kw_only=True):
         """Return the value, or the default's.
 
         Raises:
-            SettingMissing: There is no default, and the variable is not set or blank.
+            SettingMissing: The variable is not set or blank, and the setting has no default.
             SettingInvalid: The text is invalid.
         """
         text = self._text_or_default()

@@ -186,7 +186,7 @@ class TaskEngine:
             task_name: The task.
 
         Returns:
-            The result; None if there is no object.
+            The result; None if the object does not exist.
 
         Raises:
             UnknownTask: No task has this name.

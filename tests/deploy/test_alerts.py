@@ -102,7 +102,7 @@ def matched_values(matched: dict[str, Any], field: str) -> list[str]:
 def test_logger_calls_are_found() -> None:
     """The other tests have entries to compare."""
     assert len(ENTRIES) > 30
-    assert Entry("error", "task not looked after", frozenset({"task", "error"})) in ENTRIES
+    assert Entry("error", "task not checked", frozenset({"task", "error"})) in ENTRIES
 
 
 @pytest.mark.parametrize("name", OWN)

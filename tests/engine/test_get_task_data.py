@@ -173,7 +173,9 @@ def test_a_task_is_taken_over_from_the_legacy_writer_without_a_gap(
     assert world.status()["run"]["result"] == {
         "version": f"original:{MOMENT.isoformat()}",
         "saved_in": "contract",
+        "completed": MOMENT,
     }
+    assert TaskEngine().get_task_result(TASK).completed == MOMENT  # and not the end of the failed run
     engine.execute_task("s", TASK, lambda: [2], {"save_in": save_in})
     assert TaskEngine().get_task_data(TASK) == by_contract_alone(world) == [2]
 

@@ -122,7 +122,7 @@ def test_a_stream_is_stored_in_storage_whatever_save_in_specifies(
     """A document cannot be written in parts; the change is logged."""
     engine.execute_task("s", TASK, yields, {"save_in": save_in})
     assert world.status()["run"]["result"]["saved_in"] == "storage"
-    assert "the result goes to Storage: it is yielded record by record" in capsys.readouterr().out
+    assert "result moved to Storage" in capsys.readouterr().out
 
 
 def test_a_stream_with_save_in_none_is_consumed(engine: TaskEngine, world: World) -> None:

@@ -557,7 +557,7 @@ def test_an_error_with_one_task_does_not_stop_the_pass(
     dies()
     let_lease_expire(world)
     assert engine.watch_tasks() is False
-    assert "task not looked after task=collect_charge_locations" in capsys.readouterr().out
+    assert "task not checked task=collect_charge_locations" in capsys.readouterr().out
     assert world.status()["status"] == "failed"
 
 

@@ -79,7 +79,7 @@ class OcpiClient:
             module: ModuleID, "locations" or "cdrs".
 
         Raises:
-            OcpiError: There is no common version or no such endpoint, or a response is invalid.
+            OcpiError: The operator lacks a supported version or the endpoint, or a response is invalid.
         """
         entries, problem = open_usable(self._list(self._transport.get(self._url)), _Version)
         versions = {each.version: each.url for each in entries}

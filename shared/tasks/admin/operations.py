@@ -140,7 +140,7 @@ class Operations:
                 self.watch_task(spec_of(name))
             except Exception as error:  # noqa: BLE001  (the other tasks are still checked)
                 all_checked = False
-                logger.error("task not looked after", task=name.value, error=Failure.of(error).text)
+                logger.error("task not checked", task=name.value, error=Failure.of(error).text)
         return all_checked
 
     def watch_task(self, spec: TaskSpec) -> None:

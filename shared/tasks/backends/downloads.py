@@ -68,7 +68,7 @@ class Downloads:
         self._total_seconds = total_seconds
 
     def read(self, path: str, *, max_bytes: int | None = None, timeout: float | None = None) -> bytes | None:
-        """Return an object's bytes as they are stored, or None if there is no object.
+        """Return an object's stored bytes, or None if it does not exist.
 
         Args:
             path: The object's path.
@@ -92,7 +92,7 @@ class Downloads:
         return self._with_retries(path, timeout, once)
 
     def open(self, path: str, *, timeout: float | None = None) -> Download | None:
-        """Return a stream of an object's bytes as they are stored; None if there is no object.
+        """Return a stream of an object's stored bytes, or None if it does not exist.
 
         A stream that breaks is resumed where it broke, so its reader may take any time. The timeout bounds
         its beginning. Raises DownloadFailed if Storage did not return the object.
@@ -132,7 +132,7 @@ class Downloads:
     def _request(
         self, path: str, silence: float, deadline: float, *, start: int = 0, generation: str | None = None
     ) -> requests.Response | None:
-        """Return a response before its body is read, or None if there is no object.
+        """Return a response before its body is read, or None if the object does not exist.
 
         Its body may begin at the first byte even if `start` is a later one.
         """

@@ -51,8 +51,8 @@ _VERBS = {JobState.enabled: "resume", JobState.paused: "pause"}
 class Jobs:
     """Calls Cloud Scheduler. Safe to share between threads.
 
-    Every method takes a timeout in seconds, at most `call_seconds`, and raises JobMissing if there is no such
-    job, and SchedulerUnavailable if Cloud Scheduler refused or did not answer.
+    Every method takes a timeout in seconds, at most `call_seconds`, and raises JobMissing if the job does
+    not exist, and SchedulerUnavailable if Cloud Scheduler refused or did not answer.
 
     Args:
         wire: Returns the session; called at the first request.

@@ -233,7 +233,7 @@ class Objects:
         return [(blob.name, blob.time_created) for blob in found if blob.name and blob.time_created]
 
     def read_metadata(self, path: str, *, timeout: float | None = None) -> tuple[int, str | None]:
-        """Return an object's generation (0 if there is no object) and the version in its metadata."""
+        """Return an object's generation (0 if it does not exist) and the version in its metadata."""
         blob = self._bucket().get_blob(path, **self._bounds(timeout))
         if blob is None:
             return 0, None
@@ -249,7 +249,7 @@ class Objects:
             Whether it was copied; False if the target has changed.
 
         Raises:
-            google.api_core.exceptions.NotFound: There is no source.
+            google.api_core.exceptions.NotFound: The source does not exist.
         """
         bucket = self._bucket()
         bounds = self._bounds_until(timeout)

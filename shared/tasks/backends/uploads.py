@@ -88,7 +88,7 @@ def upload_whole(blob: Blob, file: IO[bytes], *, crc32c: str, generation: int, b
         blob: The object, with its metadata.
         file: The bytes.
         crc32c: Their checksum, as Storage writes it.
-        generation: The object's current generation; 0 if there is no object.
+        generation: The object's current generation; 0 if it does not exist.
         bounds: Bounds the calls.
 
     Raises:

@@ -157,7 +157,7 @@ class TaskDocument(Struct, frozen=True):
     """The status document, without its result.
 
     Attributes:
-        update_time: Time of the last write, on which a write is conditioned; None if there is no document.
+        update_time: Time of the last write, the precondition of the next; None without a document.
         status: The contract's field, in any spelling; "suspended" while the task is suspended.
         started, completed, timestamp: The contract's fields, UTC.
         run_id, attempt, token: The current or last run, the number of its attempt, and its fencing token. A
@@ -238,7 +238,7 @@ class TaskDocument(Struct, frozen=True):
     @property
     def result_completed(self) -> datetime | None:
         """Time when the last good result was published, UTC; None if there is none."""
-        if self.result is not None and self.result.completed is not None:
+        if self.result is not None:
             return self.result.completed
         return self.completed if self.has_legacy_result else None
 
@@ -303,7 +303,7 @@ class ScheduleDocument(Struct, frozen=True):
     """The task's schedule as the watchdog last read it, in `nx-tasks/{task}/nx-schedule/current`.
 
     Attributes:
-        update_time: Time of the last write, on which a write is conditioned; None if there is no document.
+        update_time: Time of the last write, the precondition of the next; None without a document.
         schedule: unix-cron; None if the task had no schedule.
         time_zone: IANA name of the schedule's zone.
         since: When the watchdog first read this schedule, UTC.
@@ -330,9 +330,9 @@ class ScheduleDocument(Struct, frozen=True):
         return False if self.update_time is None else self.update_time
 
 
-def legacy_version(task: TaskDocument) -> str:
+def legacy_version(document: TaskDocument) -> str:
     """Return the version that a legacy result gets when this engine first runs the task."""
-    return f"original:{_iso(task.completed or task.timestamp)}"
+    return f"original:{_iso(document.completed or document.timestamp)}"
 
 
 def _iso(moment: datetime | None) -> str:

@@ -85,7 +85,9 @@ def start(
         if document.request is not None:
             run["request"] = document.request.to_fields()
     elif start.has_legacy_result:
-        adopted = ResultPointer(version=legacy_version(document), saved_in=SAVED_BY_CONTRACT)
+        # The contract's `completed` is removed now, and later contains the end of a failed run, too.
+        version, completed = legacy_version(document), document.completed
+        adopted = ResultPointer(version=version, saved_in=SAVED_BY_CONTRACT, completed=completed)
         run["result"] = adopted.to_fields()
     status = {
         "source": identity.source,

@@ -35,7 +35,7 @@ class CancelOutcome(Enum):
     ended = "ended"
     """The run had ended, and would not have been tried again."""
     unknown = "unknown"
-    """There is no such run."""
+    """The run does not exist."""
 
 
 def cancel(

@@ -83,13 +83,13 @@ class Pause(Effect[None], frozen=True):
 
 
 class ReadMetadata(Effect[tuple[int, str | None]], frozen=True):
-    """Read an object's generation (0 if there is no object) and the version in its metadata."""
+    """Read an object's generation (0 if it does not exist) and the version in its metadata."""
 
     path: str
 
 
 class ReadContent(Effect[bytes | None], frozen=True):
-    """Read an object's stored bytes; None if there is no object.
+    """Read an object's stored bytes; None if it does not exist.
 
     Throws `ResultTooLarge` if the object has more than `max_bytes`.
     """
@@ -99,7 +99,7 @@ class ReadContent(Effect[bytes | None], frozen=True):
 
 
 class OpenContent(Effect[Download | None], frozen=True):
-    """Open an object as a stream; None if there is no object."""
+    """Open an object as a stream; None if it does not exist."""
 
     path: str
 
@@ -107,7 +107,7 @@ class OpenContent(Effect[Download | None], frozen=True):
 class CopyObject(Effect[bool], frozen=True):
     """Copy an object if the target still has that generation; returns whether it was copied.
 
-    Throws `ObjectGone` if there is no source.
+    Throws `ObjectGone` if the source does not exist.
     """
 
     source: str

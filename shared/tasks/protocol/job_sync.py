@@ -136,7 +136,7 @@ def follow_document(
     Raises:
         StoreError: Firestore did not answer, or other writers changed the document each time.
         SchedulerUnavailable: Cloud Scheduler may not have changed the job.
-        JobMissing: There is no job.
+        JobMissing: The job does not exist.
     """
     records = [] if record is None else [record]
     may_be_removed = False  # whether a commit that removes the note may still be applied

@@ -119,7 +119,7 @@ def is_current(version: str, *, timeout: float | None = None) -> Procedure[bool]
 
 
 def read_stored(task: TaskName) -> Procedure[Payload | None]:
-    """Read the result from Storage, None if there is no object; raises as `read_result` does."""
+    """Read the result from Storage; None if its object does not exist. Raises as `read_result` does."""
     for _ in range(READ_TRIES):
         document = yield from ask(ReadVersion())
         path = _object_path(document)

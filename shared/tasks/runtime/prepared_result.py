@@ -99,7 +99,7 @@ def move_to_storage(
     pointer, cached = prepared.pointer, prepared.cached
     if pointer.saved_in != "db" or cached is None:
         raise refusal
-    _log_misfit(identity, str(refusal))
+    _log_move(identity, str(refusal))
     moved = _upload(cached.json, pointer.count, identity, objects, timeout)
     return PreparedResult(moved.data, replace(moved.pointer, details=pointer.details), moved.cached)
 
@@ -136,7 +136,7 @@ def _prepare_value(
         pointer = _pointer(identity, "db", len(result.encoded), result.count)
         return PreparedResult(result.value, pointer, Payload(result.encoded))
     if not goes_to_storage:
-        _log_misfit(identity, result.misfit)
+        _log_move(identity, result.misfit)
     return _upload(result.encoded, result.count, identity, objects)
 
 
@@ -151,11 +151,7 @@ def _prepare_stream(
     if save_in == "none":
         return PreparedResult(NO_DATA, _pointer(identity, "none", count=_drain(records, task_run)), None)
     if save_in != "storage":  # a document cannot be written in parts
-        logger.info(
-            "the result goes to Storage: it is yielded record by record",
-            task=identity.task.value,
-            run_id=identity.run_id,
-        )
+        _log_move(identity, "it is yielded record by record")
     path, stream = run_object(identity.task, identity.run_id, identity.token), ResultStream(records, task_run)
     try:
         objects.write_stream(path, stream, version=_version(identity), timeout=task_run.remaining())
@@ -197,9 +193,10 @@ def _version(identity: AttemptIdentity) -> str:
     return f"{identity.run_id}.{identity.token}"
 
 
-def _log_misfit(identity: AttemptIdentity, reason: str | None) -> None:
+def _log_move(identity: AttemptIdentity, reason: str | None) -> None:
+    """Log that a result is stored in Storage although the task's options name another place."""
     logger.info(
-        "the result goes to Storage: no document can hold it",
+        "result moved to Storage",
         task=identity.task.value,
         run_id=identity.run_id,
         reason=reason,
