@@ -13,6 +13,8 @@ from emulators.twilio.messages import ACCOUNT_SID, AUTH_TOKEN, MESSAGING_SERVICE
 #: A demo project, with which firebase-tools contacts no real service.
 PROJECT = "demo-nx-tasks"
 BUCKET = f"{PROJECT}.appspot.com"
+#: The Cloud Tasks queue of long runs, as the product names it.
+QUEUE = "nx-runs"
 #: Defaults of the product's settings for the functions' region and the database.
 REGION_AND_DATABASE = {"NX_TASKS_REGION": "us-central1", "NX_TASKS_DATABASE": "(default)"}
 #: Files with settings of the local stack, in firebase-tools' order; later files override earlier ones.
@@ -32,6 +34,7 @@ class Addresses:
     functions: str
     scheduler: str
     storage: str
+    tasks: str
     hosting: str
     #: The Storage server: `official` or `fake-gcs`.
     storage_server: str
@@ -57,6 +60,11 @@ class Addresses:
         """URL of the local Cloud Scheduler's jobs."""
         return f"http://{self.scheduler}/v1/projects/{PROJECT}/locations/{self.region}/jobs"
 
+    @property
+    def queue_url(self) -> str:
+        """URL of the queue of long runs in the Cloud Tasks emulator."""
+        return f"http://{self.tasks}/projects/{PROJECT}/locations/{self.region}/queues/{QUEUE}"
+
     def to_environment(self, base: Mapping[str, str]) -> dict[str, str]:
         """Return the environment for programs that use this stack.
 
@@ -78,6 +86,7 @@ class Addresses:
             "FIRESTORE_EMULATOR_HOST": self.firestore,
             "FIREBASE_AUTH_EMULATOR_HOST": self.auth,
             "CLOUD_SCHEDULER_EMULATOR_HOST": self.scheduler,
+            "CLOUD_TASKS_EMULATOR_HOST": self.tasks,
             "STORAGE_EMULATOR_HOST": f"http://{self.storage}",
             "NX_OCPI_PEER": self.ocpi,
             # A value that was set before the start takes precedence, to test against another server.
@@ -112,6 +121,7 @@ class Addresses:
             functions=environment["NX_FUNCTIONS_URL"].split("/")[2],
             scheduler=environment["CLOUD_SCHEDULER_EMULATOR_HOST"],
             storage=environment["STORAGE_EMULATOR_HOST"].removeprefix("http://"),
+            tasks=environment["CLOUD_TASKS_EMULATOR_HOST"],
             hosting=environment["NX_TASKS_CORS_ORIGINS"].split(",")[0].removeprefix("http://"),
             storage_server="official" if "FIREBASE_STORAGE_EMULATOR_HOST" in environment else "fake-gcs",
             ocpi=environment["NX_OCPI_PEER"],

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from emulators import firestore, functions, page, ports, processes, storage
 from emulators.downloads import Downloads
-from emulators.environment import BUCKET, PROJECT, Addresses, region_and_database
+from emulators.environment import BUCKET, PROJECT, QUEUE, Addresses, region_and_database
 from emulators.errors import StackError
 from emulators.interruption import ignore_signals, interruptible
 from emulators.loopback import request
@@ -28,6 +28,9 @@ ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 120.0
 #: Seconds after which a running download is reported; an impossible one fails sooner.
 SLOW_SECONDS = 5.0
+
+#: The queue of long runs: as in a deployment, but with short pauses between two deliveries.
+QUEUE_CONFIG = {"retryConfig": {"maxAttempts": 100, "minBackoffSeconds": 0.5, "maxBackoffSeconds": 5}}
 
 
 def report(line: str) -> None:
@@ -71,7 +74,7 @@ class Stack:
         server = storage.choose_storage(self._root, os.environ, downloads)
         if "storage" in downloads.failed:
             report("Storage: the download failed; using fake-gcs-server.")
-        parts = ("auth", "firestore", "functions", "ocpi", "scheduler", "storage", "twilio")
+        parts = ("auth", "firestore", "functions", "ocpi", "scheduler", "storage", "tasks", "twilio")
         at = {part: f"{ports.HOST}:{self._ports[part]}" for part in parts}
         settings = region_and_database(self._root, os.environ)
         self.addresses = Addresses(
@@ -192,6 +195,7 @@ class Stack:
         self._wait("Firestore", lambda: request(f"http://{at.firestore}/")[0] == 200)
         self._wait("Auth", lambda: request(f"http://{at.auth}/")[0] == 200)
         self._wait("Storage", lambda: storage.create_bucket(at.storage_server, at.storage, PROJECT, BUCKET))
+        self._wait("Tasks", lambda: request(at.queue_url, method="POST", body=QUEUE_CONFIG)[0] == 200)
         self._wait("OCPI", lambda: request(f"http://{at.ocpi}{OCPI_READY_AT}")[0] == 200)
         self._wait("Twilio", lambda: request(f"http://{at.twilio}{TWILIO_MESSAGES}")[0] == 200)
         if self._has_page:
@@ -237,6 +241,7 @@ class Stack:
         report(f"  Firestore        {at.firestore:<16} {official}, {jar_origin}")
         server = official if at.storage_server == storage.OFFICIAL else "fake-gcs-server"
         report(f"  Storage          {at.storage:<16} {server}")
+        report(f"  Cloud Tasks      {at.tasks:<16} {official}; queue {QUEUE}")
         served = official if self._has_page else "not built; run make page"
         report(f"  Page             {at.hosting if self._has_page else '-':<16} {served}")
         report(f"  Cloud Scheduler  {at.scheduler:<16} this project's own")

@@ -162,4 +162,4 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @pytest.fixture
 def addresses() -> Addresses:
-    return Addresses("h:1", "h:2", "h:3", "h:4", "h:5", "h:8", "fake-gcs", ocpi="h:6", twilio="h:7")
+    return Addresses("h:1", "h:2", "h:3", "h:4", "h:5", "h:9", "h:8", "fake-gcs", ocpi="h:6", twilio="h:7")

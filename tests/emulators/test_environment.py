@@ -10,7 +10,7 @@ from emulators.environment import Addresses
 @pytest.mark.parametrize("server", ["official", "fake-gcs"])
 def test_addresses_survive_the_environment(server: str) -> None:
     """A command reads the same addresses that the stack wrote."""
-    addresses = Addresses("h:1", "h:2", "h:3", "h:4", "h:5", "h:8", server, ocpi="h:6", twilio="h:7")
+    addresses = Addresses("h:1", "h:2", "h:3", "h:4", "h:5", "h:9", "h:8", server, ocpi="h:6", twilio="h:7")
     assert Addresses.from_environment(addresses.to_environment({"HOME": "/h"})) == addresses
 
 
