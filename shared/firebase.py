@@ -151,9 +151,34 @@ def scheduler_wire() -> SchedulerWire:
     return _once("scheduler wire", make)
 
 
+class TasksWire(Struct, frozen=True):
+    """An HTTP session for Cloud Tasks, whose client takes longer to load.
+
+    Attributes:
+        session: Has the credentials; none for an emulator.
+        url: URL of the API, to which the name of a resource is appended.
+        location: `projects/…/locations/…`, which contains the queues.
+    """
+
+    session: requests.Session
+    url: str
+    location: str
+
+
+def tasks_wire() -> TasksWire:
+    """Return the session for the queues of Cloud Tasks."""
+
+    def make() -> TasksWire:
+        url = settings.tasks_url()
+        location = f"projects/{settings.project_id()}/locations/{settings.region()}"
+        return TasksWire(_session("cloud-platform", emulator=not url.startswith("https://")), url, location)
+
+    return _once("tasks wire", make)
+
+
 def _session(scope: str, *, emulator: bool) -> requests.Session:
     """Return a session with the credentials for a scope; without any for an emulator."""
-    import google.auth  # noqa: PLC0415  (most functions need neither Storage nor Scheduler)
+    import google.auth  # noqa: PLC0415  (most functions need none of these services)
     import requests  # noqa: PLC0415
     from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415
 

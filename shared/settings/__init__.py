@@ -32,6 +32,7 @@ from shared.settings.platform import (
     region,
     scheduler_url,
     storage_emulator,
+    tasks_url,
 )
 from shared.settings.serving import (
     APP_CHECK,
@@ -163,6 +164,7 @@ __all__ = [
     "sms_limits",
     "sms_texts",
     "storage_emulator",
+    "tasks_url",
     "twilio_account",
     "twilio_url",
 ]

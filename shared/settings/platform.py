@@ -83,6 +83,13 @@ def scheduler_url() -> str:
     return "https://cloudscheduler.googleapis.com" if host is None else f"http://{host}"
 
 
+def tasks_url() -> str:
+    """Return the URL of Cloud Tasks' API, or of its emulator at CLOUD_TASKS_EMULATOR_HOST."""
+    host = _emulator("CLOUD_TASKS_EMULATOR_HOST")
+    # The emulator's paths have no version.
+    return "https://cloudtasks.googleapis.com/v2/" if host is None else f"http://{host}/"
+
+
 def _emulator(variable: str) -> str | None:
     check_emulators()
     return os.environ.get(variable) or None

@@ -113,6 +113,10 @@ class JobMissing(SchedulerUnavailable):
     """Cloud Scheduler has no job for the task: its function was never deployed, or the job was deleted."""
 
 
+class LegQueueUnavailable(TaskError):
+    """Cloud Tasks did not create the task of a leg, or its response was lost; the text has the reason."""
+
+
 class TaskSuspended(TaskError):
     """The task is suspended, so it would skip the requested run."""
 

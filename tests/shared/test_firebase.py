@@ -24,8 +24,8 @@ def scopes(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         requested.append(list(scopes or []))
         return AnonymousCredentials(), "p"
 
-    for name in ("FIRESTORE_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "CLOUD_SCHEDULER_EMULATOR_HOST"):
-        monkeypatch.delenv(name, raising=False)
+    for service in ("FIRESTORE", "STORAGE", "CLOUD_SCHEDULER", "CLOUD_TASKS"):
+        monkeypatch.delenv(f"{service}_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
     monkeypatch.setenv("NX_TASKS_DATABASE", "nx-data")
     monkeypatch.setenv("NX_TASKS_BUCKET", "b")
@@ -70,6 +70,17 @@ def test_objects_are_read_with_a_scope_that_only_reads(scopes: list[list[str]]) 
     assert (wire.origin, wire.bucket, scopes) == ("https://storage.googleapis.com", "b", [[READ_ONLY]])
     assert isinstance(wire.session, AuthorizedSession)
     assert callable(wire.session.auth)
+
+
+def test_cloud_tasks_are_created_in_the_region_of_the_functions(scopes: list[list[str]]) -> None:
+    """With default credentials, and over TLS."""
+    wire = firebase.tasks_wire()
+    assert (wire.url, wire.location) == (
+        "https://cloudtasks.googleapis.com/v2/",
+        "projects/p/locations/us-central1",
+    )
+    assert isinstance(wire.session, AuthorizedSession)
+    assert scopes == [["https://www.googleapis.com/auth/cloud-platform"]]
 
 
 def test_threads_share_one_client() -> None:

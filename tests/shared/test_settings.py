@@ -173,7 +173,15 @@ EMULATORS = (
     "PUBSUB_EMULATOR_HOST",
     "STORAGE_EMULATOR_HOST",
 )
-CLIENTS = ("app", "firestore_client", "firestore_wire", "storage_wire", "bucket", "scheduler_wire")
+CLIENTS = (
+    "app",
+    "firestore_client",
+    "firestore_wire",
+    "storage_wire",
+    "bucket",
+    "scheduler_wire",
+    "tasks_wire",
+)
 
 
 @pytest.fixture

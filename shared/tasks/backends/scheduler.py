@@ -5,10 +5,11 @@ Only deployments create and delete jobs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from shared import settings
 from shared.tasks.errors import JobMissing, SchedulerUnavailable
@@ -32,8 +33,7 @@ class JobState(StrEnum):
     paused = "PAUSED"
 
 
-@dataclass(frozen=True, slots=True)
-class JobStatus:
+class JobStatus(Struct, frozen=True):
     """A job as Cloud Scheduler returned it.
 
     Attributes:
@@ -43,6 +43,20 @@ class JobStatus:
 
     state: str
     changed: datetime | None = None
+
+
+class JobTarget(Struct, frozen=True):
+    """Where a job sends its requests.
+
+    Attributes:
+        url: URL of the task's function.
+        invoker: Service account that the requests are authenticated with; None if they are not.
+        audience: Audience of their OIDC token; None for the URL.
+    """
+
+    url: str
+    invoker: str | None = None
+    audience: str | None = None
 
 
 _VERBS = {JobState.enabled: "resume", JobState.paused: "pause"}
@@ -67,6 +81,17 @@ class Jobs:
         """Return a task's job."""
         _, job = self._call("GET", task, "", timeout)
         return JobStatus(str(job.get("state")), _parse_time(job.get("userUpdateTime")))
+
+    def read_target(self, task: TaskName, *, timeout: float | None = None) -> JobTarget:
+        """Return where a task's job sends its requests."""
+        _, job = self._call("GET", task, "", timeout)
+        target = job.get("httpTarget")
+        if not isinstance(target, dict) or not (url := target.get("uri")):
+            raise SchedulerUnavailable(
+                f"the job of {task.value} calls no URL: deploy the function {task.value} again"
+            )
+        token = target.get("oidcToken") or {}
+        return JobTarget(url, token.get("serviceAccountEmail"), token.get("audience"))
 
     def set_state(self, task: TaskName, requested: JobState, *, timeout: float | None = None) -> None:
         """Pause or resume a task's job, if it is not in that state."""

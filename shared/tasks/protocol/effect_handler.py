@@ -1,4 +1,4 @@
-"""Carries out the effects of procedures on Firestore, Storage and Cloud Scheduler."""
+"""Carries out the effects of procedures on Firestore, Storage, Cloud Scheduler and Cloud Tasks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from shared.tasks.errors import ObjectGone
 from shared.tasks.protocol.effects import (
     Commit,
     CopyObject,
+    DeliverLeg,
     ListObjects,
     OpenContent,
     Pause,
@@ -31,6 +32,7 @@ from shared.tasks.protocol.effects import (
 
 if TYPE_CHECKING:
     from shared.tasks.backends.firestore import Store
+    from shared.tasks.backends.leg_queue import LegQueue
     from shared.tasks.backends.scheduler import Jobs
     from shared.tasks.backends.storage import Objects
     from shared.tasks.clock import Clock
@@ -51,7 +53,8 @@ class EffectHandler:
         clock: Times pauses and the deadline.
         store: Firestore.
         objects: The bucket; None if the procedures ask for no objects.
-        jobs: Cloud Scheduler; None if the procedures ask for no jobs.
+        jobs: Cloud Scheduler; None if the procedures ask for no jobs and no legs.
+        queue: Cloud Tasks; None if the procedures ask for no legs.
         deadline: Time on the clock's monotonic scale at which every effect must have ended.
     """
 
@@ -62,6 +65,7 @@ class EffectHandler:
         store: Store,
         objects: Objects | None = None,
         jobs: Jobs | None = None,
+        queue: LegQueue | None = None,
         *,
         deadline: float = float("inf"),
     ) -> None:
@@ -70,6 +74,7 @@ class EffectHandler:
         self._store = store
         self._objects = objects
         self._jobs = jobs
+        self._queue = queue
         self._deadline = deadline
 
     def __call__(self, effect: AnyEffect) -> EffectResult:
@@ -80,6 +85,7 @@ class EffectHandler:
             GoogleAPIError: Storage refused or failed.
             ObjectGone: The object to be copied does not exist.
             ResultUnavailable: An object's content could not be read.
+            LegQueueUnavailable: Cloud Tasks refused or failed.
             SchedulerUnavailable: Cloud Scheduler refused or failed.
             TimeoutError: The deadline has passed.
         """
@@ -97,7 +103,7 @@ class EffectHandler:
                 return store.read_version(task, timeout=self._timeout(effect, timeout))
             case ReadSchedule() | ReadResult() | ReadRunning() | ReadStarted() | ReadNextCompletion():
                 return self._handle_read(effect)
-            case ReadJob() | SetJob() | RunJob():
+            case ReadJob() | SetJob() | RunJob() | DeliverLeg():
                 return self._handle_job(effect)
             case _:
                 return self._handle_object(effect)
@@ -125,7 +131,7 @@ class EffectHandler:
             raise TimeoutError(f"no time left for {type(effect).__name__}")
         return remaining if timeout is None else min(timeout, remaining)
 
-    def _handle_job(self, effect: ReadJob | SetJob | RunJob) -> EffectResult:
+    def _handle_job(self, effect: ReadJob | SetJob | RunJob | DeliverLeg) -> EffectResult:
         jobs = self._jobs
         if jobs is None:
             raise TypeError(f"{effect} needs an effect handler with jobs")
@@ -137,6 +143,12 @@ class EffectHandler:
                 return jobs.set_state(self._task, state, timeout=timeout)
             case RunJob():
                 return jobs.run(self._task, timeout=timeout)
+            case DeliverLeg(run_id, leg, creation):
+                if self._queue is None:
+                    raise TypeError(f"{effect} needs an effect handler with a queue")
+                target = jobs.read_target(self._task, timeout=timeout)
+                timeout = self._timeout(effect)
+                return self._queue.deliver(self._task, run_id, leg, creation, target, timeout=timeout)
 
     def _handle_object(self, effect: AnyEffect) -> EffectResult:
         objects = self._objects

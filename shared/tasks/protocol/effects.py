@@ -147,6 +147,22 @@ class RunJob(Effect[None], frozen=True):
     """Run the task's Cloud Scheduler job now."""
 
 
+class DeliverLeg(Effect[None], frozen=True):
+    """Create the Cloud Task that delivers a leg of a run. One that exists or existed is a success.
+
+    Throws `LegQueueUnavailable` or `SchedulerUnavailable` if it may not exist.
+
+    Attributes:
+        run_id: The run.
+        leg: Number of the leg.
+        creation: Number of this creation in the run, part of the Cloud Task's name.
+    """
+
+    run_id: str
+    leg: int
+    creation: int
+
+
 AnyEffect: TypeAlias = Effect[Any]
 EffectResult: TypeAlias = Any
 """What an effect returns. `ask` gives it the type of its effect."""
