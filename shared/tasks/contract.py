@@ -61,6 +61,8 @@ SCHEDULE_COLLECTION = "nx-schedule"
 STORAGE_FOLDER = "tasks_data"
 #: Suffix of the path of a result's details.
 DETAILS_SUFFIX = ".details.json"
+#: Suffix of the path of a part (`part_object`).
+PART_SUFFIX = ".part"
 #: Value of `data` if a run kept no result (docs/contract.md, "Success handling").
 NO_DATA = "no data to save"
 
@@ -90,6 +92,11 @@ def run_object(task: TaskName, run_id: str, token: str) -> str:
 def details_object(task: TaskName, run_id: str, token: str) -> str:
     """Return the path of the details of an attempt's result."""
     return f"{STORAGE_FOLDER}/{task.value}/{run_id}.{token}{DETAILS_SUFFIX}"
+
+
+def part_object(task: TaskName, run_id: str, token: str, number: int) -> str:
+    """Return the path of an object that an attempt stores before its run ends: a part, or a step's value."""
+    return f"{STORAGE_FOLDER}/{task.value}/{run_id}.{token}.{number:06d}{PART_SUFFIX}"
 
 
 class DocumentNames(Struct, frozen=True):

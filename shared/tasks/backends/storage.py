@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from shared.firebase import StorageWire
     from shared.tasks.backends.uploads import Bounds, CallBounds
-    from shared.tasks.results.stream import ResultStream
+    from shared.tasks.results.stream import StoredStream
 
     _Result = TypeVar("_Result")
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 SIGNED_URL_LIFE = timedelta(days=7)
 #: Key of the version in an object's own metadata.
 VERSION_KEY = "nx-version"
+_CACHE_CONTROL = "private, no-store"
 #: Bytes of a streamed object that one call sends, and that are repeated if it fails.
 CHUNK_BYTES = 4 << 20
 #: Seconds for the last call of a streamed object when its timeout has almost passed.
@@ -97,11 +98,24 @@ class Objects:
             timeout: Seconds.
         """
         stored = gzipped.member(gzipped.compress(encoded))
-        blob = self._new_blob(path, version)
+        self._upload(self._new_blob(path, version), stored, once=once, timeout=timeout)
+        return len(stored)
+
+    def write_part(self, path: str, content: bytes, *, timeout: float | None = None) -> None:
+        """Store bytes unchanged under a path that only this caller writes to; `read` and `open` return them.
+
+        An object that exists is the caller's own, sent before a response was lost.
+        """
+        blob = self._bucket().blob(path)
+        blob.content_type = "application/octet-stream"
+        blob.cache_control = _CACHE_CONTROL
+        self._upload(blob, content, once=True, timeout=timeout)
+
+    def _upload(self, blob: Blob, stored: bytes, *, once: bool, timeout: float | None) -> None:
         condition = {"if_generation_match": 0} if once else {}
         bounds = self._bounds_until(timeout)
         try:
-            blob.upload_from_string(stored, content_type="application/json", **bounds(), **condition)
+            blob.upload_from_string(stored, content_type=blob.content_type, **bounds(), **condition)
         except google_errors.PreconditionFailed:
             if not once:
                 raise
@@ -109,9 +123,8 @@ class Objects:
             if blob.size != len(stored):
                 crc32c = crc32c_text(google_crc32c.value(stored))
                 uploads.replace_partial(blob, io.BytesIO(stored), crc32c=crc32c, bounds=bounds)
-        return len(stored)
 
-    def write_stream(self, path: str, stream: ResultStream, *, version: str, timeout: float) -> None:
+    def write_stream(self, path: str, stream: StoredStream, *, version: str, timeout: float) -> None:
         """Store a stream piece by piece; the object exists once all of it is stored.
 
         A server that stores a piece as if it were the whole object gets all of it in one request instead.
@@ -140,7 +153,7 @@ class Objects:
         try:
             blob.upload_from_file(
                 stream,
-                content_type="application/json",
+                content_type=blob.content_type,
                 if_generation_match=0,
                 timeout=bounds()["timeout"],
                 retry=repeated,
@@ -155,7 +168,7 @@ class Objects:
             uploads.log_partial(blob, stream.tell())
             self._write_rest(path, stream, version, bounds)
 
-    def _write_rest(self, path: str, stream: ResultStream, version: str, bounds: Bounds) -> None:
+    def _write_rest(self, path: str, stream: StoredStream, version: str, bounds: Bounds) -> None:
         """Store a stream in one request: the bytes that the server has already, and the rest."""
         with uploads.temporary_file() as file:
             download = self.open(path, timeout=bounds()["timeout"])
@@ -170,8 +183,9 @@ class Objects:
 
     def _new_blob(self, path: str, version: str | None, *, chunk_bytes: int | None = None) -> Blob:
         blob = self._bucket().blob(path, chunk_size=chunk_bytes)
+        blob.content_type = "application/json"
         blob.content_encoding = "gzip"
-        blob.cache_control = "private, no-store"
+        blob.cache_control = _CACHE_CONTROL
         if version is not None:
             blob.metadata = {VERSION_KEY: version}
         return blob
@@ -269,6 +283,7 @@ class Objects:
 
     def _copy_through(self, source: Blob, target: Blob, generation: int, bounds: Bounds) -> bool:
         source.reload(**bounds())
+        target.content_type = source.content_type
         target.content_encoding = source.content_encoding
         target.cache_control = source.cache_control
         target.metadata = source.metadata
@@ -283,7 +298,7 @@ class Objects:
                     file,
                     rewind=True,
                     size=size,
-                    content_type=source.content_type,
+                    content_type=target.content_type,
                     if_generation_match=generation,
                     **bounds(),
                 )

@@ -85,7 +85,7 @@ def upload_whole(blob: Blob, file: IO[bytes], *, crc32c: str, generation: int, b
     The file is read while it is sent. The client library would hold all of it in memory for one request.
 
     Args:
-        blob: The object, with its metadata.
+        blob: The object, with its content type and metadata.
         file: The bytes.
         crc32c: Their checksum, as Storage writes it.
         generation: The object's current generation; 0 if it does not exist.
@@ -100,7 +100,7 @@ def upload_whole(blob: Blob, file: IO[bytes], *, crc32c: str, generation: int, b
     def send() -> None:
         timeout = bounds()["timeout"]
         url = blob.create_resumable_upload_session(
-            content_type="application/json",
+            content_type=blob.content_type,
             size=file.seek(0, os.SEEK_END),
             if_generation_match=generation,
             timeout=timeout,
@@ -111,7 +111,7 @@ def upload_whole(blob: Blob, file: IO[bytes], *, crc32c: str, generation: int, b
         response = requests.put(
             url,
             data=file,
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": blob.content_type},
             timeout=timeout,
             auth=lambda request: request,
         )

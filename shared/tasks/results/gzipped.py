@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import cache
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -53,7 +54,7 @@ class Blocks(Struct, frozen=True):
             head: At most 65,535 bytes.
             tail: At most 65,535 bytes.
         """
-        crc = zlib.crc32(tail, _combined_crc(zlib.crc32(head), self.crc, self.size))
+        crc = zlib.crc32(tail, combined_crc(zlib.crc32(head), self.crc, self.size))
         size = (len(head) + self.size + len(tail)) & 0xFFFFFFFF
         return HEAD + _uncompressed(head, last=False), _uncompressed(tail, last=True) + _TRAILER.pack(
             crc, size
@@ -162,6 +163,15 @@ def plain_pieces(stored: Iterable[bytes]) -> Iterator[bytes]:
         raise zlib.error("the stream is incomplete")
 
 
+def combined_crc(first: int, second: int, size: int) -> int:
+    """Return the CRC-32 of concatenated bytes from the CRC of each part and the length of the second."""
+    shift, bits = 1 << 31, 8 * size  # 1 as a polynomial with the bits reversed
+    for place in range(bits.bit_length()):
+        if bits >> place & 1:
+            shift = _times(_power(place), shift)
+    return _times(shift, first) ^ second
+
+
 def _uncompressed(content: bytes, *, last: bool) -> bytes:
     """Return an uncompressed block."""
     if len(content) > _MAX_PLAIN:
@@ -169,15 +179,10 @@ def _uncompressed(content: bytes, *, last: bool) -> bytes:
     return struct.pack("<BHH", last, len(content), len(content) ^ 0xFFFF) + content
 
 
-def _combined_crc(first: int, second: int, size: int) -> int:
-    """Return the CRC-32 of concatenated bytes from the CRC of each part and the length of the second."""
-    shift, power, bits = 1 << 31, 1 << 30, 8 * size  # 1 and x, as polynomials with the bits reversed
-    while bits:
-        if bits & 1:
-            shift = _times(power, shift)
-        power = _times(power, power)
-        bits >>= 1
-    return _times(shift, first) ^ second
+@cache
+def _power(place: int) -> int:
+    """Return x to the power of 2 to the power of `place`."""
+    return 1 << 30 if place == 0 else _times(_power(place - 1), _power(place - 1))
 
 
 def _times(one: int, other: int) -> int:

@@ -2,6 +2,7 @@
 
 It becomes the same JSON array that a list would, with one record per line, so that readers can split it
 without a parser. It is compressed as every stored result is. The upload reads it, which runs the task.
+`shared.tasks.results.parts` has the streams of runs that store their records before they end.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from shared.tasks.results.normalisation import encode_record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shared.tasks.results.gzipped import Blocks
     from shared.tasks.runtime.task_run import TaskRun
     from shared.tasks.runtime.task_thread import Loop
 
 #: Start of an array with one record per line. No other result of this engine begins with it.
 OPENING = b"[\n"
 CLOSING = b"\n]"
+#: The array without records.
+EMPTY = b"[\n]"
 _BETWEEN = b",\n"
 #: Bytes of JSON that are compressed at once.
 _BATCH_BYTES = 1 << 16
@@ -72,33 +76,75 @@ class Records:
                 self._records.close()
 
 
-class ResultStream:
-    """The stored bytes of a result, produced while they are read, once and by one thread.
+class ArrayWriter:
+    """Writes an array with one record per line, and compresses the lines in batches.
 
     Args:
-        records: What the task yields.
-        task_run: Is checked at each record, and receives its progress.
+        stored: Receives the compressed bytes.
+        follows: Whether these lines continue an array that has records already.
 
     Attributes:
         count: Number of records so far.
         size: Bytes of JSON so far.
-        failure: The error of the task, or of one of its records.
+        stored: The compressed bytes so far, without those of the last lines.
     """
 
-    def __init__(self, records: Records, task_run: TaskRun) -> None:
+    def __init__(self, stored: bytearray, *, follows: bool = False) -> None:
         self.count = 0
         self.size = 0
-        self.failure: BaseException | None = None
-        self._records = records
-        self._task_run = task_run
+        self.stored = stored
+        self._follows = follows
         self._compressor = gzipped.Compressor()
-        self._crc32c = 0
         self._lines: list[bytes] = []
-        self._line_bytes = 0
+        self._next_batch = _BATCH_BYTES  # the size at which lines are compressed next
+
+    def add(self, line: bytes) -> bool:
+        """Write an encoded record; return whether lines were compressed."""
+        self._lines.append(line)
+        self.count += 1
+        self.size += len(line) + len(_BETWEEN)  # OPENING has as many bytes
+        if self.size < self._next_batch:
+            return False
+        self._write_lines()
+        return True
+
+    def flush(self) -> Blocks:
+        """Compress the remaining lines; return the rest of the blocks, and the checksum and size of all."""
+        self._write_lines()
+        rest = self._compressor.finish()
+        return gzipped.Blocks(rest, self._compressor.crc, self._compressor.size)
+
+    def end(self) -> Blocks:
+        """Write the end of the array, otherwise like `flush`."""
+        self._write_lines()
+        self._write(CLOSING if self.size else EMPTY)
+        self.size = self._compressor.size
+        return self.flush()
+
+    def _write_lines(self) -> None:
+        if self._lines:
+            is_first = self._compressor.size == 0 and not self._follows
+            self._write((OPENING if is_first else _BETWEEN) + _BETWEEN.join(self._lines))
+            self._lines.clear()
+            self._next_batch = self.size + _BATCH_BYTES
+
+    def _write(self, plain: bytes) -> None:
+        self.stored += self._compressor.add(plain)
+
+
+class StoredStream:
+    """The stored bytes of a result, produced while they are read, once and by one thread.
+
+    Attributes:
+        failure: The error of the read that failed.
+    """
+
+    def __init__(self) -> None:
+        self.failure: BaseException | None = None
+        self._crc32c = 0
         self._stored = bytearray(gzipped.HEAD)
         self._read = 0
-        self._wanted = 0
-        self._is_complete = False  # `_stored` has the last record and the end of the array
+        self._is_complete = False  # `_stored` has the end of the member
 
     @property
     def crc32c(self) -> str:
@@ -118,15 +164,11 @@ class ResultStream:
         """Return the next bytes to store; fewer than requested only at the end.
 
         Raises:
-            BaseException: What the task raised.
-            ResultNotStorable: A record contains a value that JSON cannot hold.
-            RunLost: The run has lost its lease, or has ended without the task.
-            DeadlineExceeded: The deadline has passed.
+            BaseException: What `_produce` raised.
         """
-        self._wanted = size
         try:
-            if not self._is_complete and not self._records.feed(self._take):
-                self._end()
+            if not self._is_complete:
+                self._produce(size)
         except BaseException as error:
             self.failure = error
             raise
@@ -136,33 +178,55 @@ class ResultStream:
         self._read += len(piece)
         return piece
 
-    def _take(self, record: object) -> bool:
-        """Write a record; return whether the bytes for this read are available."""
-        line = encode_record(record, self.count)
-        self._lines.append(line)
-        self._line_bytes += len(line) + len(_BETWEEN)
-        self.count += 1
-        self._task_run.stream_progress(self.count, self.size + self._line_bytes)
-        if self._line_bytes < _BATCH_BYTES:
-            return False
-        self._write_lines()
-        return len(self._stored) >= self._wanted
+    def _produce(self, size: int) -> None:
+        """Extend `_stored` to this size, or to the end of the member."""
+        raise NotImplementedError
 
-    def _end(self) -> None:
-        self._write_lines()
-        self._write(CLOSING if self.size else OPENING + CLOSING[1:])
-        self._stored += self._compressor.finish() + gzipped.tail(self._compressor)
+    def _end(self, end: Blocks) -> None:
+        """End the member with its last blocks, and the checksum and size of all its blocks."""
+        self._stored += end.blocks + gzipped.tail(end)
         self._is_complete = True
 
-    def _write_lines(self) -> None:
-        if self._lines:
-            self._write((_BETWEEN if self.size else OPENING) + _BETWEEN.join(self._lines))
-            self._lines.clear()
-            self._line_bytes = 0
 
-    def _write(self, plain: bytes) -> None:
-        self._stored += self._compressor.add(plain)
-        self.size += len(plain)
+class ResultStream(StoredStream):
+    """Stores what a task yields. The upload that reads it runs the task.
+
+    A read raises what the task raised, ResultNotStorable for a record that contains a value that JSON cannot
+    hold, and what `TaskRun.check` raises.
+
+    Args:
+        records: What the task yields.
+        task_run: Is checked at each record, and receives its progress.
+    """
+
+    def __init__(self, records: Records, task_run: TaskRun) -> None:
+        super().__init__()
+        self._records = records
+        self._task_run = task_run
+        self._array = ArrayWriter(self._stored)
+        self._wanted = 0
+
+    @property
+    def count(self) -> int:
+        """Number of records so far."""
+        return self._array.count
+
+    @property
+    def size(self) -> int:
+        """Bytes of JSON so far."""
+        return self._array.size
+
+    def _produce(self, size: int) -> None:
+        self._wanted = size
+        if not self._records.feed(self._take):
+            self._end(self._array.end())
+
+    def _take(self, record: object) -> bool:
+        """Write a record; return whether the bytes for this read are available."""
+        array = self._array
+        is_compressed = array.add(encode_record(record, array.count))
+        self._task_run.stream_progress(array.count, array.size)
+        return is_compressed and len(self._stored) >= self._wanted
 
 
 def crc32c_text(value: int) -> str:
