@@ -27,6 +27,7 @@ from shared.settings.platform import (
     check_emulators,
     database_id,
     in_cloud,
+    leg_seconds,
     memory_bytes,
     project_id,
     region,
@@ -98,7 +99,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
 
 
 def check() -> None:
-    """Check all settings except secrets, and that no variable of an emulator is set in the cloud.
+    """Check all settings except secrets, and that no variable of the local stack is set in the cloud.
 
     A secret is checked by the run that reads it.
 
@@ -106,6 +107,7 @@ def check() -> None:
         SettingInvalid: A value is invalid, or must not be set here; the text names the variable.
     """
     check_emulators()
+    leg_seconds()
     for setting in SETTINGS:
         if not setting.secret:
             setting.value()
@@ -152,6 +154,7 @@ __all__ = [
     "cors_origins",
     "database_id",
     "in_cloud",
+    "leg_seconds",
     "max_legacy_bytes",
     "memory_bytes",
     "operator_account",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 
 from shared.settings.declared import Setting, SettingInvalid, SettingMissing
@@ -33,6 +34,10 @@ BUCKET = Setting(
     affects="every function",
     default_text="the project's default bucket",
 )
+#: Length of a leg of a long run, in seconds. Cloud Tasks waits 1,800 s for the response to a delivery.
+LEG_SECONDS = 1500.0
+#: Variable that shortens the legs on the local stack.
+LEG_VARIABLE = "NX_LEG_SECONDS"
 #: Files with a container's memory limit, in control groups of version 2 and 1.
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -71,7 +76,7 @@ def database_id() -> str:
 
 def storage_emulator() -> str | None:
     """Return the base URL of the Storage emulator, from STORAGE_EMULATOR_HOST; None if it is not set."""
-    host = _emulator("STORAGE_EMULATOR_HOST")
+    host = _local("STORAGE_EMULATOR_HOST")
     if host is None:
         return None
     return host if "://" in host else f"http://{host}"
@@ -79,18 +84,38 @@ def storage_emulator() -> str | None:
 
 def scheduler_url() -> str:
     """Return the base URL of Cloud Scheduler, or of its emulator at CLOUD_SCHEDULER_EMULATOR_HOST."""
-    host = _emulator("CLOUD_SCHEDULER_EMULATOR_HOST")
+    host = _local("CLOUD_SCHEDULER_EMULATOR_HOST")
     return "https://cloudscheduler.googleapis.com" if host is None else f"http://{host}"
 
 
 def tasks_url() -> str:
     """Return the URL of Cloud Tasks' API, or of its emulator at CLOUD_TASKS_EMULATOR_HOST."""
-    host = _emulator("CLOUD_TASKS_EMULATOR_HOST")
+    host = _local("CLOUD_TASKS_EMULATOR_HOST")
     # The emulator's paths have no version.
     return "https://cloudtasks.googleapis.com/v2/" if host is None else f"http://{host}/"
 
 
-def _emulator(variable: str) -> str | None:
+def leg_seconds() -> float:
+    """Return the length of a leg in seconds: LEG_SECONDS, or NX_LEG_SECONDS on the local stack.
+
+    Raises:
+        SettingInvalid: NX_LEG_SECONDS is set in the cloud, or is not a number up to LEG_SECONDS.
+    """
+    text = _local(LEG_VARIABLE)
+    if text is None:
+        return LEG_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= LEG_SECONDS:
+        raise SettingInvalid(
+            f"{LEG_VARIABLE} must be a number of seconds above 0 and up to {LEG_SECONDS:g}, got {text!r}"
+        )
+    return seconds
+
+
+def _local(variable: str) -> str | None:
     check_emulators()
     return os.environ.get(variable) or None
 
@@ -105,29 +130,29 @@ def in_cloud() -> bool:
 
 
 def check_emulators() -> None:
-    """Refuse a variable in the cloud that would send a client to an emulator.
+    """Refuse variables in the cloud that are for the local stack, such as an emulator's.
 
     With one, firebase-admin would accept unsigned tokens, the Firestore client would send every request
     elsewhere without credentials, and the Storage client would send credentials elsewhere. An instance
     checks at its start, so that Cloud Run keeps the previous revision, and before it creates any client.
 
     Raises:
-        SettingInvalid: Such a variable is set; the text names all of them.
+        SettingInvalid: Such variables are set; the text names all of them.
     """
     if not in_cloud():
         return
-    found = [name for name, value in os.environ.items() if value and _is_emulators(name)]
+    found = [name for name, value in os.environ.items() if value and _is_local(name)]
     if found:
         raise SettingInvalid(
-            f"{', '.join(sorted(found))} must not be set in the cloud: requests would go to an emulator; "
+            f"{', '.join(sorted(found))} must not be set in the cloud, only on the local stack; "
             "remove it from the .env files and deploy again"
         )
 
 
-def _is_emulators(variable: str) -> bool:
-    """Return whether this variable, by its name, makes a client use an emulator."""
+def _is_local(variable: str) -> bool:
+    """Return whether this variable makes a client use an emulator, or shortens legs."""
     # The Storage client also reads API_ENDPOINT_OVERRIDE.
-    return variable.endswith("_EMULATOR_HOST") or variable == "API_ENDPOINT_OVERRIDE"
+    return variable.endswith("_EMULATOR_HOST") or variable in {"API_ENDPOINT_OVERRIDE", LEG_VARIABLE}
 
 
 def memory_bytes() -> int:

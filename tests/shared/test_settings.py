@@ -15,6 +15,7 @@ NAMES = (
     "GCLOUD_PROJECT",
     "FIREBASE_CONFIG",
     "NX_CDR_MONTHS",
+    "NX_LEG_SECONDS",
     "NX_TASKS_BUCKET",
     "NX_TASKS_APP_CHECK",
     "NX_TASKS_CALLS_PER_MINUTE",
@@ -162,6 +163,19 @@ def test_cdrs_are_kept_for_the_months_in_the_setting(monkeypatch: pytest.MonkeyP
             settings.cdr_months()
 
 
+def test_legs_are_shorter_on_the_local_stack_if_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cloud Tasks limits how long a leg may be."""
+    assert settings.leg_seconds() == 1500
+    for text, seconds in (("", 1500), ("0.5", 0.5), ("90", 90), ("1500", 1500)):
+        monkeypatch.setenv("NX_LEG_SECONDS", text)
+        assert settings.leg_seconds() == seconds
+    for wrong in ("0", "-1", "1500.1", "inf", "nan", "1,500", "25m"):
+        monkeypatch.setenv("NX_LEG_SECONDS", wrong)
+        with pytest.raises(settings.SettingInvalid, match=f"NX_LEG_SECONDS must be .*, got '{wrong}'"):
+            settings.check()
+
+
+#: Variables of the local stack.
 EMULATORS = (
     "API_ENDPOINT_OVERRIDE",
     "CLOUD_SCHEDULER_EMULATOR_HOST",
@@ -170,6 +184,7 @@ EMULATORS = (
     "FIREBASE_DATABASE_EMULATOR_HOST",
     "FIREBASE_STORAGE_EMULATOR_HOST",
     "FIRESTORE_EMULATOR_HOST",
+    "NX_LEG_SECONDS",
     "PUBSUB_EMULATOR_HOST",
     "STORAGE_EMULATOR_HOST",
 )
@@ -184,6 +199,10 @@ CLIENTS = (
 )
 
 
+def local_value(name: str) -> str:
+    return "60" if name == "NX_LEG_SECONDS" else "127.0.0.1:1"
+
+
 @pytest.fixture
 def emulator_in_cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """One emulator's variable on an instance of Cloud Run that has no client yet."""
@@ -195,7 +214,7 @@ def emulator_in_cloud(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
         "K_REVISION": "f-00001-abc",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv(request.param, "127.0.0.1:1")
+    monkeypatch.setenv(request.param, local_value(request.param))
     monkeypatch.setattr(firebase, "_made", {})
     return str(request.param)
 
@@ -218,7 +237,7 @@ def test_an_instance_with_an_emulators_variable_does_not_start(
         settings.check()
     monkeypatch.setenv(emulator_in_cloud, "")
     settings.check()
-    monkeypatch.setenv(emulator_in_cloud, "127.0.0.1:1")
+    monkeypatch.setenv(emulator_in_cloud, local_value(emulator_in_cloud))
     monkeypatch.setenv("K_REVISION", "1")
     settings.check()
 
