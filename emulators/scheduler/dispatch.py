@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from http.client import HTTPConnection, HTTPException, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from socket import SHUT_RDWR
 from typing import Protocol
 from urllib.parse import quote, urlsplit
@@ -24,6 +24,7 @@ _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 10, 429: 8, 500: 13, 501: 12, 50
 OK, UNKNOWN, DEADLINE_EXCEEDED, UNAVAILABLE = 0, 2, 4, 14
 
 _MAX_BODY_BYTES = 64 * 1024  # enough for the list of valid triggers
+_LOOK_UP_SECONDS = 5  # timeout for asking for a trigger's name
 _MAX_TRIES = 3  # code may be reloaded again before the next try
 
 
@@ -80,7 +81,12 @@ class HttpDispatcher:
         self._generations: dict[str, int] = {}
 
     def uri(self, job: Job) -> str:
-        """Return the last known URL of a job's function."""
+        """Return the URL of a job's function: the present one, or the last known if no function responds."""
+        connection = HTTPConnection(self._host, self._port, timeout=_LOOK_UP_SECONDS)
+        with contextlib.suppress(OSError, HTTPException, ValueError), contextlib.closing(connection):
+            # The 404 response to an unknown trigger lists the present ones.
+            connection.request("POST", f"{self._triggers(job)}/unknown", headers={"Content-Length": "0"})
+            self._update_trigger(job, _read_body(connection.getresponse()))
         return self._url + self._path(job)
 
     def send(self, attempt: Attempt, done: Callable[[Outcome], None]) -> Callable[[], None]:
@@ -122,16 +128,16 @@ class HttpDispatcher:
             "Connection": "close",
         }
         connection.request("POST", path, headers=headers)
-        with connection.getresponse() as response:
-            body = response.read(_MAX_BODY_BYTES)
-            if response.length and len(body) < _MAX_BODY_BYTES:
-                # A read with a limit does not detect a truncated body.
-                raise IncompleteRead(body, response.length)
-            return response.status, body.decode("utf-8", "replace")
+        response = connection.getresponse()
+        return response.status, _read_body(response)
 
     def _path(self, job: Job) -> str:
         trigger = f"{job.region}-{job.function}-{self._generations.get(job.id, 0)}"
-        return f"/functions/projects/{quote(job.project)}/triggers/{quote(trigger)}"
+        return f"{self._triggers(job)}/{quote(trigger)}"
+
+    @staticmethod
+    def _triggers(job: Job) -> str:
+        return f"/functions/projects/{quote(job.project)}/triggers"
 
     def _update_trigger(self, job: Job, body: str) -> None:
         """Store a trigger's newest name, from a 404 response that lists the names after a reload."""
@@ -139,6 +145,15 @@ class HttpDispatcher:
         trigger = re.escape(f"{job.region}-{job.function}")
         if numbers := re.findall(rf"(?<![\w-]){trigger}-(\d+)(?![\w-])", names):
             self._generations[job.id] = max(map(int, numbers))
+
+
+def _read_body(response: HTTPResponse) -> str:
+    with response:
+        body = response.read(_MAX_BODY_BYTES)
+        if response.length and len(body) < _MAX_BODY_BYTES:
+            # A read with a limit does not detect a truncated body.
+            raise IncompleteRead(body, response.length)
+        return body.decode("utf-8", "replace")
 
 
 def _schedule_time(attempt: Attempt) -> dict[str, str]:

@@ -43,7 +43,11 @@ def tick(event):
 
 @scheduler_fn.on_schedule(schedule="every 5 minutes", labels={"nx-task": "false"})
 def no_task(event):
-    pass
+    from google.cloud import firestore
+
+    if request.is_json:
+        received = {"body": request.get_json(), "name": request.headers["X-CloudTasks-TaskName"]}
+        firestore.Client().document("legs/received").set(received)
 
 
 @https_fn.on_call()

@@ -128,7 +128,11 @@ class Delivery:
 
 
 class LoopbackFunctions(ThreadingMixIn, TCPServer):
-    """A Functions emulator whose responses the test determines."""
+    """A Functions emulator whose responses the test determines.
+
+    Attributes:
+        triggers: Names of the present triggers, which the response to an unknown one lists.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -137,6 +141,7 @@ class LoopbackFunctions(ThreadingMixIn, TCPServer):
     def __init__(self) -> None:
         self.deliveries: queue.Queue[Delivery] = queue.Queue()
         self.all: list[Delivery] = []
+        self.triggers: list[str] = []
         super().__init__(("127.0.0.1", 0), _Receive)
         Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -171,6 +176,10 @@ class _Receive(StreamRequestHandler):
             headers[name] = value
         delivery = Delivery(line, headers, self.connection)
         self.server.all.append(delivery)
+        if "/triggers/unknown " in line:
+            names = ", ".join(self.server.triggers)
+            delivery.answer("404 Not Found", f"Function unknown does not exist, valid functions are: {names}")
+            return
         self.server.deliveries.put(delivery)
 
 

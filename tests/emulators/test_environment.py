@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 
-from emulators.environment import Addresses
+from emulators.environment import QUEUE, Addresses
+from shared.tasks.backends import leg_queue
 
 
 @pytest.mark.parametrize("server", ["official", "fake-gcs"])
@@ -12,6 +13,11 @@ def test_addresses_survive_the_environment(server: str) -> None:
     """A command reads the same addresses that the stack wrote."""
     addresses = Addresses("h:1", "h:2", "h:3", "h:4", "h:5", "h:9", "h:8", server, ocpi="h:6", twilio="h:7")
     assert Addresses.from_environment(addresses.to_environment({"HOME": "/h"})) == addresses
+
+
+def test_the_queue_is_that_of_the_product() -> None:
+    """The emulators import nothing of the product."""
+    assert QUEUE == leg_queue.QUEUE
 
 
 def test_a_command_cannot_reach_real_projects(addresses: Addresses) -> None:

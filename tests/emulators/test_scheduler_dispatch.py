@@ -149,6 +149,17 @@ def test_a_trigger_renamed_by_a_reload_is_found_and_remembered(functions: Loopba
     assert dispatcher.uri(job()).endswith("/triggers/us-central1-f-10")
 
 
+def test_the_url_of_a_function_is_the_present_one(functions: LoopbackFunctions) -> None:
+    """Also after a reload without a delivery. It stays the last known while no function responds."""
+    dispatcher = HttpDispatcher(functions.url)
+    trigger = f"{functions.url}/functions/projects/demo-nx-tasks/triggers/us-central1-f"
+    assert dispatcher.uri(job()) == f"{trigger}-0"
+    functions.triggers = ["us-central1-f-2", "us-central1-ff-3"]
+    assert dispatcher.uri(job()) == f"{trigger}-2"
+    functions.triggers = []
+    assert dispatcher.uri(job()) == f"{trigger}-2"
+
+
 def test_concurrent_deliveries_survive_a_reload(functions: LoopbackFunctions) -> None:
     """The second delivery uses the name that the first one found."""
     dispatcher = HttpDispatcher(functions.url)

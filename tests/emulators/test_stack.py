@@ -10,6 +10,7 @@ import pytest
 
 from emulators import ports
 from emulators.loopback import request
+from emulators.stack import ROOT
 
 if TYPE_CHECKING:
     from conftest import Launched, Project
@@ -32,6 +33,33 @@ url = f"{at.callables_url}/get_task_data"
 answers["callable"] = request(url, method="POST", body={"data": 5}, timeout_seconds=30)
 print(json.dumps({"answers": answers, "environment": dict(os.environ)}))
 sys.exit(7)
+"""
+DELIVER_LEGS = """
+import sys
+from types import SimpleNamespace
+from google.cloud import firestore
+from emulators.loopback import request
+from shared import firebase
+from shared.tasks.backends.leg_queue import LegQueue, cloud_task_id
+from shared.tasks.backends.scheduler import Jobs
+from tests.waiting import wait_for
+
+task = SimpleNamespace(value="no_task")
+received = firestore.Client().document("legs/received")
+
+def deliver(leg):
+    target = Jobs(firebase.scheduler_wire).read_target(task)
+    LegQueue(firebase.tasks_wire).deliver(task, "r", leg, 1, target)
+    wait_for("the delivery", lambda: (received.get().to_dict() or {}) == {
+        "body": {"task_name": "no_task", "run_id": "r", "leg": leg}, "name": cloud_task_id(task, "r", leg, 1)
+    })
+    return target.url.rpartition("/")[2]
+
+print(deliver(2))
+for change in ("disable", "enable"):  # the triggers get other names
+    status, _ = request(f"http://{sys.argv[1]}/functions/{change}BackgroundTriggers", method="PUT", body={})
+    assert status == 200, status
+print(deliver(3))
 """
 STAY = """
 import signal, sys
@@ -70,6 +98,17 @@ def test_exec_runs_a_command_on_the_stack_and_returns_its_exit_code(project: "Pr
     assert "GOOGLE_APPLICATION_CREDENTIALS" not in found["environment"]
     assert "fake-gcs-server" in launched.err
     assert "Traceback" not in launched.err
+    assert_all_ended(launched, project)
+
+
+def test_cloud_tasks_delivers_legs_to_a_scheduled_function(project: "Project") -> None:
+    """Its URL is that of its job, which follows the names of triggers."""
+    hub = f"127.0.0.1:{project.ports['hub']}"
+    launched = project.exec(DELIVER_LEGS, hub, PYTHONPATH=f"{project.folder}:{ROOT}")
+    assert launched.wait(180) == 0, launched.err
+    before, after = (int(line.removeprefix("us-central1-no_task-")) for line in launched.out.split())
+    assert before < after
+    assert re.search(r"Cloud Tasks +127\.0\.0\.1:\d+ +official emulator; queue nx-runs", launched.err)
     assert_all_ended(launched, project)
 
 
