@@ -2,6 +2,7 @@
 
 - `models`: the status document and the run record as they are read.
 - `result_pointer`: what the status document contains about its result.
+- `legs`: the legs of a long run.
 - `run_ids`: the identity of an attempt; ids of runs and of the other records in the run history.
 - `run_writes`, `operator_writes`, `watchdog_writes`: what a run, an operator and the watchdog write. No other
   module writes these documents.

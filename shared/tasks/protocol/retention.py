@@ -1,15 +1,18 @@
 """Removes stored objects that are no longer needed (docs/protocol.md, "Stored objects").
 
 An object that `run.result` points to is never removed. A signed URL is valid for seven days, so a superseded
-object stays that long.
+object stays that long. Parts and step values of a long run stay while the run may need them, and as long
+after its end.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shared.tasks.contract import DETAILS_SUFFIX, STORAGE_FOLDER
+from shared.tasks.contract import DETAILS_SUFFIX, PART_SUFFIX, STORAGE_FOLDER, TaskStatus
+from shared.tasks.documents.legs import WAITING
 from shared.tasks.protocol.effects import (
     ListObjects,
     Procedure,
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 RETENTION = timedelta(days=7)
 #: Objects removed in one pass; the next pass continues.
 MAX_REMOVALS = 100
+#: States of a run that may need its parts.
+_AT_WORK = frozenset({TaskStatus.running.value, WAITING})
+_PART_NAME = re.compile(rf"(.+)\.[^.]+\.[0-9]{{6}}{re.escape(PART_SUFFIX)}", re.DOTALL)
 
 
 def remove_old_objects(task: TaskName, removed: list[str], *, now: datetime) -> Procedure[None]:
@@ -42,16 +48,23 @@ def remove_old_objects(task: TaskName, removed: list[str], *, now: datetime) -> 
         GoogleAPIError: Storage did not answer.
     """
     stored = yield from ask(ListObjects(f"{STORAGE_FOLDER}/{task.value}/"))
+    ended: dict[str, bool] = {}  # by run: one read decides about thousands of parts
     for path, created in stored:
         if now - created < RETENTION or len(removed) >= MAX_REMOVALS:
             continue
-        attempt = _attempt_of(path)
-        if attempt is None:
+        if (run_id := _run_of_part(path)) is not None:
+            if run_id not in ended:
+                document, record = yield from ask(ReadDocuments(run_id))
+                ended[run_id] = _has_ended_long_ago(run_id, document, record, now=now)
+            is_unused = ended[run_id]
+        elif (attempt := _attempt_of(path)) is not None:
+            run_id, token = attempt
+            document, record = yield from ask(ReadDocuments(run_id))
+            superseded_at = yield from _superseded_at(path, token, created, document, record)
+            is_unused = superseded_at is not None and now - superseded_at >= RETENTION
+        else:
             continue
-        run_id, token = attempt
-        document, record = yield from ask(ReadDocuments(run_id))
-        superseded_at = yield from _superseded_at(path, token, created, document, record)
-        if superseded_at is not None and now - superseded_at >= RETENTION:
+        if is_unused:
             yield from ask(RemoveObject(path))
             removed.append(path)
 
@@ -70,6 +83,25 @@ def _superseded_at(
     if record.token == token and record.state == "completed" and record.completed is not None:
         return (yield from ask(ReadNextCompletion(record.completed)))
     return record.completed if record.token == token else created
+
+
+def _has_ended_long_ago(
+    run_id: str, document: TaskDocument, record: RunDocument | None, *, now: datetime
+) -> bool:
+    """Return whether a run needs no parts any more, whichever of its attempts stored them."""
+    if document.run_id == run_id and document.state in _AT_WORK:
+        return False
+    if record is None:  # it has expired, 30 days after the run's end
+        return True
+    if record.state in _AT_WORK or record.completed is None:
+        return False
+    return now - record.completed >= RETENTION
+
+
+def _run_of_part(path: str) -> str | None:
+    """Return the run id in the path of a part or a step's value; None for another object."""
+    match = _PART_NAME.fullmatch(path.rpartition("/")[2])
+    return match and match[1]
 
 
 def _attempt_of(path: str) -> tuple[str, str] | None:
