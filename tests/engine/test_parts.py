@@ -6,36 +6,49 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from google.cloud.storage import Client as Storage
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared import firebase
+from shared.tasks.backends.storage import Objects
+from shared.tasks.contract import details_object, part_object, run_object
+from shared.tasks.documents.legs import WAITING
+from shared.tasks.documents.models import RunDocument, TaskDocument
 from shared.tasks.errors import ResultNotKept, RunCancelled
+from shared.tasks.protocol.effects import ListObjects, ReadDocuments, RemoveObject
+from shared.tasks.protocol.retention import MAX_REMOVALS, RETENTION, remove_old_objects
 from shared.tasks.results import gzipped
 from shared.tasks.results.normalisation import encode_record
 from shared.tasks.results.parts import JoinedParts, Part, PartContent, PartWriter, records_in
 from shared.tasks.results.records import records_of
 from shared.tasks.results.stream import Records, ResultStream, StoredStream
 from tests.engine.test_records import values
+from tests.faults.faulty import Fault, Faulty
+from tests.support.world import TASK, World
 
 ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 groups = st.lists(st.lists(values, max_size=4), max_size=6)
 
 
-class Watching:
-    """A run that accepts every record."""
+class Continuing:
+    """A run that continues."""
 
     def stream_progress(self, records: int, size_bytes: int) -> None:
-        self.last = records, size_bytes
+        """Accept the record."""
 
 
 def streamed(records: list[Any]) -> ResultStream:
-    return ResultStream(Records(iter(records), None), Watching())  # type: ignore[arg-type]
+    return ResultStream(Records(iter(records), None), Continuing())  # type: ignore[arg-type]
 
 
 def whole(stream: StoredStream, size: int = 1 << 20) -> bytes:
@@ -137,7 +150,7 @@ def test_a_part_that_is_not_as_it_was_written_fails_the_run(
 ) -> None:
     """The error names the part. No result is made without it."""
     first, second = written([["a"], ["b"]])
-    parts = [first, second.stored_at("p1")]
+    parts: list[Part | PartContent] = [first, second.stored_at("p1")]
     joined = JoinedParts(parts, lambda _: bucket(second.blocks))
     with pytest.raises(ResultNotKept, match=f"{problem}.*a new run") as caught:
         whole(joined)
@@ -195,3 +208,160 @@ def test_memory_does_not_grow_with_the_number_of_parts() -> None:
     )
     few, many = map(int, grown.stdout.split()[-2:])
     assert many - few < 30_000_000, (few, many)
+
+
+# Parts in Storage.
+
+
+@pytest.fixture
+def objects(world: World) -> Objects:
+    return Objects(firebase.bucket)
+
+
+def path_of(number: int) -> str:
+    return part_object(TASK, "2026-11-24T120000Z", "token", number)
+
+
+def test_the_path_of_a_part_has_run_token_and_number() -> None:
+    assert path_of(17) == f"tasks_data/{TASK.value}/2026-11-24T120000Z.token.000017.part"
+
+
+@pytest.mark.parametrize("size", [1, 300_000, 9_000_000], ids=["byte", "pieces", "more than one request"])
+def test_a_part_is_stored_and_read_unchanged(objects: Objects, world: World, size: int) -> None:
+    """It is neither JSON nor a gzip member, so no server decompresses it."""
+    content = random.Random(size).randbytes(size)
+    objects.write_part(path_of(1), content)
+    download = objects.open(path_of(1))
+    assert download is not None
+    assert b"".join(download) == content
+    assert objects.read(path_of(1)) == content
+    blob = world.bucket.get_blob(path_of(1))
+    assert blob is not None
+    assert (blob.content_type, blob.content_encoding) == ("application/octet-stream", None)
+    assert objects.open(path_of(2)) is None
+
+
+def test_a_part_is_stored_once(objects: Objects, world: World) -> None:
+    """An object that exists was sent before a response was lost; it is not changed."""
+    objects.write_part(path_of(1), b"first")
+    generation = world.bucket.get_blob(path_of(1)).generation
+    objects.write_part(path_of(1), b"first")
+    assert world.bucket.get_blob(path_of(1)).generation == generation
+
+
+def test_a_part_is_stored_although_a_response_was_lost(world: World) -> None:
+    faulty = Faulty(Fault(1, "lose answer"))
+    bucket = Storage(project=firebase.bucket().client.project, _http=faulty).bucket(world.bucket.name)
+    Objects(lambda: bucket).write_part(path_of(1), b"content")
+    assert faulty.calls[0] == "upload"
+    assert world.bucket.blob(path_of(1)).download_as_bytes() == b"content"
+
+
+def test_parts_in_storage_become_a_result(objects: Objects) -> None:
+    """Stored by several legs, joined by the last one, whose own part is not stored."""
+    records = [[{"leg": leg, "text": f"{leg}" * 200_000} for _ in range(3)] for leg in range(4)]
+    *earlier, last = written(records)
+    parts: list[Part | PartContent] = []
+    for number, part in enumerate(earlier):
+        objects.write_part(path_of(number), part.blocks)
+        parts.append(part.stored_at(path_of(number)))
+    parts.append(last)
+    path = run_object(TASK, "2026-11-24T120000Z", "token")
+    objects.write_stream(path, JoinedParts(parts, objects.open), version="v", timeout=60)
+    stored = objects.read(path)
+    assert stored is not None
+    everything = [record for group in records for record in group]
+    assert gzip.decompress(stored) == gzip.decompress(whole(streamed(everything)))
+    assert list(records_in(parts, objects.open)) == everything
+
+
+def test_no_result_is_stored_without_one_of_its_parts(objects: Objects, world: World) -> None:
+    """An operator may have removed its object."""
+    first, second = written([["a"], ["b"]])
+    objects.write_part(path_of(0), first.blocks)
+    parts = [first.stored_at(path_of(0)), second.stored_at(path_of(1))]
+    path = run_object(TASK, "2026-11-24T120000Z", "token")
+    with pytest.raises(ResultNotKept, match=rf"{path_of(1)} .*is missing"):
+        objects.write_stream(path, JoinedParts(parts, objects.open), version="v", timeout=60)
+    assert world.objects() == {path_of(0)}
+
+
+# Removal of parts.
+
+RUN = "2026-11-24T120000Z"
+LONG_AGO = NOW - 2 * RETENTION
+LONG_ENDED = RunDocument(Timestamp(), state="completed", token="other", completed=NOW - RETENTION)
+RECENTLY = NOW - RETENTION + timedelta(seconds=1)
+
+
+def removed(
+    paths: list[str], document: TaskDocument, record: RunDocument | None, created: datetime = LONG_AGO
+) -> tuple[list[str], int]:
+    """The objects that one pass removes, and the number of its reads."""
+    gone: list[str] = []
+    reads = 0
+    procedure = remove_old_objects(TASK, gone, now=NOW)
+    answer: Any = None
+    try:
+        while True:
+            match procedure.send(answer):
+                case ListObjects():
+                    answer = [(path, created) for path in paths]
+                case ReadDocuments():
+                    answer = (document, record)
+                    reads += 1
+                case RemoveObject():
+                    answer = None
+    except StopIteration:
+        return gone, reads
+
+
+@pytest.mark.parametrize("state", ["running", WAITING])
+@pytest.mark.parametrize("token", ["token", "a later attempt's"])
+def test_the_parts_of_a_run_stay_while_it_may_need_them(state: str, token: str) -> None:
+    """Whichever attempt stored them, and whichever of the two documents contains the run's state."""
+    idle = TaskDocument(run_id="another", state="completed", token="x")
+    at_work = TaskDocument(run_id=RUN, state=state, token=token)
+    record = RunDocument(Timestamp(), state=state, token=token, started=LONG_AGO)
+    for document, run in ((idle, record), (at_work, record), (at_work, None), (at_work, LONG_ENDED)):
+        assert removed([part_object(TASK, RUN, "token", 1)], document, run) == ([], 1)
+
+
+@pytest.mark.parametrize("state", ["completed", "failed"])
+@pytest.mark.parametrize("token", ["token", "a later attempt's"])
+def test_parts_are_removed_seven_days_after_the_end_of_their_run(state: str, token: str) -> None:
+    """Those that no checkpoint names, too. The status document may still have the run."""
+    paths = [part_object(TASK, RUN, "token", 1), part_object(TASK, RUN, "dead", 1)]
+    document = TaskDocument(run_id=RUN, state=state, token=token)
+    for end, gone in ((NOW - RETENTION, paths), (RECENTLY, []), (None, [])):
+        record = RunDocument(Timestamp(), state=state, token=token, completed=end)
+        assert removed(paths, document, record) == (gone, 1)
+
+
+def test_parts_are_removed_when_the_record_of_their_run_has_expired() -> None:
+    """Not within seven days of their creation."""
+    paths = [part_object(TASK, RUN, "token", 1)]
+    other = TaskDocument(run_id="another", state="running", token="token")
+    assert removed(paths, other, None) == (paths, 1)
+    assert removed(paths, other, None, created=RECENTLY) == ([], 0)
+
+
+def test_one_read_decides_about_all_parts_of_a_run() -> None:
+    """A run has up to 10,000 parts. A pass removes a limited number of objects."""
+    paths = [part_object(TASK, RUN, "token", number) for number in range(MAX_REMOVALS + 10)]
+    record = RunDocument(Timestamp(), state="failed", completed=LONG_AGO)
+    assert removed(paths, TaskDocument(), record) == (paths[:MAX_REMOVALS], 1)
+    assert removed(paths, TaskDocument(run_id=RUN, state=WAITING), record) == ([], 1)
+
+
+@pytest.mark.parametrize("name", ["a.part", "a.b.part", "a.b.1.part", "a.b.0000001.part", ".b.000001.part"])
+def test_objects_that_no_run_wrote_stay(name: str) -> None:
+    assert removed([f"tasks_data/{TASK.value}/{name}"], TaskDocument(), None) == ([], 0)
+
+
+def test_parts_are_not_taken_for_results() -> None:
+    """Results and details of the same run are decided about by their tokens."""
+    paths = [run_object(TASK, RUN, "token"), details_object(TASK, RUN, "token")]
+    record = RunDocument(Timestamp(), state="running", token="another")
+    gone, _ = removed([*paths, part_object(TASK, RUN, "token", 1)], TaskDocument(), record)
+    assert gone == paths
