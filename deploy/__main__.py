@@ -17,7 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     granting = commands.add_parser(
-        "access", help="print the commands that create the accounts and grant roles"
+        "access", help="print the commands that create the accounts and the queue, and grant roles"
     )
     granting.add_argument("--bucket", help="bucket of large results (default: PROJECT.firebasestorage.app)")
     granting.add_argument("--reader", help=f"NX_TASKS_READER_ACCOUNT (default: {access.READER}@…)")

@@ -1,6 +1,6 @@
-"""The roles of each service account in a project; this module is the only place that states them.
+"""The service accounts of a project, their roles, and the queue of long runs; nothing else states them.
 
-`python -m deploy access PROJECT` prints commands that grant them, and docs/deploy.md shows them in a table.
+`python -m deploy access PROJECT` prints commands that create them, and docs/deploy.md shows the roles.
 `tests/deploy/test_access.py` compares them with what a deployment grants, and with the functions' accounts.
 """
 
@@ -9,6 +9,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from shared.settings import region
+from shared.tasks.backends.leg_queue import QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -58,6 +61,9 @@ OWN_ROLES = {
     SIGNER_ROLE: OwnRole("nx-tasks: sign URLs", ("iam.serviceAccounts.signBlob",)),
 }
 
+#: Retries of the queue: each Cloud Task is delivered until it succeeds, for up to eight hours.
+QUEUE_OPTIONS = ("--max-attempts=100", "--min-backoff=10s", "--max-backoff=300s")
+
 #: Callables that change what a task does.
 CHANGE_CALLABLES = ("run_task", "suspend_task", "resume_task", "cancel_run")
 
@@ -69,7 +75,8 @@ class Grant:
     Attributes:
         account: One of the names above.
         role: Name in IAM, or a key of OWN_ROLES.
-        resource: "project", "bucket", "itself" (the account), "secret NAME", or "scheduled functions".
+        resource: "project", "bucket", "queue", "itself" (the account), "secret NAME", or "scheduled
+            functions".
         purpose: What the account does with the role.
         by_deploy: Whether `firebase deploy` grants it.
         needed_by: Functions of which at least one must be deployed; empty for no condition.
@@ -113,14 +120,20 @@ GRANTS = (
         by_deploy=True,
     ),
     Grant(
-        TASKS, "roles/run.invoker", "scheduled functions", "calls them, from Cloud Scheduler", by_deploy=True
+        TASKS,
+        "roles/run.invoker",
+        "scheduled functions",
+        "calls them, from Cloud Scheduler and Cloud Tasks",
+        by_deploy=True,
     ),
+    Grant(TASKS, SCHEDULER_ROLE, "project", "runs, pauses and resumes jobs, and reads which URL they call"),
+    Grant(TASKS, "roles/cloudtasks.enqueuer", "queue", "creates the Cloud Tasks that continue long runs"),
+    # Cloud Tasks authenticates as the account of the job, and requires that its caller may act as it.
     Grant(
         TASKS,
-        SCHEDULER_ROLE,
-        "project",
-        "runs, pauses and resumes jobs",
-        needed_by=("run_task", "suspend_task", "resume_task", "watchdog"),
+        "roles/iam.serviceAccountUser",
+        "itself",
+        "creates Cloud Tasks that call functions as this account",
     ),
     Grant(
         TASKS,
@@ -179,7 +192,7 @@ def addresses(
 def commands(
     project: str, bucket: str, deployed: Collection[str], accounts: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield gcloud commands that create the accounts and grant the roles that `firebase deploy` does not.
+    """Yield gcloud commands that create accounts and queue, and grant what `firebase deploy` does not.
 
     The commands may run again; they keep what exists.
 
@@ -198,6 +211,7 @@ def commands(
             yield f"{describe} >/dev/null 2>&1 || {create}"
         else:
             yield f"{describe} >/dev/null"
+    yield _queue(project)
     grants = [grant for grant in GRANTS if grant.is_needed(deployed) and not grant.by_deploy]
     needed = {grant.role for grant in grants}
     yield from (_role(name, own, project) for name, own in OWN_ROLES.items() if name in needed)
@@ -207,11 +221,21 @@ def commands(
 
 
 def _role(name: str, own: OwnRole, project: str) -> str:
-    options = (f"--title={own.title}", f"--permissions={','.join(own.permissions)}")
-    role = ("iam", "roles")
-    create = _gcloud(*role, "create", name, *options, project=project)
-    update = _gcloud(*role, "update", name, *options, "--quiet", project=project)
-    describe = _gcloud(*role, "describe", name, project=project)
+    options = (f"--title={own.title}", f"--permissions={','.join(own.permissions)}", "--quiet")
+    return _create_or_update("iam", "roles", name, (f"--project={project}",), options)
+
+
+def _queue(project: str) -> str:
+    place = (f"--location={region()}", f"--project={project}")
+    return _create_or_update("tasks", "queues", QUEUE, place, QUEUE_OPTIONS)
+
+
+def _create_or_update(
+    group: str, kind: str, name: str, place: tuple[str, ...], options: tuple[str, ...]
+) -> str:
+    describe = _gcloud(group, kind, "describe", name, *place)
+    update = _gcloud(group, kind, "update", name, *options, *place)
+    create = _gcloud(group, kind, "create", name, *options, *place)
     return f"if {describe} >/dev/null 2>&1; then {update}; else {create}; fi"
 
 
@@ -221,9 +245,11 @@ def _grant(grant: Grant, project: str, bucket: str, address: str) -> str:
     resource = {
         "project": ("projects", "add-iam-policy-binding", project),
         "bucket": ("storage", "buckets", "add-iam-policy-binding", f"gs://{bucket}"),
+        "queue": ("tasks", "queues", "add-iam-policy-binding", QUEUE, f"--location={region()}"),
         "itself": ("iam", "service-accounts", "add-iam-policy-binding", address),
     }[grant.resource]
-    more = () if grant.resource == "bucket" else ("--condition=None",)
+    # Without it, gcloud asks for a condition if the policy has any.
+    more = ("--condition=None",) if grant.resource in {"project", "itself"} else ()
     command = _gcloud(
         *resource, f"--role={role}", *more, project=None if grant.resource == "project" else project
     )

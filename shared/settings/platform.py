@@ -11,7 +11,7 @@ from shared.settings.declared import Setting, SettingInvalid, SettingMissing
 REGION = Setting(
     name="NX_TASKS_REGION",
     meaning="region of all functions and their Cloud Scheduler jobs; page and command line call it",
-    expected="a Google Cloud region with Cloud Functions and Cloud Scheduler, such as `europe-west1`",
+    expected="a Google Cloud region with Cloud Functions, Scheduler and Tasks, such as `europe-west1`",
     parse=str,
     pattern="[a-z]+(-[a-z]+)+[0-9]+",
     affects="every function",

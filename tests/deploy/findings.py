@@ -29,7 +29,13 @@ DENIAL = "allow read, write: if false;"
 #: Composite indexes, by collection: the history of one state, newest first.
 INDEXES = {"nx-runs": [("state", "ASCENDING"), ("started", "DESCENDING")]}
 #: Fields of Firestore that have no index, and whether a document expires at them.
-FIELDS = {("nx-tasks", "data"): False, ("nx-tasks", "run"): False, ("nx-runs", "expire_at"): True}
+FIELDS = {
+    ("nx-tasks", "data"): False,
+    ("nx-tasks", "run"): False,
+    ("nx-runs", "expire_at"): True,
+    ("nx-steps", "expire_at"): True,
+    ("nx-steps", "value"): False,
+}
 
 
 def everything_was_understood(deployment: Deployment) -> Iterator[str]:
@@ -171,7 +177,7 @@ def clients_are_denied(deployment: Deployment) -> Iterator[str]:
 
 
 def fields_are_as_written(deployment: Deployment) -> Iterator[str]:
-    """Results have no index, run records expire, and there is one composite index."""
+    """Results and steps' values have no index, records and steps expire; there is one composite index."""
     actual = {}
     database = f"projects/{PROJECT}/databases/{deployment.database}"
     named = {*deployment.google.fields, *deployment.google.indexes}

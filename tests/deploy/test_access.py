@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import main
 from deploy.access import (
     ACCOUNTS,
@@ -111,7 +113,28 @@ def role(grant: Grant) -> str:
 
 
 def resource(grant: Grant) -> str:
-    return {"project": PROJECT, "bucket": f"gs://{BUCKET}", "itself": address(grant)}[grant.resource]
+    return {
+        "project": PROJECT,
+        "bucket": f"gs://{BUCKET}",
+        "queue": "nx-runs",
+        "itself": address(grant),
+    }[grant.resource]
+
+
+def test_the_queue_of_long_runs_retries_for_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is created in the region of the functions, before its role is granted."""
+    monkeypatch.setenv("NX_TASKS_REGION", "europe-west1")
+    calls = granted_by_commands(tmp_path, list(main.__all__))
+    create, bind = [
+        call
+        for call in calls
+        if call[:2] == ["tasks", "queues"] and call[2] in {"create", "add-iam-policy-binding"}
+    ]
+    assert create[2:4] == ["create", "nx-runs"]
+    assert {"--max-attempts=100", "--min-backoff=10s", "--max-backoff=300s"} < set(create)
+    assert bind[2:4] == ["add-iam-policy-binding", "nx-runs"]
+    for call in (create, bind):
+        assert {"--location=europe-west1", f"--project={PROJECT}"} < set(call)
 
 
 def test_control_of_jobs_has_its_own_role(tmp_path: Path) -> None:
@@ -176,12 +199,13 @@ ACCOUNT_OF = "getattr(main, name).__firebase_endpoint__.serviceAccountEmail"
 
 
 def test_no_account_has_a_basic_or_administrator_role() -> None:
-    """The role for signing is granted only on the account itself."""
+    """Signing and acting as an account are granted only on the account itself."""
     for grant in GRANTS:
         assert "admin" not in grant.role.lower()
         assert grant.role not in {"roles/owner", "roles/editor", "roles/viewer"}
         assert "TokenCreator" not in grant.role
-        assert (grant.resource == "itself") == (grant.role == SIGNER_ROLE)
+        assert (grant.resource == "itself") == (grant.role in {SIGNER_ROLE, "roles/iam.serviceAccountUser"})
+        assert grant.role != "roles/iam.serviceAccountUser" or grant.account == TASKS
     assert OWN_ROLES[SIGNER_ROLE].permissions == ("iam.serviceAccounts.signBlob",)
 
 

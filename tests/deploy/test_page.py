@@ -57,7 +57,7 @@ def test_the_page_enables_the_apis_of_its_commands() -> None:
     """These are the services that gcloud and curl call, except those that are always enabled."""
     enabled = set(re.findall(r"([a-z]+)\.googleapis\.com", SCRIPTS[0]))
     text = "\n".join([*SCRIPTS, *commands(PROJECT, BUCKET, main.__all__, addresses(PROJECT))])
-    services = {"scheduler": "cloudscheduler", "recaptcha": "recaptchaenterprise"}
+    services = {"scheduler": "cloudscheduler", "recaptcha": "recaptchaenterprise", "tasks": "cloudtasks"}
     groups = set(re.findall(r"\bgcloud (?:alpha |beta )?([a-z]+)", text)) - {
         "auth",
         "billing",

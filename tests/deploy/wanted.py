@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.callable_endpoint import CONCURRENCY
 from functions.scheduled_endpoint import TIMEOUT_MARGIN_SECONDS
+from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS
 from tests.deploy.deploying import ACCOUNT, OPERATOR_ACCOUNT, READER_ACCOUNT, ROOT, SETTINGS
 from tests.deploy.google import PROJECT
 
@@ -129,7 +130,7 @@ def _expected(description: dict[str, Any], region: str) -> Function:
         concurrency=CONCURRENCY if serves else 1,
         timeout_seconds=description["timeout"]
         if deadline is None
-        else int(deadline) + TIMEOUT_MARGIN_SECONDS,
+        else min(int(deadline) + TIMEOUT_MARGIN_SECONDS, LONGEST_TIMEOUT_SECONDS),
         max_instances=description["most"],
         secrets=frozenset(description["secrets"]),
         schedule=None if serves else description["schedule"],

@@ -143,7 +143,7 @@ def test_a_delivery_is_authenticated_as_that_of_the_job(audience: str | None) ->
 @pytest.mark.parametrize(
     ("status", "advice"),
     [
-        (403, "has the service account the roles for Cloud Tasks, and is the API enabled"),
+        (403, "has the service account roles/cloudtasks.enqueuer on the queue .* is the API enabled"),
         (404, "the queue does not exist; docs/deploy.md has the command that creates it"),
         (500, "answered 500 for projects/p/locations/l/queues/nx-runs"),
     ],

@@ -114,7 +114,8 @@ def _advice(status: int) -> str:
         return ": the queue does not exist; docs/deploy.md has the command that creates it"
     if status == 403:
         return (
-            ": has the service account the roles for Cloud Tasks, and is the API enabled? "
+            ": has the service account roles/cloudtasks.enqueuer on the queue and "
+            "roles/iam.serviceAccountUser on the job's account, and is the API enabled? "
             "docs/deploy.md has the commands"
         )
     return ""
