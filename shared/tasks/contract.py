@@ -55,6 +55,8 @@ SUSPENDED_SPELLINGS = frozenset({TaskStatus.suspended.value, "suspended"})
 TASKS_COLLECTION = "nx-tasks"
 #: Sub-collection of a task's run history, one document per run.
 RUNS_COLLECTION = "nx-runs"
+#: Sub-collection of a run record: its remembered steps, positions of cursors, and parts with records.
+STEPS_COLLECTION = "nx-steps"
 #: Sub-collection with one document: the task's schedule, and the time when the watchdog first read it.
 SCHEDULE_COLLECTION = "nx-schedule"
 #: Folder of the result objects in the bucket.
@@ -123,3 +125,7 @@ class DocumentNames(Struct, frozen=True):
     def record(self, record_id: str) -> str:
         """Return the name of a document of the run history: a run's record, or another one."""
         return f"{self.status}/{RUNS_COLLECTION}/{record_id}"
+
+    def step(self, run_id: str, document_id: str) -> str:
+        """Return the name of a document below a run record: a step, a cursor or a part."""
+        return f"{self.record(run_id)}/{STEPS_COLLECTION}/{document_id}"

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from msgspec import Struct
 
 from shared.tasks.contract import SUSPENDED_SPELLINGS, TaskStatus
+from shared.tasks.documents.checkpoints import Checkpoint
 from shared.tasks.documents.codec import as_int, as_text, as_time
+from shared.tasks.documents.legs import WAITING, Legs
 from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT, ResultPointer
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 #: `error` is a text without fields.
 DECISION_MASK = (
     *("status", "started", "completed", "timestamp", "run"),
-    *("state", "token", "attempt", "cancel", "scheduled_for", "error.type", "error.message"),
+    *("state", "token", "attempt", "cancel", "source", "scheduled_for", "error.type", "error.message"),
+    *("legs", "checkpoint"),
 )
 #: Fields of the recorded schedule.
 SCHEDULE_MASK = ("schedule", "time_zone", "since")
@@ -162,8 +165,10 @@ class TaskDocument(Struct, frozen=True):
         started, completed, timestamp: The contract's fields, UTC.
         run_id, attempt, token: The current or last run, the number of its attempt, and its fencing token. A
             document without run_id is a legacy document.
-        state: "running", "completed" or "failed", the state of that run, also while the task is suspended.
-        lease_until: End of the lease of the running run, UTC.
+        state: "running", "waiting", "completed" or "failed", the state of that run, also while the task is
+            suspended.
+        lease_until: End of the lease of the running run, UTC; of a waiting one, the end of its grace.
+        legs: Where a long run is; None for a run without legs.
         suspended: Who suspended the task, when and why, while it is suspended.
         cancel: Who cancelled the run, when and why, until the next run begins.
         job: The job note.
@@ -182,6 +187,7 @@ class TaskDocument(Struct, frozen=True):
     token: str | None = None
     state: str | None = None
     lease_until: datetime | None = None
+    legs: Legs | None = None
     suspended: Action | None = None
     cancel: Action | None = None
     job: JobNote | None = None
@@ -205,6 +211,7 @@ class TaskDocument(Struct, frozen=True):
             token=as_text(run.get("token")),
             state=as_text(run.get("state")),
             lease_until=as_time(run.get("lease_until")),
+            legs=Legs.parse(run.get("legs")),
             suspended=Action.parse(run.get("suspended")),
             cancel=Action.parse(run.get("cancel")),
             job=JobNote.parse(run.get("job")),
@@ -257,29 +264,36 @@ class RunDocument(Struct, frozen=True):
 
     Attributes:
         update_time: Time of the last write, on which a write is conditioned.
-        state: "running", "completed", "failed" or "skipped", or what else is recorded, such as "resumed".
+        state: "running", "waiting", "completed", "failed" or "skipped", or what else is recorded, such as
+            "resumed".
         token: Fencing token of the last attempt.
         attempt: Number of attempts.
+        source: The contract's `source` of the run.
         scheduled_for: The run's tick, UTC; None for a run outside the schedule.
         started, completed: Start and end of the last attempt, UTC.
         cancel: Who cancelled the run, when and why; no further attempt may start.
         error: Type and message of the failure; empty if the record contains none.
+        legs: Where a long run is; None for a run without legs.
+        checkpoint: What the run has persisted; None if nothing.
     """
 
     update_time: Timestamp
     state: str | None = None
     token: str | None = None
     attempt: int = 0
+    source: str | None = None
     scheduled_for: datetime | None = None
     started: datetime | None = None
     completed: datetime | None = None
     cancel: Action | None = None
     error: tuple[str, str] = ("", "")
+    legs: Legs | None = None
+    checkpoint: Checkpoint | None = None
 
     @property
     def is_run(self) -> bool:
         """Whether this is the record of a run, and not of a skip, an incident or an operator's change."""
-        return self.state in {TaskStatus.running, TaskStatus.completed, TaskStatus.failed}
+        return self.state in {TaskStatus.running, WAITING, TaskStatus.completed, TaskStatus.failed}
 
     @classmethod
     def parse(cls, values: Fields, update_time: Timestamp) -> RunDocument:
@@ -291,11 +305,14 @@ class RunDocument(Struct, frozen=True):
             state=as_text(values.get("state")),
             token=as_text(values.get("token")),
             attempt=as_int(values.get("attempt")) or 0,
+            source=as_text(values.get("source")),
             scheduled_for=as_time(values.get("scheduled_for")),
             started=as_time(values.get("started")),
             completed=as_time(values.get("completed")),
             cancel=Action.parse(values.get("cancel")),
             error=(as_text(error.get("type")) or "", as_text(error.get("message")) or ""),
+            legs=Legs.parse(values.get("legs")),
+            checkpoint=Checkpoint.parse(values.get("checkpoint")),
         )
 
 

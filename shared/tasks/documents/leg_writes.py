@@ -1,0 +1,78 @@
+"""The writes that hand a long run over from one leg to the next, or end it between two legs.
+
+Each function returns the writes of one commit, which is refused if the status document has changed since it
+was read. Fields that it does not name stay: the cancel, the source, the start, and a suspended status.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.tasks.contract import TaskStatus
+from shared.tasks.documents.legs import HAND_OVER_GRACE, WAITING, Legs
+from shared.tasks.documents.write_messages import WriteMessage, write_document, write_record
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from shared.tasks.contract import DocumentNames, JsonMap
+
+
+def wait(
+    names: DocumentNames,
+    run_id: str,
+    update_time: Timestamp | None,
+    *,
+    token: str,
+    legs: Legs,
+    now: datetime,
+    record: JsonMap,
+) -> list[WriteMessage]:
+    """Let a run wait for the delivery of a leg, and record why in the run record.
+
+    Args:
+        names: Names of the task's documents.
+        run_id: The run.
+        update_time: Update time of the status document.
+        token: A new fencing token, which no attempt has.
+        legs: The leg that is awaited.
+        now: UTC.
+        record: Further fields of the run record, such as the progress.
+    """
+    both = {"state": WAITING, "token": token, "legs": legs.to_fields()}
+    run = {**both, "lease_until": now + HAND_OVER_GRACE}
+    return _move(names, run_id, update_time, run, {**both, **record})
+
+
+def take(
+    names: DocumentNames,
+    run_id: str,
+    update_time: Timestamp | None,
+    *,
+    token: str,
+    attempt: int,
+    legs: Legs,
+    lease_until: datetime,
+) -> list[WriteMessage]:
+    """Take the task for an attempt of a leg. The run record must exist, and no longer expires."""
+    state = TaskStatus.running.value
+    both = {"state": state, "token": token, "legs": legs.to_fields(), "attempt": attempt}
+    writes = _move(names, run_id, update_time, {**both, "lease_until": lease_until}, both)
+    writes[1].update_mask.field_paths.append("expire_at")
+    return writes
+
+
+def _move(
+    names: DocumentNames,
+    run_id: str,
+    update_time: Timestamp | None,
+    run: JsonMap,
+    record: JsonMap,
+) -> list[WriteMessage]:
+    mask = [f"run.{key}" for key in run]
+    return [
+        write_document(names.status, {"run": run}, mask=mask, precondition=update_time),
+        write_record(names.record(run_id), record, mask=list(record), precondition=True),
+    ]
