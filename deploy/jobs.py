@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING
 
 import main
 from deploy.costs import scheduled
-from functions.scheduled_endpoint import TIMEOUT_MARGIN_SECONDS
 from shared.settings import region
-from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS, MIN_BACKOFF_SECONDS, RETRY_COUNT, registered
+from shared.tasks.specs import (
+    LONGEST_TIMEOUT_SECONDS,
+    MIN_BACKOFF_SECONDS,
+    RETRY_COUNT,
+    TIMEOUT_MARGIN_SECONDS,
+    registered,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

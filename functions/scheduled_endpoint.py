@@ -1,6 +1,7 @@
-"""Turns a delivery of Cloud Scheduler into a run of its task, and the outcome into an HTTP status.
+"""Turns a delivery into a run of its task, or a leg of one, and the outcome into an HTTP status.
 
-The status decides whether Cloud Scheduler retries: it is 2xx only if this tick needs no further delivery.
+Cloud Scheduler delivers ticks, and Cloud Tasks the further legs of long runs. The status decides whether they
+retry: it is 2xx only if the tick or the leg needs no further delivery.
 The response contains nothing else; the log has the details.
 """
 
@@ -11,28 +12,37 @@ import re
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 from firebase_functions.options import Timezone
 from firebase_functions.scheduler_fn import on_schedule
 from flask import Request, Response
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from functions import instance
 from functions.declarations import check_options, check_parameters
 from shared import logger
 from shared.tasks import ExecuteTaskOptions, TaskSpec, execute_task, register
 from shared.tasks.cron import MAX_TICK_LEAD, tick_at, unix_cron
-from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS, MIN_BACKOFF_SECONDS, RETRY_COUNT
+from shared.tasks.options import Continuation
+from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRY_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds between a task's deadline and its function's timeout, for recording how the run ended.
-TIMEOUT_MARGIN_SECONDS = 60
-
-#: HTTP status by the outcome of a run; 500 for all others. Cloud Scheduler retries on anything but 2xx.
-HTTP_STATUSES = {"completed": 200, "cancelled": 200, "duplicate": 200, "skipped": 200, "busy": 503}
+#: HTTP status by the outcome of a run; 500 for all others. Cloud Scheduler and Cloud Tasks retry on anything
+#: but 2xx.
+HTTP_STATUSES = {
+    "completed": 200,
+    "waiting": 200,
+    "cancelled": 200,
+    "duplicate": 200,
+    "skipped": 200,
+    "busy": 503,
+}
+#: Largest body of a continuation, in bytes.
+MAX_BODY_BYTES = 2_000
 
 #: The SDK types its decorators by their arguments only, not by their result.
 _on_schedule: Any = on_schedule
@@ -57,19 +67,35 @@ _FUNCTION_FIXES = {
 _TRACE = re.compile(r"(?:00-)?([0-9a-f]{32})\b")
 
 
+class ContinuationBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a delivery by Cloud Tasks, which `shared.tasks.backends.leg_queue` creates.
+
+    Attributes:
+        task_name: The task.
+        run_id: The run to continue.
+        leg: Number of the leg.
+    """
+
+    task_name: str
+    run_id: Annotated[str, Meta(min_length=1, max_length=200)]
+    leg: Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
 class Delivery(Struct, frozen=True):
-    """One delivery of Cloud Scheduler.
+    """One delivery of Cloud Scheduler or Cloud Tasks.
 
     Attributes:
         source: Name of the job, from the header `X-CloudScheduler-JobName`; "manual" if there is none.
         tick: The tick that is delivered, UTC; None if the delivery is not of a tick.
         schedule_time: The header `X-CloudScheduler-ScheduleTime`, UTC; the time of arrival if it is missing
             or malformed.
+        continuation: The leg of a long run that Cloud Tasks delivers; None for a delivery of Cloud Scheduler.
     """
 
     source: str
     tick: datetime | None
-    schedule_time: datetime
+    schedule_time: datetime | None
+    continuation: Continuation | None = None
 
 
 def scheduled_task(
@@ -85,21 +111,14 @@ def scheduled_task(
         A decorator for the task, a `def` or `async def` function with one parameter, a `TaskRun`, or none.
 
     Raises:
-        ValueError: The spec has no schedule, its deadline is longer than Cloud Scheduler waits, an option is
-            invalid, or the function has another name than the task or too many parameters.
+        ValueError: The spec has no schedule, an option is invalid, or the function has another name than the
+            task or too many parameters.
     """
     check_options(spec.name.value, options, _FIXES)
     register(spec)
-    timeout_seconds = int(spec.deadline_seconds) + TIMEOUT_MARGIN_SECONDS
     schedule = spec.schedule
     if schedule is None:
         raise ValueError(f"{spec.name.value} has no schedule; set `schedule` in its TaskSpec")
-    if timeout_seconds > LONGEST_TIMEOUT_SECONDS:
-        longest = LONGEST_TIMEOUT_SECONDS - TIMEOUT_MARGIN_SECONDS
-        raise ValueError(
-            f"deadline_seconds of {spec.name.value} must be at most {longest}, got {spec.deadline_seconds}; "
-            "Cloud Scheduler waits no longer"
-        )
 
     def decorate(task: Callable[..., Any]) -> Callable[[Request], Response]:
         if task.__name__ != spec.name.value:
@@ -119,12 +138,17 @@ def scheduled_task(
                     scheduled_for=delivery.tick,
                     schedule_time=delivery.schedule_time,
                     deadline_seconds=spec.deadline_seconds,
+                    leg_seconds=spec.leg_seconds,
+                    continuation=delivery.continuation,
                 ),
             )
             return HTTP_STATUSES.get(outcome.status, 500)
 
         make = scheduled_function(
-            schedule=schedule, time_zone=spec.time_zone, timeout_seconds=timeout_seconds, **options
+            schedule=schedule,
+            time_zone=spec.time_zone,
+            timeout_seconds=spec.timeout_seconds,
+            **options,
         )
         return make(run)
 
@@ -171,7 +195,11 @@ def scheduled_function(
             if request.method != "POST":
                 return Response(status=204)
             _join_trace(request)
-            delivery = _delivery(request, schedule, time_zone)
+            try:
+                delivery = _delivery(request, described.__name__, schedule, time_zone)
+            except ValueError as error:
+                logger.warning("delivery refused", error=error)
+                return Response("not a delivery; see the log", 400, mimetype="text/plain")
             instance.count_delivery()
             try:
                 status = handle(delivery)
@@ -186,13 +214,31 @@ def scheduled_function(
     return decorate
 
 
-def _delivery(request: Request, schedule: str, time_zone: str) -> Delivery:
+def _delivery(request: Request, name: str, schedule: str, time_zone: str) -> Delivery:
+    """Return what a request delivers.
+
+    Raises:
+        ValueError: It is a malformed delivery of Cloud Tasks.
+    """
+    if "X-CloudTasks-QueueName" in request.headers:
+        return Delivery("cloud tasks", None, None, _continuation(request, name))
     schedule_time = _schedule_time(request)
     return Delivery(
         source=request.headers.get("X-CloudScheduler-JobName") or "manual",
         tick=None if schedule_time is None else _tick(schedule_time, schedule, time_zone),
         schedule_time=schedule_time or datetime.now(UTC),
     )
+
+
+def _continuation(request: Request, name: str) -> Continuation:
+    content = request.stream.read(MAX_BODY_BYTES + 1)
+    try:
+        body = msgspec.json.decode(content, type=ContinuationBody)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"the body of the Cloud Task is not a continuation: {error}") from None
+    if body.task_name != name:
+        raise ValueError(f"the Cloud Task continues a run of {body.task_name!r}, not of {name}")
+    return Continuation(body.run_id, body.leg)
 
 
 def _schedule_time(request: Request) -> datetime | None:

@@ -15,6 +15,7 @@ import orjson
 from shared import firebase
 from shared.tasks.admin.operations import Operations
 from shared.tasks.backends.firestore import Store
+from shared.tasks.backends.leg_queue import LegQueue
 from shared.tasks.backends.scheduler import Jobs
 from shared.tasks.backends.storage import Objects
 from shared.tasks.clock import Clock
@@ -22,6 +23,7 @@ from shared.tasks.contract import Json, TaskName, contract_object, parse_task_na
 from shared.tasks.errors import ResultNotKept, ResultNotStorable, ResultUnavailable
 from shared.tasks.results.normalisation import kind_of, normalise
 from shared.tasks.runtime.runner import TaskRunner
+from shared.tasks.services import Services
 from shared.tasks.serving.cache import CacheManager
 from shared.tasks.serving.reader import ReadOptions, ResultReader, TaskDetails
 from shared.tasks.specs import spec_of
@@ -43,6 +45,7 @@ class TaskEngine:
         clock: The machine's clock by default.
         new_token: Makes the fencing token of an attempt.
         jobs: Scheduler jobs; the project's Cloud Scheduler by default.
+        queue: Delivers the legs of long runs; the project's Cloud Tasks by default.
 
     Attributes:
         cache: The results that this instance holds (docs/contract.md, "cache_manager").
@@ -56,6 +59,7 @@ class TaskEngine:
         clock: Clock | None = None,
         new_token: Callable[[], str] = lambda: secrets.token_hex(8),
         jobs: Jobs | None = None,
+        queue: LegQueue | None = None,
     ) -> None:
         self._clock = clock or Clock()
         self.cache = CacheManager(self._clock)
@@ -63,12 +67,20 @@ class TaskEngine:
         self._objects = objects or Objects(firebase.bucket)
         self._reader = ResultReader(self.store, self._objects, self.cache, self._clock)
 
-        self._runner = TaskRunner(self.store, self._objects, self.cache, self._clock, new_token)
+        services = Services(
+            self.store,
+            self._objects,
+            jobs or Jobs(firebase.scheduler_wire),
+            queue or LegQueue(firebase.tasks_wire),
+            self.cache,
+            self._clock,
+            new_token,
+        )
+        self._runner = TaskRunner(services)
         self.execute_task = self._runner.execute_task
         self.report_hung_tasks = self._runner.report_hung_tasks
         self.shut_down = self._runner.shut_down
-        jobs = jobs or Jobs(firebase.scheduler_wire)
-        self._operations = Operations(self.store, self._objects, jobs, self._clock)
+        self._operations = Operations(services)
         self.suspend_task = self._operations.suspend_task
         self.resume_task = self._operations.resume_task
         self.cancel_run = self._operations.cancel_run

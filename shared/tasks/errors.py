@@ -101,6 +101,17 @@ class InstanceShutDown(RunInterrupted):
     """The platform ended the process that the task worked in."""
 
 
+class CheckpointInvalid(TaskError, ValueError):
+    """Steps or cursors are used in a way that would lose or repeat records; the text has the fix."""
+
+
+class LegEnded(BaseException):
+    """The leg of a long run is over, and the next one continues from what is persisted.
+
+    Tasks let it pass. It is no Exception, so that a task's own error handling does not catch it.
+    """
+
+
 class ResultNotKept(TaskError):
     """A result could not be stored, for the reason in the text. The run that produced it has failed."""
 

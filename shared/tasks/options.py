@@ -17,6 +17,19 @@ LEASE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class Continuation:
+    """Which leg of a long run a delivery continues.
+
+    Attributes:
+        run_id: The run.
+        leg: Number of the leg, from 1: the watchdog delivers even the first leg again if its process died.
+    """
+
+    run_id: str
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExecuteTaskOptions:
     """Options of one run (docs/contract.md, "Options").
 
@@ -32,6 +45,9 @@ class ExecuteTaskOptions:
             started by a delivery.
         deadline_seconds: Seconds after which the run is recorded as failed. `run.remaining()` returns what
             is left of them.
+        leg_seconds: Seconds after which a leg of a long run ends, and hands over to the next one; None for a
+            run without legs. The task must have a scheduled function, to which the legs are delivered.
+        continuation: The leg to continue; None to start a run.
         lease_seconds: Seconds after its last extension for which the run is considered alive.
 
     Raises:
@@ -45,6 +61,8 @@ class ExecuteTaskOptions:
     schedule_time: datetime | None = None
     deadline_seconds: float = DEADLINE_SECONDS
     lease_seconds: float = LEASE_SECONDS
+    leg_seconds: float | None = None
+    continuation: Continuation | None = None
 
     def __post_init__(self) -> None:
         if self.save_in is not None and self.save_in not in SAVE_OPTIONS:
@@ -53,10 +71,14 @@ class ExecuteTaskOptions:
         for name in ("debug_logs", "keep_last_result"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidOptions(f"{name} must be True or False, got {getattr(self, name)!r}")
-        for name in ("deadline_seconds", "lease_seconds"):
+        for name in ("deadline_seconds", "lease_seconds", "leg_seconds"):
             seconds = getattr(self, name)
+            if name == "leg_seconds" and seconds is None:
+                continue
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
                 raise InvalidOptions(f"{name} must be a positive number of seconds, got {seconds!r}")
+        if self.continuation is not None and not isinstance(self.continuation, Continuation):
+            raise InvalidOptions(f"continuation must be a Continuation or None, got {self.continuation!r}")
         for name in ("scheduled_for", "schedule_time"):
             moment = getattr(self, name)
             if moment is not None and (not isinstance(moment, datetime) or moment.utcoffset() is None):
@@ -88,7 +110,7 @@ TaskFunction: TypeAlias = Callable[..., object]
 """What does a task's work: `def` or `async def`; takes its `TaskRun` or nothing."""
 
 OutcomeStatus: TypeAlias = Literal[
-    "completed", "failed", "cancelled", "duplicate", "skipped", "busy", "lost", "superseded"
+    "completed", "waiting", "failed", "cancelled", "duplicate", "skipped", "busy", "lost", "superseded"
 ]
 """The outcomes of `execute_task`; `TaskOutcome` describes each."""
 
@@ -99,7 +121,8 @@ class TaskOutcome:
 
     Attributes:
         run_id: The run.
-        status: "completed"; "failed"; "cancelled" (failed because an operator cancelled it); "duplicate"
+        status: "completed"; "waiting" (a leg has ended, and the next one will be delivered); "failed";
+            "cancelled" (failed because an operator cancelled it); "duplicate"
             (the run has completed before, or was cancelled); "skipped" (recorded: the task is suspended, or
             another run holds it); "busy" (recorded as a refused delivery: an attempt of the same run may be
             alive, an earlier run of the task hangs on this instance, or the instance is shutting down);

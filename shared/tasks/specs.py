@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from shared import settings
 from shared.tasks.contract import TaskName
 from shared.tasks.cron import unix_cron
 from shared.tasks.errors import InvalidOptions
@@ -20,10 +21,16 @@ from shared.tasks.options import DEADLINE_SECONDS, ExecuteTaskOptions
 if TYPE_CHECKING:
     from shared.tasks.contract import TaskSaveOptions
 
+#: Longest deadline of a run, in seconds.
+LONGEST_DEADLINE_SECONDS = 86_400
+#: Seconds between the deadline of an attempt and its function's timeout, for recording how the run ended.
+TIMEOUT_MARGIN_SECONDS = 60
 #: Seconds for which an instance serves a result without checking its version.
 MAX_AGE_SECONDS = 5.0
-#: Longest time that Cloud Scheduler waits for an HTTP target, in seconds.
+#: Longest time that Cloud Scheduler and Cloud Tasks wait for an HTTP target, in seconds.
 LONGEST_TIMEOUT_SECONDS = 1_800
+#: Share of a leg's length after which an attempt that reached no checkpoint ends: 29 of 25 minutes.
+LEG_OVERTIME = 29 / 25
 #: Deliveries of a tick after the first one failed. With the backoff below, the last ones arrive when the
 #: lease of an attempt that died has expired, so that the tick still runs.
 RETRY_COUNT = 5
@@ -43,7 +50,8 @@ class TaskSpec:
         schedule: unix-cron, such as "*/5 * * * *"; None for a task without a schedule. Cloud Scheduler's
             English forms ("every 5 minutes") are refused.
         time_zone: IANA name of the schedule's time zone.
-        deadline_seconds: Seconds after which a run is recorded as failed.
+        deadline_seconds: Seconds after which a run is recorded as failed, at most 86,400. Beyond 29 minutes a
+            run has several legs, and its task uses `run.step` or `run.cursor`.
         save_in: Where the result is kept; None means "db".
         roles: Values of the custom claim `role` that allow a user to read the result through the callable.
             Users with the task in their claim `tasks` may read it, too.
@@ -72,8 +80,25 @@ class TaskSpec:
         except ValueError as error:
             raise InvalidOptions(f"{name.value}: {error}") from None
 
+    @property
+    def leg_seconds(self) -> float | None:
+        """Seconds after which a leg of a run hands over to the next one; None if a run has one leg only."""
+        length = settings.leg_seconds()
+        longest = LONGEST_TIMEOUT_SECONDS - TIMEOUT_MARGIN_SECONDS
+        return length if self.deadline_seconds > min(longest, length * LEG_OVERTIME) else None
+
+    @property
+    def timeout_seconds(self) -> int:
+        """Seconds after which the platform ends an invocation of the task's function."""
+        return min(int(self.deadline_seconds) + TIMEOUT_MARGIN_SECONDS, LONGEST_TIMEOUT_SECONDS)
+
     def _check(self) -> None:
         schedule: object = self.schedule
+        if self.deadline_seconds > LONGEST_DEADLINE_SECONDS:
+            raise InvalidOptions(
+                f"deadline_seconds must be at most {LONGEST_DEADLINE_SECONDS} (24 hours), "
+                f"got {self.deadline_seconds}"
+            )
         max_age: object = self.max_age_seconds
         roles: object = self.roles
         if schedule is not None:

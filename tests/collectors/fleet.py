@@ -18,8 +18,7 @@ from shared.collectors.twilio_messages import TwilioMessages
 from shared.settings import SmsLimits, TwilioAccount
 from shared.tasks import TaskEngine, TaskName, TaskOutcome, TaskRun
 from shared.tasks.clock import Clock
-from shared.tasks.contract import DocumentNames
-from shared.tasks.documents.run_ids import AttemptIdentity
+from tests.support.task_runs import task_run
 
 LIMITS = SmsLimits(offline_hours=48, per_run=50, per_device_per_day=1, regions=frozenset({"US"}))
 TEXTS = {"4.0.": "RESET", "4.": "#RESET#"}
@@ -104,9 +103,7 @@ def send_alone(client: Client, url: str) -> dict[str, Any]:
     Returns:
         The summary.
     """
-    clock = Clock()
-    identity = AttemptIdentity(DocumentNames("", TaskName.send_reset_sms), "a run", "a token", "test")
-    run = TaskRun(identity, clock.monotonic() + 60, clock, lambda _: None)
+    run = task_run(seconds=60)
     with closing(TwilioMessages(account_at(url), backoff_seconds=0.001)) as messages:
         task = ResetSms(client, messages, LIMITS, TEXTS, lambda: datetime.now(UTC), run)
         task.send(TaskEngine().get_task_result(TaskName.collect_devices_health))

@@ -4,10 +4,7 @@ from dataclasses import replace
 
 from shared.collectors.ocpi.transport import Limits
 from shared.tasks import TaskName, TaskRun
-from shared.tasks.clock import Clock
-from shared.tasks.contract import DocumentNames
-from shared.tasks.documents.run_ids import AttemptIdentity
-from shared.tasks.runtime.task_run import Progress
+from tests.support.task_runs import task_run
 
 #: Short limits for peers on this machine, yet long enough to tell silence from slowness.
 FAST = Limits(
@@ -25,12 +22,4 @@ IMPATIENT = replace(FAST, read_seconds=0.5, call_seconds=0.75, attempts=2)
 
 def new_run(task: TaskName, *, deadline_seconds: float = 300.0) -> TaskRun:
     """A run with so many seconds to its deadline; its progress is discarded."""
-    clock = Clock()
-    identity = AttemptIdentity(
-        DocumentNames("projects/p/databases/d/documents", task), "run", "token", "test", None
-    )
-    return TaskRun(identity, clock.monotonic() + deadline_seconds, clock, _discard)
-
-
-def _discard(_: Progress) -> None:
-    pass
+    return task_run(task, seconds=deadline_seconds)

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from functions.callable_endpoint import CONCURRENCY
-from functions.scheduled_endpoint import TIMEOUT_MARGIN_SECONDS
-from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS
+from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS, TIMEOUT_MARGIN_SECONDS
 from tests.deploy.deploying import ACCOUNT, OPERATOR_ACCOUNT, READER_ACCOUNT, ROOT, SETTINGS
 from tests.deploy.google import PROJECT
 

@@ -8,12 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from shared.tasks.clock import Clock
-from shared.tasks.contract import DocumentNames, TaskName
-from shared.tasks.documents.run_ids import AttemptIdentity
 from shared.tasks.errors import DeadlineExceeded
 from shared.tasks.failure import MAX_TRACE, Failure
-from shared.tasks.runtime.task_run import TaskRun
 from shared.tasks.runtime.task_thread import Work
+from tests.support.task_runs import task_run
 from tests.support.values import Unprintable
 from tests.waiting import wait_for
 
@@ -171,9 +169,7 @@ def test_a_trace_contains_no_token() -> None:
 
 
 def at_work(task: Callable[..., Any], prepare: Callable[[Any], Any] = lambda value: value) -> Work[Any]:
-    clock = Clock()
-    identity = AttemptIdentity(DocumentNames("d", TaskName.send_reset_sms), "r", "t", "test")
-    work = Work(task, TaskRun(identity, clock.monotonic() + 100, clock, lambda _: None), prepare, clock)
+    work = Work(task, task_run(), prepare, Clock())
     work.start()
     return work
 

@@ -10,19 +10,15 @@ from typing import Any
 
 import pytest
 
-from shared.tasks import DeadlineExceeded, RunLost, TaskName, TaskRun
+from shared.tasks import DeadlineExceeded, RunLost, TaskRun
 from shared.tasks.clock import Clock
-from shared.tasks.contract import DocumentNames
-from shared.tasks.documents.run_ids import AttemptIdentity
 from shared.tasks.runtime.task_thread import Loop, Work, call_task
+from tests.support.task_runs import task_run
 
 
 @pytest.fixture
 def run() -> TaskRun:
-    identity = AttemptIdentity(
-        DocumentNames("d", TaskName.send_reset_sms), "r", "t", "test", datetime(2026, 1, 1, tzinfo=UTC)
-    )
-    run = TaskRun(identity, Clock().monotonic() + 100, Clock(), lambda _: None)
+    run = task_run(scheduled_for=datetime(2026, 1, 1, tzinfo=UTC))
     run.attempt = 2
     return run
 
@@ -51,9 +47,9 @@ class CallableObject:
         (lambda run=None: run.attempt, 2),
         (lambda *, limit=5: limit, 5),
         (lambda *more: len(more), 0),
-        (asks_for_the_run, "r"),
+        (asks_for_the_run, "a run"),
         (wants_nothing, "nothing"),
-        (partial(asks_for_the_run), "r"),
+        (partial(asks_for_the_run), "a run"),
         (CallableObject(), 2),
         (dict, {}),
     ],
@@ -100,8 +96,7 @@ def test_a_run_has_its_time_left_and_raises_when_it_must_stop() -> None:
 
     clock = Hand()
     recorded: list[Any] = []
-    identity = AttemptIdentity(DocumentNames("d", TaskName.send_reset_sms), "r", "t", "test")
-    run = TaskRun(identity, 10.0, clock, recorded.append)
+    run = task_run(seconds=10.0, clock=clock, record=recorded.append)
     assert run.remaining() == 10
     run.progress(1, 3)
     run.progress(2, 3)  # within one second

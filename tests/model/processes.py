@@ -230,7 +230,7 @@ def watchdog(name: str = "watchdog") -> Script:
 
     def body(clock: ModelClock) -> Procedure:
         with suppress(StoreError):
-            yield from watch(NAMES, TaskSpec(TASK), Findings(), now=clock.now(), deadline=DEADLINE)
+            yield from watch(NAMES, TaskSpec(TASK), Findings(), now=clock.now(), deadline=DEADLINE, token="")
 
     return Script(name, body, "watchdog")
 

@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING
 
 from shared import logger
 from shared.tasks.contract import TaskName, parse_task_name
-from shared.tasks.protocol.effect_handler import EffectHandler
 from shared.tasks.protocol.effects import run_procedure
 from shared.tasks.specs import TaskSpec, spec_of
 
 if TYPE_CHECKING:
-    from shared.tasks.backends.firestore import Store
-    from shared.tasks.backends.scheduler import Jobs
-    from shared.tasks.backends.storage import Objects
-    from shared.tasks.clock import Clock
     from shared.tasks.protocol.cancellation import CancelOutcome
+    from shared.tasks.protocol.effect_handler import EffectHandler
     from shared.tasks.protocol.requested_runs import RequestOutcome
     from shared.tasks.protocol.watchdog import Findings
+    from shared.tasks.services import Services
 
 #: Seconds that a pass of the watchdog may take, over all tasks; its function has a little more.
 WATCH_SECONDS = 200.0
@@ -35,11 +32,10 @@ REQUEST_SECONDS = 25.0
 class Operations:
     """Changes what tasks do, and repairs what was interrupted. Safe to share between threads."""
 
-    def __init__(self, store: Store, objects: Objects, jobs: Jobs, clock: Clock) -> None:
-        self._store = store
-        self._objects = objects
-        self._jobs = jobs
-        self._clock = clock
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._store = services.store
+        self._clock = services.clock
 
     def suspend_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
         """Suspend a task until an operator resumes it: its job is paused and its ticks are skipped.
@@ -149,14 +145,15 @@ class Operations:
 
         ends_at = self._clock.monotonic() + WATCH_TASK_SECONDS
         found, now, deadline = Findings(), self._clock.now(), timedelta(seconds=spec.deadline_seconds)
-        procedure = watch(self._store.names(spec.name), spec, found, now=now, deadline=deadline)
+        names, token = self._store.names(spec.name), self._services.new_token()
+        procedure = watch(names, spec, found, now=now, deadline=deadline, token=token)
         try:
             run_procedure(procedure, self._handler(spec.name, deadline=ends_at))
         finally:
             _log_findings(spec.name, found)
 
     def _handler(self, name: TaskName, *, deadline: float = float("inf")) -> EffectHandler:
-        return EffectHandler(name, self._clock, self._store, self._objects, self._jobs, deadline=deadline)
+        return self._services.handler(name, deadline=deadline)
 
 
 def _log_findings(name: TaskName, found: Findings) -> None:

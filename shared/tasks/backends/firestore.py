@@ -9,8 +9,10 @@ from google.cloud.firestore_v1.types import firestore as _firestore
 from google.cloud.firestore_v1.types import query as _query
 
 from shared.tasks.backends.firestore_calls import FirestoreCalls
-from shared.tasks.contract import RUNS_COLLECTION, DocumentNames, TaskStatus
+from shared.tasks.contract import RUNS_COLLECTION, STEPS_COLLECTION, DocumentNames, TaskStatus
+from shared.tasks.documents.checkpoints import Saved
 from shared.tasks.documents.codec import decode, decode_fields, to_datetime, to_timestamp
+from shared.tasks.documents.legs import WAITING
 from shared.tasks.documents.models import (
     DECISION_MASK,
     SCHEDULE_MASK,
@@ -94,12 +96,13 @@ class Store:
         return _task_document(found), data
 
     def read_running(self, task: TaskName, *, timeout: float | None = None) -> list[tuple[str, RunDocument]]:
-        """Find the records of running runs, with their ids."""
+        """Find the records of runs that work or wait for their next leg, with their ids."""
 
         def fill(query: Message) -> None:
             where = query.where.field_filter
-            where.field.field_path, where.op = "state", _Operator.EQUAL
-            where.value.string_value = TaskStatus.running.value
+            where.field.field_path, where.op = "state", _Operator.IN
+            for state in (TaskStatus.running.value, WAITING):
+                where.value.array_value.values.add(string_value=state)
 
         return self._records(task, fill, timeout)
 
@@ -109,6 +112,13 @@ class Store:
         """Find the first 200 records of runs that started at a time or later, oldest first."""
         fill = _starting_from(since, "started", _Operator.GREATER_THAN_OR_EQUAL)
         return self._records(task, fill, timeout)
+
+    def read_steps(self, task: TaskName, run_id: str, *, timeout: float | None = None) -> Saved:
+        """Read the remembered steps, the positions of cursors and the parts of a run."""
+        request = _RunQueryPb(parent=self.names(task).record(run_id))
+        request.structured_query.from_.add(collection_id=STEPS_COLLECTION)
+        found = self._calls.query(request, timeout)
+        return Saved.parse((each.name.rpartition("/")[2], decode_fields(each.fields)) for each in found)
 
     def read_next_completion(
         self, task: TaskName, after: datetime, *, timeout: float | None = None

@@ -2,7 +2,8 @@
 
 - `models`: the status document and the run record as they are read.
 - `result_pointer`: what the status document contains about its result.
-- `legs`: the legs of a long run.
+- `legs`, `checkpoints`: where a long run is, and what a run has persisted; `leg_writes` and
+  `checkpoint_writes` write them.
 - `run_ids`: the identity of an attempt; ids of runs and of the other records in the run history.
 - `run_writes`, `operator_writes`, `watchdog_writes`: what a run, an operator and the watchdog write. No other
   module writes these documents.

@@ -15,15 +15,16 @@ from shared.tasks.documents.write_messages import WriteMessage, write_document, 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from google.protobuf.timestamp_pb2 import Timestamp
-
     from shared.tasks.contract import DocumentNames, JsonMap
+    from shared.tasks.documents.models import Precondition, TaskDocument
+    from shared.tasks.documents.run_ids import AttemptIdentity
+    from shared.tasks.protocol.decisions import TakeLeg
 
 
 def wait(
     names: DocumentNames,
     run_id: str,
-    update_time: Timestamp | None,
+    document: TaskDocument,
     *,
     token: str,
     legs: Legs,
@@ -35,7 +36,7 @@ def wait(
     Args:
         names: Names of the task's documents.
         run_id: The run.
-        update_time: Update time of the status document.
+        document: The status document.
         token: A new fencing token, which no attempt has.
         legs: The leg that is awaited.
         now: UTC.
@@ -43,36 +44,39 @@ def wait(
     """
     both = {"state": WAITING, "token": token, "legs": legs.to_fields()}
     run = {**both, "lease_until": now + HAND_OVER_GRACE}
-    return _move(names, run_id, update_time, run, {**both, **record})
+    return _move(names, run_id, document, run, {**both, **record}, precondition=True)
 
 
 def take(
-    names: DocumentNames,
-    run_id: str,
-    update_time: Timestamp | None,
-    *,
-    token: str,
-    attempt: int,
-    legs: Legs,
-    lease_until: datetime,
+    identity: AttemptIdentity, document: TaskDocument, take: TakeLeg, *, lease_until: datetime
 ) -> list[WriteMessage]:
-    """Take the task for an attempt of a leg. The run record must exist, and no longer expires."""
-    state = TaskStatus.running.value
-    both = {"state": state, "token": token, "legs": legs.to_fields(), "attempt": attempt}
-    writes = _move(names, run_id, update_time, {**both, "lease_until": lease_until}, both)
-    writes[1].update_mask.field_paths.append("expire_at")
+    """Take the task for an attempt of a leg.
+
+    The commit is also refused if the run record has changed, for example by a checkpoint of the attempt
+    before. The record no longer expires.
+    """
+    both = {
+        "state": TaskStatus.running.value,
+        "token": identity.token,
+        "attempt": take.attempt,
+        "legs": take.legs.to_fields(),
+    }
+    run = {**both, "lease_until": lease_until}
+    writes = _move(identity.names, identity.run_id, document, run, both, precondition=take.record.update_time)
+    writes[1].update_mask.field_paths.extend(["error", "completed", "expire_at"])
     return writes
 
 
 def _move(
     names: DocumentNames,
     run_id: str,
-    update_time: Timestamp | None,
+    document: TaskDocument,
     run: JsonMap,
     record: JsonMap,
+    precondition: Precondition,
 ) -> list[WriteMessage]:
     mask = [f"run.{key}" for key in run]
     return [
-        write_document(names.status, {"run": run}, mask=mask, precondition=update_time),
-        write_record(names.record(run_id), record, mask=list(record), precondition=True),
+        write_document(names.status, {"run": run}, mask=mask, precondition=document.update_time),
+        write_record(names.record(run_id), record, mask=list(record), precondition=precondition),
     ]

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.tasks.contract import DocumentNames, TaskStatus
+from shared.tasks.documents.legs import WAITING
 from shared.tasks.documents.write_messages import (
     SUPERSEDED,
     WriteMessage,
     cause_of,
     close_record,
+    end_status,
     instant,
     record_change,
     write_document,
@@ -62,7 +64,7 @@ def resume(
 
     The status is that of the last run again, and absent if the task never ran.
     """
-    state = document.state
+    state = TaskStatus.running.value if document.state == WAITING else document.state
     if state is None and (document.completed or document.started):
         state = (TaskStatus.completed if document.completed else TaskStatus.failed).value
     mask = ["status", "timestamp", "run.suspended"]
@@ -113,6 +115,27 @@ def cancel(
     ]
 
 
+def cancel_waiting(
+    names: DocumentNames, document: TaskDocument, action: Action, *, now: datetime
+) -> list[WriteMessage]:
+    """End a long run that waits for its next leg. A delivery of that leg then does nothing."""
+    run_id, cancelled = document.run_id or "", action.to_fields()
+    kind, message = RunCancelled.__name__, action.cancel_message
+    return [
+        end_status(
+            names.status,
+            TaskStatus.failed,
+            now=now,
+            precondition=document.update_time,
+            suspended=document.is_suspended,
+            fields={"error": f"{kind}: {message}"},
+            run={"cancel": cancelled},
+        ),
+        close_record(names.record(run_id), kind, message, now, cancel=cancelled),
+        record_change(names, "cancelling", action, now=now, run_id=run_id),
+    ]
+
+
 def cancel_ended(
     names: DocumentNames,
     run_id: str,
@@ -128,7 +151,7 @@ def cancel_ended(
     """
     name, update_time, cancelled = names.record(run_id), record.update_time, action.to_fields()
     failure = Failure(*record.error).cancelled(action.cancel_message)
-    if record.state == TaskStatus.running:
+    if record.state in {TaskStatus.running, WAITING}:
         cause = cause_of(action, *SUPERSEDED)
         closed = close_record(name, *cause, now, precondition=update_time, cancel=cancelled)
     else:

@@ -27,6 +27,7 @@ class AttemptIdentity:
         schedule_time: Schedule time of the delivery, or the time when it arrived without one, UTC; None if no
             delivery called `execute_task`.
         request: The request that the run answers; None if the run was not requested.
+        leg: The leg that a continuation delivers; None for any other delivery.
     """
 
     names: DocumentNames
@@ -36,6 +37,7 @@ class AttemptIdentity:
     scheduled_for: datetime | None = None
     schedule_time: datetime | None = None
     request: RunRequest | None = None
+    leg: int | None = None
 
     @property
     def task(self) -> TaskName:

@@ -78,6 +78,8 @@ def start(
         "state": TaskStatus.running.value,
         "lease_until": lease_until,
     }
+    legs = {} if start.legs is None else {"legs": start.legs.to_fields()}
+    run.update(legs)
     if not keep_last_result:
         # The job may not have followed yet, and later deliveries must still recognise the request.
         if document.job is not None:
@@ -99,14 +101,16 @@ def start(
     }
     mask = None
     if keep_last_result:
-        # A cancel belongs to the last run only.
-        removed = ("completed", "run.cancel")
+        # A cancel belongs to the last run only, and so do legs.
+        removed = ("completed", "run.cancel", *(() if legs else ("run.legs",)))
         mask = [*(name for name in status if name != "run"), *removed, *(f"run.{key}" for key in run)]
     fields = {
         **_identity_fields(identity),
         "state": TaskStatus.running.value,
         "attempt": start.attempt,
         "started": now,
+        **legs,
+        **({} if start.checkpoint is None else {"checkpoint": start.checkpoint.to_fields()}),
     }
     writes = [
         write_document(identity.names.status, status, mask=mask, precondition=document.precondition),

@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 def fail_dead(names: DocumentNames, document: TaskDocument, *, now: datetime) -> list[WriteMessage]:
     """Fail a run whose process died. Its last good result stays."""
     reason = "its process died: no sign of life since its lease expired"
-    kind, message = cause_of(document.cancel, LEASE_EXPIRED, reason)
+    return fail_run(names, document, *cause_of(document.cancel, LEASE_EXPIRED, reason), now=now)
+
+
+def fail_run(
+    names: DocumentNames, document: TaskDocument, kind: str, message: str, *, now: datetime
+) -> list[WriteMessage]:
+    """Fail the last run, for which no attempt works. Its last good result stays."""
     writes = [
         end_status(
             names.status,

@@ -16,18 +16,25 @@ from msgspec.structs import replace
 from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.contract import TaskStatus
 from shared.tasks.cron import is_forced
-from shared.tasks.documents import run_writes
+from shared.tasks.documents import leg_writes, run_writes, watchdog_writes
+from shared.tasks.documents.legs import Legs
 from shared.tasks.documents.run_ids import refusal_id
 from shared.tasks.errors import StoreUnavailable, WriteConflict, WriteUnknown
 from shared.tasks.protocol.decisions import (
+    CloseRun,
+    Duplicate,
+    ResendLeg,
     Skip,
     Start,
     StartDecision,
+    TakeLeg,
     answers_request,
+    decide_leg,
     decide_start,
     is_own,
 )
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, ask
+from shared.tasks.protocol.legs import deliver
 
 if TYPE_CHECKING:
     from shared.tasks.documents.models import RunDocument, TaskDocument
@@ -46,13 +53,15 @@ def acquire(
         deadline: When to give up, on the clock's monotonic scale.
 
     Returns:
-        Start if the attempt holds the task; otherwise the decision, and a skip is recorded.
+        Start or TakeLeg if the attempt holds the task; otherwise the decision, and a skip is recorded.
 
     Raises:
         StoreError: Firestore did not answer, or cannot store the writes.
+        LegQueueUnavailable: The next leg must be delivered, and Cloud Tasks did not take it.
     """
     record = None
-    if remembered is None or _may_be_requested(attempt, remembered):
+    is_continuation = attempt.identity.leg is not None
+    if remembered is None or is_continuation or _may_be_requested(attempt, remembered):
         fresh = True
         document, record = yield from ask(attempt.read_documents(deadline))
     else:
@@ -62,13 +71,13 @@ def acquire(
         if fresh:
             document, record = yield from _recognise_request(attempt, document, record, deadline)
         decision = _decide(attempt, document, record)
-        if isinstance(decision, Start):
-            if (yield from _commit_start(attempt, decision, document)):
-                return decision
+        if isinstance(decision, Start | TakeLeg | CloseRun):
+            if (yield from _commit(attempt, decision, document)):
+                return Duplicate() if isinstance(decision, CloseRun) else decision
             if fresh:
                 yield from ask(Pause(tries))
         elif fresh:
-            yield from _record_skip(attempt, decision, deadline)
+            yield from _decline(attempt, decision, deadline)
             return decision
         if attempt.clock.monotonic() >= deadline:
             raise StoreUnavailable("could not acquire the task's lease in time (lost responses or writers)")
@@ -76,7 +85,9 @@ def acquire(
         fresh = True
         tries += 1
         if is_own(document, attempt.identity.token):  # only the response was lost
-            attempt.hold(document, document.started or attempt.started, attempt.update_time_of(record))
+            checkpoint = record.checkpoint if record else None
+            started = document.started or attempt.started
+            attempt.hold(document, started, attempt.update_time_of(record), checkpoint)
             return Start(document.attempt)
 
 
@@ -106,6 +117,9 @@ def refuse(attempt: Attempt, reason: str) -> Procedure[None]:
 def _decide(attempt: Attempt, document: TaskDocument, record: RunDocument | None) -> StartDecision:
     deadline = timedelta(seconds=attempt.options.deadline_seconds)
     run_id, now = attempt.identity.run_id, attempt.clock.now()
+    leg = attempt.identity.leg
+    if leg is not None:
+        return decide_leg(document, record, run_id=run_id, leg=leg, now=now)
     return decide_start(document, record, run_id=run_id, now=now, deadline=deadline)
 
 
@@ -152,18 +166,65 @@ def _recognise_request(
     return latest, answer
 
 
-def _commit_start(attempt: Attempt, start: Start, document: TaskDocument) -> Procedure[bool]:
-    """Commit the start; return whether it is known to be applied."""
+def _commit(
+    attempt: Attempt, decision: Start | TakeLeg | CloseRun, document: TaskDocument
+) -> Procedure[bool]:
+    """Commit a decision; return whether it is known to be applied."""
+    try:
+        match decision:
+            case Start():
+                yield from _commit_start(attempt, decision, document)
+            case TakeLeg():
+                yield from _commit_take(attempt, decision, document)
+            case CloseRun(kind, reason):
+                names, now = attempt.identity.names, attempt.clock.now()
+                close = watchdog_writes.fail_run(names, document, kind, reason, now=now)
+                yield from ask(Commit(close, attempt.call_seconds))
+    except (WriteConflict, WriteUnknown):
+        return False
+    return True
+
+
+def _commit_take(attempt: Attempt, take: TakeLeg, document: TaskDocument) -> Procedure[None]:
+    """Take the task for a leg. The run keeps its source, its tick and its start."""
+    now, record, identity = attempt.clock.now(), take.record, attempt.identity
+    is_requested = document.request is not None and document.request.id == identity.run_id
+    attempt.identity = dataclasses.replace(
+        identity,
+        source=record.source or identity.source,
+        scheduled_for=record.scheduled_for,
+        request=document.request if is_requested else None,
+    )
+    lease_until = now + attempt.lease
+    writes = leg_writes.take(attempt.identity, document, take, lease_until=lease_until)
+    update_time = yield from ask(Commit(writes, attempt.call_seconds))
+    document = replace(
+        document,
+        update_time=update_time,
+        attempt=take.attempt,
+        token=identity.token,
+        state=TaskStatus.running.value,
+        lease_until=lease_until,
+        legs=take.legs,
+    )
+    attempt.hold(document, document.started or now, update_time, record.checkpoint)
+
+
+def _commit_start(attempt: Attempt, start: Start, document: TaskDocument) -> Procedure[None]:
+    """Take the task for a run's first attempt, or for a further one after it failed."""
     now = attempt.clock.now()
     lease_until = now + attempt.lease
-    keep = attempt.options.keep_last_result
+    options = attempt.options
+    keep = options.keep_last_result
+    legs = None
+    if options.leg_seconds is not None:
+        deadline = now + timedelta(seconds=options.deadline_seconds)
+        legs = start.legs or Legs(deadline)
+    start = dataclasses.replace(start, legs=legs)
     writes = run_writes.start(
         attempt.identity, start, document, now=now, lease_until=lease_until, keep_last_result=keep
     )
-    try:
-        update_time = yield from ask(Commit(writes, attempt.call_seconds))
-    except (WriteConflict, WriteUnknown):
-        return False
+    update_time = yield from ask(Commit(writes, attempt.call_seconds))
     document = replace(
         document,
         update_time=update_time,
@@ -173,19 +234,24 @@ def _commit_start(attempt: Attempt, start: Start, document: TaskDocument) -> Pro
         token=attempt.identity.token,
         state=TaskStatus.running.value,
         lease_until=lease_until,
+        legs=legs,
         cancel=None,
         result=document.result if keep else None,
     )
     # One commit gives both documents one update time. If it did not, the first commit of progress would be
     # refused and the record read.
-    attempt.hold(document, now, update_time)
-    return True
+    attempt.hold(document, now, update_time, start.checkpoint)
 
 
-def _record_skip(attempt: Attempt, decision: StartDecision, deadline: float) -> Procedure[None]:
-    """Record a skip. Other decisions against a start are not recorded here."""
-    if not isinstance(decision, Skip):
-        return
+def _decline(attempt: Attempt, decision: StartDecision, deadline: float) -> Procedure[None]:
+    """Carry out a decision against a start: record a skip, or deliver the leg that the run waits for."""
+    if isinstance(decision, ResendLeg):
+        yield from deliver(attempt.identity.run_id, decision.legs, attempt.clock, deadline)
+    if isinstance(decision, Skip):
+        yield from _record_skip(attempt, decision, deadline)
+
+
+def _record_skip(attempt: Attempt, decision: Skip, deadline: float) -> Procedure[None]:
     tries = 0
     while True:
         write = run_writes.skip(attempt.identity, decision, now=attempt.clock.now())

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from shared.tasks.clock import Clock
     from shared.tasks.contract import JsonMap
+    from shared.tasks.documents.checkpoints import Checkpoint
+    from shared.tasks.documents.legs import Legs
     from shared.tasks.documents.models import Action, RunDocument
     from shared.tasks.documents.run_ids import AttemptIdentity
     from shared.tasks.failure import Failure
@@ -52,6 +54,8 @@ class Attempt:
         document: The status document as this attempt last wrote it, or read it while it held the task.
         record_update_time: Update time of the run record as this attempt last wrote it. If it is None, the
             record is read before it is written.
+        checkpoint: What the run has persisted; None if nothing.
+        commits: Number of checkpoints that this attempt has tried.
         call_seconds: Longest duration of a call while the lease runs; several fit into one lease.
     """
 
@@ -65,6 +69,8 @@ class Attempt:
         self.is_object_unused = False
         self.document = TaskDocument()
         self.record_update_time: Timestamp | None = None
+        self.checkpoint: Checkpoint | None = None
+        self.commits = 0
         self.lease = timedelta(seconds=options.lease_seconds)
         self.call_seconds = options.lease_seconds / 6
 
@@ -72,6 +78,11 @@ class Attempt:
     def cancel(self) -> Action | None:
         """Who cancelled the run, when and why, as far as this attempt knows."""
         return self.document.cancel
+
+    @property
+    def legs(self) -> Legs | None:
+        """Where the long run is; None for a run without legs."""
+        return self.document.legs
 
     @property
     def holds_result(self) -> bool:
@@ -102,12 +113,19 @@ class Attempt:
         """Return the effect that reads the status document and the run record, within the time left."""
         return ReadDocuments(self.identity.run_id, max(deadline - self.clock.monotonic(), 1.0))
 
-    def hold(self, document: TaskDocument, started: datetime, record_update_time: Timestamp | None) -> None:
+    def hold(
+        self,
+        document: TaskDocument,
+        started: datetime,
+        record_update_time: Timestamp | None,
+        checkpoint: Checkpoint | None,
+    ) -> None:
         """Note that the attempt holds its task, as `document` shows."""
         self.document = document
         self.number = document.attempt
         self.started = started
         self.record_update_time = record_update_time
+        self.checkpoint = checkpoint
 
     def update_time_of(self, record: RunDocument | None) -> Timestamp | None:
         """Return the update time of a run record that was read; None if it is not this attempt's own."""

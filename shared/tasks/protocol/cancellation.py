@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shared.tasks.contract import TaskStatus
 from shared.tasks.documents import operator_writes
+from shared.tasks.documents.legs import WAITING
 from shared.tasks.documents.run_ids import is_retried
 from shared.tasks.errors import StoreUnavailable, WriteConflict, WriteUnknown
 from shared.tasks.protocol.decisions import REQUEST_WINDOW
@@ -31,7 +32,7 @@ class CancelOutcome(Enum):
     cancelling = "cancelling"
     """The run is running, and will end."""
     cancelled = "cancelled"
-    """The run had failed, and is not tried again."""
+    """The run had failed, or waited for its next leg, and is not tried again."""
     ended = "ended"
     """The run had ended, and would not have been tried again."""
     unknown = "unknown"
@@ -59,6 +60,8 @@ def cancel(
         commit: list[WriteMessage] = []
         if outcome is CancelOutcome.cancelling and document.cancel is None:
             commit = operator_writes.cancel(names, document, action, now=now)
+        elif outcome is CancelOutcome.cancelled and _waits(document, run_id):
+            commit = operator_writes.cancel_waiting(names, document, action, now=now)
         elif outcome is CancelOutcome.cancelled and record is not None:
             commit = operator_writes.cancel_ended(names, run_id, document, record, action, now=now)
         elif outcome is CancelOutcome.cancelled and document.request is not None:
@@ -81,8 +84,8 @@ def _outcome_of(
     that an earlier read, in a call of its own, returned the same run record.
     """
     is_last = document.run_id == run_id
-    if is_last and document.state == TaskStatus.running:
-        return CancelOutcome.cancelling
+    if is_last and document.state in {TaskStatus.running, WAITING}:
+        return CancelOutcome.cancelled if _waits(document, run_id) else CancelOutcome.cancelling
     request = document.request
     if record is None and request is not None and request.id == run_id and not is_last:
         # No delivery has answered the request.
@@ -93,7 +96,7 @@ def _outcome_of(
         return CancelOutcome.ended if unchanged else None  # TTL removed the record, or it was not there yet
     if not record.is_run:
         return CancelOutcome.unknown
-    if record.state == TaskStatus.running and not unchanged:
+    if record.state in {TaskStatus.running, WAITING} and not unchanged:
         # The status document may have been read before the attempt started. If not, the attempt has lost its
         # task.
         return None
@@ -105,3 +108,8 @@ def _outcome_of(
     shows_failure = is_last and document.state == TaskStatus.failed
     # A status document that does not show the failure may have been read before the run failed.
     return CancelOutcome.cancelled if shows_failure or unchanged else None
+
+
+def _waits(document: TaskDocument, run_id: str) -> bool:
+    """Return whether the run waits for its next leg, so that no attempt works for it."""
+    return document.run_id == run_id and document.state == WAITING

@@ -10,14 +10,21 @@ from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
+from msgspec.structs import replace
+
 from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.contract import TaskStatus
 from shared.tasks.cron import is_forced
+from shared.tasks.documents.legs import MAX_TRIES, WAITING
+from shared.tasks.documents.write_messages import LEASE_EXPIRED
+from shared.tasks.errors import DeadlineExceeded, RunCancelled
 from shared.tasks.specs import RETRY_PERIOD
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from shared.tasks.documents.checkpoints import Checkpoint
+    from shared.tasks.documents.legs import Legs
     from shared.tasks.documents.models import Precondition, RunDocument, RunRequest, TaskDocument
 
 #: How long a request waits for its first delivery. By then Cloud Scheduler has given up a delivery that
@@ -36,13 +43,46 @@ class Start:
         attempt: Number of the attempt, from 1.
         record_precondition: Update time of the run record that the start replaces; False to create it.
         dead_run_id: A dead run of another tick, whose record the start closes as failed.
+        legs, checkpoint: What a failed attempt of this run left in its record; None if nothing.
         has_legacy_result: Whether the status document has a legacy result, which gets a version.
     """
 
     attempt: int
     record_precondition: Precondition = False
     dead_run_id: str | None = None
+    legs: Legs | None = None
+    checkpoint: Checkpoint | None = None
     has_legacy_result: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLeg:
+    """Start an attempt of a long run's leg, which takes the task from one that died or handed over.
+
+    Attributes:
+        record: The run record, on which the write is conditional.
+        attempt: Number of the attempt.
+        legs: The leg, with this attempt counted.
+    """
+
+    record: RunDocument
+    attempt: int
+    legs: Legs
+
+
+@dataclass(frozen=True, slots=True)
+class ResendLeg:
+    """Do not run, but create the Cloud Task of the leg that the run waits for: it may never have been."""
+
+    legs: Legs
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRun:
+    """Do not run, but record that the long run has failed, with its error type and the reason."""
+
+    kind: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +108,8 @@ class Busy:
     """Refuse the delivery (503): an attempt of this run may be alive. If it is dead, a retry must follow."""
 
 
-StartDecision: TypeAlias = Start | Skip | Duplicate | Busy
+LegDecision: TypeAlias = TakeLeg | ResendLeg | CloseRun | Duplicate | Busy
+StartDecision: TypeAlias = Start | Skip | LegDecision
 
 
 class EndState(Enum):
@@ -94,24 +135,94 @@ def decide_start(
         now: UTC.
         deadline: How long a legacy run, which has no lease, counts as running.
     """
+    if document.run_id == run_id and is_between_start_and_end(document):
+        return decide_leg(document, record, run_id=run_id, leg=1, now=now)
     if document.is_suspended:
         return Skip("suspended")
     if record is not None and record.state == TaskStatus.completed:
         return Duplicate()
+    if (
+        record is not None
+        and record.legs is not None
+        and (record.legs.number > 1 or now >= record.legs.deadline)
+    ):
+        return Duplicate()  # a long run fails for good once its first leg is over
     holder = living_holder(document, now=now, deadline=deadline)
     if holder is not None:
         return Busy() if holder == run_id else Skip("overlap", holder)
     if record is not None and record.cancel is not None:
         return Duplicate()
     of_this_run = document.attempt if document.run_id == run_id else 0
-    dead = document.run_id if document.state == TaskStatus.running and document.run_id != run_id else None
+    is_other = document.run_id != run_id and document.state in {TaskStatus.running, WAITING}
     return Start(
         attempt=max(record.attempt if record else 0, of_this_run) + 1,
         record_precondition=record.update_time if record else False,
-        dead_run_id=dead,
+        dead_run_id=document.run_id if is_other else None,
+        legs=record.legs if record else None,
+        checkpoint=record.checkpoint if record else None,
         # A document that a suspension created has no status once it is resumed, and no result either.
         has_legacy_result=document.status is not None and document.result is None and document.run_id is None,
     )
+
+
+def decide_leg(
+    document: TaskDocument, record: RunDocument | None, *, run_id: str, leg: int, now: datetime
+) -> LegDecision:
+    """Decide what a delivery of a long run's leg leads to (docs/protocol.md, "Long runs").
+
+    Args:
+        document: The status document as read.
+        record: The record of this run as read.
+        run_id: The run.
+        leg: The leg that is delivered; 1 for a delivery of the run's tick.
+        now: UTC.
+    """
+    legs = document.legs
+    if document.run_id != run_id or legs is None or not is_between_start_and_end(document):
+        return Duplicate()
+    if leg != legs.number:
+        is_awaited = leg < legs.number and document.state == WAITING
+        return ResendLeg(legs) if is_awaited else Duplicate()
+    if document.state == TaskStatus.running and not is_dead(document, now=now):
+        return Busy()
+    tries = tries_of(document, record)
+    if (close := must_close(document, tries, now=now)) is not None:
+        return close
+    if record is None:
+        return Busy()  # read before the run's start was committed, or removed by hand
+    # The first attempt of a leg that was handed over is no further attempt of the run.
+    attempt = document.attempt if document.state == WAITING and tries == 0 else document.attempt + 1
+    return TakeLeg(record, attempt, replace(legs, tries=tries + 1))
+
+
+def tries_of(document: TaskDocument, record: RunDocument | None) -> int:
+    """Return how many attempts of a long run in a row have reached no checkpoint."""
+    legs = document.legs
+    if legs is None:
+        return 0
+    checkpoint = record.checkpoint if record else None
+    has_progressed = checkpoint is not None and checkpoint.is_of(document.token)
+    return 0 if document.state == TaskStatus.running and has_progressed else legs.tries
+
+
+def must_close(document: TaskDocument, tries: int, *, now: datetime) -> CloseRun | None:
+    """Return why a long run that no attempt works for has failed; None if it may continue."""
+    legs, cancel = document.legs, document.cancel
+    if legs is None:
+        return None
+    if cancel is not None:
+        return CloseRun(RunCancelled.__name__, cancel.cancel_message)
+    if now >= legs.deadline:
+        return CloseRun(DeadlineExceeded.__name__, f"the deadline passed in leg {legs.number}")
+    if tries >= MAX_TRIES:
+        reason = f"{tries} attempts of leg {legs.number} in a row reached no checkpoint"
+        return CloseRun(LEASE_EXPIRED, reason)
+    return None
+
+
+def is_between_start_and_end(document: TaskDocument) -> bool:
+    """Return whether a long run has started and not ended."""
+    return document.legs is not None and document.state in {TaskStatus.running, WAITING}
 
 
 def answers_request(
@@ -151,7 +262,7 @@ def answers_request(
     is_open = now < request.at + REQUEST_WINDOW
     if record is None:
         return is_open
-    if record.state == TaskStatus.running:
+    if record.state in {TaskStatus.running, WAITING}:
         return forced
     may_be_retried = record.completed is None or now < record.completed + RETRY_PERIOD
     if record.state == TaskStatus.failed and record.cancel is None:
@@ -161,9 +272,15 @@ def answers_request(
 
 
 def living_holder(document: TaskDocument, *, now: datetime, deadline: timedelta) -> str | None:
-    """Return the run that holds the task by a valid lease, `LEGACY_HOLDER` for a legacy run, or None."""
+    """Return the run that holds the task, `LEGACY_HOLDER` for a legacy run, or None.
+
+    A run holds its task by a valid lease. A long run holds it until its deadline, too.
+    """
     if document.run_id is not None:
         is_held = document.state == TaskStatus.running and not is_dead(document, now=now)
+        if document.legs is not None and is_between_start_and_end(document):
+            # Whatever became of its attempts: a slow queue must not cost it hours of work.
+            is_held = is_held or now < document.legs.deadline + CLOCK_SKEW
         return document.run_id if is_held else None
     began = document.started or document.timestamp
     if document.status == TaskStatus.running and began is not None and now < began + deadline + CLOCK_SKEW:
@@ -174,9 +291,10 @@ def living_holder(document: TaskDocument, *, now: datetime, deadline: timedelta)
 def is_dead(document: TaskDocument, *, now: datetime) -> bool:
     """Return whether a run of this engine is running without a valid lease: its process died.
 
-    Legacy documents have no lease, so their runs never count as dead.
+    A waiting run counts as dead when its next leg was not delivered in time. Legacy documents have no lease,
+    so their runs never count as dead.
     """
-    if document.run_id is None or document.state != TaskStatus.running:
+    if document.run_id is None or document.state not in {TaskStatus.running, WAITING}:
         return False
     return document.lease_until is None or now >= document.lease_until + CLOCK_SKEW
 
@@ -190,12 +308,12 @@ def is_overdue_legacy(document: TaskDocument, *, now: datetime, deadline: timede
 
 
 def is_superseded(record: RunDocument, document: TaskDocument) -> bool:
-    """Return whether a record with the state "running" belongs to an attempt that lost its task.
+    """Return whether a record that is running or waiting belongs to an attempt that lost its task.
 
     Certain only if the run record was read *before* the status document. One commit writes the token to both,
     so the status document had the token then, and has lost it since.
     """
-    return record.state == TaskStatus.running and record.token != document.token
+    return record.state in {TaskStatus.running, WAITING} and record.token != document.token
 
 
 def is_own(document: TaskDocument, token: str) -> bool:

@@ -24,6 +24,7 @@ from shared.tasks.protocol.effects import (
     ReadRunning,
     ReadSchedule,
     ReadStarted,
+    ReadSteps,
     ReadVersion,
     RemoveObject,
     RunJob,
@@ -101,7 +102,14 @@ class EffectHandler:
                 return store.read_documents(task, record_id, timeout=timeout)
             case ReadVersion(timeout):
                 return store.read_version(task, timeout=self._timeout(effect, timeout))
-            case ReadSchedule() | ReadResult() | ReadRunning() | ReadStarted() | ReadNextCompletion():
+            case (
+                ReadSchedule()
+                | ReadResult()
+                | ReadRunning()
+                | ReadStarted()
+                | ReadNextCompletion()
+                | ReadSteps()
+            ):
                 return self._handle_read(effect)
             case ReadJob() | SetJob() | RunJob() | DeliverLeg():
                 return self._handle_job(effect)
@@ -109,7 +117,8 @@ class EffectHandler:
                 return self._handle_object(effect)
 
     def _handle_read(
-        self, effect: ReadSchedule | ReadResult | ReadRunning | ReadStarted | ReadNextCompletion
+        self,
+        effect: ReadSchedule | ReadResult | ReadRunning | ReadStarted | ReadNextCompletion | ReadSteps,
     ) -> EffectResult:
         store, task, timeout = self._store, self._task, self._timeout(effect)
         match effect:
@@ -123,6 +132,8 @@ class EffectHandler:
                 return store.read_started_since(task, since, timeout=timeout)
             case ReadNextCompletion(after):
                 return store.read_next_completion(task, after, timeout=timeout)
+            case ReadSteps(run_id):
+                return store.read_steps(task, run_id, timeout=timeout)
 
     def _timeout(self, effect: AnyEffect, timeout: float | None = None) -> float:
         """Return the longest duration of an effect in seconds, within the time left."""

@@ -20,6 +20,7 @@ from msgspec import Struct
 from shared.tasks.backends.downloads import Download
 from shared.tasks.backends.scheduler import JobState, JobStatus
 from shared.tasks.contract import Json
+from shared.tasks.documents.checkpoints import Saved
 from shared.tasks.documents.models import RunDocument, ScheduleDocument, TaskDocument
 from shared.tasks.errors import WriteConflict, WriteUnknown
 
@@ -67,6 +68,12 @@ class ReadStarted(Effect[list[tuple[str, RunDocument]]], frozen=True):
     """Find the records of runs that started since a time, oldest first, with their ids."""
 
     since: datetime
+
+
+class ReadSteps(Effect[Saved], frozen=True):
+    """Read what a run has persisted: its remembered steps, positions of cursors, and parts."""
+
+    run_id: str
 
 
 class Commit(Effect[Timestamp], frozen=True):

@@ -80,7 +80,9 @@ def fail(
 
 
 def _end(attempt: Attempt, duration: float, progress: JsonMap | None) -> RunEnd:
-    return RunEnd(attempt.number, attempt.started, attempt.clock.now(), round(duration * 1000), progress)
+    earlier_ms = 0 if attempt.legs is None else attempt.legs.worked_ms
+    duration_ms = earlier_ms + round(duration * 1000)
+    return RunEnd(attempt.number, attempt.started, attempt.clock.now(), duration_ms, progress)
 
 
 def _write_end(

@@ -15,12 +15,14 @@ from shared.tasks.protocol.decisions import is_dead, is_overdue_legacy, is_super
 from shared.tasks.protocol.effects import Procedure, ReadRunning, ReadSchedule, ask, try_commit
 from shared.tasks.protocol.incidents import Incident, record_missed_ticks, record_once
 from shared.tasks.protocol.job_sync import watch_job
+from shared.tasks.protocol.legs import revive
 from shared.tasks.protocol.retention import remove_old_objects
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from shared.tasks.contract import DocumentNames
+    from shared.tasks.documents.models import TaskDocument
     from shared.tasks.specs import TaskSpec
 
 
@@ -44,7 +46,13 @@ class Findings:
 
 
 def watch(
-    names: DocumentNames, spec: TaskSpec, found: Findings, *, now: datetime, deadline: timedelta
+    names: DocumentNames,
+    spec: TaskSpec,
+    found: Findings,
+    *,
+    now: datetime,
+    deadline: timedelta,
+    token: str,
 ) -> Procedure[None]:
     """Check and repair one task.
 
@@ -54,11 +62,13 @@ def watch(
         found: Receives each finding at once. After an error, a later pass would not find it again.
         now: UTC.
         deadline: How long a legacy run may work.
+        token: A new fencing token, which no attempt has.
 
     Raises:
         StoreError: Firestore did not answer.
         GoogleAPIError: Storage did not answer.
         SchedulerUnavailable: Cloud Scheduler did not answer.
+        LegQueueUnavailable: Cloud Tasks did not answer.
         TimeoutError: No time is left.
     """
     running = yield from ask(ReadRunning())
@@ -70,9 +80,7 @@ def watch(
             if (yield from try_commit(run_writes.close_superseded(name, record, now=now))):
                 found.superseded_runs.append(run_id)
     if is_dead(document, now=now):
-        if (yield from try_commit(watchdog_writes.fail_dead(names, document, now=now))):
-            detail = f"its process died: no sign of life since {document.lease_until}"
-            found.incidents.append(Incident("dead_run", document.run_id or "", detail))
+        yield from _repair_dead(names, document, found, token=token, now=now)
     elif is_overdue_legacy(document, now=now, deadline=deadline):
         began = document.started or document.timestamp
         incident = Incident("overdue_original", f"original.{began}", f"running since {began}")
@@ -83,3 +91,17 @@ def watch(
     yield from remove_old_objects(spec.name, found.removed_objects, now=now)
     if spec.schedule is not None:  # last, so that nothing else waits for Cloud Scheduler
         found.job_repaired = yield from watch_job(names, found.incidents, now=now)
+
+
+def _repair_dead(
+    names: DocumentNames, document: TaskDocument, found: Findings, *, token: str, now: datetime
+) -> Procedure[None]:
+    """Fail a run whose process died. A long run continues instead."""
+    run_id = document.run_id or ""
+    if document.legs is not None:
+        detail = yield from revive(names, document, token=token, now=now)
+        if detail is not None:
+            found.incidents.append(Incident("lost_leg", run_id, detail))
+    elif (yield from try_commit(watchdog_writes.fail_dead(names, document, now=now))):
+        detail = f"its process died: no sign of life since {document.lease_until}"
+        found.incidents.append(Incident("dead_run", run_id, detail))

@@ -45,11 +45,25 @@ class Records:
         self._records = records
         self._loop = loop
         self._is_async = hasattr(type(records), "__anext__")
+        self._ahead: list[object] = []
 
     @staticmethod
     def accepts(value: object) -> bool:
         """Return whether a value is an iterator; text, bytes and collections are not."""
         return hasattr(type(value), "__next__") or hasattr(type(value), "__anext__")
+
+    def begin(self) -> None:
+        """Let the task work until it yields its first record, which `feed` passes on, or ends.
+
+        Raises:
+            BaseException: What the task raised.
+        """
+
+        def keep(record: object) -> bool:
+            self._ahead.append(record)
+            return True
+
+        self.feed(keep)
 
     def feed(self, take: Callable[[object], bool]) -> bool:
         """Pass records to `take` until it returns True; return whether there may be more.
@@ -57,6 +71,9 @@ class Records:
         Raises:
             BaseException: What the task raised, or `take`.
         """
+        while self._ahead:
+            if take(self._ahead.pop()):
+                return True
         if self._is_async:
             return self._loop.run(self._feed(take))
         return any(take(record) for record in self._records)

@@ -6,7 +6,6 @@ the result. Whatever happens becomes an outcome.
 
 from __future__ import annotations
 
-import random
 import threading
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,15 +13,25 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from shared import logger
-from shared.tasks.errors import DeadlineExceeded, InstanceShutDown, RunLost, StoreError, WriteRejected
+from shared.tasks.documents.legs import MAX_TRIES
+from shared.tasks.errors import (
+    InstanceShutDown,
+    LegEnded,
+    LegQueueUnavailable,
+    RunCancelled,
+    RunLost,
+    SchedulerUnavailable,
+    StoreError,
+    WriteRejected,
+)
 from shared.tasks.failure import Failure
 from shared.tasks.options import ExecuteTaskOptions, OutcomeStatus, TaskFunction, TaskOutcome
 from shared.tasks.protocol.acquisition import acquire, refuse
-from shared.tasks.protocol.attempt import Attempt
-from shared.tasks.protocol.decisions import Busy, EndState, Skip, Start
-from shared.tasks.protocol.effect_handler import EffectHandler
-from shared.tasks.protocol.effects import RemoveObject, run_procedure
+from shared.tasks.protocol.decisions import Busy, EndState, Skip, Start, TakeLeg
+from shared.tasks.protocol.effects import RemoveObject
+from shared.tasks.protocol.legs import deliver, hand_over
 from shared.tasks.protocol.run_end import complete, fail
+from shared.tasks.runtime.held_run import HeldRun
 from shared.tasks.runtime.prepared_result import (
     PreparedResult,
     move_to_storage,
@@ -30,27 +39,25 @@ from shared.tasks.runtime.prepared_result import (
     update_cache,
     update_contract_copy,
 )
-from shared.tasks.runtime.task_run import Progress, TaskRun
 from shared.tasks.runtime.task_thread import Work, is_ordinary
 
 if TYPE_CHECKING:
-    from shared.tasks.backends.firestore import Store
-    from shared.tasks.backends.storage import Objects
-    from shared.tasks.clock import Clock
+    from shared.tasks.documents.legs import Legs
     from shared.tasks.documents.models import TaskDocument
     from shared.tasks.documents.run_ids import AttemptIdentity
-    from shared.tasks.protocol.effects import Procedure, Value
-    from shared.tasks.serving.cache import CacheManager
+    from shared.tasks.services import Services
 
 #: Longest duration of a start, in seconds; then the delivery fails.
 START_SECONDS = 20.0
 #: Seconds after the deadline in which the run's end may still be recorded.
 FINISH_SECONDS = 20.0
 #: Seconds after the deadline in which the contract copy may still be written. They are fewer than
-#: `functions.scheduled_endpoint.TIMEOUT_MARGIN_SECONDS`, so that the last call ends in time.
+#: `shared.tasks.specs.TIMEOUT_MARGIN_SECONDS`, so that the last call ends in time.
 CONTRACT_COPY_SECONDS = 40.0
 #: Longest pause after a failed extension, in seconds. It is jittered, because all instances fail at once.
 RETRY_SECONDS = 2.0
+#: Share of a leg's length after which an attempt that reached no checkpoint ends: 29 of 25 minutes.
+LEG_OVERTIME = 29 / 25
 
 
 class Execution:
@@ -61,42 +68,21 @@ class Execution:
     Attributes:
         attempt: Contains the run's identity. Acquiring the task may change it to that of a requested run.
         ended: Set when the run has ended, in any way.
+        held: The run while its task works.
     """
 
     def __init__(
-        self,
-        store: Store,
-        objects: Objects,
-        cache: CacheManager,
-        clock: Clock,
-        identity: AttemptIdentity,
-        task: TaskFunction,
-        options: ExecuteTaskOptions,
+        self, services: Services, identity: AttemptIdentity, task: TaskFunction, options: ExecuteTaskOptions
     ) -> None:
-        self._objects = objects
-        self._cache = cache
-        self._clock = clock
+        self._services = services
+        self._clock = services.clock
         self._options = options
         self.ended = threading.Event()
-        self._is_shutting_down = False
-        self._began = clock.monotonic()
-        self._deadline = self._began + options.deadline_seconds
-        self.attempt = Attempt(identity, options, clock)
-        self._handle = EffectHandler(identity.task, clock, store)
-        copies_deadline = self._deadline + CONTRACT_COPY_SECONDS
-        self._handle_objects = EffectHandler(identity.task, clock, store, objects, deadline=copies_deadline)
-        # One write at a time, on any thread: an extension and the end of the run must not refuse each
-        # other, and no progress may follow the end.
-        self._lock = threading.Lock()
-        self._task_run = TaskRun(identity, self._deadline, clock, self._record_progress)
-        self._work: Work[PreparedResult] = Work(task, self._task_run, self._prepare, clock)
-        self._awaited: Work[PreparedResult] | None = None
-        self._abandoned: Work[PreparedResult] | None = None
-
-    @property
-    def is_hung(self) -> bool:
-        """Whether the task is still working although the run stopped waiting for it."""
-        return self._abandoned is not None and self._abandoned.alive
+        self.held = HeldRun(services, identity, options)
+        self.attempt = self.held.attempt
+        copies_deadline = self.held.times.attempt_ends + CONTRACT_COPY_SECONDS
+        self._handle_objects = services.handler(identity.task, deadline=copies_deadline)
+        self._work: Work[PreparedResult] = Work(task, self.held.task_run, self._prepare, self._clock)
 
     def carry_out(self, remembered: TaskDocument | None) -> TaskOutcome:
         """Acquire the task, let it work, and publish its result; raise what `execute_task` raises.
@@ -112,122 +98,107 @@ class Execution:
     def refuse(self, reason: str) -> TaskOutcome:
         """Record the delivery as refused and return the outcome `busy`: a later delivery takes the run."""
         try:
-            self._run_procedure(refuse(self.attempt, reason))
+            self.held.run_procedure(refuse(self.attempt, reason))
         except Exception as error:  # noqa: BLE001  (the delivery is refused in any case)
-            logger.warning("refused delivery not recorded", **self._names(), error=error)
-        logger.warning("run busy", **self._names(), reason=reason)
+            logger.warning("refused delivery not recorded", **self.held.names, error=error)
+        logger.warning("run busy", **self.held.names, reason=reason)
         return self._outcome("busy", reason)
-
-    def shut_down(self) -> None:
-        """End the run as failed at once, because its process ends. Called on another thread."""
-        self._is_shutting_down = True
-        if self._awaited is not None:
-            self._awaited.over.set()
 
     def _acquire_task(self, remembered: TaskDocument | None) -> TaskOutcome | None:
         """Acquire the task; return the outcome if that failed."""
         try:
-            acquisition = acquire(self.attempt, remembered, deadline=self._began + START_SECONDS)
-            decision = self._run_procedure(acquisition)
-        except StoreError as error:
-            logger.error("run not started", **self._names(), error=Failure.of(error).text)
+            acquisition = acquire(self.attempt, remembered, deadline=self.held.began + START_SECONDS)
+            decision = self.held.run_procedure(acquisition)
+        except (StoreError, SchedulerUnavailable, LegQueueUnavailable) as error:
+            logger.error("run not started", **self.held.names, error=Failure.of(error).text)
             return self._outcome("failed", f"not started: {Failure.of(error).text}")
         match decision:
-            case Start():
-                self._task_run.set_attempt(self.attempt.identity, self.attempt.number)
-                if self._options.debug_logs:
-                    number, source = self.attempt.number, self.attempt.identity.source
-                    logger.info("task started", **self._names(), attempt=number, source=source)
+            case Start() | TakeLeg():
+                self.held.begin()
                 return None
             case Skip(reason, holder):
-                logger.info("tick skipped", **self._names(), reason=reason, holder=holder)
+                logger.info("tick skipped", **self.held.names, reason=reason, holder=holder)
                 return self._outcome("skipped", f"{reason} by {holder}" if holder else reason)
             case Busy():
                 return self.refuse("an attempt of this run may still be alive")
-        logger.info("duplicate delivery", **self._names())
+        logger.info("duplicate delivery", **self.held.names)
         return self._outcome("duplicate")
 
     def _work_and_publish(self) -> TaskOutcome:
         try:
-            prepared = self._do_work(self._work)
+            self.held.restore()
+            prepared = self.held.do_work(self._work)
         except BaseException as error:
-            if isinstance(error, RunLost) and self._task_run.lost:  # not merely raised by the task
-                logger.warning("run lost", **self._names(), error=error)
+            if isinstance(error, RunLost) and self.held.task_run.lost:  # not merely raised by the task
+                logger.warning("run lost", **self.held.names, error=error)
                 return self._outcome("lost", str(error))
-            outcome = self._record_failure(error)
-            if is_ordinary(error):
+            outcome = self._end_without_result(error)
+            if is_ordinary(error) or self.held.checkpoints.ended:
                 return outcome
             raise
         return self._publish(prepared)
 
-    def _run_procedure(self, procedure: Procedure[Value]) -> Value:
-        with self._lock:
-            return run_procedure(procedure, self._handle)
+    def _end_without_result(self, error: BaseException) -> TaskOutcome:
+        """Hand the run over to its next leg, or to the next attempt of this one, or record its failure."""
+        legs = self.attempt.legs
+        if self.held.checkpoints.ended:
+            if not isinstance(error, LegEnded):
+                logger.warning("error after the end of a leg", **self.held.names, error=error)
+            if legs is not None:
+                return self._hand_over(legs.number + 1)
+            error = InstanceShutDown("the instance received SIGTERM; the next attempt continues")
+        elif legs is not None and legs.number > 1 and self._may_try_again(error, legs):
+            return self._hand_over(legs.number, Failure.of(error))
+        return self._record_failure(error)
 
-    def _record_progress(self, progress: Progress) -> None:
+    def _may_try_again(self, error: BaseException, legs: Legs) -> bool:
+        """Return whether a failed leg may be tried again, as Cloud Scheduler tries the first one."""
+        is_final = isinstance(error, RunCancelled) or self.held.task_run.remaining() <= 0
+        tries_left = self.held.checkpoints.progressed or legs.tries < MAX_TRIES
+        return is_ordinary(error) and tries_left and not is_final
+
+    def _hand_over(self, number: int, failure: Failure | None = None) -> TaskOutcome:
+        """Let the run wait for a leg. Without a failure, also create the Cloud Task that delivers it."""
+        progress = self.held.task_run.last_progress()
+        record = {} if progress is None else {"progress": progress}
+        if failure is not None:
+            record["error"] = failure.to_fields()
+            logger.warning(
+                "leg failed", **self.held.names, leg=number, error=failure.text, traceback=failure.trace
+            )
+        duration, deadline = self._work.task_seconds, self.held.times.attempt_ends + FINISH_SECONDS
+        token, run_id = self._services.new_token(), self.attempt.identity.run_id
         try:
-            self._run_procedure(self.attempt.record_progress(progress.to_fields()))
-        except Exception as error:  # noqa: BLE001  (for example a number that no document can hold)
-            logger.warning("progress not recorded", **self._names(), error=error)
-        self._pass_cancel_on()
-
-    def _pass_cancel_on(self) -> None:
-        """Let the task see that an operator cancelled its run, if the attempt has found out."""
-        cancel = self.attempt.cancel
-        if cancel is not None and not self._task_run.cancelled:
-            logger.warning("run cancelled", **self._names(), by=cancel.by, reason=cancel.reason)
-            self._task_run.mark_cancelled(cancel.cancel_message)
+            legs = self.held.run_procedure(
+                hand_over(
+                    self.attempt,
+                    number=number,
+                    token=token,
+                    duration=duration,
+                    record=record,
+                    deadline=deadline,
+                )
+            )
+            if legs is None:
+                return self._report_superseded(None)
+            if failure is not None:
+                return self._outcome("failed", failure.text)
+            self.held.run_procedure(deliver(run_id, legs, self._clock, deadline))
+        except RunCancelled as cancelled:
+            return self._record_failure(cancelled)
+        except Exception as error:  # noqa: BLE001  (a later delivery, or the watchdog, repeats what is missing)
+            logger.error(
+                "hand-over not completed", **self.held.names, leg=number, error=Failure.of(error).text
+            )
+            return self._outcome("busy", f"the hand-over to leg {number} could not be completed")
+        if self._options.debug_logs:
+            logger.info("leg ended", **self.held.names, next_leg=number, duration_seconds=round(duration, 3))
+        return self._outcome("waiting", f"leg {number} will be delivered")
 
     def _prepare(self, value: object) -> PreparedResult:
         """Prepare the task's result on its thread, because an upload may take as long as a task."""
-        save_in, objects = self._options.save_in, self._objects
-        return prepare_result(value, self.attempt.identity, self._task_run, save_in, objects)
-
-    def _do_work(self, work: Work[PreparedResult]) -> PreparedResult:
-        """Start work, extend the lease until it ends, and return what it prepared."""
-        self._awaited = work  # before this line, `shut_down` only sets the flag
-        if self._is_shutting_down:
-            work.over.set()
-        else:
-            work.start()
-        try:
-            self._extend_lease_during(work)
-            return work.result()
-        finally:
-            if work.alive:  # a hung task: this instance takes no other run of it, and ends
-                self._task_run.mark_lost()
-                self._abandoned = work
-
-    def _extend_lease_during(self, work: Work[PreparedResult]) -> None:
-        """Extend the lease until the work ends; raise if the run must end without it."""
-        lost: RunLost | None = None
-        longest_pause = self._options.lease_seconds / 3
-        pause = longest_pause
-        while not self._clock.wait(work.over, min(pause, self._task_run.remaining())):
-            if self._task_run.remaining() <= 0:
-                if lost is not None:
-                    raise lost
-                message = f"the task was still at work after {self._options.deadline_seconds:g} s"
-                raise DeadlineExceeded(message, work.stack())
-            pause = longest_pause
-            try:
-                if lost is None:
-                    self._run_procedure(self.attempt.extend())
-            except RunLost as error:
-                lost = error
-                # Keep waiting: Cloud Run throttles the CPU once the response is sent.
-                self._task_run.mark_lost()
-            except StoreError as error:
-                logger.warning("lease not extended", **self._names(), error=error)
-                jittered = random.uniform(RETRY_SECONDS / 2, RETRY_SECONDS)  # noqa: S311
-                pause = min(longest_pause, jittered)
-            self._pass_cancel_on()
-        if lost is not None:
-            raise lost
-        if not work.done.is_set():
-            duration = round(work.task_seconds, 3)
-            message = f"the instance received SIGTERM when the task had worked for {duration:g} s"
-            raise InstanceShutDown(message, work.stack())
+        save_in, objects = self._options.save_in, self._services.objects
+        return prepare_result(value, self.attempt.identity, self.held.task_run, save_in, objects)
 
     def _publish(self, prepared: PreparedResult) -> TaskOutcome:
         try:
@@ -245,12 +216,12 @@ class Execution:
         if end_state is EndState.superseded:
             return self._report_superseded(prepared.pointer.path)
         task, pointer = self.attempt.identity.task, prepared.pointer
-        update_cache(prepared, task, self._cache, is_current=self.attempt.holds_result)
+        update_cache(prepared, task, self._services.cache, is_current=self.attempt.holds_result)
         update_contract_copy(prepared, task, self._handle_objects)
         if self._options.debug_logs:
             logger.info(
                 "task completed",
-                **self._names(),
+                **self.held.names,
                 duration_seconds=round(self._work.task_seconds, 3),
                 saved_in=pointer.saved_in,
                 size_bytes=pointer.size_bytes,
@@ -262,19 +233,19 @@ class Execution:
         ending = complete(
             self.attempt,
             data=prepared.data,
-            result=replace(prepared.pointer, summary=self._task_run.summary),
+            result=replace(prepared.pointer, summary=self.held.task_run.summary),
             duration=self._work.task_seconds,
-            deadline=self._deadline + FINISH_SECONDS,
-            progress=self._task_run.last_progress(),
+            deadline=self.held.times.attempt_ends + FINISH_SECONDS,
+            progress=self.held.task_run.last_progress(),
         )
-        return self._run_procedure(ending)
+        return self.held.run_procedure(ending)
 
     def _upload_refused(self, prepared: PreparedResult, refusal: WriteRejected) -> PreparedResult:
         """Upload a result that Firestore refused, as work of its own: the lease is extended meanwhile."""
-        timeout = max(self._task_run.remaining(), 1.0)
-        identity, objects = self.attempt.identity, self._objects
+        timeout = max(self.held.task_run.leg_remaining(), 1.0)
+        identity, objects = self.attempt.identity, self._services.objects
         move = partial(move_to_storage, identity=identity, refusal=refusal, objects=objects, timeout=timeout)
-        return self._do_work(Work(lambda: prepared, self._task_run, move, self._clock))
+        return self.held.do_work(Work(lambda: prepared, self.held.task_run, move, self._clock))
 
     def _record_failure(self, error: BaseException, path: str | None = None) -> TaskOutcome:
         """Record a failure, and remove the object that was uploaded to `path`.
@@ -285,27 +256,28 @@ class Execution:
         duration, shown = self._work.task_seconds, self.attempt.recorded_failure(failure)
         logger.error(
             "task failed",
-            **self._names(),
+            **self.held.names,
             duration_seconds=round(duration, 3),
             error=shown.text,
             traceback=shown.trace,
         )
         try:
-            deadline, progress = self._deadline + FINISH_SECONDS, self._task_run.last_progress()
+            deadline = self.held.times.attempt_ends + FINISH_SECONDS
+            progress = self.held.task_run.last_progress()
             ending = fail(self.attempt, failure, duration=duration, deadline=deadline, progress=progress)
-            end_state = self._run_procedure(ending)
+            end_state = self.held.run_procedure(ending)
         except Exception as unrecorded:  # noqa: BLE001  (any error is logged with the run's end)
             return self._report_unrecorded("failed", unrecorded)
         if end_state is EndState.superseded:
             return self._report_superseded(path)
-        self._pass_cancel_on()
+        self.held.pass_cancel_on()
         self._remove(path)
         cancelled = self.attempt.cancel is not None
         error_text = self.attempt.recorded_failure(failure).text
         return self._outcome("cancelled" if cancelled else "failed", error_text)
 
     def _report_superseded(self, path: str | None) -> TaskOutcome:
-        logger.warning("run superseded", **self._names())
+        logger.warning("run superseded", **self.held.names)
         if self.attempt.is_object_unused:
             self._remove(path)
         return self._outcome("superseded", "another attempt took the task")
@@ -316,7 +288,7 @@ class Execution:
             if path is not None:
                 self._handle_objects(RemoveObject(path))
         except Exception as error:  # noqa: BLE001  (the watchdog removes what stays)
-            logger.warning("unpublished object not removed", **self._names(), error=error)
+            logger.warning("unpublished object not removed", **self.held.names, error=error)
 
     def _report_unrecorded(
         self, end: str, error: Exception, prepared: PreparedResult | None = None
@@ -326,20 +298,16 @@ class Execution:
         result = {} if prepared is None else replace(prepared.pointer, completed=now).to_fields()
         logger.error(
             "the end of a run could not be recorded",
-            **self._names(),
+            **self.held.names,
             end=end,
             attempt=self.attempt.number,
             token=self.attempt.identity.token,
             duration_seconds=round(self._work.task_seconds, 3),
             error=Failure.of(error).text,
             result=result,
-            summary=self._task_run.summary,
+            summary=self.held.task_run.summary,
         )
         return self._outcome("failed", f"its end ({end}) could not be recorded")
-
-    def _names(self) -> dict[str, str]:
-        identity = self.attempt.identity
-        return {"task": identity.task.value, "run_id": identity.run_id}
 
     def _outcome(self, status: OutcomeStatus, error: str | None = None) -> TaskOutcome:
         return TaskOutcome(self.attempt.identity.run_id, status, self._work.task_seconds, error)

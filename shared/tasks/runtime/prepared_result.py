@@ -19,6 +19,7 @@ from shared.tasks.protocol.contract_copy import repair_contract_copy
 from shared.tasks.protocol.effects import run_procedure
 from shared.tasks.protocol.result_read import NO_RESULT
 from shared.tasks.results.normalisation import normalise
+from shared.tasks.results.parts import JoinedParts
 from shared.tasks.results.payload import Payload
 from shared.tasks.results.stream import Records, ResultStream
 
@@ -71,7 +72,7 @@ def prepare_result(
         return prepared
     # If the result is not published, the watchdog removes the object with other unused ones.
     path = details_object(identity.task, identity.run_id, identity.token)
-    timeout = max(task_run.remaining(), 1.0)
+    timeout = max(task_run.leg_remaining(), 1.0)
     pointer, cached = prepared.pointer, prepared.cached
     try:
         objects.write(path, task_run.details, version=pointer.version, once=True, timeout=timeout)
@@ -152,15 +153,30 @@ def _prepare_stream(
         return PreparedResult(NO_DATA, _pointer(identity, "none", count=_drain(records, task_run)), None)
     if save_in != "storage":  # a document cannot be written in parts
         _log_move(identity, "it is yielded record by record")
-    path, stream = run_object(identity.task, identity.run_id, identity.token), ResultStream(records, task_run)
+    records.begin()
+    stream: ResultStream | JoinedParts
+    if task_run.checkpoints.cursors:
+        stream = _join(records, task_run, objects)
+    else:
+        task_run.checkpoints.refuse_cursors()
+        stream = ResultStream(records, task_run)
+    path = run_object(identity.task, identity.run_id, identity.token)
     try:
-        objects.write_stream(path, stream, version=_version(identity), timeout=task_run.remaining())
+        objects.write_stream(path, stream, version=_version(identity), timeout=task_run.leg_remaining())
     except Exception as error:
         if error is stream.failure or isinstance(error, ResultNotKept):
             raise
         raise _not_kept(error) from error
     pointer = _pointer(identity, "storage", stream.size, stream.count, path)
     return PreparedResult(objects.sign_url(path), pointer, None)
+
+
+def _join(records: Records, task_run: TaskRun, objects: Objects) -> JoinedParts:
+    """Let a task with cursors yield its records, and join the parts of all legs and attempts."""
+    parts = task_run.checkpoints.stream(task_run.stream_progress)
+    records.feed(parts.take)
+    task_run.check()  # a task that does not let the end of its leg pass is not complete
+    return JoinedParts(task_run.checkpoints.result_parts(), objects.open, task_run.check)
 
 
 def _drain(records: Records, task_run: TaskRun) -> int:

@@ -17,16 +17,11 @@ from shared.tasks.errors import InvalidOptions
 from shared.tasks.options import ExecuteTaskOptions, TaskFunction, TaskOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from shared.tasks.backends.firestore import Store
-    from shared.tasks.backends.storage import Objects
-    from shared.tasks.clock import Clock
     from shared.tasks.contract import JsonMap, TaskName
     from shared.tasks.documents.models import TaskDocument
     from shared.tasks.documents.run_ids import AttemptIdentity
     from shared.tasks.runtime.execution import Execution
-    from shared.tasks.serving.cache import CacheManager
+    from shared.tasks.services import Services
 
 #: Characters that `source` may have; it is a name, not a payload.
 MAX_SOURCE = 500
@@ -35,19 +30,9 @@ MAX_SOURCE = 500
 class TaskRunner:
     """Executes tasks, and knows the runs of this instance. Safe to share between threads."""
 
-    def __init__(
-        self,
-        store: Store,
-        objects: Objects,
-        cache: CacheManager,
-        clock: Clock,
-        new_token: Callable[[], str],
-    ) -> None:
-        self._store = store
-        self._objects = objects
-        self._cache = cache
-        self._clock = clock
-        self._new_token = new_token
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._clock = services.clock
         self._lock = threading.Lock()
         #: Those that have not ended, and ended ones with a task that is still working.
         self._executions: list[Execution] = []
@@ -94,7 +79,7 @@ class TaskRunner:
 
         name, chosen = parse_task_name(task_name), ExecuteTaskOptions.of(options)
         identity = self._identity(_checked_source(source), name, chosen)
-        execution = Execution(self._store, self._objects, self._cache, self._clock, identity, task, chosen)
+        execution = Execution(self._services, identity, task, chosen)
         refusal = self._admit(execution)
         if refusal is not None:
             return execution.refuse(refusal)
@@ -102,7 +87,9 @@ class TaskRunner:
             outcome = execution.carry_out(self._remembered.pop(name, None))
         finally:
             with self._lock:
-                self._executions = [one for one in self._executions if not one.ended.is_set() or one.is_hung]
+                self._executions = [
+                    one for one in self._executions if not one.ended.is_set() or one.held.is_hung
+                ]
         remembered = execution.attempt.remembered()
         if remembered is not None:
             self._remembered[name] = remembered
@@ -117,7 +104,7 @@ class TaskRunner:
             Whether there is one.
         """
         with self._lock:
-            hung = {execution for execution in self._executions if execution.is_hung}
+            hung = {execution for execution in self._executions if execution.held.is_hung}
             if not hung or self._is_shutting_down:
                 return False
             unreported, self._reported = hung - self._reported, hung
@@ -131,9 +118,11 @@ class TaskRunner:
         return True
 
     def shut_down(self, *, timeout_seconds: float) -> bool:
-        """End all runs of this process as failed, and let no other begin.
+        """End all runs of this process, and let no other begin.
 
-        The next delivery of such a run takes over at once instead of waiting until the lease expires.
+        A run whose task uses steps or cursors gets half of the time to reach its next checkpoint, from which
+        it continues elsewhere. Any other run fails at once. The next delivery of such a run takes over at
+        once instead of waiting until the lease expires.
 
         Args:
             timeout_seconds: Longest wait until the ends of all runs are recorded.
@@ -145,15 +134,24 @@ class TaskRunner:
             self._is_shutting_down = True
             executions = list(self._executions)
         for execution in executions:
-            execution.shut_down()
-        ends_at = self._clock.monotonic() + timeout_seconds
-        return all(self._clock.wait(one.ended, ends_at - self._clock.monotonic()) for one in executions)
+            execution.held.shut_down()
+        now = self._clock.monotonic()
+        if self._wait(executions, now + timeout_seconds / 2):
+            return True
+        for execution in executions:
+            execution.held.abandon()
+        return self._wait(executions, now + timeout_seconds)
+
+    def _wait(self, executions: list[Execution], ends_at: float) -> bool:
+        """Wait until runs have ended, or until a time; return whether all have."""
+        clock = self._clock
+        return all(clock.wait(one.ended, max(ends_at - clock.monotonic(), 0.0)) for one in executions)
 
     def _admit(self, execution: Execution) -> str | None:
         """Add an execution, or return why this instance refuses it."""
         with self._lock:
             task = execution.attempt.identity.task
-            if any(one.is_hung and one.attempt.identity.task == task for one in self._executions):
+            if any(one.held.is_hung and one.attempt.identity.task == task for one in self._executions):
                 return "a task whose run has ended is still at work on this instance"
             if self._is_shutting_down:
                 return "this instance is shutting down"
@@ -166,13 +164,19 @@ class TaskRunner:
         tick, delivered = (
             moment and moment.astimezone(UTC) for moment in (options.scheduled_for, options.schedule_time)
         )
+        continuation = options.continuation
+        if continuation is not None:
+            run_id = continuation.run_id
+        else:
+            run_id = uuid.uuid4().hex if tick is None else run_id_of(tick)
         return AttemptIdentity(
-            self._store.names(name),
-            run_id=uuid.uuid4().hex if tick is None else run_id_of(tick),
-            token=self._new_token(),
+            self._services.store.names(name),
+            run_id=run_id,
+            token=self._services.new_token(),
             source=source,
             scheduled_for=tick,
             schedule_time=delivered,
+            leg=None if continuation is None else continuation.leg,
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from shared import logger
-from shared.tasks.errors import DeadlineExceeded, ResultNotStorable, RunCancelled, RunLost
+from shared.tasks.errors import DeadlineExceeded, LegEnded, ResultNotStorable, RunCancelled, RunLost
 from shared.tasks.results.normalisation import kind_of, normalise
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from shared.tasks.clock import Clock
     from shared.tasks.contract import Json, JsonMap
     from shared.tasks.documents.run_ids import AttemptIdentity
+    from shared.tasks.runtime.checkpoints import Checkpoints
+    from shared.tasks.runtime.cursors import Cursor
 
 #: Largest summary, in bytes of JSON.
 MAX_SUMMARY_BYTES = 10_000
@@ -38,27 +40,33 @@ class TaskRun:
         source: The caller of `execute_task`.
         scheduled_for: The tick, UTC; None for a run without one.
         attempt: Number of the attempt, from 1.
+        leg: Number of the leg, from 1; runs whose deadline fits into one leg have no other.
         log: A logger that adds the task and the run to each entry.
         summary: The summary that the task gave for its result; None if it gave none.
         details: The details that it gave, as JSON; None if it gave none.
+        checkpoints: The run's steps and cursors; tasks call `step` and `cursor`.
+        times: When the run and this attempt must end.
     """
 
     def __init__(
         self,
         identity: AttemptIdentity,
-        deadline: float,
+        times: RunTimes,
         clock: Clock,
         record: Callable[[Progress], None],
+        checkpoints: Checkpoints,
     ) -> None:
         self.task_name = identity.task
         self.run_id = identity.run_id
         self.source = identity.source
         self.scheduled_for: datetime | None = identity.scheduled_for
         self.attempt = 0
+        self.leg = 1
         self.log = RunLogger(identity)
+        self.checkpoints = checkpoints
         self.summary: dict[str, Json] | None = None
         self.details: bytes | None = None
-        self._deadline = deadline  # on the clock's monotonic scale
+        self.times = times
         self._clock = clock
         self._record = record
         self._lost = threading.Event()
@@ -67,15 +75,82 @@ class TaskRun:
         self._reported: Progress | None = None
         self._streamed: tuple[int, int] | None = None
 
-    def set_attempt(self, identity: AttemptIdentity, attempt: int) -> None:
-        """Set the identity and the attempt's number, which are known once the task is acquired."""
-        self.run_id, self.scheduled_for = identity.run_id, identity.scheduled_for
-        self.attempt = attempt
+    def set_attempt(self, identity: AttemptIdentity, attempt: int, leg: int, times: RunTimes) -> None:
+        """Set what is known once the task is acquired."""
+        self.run_id, self.source = identity.run_id, identity.source
+        self.scheduled_for = identity.scheduled_for
+        self.attempt, self.leg = attempt, leg
         self.log = RunLogger(identity)
+        self.times = times
 
     def remaining(self) -> float:
-        """Return the seconds left until the deadline; 0 or less after it."""
-        return self._deadline - self._clock.monotonic()
+        """Return the seconds left until the run's deadline; 0 or less after it."""
+        return self.times.deadline - self._clock.monotonic()
+
+    def leg_remaining(self) -> float:
+        """Return the seconds left until this leg must end; without legs, those until the deadline."""
+        return self.times.attempt_ends - self._clock.monotonic()
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier leg or attempt of this run has left a checkpoint."""
+        return self.checkpoints.resumed
+
+    def step(self, name: str, function: Callable[..., Json], *args: object, **kwargs: object) -> Json:
+        """Call a function once in the whole run, and remember what it returns.
+
+        The function may be called again if the process dies before its value is persisted. Once a call of
+        this method has returned, each later leg and attempt gets the same value. A long run's leg may end
+        before the function is called.
+
+        Args:
+            name: Name of the step, unique in the run: 1 to 100 printable characters without a slash.
+            function: Computes the value, JSON of any size.
+            *args: Its arguments.
+            **kwargs: Its arguments.
+
+        Returns:
+            The value, decoded for this call: a tuple that the function returned is a list.
+
+        Raises:
+            ResultNotStorable: The value is not JSON; the text has the step's name.
+            CheckpointInvalid: The name is invalid.
+            RunLost, RunCancelled, DeadlineExceeded: The task must stop, as `check` describes.
+            LegEnded: The leg is over. Let it pass: it is no Exception, and the next leg continues here.
+        """
+        self.check()
+        return self.checkpoints.step(name, function, args, kwargs)
+
+    def cursor(self, name: str, start: Json = None) -> Cursor:
+        """Return a position that the run remembers, such as the next page to read.
+
+        A task that yields its result yields the records of its work in the cursor's loop, and then calls
+        `advance`. The result then has each record once, although work may be repeated after a crash. A task
+        that returns its result keeps what it has computed in steps, in the position, or with `keep`.
+
+        Args:
+            name: Name of the cursor, unique in the run: 1 to 100 printable characters without a slash.
+            start: Its first position, JSON of at most 10,000 bytes.
+
+        Returns:
+            The cursor, at the position that the run has persisted, or at `start`.
+
+        Raises:
+            CheckpointInvalid: The name is invalid, or records were yielded since a cursor moved.
+            ResultNotStorable: `start` is not JSON, or too large.
+            RunLost, RunCancelled, DeadlineExceeded: The task must stop, as `check` describes.
+        """
+        self.check()
+        return self.checkpoints.cursor(name, start, self.check)
+
+    def ensure_leg_time(self, seconds: float) -> None:
+        """End this leg here if fewer seconds are left of it, so that the next unit of work gets a whole leg.
+
+        Does nothing if the leg has made no checkpoint yet, or if the run has no legs. Raises what `step`
+        raises.
+        """
+        self.check()
+        self.checkpoints.ensure(seconds)
 
     @property
     def lost(self) -> bool:
@@ -97,12 +172,15 @@ class TaskRun:
             RunLost: The run has lost its lease, or has ended without the task.
             RunCancelled: An operator cancelled the run.
             DeadlineExceeded: The deadline has passed.
+            LegEnded: The leg has ended.
         """
+        if self.checkpoints.ended:
+            raise LegEnded
         if self.lost:
             raise RunLost(f"run {self.run_id} lost its lease; its result will not be published")
         if self._cancelled is not None:
             raise RunCancelled(self._cancelled)
-        if self.remaining() <= 0:
+        if self.leg_remaining() <= 0:
             raise DeadlineExceeded("the task has no time left and must stop")
 
     def progress(self, done: int, total: int | None = None, message: str = "") -> None:
@@ -196,6 +274,20 @@ class TaskRun:
 
     def _is_due(self) -> bool:
         return self._recorded_at is None or self._clock.monotonic() - self._recorded_at >= PROGRESS_SECONDS
+
+
+class RunTimes(Struct, frozen=True):
+    """When a run must end, on the clock's monotonic scale.
+
+    Attributes:
+        deadline: Deadline of the run.
+        attempt_ends: When this attempt must have ended; without legs, the deadline.
+        leg_ends: When the leg ends at its next checkpoint; infinite for a run without legs.
+    """
+
+    deadline: float
+    attempt_ends: float
+    leg_ends: float = float("inf")
 
 
 class Progress(Struct, frozen=True):

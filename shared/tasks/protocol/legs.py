@@ -1,0 +1,156 @@
+"""Hands a long run over from one leg to the next (docs/protocol.md, "Long runs").
+
+The commit that makes the run wait comes first. Only then is the Cloud Task created that delivers the next
+leg. If the process dies in between, a delivery of the earlier leg or the watchdog creates it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from shared.tasks.documents import leg_writes, watchdog_writes
+from shared.tasks.documents.legs import WAITING
+from shared.tasks.errors import (
+    LegQueueUnavailable,
+    RunCancelled,
+    SchedulerUnavailable,
+    StoreError,
+    StoreUnavailable,
+    WriteDenied,
+    WriteRejected,
+)
+from shared.tasks.protocol.decisions import is_own, must_close, tries_of
+from shared.tasks.protocol.effects import (
+    Commit,
+    DeliverLeg,
+    Pause,
+    Procedure,
+    ReadDocuments,
+    ask,
+    try_commit,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from shared.tasks.clock import Clock
+    from shared.tasks.contract import DocumentNames, JsonMap
+    from shared.tasks.documents.legs import Legs
+    from shared.tasks.documents.models import TaskDocument
+    from shared.tasks.protocol.attempt import Attempt
+
+
+def hand_over(
+    attempt: Attempt, *, number: int, token: str, duration: float, record: JsonMap, deadline: float
+) -> Procedure[Legs | None]:
+    """Make the run wait for a leg. The attempt then holds the task no longer, and the run still does.
+
+    Args:
+        attempt: The attempt, which holds the task.
+        number: The leg to wait for: the next one, or the attempt's own to try it again.
+        token: A new fencing token, which no attempt has.
+        duration: How long the task has worked in this attempt, seconds.
+        record: Further fields of the run record, such as the progress.
+        deadline: When to give up, on the clock's monotonic scale.
+
+    Returns:
+        The leg to deliver; None if another attempt took the task.
+
+    Raises:
+        RunCancelled: An operator cancelled the run, which must end.
+        StoreError: The run may not be waiting. Its lease expires, and its next delivery takes the leg.
+    """
+    identity = attempt.identity
+    tries = 0
+    while True:
+        if attempt.cancel is not None:
+            raise RunCancelled(attempt.cancel.cancel_message)
+        held, checkpoint = attempt.document, attempt.checkpoint
+        if held.legs is None:
+            raise TypeError(f"run {identity.run_id} has no legs to hand over")
+        progressed = checkpoint is not None and checkpoint.is_of(identity.token)
+        legs = held.legs.after(duration, number=number, progressed=progressed)
+        now = attempt.clock.now()
+        writes = leg_writes.wait(
+            identity.names, identity.run_id, held, token=token, legs=legs, now=now, record=record
+        )
+        try:
+            yield from ask(Commit(writes, attempt.call_seconds))
+        except (WriteRejected, WriteDenied):
+            raise
+        except StoreError:
+            document, _ = yield from ask(attempt.read_documents(deadline))
+        else:
+            attempt.end()
+            return legs
+        if is_own(document, identity.token):
+            attempt.document = document
+        else:
+            attempt.end()
+            return _awaited_beyond(document, held.legs, identity.run_id)
+        if attempt.clock.monotonic() >= deadline:
+            raise StoreUnavailable("could not hand the run over in time (lost responses or writers)")
+        yield from ask(Pause(tries))
+        tries += 1
+
+
+def _awaited_beyond(document: TaskDocument, held: Legs, run_id: str) -> Legs | None:
+    """Return the leg that the run waits for if its wait began after `held`: only the response was lost."""
+    legs = document.legs
+    if document.run_id != run_id or document.state != WAITING or legs is None:
+        return None
+    return legs if legs.creation > held.creation else None
+
+
+def deliver(run_id: str, legs: Legs, clock: Clock, deadline: float) -> Procedure[None]:
+    """Create the Cloud Task that delivers a leg. It may exist already.
+
+    Raises:
+        LegQueueUnavailable, SchedulerUnavailable: It may not exist; the watchdog creates another one.
+    """
+    tries = 0
+    while True:
+        try:
+            return (yield from ask(DeliverLeg(run_id, legs.number, legs.creation)))
+        except (LegQueueUnavailable, SchedulerUnavailable):
+            if clock.monotonic() >= deadline:
+                raise
+        yield from ask(Pause(tries))
+        tries += 1
+
+
+def revive(
+    names: DocumentNames, document: TaskDocument, *, token: str, now: datetime
+) -> Procedure[str | None]:
+    """Deliver a leg again whose attempt died, or whose delivery did not arrive; or fail the run.
+
+    Args:
+        names: Names of the task's documents.
+        document: The status document. Its run is long, and dead.
+        token: A new fencing token, which no attempt has.
+        now: UTC.
+
+    Returns:
+        What was done, for the incident; None if the documents have changed meanwhile.
+
+    Raises:
+        LegQueueUnavailable, SchedulerUnavailable: The leg was not delivered; a later pass repeats this.
+    """
+    run_id, legs = document.run_id, document.legs
+    if run_id is None or legs is None:
+        return None
+    _, record = yield from ask(ReadDocuments(run_id))
+    tries = tries_of(document, record)
+    close = must_close(document, tries, now=now)
+    if close is not None:
+        fail = watchdog_writes.fail_run(names, document, close.kind, close.reason, now=now)
+        return close.reason if (yield from try_commit(fail)) else None
+    awaited = replace(legs, creation=legs.creation + 1, tries=tries)
+    wait = leg_writes.wait(names, run_id, document, token=token, legs=awaited, now=now, record={})
+    if not (yield from try_commit(wait)):
+        return None
+    yield from ask(DeliverLeg(run_id, awaited.number, awaited.creation))
+    lost = "was not delivered in time" if document.state == WAITING else "lost its process"
+    return f"leg {legs.number} {lost}, and is delivered again"

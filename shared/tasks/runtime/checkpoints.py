@@ -1,0 +1,332 @@
+"""What a task persists while it works: remembered steps, cursors, and the parts of its result.
+
+A checkpoint is one commit with all that has changed. It is made for each step, and for cursors every few
+seconds and when a leg ends. The next leg or attempt of the run continues from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+import orjson
+from msgspec import Struct
+
+from shared import logger
+from shared.tasks.documents.checkpoints import Changes, Saved, SavedCursor, SavedPart, SavedStep
+from shared.tasks.errors import CheckpointInvalid, LegEnded, ResultNotKept, StoreUnavailable
+from shared.tasks.results.parts import Part, PartContent, records_in
+from shared.tasks.runtime.cursors import Cursor, check_name, encode_position, encode_value
+from shared.tasks.runtime.record_parts import PART_BYTES, RecordParts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from shared.tasks.clock import Clock
+    from shared.tasks.contract import Json
+
+#: Largest value of a step in a document, in bytes of JSON; a larger one is kept in Storage.
+MAX_STEP_BYTES = 100_000
+#: Parts of a run. The seconds between two checkpoints keep a long run well below it.
+MAX_PARTS = 10_000
+#: Shortest time between two checkpoints of cursors, in seconds.
+CHECKPOINT_SECONDS = 5.0
+#: Failures in a row after which a checkpoint that could not be persisted fails the attempt.
+MAX_FAILURES = 3
+#: Checkpoints for which a run's deadline is divided, so that its parts stay below `MAX_PARTS`.
+_CHECKPOINTS = 8_000
+
+
+class CheckpointBackend(Protocol):
+    """Where checkpoints are kept: Firestore and Storage, or memory in the tests of a task."""
+
+    def save(self, changes: Changes) -> None:
+        """Persist changes in one commit. Raises RunLost, or StoreError if they may not be persisted."""
+
+    def upload(self, content: bytes) -> str:
+        """Store an object that a later commit will name; return its path."""
+
+    def open(self, path: str) -> Iterable[bytes] | None:
+        """Return an object's bytes in pieces; None if it does not exist."""
+
+
+class Checkpoints:
+    """The checkpoints of one attempt. Steps and cursors may be used on several threads at once.
+
+    Args:
+        backend: Where they are kept.
+        clock: Measures the time.
+
+    Attributes:
+        cursors: The cursors that the task asked for, by name.
+        resumed: Whether an earlier leg or attempt left a checkpoint.
+        progressed: Whether this attempt has made a checkpoint.
+    """
+
+    def __init__(self, backend: CheckpointBackend, clock: Clock) -> None:
+        self.cursors: dict[str, Cursor] = {}
+        self.resumed = False
+        self.progressed = False
+        self._backend = backend
+        self._clock = clock
+        self._leg_ends = float("inf")
+        self._pause = CHECKPOINT_SECONDS
+        self._due = clock.monotonic() + CHECKPOINT_SECONDS
+        self._unit: float | None = None  # seconds of the last unit of work in this attempt
+        self._must_end = False
+        self._ended = False
+        self._lock = threading.RLock()
+        self._saved = Saved()
+        #: Parts that the next checkpoint names, uploaded or still in memory.
+        self._unnamed: list[_Unnamed] = []
+        self._failures = 0
+        self._stream: RecordParts | None = None
+        self._refuses_cursors = False
+
+    def begin(self, saved: Saved, *, leg_ends: float, deadline_seconds: float) -> None:
+        """Continue from what earlier legs and attempts persisted.
+
+        Args:
+            saved: What they persisted.
+            leg_ends: When the leg should end, on the clock's monotonic scale; infinite without legs.
+            deadline_seconds: The time for the whole run.
+        """
+        self._saved = saved
+        self.resumed = bool(saved.steps or saved.cursors or saved.parts)
+        self._leg_ends = leg_ends
+        self._pause = max(CHECKPOINT_SECONDS, deadline_seconds / _CHECKPOINTS)
+        self._due = self._clock.monotonic() + self._pause
+
+    def end_leg(self) -> None:
+        """Let the leg end at its next checkpoint. Called on another thread."""
+        self._must_end = True
+
+    @property
+    def ended(self) -> bool:
+        """Whether the leg has ended, so that what the task returns or raises no longer counts."""
+        return self._ended
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the task has used a step or a cursor, so that it can end early and continue later."""
+        return self.progressed or bool(self.cursors)
+
+    def step(
+        self, name: str, function: Callable[..., Json], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> Json:
+        """Return a step's remembered value, or call its function and remember what it returns."""
+        check_name("step", name)
+        self._raise_if_ended()
+        known = self._saved.steps.get(name)
+        if known is None:
+            known = self._new_step(name, lambda: function(*args, **kwargs))
+        if known.value is not None:
+            return orjson.loads(known.value)
+        stored = self._backend.open(known.path or "")
+        if stored is None:
+            raise ResultNotKept(
+                f"the value of step {name!r} is missing at {known.path}; a new run must start"
+            )
+        return orjson.loads(b"".join(stored))
+
+    def _new_step(self, name: str, function: Callable[[], Json]) -> SavedStep:
+        began = self._clock.monotonic()
+        if self._is_late(began):
+            with self._lock:
+                self._end()
+        encoded = encode_value(function(), f"step {name!r}")
+        if len(encoded) > MAX_STEP_BYTES:
+            step = SavedStep(name, path=self._backend.upload(encoded))
+        else:
+            step = SavedStep(name, encoded.decode())
+        with self._lock:
+            self._unit = self._clock.monotonic() - began
+            self._commit(Changes(steps=(step,)))
+            self._saved.steps[name] = step
+        return step
+
+    def cursor(self, name: str, start: Json, check: Callable[[], None]) -> Cursor:
+        """Return a cursor at its persisted position, or at `start`. It calls `check` before it moves."""
+        check_name("cursor", name)
+        self._raise_if_ended()
+        with self._lock:
+            if name in self.cursors:
+                return self.cursors[name]
+            if self._refuses_cursors or (self._stream is not None and self._stream.pending):
+                raise CheckpointInvalid(
+                    f"cursor {name!r} was asked for after records were yielded; "
+                    "ask for it first, and yield its records in its loop"
+                )
+            saved = self._saved.cursors.get(name)
+            position = encode_position(name, start) if saved is None else saved.value.encode()
+            has_kept = any(each.kept and each.cursor == name for each in self._saved.parts)
+            cursor = Cursor(name, position, self, check, has_kept=has_kept)
+            cursor.moved_at = self._clock.monotonic()
+            self.cursors[name] = cursor
+            return cursor
+
+    def ensure(self, seconds: float) -> None:
+        """End the leg if less time is left of it, and if it has done any work."""
+        self._raise_if_ended()
+        with self._lock:
+            if self._unit is not None and self._clock.monotonic() + seconds > self._leg_ends:
+                self._end()
+
+    def advance(self, cursor: Cursor, value: Json, keep: Iterable[Json]) -> None:
+        """Move a cursor, make a checkpoint if one is due, and end the leg if its time is over."""
+        position = encode_position(cursor.name, value)
+        if self._ended:  # another thread's cursor has ended the leg; this position still counts
+            with self._lock:
+                self._move(cursor, position, keep)
+                self._end()
+        self._raise_if_ended()
+        cursor.check()
+        if self._stream is not None and self._stream.thread != threading.get_ident():
+            raise CheckpointInvalid(
+                f"cursor {cursor.name!r} was moved on another thread than the one that yields the records; "
+                "move it where its records are yielded"
+            )
+        with self._lock:
+            now = self._clock.monotonic()
+            self._unit, cursor.moved_at = now - cursor.moved_at, now
+            self._move(cursor, position, keep)
+            if self._is_late(now):
+                self._end()
+            if now >= self._due:
+                self._save_if_possible()
+
+    def kept(self, cursor: Cursor) -> Iterator[Json]:
+        """Yield the records that a cursor keeps."""
+        with self._lock:
+            self._cut_kept(cursor)
+            self._upload_all()
+            parts = [each.part for each in self._unnamed if each.kept and each.cursor == cursor.name]
+            saved = [_part(each) for each in self._saved.parts if each.kept and each.cursor == cursor.name]
+        return records_in([*saved, *parts], self._backend.open)
+
+    def stream(self, progress: Callable[[int, int], None]) -> RecordParts:
+        """Return what takes the records that the task yields, on this thread."""
+        self._stream = RecordParts(self._result_parts(), self._upload, progress)
+        return self._stream
+
+    def refuse_cursors(self) -> None:
+        """Refuse cursors from now on: what the task yields is uploaded as one object, without parts."""
+        self._refuses_cursors = True
+
+    def result_parts(self) -> list[Part | PartContent]:
+        """Return the parts of the result; the last ones are not persisted.
+
+        Raises:
+            CheckpointInvalid: A cursor with parts was not asked for, so records would be lost.
+        """
+        unknown = sorted({one.cursor for one in self._saved.parts} - self.cursors.keys())
+        if unknown:
+            raise CheckpointInvalid(
+                f"the run has records of the cursor {unknown[0]!r}, which this code does not use; "
+                "cancel the run, and let a new run start"
+            )
+        parts = [_part(each) for each in self._result_parts()]
+        unnamed = [each.part for each in self._unnamed if not each.kept]
+        stream = self._stream
+        return [*parts, *unnamed, *([] if stream is None else stream.take_parts())]
+
+    def _move(self, cursor: Cursor, position: bytes, keep: Iterable[Json]) -> None:
+        for record in keep:
+            cursor.add(record)
+            if cursor.pending_bytes >= PART_BYTES:
+                self._cut_kept(cursor)
+                self._upload_all()
+        cursor.position, cursor.is_dirty = position, True
+        if self._stream is not None:
+            self._stream.pending = False
+
+    def _end(self) -> NoReturn:
+        """Persist what has changed, and end the leg."""
+        self._save()
+        self._ended = True
+        raise LegEnded
+
+    def _save_if_possible(self) -> None:
+        """Persist what has changed; if that fails a few times in a row, raise the error."""
+        try:
+            self._save()
+        except (StoreUnavailable, ResultNotKept) as error:
+            self._failures += 1
+            if self._failures >= MAX_FAILURES:
+                raise
+            logger.warning("checkpoint not persisted", error=error)
+            self._due = self._clock.monotonic() + self._pause
+
+    def _save(self) -> None:
+        """Persist what has changed. If that fails, nothing is lost, and the next checkpoint persists it."""
+        stream = self._stream
+        if stream is not None and stream.thread != threading.get_ident():
+            return  # the thread that yields may have yielded more than the cursors have moved past
+        moved = [one for one in self.cursors.values() if one.is_dirty]
+        for cursor in moved:
+            self._cut_kept(cursor)
+        last = max(moved, key=lambda one: one.moved_at, default=None)
+        if stream is not None and last is not None:
+            self._unnamed += [_Unnamed(part, last.name, kept=False) for part in stream.take_parts()]
+        self._upload_all()
+        parts = [each.saved() for each in self._unnamed]
+        positions = [SavedCursor(one.name, one.position.decode()) for one in moved]
+        if moved or parts:
+            self._commit(Changes(cursors=tuple(positions), parts=tuple(parts)))
+        self._saved.parts += parts
+        self._saved.cursors.update((one.name, one) for one in positions)
+        self._unnamed.clear()
+        for cursor in moved:
+            cursor.is_dirty = False
+        self._failures = 0
+        self._due = self._clock.monotonic() + self._pause
+
+    def _commit(self, changes: Changes) -> None:
+        if len(self._saved.parts) + len(changes.parts) > MAX_PARTS:
+            raise CheckpointInvalid(f"a run may have at most {MAX_PARTS} parts; yield or keep fewer records")
+        self._backend.save(changes)
+        self.progressed = True
+
+    def _upload(self, content: PartContent) -> Part:
+        return content.stored_at(self._backend.upload(content.blocks))
+
+    def _upload_all(self) -> None:
+        for each in self._unnamed:
+            if isinstance(each.part, PartContent):
+                each.part = self._upload(each.part)
+
+    def _cut_kept(self, cursor: Cursor) -> None:
+        content = cursor.cut()
+        if content is not None:
+            self._unnamed.append(_Unnamed(content, cursor.name, kept=True))
+
+    def _result_parts(self) -> list[SavedPart]:
+        return [each for each in self._saved.parts if not each.kept]
+
+    def _is_late(self, now: float) -> bool:
+        """Return whether another unit of work like the last one may not fit into the leg."""
+        return self._unit is not None and (self._must_end or now + self._unit > self._leg_ends)
+
+    def _raise_if_ended(self) -> None:
+        if self._ended:
+            raise LegEnded
+
+
+class _Unnamed(Struct):
+    """A part that no checkpoint names yet."""
+
+    part: Part | PartContent
+    cursor: str
+    kept: bool
+
+    def saved(self) -> SavedPart:
+        """Return the uploaded part, for the checkpoint that names it."""
+        part = self.part
+        assert isinstance(part, Part)  # noqa: S101  (a checkpoint names uploaded parts only)
+        return SavedPart(
+            part.path, self.cursor, self.kept, part.crc, part.size, part.stored_bytes, part.count
+        )
+
+
+def _part(saved: SavedPart) -> Part:
+    return Part(saved.path, saved.crc, saved.size, saved.stored_bytes, saved.count)

@@ -1,0 +1,70 @@
+"""Divides the records that a task yields into parts, which its checkpoints name."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from shared.tasks.results.normalisation import encode_record
+from shared.tasks.results.parts import Part, PartContent, PartWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.tasks.documents.checkpoints import SavedPart
+
+#: Stored bytes after which a part is uploaded, although no checkpoint is due.
+PART_BYTES = 8 << 20
+
+
+class RecordParts:
+    """Takes the records of a task that uses cursors, and divides them into parts.
+
+    Args:
+        saved: The parts that earlier legs and attempts persisted.
+        upload: Uploads a part.
+        progress: Receives the number of records and bytes so far.
+
+    Attributes:
+        thread: The thread that yields the records.
+        writer: Compresses those that are not uploaded.
+        parts: Those that no checkpoint has named yet.
+        pending: Whether records were yielded since a cursor moved.
+    """
+
+    def __init__(
+        self,
+        saved: list[SavedPart],
+        upload: Callable[[PartContent], Part],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self.thread = threading.get_ident()
+        self.writer = PartWriter(follows=bool(saved))
+        self.parts: list[Part | PartContent] = []
+        self.pending = False
+        self._count = sum(one.count for one in saved)
+        self._bytes = sum(one.size for one in saved)
+        self._upload = upload
+        self._progress = progress
+
+    def take(self, record: object) -> bool:
+        """Add a record; return False, because more are accepted."""
+        self.writer.add(encode_record(record, self._count))
+        self._count += 1
+        self.pending = True
+        self._progress(self._count, self._bytes + self.writer.size)
+        if self.writer.stored_bytes >= PART_BYTES:
+            self.parts += [self._upload(content) for content in self._cut()]
+        return False
+
+    def take_parts(self) -> list[Part | PartContent]:
+        """Return the parts of all records so far, for a checkpoint that names them; the last is in memory."""
+        parts, self.parts = [*self.parts, *self._cut()], []
+        return parts
+
+    def _cut(self) -> list[PartContent]:
+        content = self.writer.cut()
+        if content is None:
+            return []
+        self._bytes += content.size
+        return [content]
