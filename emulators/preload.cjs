@@ -1,4 +1,4 @@
-// Loaded into firebase-tools before its own code, to work around four of its problems. If a version of firebase-tools
+// Loaded into firebase-tools before its own code, to work around five of its problems. If a version of firebase-tools
 // does not fit a workaround, a warning is printed and the workaround is skipped.
 
 const http = require("node:http");
@@ -37,6 +37,12 @@ workAround("Secrets will be read from Google's Secret Manager", (from) => {
     if (!process.env[name]) throw new Error(`the stack's environment has no ${name}`);
     return process.env[name];
   };
+});
+
+// Node's fetch, with which the Cloud Tasks emulator delivers, waits five minutes for a response. Legs may take longer.
+workAround("Cloud Tasks will deliver legs of more than five minutes again while they run", (from) => {
+  const { Agent, setGlobalDispatcher } = require(require.resolve("undici", { paths: [from] }));
+  setGlobalDispatcher(new Agent({ headersTimeout: 0, bodyTimeout: 0 }));
 });
 
 // Node keeps connections to Python workers open, and workers close idle ones after two seconds. A request sent at that
