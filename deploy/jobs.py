@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING
 import main
 from deploy.costs import scheduled
 from shared.settings import region
-from shared.tasks.specs import (
-    LONGEST_TIMEOUT_SECONDS,
-    MIN_BACKOFF_SECONDS,
-    RETRY_COUNT,
-    TIMEOUT_MARGIN_SECONDS,
-    registered,
-)
+from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRY_COUNT, registered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,14 +63,13 @@ def _command(project: str, *words: str) -> str:
 
 
 def _options(spec: TaskSpec, project: str, account: str) -> list[str]:
-    deadline = min(int(spec.deadline_seconds) + TIMEOUT_MARGIN_SECONDS, LONGEST_TIMEOUT_SECONDS)
     return [
         f"--schedule={spec.schedule}",
         f"--time-zone={spec.time_zone}",
         f"--uri=https://{region()}-{project}.cloudfunctions.net/{spec.name.value}",
         "--http-method=post",
         f"--oidc-service-account-email={account}",
-        f"--attempt-deadline={deadline}s",
+        f"--attempt-deadline={spec.timeout_seconds}s",
         f"--max-retry-attempts={RETRY_COUNT}",
         f"--min-backoff={MIN_BACKOFF_SECONDS}s",
     ]

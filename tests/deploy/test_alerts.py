@@ -44,9 +44,10 @@ PRODUCT = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").rglob("*.py")
 
 def entries() -> Iterator[Entry]:
     """All logger calls in the product."""
-    for path in PRODUCT:
-        tree = ast.parse(path.read_text("utf-8"))
-        spread, passed_on = fields_of_names(tree), set(passing_on(tree))
+    trees = [ast.parse(path.read_text("utf-8")) for path in PRODUCT]
+    names = {field for tree in trees for field in fields_of_names(tree)}
+    for tree in trees:
+        passed_on = set(passing_on(tree))
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
             function = call.func
             if not isinstance(function, ast.Attribute) or function.attr not in LEVELS:
@@ -55,8 +56,8 @@ def entries() -> Iterator[Entry]:
             if call in passed_on or owner.rpartition(".")[2] not in {"logger", "log"}:
                 continue
             fields = {keyword.arg for keyword in call.keywords if keyword.arg}
-            if any(keyword.arg is None for keyword in call.keywords):
-                fields |= spread
+            if any(ast.unparse(word.value).endswith(".names") for word in call.keywords if not word.arg):
+                fields |= names
             if owner.endswith("log"):
                 fields |= {"task", "run_id"}  # shared/tasks/runtime/task_run.py, RunLogger
             event = call.args[0]
@@ -74,10 +75,10 @@ def passing_on(tree: ast.AST) -> Iterator[ast.Call]:
 
 
 def fields_of_names(tree: ast.AST) -> set[str]:
-    """The keys of the dict that a method `_names` returns, for `**self._names()`."""
+    """The keys of the dict that a property `names` returns, for `**self.names`."""
     found: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.name == "_names":
+        if isinstance(node, ast.FunctionDef) and node.name == "names":
             for inner in ast.walk(node):
                 if isinstance(inner, ast.Dict):
                     found |= {key.value for key in inner.keys if isinstance(key, ast.Constant)}

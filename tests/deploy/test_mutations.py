@@ -18,8 +18,8 @@ def rewrite(path: Path, old: str, new: str) -> None:
 def change_a_schedule(project: Path) -> None:
     rewrite(
         project / "functions/scheduled_endpoint.py",
-        "schedule=schedule, time_zone",
-        'schedule="0 0 1 1 *", time_zone',
+        "            schedule=schedule,\n",
+        '            schedule="0 0 1 1 *",\n',
     )
 
 
