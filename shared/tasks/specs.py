@@ -85,7 +85,8 @@ class TaskSpec:
         """Seconds after which a leg of a run hands over to the next one; None if a run has one leg only."""
         length = settings.leg_seconds()
         longest = LONGEST_TIMEOUT_SECONDS - TIMEOUT_MARGIN_SECONDS
-        return length if self.deadline_seconds > min(longest, length * LEG_OVERTIME) else None
+        hard_end = round(length * LEG_OVERTIME, 3)  # the product is a little below 1740
+        return length if self.deadline_seconds > min(longest, hard_end) else None
 
     @property
     def timeout_seconds(self) -> int:
