@@ -23,7 +23,7 @@ from msgspec import Meta, Struct
 from functions import instance
 from functions.declarations import check_options, check_parameters
 from shared import logger
-from shared.tasks import ExecuteTaskOptions, TaskSpec, execute_task, register
+from shared.tasks import ExecuteTaskOptions, TaskName, TaskSpec, execute_task, register
 from shared.tasks.cron import MAX_TICK_LEAD, tick_at, unix_cron
 from shared.tasks.options import Continuation
 from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRY_COUNT
@@ -43,6 +43,8 @@ HTTP_STATUSES = {
 }
 #: Largest body of a continuation, in bytes.
 MAX_BODY_BYTES = 2_000
+#: Run ids are times, random hexadecimal numbers, and `request-` with a time.
+RUN_ID = r"\A[A-Za-z0-9][A-Za-z0-9.:-]*\Z"
 
 #: The SDK types its decorators by their arguments only, not by their result.
 _on_schedule: Any = on_schedule
@@ -76,8 +78,8 @@ class ContinuationBody(Struct, frozen=True, forbid_unknown_fields=True):
         leg: Number of the leg.
     """
 
-    task_name: str
-    run_id: Annotated[str, Meta(min_length=1, max_length=200)]
+    task_name: TaskName
+    run_id: Annotated[str, Meta(max_length=200, pattern=RUN_ID)]
     leg: Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
@@ -198,7 +200,7 @@ def scheduled_function(
             try:
                 delivery = _delivery(request, described.__name__, schedule, time_zone)
             except ValueError as error:
-                logger.warning("delivery refused", error=error)
+                logger.warning("delivery refused", function=described.__name__, error=error)
                 return Response("not a delivery; see the log", 400, mimetype="text/plain")
             instance.count_delivery()
             try:
@@ -231,13 +233,19 @@ def _delivery(request: Request, name: str, schedule: str, time_zone: str) -> Del
 
 
 def _continuation(request: Request, name: str) -> Continuation:
-    content = request.stream.read(MAX_BODY_BYTES + 1)
+    """Return the leg that Cloud Tasks delivers. Raises ValueError if the request delivers none."""
+    for header in ("Content-Encoding", "Transfer-Encoding"):  # `leg_queue` uses neither
+        if header in request.headers:
+            raise ValueError(f"the body of the Cloud Task has the {header} {request.headers[header][:60]!r}")
+    length = request.content_length or 0
+    if not 0 < length <= MAX_BODY_BYTES:
+        raise ValueError(f"the body of the Cloud Task must have 1 to {MAX_BODY_BYTES} bytes, got {length}")
     try:
-        body = msgspec.json.decode(content, type=ContinuationBody)
+        body = msgspec.json.decode(request.stream.read(length), type=ContinuationBody)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"the body of the Cloud Task is not a continuation: {error}") from None
-    if body.task_name != name:
-        raise ValueError(f"the Cloud Task continues a run of {body.task_name!r}, not of {name}")
+    if body.task_name.value != name:
+        raise ValueError(f"the Cloud Task continues a run of {body.task_name.value}, not of {name}")
     return Continuation(body.run_id, body.leg)
 
 
