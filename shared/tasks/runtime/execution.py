@@ -54,10 +54,6 @@ FINISH_SECONDS = 20.0
 #: Seconds after the deadline in which the contract copy may still be written. They are fewer than
 #: `shared.tasks.specs.TIMEOUT_MARGIN_SECONDS`, so that the last call ends in time.
 CONTRACT_COPY_SECONDS = 40.0
-#: Longest pause after a failed extension, in seconds. It is jittered, because all instances fail at once.
-RETRY_SECONDS = 2.0
-#: Share of a leg's length after which an attempt that reached no checkpoint ends: 29 of 25 minutes.
-LEG_OVERTIME = 29 / 25
 
 
 class Execution:
