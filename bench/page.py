@@ -43,6 +43,11 @@ READING = """
 - **A cold read** reads the status document, and only then downloads the result that it names. The farther
   Storage is from the instance, the more the download dominates. Its target is 1.3 times (document read +
   download), plus a no-op. The no-op is therefore subtracted before the ratio is computed.
+- **A hand-over** makes a checkpoint, lets the run wait, reads the job and creates the Cloud Task. The next
+  leg takes the task and reads the checkpoint. The emulator polls an idle queue once per second, which takes
+  most of the time. Between two deliveries it polls at once, and the calls to Firestore remain.
+- **DBOS** keeps its steps in a local SQLite file, this engine in the Firestore emulator over gRPC. DBOS is
+  measured if `DBOS_PYTHON` names a Python in which it is installed.
 - **80 cold callers** share one document read and one download. Callers of an instance that Cloud Run has yet
   to start also wait for its start.
 """

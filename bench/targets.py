@@ -82,4 +82,11 @@ TARGETS = {
     ),
     "records per second, streamed : bare upload of their JSON": Target(0.4, at_least=True),
     "streamed and read back, resident, 1,000,000 : 100,000 records": Target(1.2),
+    "hand-over to the next leg's work, idle queue : one Cloud Task": Target(1.5),
+    "remembered step: round trips": Target(2),
+    "cursor moved, no checkpoint due: µs": Target(5),
+    "100 remembered steps : DBOS": Target(1.0),
+    "resumed at step 100 : DBOS": Target(1.0),
 }
+#: Targets of measures that are taken only if DBOS_PYTHON names a Python that has DBOS.
+OPTIONAL = {"100 remembered steps : DBOS", "resumed at step 100 : DBOS"}
