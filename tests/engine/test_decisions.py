@@ -21,6 +21,7 @@ from shared.tasks.protocol.decisions import (
     StartDecision,
     decide_start,
     end_state,
+    is_overdue_legacy,
     is_own,
 )
 
@@ -112,6 +113,15 @@ def legacy(**fields: Any) -> TaskDocument:
 def test_the_decision_on_a_legacy_document(task: TaskDocument, decision: StartDecision) -> None:
     """It has no lease: its run counts as alive until the task's deadline, then it is taken over."""
     assert decide(task) == decision
+
+
+def test_a_legacy_run_counts_as_running_for_one_invocation_at_most() -> None:
+    """A run of this engine may take hours, and a legacy run that died must not block it for as long."""
+    hours = timedelta(hours=12)
+    for ago, decision in ((29, Skip("overlap", LEGACY_HOLDER)), (31, Start(1, has_legacy_result=True))):
+        document = legacy(status="running", started=NOW - timedelta(minutes=ago))
+        assert decide_start(document, None, run_id="t2", now=NOW, deadline=hours) == decision
+        assert is_overdue_legacy(document, now=NOW, deadline=hours) is (ago > 30)
 
 
 def test_a_token_without_a_running_state_does_not_hold_the_task() -> None:

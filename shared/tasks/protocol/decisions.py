@@ -18,7 +18,7 @@ from shared.tasks.cron import is_forced
 from shared.tasks.documents.legs import MAX_TRIES, WAITING
 from shared.tasks.documents.write_messages import LEASE_EXPIRED
 from shared.tasks.errors import DeadlineExceeded, RunCancelled
-from shared.tasks.specs import RETRY_PERIOD
+from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS, RETRY_PERIOD
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 #: was refused each time (10 + 20 + 40 + 80 + 160 s).
 REQUEST_WINDOW = timedelta(minutes=10)
 
+#: Longest time that a legacy run counts as running: it has one invocation, however long a run of this engine
+#: may take.
+LONGEST_LEGACY_RUN = timedelta(seconds=LONGEST_TIMEOUT_SECONDS)
 #: Stands for the id of a legacy run, which has none. The value is recorded with skips.
 LEGACY_HOLDER = "original"
 
@@ -282,7 +285,7 @@ def living_holder(document: TaskDocument, *, now: datetime, deadline: timedelta)
             # Whatever became of its attempts: a slow queue must not cost it hours of work.
             is_held = is_held or now < document.legs.deadline + CLOCK_SKEW
         return document.run_id if is_held else None
-    began = document.started or document.timestamp
+    began, deadline = document.started or document.timestamp, min(deadline, LONGEST_LEGACY_RUN)
     if document.status == TaskStatus.running and began is not None and now < began + deadline + CLOCK_SKEW:
         return LEGACY_HOLDER
     return None
@@ -304,7 +307,7 @@ def is_overdue_legacy(document: TaskDocument, *, now: datetime, deadline: timede
     began = document.started or document.timestamp
     if document.run_id is not None or document.status != TaskStatus.running:
         return False
-    return began is None or now >= began + deadline
+    return began is None or now >= began + min(deadline, LONGEST_LEGACY_RUN)
 
 
 def is_superseded(record: RunDocument, document: TaskDocument) -> bool:
