@@ -1,8 +1,8 @@
 """Converts tasks and runs to the JSON that callables return (docs/api.md).
 
-Times are RFC 3339 in UTC. Callers who may not read a task do not get its own texts: progress messages, errors
-and summaries. Callers without the role of an operator or viewer see that an operator acted, but not who or
-why.
+Times are RFC 3339 in UTC. Callers who may not read a task do not get its own texts: progress messages,
+positions, errors and summaries. Callers without the role of an operator or viewer see that an operator acted,
+but not who or why.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ import orjson
 from shared.tasks import RunCancelled, spec_of, store
 from shared.tasks.admin.queries import Position, view_tasks
 from shared.tasks.cron import next_tick, recent_ticks
+from shared.tasks.documents.legs import HAND_OVER_GRACE
 
 if TYPE_CHECKING:
     from functions.authorization import Caller
     from shared.tasks import TaskName
     from shared.tasks.admin.views import Refusal, RunProgress, RunRecord, TaskView
+    from shared.tasks.documents.checkpoints import Checkpoint
+    from shared.tasks.documents.legs import Legs
     from shared.tasks.documents.models import Action
 
 #: Replaces an operator's name for callers who may not see it.
@@ -85,12 +88,8 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
             traceback.
         whole: Whether to include the traceback and the summary.
     """
-    readable = caller.may_read(name)
-    result, error = record.result, record.error
-    if error is not None and not (whole and readable and caller.has_role):
-        error = {"type": error.get("type", ""), "message": error.get("message", "") if readable else ""}
-        if error["type"] == _CANCELLED and error["message"] and not caller.has_role:
-            error["message"] = _CANCELLED_BY_SOMEONE
+    readable, result = caller.may_read(name), record.result
+    shows_trace = whole and readable and caller.has_role
     shows_person = record.by is None or caller.has_role  # Without a person, the reason is the engine's.
     published = None
     if result is not None:
@@ -106,11 +105,14 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
         "completed": time_text(record.completed),
         "duration_seconds": record.duration_seconds,
         "attempt": record.attempt,
-        "error": error,
+        "error": _failure(record.error, caller, readable=readable, shows_trace=shows_trace),
+        "last_failure": _failure(record.last_failure, caller, readable=readable, shows_trace=shows_trace),
         "reason": record.reason if shows_person else None,
         "by": record.by if shows_person else SOMEONE,
         "holder": record.holder,
         "progress": _progress(record.progress) if readable else None,
+        "legs": _legs(record.legs, record.waiting_since),
+        "checkpoint": _checkpoint(record.checkpoint, readable=readable),
         "result": published,
         "requested": _action(record.requested, caller),
         "refused": _refused(record.refused),
@@ -163,6 +165,9 @@ def _current_run(task: TaskView, caller: Caller, *, readable: bool) -> dict[str,
         "started": time_text(document.started),
         "lease_until": time_text(document.lease_until),
         "progress": _progress(task.progress) if readable else None,
+        "legs": _legs(document.legs, task.waiting_since),
+        "checkpoint": _checkpoint(task.checkpoint, readable=readable),
+        "last_failure": _failure(task.last_failure, caller, readable=readable),
         "cancel": _action(task.cancel, caller),
     }
 
@@ -202,6 +207,38 @@ def _progress(progress: RunProgress | None) -> dict[str, Any] | None:
         "message": progress.message,
         "at": time_text(progress.at),
     }
+
+
+def _legs(legs: Legs | None, waiting_since: datetime | None) -> dict[str, Any] | None:
+    """Return where a long run is, and by when its next leg is expected if it waits for one."""
+    if legs is None:
+        return None
+    return {
+        "number": legs.number,
+        "deadline": time_text(legs.deadline),
+        "tries": legs.tries,
+        "worked_seconds": legs.worked_ms / 1000,
+        "waiting_since": time_text(waiting_since),
+        "expected_by": time_text(waiting_since and waiting_since + HAND_OVER_GRACE),
+    }
+
+
+def _checkpoint(checkpoint: Checkpoint | None, *, readable: bool) -> dict[str, Any] | None:
+    if checkpoint is None:
+        return None
+    positions = checkpoint.positions if readable else {}
+    return {"steps": checkpoint.steps, "parts": checkpoint.parts, "positions": positions}
+
+
+def _failure(
+    failure: dict[str, str] | None, caller: Caller, *, readable: bool, shows_trace: bool = False
+) -> dict[str, str] | None:
+    if failure is None or shows_trace:
+        return failure
+    shown = {"type": failure.get("type", ""), "message": failure.get("message", "") if readable else ""}
+    if shown["type"] == _CANCELLED and shown["message"] and not caller.has_role:
+        shown["message"] = _CANCELLED_BY_SOMEONE
+    return shown
 
 
 def _refused(refusal: Refusal | None) -> dict[str, Any] | None:

@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 def cancel_run(request: CallableRequest[Any]) -> dict[str, Any]:
     """Cancel a run. Its task ends at its next check, and nothing it returns is published.
 
-    A failed run that Cloud Scheduler may deliver again is not started again.
+    A long run that waits for its next leg ends at once. A failed run that Cloud Scheduler may deliver again
+    is not started again.
 
     Args:
         request: `{task_name, id, reason}`, from an operator.
 
     Returns:
-        `{outcome, run}`. The outcome is "cancelling"; "cancelled" for a failed run that is not started again;
-        or "ended" for a run that had ended.
+        `{outcome, run}`. The outcome is "cancelling"; "cancelled" for a failed run that is not started again,
+        and for one that waited for its next leg; or "ended" for a run that had ended.
 
     Raises:
         HttpsError: unauthenticated, also for a revoked token; permission-denied; invalid-argument;

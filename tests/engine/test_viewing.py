@@ -16,6 +16,7 @@ from shared.tasks.documents.run_ids import AttemptIdentity
 from shared.tasks.documents.write_messages import record_change
 from shared.tasks.protocol.decisions import Skip
 from tests.support.counting import Counter
+from tests.support.paged_run import DEADLINE, PagedRun
 from tests.support.world import TASK, World, in_thread
 from tests.waiting import wait_for
 
@@ -122,6 +123,66 @@ def test_records_with_the_same_time_are_on_exactly_one_page(engine: TaskEngine, 
         if after is None:
             break
     assert pages == [["r4", "r3"], ["r2", "r1"], ["r0"]]
+
+
+@pytest.mark.usefixtures("world")
+def test_a_run_that_waits_for_its_next_leg_is_shown_as_running() -> None:
+    """With its leg, its deadline, its positions and the progress of all legs; a filter finds it."""
+    run = PagedRun.waiting(TASK, leg=3)
+    store, waits_since = run.engine.store, run.clock.now()
+    task = see(run.engine)
+    assert (task.state, task.status, task.is_running) == ("running", "running", True)
+    assert (task.document.started, task.waiting_since) == (run.tick, waits_since)
+    (listed,) = view_history(store, TASK, limit=5, states=("running",)).records
+    record = view_record(store, TASK, run.run_id)
+    assert record is not None
+    for shown in (task, record):
+        assert shown.progress is not None
+        assert (shown.progress.done, shown.progress.total) == (10, 12)
+        assert shown.checkpoint is not None
+        assert (shown.checkpoint.steps, shown.checkpoint.positions) == (1, {"pages of north": "10"})
+    for each in (listed, record):
+        assert each.legs is not None
+        assert (each.state, each.legs.number, each.legs.worked_ms) == ("running", 3, 3_000_000)
+        assert each.legs.deadline == run.tick + DEADLINE
+        assert each.waiting_since is not None
+        assert listed.started == run.tick
+    assert run.deliver(3).status == "completed"
+    ended = view_record(store, TASK, run.run_id)
+    assert ended is not None
+    assert (ended.state, ended.waiting_since, ended.duration_seconds) == ("completed", None, 3600)
+    assert view_history(store, TASK, limit=5, states=("running",)).records == ()
+
+
+@pytest.mark.usefixtures("world")
+def test_the_failure_of_a_leg_that_is_tried_again_is_not_that_of_the_run() -> None:
+    run = PagedRun.waiting(TASK)
+    run.fails = ValueError("no answer")
+    assert run.deliver(2).status == "failed"
+    task, record = see(run.engine), view_record(run.engine.store, TASK, run.run_id)
+    assert record is not None
+    failure = {"type": "ValueError", "message": "no answer"}
+    assert (record.state, record.error, task.error) == ("running", None, None)
+    assert task.last_failure == failure
+    assert (record.last_failure or {}).items() > failure.items()
+    assert record.waiting_since is not None
+
+
+@pytest.mark.usefixtures("world")
+def test_a_run_that_is_cancelled_between_two_legs_has_ended() -> None:
+    """With the duration of its legs; it has no retries, as any run that failed after its first leg."""
+    run = PagedRun.waiting(TASK)
+    assert run.engine.cancel_run(TASK, run.run_id, by="ops", reason="why").value == "cancelled"
+    task, record = see(run.engine), view_record(run.engine.store, TASK, run.run_id)
+    assert record is not None
+    assert (record.state, record.duration_seconds, record.waiting_since) == ("failed", 1500, None)
+    assert (record.error or {})["type"] == "RunCancelled"
+    assert (task.state, task.is_running, task.waiting_since, task.retries_end) == (
+        "failed",
+        False,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(

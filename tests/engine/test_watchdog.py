@@ -12,6 +12,7 @@ from shared.tasks.backends.scheduler import Jobs, JobState
 from shared.tasks.cron import ticks_before
 from shared.tasks.errors import WriteUnknown
 from shared.tasks.protocol.incidents import TICK_GRACE, overdue_ticks
+from tests.support.paged_run import DEADLINE, PagedRun
 from tests.support.world import TASK, HandClock, World
 
 CONTRACT_COPY = "tasks_data/collect_charge_cdrs.json"
@@ -78,6 +79,36 @@ def test_a_dead_run_is_failed_and_reported_once(
     assert "lease_until" not in status["run"]
     assert sorted(run["state"] for run in world.history().values()) == ["completed", "failed"]
     assert watched(engine, capsys) == ""
+
+
+def test_a_lost_hand_over_is_repaired_and_reported_each_time(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log and the run history have it; the run goes on, and its delivery takes another name."""
+    run = PagedRun.waiting(TASK)
+    for creation in (2, 3):
+        assert watched(run.engine, capsys) == ""
+        let_lease_expire(world)
+        run.clock.at = datetime.now(UTC)
+        logged = watched(run.engine, capsys)
+        assert "WARNING leg lost incident=lost_leg task=collect_charge_cdrs" in logged
+        assert "leg 2 was not delivered in time" in logged
+        assert run.queue.created[-1] == (run.run_id, 2, creation)
+        incident = world.history()[f"{run.run_id}.{creation}.lost_leg"]
+        assert (incident["state"], incident["run_id"]) == ("lost_leg", run.run_id)
+    assert run.deliver(2).status == "waiting"
+    assert world.history()[run.run_id]["state"] == "waiting"
+
+
+def test_a_long_run_that_the_watchdog_fails_is_a_dead_run(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At its deadline; no leg is delivered any more."""
+    run = PagedRun.waiting(TASK)
+    run.clock.advance(DEADLINE.total_seconds())
+    assert "ERROR the deadline passed in leg 2 incident=dead_run" in watched(run.engine, capsys)
+    assert world.history()[run.run_id]["state"] == "failed"
+    assert run.queue.legs == [2]
 
 
 def test_the_tick_of_a_dead_run_is_retried_after_the_watchdog(

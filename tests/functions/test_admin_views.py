@@ -12,8 +12,10 @@ from functions.requests import shown
 from functions.serializers import time_text
 from shared import firebase
 from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task, resume_task, suspend_task
+from shared.tasks.documents.legs import HAND_OVER_GRACE
 from shared.tasks.specs import RETRY_COUNT, RETRY_PERIOD
 from tests.functions.callable_protocol import PRIVATE, call, refused
+from tests.support.paged_run import PagedRun
 from tests.support.world import in_thread
 from tests.waiting import wait_for
 
@@ -133,6 +135,27 @@ def test_a_running_task_is_listed_with_its_progress(ask: Any) -> None:
         thread.join()
     ended = ask("list_tasks", {})["tasks"][0]
     assert (ended["run"], ended["state"]) == (None, "completed")
+
+
+def test_a_run_between_two_legs_is_running(ask: Any) -> None:
+    """Its legs and its checkpoint are beside the state; a viewer of an operators' task sees no positions."""
+    run = PagedRun.waiting(TASK)
+    request = {"task_name": TASK, "id": run.run_id}
+    task, record = ask("list_tasks", {})["tasks"][0], ask("get_run", request)
+    assert (task["status"], task["state"], record["state"]) == ("running", "running", "running")
+    since = datetime.fromisoformat(task["run"]["legs"]["waiting_since"])
+    assert datetime.fromisoformat(task["run"]["legs"]["expected_by"]) == since + HAND_OVER_GRACE
+    checkpoint = {"steps": 1, "parts": 0, "positions": {"pages of north": "5"}}
+    for each in (task["run"], record):
+        assert each["legs"].items() >= {"number": 2, "tries": 0, "worked_seconds": 1500}.items()
+        assert (each["checkpoint"], each["progress"]["done"]) == (checkpoint, 5)
+    (listed,) = ask("list_runs", {"task_name": TASK, "states": ["running"]})["runs"]
+    assert (listed["id"], listed["legs"]["number"]) == (run.run_id, 2)
+    for each in (ask("list_tasks", {}, "viewer")["tasks"][0]["run"], ask("get_run", request, "viewer")):
+        assert (each["legs"]["number"], each["checkpoint"]["positions"]) == (2, {})
+    cancelled = ask("cancel_run", {**request, "reason": "a test"})
+    assert (cancelled["outcome"], cancelled["run"]["state"]) == ("cancelled", "failed")
+    assert ask("list_tasks", {})["tasks"][0]["run"] is None
 
 
 def test_a_failed_tick_is_listed_with_the_end_of_its_retries(ask: Any) -> None:

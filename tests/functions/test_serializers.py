@@ -63,6 +63,22 @@ def test_a_caller_without_access_to_a_result_gets_no_texts_of_the_task(
         assert (fields["state"], fields["by"], error["type"], result["version"]) == ("failed", by, "E", "v")
 
 
+def test_the_failure_of_a_leg_is_shown_as_an_error_is() -> None:
+    """A caller without access to the result gets its type only, and no positions."""
+    error, positions = {"type": "E", "message": "says", "traceback": "where"}, {"north": '"page 7"'}
+    checkpoint = {"commit": "t.1", "steps": 2, "parts": 3, "positions": positions}
+    run = {"state": "waiting", "error": error, "checkpoint": checkpoint}
+    record = RunRecord.parse("r", run, Timestamp())
+    operator, viewer = (Caller.from_claims("u", claims) for claims in (OPERATOR, VIEWER))
+    full, redacted = (run_fields(record, CDRS, caller, whole=True) for caller in (operator, viewer))
+    assert (full["state"], full["error"], full["last_failure"]) == ("running", None, error)
+    assert full["checkpoint"] == {"steps": 2, "parts": 3, "positions": positions}
+    assert redacted["last_failure"] == {"type": "E", "message": ""}
+    assert redacted["checkpoint"] == {"steps": 2, "parts": 3, "positions": {}}
+    listed = run_fields(record, CDRS, operator)
+    assert listed["last_failure"] == {"type": "E", "message": "says"}
+
+
 def test_an_app_does_not_see_who_acted_or_why() -> None:
     """The reason of a skip and the error of a run that was not cancelled stay."""
     app = Caller.from_claims("u", {"tasks": [HEALTH.value]})

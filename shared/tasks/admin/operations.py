@@ -81,12 +81,13 @@ class Operations:
     def cancel_run(self, task_name: TaskName | str, run_id: str, *, by: str, reason: str) -> CancelOutcome:
         """Cancel a run: it stops at its next check, and its result is not published.
 
-        The run ends as failed, "cancelled by …", and is not started again. No other run is affected. Status
-        and history show who cancelled it, when and why. The errors are those of `suspend_task` without
-        SchedulerUnavailable.
+        The run ends as failed, "cancelled by …", and is not started again. A long run that waits for its next
+        leg ends at once. No other run is affected. Status and history show who cancelled it, when and why.
+        The errors are those of `suspend_task` without SchedulerUnavailable.
 
         Returns:
-            Whether the run will end, had failed and will not be tried again, had ended, or never existed.
+            Whether the run will end, had failed or waited and will not be tried again, had ended, or never
+            existed.
         """
         from shared.tasks.protocol.cancellation import cancel  # noqa: PLC0415
 
@@ -123,7 +124,8 @@ class Operations:
     def watch_tasks(self) -> bool:
         """Repair and report on every task: dead runs, missed ticks, contract copies, Scheduler jobs.
 
-        Each incident is logged once at ERROR with the fields `incident`, `task` and `run_id`.
+        Each incident is logged once with the fields `incident`, `task` and `run_id`: at ERROR, or at WARNING
+        if it was repaired.
 
         Returns:
             Whether every task could be checked; the log contains the error of a task that could not.
@@ -157,8 +159,17 @@ class Operations:
 
 
 def _log_findings(name: TaskName, found: Findings) -> None:
-    for incident in found.incidents:  # with the fields that the alert policy matches
-        logger.error(incident.detail, incident=incident.kind, task=name.value, run_id=incident.run_id)
+    for incident in found.incidents:  # with the fields that the alert policies match
+        if incident.is_repaired:
+            logger.warning(
+                "leg lost",
+                incident=incident.kind,
+                task=name.value,
+                run_id=incident.run_id,
+                detail=incident.detail,
+            )
+        else:
+            logger.error(incident.detail, incident=incident.kind, task=name.value, run_id=incident.run_id)
     if found.superseded_runs or found.contract_copy_repaired or found.job_repaired:
         logger.warning(
             "watchdog repaired a task",

@@ -19,6 +19,7 @@ from shared.tasks.admin.views import (
     TaskView,
     merge_records,
     record_ids,
+    stored_states,
 )
 from shared.tasks.contract import TaskStatus
 from shared.tasks.documents.codec import decode_fields, to_datetime, to_timestamp
@@ -79,7 +80,12 @@ def view_tasks(store: Store, names: tuple[TaskName, ...]) -> tuple[TaskView, ...
         records = _records(store, running, PROGRESS_MASK)
         for (name, _), record in records.items():
             if record.state == TaskStatus.running:  # otherwise it has ended since
-                views[name] = replace(views[name], progress=record.progress)
+                views[name] = replace(
+                    views[name],
+                    progress=record.progress,
+                    checkpoint=record.checkpoint,
+                    last_failure=record.last_failure,
+                )
     return tuple(views[name] for name in names)
 
 
@@ -111,7 +117,7 @@ def view_history(
         store: Firestore.
         name: The task.
         limit: Maximum number of records on the page.
-        states: Only records in one of these states, at most ten; all records if empty.
+        states: Only records that are shown in one of these states, at most ten; all records if empty.
         after: `next` of the page before; None for the first page.
 
     Raises:
@@ -124,7 +130,7 @@ def view_history(
         if states:
             where = query.where.field_filter
             where.field.field_path, where.op = "state", _IN
-            for state in states:
+            for state in stored_states(states):
                 where.value.array_value.values.add(string_value=state)
         for field in ("started", _NAME):
             order = query.order_by.add(direction=_DESCENDING)

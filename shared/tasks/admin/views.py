@@ -1,6 +1,7 @@
 """Task views and history records: what the documents contain except results, for people to read.
 
-Decisions never use these types. A field is None if the engine writes no value of its type.
+Decisions never use these types. A field is None if the engine writes no value of its type. A run that waits
+for its next leg has the state "running" here, and `waiting_since`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shared.tasks.contract import SUSPENDED_SPELLINGS, TaskName, TaskStatus
-from shared.tasks.documents.codec import as_int, as_text, as_time
+from shared.tasks.documents.checkpoints import Checkpoint
+from shared.tasks.documents.codec import as_int, as_text, as_time, to_datetime
+from shared.tasks.documents.legs import HAND_OVER_GRACE, WAITING, Legs
 from shared.tasks.documents.models import Action, TaskDocument
 from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT, ResultPointer
 from shared.tasks.documents.run_ids import is_retried, refusal_id, request_record_id, skip_id
@@ -45,15 +48,19 @@ RECORD_MASK = (
     "requested",
     "count",
     "progress",
+    "legs",
+    "checkpoint.commit",
+    "checkpoint.steps",
+    "checkpoint.parts",
     "result.version",
     "result.saved_in",
     "result.size_bytes",
     "result.count",
 )
 #: Fields of a single record.
-WHOLE_RECORD_MASK = (*RECORD_MASK, "error.traceback", "result.summary")
+WHOLE_RECORD_MASK = (*RECORD_MASK, "checkpoint.positions", "error.traceback", "result.summary")
 #: Fields of a running run's record that a task view needs.
-PROGRESS_MASK = ("state", "progress")
+PROGRESS_MASK = ("state", "progress", "checkpoint", "error.type", "error.message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,8 @@ class TaskView:
         source: Caller of the last run; None if there was none.
         error: Error of the last run; None if it did not fail.
         progress: Progress of the running run; None if it reported none.
+        checkpoint: What the running run has persisted; None if nothing.
+        last_failure: Type and message of the failure after which the running run waits for the same leg.
     """
 
     name: TaskName
@@ -107,6 +116,8 @@ class TaskView:
     source: str | None = None
     error: str | None = None
     progress: RunProgress | None = None
+    checkpoint: Checkpoint | None = None
+    last_failure: dict[str, str] | None = None
 
     @classmethod
     def parse(cls, name: TaskName, values: Mapping[str, object], document: TaskDocument) -> TaskView:
@@ -117,7 +128,7 @@ class TaskView:
     def state(self) -> str | None:
         """State of the last run, whether or not the task is suspended; None if there was none."""
         if self.document.state is not None:
-            return self.document.state
+            return _shown_state(self.document.state)
         return None if self.document.status in SUSPENDED_SPELLINGS else self.document.status
 
     @property
@@ -151,6 +162,8 @@ class TaskView:
         ended, run_id = self.document.completed, self.document.run_id
         if self.state != TaskStatus.failed or ended is None or run_id is None or not is_retried(run_id):
             return None
+        if self.document.legs is not None and self.document.legs.number > 1:
+            return None  # only the first leg is Cloud Scheduler's
         return ended + RETRY_PERIOD if self.document.attempt <= RETRY_COUNT else None
 
     @property
@@ -160,8 +173,16 @@ class TaskView:
 
     @property
     def is_running(self) -> bool:
-        """Whether a run of this engine is recorded as running."""
+        """Whether a run of this engine is recorded as running, or waits for its next leg."""
         return self.document.run_id is not None and self.state == TaskStatus.running
+
+    @property
+    def waiting_since(self) -> datetime | None:
+        """Since when the run has waited for its next leg, UTC; None if it does not wait."""
+        lease_until = self.document.lease_until
+        if self.document.state != WAITING or lease_until is None:
+            return None
+        return lease_until - HAND_OVER_GRACE
 
     @property
     def result(self) -> ResultPointer | None:
@@ -185,11 +206,15 @@ class RunRecord:
         started, completed: UTC.
         duration_seconds: Duration of the task's own work.
         attempt: Number of the last attempt.
-        error: Type and message; the traceback, too, if it was read.
+        error: Type and message of the run's failure; the traceback, too, if it was read.
+        last_failure: The same of a failed leg that is tried again, while the run waits for it.
         reason: Reason of a skip, a change or a cancel; detail of an incident.
         by: Operator who made the change, or cancelled the run.
         holder: Another run: the holder of the task for a skip, the run concerned for an incident.
         progress: The run's last progress.
+        legs: Where a long run is; None for a run without legs.
+        waiting_since: Since when a long run has waited for its next leg, UTC; None if it does not wait.
+        checkpoint: What the run has persisted; None if nothing.
         result: The result that the run published.
         requested: Who requested the run; None if it was not requested.
         refused: Its deliveries that were answered 503; None if there were none.
@@ -206,10 +231,14 @@ class RunRecord:
     duration_seconds: float | None = None
     attempt: int | None = None
     error: dict[str, str] | None = None
+    last_failure: dict[str, str] | None = None
     reason: str | None = None
     by: str | None = None
     holder: str | None = None
     progress: RunProgress | None = None
+    legs: Legs | None = None
+    waiting_since: datetime | None = None
+    checkpoint: Checkpoint | None = None
     result: ResultPointer | None = None
     requested: Action | None = None
     refused: Refusal | None = None
@@ -224,25 +253,37 @@ class RunRecord:
         if state == "refused" and count is not None and started is not None:
             refused = Refusal(count, reason or "", started)
         incident_run = None if detail is None else as_text(values.get("run_id"))
+        shown_state, failure = _shown_state(state), _texts(values.get("error"))
+        goes_on = shown_state == TaskStatus.running
         return cls(
             record_id,
             update_time,
-            state=state,
+            state=shown_state,
             source=as_text(values.get("source")),
             scheduled_for=as_time(values.get("scheduled_for")),
             started=started,
             completed=as_time(values.get("completed")),
             duration_seconds=duration / 1000 if isinstance(duration, int | float) else None,
             attempt=as_int(values.get("attempt")),
-            error=_texts(values.get("error")),
+            error=None if goes_on else failure,
+            last_failure=failure if goes_on else None,
             reason=reason or detail or (cancel.reason if cancel else None),
             by=as_text(values.get("by")) or (cancel.by if cancel else None),
             holder=as_text(values.get("holder")) or incident_run,
             progress=RunProgress.parse(values.get("progress")),
+            legs=Legs.parse(values.get("legs")),
+            # Nothing writes the record while its run waits.
+            waiting_since=to_datetime(update_time) if state == WAITING else None,
+            checkpoint=Checkpoint.parse(values.get("checkpoint")),
             result=ResultPointer.parse(values.get("result")),
             requested=Action.parse(values.get("requested")),
             refused=refused,
         )
+
+
+def stored_states(states: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the states in which records are stored that are shown in one of these states."""
+    return (*states, WAITING) if TaskStatus.running in states else states
 
 
 def record_ids(record_id: str) -> list[str]:
@@ -265,6 +306,10 @@ def merge_records(record_id: str, found: Mapping[str, RunRecord]) -> RunRecord |
         return None
     refusal = found.get(refusal_id(record_id))
     return replace(record, id=record_id, refused=refusal.refused if refusal else record.refused)
+
+
+def _shown_state(state: str | None) -> str | None:
+    return TaskStatus.running.value if state == WAITING else state
 
 
 def _texts(value: object) -> dict[str, str] | None:

@@ -121,6 +121,7 @@ def cancel_waiting(
     """End a long run that waits for its next leg. A delivery of that leg then does nothing."""
     run_id, cancelled = document.run_id or "", action.to_fields()
     kind, message = RunCancelled.__name__, action.cancel_message
+    duration_ms = document.legs.worked_ms if document.legs else None
     return [
         end_status(
             names.status,
@@ -131,7 +132,7 @@ def cancel_waiting(
             fields={"error": f"{kind}: {message}"},
             run={"cancel": cancelled},
         ),
-        close_record(names.record(run_id), kind, message, now, cancel=cancelled),
+        close_record(names.record(run_id), kind, message, now, cancel=cancelled, duration_ms=duration_ms),
         record_change(names, "cancelling", action, now=now, run_id=run_id),
     ]
 

@@ -1,7 +1,7 @@
 """Detects incidents and reports each one once.
 
-The watchdog records an incident and logs it at ERROR with the fields `incident`, `task` and `run_id`, which
-the alert policies match. An instance logs its own hung tasks the same way.
+The watchdog records an incident and logs it with the fields `incident`, `task` and `run_id`, which the alert
+policies match: at ERROR, or at WARNING if it has repaired it. An instance logs its own hung tasks at ERROR.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Incident:
     """Something that a person should look at.
 
     Attributes:
-        kind: "dead_run", "missed_tick", "overdue_original", "job_disagrees" or "hung_task".
+        kind: "dead_run", "lost_leg", "missed_tick", "overdue_original", "job_disagrees" or "hung_task".
         run_id: Id of the run; for a missed tick, of the run that did not start.
         detail: What happened, in words.
     """
@@ -52,6 +52,15 @@ class Incident:
     kind: str
     run_id: str
     detail: str
+
+    @property
+    def is_repaired(self) -> bool:
+        """Whether the watchdog has repaired it, so that no person has to act at once."""
+        return self.kind == "lost_leg"
+
+    def to_fields(self) -> dict[str, object]:
+        """Return the fields of its record."""
+        return {"state": self.kind, "run_id": self.run_id, "detail": self.detail}
 
 
 def overdue_ticks(spec: TaskSpec, since: datetime, now: datetime) -> list[datetime]:
@@ -144,6 +153,6 @@ def _is_missed(tick: datetime) -> Procedure[bool]:
 
 def record_once(names: DocumentNames, incident: Incident, *, now: datetime) -> Procedure[bool]:
     """Record an incident in the task's run history; return whether it is new, or may be."""
-    fields = {"state": incident.kind, "run_id": incident.run_id, "detail": incident.detail}
     incident_id = f"{incident.run_id}.{incident.kind}"
-    return (yield from try_commit(watchdog_writes.incident(names, incident_id, now=now, fields=fields)))
+    write = watchdog_writes.incident(names, incident_id, now=now, fields=incident.to_fields())
+    return (yield from try_commit(write))

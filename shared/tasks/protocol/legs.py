@@ -31,6 +31,7 @@ from shared.tasks.protocol.effects import (
     ask,
     try_commit,
 )
+from shared.tasks.protocol.incidents import Incident
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -122,35 +123,39 @@ def deliver(run_id: str, legs: Legs, clock: Clock, deadline: float) -> Procedure
 
 
 def revive(
-    names: DocumentNames, document: TaskDocument, *, token: str, now: datetime
-) -> Procedure[str | None]:
+    names: DocumentNames, document: TaskDocument, found: list[Incident], *, token: str, now: datetime
+) -> Procedure[None]:
     """Deliver a leg again whose attempt died, or whose delivery did not arrive; or fail the run.
 
     Args:
         names: Names of the task's documents.
         document: The status document. Its run is long, and dead.
+        found: Receives the incident, unless the documents have changed meanwhile.
         token: A new fencing token, which no attempt has.
         now: UTC.
-
-    Returns:
-        What was done, for the incident; None if the documents have changed meanwhile.
 
     Raises:
         LegQueueUnavailable, SchedulerUnavailable: The leg was not delivered; a later pass repeats this.
     """
     run_id, legs = document.run_id, document.legs
     if run_id is None or legs is None:
-        return None
+        return
     _, record = yield from ask(ReadDocuments(run_id))
     tries = tries_of(document, record)
     close = must_close(document, tries, now=now)
     if close is not None:
         fail = watchdog_writes.fail_run(names, document, close.kind, close.reason, now=now)
-        return close.reason if (yield from try_commit(fail)) else None
+        if (yield from try_commit(fail)):
+            found.append(Incident("dead_run", run_id, close.reason))
+        return
     awaited = replace(legs, creation=legs.creation + 1, tries=tries)
     wait = leg_writes.wait(names, run_id, document, token=token, legs=awaited, now=now, record={})
-    if not (yield from try_commit(wait)):
-        return None
-    yield from ask(DeliverLeg(run_id, awaited.number, awaited.creation))
     lost = "was not delivered in time" if document.state == WAITING else "lost its process"
-    return f"leg {legs.number} {lost}, and is delivered again"
+    incident = Incident("lost_leg", run_id, f"leg {legs.number} {lost}, and is delivered again")
+    # A run may lose several legs, so the creation is part of the id.
+    incident_id = f"{run_id}.{awaited.creation}.{incident.kind}"
+    wait += watchdog_writes.incident(names, incident_id, now=now, fields=incident.to_fields())
+    if not (yield from try_commit(wait)):
+        return
+    found.append(incident)  # before the call that may fail: the run has been repaired as far as it waits
+    yield from ask(DeliverLeg(run_id, awaited.number, awaited.creation))

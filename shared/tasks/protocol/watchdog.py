@@ -99,9 +99,7 @@ def _repair_dead(
     """Fail a run whose process died. A long run continues instead."""
     run_id = document.run_id or ""
     if document.legs is not None:
-        detail = yield from revive(names, document, token=token, now=now)
-        if detail is not None:
-            found.incidents.append(Incident("lost_leg", run_id, detail))
+        yield from revive(names, document, found.incidents, token=token, now=now)
     elif (yield from try_commit(watchdog_writes.fail_dead(names, document, now=now))):
         detail = f"its process died: no sign of life since {document.lease_until}"
         found.incidents.append(Incident("dead_run", run_id, detail))
