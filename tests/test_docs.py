@@ -207,7 +207,7 @@ def test_the_names_in_the_diagrams_of_the_tour_exist() -> None:
     """Participants are files; names with an underscore or an inner capital are in the code."""
     text = (ROOT / "docs/architecture.md").read_text("utf-8")
     diagrams = re.findall(r"```mermaid\nsequenceDiagram\n(.*?)```", text, flags=re.DOTALL)
-    assert len(diagrams) == 2
+    assert len(diagrams) == 3
     files = [f"/{path.relative_to(ROOT)}" for path in SOURCES]
     for diagram in diagrams:
         named = re.findall(r"[\w/]+\.py", diagram)

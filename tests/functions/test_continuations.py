@@ -1,4 +1,4 @@
-"""Deliveries of Cloud Tasks: only a valid one continues a run, and any other starts nothing."""
+"""Deliveries of Cloud Tasks: a valid one continues its run, and any other starts nothing."""
 
 import gzip
 import json
