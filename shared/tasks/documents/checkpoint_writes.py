@@ -36,20 +36,18 @@ def save(
     record = write_record(identity.record_name, fields, mask=["checkpoint"], precondition=precondition)
     common = {"token": identity.token, "at": now, "expire_at": now + LONGEST_RUN + HISTORY_RETENTION}
     first = checkpoint.parts - len(changes.parts) + 1
-    documents: list[tuple[str, dict[str, object], bool]] = [
-        *((f"step.{one.name}", _fields_of(one), True) for one in changes.steps),
-        *((f"cursor.{one.name}", _fields_of(one), False) for one in changes.cursors),
-        *((f"part.{first + i:06d}", _fields_of(one), True) for i, one in enumerate(changes.parts)),
+    # An earlier commit of the same attempt may have written the same documents, although its response was
+    # lost. Only the precondition on the run record decides whether the attempt may write.
+    documents = [
+        *((f"step.{one.name}", _fields_of(one)) for one in changes.steps),
+        *((f"cursor.{one.name}", _fields_of(one)) for one in changes.cursors),
+        *((f"part.{first + i:06d}", _fields_of(one)) for i, one in enumerate(changes.parts)),
     ]
     return [
         record,
         *(
-            write_document(
-                identity.names.step(identity.run_id, document_id),
-                {**values, **common},
-                precondition=False if is_new else None,
-            )
-            for document_id, values, is_new in documents
+            write_document(identity.names.step(identity.run_id, document_id), {**values, **common})
+            for document_id, values in documents
         ),
     ]
 

@@ -70,6 +70,12 @@ class Saved(Struct):
     cursors: dict[str, SavedCursor] = field(default_factory=dict)
     parts: list[SavedPart] = field(default_factory=list)
 
+    def add(self, changes: Changes) -> None:
+        """Add what a checkpoint has persisted."""
+        self.steps.update((one.name, one) for one in changes.steps)
+        self.cursors.update((one.name, one) for one in changes.cursors)
+        self.parts += changes.parts
+
     @classmethod
     def parse(cls, documents: Iterable[tuple[str, dict[str, Any]]]) -> Saved:
         """Return what documents contain, given by id and decoded fields, ordered by id."""
@@ -136,6 +142,14 @@ class Changes(Struct, frozen=True):
     steps: tuple[SavedStep, ...] = ()
     cursors: tuple[SavedCursor, ...] = ()
     parts: tuple[SavedPart, ...] = ()
+
+    def followed_by(self, later: Changes) -> Changes:
+        """Return these changes with later ones, which may contain the same parts again."""
+        return Changes(
+            steps=tuple({one.name: one for one in (*self.steps, *later.steps)}.values()),
+            cursors=tuple({one.name: one for one in (*self.cursors, *later.cursors)}.values()),
+            parts=tuple({one.path: one for one in (*self.parts, *later.parts)}.values()),
+        )
 
 
 def next_checkpoint(last: Checkpoint | None, saved: Saved, changes: Changes, commit: str) -> Checkpoint:

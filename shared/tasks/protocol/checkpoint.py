@@ -45,7 +45,7 @@ def make_checkpoint(attempt: Attempt, saved: Saved, changes: Changes, *, deadlin
 
     Raises:
         RunLost: Another attempt took the task, or the run has ended.
-        StoreUnavailable: The changes may not be persisted. A later checkpoint may contain them again.
+        StoreUnavailable: The changes may be persisted, or not. The next checkpoint must contain them again.
         WriteRejected, WriteDenied: Firestore cannot store them, or may not be written.
     """
     attempt.commits += 1
@@ -71,10 +71,12 @@ def make_checkpoint(attempt: Attempt, saved: Saved, changes: Changes, *, deadlin
             raise RunLost(f"run {attempt.identity.run_id} lost its task")
         attempt.document = document  # it may contain a cancel
         attempt.record_update_time = attempt.update_time_of(record)
-        if attempt.record_update_time is not None and record is not None:
-            attempt.checkpoint = record.checkpoint
-            if record.checkpoint is not None and record.checkpoint.commit == commit:
-                return  # only the response was lost
+        found = None if record is None else record.checkpoint
+        # An earlier commit of this attempt may have been applied although its response was lost. `changes`
+        # contain its changes, so this commit still follows the last one that is known to be applied.
+        if attempt.record_update_time is not None and found is not None and found.commit == commit:
+            attempt.checkpoint = checkpoint
+            return  # only the response was lost
         if attempt.clock.monotonic() >= deadline:
             raise StoreUnavailable("no checkpoint could be made in time (lost responses or writers)")
         yield from ask(Pause(tries))

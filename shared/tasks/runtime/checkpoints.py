@@ -10,14 +10,13 @@ import threading
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import orjson
-from msgspec import Struct
 
 from shared import logger
 from shared.tasks.documents.checkpoints import Changes, Saved, SavedCursor, SavedPart, SavedStep
 from shared.tasks.errors import CheckpointInvalid, LegEnded, ResultNotKept, StoreUnavailable
 from shared.tasks.results.parts import Part, PartContent, records_in
 from shared.tasks.runtime.cursors import Cursor, check_name, encode_position, encode_value
-from shared.tasks.runtime.record_parts import PART_BYTES, RecordParts
+from shared.tasks.runtime.record_parts import PART_BYTES, RecordParts, UnnamedPart, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +32,7 @@ MAX_PARTS = 10_000
 CHECKPOINT_SECONDS = 5.0
 #: Failures in a row after which a checkpoint that could not be persisted fails the attempt.
 MAX_FAILURES = 3
-#: Checkpoints for which a run's deadline is divided, so that its parts stay below `MAX_PARTS`.
+#: Most checkpoints with one part each in the time of a run; `MAX_PARTS` leaves room for further parts.
 _CHECKPOINTS = 8_000
 
 
@@ -48,6 +47,11 @@ class CheckpointBackend(Protocol):
 
     def open(self, path: str) -> Iterable[bytes] | None:
         """Return an object's bytes in pieces; None if it does not exist."""
+
+
+def pause_between(deadline_seconds: float) -> float:
+    """Return the shortest time between two checkpoints of cursors, for a run with this deadline; seconds."""
+    return max(CHECKPOINT_SECONDS, deadline_seconds / _CHECKPOINTS)
 
 
 class Checkpoints:
@@ -73,29 +77,32 @@ class Checkpoints:
         self._pause = CHECKPOINT_SECONDS
         self._due = clock.monotonic() + CHECKPOINT_SECONDS
         self._unit: float | None = None  # seconds of the last unit of work in this attempt
+        self._thread = threading.local()  # `since`: when the thread last ended a unit of work
         self._must_end = False
         self._ended = False
         self._lock = threading.RLock()
         self._saved = Saved()
+        #: Changes that Firestore may have, or may not have. The next commit contains them again.
+        self._in_doubt = Changes()
         #: Parts that the next checkpoint names, uploaded or still in memory.
-        self._unnamed: list[_Unnamed] = []
+        self._unnamed: list[UnnamedPart] = []
         self._failures = 0
         self._stream: RecordParts | None = None
         self._refuses_cursors = False
 
-    def begin(self, saved: Saved, *, leg_ends: float, deadline_seconds: float) -> None:
+    def begin(self, saved: Saved, *, leg_ends: float, pause: float) -> None:
         """Continue from what earlier legs and attempts persisted.
 
         Args:
             saved: What they persisted.
             leg_ends: When the leg should end, on the clock's monotonic scale; infinite without legs.
-            deadline_seconds: The time for the whole run.
+            pause: Shortest time between two checkpoints of cursors, in seconds.
         """
         self._saved = saved
         self.resumed = bool(saved.steps or saved.cursors or saved.parts)
         self._leg_ends = leg_ends
-        self._pause = max(CHECKPOINT_SECONDS, deadline_seconds / _CHECKPOINTS)
-        self._due = self._clock.monotonic() + self._pause
+        self._pause = pause
+        self._due = self._clock.monotonic() + pause
 
     def end_leg(self) -> None:
         """Let the leg end at its next checkpoint. Called on another thread."""
@@ -111,12 +118,22 @@ class Checkpoints:
         """Whether the task has used a step or a cursor, so that it can end early and continue later."""
         return self.progressed or bool(self.cursors)
 
+    @property
+    def joins_parts(self) -> bool:
+        """Whether a result that the task yields is joined from parts."""
+        return bool(self.cursors or self._result_parts())
+
+    def raise_if_ended(self) -> None:
+        """Raise LegEnded if the leg has ended."""
+        if self._ended:
+            raise LegEnded
+
     def step(
         self, name: str, function: Callable[..., Json], args: tuple[object, ...], kwargs: dict[str, object]
     ) -> Json:
         """Return a step's remembered value, or call its function and remember what it returns."""
         check_name("step", name)
-        self._raise_if_ended()
+        self.raise_if_ended()
         known = self._saved.steps.get(name)
         if known is None:
             known = self._new_step(name, lambda: function(*args, **kwargs))
@@ -140,15 +157,16 @@ class Checkpoints:
         else:
             step = SavedStep(name, encoded.decode())
         with self._lock:
-            self._unit = self._clock.monotonic() - began
-            self._commit(Changes(steps=(step,)))
-            self._saved.steps[name] = step
-        return step
+            self._thread.since = self._clock.monotonic()
+            self._unit = self._thread.since - began
+            if name not in self._saved.steps:  # another thread may have remembered it meanwhile
+                self._commit(Changes(steps=(step,)))
+            return self._saved.steps[name]
 
     def cursor(self, name: str, start: Json, check: Callable[[], None]) -> Cursor:
         """Return a cursor at its persisted position, or at `start`. It calls `check` before it moves."""
         check_name("cursor", name)
-        self._raise_if_ended()
+        self.raise_if_ended()
         with self._lock:
             if name in self.cursors:
                 return self.cursors[name]
@@ -167,41 +185,43 @@ class Checkpoints:
 
     def ensure(self, seconds: float) -> None:
         """End the leg if less time is left of it, and if it has done any work."""
-        self._raise_if_ended()
+        self.raise_if_ended()
         with self._lock:
-            if self._unit is not None and self._clock.monotonic() + seconds > self._leg_ends:
+            if self._is_late(self._clock.monotonic(), seconds):
                 self._end()
 
     def advance(self, cursor: Cursor, value: Json, keep: Iterable[Json]) -> None:
         """Move a cursor, make a checkpoint if one is due, and end the leg if its time is over."""
         position = encode_position(cursor.name, value)
-        if self._ended:  # another thread's cursor has ended the leg; this position still counts
-            with self._lock:
-                self._move(cursor, position, keep)
-                self._end()
-        self._raise_if_ended()
-        cursor.check()
+        lines = cursor.encode(keep)
         if self._stream is not None and self._stream.thread != threading.get_ident():
+            self.raise_if_ended()
             raise CheckpointInvalid(
                 f"cursor {cursor.name!r} was moved on another thread than the one that yields the records; "
                 "move it where its records are yielded"
             )
+        if not self._ended:  # else another thread has ended the leg, and this position still counts
+            cursor.check()
         with self._lock:
             now = self._clock.monotonic()
-            self._unit, cursor.moved_at = now - cursor.moved_at, now
-            self._move(cursor, position, keep)
-            if self._is_late(now):
+            self._unit = now - max(cursor.moved_at, getattr(self._thread, "since", 0.0))
+            self._thread.since = now
+            cursor.move(position, lines, now)
+            if self._stream is not None:
+                self._stream.pending = False
+            if self._ended or self._is_late(now):
                 self._end()
-            if now >= self._due:
+            if now >= self._due or cursor.pending_bytes >= PART_BYTES:
                 self._save_if_possible()
 
     def kept(self, cursor: Cursor) -> Iterator[Json]:
         """Yield the records that a cursor keeps."""
+        self.raise_if_ended()
         with self._lock:
             self._cut_kept(cursor)
             self._upload_all()
             parts = [each.part for each in self._unnamed if each.kept and each.cursor == cursor.name]
-            saved = [_part(each) for each in self._saved.parts if each.kept and each.cursor == cursor.name]
+            saved = [part_of(each) for each in self._saved.parts if each.kept and each.cursor == cursor.name]
         return records_in([*saved, *parts], self._backend.open)
 
     def stream(self, progress: Callable[[int, int], None]) -> RecordParts:
@@ -219,26 +239,17 @@ class Checkpoints:
         Raises:
             CheckpointInvalid: A cursor with parts was not asked for, so records would be lost.
         """
-        unknown = sorted({one.cursor for one in self._saved.parts} - self.cursors.keys())
-        if unknown:
-            raise CheckpointInvalid(
-                f"the run has records of the cursor {unknown[0]!r}, which this code does not use; "
-                "cancel the run, and let a new run start"
-            )
-        parts = [_part(each) for each in self._result_parts()]
-        unnamed = [each.part for each in self._unnamed if not each.kept]
-        stream = self._stream
-        return [*parts, *unnamed, *([] if stream is None else stream.take_parts())]
-
-    def _move(self, cursor: Cursor, position: bytes, keep: Iterable[Json]) -> None:
-        for record in keep:
-            cursor.add(record)
-            if cursor.pending_bytes >= PART_BYTES:
-                self._cut_kept(cursor)
-                self._upload_all()
-        cursor.position, cursor.is_dirty = position, True
-        if self._stream is not None:
-            self._stream.pending = False
+        with self._lock:
+            unknown = sorted({one.cursor for one in self._saved.parts} - self.cursors.keys())
+            if unknown:
+                raise CheckpointInvalid(
+                    f"the run has records of the cursor {unknown[0]!r}, which this code does not use; "
+                    "cancel the run, and let a new run start"
+                )
+            parts = [part_of(each) for each in self._result_parts()]
+            unnamed = [each.part for each in self._unnamed if not each.kept]
+            stream = self._stream
+            return [*parts, *unnamed, *([] if stream is None else stream.take_parts())]
 
     def _end(self) -> NoReturn:
         """Persist what has changed, and end the leg."""
@@ -267,24 +278,31 @@ class Checkpoints:
             self._cut_kept(cursor)
         last = max(moved, key=lambda one: one.moved_at, default=None)
         if stream is not None and last is not None:
-            self._unnamed += [_Unnamed(part, last.name, kept=False) for part in stream.take_parts()]
+            self._unnamed += [UnnamedPart(part, last.name, kept=False) for part in stream.take_parts()]
         self._upload_all()
         parts = [each.saved() for each in self._unnamed]
         positions = [SavedCursor(one.name, one.position.decode()) for one in moved]
         if moved or parts:
             self._commit(Changes(cursors=tuple(positions), parts=tuple(parts)))
-        self._saved.parts += parts
-        self._saved.cursors.update((one.name, one) for one in positions)
-        self._unnamed.clear()
         for cursor in moved:
             cursor.is_dirty = False
         self._failures = 0
-        self._due = self._clock.monotonic() + self._pause
+        # Several cursors that keep records make several parts at once.
+        self._due = self._clock.monotonic() + self._pause * max(len(parts), 1)
 
     def _commit(self, changes: Changes) -> None:
+        changes = self._in_doubt.followed_by(changes)
         if len(self._saved.parts) + len(changes.parts) > MAX_PARTS:
             raise CheckpointInvalid(f"a run may have at most {MAX_PARTS} parts; yield or keep fewer records")
-        self._backend.save(changes)
+        try:
+            self._backend.save(changes)
+        except StoreUnavailable:
+            self._in_doubt = changes
+            raise
+        self._in_doubt = Changes()
+        self._saved.add(changes)
+        named = {one.path for one in changes.parts}
+        self._unnamed = [each for each in self._unnamed if each.path not in named]
         self.progressed = True
 
     def _upload(self, content: PartContent) -> Part:
@@ -298,35 +316,17 @@ class Checkpoints:
     def _cut_kept(self, cursor: Cursor) -> None:
         content = cursor.cut()
         if content is not None:
-            self._unnamed.append(_Unnamed(content, cursor.name, kept=True))
+            self._unnamed.append(UnnamedPart(content, cursor.name, kept=True))
 
     def _result_parts(self) -> list[SavedPart]:
         return [each for each in self._saved.parts if not each.kept]
 
-    def _is_late(self, now: float) -> bool:
-        """Return whether another unit of work like the last one may not fit into the leg."""
-        return self._unit is not None and (self._must_end or now + self._unit > self._leg_ends)
-
-    def _raise_if_ended(self) -> None:
-        if self._ended:
-            raise LegEnded
-
-
-class _Unnamed(Struct):
-    """A part that no checkpoint names yet."""
-
-    part: Part | PartContent
-    cursor: str
-    kept: bool
-
-    def saved(self) -> SavedPart:
-        """Return the uploaded part, for the checkpoint that names it."""
-        part = self.part
-        assert isinstance(part, Part)  # noqa: S101  (a checkpoint names uploaded parts only)
-        return SavedPart(
-            part.path, self.cursor, self.kept, part.crc, part.size, part.stored_bytes, part.count
-        )
-
-
-def _part(saved: SavedPart) -> Part:
-    return Part(saved.path, saved.crc, saved.size, saved.stored_bytes, saved.count)
+    def _is_late(self, now: float, seconds: float | None = None) -> bool:
+        """Return whether a unit of so many seconds, or one like the last one, may not fit into the leg."""
+        if self._unit is None:  # each leg does at least one
+            return False
+        stream = self._stream
+        if stream is not None and stream.pending and stream.thread == threading.get_ident():
+            return False  # the records since the last move would be in the result twice
+        unit = self._unit if seconds is None else seconds
+        return self._must_end or now + unit > self._leg_ends

@@ -87,12 +87,18 @@ class Cursor:
         """Stored bytes of the kept records that are not uploaded yet."""
         return 0 if self._writer is None else self._writer.stored_bytes
 
-    def add(self, record: Json) -> None:
-        """Keep a record."""
-        if self._writer is None:
-            self._writer = PartWriter(follows=self._has_kept)
-        self._writer.add(encode_record(record, self._count))
-        self._count += 1
+    def encode(self, keep: Iterable[Json]) -> list[bytes]:
+        """Return records to keep as JSON."""
+        return [encode_record(record, self._count + i) for i, record in enumerate(keep)]
+
+    def move(self, position: bytes, lines: list[bytes], now: float) -> None:
+        """Move to a position, and keep encoded records. It cannot fail half-way."""
+        self.position, self.moved_at, self.is_dirty = position, now, True
+        if lines:  # most cursors keep nothing, and a writer takes a quarter of a megabyte
+            self._writer = self._writer or PartWriter(follows=self._has_kept)
+            for line in lines:
+                self._writer.add(line)
+        self._count += len(lines)
 
     def cut(self) -> PartContent | None:
         """Return the kept records that no part contains yet; None if there are none."""

@@ -13,7 +13,7 @@ from shared import logger
 from shared.tasks.errors import DeadlineExceeded, InstanceShutDown, RunLost, StoreError
 from shared.tasks.protocol.attempt import Attempt
 from shared.tasks.protocol.effects import run_procedure
-from shared.tasks.runtime.checkpoints import Checkpoints
+from shared.tasks.runtime.checkpoints import Checkpoints, pause_between
 from shared.tasks.runtime.run_storage import RunStorage
 from shared.tasks.runtime.task_run import Progress, RunTimes, TaskRun
 from shared.tasks.specs import LEG_OVERTIME
@@ -86,7 +86,8 @@ class HeldRun:
     def restore(self) -> None:
         """Continue from what earlier legs and attempts persisted. Raises what `read_saved` raises."""
         saved, deadline_seconds = self._storage.read(), self.times.deadline - self.began
-        self.checkpoints.begin(saved, leg_ends=self.times.leg_ends, deadline_seconds=deadline_seconds)
+        pause = pause_between(deadline_seconds)
+        self.checkpoints.begin(saved, leg_ends=self.times.leg_ends, pause=pause)
 
     def shut_down(self) -> None:
         """Let the run end at its next checkpoint, or at once if its task uses none: the process ends.

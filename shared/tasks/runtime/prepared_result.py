@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shared.tasks.contract import Json, TaskName
     from shared.tasks.documents.run_ids import AttemptIdentity
     from shared.tasks.protocol.effect_handler import EffectHandler
+    from shared.tasks.results.parts import OpenObject
     from shared.tasks.runtime.task_run import TaskRun
     from shared.tasks.serving.cache import CacheManager
 
@@ -68,6 +69,7 @@ def prepare_result(
         prepared = _prepare_stream(value, identity, task_run, save_in, objects)
     else:
         prepared = _prepare_value(value, identity, save_in, objects)
+    task_run.checkpoints.raise_if_ended()  # what a task returns that has caught LegEnded is not complete
     if task_run.details is None:
         return prepared
     # If the result is not published, the watchdog removes the object with other unused ones.
@@ -153,13 +155,7 @@ def _prepare_stream(
         return PreparedResult(NO_DATA, _pointer(identity, "none", count=_drain(records, task_run)), None)
     if save_in != "storage":  # a document cannot be written in parts
         _log_move(identity, "it is yielded record by record")
-    records.begin()
-    stream: ResultStream | JoinedParts
-    if task_run.checkpoints.cursors:
-        stream = _join(records, task_run, objects)
-    else:
-        task_run.checkpoints.refuse_cursors()
-        stream = ResultStream(records, task_run)
+    stream = open_stream(records, task_run, objects.open)
     path = run_object(identity.task, identity.run_id, identity.token)
     try:
         objects.write_stream(path, stream, version=_version(identity), timeout=task_run.leg_remaining())
@@ -171,12 +167,21 @@ def _prepare_stream(
     return PreparedResult(objects.sign_url(path), pointer, None)
 
 
-def _join(records: Records, task_run: TaskRun, objects: Objects) -> JoinedParts:
-    """Let a task with cursors yield its records, and join the parts of all legs and attempts."""
-    parts = task_run.checkpoints.stream(task_run.stream_progress)
+def open_stream(records: Records, task_run: TaskRun, open_object: OpenObject) -> ResultStream | JoinedParts:
+    """Return the bytes to store of the records that a task yields.
+
+    A task without cursors works while they are read. One with cursors has worked when this returns: the parts
+    of all legs and attempts are joined.
+    """
+    records.begin()
+    checkpoints = task_run.checkpoints
+    if not checkpoints.joins_parts:
+        checkpoints.refuse_cursors()
+        return ResultStream(records, task_run)
+    parts = checkpoints.stream(task_run.stream_progress)
     records.feed(parts.take)
-    task_run.check()  # a task that does not let the end of its leg pass is not complete
-    return JoinedParts(task_run.checkpoints.result_parts(), objects.open, task_run.check)
+    checkpoints.raise_if_ended()  # a task that does not let the end of its leg pass is not complete
+    return JoinedParts(checkpoints.result_parts(), open_object, task_run.check)
 
 
 def _drain(records: Records, task_run: TaskRun) -> int:

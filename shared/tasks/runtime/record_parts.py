@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
+from shared.tasks.documents.checkpoints import SavedPart
 from shared.tasks.results.normalisation import encode_record
 from shared.tasks.results.parts import Part, PartContent, PartWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from shared.tasks.documents.checkpoints import SavedPart
 
 #: Stored bytes after which a part is uploaded, although no checkpoint is due.
 PART_BYTES = 8 << 20
@@ -68,3 +69,29 @@ class RecordParts:
             return []
         self._bytes += content.size
         return [content]
+
+
+class UnnamedPart(Struct):
+    """A part that no checkpoint names yet."""
+
+    part: Part | PartContent
+    cursor: str
+    kept: bool
+
+    @property
+    def path(self) -> str | None:
+        """Path of its object; None if it is not uploaded."""
+        return self.part.path if isinstance(self.part, Part) else None
+
+    def saved(self) -> SavedPart:
+        """Return the uploaded part, for the checkpoint that names it."""
+        part = self.part
+        assert isinstance(part, Part)  # noqa: S101  (a checkpoint names uploaded parts only)
+        return SavedPart(
+            part.path, self.cursor, self.kept, part.crc, part.size, part.stored_bytes, part.count
+        )
+
+
+def part_of(saved: SavedPart) -> Part:
+    """Return a part as `JoinedParts` takes it."""
+    return Part(saved.path, saved.crc, saved.size, saved.stored_bytes, saved.count)
