@@ -1,37 +1,319 @@
-"""What tests of tasks need: a run without any server (docs/api.md, "Test a task")."""
+"""Tests tasks without a server: a run that records what its task does, and that can be interrupted.
+
+    run = RecordedRun(TaskName.my_task)
+    with interrupted(run, at=3):
+        run.execute(my_task)
+    assert run.execute(my_task) == [...]
+
+docs/api.md ("Test a task") has a complete example.
+"""
 
 from __future__ import annotations
 
+import gzip
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
+import orjson
+from msgspec import Struct
+
+from shared.tasks.clock import Clock
+from shared.tasks.contract import DocumentNames
 from shared.tasks.documents.checkpoints import Saved
+from shared.tasks.documents.run_ids import AttemptIdentity
+from shared.tasks.errors import LegEnded
+from shared.tasks.results.normalisation import normalise
+from shared.tasks.results.stream import Records
+from shared.tasks.runtime.checkpoints import Checkpoints
+from shared.tasks.runtime.cursors import encode_position
+from shared.tasks.runtime.prepared_result import open_stream
+from shared.tasks.runtime.task_run import Progress, RunLogger, RunTimes, TaskRun
+from shared.tasks.runtime.task_thread import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from shared.tasks.contract import Json, TaskName
     from shared.tasks.documents.checkpoints import Changes
+    from shared.tasks.options import TaskFunction
+    from shared.tasks.runtime.cursors import Cursor
+
+#: Stands for a position that was not given, because None is a position.
+_NO_POSITION = object()
+#: Bytes of a result that are read at once.
+_PIECE_BYTES = 1 << 20
+
+
+class HandMovedClock(Clock):
+    """A clock that moves only when a test moves it. It starts at midnight (UTC) on 1 January 2026."""
+
+    def __init__(self) -> None:
+        self._passed = 0.0
+
+    def now(self) -> datetime:
+        """Return the time of day, UTC."""
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self._passed)
+
+    def monotonic(self) -> float:
+        """Return the seconds that have passed."""
+        return self._passed
+
+    def sleep(self, duration: float) -> None:
+        """Move the clock by a number of seconds."""
+        self._passed += max(duration, 0.0)
+
+
+class LogEntry(Struct, frozen=True):
+    """An entry that a task has logged: its level (such as "info"), its event, and its fields."""
+
+    level: str
+    event: str
+    fields: dict[str, object]
+
+
+class RecordedRun(TaskRun):
+    """A run without a server, for tests. Use it as a task uses its run, or let `execute` call the task.
+
+    Checkpoints are kept in memory. One is made whenever a cursor moves, so a kill repeats one unit of work;
+    in production up to a few seconds of work are repeated.
+
+    Args:
+        task_name: The task.
+        deadline_seconds: Seconds until the deadline of the run.
+        leg_seconds: Seconds until a leg ends at its next checkpoint; None for a run without legs.
+        scheduled_for: The tick, UTC; None for a run without one.
+        clock: Measures the time; by default a clock that only `clock.sleep(seconds)` moves.
+
+    Attributes:
+        clock: The clock.
+        reports: All progress reports of the task.
+        logged: What the task logged with `run.log`.
+    """
+
+    def __init__(
+        self,
+        task_name: TaskName,
+        *,
+        deadline_seconds: float = 300.0,
+        leg_seconds: float | None = None,
+        scheduled_for: datetime | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock = clock or HandMovedClock()
+        self.reports: list[Progress] = []
+        self.logged: list[LogEntry] = []
+        self._is_used = False
+        self._leg_seconds = leg_seconds
+        self._memory = MemoryCheckpoints()
+        names = DocumentNames("projects/test/databases/test/documents", task_name)
+        identity = AttemptIdentity(names, "test-run", "test-token", "test", scheduled_for)
+        deadline = self.clock.monotonic() + deadline_seconds
+        times, checkpoints = RunTimes(deadline, deadline), Checkpoints(self._memory, self.clock)
+        super().__init__(identity, times, self.clock, lambda _: None, checkpoints)
+        self.log = _Log(identity, self.logged)
+        self._begin()
+
+    def execute(self, task: TaskFunction) -> Json:
+        """Call a task for one attempt, and return its result as `get_task_data` would return it.
+
+        Each further call is the next attempt: it continues from the checkpoints of those before. The result
+        of a task that yields its records has the records of all attempts and legs.
+
+        Raises:
+            BaseException: What the task raised; or what fails the run, such as ResultNotStorable.
+        """
+        if self._is_used:
+            self.resume()
+        self._is_used = True
+        work: Work[Json] = Work(task, self, self._result_of, self.clock)
+        work.start()
+        work.done.wait()
+        return work.result()
+
+    def resume(self, *, next_leg: bool = False) -> None:
+        """Begin the next attempt, or the next leg, with nothing but what the last checkpoint contains."""
+        self.attempt += not next_leg
+        self.leg += next_leg
+        self._memory = self._memory.handed_on()
+        self._begin()
+
+    def progress(self, done: int, total: int | None = None, message: str = "") -> None:
+        """Record a progress report. Raises the errors of `check`."""
+        self.reports.append(Progress(done, total, message, self.clock.now()))
+        super().progress(done, total, message)
+
+    def interrupt(self, *, after: str | None, at: object, kill: bool) -> None:
+        """Plan an interruption of this attempt, as `interrupted` and `leg_ending` describe."""
+        position = None if at is _NO_POSITION else encode_position("at", at)
+        if (after is None) == (position is None):
+            raise ValueError("pass either after= (the name of a step) or at= (the position of a cursor)")
+        plan = _Interruption(after, position, self._memory.kill if kill else self.checkpoints.end_leg)
+        self.checkpoints.interruption = plan
+
+    def _begin(self) -> None:
+        now, legs = self.clock.monotonic(), self._leg_seconds
+        self.attempt, self._is_used = max(self.attempt, 1), False
+        self.checkpoints: _Checkpoints = _Checkpoints(self._memory, self.clock)
+        leg_ends = float("inf") if legs is None else now + legs
+        # The clock of a test may stand still, and yet each move of a cursor makes a checkpoint.
+        self.checkpoints.begin(self._memory.copy_of_saved(), leg_ends=leg_ends, pause=0.0)
+        self.times = RunTimes(self.times.deadline, min(self.times.deadline, leg_ends), leg_ends)
+
+    def _result_of(self, value: object) -> Json:
+        self.check()
+        if not isinstance(value, Records):
+            return [] if value is None else normalise(value).value
+        stream = open_stream(value, self, self._memory.open)
+        stored = b"".join(iter(partial(stream.read, _PIECE_BYTES), b""))
+        self.checkpoints.raise_if_ended()
+        return orjson.loads(gzip.decompress(stored))
+
+
+@contextmanager
+def interrupted(run: RecordedRun, *, after: str | None = None, at: object = _NO_POSITION) -> Iterator[None]:
+    """Kill the process of a run, as a crash or lack of memory does, while the block works with it.
+
+    What was done since the last checkpoint is lost, and the next attempt repeats it.
+
+    Args:
+        run: The run. After the block it is the next attempt.
+        after: The name of a step. The process dies when its value has been remembered.
+        at: A position. The process dies when a cursor moves there, before this position is persisted.
+
+    Raises:
+        AssertionError: The block ended before that step or position.
+    """
+    run.interrupt(after=after, at=at, kill=True)
+    with _expected(_Killed, f"the process was not killed {_place(after, at)}"):
+        yield
+    run.resume()
+
+
+@contextmanager
+def leg_ending(run: RecordedRun, *, after: str | None = None, at: object = _NO_POSITION) -> Iterator[None]:
+    """End a leg of a run in time, as the engine does for a long run, while the block works with it.
+
+    All that was done is persisted, and the next leg repeats nothing.
+
+    Args:
+        run: The run. After the block it is the next leg.
+        after: The name of a step. The leg ends at the next step, or when a cursor moves.
+        at: A position. The leg ends when a cursor moves there.
+
+    Raises:
+        AssertionError: The block ended before that step or position, or the task did not let LegEnded pass.
+    """
+    run.interrupt(after=after, at=at, kill=False)
+    with _expected(LegEnded, f"the leg did not end {_place(after, at)}"):
+        yield
+    run.resume(next_leg=True)
 
 
 class MemoryCheckpoints:
-    """Keeps the checkpoints of a run in memory. It implements `CheckpointBackend`."""
+    """Keeps the checkpoints of one attempt in memory. It implements `CheckpointBackend`."""
 
-    def __init__(self) -> None:
-        self.saved = Saved()
-        self.objects: dict[str, bytes] = {}
+    def __init__(self, saved: Saved | None = None, objects: dict[str, bytes] | None = None) -> None:
+        self.saved = Saved() if saved is None else saved
+        self.objects: dict[str, bytes] = {} if objects is None else objects
+        self._is_dead = False
+
+    def copy_of_saved(self) -> Saved:
+        """Return what was saved, for an attempt that adds to it."""
+        saved = self.saved
+        return Saved(dict(saved.steps), dict(saved.cursors), list(saved.parts))
+
+    def handed_on(self) -> MemoryCheckpoints:
+        """Return the same for the next attempt. This one can save nothing more."""
+        self._is_dead = True
+        return MemoryCheckpoints(self.copy_of_saved(), self.objects)
+
+    def kill(self) -> None:
+        """Let this and each later call fail, as if the process had died."""
+        self._is_dead = True
+        raise _Killed
 
     def save(self, changes: Changes) -> None:
         """Keep changes."""
-        self.saved.steps.update((one.name, one) for one in changes.steps)
-        self.saved.cursors.update((one.name, one) for one in changes.cursors)
-        self.saved.parts += changes.parts
+        self._raise_if_dead()
+        self.saved.add(changes)
 
     def upload(self, content: bytes) -> str:
         """Keep an object; return its path."""
+        self._raise_if_dead()
         path = f"memory/{len(self.objects)}"
         self.objects[path] = content
         return path
 
     def open(self, path: str) -> Iterable[bytes] | None:
         """Return an object's bytes; None if it does not exist."""
+        self._raise_if_dead()
         content = self.objects.get(path)
         return None if content is None else [content]
+
+    def _raise_if_dead(self) -> None:
+        if self._is_dead:
+            raise _Killed
+
+
+class _Interruption(Struct, frozen=True):
+    after: str | None
+    position: bytes | None
+    interrupt: Callable[[], None]
+
+
+class _Checkpoints(Checkpoints):
+    """Checkpoints that a test interrupts."""
+
+    interruption: _Interruption | None = None
+
+    def step(
+        self, name: str, function: Callable[..., Json], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> Json:
+        value = super().step(name, function, args, kwargs)
+        if self.interruption is not None and self.interruption.after == name:
+            self.interruption.interrupt()
+        return value
+
+    def advance(self, cursor: Cursor, value: Json, keep: Iterable[Json]) -> None:
+        if self.interruption is not None and self.interruption.position == encode_position("at", value):
+            self.interruption.interrupt()
+        super().advance(cursor, value, keep)
+
+
+class _Log(RunLogger):
+    """Records what it logs."""
+
+    def __init__(self, identity: AttemptIdentity, entries: list[LogEntry]) -> None:
+        super().__init__(identity)
+        self._entries = entries
+
+    def info(self, event: str, **fields: object) -> None:
+        self._entries.append(LogEntry("info", event, fields))
+        super().info(event, **fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._entries.append(LogEntry("warning", event, fields))
+        super().warning(event, **fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        self._entries.append(LogEntry("error", event, fields))
+        super().error(event, **fields)
+
+
+class _Killed(BaseException):
+    """Ends a task as the death of its process does. Nothing is persisted after it."""
+
+
+@contextmanager
+def _expected(kind: type[BaseException], otherwise: str) -> Iterator[None]:
+    try:
+        yield
+    except kind:
+        return
+    raise AssertionError(otherwise)
+
+
+def _place(after: str | None, at: object) -> str:
+    return f"after step {after!r}" if at is _NO_POSITION else f"at position {at!r}"
