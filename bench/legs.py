@@ -24,7 +24,10 @@ from shared.tasks import ExecuteTaskOptions, TaskEngine, TaskName, TaskRun
 from shared.tasks.backends.firestore import Store
 from shared.tasks.backends.leg_queue import LegQueue
 from shared.tasks.backends.scheduler import Jobs, JobTarget
+from shared.tasks.clock import Clock
 from shared.tasks.options import Continuation
+from shared.tasks.runtime.checkpoints import CHECKPOINT_SECONDS
+from shared.tasks.testing import RecordedRun
 from tests.support.counting import Counter
 from tests.support.instances import intercepted
 
@@ -212,9 +215,8 @@ def _remember(run: TaskRun, number: int) -> None:
 
 def _move() -> float:
     """Return the seconds of a move of a cursor that makes no checkpoint."""
-    from tests.support.task_runs import task_run  # noqa: PLC0415
-
-    cursor, taken = task_run(seconds=3_600).cursor("pages"), []
+    run = RecordedRun(TASK, deadline_seconds=3_600, checkpoint_seconds=CHECKPOINT_SECONDS, clock=Clock())
+    cursor, taken = run.cursor("pages"), []
     for _ in range(MOVE_ROUNDS):
         began = time.perf_counter()
         for number in range(MOVES):

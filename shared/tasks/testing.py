@@ -10,6 +10,7 @@ docs/api.md ("Test a task") has a complete example.
 
 from __future__ import annotations
 
+import copy
 import gzip
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -76,19 +77,23 @@ class LogEntry(Struct, frozen=True):
 class RecordedRun(TaskRun):
     """A run without a server, for tests. Use it as a task uses its run, or let `execute` call the task.
 
-    Checkpoints are kept in memory. One is made whenever a cursor moves, so a kill repeats one unit of work;
-    in production up to a few seconds of work are repeated.
+    Its checkpoints are kept in memory.
 
     Args:
         task_name: The task.
         deadline_seconds: Seconds until the deadline of the run.
         leg_seconds: Seconds until a leg ends at its next checkpoint; None for a run without legs.
+        checkpoint_seconds: Shortest time between two checkpoints of cursors. With 0, each move of a cursor is
+            persisted, so that a kill repeats one unit of work; in production it may repeat a few seconds.
         scheduled_for: The tick, UTC; None for a run without one.
         clock: Measures the time; by default a clock that only `clock.sleep(seconds)` moves.
+        memory: Keeps the checkpoints.
 
     Attributes:
         clock: The clock.
+        memory: What keeps the checkpoints of this attempt.
         reports: All progress reports of the task.
+        written: Those that the engine would write to the run record, at most one per second.
         logged: What the task logged with `run.log`.
     """
 
@@ -98,20 +103,24 @@ class RecordedRun(TaskRun):
         *,
         deadline_seconds: float = 300.0,
         leg_seconds: float | None = None,
+        checkpoint_seconds: float = 0.0,
         scheduled_for: datetime | None = None,
         clock: Clock | None = None,
+        memory: MemoryCheckpoints | None = None,
     ) -> None:
         self.clock = clock or HandMovedClock()
+        self.memory = memory or MemoryCheckpoints()
         self.reports: list[Progress] = []
+        self.written: list[Progress] = []
         self.logged: list[LogEntry] = []
         self._is_used = False
         self._leg_seconds = leg_seconds
-        self._memory = MemoryCheckpoints()
+        self._pause = checkpoint_seconds
         names = DocumentNames("projects/test/databases/test/documents", task_name)
         identity = AttemptIdentity(names, "test-run", "test-token", "test", scheduled_for)
         deadline = self.clock.monotonic() + deadline_seconds
-        times, checkpoints = RunTimes(deadline, deadline), Checkpoints(self._memory, self.clock)
-        super().__init__(identity, times, self.clock, lambda _: None, checkpoints)
+        times, checkpoints = RunTimes(deadline, deadline), Checkpoints(self.memory, self.clock)
+        super().__init__(identity, times, self.clock, self.written.append, checkpoints)
         self.log = _Log(identity, self.logged)
         self._begin()
 
@@ -136,7 +145,7 @@ class RecordedRun(TaskRun):
         """Begin the next attempt, or the next leg, with nothing but what the last checkpoint contains."""
         self.attempt += not next_leg
         self.leg += next_leg
-        self._memory = self._memory.handed_on()
+        self.memory = self.memory.handed_on()
         self._begin()
 
     def progress(self, done: int, total: int | None = None, message: str = "") -> None:
@@ -149,23 +158,22 @@ class RecordedRun(TaskRun):
         position = None if at is _NO_POSITION else encode_position("at", at)
         if (after is None) == (position is None):
             raise ValueError("pass either after= (the name of a step) or at= (the position of a cursor)")
-        plan = _Interruption(after, position, self._memory.kill if kill else self.checkpoints.end_leg)
+        plan = _Interruption(after, position, self.memory.kill if kill else self.checkpoints.end_leg)
         self.checkpoints.interruption = plan
 
     def _begin(self) -> None:
         now, legs = self.clock.monotonic(), self._leg_seconds
         self.attempt, self._is_used = max(self.attempt, 1), False
-        self.checkpoints: _Checkpoints = _Checkpoints(self._memory, self.clock)
+        self.checkpoints: _Checkpoints = _Checkpoints(self.memory, self.clock)
         leg_ends = float("inf") if legs is None else now + legs
-        # The clock of a test may stand still, and yet each move of a cursor makes a checkpoint.
-        self.checkpoints.begin(self._memory.copy_of_saved(), leg_ends=leg_ends, pause=0.0)
+        self.checkpoints.begin(self.memory.copy_of_saved(), leg_ends=leg_ends, pause=self._pause)
         self.times = RunTimes(self.times.deadline, min(self.times.deadline, leg_ends), leg_ends)
 
     def _result_of(self, value: object) -> Json:
         self.check()
         if not isinstance(value, Records):
             return [] if value is None else normalise(value).value
-        stream = open_stream(value, self, self._memory.open)
+        stream = open_stream(value, self, self.memory.open)
         stored = b"".join(iter(partial(stream.read, _PIECE_BYTES), b""))
         self.checkpoints.raise_if_ended()
         return orjson.loads(gzip.decompress(stored))
@@ -212,11 +220,16 @@ def leg_ending(run: RecordedRun, *, after: str | None = None, at: object = _NO_P
 
 
 class MemoryCheckpoints:
-    """Keeps the checkpoints of one attempt in memory. It implements `CheckpointBackend`."""
+    """Keeps the checkpoints of one attempt in memory. It implements `CheckpointBackend`.
 
-    def __init__(self, saved: Saved | None = None, objects: dict[str, bytes] | None = None) -> None:
-        self.saved = Saved() if saved is None else saved
-        self.objects: dict[str, bytes] = {} if objects is None else objects
+    Attributes:
+        saved: What is persisted.
+        objects: The stored objects by path.
+    """
+
+    def __init__(self) -> None:
+        self.saved = Saved()
+        self.objects: dict[str, bytes] = {}
         self._is_dead = False
 
     def copy_of_saved(self) -> Saved:
@@ -226,8 +239,10 @@ class MemoryCheckpoints:
 
     def handed_on(self) -> MemoryCheckpoints:
         """Return the same for the next attempt. This one can save nothing more."""
+        heir = copy.copy(self)
+        heir.saved = self.copy_of_saved()
         self._is_dead = True
-        return MemoryCheckpoints(self.copy_of_saved(), self.objects)
+        return heir
 
     def kill(self) -> None:
         """Let this and each later call fail, as if the process had died."""

@@ -18,7 +18,7 @@ from shared.collectors.twilio_messages import TwilioMessages
 from shared.settings import SmsLimits, TwilioAccount
 from shared.tasks import TaskEngine, TaskName, TaskOutcome, TaskRun
 from shared.tasks.clock import Clock
-from tests.support.task_runs import task_run
+from tests.collectors.runs import new_run
 
 LIMITS = SmsLimits(offline_hours=48, per_run=50, per_device_per_day=1, regions=frozenset({"US"}))
 TEXTS = {"4.0.": "RESET", "4.": "#RESET#"}
@@ -103,7 +103,7 @@ def send_alone(client: Client, url: str) -> dict[str, Any]:
     Returns:
         The summary.
     """
-    run = task_run(seconds=60)
+    run = new_run(TaskName.send_reset_sms, deadline_seconds=60)
     with closing(TwilioMessages(account_at(url), backoff_seconds=0.001)) as messages:
         task = ResetSms(client, messages, LIMITS, TEXTS, lambda: datetime.now(UTC), run)
         task.send(TaskEngine().get_task_result(TaskName.collect_devices_health))

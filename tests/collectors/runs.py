@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from shared.collectors.ocpi.transport import Limits
-from shared.tasks import TaskName, TaskRun
-from tests.support.task_runs import task_run
+from shared.tasks import TaskName
+from shared.tasks.clock import Clock
+from shared.tasks.testing import RecordedRun
 
 #: Short limits for peers on this machine, yet long enough to tell silence from slowness.
 FAST = Limits(
@@ -20,6 +21,6 @@ FAST = Limits(
 IMPATIENT = replace(FAST, read_seconds=0.5, call_seconds=0.75, attempts=2)
 
 
-def new_run(task: TaskName, *, deadline_seconds: float = 300.0) -> TaskRun:
-    """A run with so many seconds to its deadline; its progress is discarded."""
-    return task_run(task, seconds=deadline_seconds)
+def new_run(task: TaskName, *, deadline_seconds: float = 300.0) -> RecordedRun:
+    """A run with so many seconds to its deadline, which pass as on the machine's clock."""
+    return RecordedRun(task, deadline_seconds=deadline_seconds, clock=Clock())

@@ -7,11 +7,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from shared.tasks import TaskName
 from shared.tasks.clock import Clock
 from shared.tasks.errors import DeadlineExceeded
 from shared.tasks.failure import MAX_TRACE, Failure
 from shared.tasks.runtime.task_thread import Work
-from tests.support.task_runs import task_run
+from shared.tasks.testing import RecordedRun
 from tests.support.values import Unprintable
 from tests.waiting import wait_for
 
@@ -169,7 +170,7 @@ def test_a_trace_contains_no_token() -> None:
 
 
 def at_work(task: Callable[..., Any], prepare: Callable[[Any], Any] = lambda value: value) -> Work[Any]:
-    work = Work(task, task_run(), prepare, Clock())
+    work = Work(task, RecordedRun(TaskName.send_reset_sms), prepare, Clock())
     work.start()
     return work
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from shared.tasks import DeadlineExceeded, RunLost, TaskRun
+from shared.tasks import DeadlineExceeded, RunLost, TaskName, TaskRun
 from shared.tasks.clock import Clock
 from shared.tasks.runtime.task_thread import Loop, Work, call_task
-from tests.support.task_runs import task_run
+from shared.tasks.testing import RecordedRun
 
 
 @pytest.fixture
 def run() -> TaskRun:
-    run = task_run(scheduled_for=datetime(2026, 1, 1, tzinfo=UTC))
+    run = RecordedRun(TaskName.send_reset_sms, scheduled_for=datetime(2026, 1, 1, tzinfo=UTC))
     run.attempt = 2
     return run
 
@@ -47,9 +47,9 @@ class CallableObject:
         (lambda run=None: run.attempt, 2),
         (lambda *, limit=5: limit, 5),
         (lambda *more: len(more), 0),
-        (asks_for_the_run, "a run"),
+        (asks_for_the_run, "test-run"),
         (wants_nothing, "nothing"),
-        (partial(asks_for_the_run), "a run"),
+        (partial(asks_for_the_run), "test-run"),
         (CallableObject(), 2),
         (dict, {}),
     ],
@@ -87,26 +87,17 @@ def test_an_error_of_a_task_is_returned_to_the_caller(run: TaskRun) -> None:
 
 def test_a_run_has_its_time_left_and_raises_when_it_must_stop() -> None:
     """At the task's next check after the deadline or the loss of its lease."""
-
-    class Hand(Clock):
-        at = 0.0
-
-        def monotonic(self) -> float:
-            return self.at
-
-    clock = Hand()
-    recorded: list[Any] = []
-    run = task_run(seconds=10.0, clock=clock, record=recorded.append)
+    run = RecordedRun(TaskName.send_reset_sms, deadline_seconds=10)
     assert run.remaining() == 10
     run.progress(1, 3)
     run.progress(2, 3)  # within one second
-    clock.at = 1.5
+    run.clock.sleep(1.5)
     run.progress(3, 3, "done")
-    assert [(progress.done, progress.message) for progress in recorded] == [(1, ""), (3, "done")]
-    clock.at = 10.0
+    assert [(progress.done, progress.message) for progress in run.written] == [(1, ""), (3, "done")]
+    assert [report.done for report in run.reports] == [1, 2, 3]
+    run.clock.sleep(8.5)
     with pytest.raises(DeadlineExceeded):
         run.check()
-    clock.at = 5.0
     run.mark_lost()
     with pytest.raises(RunLost):
         run.progress(4)
