@@ -9,6 +9,9 @@ party whose records were set aside no longer belongs to another operator, or rec
 those of another operator. The details of the result contain the complete totals and the memory for the next
 run.
 
+A run may have several legs. The first one decides what to ask for. Each leg reads on where the last one
+ended, and a leg with enough time merges.
+
 A credit CDR cancels the CDR it refers to if both are of one operator. Both stay in the result. The cancelled
 one gets `nx_credited: true`, and neither counts in the totals. Each record gets `nx_operator`. Records are
 ordered by key, so that a million of them can be merged in little memory.
@@ -26,15 +29,16 @@ import msgspec
 
 from shared.collectors.cdr_totals import Totals
 from shared.collectors.known_cdrs import CancelledCdrs, Facts, KnownCdrs
-from shared.collectors.ocpi.crawl import crawl
+from shared.collectors.ocpi.crawl import conclude, crawl, merging_seconds, reserved_seconds_of
 from shared.collectors.ocpi.crawled import summarise_crawls
 from shared.collectors.ocpi.errors import SetAside
+from shared.collectors.ocpi.inputs import STEP, Inputs, listed
 from shared.collectors.ocpi.memory import FIELD as MEMORY_FIELD
 from shared.collectors.ocpi.memory import Memory
 from shared.collectors.ocpi.owners import Owners
 from shared.collectors.ocpi.reading import CLOCK_SKEW, Checked, in_utc, name_of, read, read_dated
 from shared.collectors.ocpi.records import Cdr, Cdr22
-from shared.collectors.ocpi.requests import Requests
+from shared.collectors.ocpi.requests import Request, Requests
 from shared.collectors.ocpi.spool import newest
 from shared.collectors.ocpi.summary import fit
 
@@ -43,7 +47,6 @@ if TYPE_CHECKING:
 
     from shared.collectors.ocpi.crawled import Crawl
     from shared.collectors.ocpi.operators import Operator
-    from shared.collectors.ocpi.requests import Request
     from shared.collectors.ocpi.spool import Entry
     from shared.collectors.ocpi.transport import Limits
     from shared.tasks import TaskRun
@@ -90,49 +93,131 @@ def collect(  # noqa: PLR0913  (each is an input of its own)
 
     Raises:
         NoOperatorAnswered: All operators failed.
-        RunLost, DeadlineExceeded: The run has ended.
+        RunLost, RunCancelled, DeadlineExceeded, LegEnded: The run, or this leg of it, has ended.
     """
-    first_month = month_before(now, months - 1)
-    memory = memory or Memory()
-    open_requests = Requests(requests or {}, memory)
-    owners = Owners(operators, memory.parties)
+    given = CdrInputs(
+        now=now,
+        operators=listed(operators),
+        memory=memory or Memory(),
+        reserved_seconds=reserved_seconds_of(run),
+        requests=dict(requests or {}),
+        first_month=month_before(now, months - 1),
+    )
     with tempfile.TemporaryDirectory(prefix="nx-cdrs-") as folder_name:
         folder = Path(folder_name)
-        cancelled = CancelledCdrs(folder)
-        known = KnownCdrs(previous, folder, cancelled, now, run, owners)
-        names = {operator.name for operator in operators}
-        for command, name in open_requests.without_effect(names, known.operators):
-            run.log.warning("request for an unknown operator ended", operator=name, command=command)
-        # Parties that belonged to another operator when their records were set aside, and no longer do.
-        released = {name: owners.not_of_others(parties, name) for name, parties in memory.disowned.items()}
+        last: LastResult | None = None
 
-        def since(operator: str) -> datetime:
-            """Return the earliest `last_updated` to ask an operator for, UTC."""
-            if operator in open_requests.drops or released.get(operator):
-                return first_month
-            earlier = memory.ask_again_from(operator, now), open_requests.read_from(operator)
-            return max(first_month, min((known.since(first_month, operator), *filter(None, earlier))))
+        def begin() -> dict[str, Any]:
+            """Decide what to ask for, in the first leg; that needs the last result."""
+            nonlocal last
+            last = LastResult(given, previous, folder, run)
+            since = {one.name: last.since(one.name) for one in given.operators}
+            released = {name: sorted(parties) for name, parties in last.released.items()}
+            decided = msgspec.structs.replace(given, since=since, released=released, known=last.known.count)
+            plain: dict[str, Any] = msgspec.to_builtins(decided)
+            return plain
 
-        reader = partial(read_dated, partial(read_cdr, latest_end=now + MAX_END_LEAD), now + CLOCK_SKEW)
-        crawls = crawl(owners, "cdrs", reader, run, folder, since=since, limits=limits)
-        succeeded = [one for one in crawls if not one.error]
-        failed = {one.operator for one in crawls if one.error}
-        for one in succeeded:
-            cancelled.add_credits(one.entries())
-
-        merge = Merge(cancelled, f"{first_month:%Y-%m}")
-        last = known.entries({one.operator for one in succeeded}, open_requests.drops - failed)
-        yield from merge.records(newest(last, *(one.entries() for one in succeeded)))
-
-        next_memory = Memory(
-            parties=owners.remembered(),
-            set_aside=memory.set_aside_after(crawls, now),
-            disowned=memory.disowned_after(crawls, released),
-            **open_requests.ended(failed),
+        inputs = msgspec.convert(run.step(STEP, begin), CdrInputs)
+        reader = partial(
+            read_dated, partial(read_cdr, latest_end=inputs.now + MAX_END_LEAD), inputs.now + CLOCK_SKEW
         )
-        summary = summarise(crawls, merge, known.unreadable)
-        details = fit(summary, SHORTENED, MAX_DETAILS_BYTES) | {MEMORY_FIELD: next_memory.to_field()}
-        run.summarise(fit(summary, SHORTENED), details=details)
+        crawls = crawl(
+            inputs.operators_in(operators),
+            "cdrs",
+            reader,
+            run,
+            folder,
+            since=inputs.since.__getitem__,
+            limits=limits,
+            reserved_seconds=inputs.reserved_seconds,
+        )
+        run.ensure_leg_time(merging_seconds(inputs.known + sum(one.read for one in crawls)))
+        yield from merge(inputs, last or LastResult(inputs, previous, folder, run), crawls, run)
+
+
+class CdrInputs(Inputs, kw_only=True):
+    """The inputs of a run.
+
+    Attributes:
+        first_month: Start of the first month that is kept, UTC.
+        requests: Requests of people, by operator.
+        since: Earliest `last_updated` to ask for, UTC, by operator.
+        released: Parties that belonged to another operator when their records were set aside, and no longer
+            do, by operator.
+        known: Number of records of the last result.
+    """
+
+    first_month: datetime
+    requests: dict[str, Request]
+    since: dict[str, datetime] = msgspec.field(default_factory=dict)
+    released: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    known: int = 0
+
+
+class LastResult:
+    """The last result, and what follows from it for the run. Creating it reads the result once.
+
+    Args:
+        inputs: Of these, `since`, `released` and `known` are not used.
+        previous: Reads the last good result.
+        folder: Folder of the files.
+        run: The run; it gets the progress.
+    """
+
+    def __init__(
+        self,
+        inputs: CdrInputs,
+        previous: Callable[[], Iterable[dict[str, Any]]],
+        folder: Path,
+        run: TaskRun,
+    ) -> None:
+        self.owners = Owners(inputs.operators_in(()), inputs.memory.parties)
+        self.requests = Requests(inputs.requests, inputs.memory)
+        self.cancelled = CancelledCdrs(folder)
+        self.known = KnownCdrs(previous, folder, self.cancelled, inputs.now, run, self.owners)
+        self.released = {
+            name: self.owners.not_of_others(parties, name) for name, parties in inputs.memory.disowned.items()
+        }
+        self._inputs = inputs
+
+    def since(self, operator: str) -> datetime:
+        """Return the earliest `last_updated` to ask an operator for, UTC."""
+        inputs = self._inputs
+        first = inputs.first_month
+        if operator in self.requests.drops or self.released.get(operator):
+            return first
+        earlier = inputs.memory.ask_again_from(operator, inputs.now), self.requests.read_from(operator)
+        return max(first, min((self.known.since(first, operator), *filter(None, earlier))))
+
+
+def merge(inputs: CdrInputs, last: LastResult, crawls: list[Crawl], run: TaskRun) -> Iterator[dict[str, Any]]:
+    """Yield the records of the result, ordered by key; then give the run its summary and details."""
+    names = {one.operator for one in crawls}
+    for command, name in last.requests.without_effect(names, last.known.operators):
+        run.log.warning("request for an unknown operator ended", operator=name, command=command)
+    for one in crawls:
+        if not one.error and last.since(one.operator) < inputs.since[one.operator]:
+            one.fail("the last result was replaced by an older one during the run; the next run asks again")
+    conclude(crawls, last.owners, run)
+    succeeded = [one for one in crawls if not one.error]
+    failed = {one.operator for one in crawls if one.error}
+    for one in succeeded:
+        last.cancelled.add_credits(one.entries())
+
+    merged = Merge(last.cancelled, f"{inputs.first_month:%Y-%m}")
+    known = last.known.entries({one.operator for one in succeeded}, last.requests.drops - failed)
+    yield from merged.records(newest(known, *(one.entries() for one in succeeded)))
+
+    released = {name: set(parties) for name, parties in inputs.released.items()}
+    next_memory = Memory(
+        parties=last.owners.remembered(),
+        set_aside=inputs.memory.set_aside_after(crawls, inputs.now),
+        disowned=inputs.memory.disowned_after(crawls, released),
+        **last.requests.ended(failed),
+    )
+    summary = summarise(crawls, merged, last.known.unreadable)
+    details = fit(summary, SHORTENED, MAX_DETAILS_BYTES) | {MEMORY_FIELD: next_memory.to_field()}
+    run.summarise(fit(summary, SHORTENED), details=details)
 
 
 def read_cdr(raw: msgspec.Raw, version: str, *, latest_end: datetime) -> Checked[Cdr]:

@@ -3,7 +3,7 @@
 Each run reads all locations. Of two records with one (country_code, party_id, id) the newer `last_updated`
 wins. Deleted EVSEs and locations are left out. In OCPI, an EVSE is deleted if its status is REMOVED, and a
 location if all its EVSEs are. `publish` is not changed; applications that show locations must respect it.
-Each record gets the field `nx_operator`.
+Each record gets the field `nx_operator`. A run may have several legs; each reads on where the last one ended.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shared.collectors.ocpi.crawl import crawl
+from shared.collectors.ocpi.crawl import conclude, crawl, merging_seconds, reserved_seconds_of
 from shared.collectors.ocpi.crawled import summarise_crawls
+from shared.collectors.ocpi.inputs import STEP, Inputs, listed
 from shared.collectors.ocpi.memory import FIELD as MEMORY_FIELD
 from shared.collectors.ocpi.memory import Memory
 from shared.collectors.ocpi.owners import Owners, party_of
@@ -79,19 +80,35 @@ def collect(
 
     Raises:
         NoOperatorAnswered: All operators failed.
-        RunLost, DeadlineExceeded: The run has ended.
+        RunLost, RunCancelled, DeadlineExceeded, LegEnded: The run, or this leg of it, has ended.
     """
-    now = now or datetime.now(UTC)
-    memory = memory or Memory()
-    owners = Owners(operators, memory.parties)
-    if not memory.parties:
+    given = Inputs(
+        now=now or datetime.now(UTC),
+        operators=listed(operators),
+        memory=memory or Memory(),
+        reserved_seconds=reserved_seconds_of(run),
+    )
+    inputs = msgspec.convert(run.step(STEP, msgspec.to_builtins, given), Inputs)
+    operators = inputs.operators_in(operators)
+    owners = Owners(operators, inputs.memory.parties)
+    if not inputs.memory.parties:
         # A memory, if there is one, has the parties of all records of the last result.
         for _, source in _sources(previous):
             owners.learn(source.party, source.nx_operator)
     with tempfile.TemporaryDirectory(prefix="nx-locations-") as folder_name:
         folder = Path(folder_name)
-        reader = partial(read_dated, read_location, now + CLOCK_SKEW)
-        crawls = crawl(owners, "locations", reader, run, folder, limits=limits)
+        reader = partial(read_dated, read_location, inputs.now + CLOCK_SKEW)
+        crawls = crawl(
+            operators,
+            "locations",
+            reader,
+            run,
+            folder,
+            limits=limits,
+            reserved_seconds=inputs.reserved_seconds,
+        )
+        run.ensure_leg_time(merging_seconds(sum(one.read for one in crawls)))
+        conclude(crawls, owners, run)
         kept = _keep(previous, {one.operator for one in crawls if one.error}, owners, folder)
         counts = Counts()
         fresh = [one.entries() for one in crawls if not one.error]

@@ -136,6 +136,7 @@ class KnownCdrs:
         owners: Decides which operator a party belongs to, and learns the parties of the result.
 
     Attributes:
+        count: Number of records of the result.
         unreadable: Number of records that are not CDRs; the next result does not contain them.
         operators: Names of the operators that sent the records.
     """
@@ -149,7 +150,7 @@ class KnownCdrs:
         run: TaskRun,
         owners: Owners,
     ) -> None:
-        self.unreadable = 0
+        self.count = self.unreadable = 0
         self.operators: set[str] = set()
         self._owners = owners
         self._latest = now + CLOCK_SKEW
@@ -197,6 +198,7 @@ class KnownCdrs:
         for place, record in enumerate(self._previous()):
             if place % _PROGRESS_STEP == 0:
                 run.progress(place, message="reading the last result")
+            self.count += 1
             facts = facts_of(record)
             if facts is None:
                 self.unreadable += 1

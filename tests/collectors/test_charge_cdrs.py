@@ -618,15 +618,16 @@ def test_the_summary_of_many_operators_is_shortened_to_fit() -> None:
 def test_temporary_files_are_removed_after_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a completed run, an abandoned one, and a failed one."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    run = new_run(TaskName.collect_charge_cdrs)
     with hostile(serving(cdr(id="1"), cdr(id="2"))) as server:
         for taken in (1, 9):
+            run = new_run(TaskName.collect_charge_cdrs)
             records = charge_cdrs.collect([server.operator()], list, run, now=NOW, months=13, limits=FAST)
             assert [next(records, None) for _ in range(taken)]
             assert any(tmp_path.iterdir()) == (taken == 1)
             records.close()  # type: ignore[attr-defined]
             assert not any(tmp_path.iterdir())
         server.lists = lambda request: request.body(b"")
+        run = new_run(TaskName.collect_charge_cdrs)
         with pytest.raises(Exception, match="no operator could be read"):
             list(charge_cdrs.collect([server.operator()], list, run, now=NOW, months=13, limits=IMPATIENT))
     assert not any(tmp_path.iterdir())

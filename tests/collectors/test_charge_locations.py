@@ -10,7 +10,7 @@ import pytest
 
 from shared.collectors import charge_locations
 from shared.collectors.charge_locations import power_class, read_location, watts
-from shared.collectors.ocpi.crawl import crawl
+from shared.collectors.ocpi.crawl import conclude, crawl
 from shared.collectors.ocpi.errors import SetAside
 from shared.collectors.ocpi.memory import Memory
 from shared.collectors.ocpi.operators import Operator
@@ -345,9 +345,9 @@ def test_an_unexpected_error_fails_only_its_operator(
 
     with hostile(serving(location())) as server:
         run = new_run(TaskName.collect_charge_locations)
-        failed, good = crawl(
-            Owners([server.operator(), north], {}), "locations", read, run, tmp_path, limits=FAST
-        )
+        crawls = crawl([server.operator(), north], "locations", read, run, tmp_path, limits=FAST)
+        conclude(crawls, Owners([server.operator(), north], {}), run)
+    failed, good = crawls
     assert (failed.error, good.error) == ("could not be read: ZeroDivisionError", "")
     assert good.read > 200
     (logged,) = [line for line in capsys.readouterr().out.splitlines() if "operator failed" in line]

@@ -7,7 +7,7 @@ within the operator's own origins. A link that cannot be followed is an error.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -58,6 +58,41 @@ class Page:
     total: int | None
 
 
+@dataclass(slots=True)
+class ListPosition:
+    """How far a list has been read.
+
+    Attributes:
+        url: URL of the next page; None after the last one.
+        linked: Whether the operator linked to that page; otherwise its X-Total-Count suggests it.
+        read: Number of records so far.
+        pages: Number of pages so far.
+        visited: Digests of the URLs and the records of these pages, to detect a list without an end.
+        digests: Those of the last page.
+    """
+
+    url: str | None
+    linked: bool = True
+    read: int = 0
+    pages: int = 0
+    visited: set[bytes] = field(default_factory=set)
+    digests: frozenset[bytes] = frozenset()
+
+    def visit(self, url: str, records: list[msgspec.Raw]) -> bool:
+        """Add a page; return False if its URL or its records are those of an earlier one.
+
+        The records of empty pages do not count: a server that filters after paging sends several empty pages.
+        """
+        self.pages += 1
+        digests = {_digest([url.encode(errors="replace")], b"url")}
+        if records:
+            digests.add(_digest(records, b"records"))
+        self.digests = frozenset(digests)
+        is_new = self.digests.isdisjoint(self.visited)
+        self.visited |= self.digests
+        return is_new
+
+
 class OcpiClient:
     """Reads one operator.
 
@@ -102,48 +137,42 @@ class OcpiClient:
     def pages(
         self, url: str, *, date_from: datetime | None = None, date_to: datetime | None = None
     ) -> Iterator[Page]:
-        """Read a list, page by page.
+        """Read a list, page by page. Arguments as of `first_page`, errors as of `pages_from`."""
+        return self.pages_from(first_page(url, date_from=date_from, date_to=date_to))
+
+    def pages_from(self, position: ListPosition) -> Iterator[Page]:
+        """Read the rest of a list, page by page.
 
         Args:
-            url: URL of the list, from `endpoint`.
-            date_from: Only records updated at this time or later, UTC.
-            date_to: Only records updated before this time, UTC. A record that is updated while the pages are
-                read leaves such a list, and later records move to pages that were read. Do not use it if no
-                record may be missed.
+            position: Where to begin; each page moves it before it is yielded.
 
         Raises:
+            RequestFailed: A page could not be read; it may be requested again.
             OcpiError: A response is invalid, or a link leads to another origin, to a page that was read, or
                 to no URL.
         """
-        page_url: str | None = _with_query(
-            url, date_from=_date_time(date_from), date_to=_date_time(date_to), limit=str(PAGE_RECORDS)
-        )
-        visited, read, linked = _VisitedPages(), 0, True
-        while page_url is not None:
-            answer = self._transport.get(page_url, routed=True)
+        while position.url is not None:
+            url = position.url
+            answer = self._transport.get(url, routed=True)
             records = self._list(answer)
-            if not visited.add(page_url, records):
-                if not linked:  # Only X-Total-Count suggested another page.
+            if not position.visit(url, records):
+                if not position.linked:  # Only X-Total-Count suggested another page.
+                    position.url = None
                     return
                 raise self._transport.error(
-                    f"{path_of(page_url)}: page {visited.count} repeats an earlier one; "
-                    "report it to the operator"
+                    f"{path_of(url)}: page {position.pages} repeats an earlier one; report it to the operator"
                 )
-            if visited.count > MAX_PAGES:
+            if position.pages > MAX_PAGES:
                 raise self._transport.error(
-                    f"{path_of(page_url)}: a list must have at most {MAX_PAGES} pages, got more"
+                    f"{path_of(url)}: a list must have at most {MAX_PAGES} pages, got more"
                 )
             total = _parse_count(answer.headers.get("X-Total-Count"))
+            position.read += len(records)
+            position.url = self._next(answer)
+            position.linked = position.url is not None
+            if position.url is None and records and total is not None and position.read < total:
+                position.url = _with_query(url, offset=str(position.read))  # It counts but sends no Link.
             yield Page(records, total)
-            read += len(records)
-            link = self._next(answer)
-            linked = link is not None
-            if link is not None:
-                page_url = link
-            elif records and total is not None and read < total:
-                page_url = _with_query(page_url, offset=str(read))  # The server counts but sends no Link.
-            else:
-                page_url = None
 
     def _endpoints(self, url: str) -> tuple[list[_Endpoint], str]:
         """Return the valid endpoints of a version, and why the first invalid one is invalid.
@@ -177,17 +206,24 @@ class OcpiClient:
             envelope = open_envelope(answer.body)
         except DECODE_ERRORS as error:
             if answer.status != 200:
-                raise self._transport.error(f"{where}: HTTP {answer.status}{_hint(answer.status)}") from None
-            raise self._transport.error(
+                raise self._transport.failure(
+                    f"{where}: HTTP {answer.status}{_hint(answer.status)}",
+                    refused=400 <= answer.status < 500,
+                ) from None
+            raise self._transport.failure(
                 f"{where}: the response does not follow OCPI: {str(error)[:MAX_SHOWN]}"
             ) from None
         message = f": {envelope.message[:MAX_SHOWN]}" if envelope.message else ""
         if answer.status != 200:
-            raise self._transport.error(
-                f"{where}: HTTP {answer.status}{_hint(answer.status)}, OCPI {envelope.status_code}{message}"
+            raise self._transport.failure(
+                f"{where}: HTTP {answer.status}{_hint(answer.status)}, OCPI {envelope.status_code}{message}",
+                refused=400 <= answer.status < 500,
             )
         if not 1000 <= envelope.status_code < 2000:
-            raise self._transport.error(f"{where}: OCPI status {envelope.status_code}{message}")
+            raise self._transport.failure(
+                f"{where}: OCPI status {envelope.status_code}{message}",
+                refused=2000 <= envelope.status_code < 3000,
+            )
         return envelope.data
 
     def _next(self, answer: Answer) -> str | None:
@@ -200,25 +236,20 @@ class OcpiClient:
             ) from None
 
 
-class _VisitedPages:
-    """The pages of a list that were read, in a few bytes per page."""
+def first_page(
+    url: str, *, date_from: datetime | None = None, date_to: datetime | None = None
+) -> ListPosition:
+    """Return the position before the first page of a list.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._digests: set[bytes] = set()
-
-    def add(self, url: str, records: list[msgspec.Raw]) -> bool:
-        """Add a page; return False if its URL or its records are those of an earlier one.
-
-        The records of empty pages do not count: a server that filters after paging sends several empty pages.
-        """
-        self.count += 1
-        digests = {_digest([url.encode(errors="replace")], b"url")}
-        if records:
-            digests.add(_digest(records, b"records"))
-        is_new = digests.isdisjoint(self._digests)
-        self._digests |= digests
-        return is_new
+    Args:
+        url: URL of the list, from `OcpiClient.endpoint`.
+        date_from: Only records updated at this time or later, UTC.
+        date_to: Only records updated before this time, UTC. A record that is updated while the pages are
+            read leaves such a list, and later records move to pages that were read. Do not use it if no
+            record may be missed.
+    """
+    dates = {"date_from": _date_time(date_from), "date_to": _date_time(date_to)}
+    return ListPosition(_with_query(url, **dates, limit=str(PAGE_RECORDS)))
 
 
 def _digest(parts: Iterable[bytes | msgspec.Raw], kind: bytes) -> bytes:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date  # noqa: TC003  (msgspec reads the annotation)
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from shared.collectors.ocpi.owners import count_party, party_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import date, datetime
+    from datetime import datetime
 
     from shared.collectors.ocpi.errors import SetAside
     from shared.collectors.ocpi.spool import Entry, Spool
@@ -21,6 +26,20 @@ _PARTY = "party"
 MAX_DAYS = 400
 #: Field of each record with the name of the operator that sent it.
 OPERATOR_FIELD = "nx_operator"
+
+
+class SetAsides(msgspec.Struct, frozen=True):
+    """What a crawl has counted about records that were set aside, for the next leg.
+
+    Attributes:
+        count: Their number.
+        days: As `Crawl.set_aside_days`.
+        reasons: Each kind with its reasons.
+    """
+
+    count: int
+    days: list[date]
+    reasons: list[tuple[str, list[dict[str, str]]]]
 
 
 @dataclass(slots=True)
@@ -66,6 +85,40 @@ class Crawl:
             return self.spool.entries()
         others = {party.replace("*", "\x1f", 1).lower().encode() for party in self.disowned}
         return (one for one in self.spool.entries() if one.key.rpartition(b"\x1f")[0] not in others)
+
+    def add(self, key: str, updated: datetime, record: dict[str, Any]) -> bytes:
+        """Add a record with its operator; return it as JSON.
+
+        Raises:
+            OcpiError: The operator sent records of too many parties.
+        """
+        count_party(self.parties, party_of(record["country_code"], record["party_id"]))
+        record[OPERATOR_FIELD] = self.operator
+        return self.spool.add(key, updated, record)
+
+    def fail(self, error: str, unexpected: str = "") -> None:
+        """Discard the records, for this reason."""
+        self.error, self.unexpected = error, unexpected
+        self.spool.clear()
+
+    def restart(self) -> None:
+        """Forget all records and counts, because the operator is read again from its first page."""
+        self.spool.clear()
+        self.spool.count = self.set_aside = 0
+        self.total = None
+        self.parties.clear()
+        self.set_aside_days.clear()
+        self._reasons = {_PARTY: []}
+
+    @property
+    def set_asides(self) -> SetAsides:
+        """What was counted about records that were set aside."""
+        return SetAsides(self.set_aside, sorted(self.set_aside_days), [*self._reasons.items()])
+
+    @set_asides.setter
+    def set_asides(self, counted: SetAsides) -> None:
+        self.set_aside, self.set_aside_days = counted.count, set(counted.days)
+        self._reasons = dict(counted.reasons)
 
     def disown(self, party: str, count: int, owner: str) -> None:
         """Set the records of a party aside because it belongs to another operator.

@@ -12,6 +12,22 @@ class OcpiError(Exception):
     """An operator could not be read; the text has the reason and, if known, the fix."""
 
 
+class RequestFailed(OcpiError):
+    """A request got no usable response. The same request may succeed later.
+
+    Attributes:
+        refused: Whether the operator refused the request itself: HTTP 4xx, or OCPI 2xxx.
+    """
+
+    def __init__(self, text: str, *, refused: bool) -> None:
+        super().__init__(text)
+        self.refused = refused
+
+
+class ReadingEnded(OcpiError):
+    """An operator was not read further because the run, or this leg of it, has ended."""
+
+
 class NoOperatorAnswered(OcpiError):
     """No operator could be read. The run fails, and the last good result stays."""
 

@@ -88,8 +88,8 @@ class Spool:
         #: Bytes of the files.
         self.disk_bytes = 0
 
-    def add(self, key: str, updated: datetime, record: dict[str, Any]) -> None:
-        """Add a record."""
+    def add(self, key: str, updated: datetime, record: dict[str, Any]) -> bytes:
+        """Add a record; return it as JSON."""
         one = entry(key, updated, record)
         encoded = one.encoded
         self._buffer.append(one._replace(content=encoded))
@@ -97,6 +97,7 @@ class Spool:
         self.count += 1
         if self._buffer_bytes >= SEGMENT_BYTES:
             self._spill()
+        return encoded
 
     def entries(self) -> Iterator[Entry]:
         """Return all records, sorted; of records with the same key and time, the last added comes last."""

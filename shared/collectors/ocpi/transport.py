@@ -22,7 +22,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError
 
 from shared import logger
 from shared.collectors.ocpi.bounded import BoundedAdapter
-from shared.collectors.ocpi.errors import OcpiError
+from shared.collectors.ocpi.errors import OcpiError, ReadingEnded, RequestFailed
 from shared.collectors.ocpi.operators import origin_advice, resolve, split
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Limits:
         read_seconds: Seconds between two parts of a response.
         call_seconds: Seconds for a whole response.
         page_bytes: Bytes of a response, decompressed.
-        crawl_bytes: Bytes of all responses of an operator in one run.
+        crawl_bytes: Bytes of all responses of an operator in one run, over all its legs.
         disk_bytes: Bytes of the stored records of all operators in one run; sorting takes twice as much. On
             Cloud Run the disk is memory.
         attempts: Attempts per request, including the first.
@@ -93,15 +93,26 @@ class Transport:
         operator: The operator.
         limits: Limits on its requests.
         deadline: Time at which the crawl must end, by `time.monotonic()`.
-        stop: Set when the run has ended.
+        stop: Set when the run, or this leg of it, has ended.
+        received_bytes: Bytes that the operator has sent in earlier legs.
+
+    Attributes:
+        received_bytes: Bytes of all its responses so far.
     """
 
-    def __init__(self, operator: Operator, limits: Limits, deadline: float, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        operator: Operator,
+        limits: Limits,
+        deadline: float,
+        stop: threading.Event,
+        received_bytes: int = 0,
+    ) -> None:
         self._operator = operator
         self._limits = limits
         self._deadline = deadline
         self._stop = stop
-        self._bytes = 0
+        self.received_bytes = received_bytes
         self._session = _Session()
         self._session.auth = _TokenAuth(operator)  # As a header, .netrc would replace it.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # Cookies would accumulate.
@@ -128,7 +139,9 @@ class Transport:
                 configuration modules, such as versions (4.2.2).
 
         Raises:
-            OcpiError: The URL is of another origin, a limit is exceeded, or all attempts failed.
+            RequestFailed: All attempts failed.
+            OcpiError: The URL is of another origin, or a limit is exceeded.
+            ReadingEnded: The run, or this leg of it, has ended.
         """
         for _ in range(MAX_REDIRECTS + 1):
             answer = self._get_with_retries(url, self._operator.routing_headers if routed else {})
@@ -140,6 +153,10 @@ class Transport:
     def error(self, text: str) -> OcpiError:
         """Return an error with a text from which the token is removed."""
         return OcpiError(self.redacted(text))
+
+    def failure(self, text: str, *, refused: bool = False) -> RequestFailed:
+        """Return an error after which the request may be sent again, without the token like `error`."""
+        return RequestFailed(self.redacted(text), refused=refused)
 
     def redacted(self, text: str) -> str:
         """Return a text without the token, in any encoding in which an operator may have sent it back."""
@@ -163,7 +180,7 @@ class Transport:
             try:
                 policy = policy.increment("GET", url, error=HTTPError(reason))
             except MaxRetryError:
-                raise self.error(
+                raise self.failure(
                     f"{path_of(url)}: {reason}, after {self._limits.attempts} attempts"
                 ) from None
             wait_seconds = max(policy.get_backoff_time(), retry_after or 0.0)
@@ -190,8 +207,8 @@ class Transport:
                     f"{path_of(url)}: a page must have at most {self._limits.page_bytes} bytes, got more; "
                     "ask the operator to respect `limit`"
                 )
-        self._bytes += len(body)
-        if self._bytes > self._limits.crawl_bytes:
+        self.received_bytes += len(body)
+        if self.received_bytes > self._limits.crawl_bytes:
             raise self.error(
                 f"an operator may send at most {self._limits.crawl_bytes} bytes in one run, got more"
             )
@@ -199,7 +216,7 @@ class Transport:
 
     def _check(self) -> None:
         if self._stop.is_set():
-            raise OcpiError("not read completely because the run has ended")
+            raise ReadingEnded("not read completely because the run has ended")
         if time.monotonic() >= self._deadline:
             raise OcpiError("too slow: not read completely in the time that a run has for its operators")
 
