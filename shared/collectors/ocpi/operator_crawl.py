@@ -247,7 +247,7 @@ class OperatorCrawl:
         position.kept += len(records) + 1
         position.failures, self._is_stored = 0, False
         position.received_bytes = self._transport.received_bytes
-        self._advance(chain(map(orjson.loads, records), [msgspec.to_builtins(page)]))
+        self._advance(chain(_decoded(records), [msgspec.to_builtins(page)]))
 
     def _advance(self, keep: Iterable[Any] = ()) -> None:
         self._cursor.advance(msgspec.to_builtins(self._position), keep=keep)
@@ -299,3 +299,10 @@ class OperatorCrawl:
             self._one.unexpected,
         )
         self._advance()
+
+
+def _decoded(records: list[bytes]) -> Iterator[Any]:
+    """Yield the records decoded, and let go of each: a page may have many megabytes."""
+    records.reverse()
+    while records:
+        yield orjson.loads(records.pop())
