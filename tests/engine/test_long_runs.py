@@ -3,16 +3,20 @@
 import gzip
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from functions.scheduled_endpoint import HTTP_STATUSES
+from shared import firebase
 from shared.tasks import TaskEngine, TaskOutcome, TaskRun, TaskSpec, specs
+from shared.tasks.backends.firestore import Store
+from shared.tasks.documents.codec import decode_fields
 from shared.tasks.documents.legs import MAX_TRIES
 from shared.tasks.documents.run_ids import run_id_of
+from shared.tasks.errors import WriteUnknown
 from shared.tasks.protocol.cancellation import CancelOutcome
 from shared.tasks.runtime.checkpoints import MAX_STEP_BYTES
 from shared.tasks.specs import LEG_OVERTIME
@@ -477,6 +481,32 @@ def test_a_lost_hand_over_is_repaired(
         assert long.queue.created == [(RUN_ID, 2, 1)]
     assert long.deliver_all()[-1] == "completed"
     assert pages_read() == list(range(6))
+
+
+def test_a_checkpoint_that_is_applied_late_repeats_no_record(world: World, clock: PassingClock) -> None:
+    """The attempt took it for lost, and persists its records again with the next ones."""
+    late: list[Any] = []
+
+    class Late(Store):
+        """Its first checkpoint is not answered, and is applied before the next commit."""
+
+        def commit(self, writes: Iterable[Any], *, timeout: float | None = None) -> Any:
+            writes = list(writes)
+            fields = decode_fields(writes[0].update.fields)
+            if fields.get("checkpoint", {}).get("commit", "").endswith(".1"):
+                late.append(writes)
+                raise WriteUnknown("injected")
+            if late:
+                super().commit(late[0], timeout=timeout)
+                late.clear()
+            return super().commit(writes, timeout=timeout)
+
+    long = LongRun(yields(clock), clock, leg_seconds=1_000.0)
+    engine = TaskEngine(Late(firebase.firestore_wire), clock=clock, queue=long.queue)
+    options = {**long.options, "scheduled_for": TICK, "save_in": "storage"}
+    assert engine.execute_task("s", TASK, long.task, options).status == "completed"
+    assert late == []
+    assert TaskEngine().get_task_data(TASK) == RECORDS
 
 
 @pytest.mark.parametrize("kind", ["document", "object"])
