@@ -30,11 +30,12 @@ The reliability tests of `make test-full` and their outcomes. `make test-full` g
 FAULTS = """
 Each test runs a task between two successful runs on the real emulators, while cold readers read its result
 continuously. The result is stored in the database, in Storage, or not at all. With the database, the tests
-also cover a failing task, a warm instance, and an extended lease. Each kind of fault is injected at each
-call of the run. The process is killed before or after the call; the call fails once, three times, or
-permanently; or the call is applied and its response is lost. The run survives if status, history, result
-and contract copy equal those of a run without faults, each run has one record in the history, and every
-reader got the last good result.
+also cover a failing task, a warm instance, and an extended lease. Of a run over three legs, the faults hit
+the first, the middle or the last leg. Each kind of fault is injected at each call of the run or the leg.
+The process is killed before or after the call; the call fails once, three times, or permanently; or the
+call is applied and its response is lost. The run survives if status, history, result and contract copy
+equal those of a run without faults, each run has one record in the history, and every reader got the last
+good result.
 """
 RACES = """
 The races run on the real emulators. Each delivery has its own engine and its own thread. Among twenty

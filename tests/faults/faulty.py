@@ -20,8 +20,11 @@ from google.cloud.storage import Client as Storage
 from msgspec.structs import replace
 
 from shared import firebase
+from shared.firebase import SchedulerWire
 from shared.tasks import TaskEngine
 from shared.tasks.backends.firestore import Store
+from shared.tasks.backends.leg_queue import LegQueue
+from shared.tasks.backends.scheduler import Jobs, JobTarget
 from shared.tasks.backends.storage import Objects
 from shared.tasks.clock import Clock
 from tests.support.instances import intercepted
@@ -44,6 +47,9 @@ class Fault:
         return self.at + times - 1
 
 
+NO_FAULT = Fault(0)
+
+
 class Down(grpc.RpcError, grpc.Call):  # type: ignore[misc]
     """UNAVAILABLE, as a channel raises it."""
 
@@ -58,7 +64,7 @@ class Down(grpc.RpcError, grpc.Call):  # type: ignore[misc]
 
 
 class Faulty(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, requests.Session):  # type: ignore[misc]
-    """All wires, to Firestore, to Storage and to Twilio, with one count of calls and one fault."""
+    """All wires, to Firestore, Storage and other services, with one count of calls and one fault."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__()
@@ -113,6 +119,10 @@ class Faulty(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
 
 def _http_call(method: str, url: str) -> str:
     path = url.partition("?")[0]
+    if "/jobs/" in path:
+        return f"{method} job"
+    if path.endswith("/tasks"):
+        return f"{method} task"
     if path.endswith("/Messages.json"):
         return f"{method} messages"
     if "/upload/" in path:
@@ -143,10 +153,34 @@ class HastyClock(Clock):
         self._ahead += seconds * 20
 
 
+class RedirectedJob(Jobs):
+    """The job of a task, whose legs go to a URL of the test's."""
+
+    def __init__(self, wire: Callable[[], SchedulerWire], url: str) -> None:
+        super().__init__(wire)
+        self._url = url
+
+    def read_target(self, task: Any, *, timeout: float | None = None) -> JobTarget:
+        return replace(super().read_target(task, timeout=timeout), url=self._url)
+
+
 def engine_behind(
-    faulty: Faulty, clock: Clock, *, document_seconds: float, object_seconds: float
+    faulty: Faulty,
+    clock: Clock,
+    *,
+    document_seconds: float,
+    object_seconds: float,
+    legs_to: str = "http://127.0.0.1:1/",
 ) -> TaskEngine:
-    """An instance of its own; seconds bound a call to Firestore, and one to Storage with its repetitions."""
+    """An instance of its own.
+
+    Args:
+        faulty: Its wires.
+        clock: Its clock.
+        document_seconds: Bound on a call to Firestore.
+        object_seconds: Bound on a call to Storage with its repetitions.
+        legs_to: URL to which Cloud Tasks delivers the legs of its runs.
+    """
     wire = intercepted(faulty)
     bucket = Storage(project=firebase.bucket().client.project, _http=faulty).bucket(firebase.bucket().name)
     reads = replace(firebase.storage_wire(), session=faulty)
@@ -154,4 +188,6 @@ def engine_behind(
         Store(lambda: wire, call_seconds=document_seconds),
         Objects(lambda: bucket, lambda: reads, call_seconds=2.0, total_seconds=object_seconds),
         clock=clock,
+        jobs=RedirectedJob(lambda: replace(firebase.scheduler_wire(), session=faulty), legs_to),
+        queue=LegQueue(lambda: replace(firebase.tasks_wire(), session=faulty)),
     )
