@@ -224,6 +224,8 @@ def _delivery(request: Request, name: str, schedule: str, time_zone: str) -> Del
     """
     if "X-CloudTasks-QueueName" in request.headers:
         return Delivery("cloud tasks", None, None, _continuation(request, name))
+    if _is_continuation(request):
+        raise ValueError("a continuation must be delivered by Cloud Tasks; its header is missing")
     schedule_time = _schedule_time(request)
     return Delivery(
         source=request.headers.get("X-CloudScheduler-JobName") or "manual",
@@ -247,6 +249,17 @@ def _continuation(request: Request, name: str) -> Continuation:
     if body.task_name.value != name:
         raise ValueError(f"the Cloud Task continues a run of {body.task_name.value}, not of {name}")
     return Continuation(body.run_id, body.leg)
+
+
+def _is_continuation(request: Request) -> bool:
+    """Return whether the body is that of a Cloud Task, which must start no run of its own."""
+    length = request.content_length or 0
+    if not 0 < length <= MAX_BODY_BYTES:
+        return False
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        msgspec.json.decode(request.get_data(), type=ContinuationBody)
+        return True
+    return False
 
 
 def _schedule_time(request: Request) -> datetime | None:

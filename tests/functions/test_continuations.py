@@ -130,7 +130,16 @@ def test_an_encoded_continuation_starts_nothing(
 
 
 def test_a_delivery_without_headers_is_a_manual_run(function: FlaskClient, received: Received) -> None:
-    """Also with the body of a continuation, which only Cloud Tasks delivers."""
-    assert function.post("/", data=VALID).status_code == 200
-    ((source, options),) = received
-    assert (source, options.continuation) == ("manual", None)
+    """Whatever else its body contains."""
+    for body in (b"", b"{}", b"[1]", b"\xff", b"x" * 5_000):
+        assert function.post("/", data=body).status_code == 200
+    assert [(source, options.continuation) for source, options in received] == [("manual", None)] * 5
+
+
+def test_a_continuation_without_headers_starts_nothing(
+    function: FlaskClient, received: Received, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would start a second run of hours under an id of its own."""
+    assert function.post("/", data=VALID).status_code == 400
+    assert "a continuation must be delivered by Cloud Tasks" in capsys.readouterr().out
+    assert received == []

@@ -49,9 +49,14 @@ class CheckpointBackend(Protocol):
         """Return an object's bytes in pieces; None if it does not exist."""
 
 
-def pause_between(deadline_seconds: float) -> float:
-    """Return the shortest time between two checkpoints of cursors, for a run with this deadline; seconds."""
-    return max(CHECKPOINT_SECONDS, deadline_seconds / _CHECKPOINTS)
+def pause_between(seconds_left: float, *, parts: int) -> float:
+    """Return the shortest time between two checkpoints of cursors, in seconds.
+
+    Args:
+        seconds_left: Time until the run's deadline.
+        parts: Number of parts that the run has.
+    """
+    return max(CHECKPOINT_SECONDS, seconds_left / max(1, _CHECKPOINTS - parts))
 
 
 class Checkpoints:

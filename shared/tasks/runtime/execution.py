@@ -42,6 +42,7 @@ from shared.tasks.runtime.prepared_result import (
 from shared.tasks.runtime.task_thread import Work, is_ordinary
 
 if TYPE_CHECKING:
+    from shared.tasks.contract import JsonMap
     from shared.tasks.documents.legs import Legs
     from shared.tasks.documents.models import TaskDocument
     from shared.tasks.documents.run_ids import AttemptIdentity
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 START_SECONDS = 20.0
 #: Seconds after the deadline in which the run's end may still be recorded.
 FINISH_SECONDS = 20.0
+#: Longest time to create the Cloud Task of the next leg, in seconds; then the watchdog creates it.
+DELIVER_SECONDS = 60.0
 #: Seconds after the deadline in which the contract copy may still be written. They are fewer than
 #: `shared.tasks.specs.TIMEOUT_MARGIN_SECONDS`, so that the last call ends in time.
 CONTRACT_COPY_SECONDS = 40.0
@@ -134,8 +137,11 @@ class Execution:
             raise
         return self._publish(prepared)
 
-    def _end_without_result(self, error: BaseException) -> TaskOutcome:
-        """Hand the run over to its next leg, or to the next attempt of this one, or record its failure."""
+    def _end_without_result(self, error: BaseException, path: str | None = None) -> TaskOutcome:
+        """Hand the run over to its next leg, or to the next attempt of this one, or record its failure.
+
+        `path` is that of an object which was uploaded, if there is one.
+        """
         legs = self.attempt.legs
         if self.held.checkpoints.ended:
             if not isinstance(error, LegEnded):
@@ -143,53 +149,64 @@ class Execution:
             if legs is not None:
                 return self._hand_over(legs.number + 1)
             error = InstanceShutDown("the instance received SIGTERM; the next attempt continues")
-        elif legs is not None and legs.number > 1 and self._may_try_again(error, legs):
-            return self._hand_over(legs.number, Failure.of(error))
-        return self._record_failure(error)
+        elif legs is not None and self._may_try_again(error, legs):
+            return self._wait_for_retry(legs.number, Failure.of(error))
+        return self._record_failure(error, path)
 
     def _may_try_again(self, error: BaseException, legs: Legs) -> bool:
-        """Return whether a failed leg may be tried again, as Cloud Scheduler tries the first one."""
+        """Return whether Cloud Tasks may deliver a failed leg again."""
+        is_by_cloud_tasks = legs.number > 1 or self.attempt.identity.leg is not None
         is_final = isinstance(error, RunCancelled) or self.held.task_run.remaining() <= 0
         tries_left = self.held.checkpoints.progressed or legs.tries < MAX_TRIES
-        return is_ordinary(error) and tries_left and not is_final
+        return is_by_cloud_tasks and tries_left and not is_final
 
-    def _hand_over(self, number: int, failure: Failure | None = None) -> TaskOutcome:
-        """Let the run wait for a leg. Without a failure, also create the Cloud Task that delivers it."""
-        progress = self.held.task_run.last_progress()
-        record = {} if progress is None else {"progress": progress}
-        if failure is not None:
-            record["error"] = failure.to_fields()
-            logger.warning(
-                "leg failed", **self.held.names, leg=number, error=failure.text, traceback=failure.trace
-            )
-        duration, deadline = self._work.task_seconds, self.held.times.attempt_ends + FINISH_SECONDS
-        token, run_id = self._services.new_token(), self.attempt.identity.run_id
+    def _hand_over(self, number: int) -> TaskOutcome:
+        """Let the run wait for its next leg, and create the Cloud Task that delivers it."""
+        duration = self._work.task_seconds
         try:
-            legs = self.held.run_procedure(
-                hand_over(
-                    self.attempt,
-                    number=number,
-                    token=token,
-                    duration=duration,
-                    record=record,
-                    deadline=deadline,
-                )
-            )
+            legs = self._wait(number, {})
             if legs is None:
                 return self._report_superseded(None)
-            if failure is not None:
-                return self._outcome("failed", failure.text)
-            self.held.run_procedure(deliver(run_id, legs, self._clock, deadline))
+            gives_up = self._clock.monotonic() + DELIVER_SECONDS
+            run_id = self.attempt.identity.run_id
+            self.held.run_procedure(deliver(run_id, legs, self._clock, gives_up))
         except RunCancelled as cancelled:
             return self._record_failure(cancelled)
         except Exception as error:  # noqa: BLE001  (a later delivery, or the watchdog, repeats what is missing)
-            logger.error(
-                "hand-over not completed", **self.held.names, leg=number, error=Failure.of(error).text
-            )
-            return self._outcome("busy", f"the hand-over to leg {number} could not be completed")
+            return self._report_incomplete(number, error)
         if self._options.debug_logs:
             logger.info("leg ended", **self.held.names, next_leg=number, duration_seconds=round(duration, 3))
         return self._outcome("waiting", f"leg {number} will be delivered")
+
+    def _wait_for_retry(self, number: int, failure: Failure) -> TaskOutcome:
+        """Let the run wait until Cloud Tasks delivers the failed leg again."""
+        logger.warning(
+            "leg failed", **self.held.names, leg=number, error=failure.text, traceback=failure.trace
+        )
+        try:
+            legs = self._wait(number, {"error": failure.to_fields()})
+        except RunCancelled as cancelled:
+            return self._record_failure(cancelled)
+        except Exception as error:  # noqa: BLE001  (the next delivery takes the leg once its lease has expired)
+            return self._report_incomplete(number, error)
+        return self._report_superseded(None) if legs is None else self._outcome("failed", failure.text)
+
+    def _wait(self, number: int, record: JsonMap) -> Legs | None:
+        """Make the run wait for a leg; return None if another attempt took the task."""
+        progress = self.held.task_run.last_progress()
+        waiting = hand_over(
+            self.attempt,
+            number=number,
+            token=self._services.new_token(),
+            duration=self._work.task_seconds,
+            record={**record, **({} if progress is None else {"progress": progress})},
+            deadline=self.held.times.attempt_ends + FINISH_SECONDS,
+        )
+        return self.held.run_procedure(waiting)
+
+    def _report_incomplete(self, number: int, error: Exception) -> TaskOutcome:
+        logger.error("hand-over not completed", **self.held.names, leg=number, error=Failure.of(error).text)
+        return self._outcome("busy", f"the hand-over to leg {number} could not be completed")
 
     def _prepare(self, value: object) -> PreparedResult:
         """Prepare the task's result on its thread, because an upload may take as long as a task."""
@@ -204,11 +221,11 @@ class Execution:
                 prepared = self._upload_refused(prepared, refusal)
                 end_state = self._commit_result(prepared)
         except WriteRejected as error:
-            return self._record_failure(error, prepared.pointer.path)
+            return self._end_without_result(error, prepared.pointer.path)
         except StoreError as error:
             return self._report_unrecorded("completed", error, prepared)
         except Exception as error:  # noqa: BLE001  (any error must end the run, or its status stays "running")
-            return self._record_failure(error, prepared.pointer.path)
+            return self._end_without_result(error, prepared.pointer.path)
         if end_state is EndState.superseded:
             return self._report_superseded(prepared.pointer.path)
         task, pointer = self.attempt.identity.task, prepared.pointer

@@ -85,8 +85,8 @@ class HeldRun:
 
     def restore(self) -> None:
         """Continue from what earlier legs and attempts persisted. Raises what `read_saved` raises."""
-        saved, deadline_seconds = self._storage.read(), self.times.deadline - self.began
-        pause = pause_between(deadline_seconds)
+        saved = self._storage.read()
+        pause = pause_between(self.task_run.remaining(), parts=len(saved.parts))
         self.checkpoints.begin(saved, leg_ends=self.times.leg_ends, pause=pause)
 
     def shut_down(self) -> None:
@@ -170,6 +170,9 @@ class HeldRun:
 
     def _deadline_message(self) -> str:
         if self.task_run.remaining() <= 0:
+            legs = self.attempt.legs
+            if legs is not None:
+                return f"the task was still at work at the run's deadline, in leg {legs.number}"
             return f"the task was still at work after {self._options.deadline_seconds:g} s"
         text = f"leg {self.task_run.leg} reached no checkpoint in time"
         if self.checkpoints.is_used:
@@ -183,7 +186,9 @@ class HeldRun:
         if leg_seconds is None and legs is None:
             deadline = began + options.deadline_seconds
             return RunTimes(deadline, deadline)
-        leg_seconds = leg_seconds or options.deadline_seconds
+        if leg_seconds is None:
+            # A deployment has shortened the task's deadline, and with it the time-out of its function.
+            leg_seconds = options.deadline_seconds / LEG_OVERTIME
         deadline = began + options.deadline_seconds
         if legs is not None:
             deadline = self._clock.monotonic() + (legs.deadline - self._clock.now()).total_seconds()

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import itertools
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from shared.tasks.backends.downloads import DownloadFailed
 from shared.tasks.contract import part_object
 from shared.tasks.documents.checkpoints import Saved
-from shared.tasks.errors import ResultNotKept, ResultUnavailable
+from shared.tasks.errors import ResultNotKept
 from shared.tasks.protocol.checkpoint import make_checkpoint, read_saved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from shared.tasks.backends.storage import Objects
     from shared.tasks.documents.checkpoints import Changes
     from shared.tasks.protocol.attempt import Attempt
     from shared.tasks.runtime.held_run import HeldRun
 
-#: Longest time to make one checkpoint, in seconds; the task waits meanwhile.
-CHECKPOINT_SECONDS = 60.0
+#: Longest time to upload a part, in seconds; the task waits meanwhile.
+UPLOAD_SECONDS = 60.0
 
 
 class RunStorage:
@@ -47,7 +49,8 @@ class RunStorage:
 
     def save(self, changes: Changes) -> None:
         """Persist changes in one commit. Raises what `make_checkpoint` raises."""
-        deadline = self._attempt.clock.monotonic() + self._timeout()
+        # Extensions of the lease wait meanwhile. A checkpoint that takes longer is made again later.
+        deadline = self._attempt.clock.monotonic() + self._attempt.call_seconds
         checkpoint = make_checkpoint(self._attempt, self._saved, changes, deadline=deadline)
         self._held.run_procedure(checkpoint)
 
@@ -62,9 +65,10 @@ class RunStorage:
             number = next(self._numbers)
         path = part_object(identity.task, identity.run_id, identity.token, number)
         try:
-            self._objects.write_part(path, content, timeout=self._timeout())
+            timeout = min(UPLOAD_SECONDS, max(self._held.task_run.leg_remaining(), 1.0))
+            self._objects.write_part(path, content, timeout=timeout)
         except Exception as error:
-            text = f"Storage did not take a part of the run: {type(error).__name__}: {error}"
+            text = f"Storage did not take {path}: {type(error).__name__}: {error}"
             raise ResultNotKept(text) from error
         return path
 
@@ -74,11 +78,21 @@ class RunStorage:
         Raises:
             ResultNotKept: Storage did not return it.
         """
-        try:
-            return self._objects.open(path, timeout=max(self._held.task_run.leg_remaining(), 1.0))
-        except ResultUnavailable as error:
-            raise ResultNotKept(f"a part of the run could not be read: {error}") from error
+        timeout = max(self._held.task_run.leg_remaining(), 1.0)
+        with _reading(path):
+            pieces = self._objects.open(path, timeout=timeout)
+        return None if pieces is None else _pieces(path, pieces)
 
-    def _timeout(self) -> float:
-        """Return the seconds that a checkpoint may take."""
-        return min(CHECKPOINT_SECONDS, max(self._held.task_run.leg_remaining(), 1.0))
+
+def _pieces(path: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    with _reading(path):
+        yield from pieces
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Raise ResultNotKept if Storage does not return an object."""
+    try:
+        yield
+    except DownloadFailed as error:
+        raise ResultNotKept(f"Storage did not return {path}: {error}") from error
