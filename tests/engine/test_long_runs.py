@@ -2,9 +2,12 @@
 
 import gzip
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +26,7 @@ from shared.tasks.specs import LEG_OVERTIME
 from tests.support.long_runs import ONE_UNIT, TICK, TWO_UNITS, UNIT_SECONDS, LongRun, PassingClock
 from tests.support.world import TASK, World
 
+ROOT = Path(__file__).resolve().parents[2]
 RUN_ID = run_id_of(TICK)
 PAGES = [[{"page": page, "n": n, "text": f"ü{page}" * 20} for n in range(30)] for page in range(6)]
 RECORDS = [record for page in PAGES for record in page]
@@ -586,3 +590,21 @@ def test_a_requested_run_has_legs(world: World, clock: PassingClock, monkeypatch
     assert (record["state"], record["legs"]["number"]) == ("completed", 7)
     assert record["requested"].items() >= WHO.items()
     assert len([run for run in world.history().values() if "run_id" in run]) == 1
+
+
+# Memory
+
+
+def test_memory_does_not_grow_with_the_legs(
+    world: World, record_property: Callable[[str, object], None]
+) -> None:
+    """20 legs and the join of their parts need hardly more memory than the first leg."""
+    records = 1_000_000
+    command = [sys.executable, "-m", "tests.engine.leg_streamer", str(records)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
+    assert ran.returncode == 0, ran.stderr
+    *peaks, seconds = map(int, ran.stdout.split())
+    record_property("streamed", f"{records} records in {seconds} s, {peaks[0]} to {peaks[-1]} bytes")
+    assert len(peaks) == 22  # 20 legs, one that joins, and the reader
+    assert peaks[-1] - peaks[0] < 32 << 20, peaks
+    assert world.status()["run"]["result"]["count"] == records
