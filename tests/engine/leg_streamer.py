@@ -1,5 +1,6 @@
 """Yields N records over 20 legs, and prints the memory: `python -m tests.engine.leg_streamer N`."""
 
+import hashlib
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ PAGE_SECONDS = 10.0
 
 
 def main(number: str) -> None:
-    """Yield the records, and print the peak of resident bytes after each leg, and after the result is read."""
+    """Yield the records; print the peak of resident bytes after each leg, and after the result is read."""
     clock = PassingClock()
     page = int(number) // (LEGS * PAGES_PER_LEG)
 
@@ -25,7 +26,7 @@ def main(number: str) -> None:
         while cursor.value < page * LEGS * PAGES_PER_LEG:
             first = cursor.value
             for place in range(first, first + page):
-                yield {"id": place, "text": f"{place:x}" * 10}
+                yield {"id": place, "text": hashlib.sha256(b"%d" % place).hexdigest()}  # hard to compress
             clock.ahead += PAGE_SECONDS
             cursor.advance(first + page)
 
