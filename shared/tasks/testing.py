@@ -32,6 +32,7 @@ from shared.tasks.runtime.cursors import encode_position
 from shared.tasks.runtime.prepared_result import open_stream
 from shared.tasks.runtime.task_run import Progress, RunLogger, RunTimes, TaskRun
 from shared.tasks.runtime.task_thread import Work
+from shared.tasks.specs import LEG_OVERTIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -158,6 +159,8 @@ class RecordedRun(TaskRun):
         position = None if at is _NO_POSITION else encode_position("at", at)
         if (after is None) == (position is None):
             raise ValueError("pass either after= (the name of a step) or at= (the position of a cursor)")
+        if self._is_used:
+            self.resume()
         plan = _Interruption(after, position, self.memory.kill if kill else self.checkpoints.end_leg)
         self.checkpoints.interruption = plan
 
@@ -167,7 +170,8 @@ class RecordedRun(TaskRun):
         self.checkpoints: _Checkpoints = _Checkpoints(self.memory, self.clock)
         leg_ends = float("inf") if legs is None else now + legs
         self.checkpoints.begin(self.memory.copy_of_saved(), leg_ends=leg_ends, pause=self._pause)
-        self.times = RunTimes(self.times.deadline, min(self.times.deadline, leg_ends), leg_ends)
+        attempt_ends = float("inf") if legs is None else now + legs * LEG_OVERTIME
+        self.times = RunTimes(self.times.deadline, min(self.times.deadline, attempt_ends), leg_ends)
 
     def _result_of(self, value: object) -> Json:
         self.check()
@@ -194,7 +198,7 @@ def interrupted(run: RecordedRun, *, after: str | None = None, at: object = _NO_
         AssertionError: The block ended before that step or position.
     """
     run.interrupt(after=after, at=at, kill=True)
-    with _expected(_Killed, f"the process was not killed {_place(after, at)}"):
+    with _expected(Killed, f"the process was not killed {_place(after, at)}"):
         yield
     run.resume()
 
@@ -240,14 +244,14 @@ class MemoryCheckpoints:
     def handed_on(self) -> MemoryCheckpoints:
         """Return the same for the next attempt. This one can save nothing more."""
         heir = copy.copy(self)
-        heir.saved = self.copy_of_saved()
+        heir.saved, heir._is_dead = self.copy_of_saved(), False  # noqa: SLF001  (an object of this class)
         self._is_dead = True
         return heir
 
     def kill(self) -> None:
         """Let this and each later call fail, as if the process had died."""
         self._is_dead = True
-        raise _Killed
+        raise Killed
 
     def save(self, changes: Changes) -> None:
         """Keep changes."""
@@ -269,7 +273,7 @@ class MemoryCheckpoints:
 
     def _raise_if_dead(self) -> None:
         if self._is_dead:
-            raise _Killed
+            raise Killed
 
 
 class _Interruption(Struct, frozen=True):
@@ -317,7 +321,7 @@ class _Log(RunLogger):
         super().error(event, **fields)
 
 
-class _Killed(BaseException):
+class Killed(BaseException):
     """Ends a task as the death of its process does. Nothing is persisted after it."""
 
 

@@ -199,21 +199,22 @@ class Checkpoints:
         """Move a cursor, make a checkpoint if one is due, and end the leg if its time is over."""
         position = encode_position(cursor.name, value)
         lines = cursor.encode(keep)
-        if self._stream is not None and self._stream.thread != threading.get_ident():
-            self.raise_if_ended()
-            raise CheckpointInvalid(
-                f"cursor {cursor.name!r} was moved on another thread than the one that yields the records; "
-                "move it where its records are yielded"
-            )
         if not self._ended:  # else another thread has ended the leg, and this position still counts
             cursor.check()
         with self._lock:
+            stream = self._stream
+            if stream is not None and not stream.is_mine:
+                self.raise_if_ended()
+                raise CheckpointInvalid(
+                    f"cursor {cursor.name!r} was moved on another thread than the one that yields "
+                    "the records; move it where its records are yielded"
+                )
             now = self._clock.monotonic()
             self._unit = now - max(cursor.moved_at, getattr(self._thread, "since", 0.0))
             self._thread.since = now
             cursor.move(position, lines, now)
-            if self._stream is not None:
-                self._stream.pending = False
+            if stream is not None:
+                stream.pending = False
             if self._ended or self._is_late(now):
                 self._end()
             if now >= self._due or cursor.pending_bytes >= PART_BYTES:
@@ -231,8 +232,9 @@ class Checkpoints:
 
     def stream(self, progress: Callable[[int, int], None]) -> RecordParts:
         """Return what takes the records that the task yields, on this thread."""
-        self._stream = RecordParts(self._result_parts(), self._upload, progress)
-        return self._stream
+        with self._lock:
+            self._stream = RecordParts(self._result_parts(), self._upload, progress)
+            return self._stream
 
     def refuse_cursors(self) -> None:
         """Refuse cursors from now on: what the task yields is uploaded as one object, without parts."""
@@ -276,7 +278,7 @@ class Checkpoints:
     def _save(self) -> None:
         """Persist what has changed. If that fails, nothing is lost, and the next checkpoint persists it."""
         stream = self._stream
-        if stream is not None and stream.thread != threading.get_ident():
+        if stream is not None and not stream.is_mine:
             return  # the thread that yields may have yielded more than the cursors have moved past
         moved = [one for one in self.cursors.values() if one.is_dirty]
         for cursor in moved:
@@ -331,7 +333,7 @@ class Checkpoints:
         if self._unit is None:  # each leg does at least one
             return False
         stream = self._stream
-        if stream is not None and stream.pending and stream.thread == threading.get_ident():
+        if stream is not None and stream.pending and stream.is_mine:
             return False  # the records since the last move would be in the result twice
         unit = self._unit if seconds is None else seconds
         return self._must_end or now + unit > self._leg_ends

@@ -74,6 +74,8 @@ class Cursor:
             ResultNotStorable: The position or a record is not JSON, or the position is too large.
             CheckpointInvalid: Another thread yields the task's records.
             RunLost, RunCancelled, DeadlineExceeded: The task must stop, as `TaskRun.check` describes.
+            StoreUnavailable, ResultNotKept: Checkpoints fail repeatedly. The cursor has moved, and the next
+                checkpoint contains what this one contained.
             LegEnded: The leg is over. Let it pass: it is no Exception, and the next leg continues here.
         """
         self._checkpoints.advance(self, value, keep)

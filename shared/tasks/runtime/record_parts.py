@@ -27,7 +27,6 @@ class RecordParts:
         progress: Receives the number of records and bytes so far.
 
     Attributes:
-        thread: The thread that yields the records.
         writer: Compresses those that are not uploaded.
         parts: Those that no checkpoint has named yet.
         pending: Whether records were yielded since a cursor moved.
@@ -39,7 +38,7 @@ class RecordParts:
         upload: Callable[[PartContent], Part],
         progress: Callable[[int, int], None],
     ) -> None:
-        self.thread = threading.get_ident()
+        self._thread = threading.get_ident()
         self.writer = PartWriter(follows=bool(saved))
         self.parts: list[Part | PartContent] = []
         self.pending = False
@@ -47,6 +46,11 @@ class RecordParts:
         self._bytes = sum(one.size for one in saved)
         self._upload = upload
         self._progress = progress
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether the calling thread yields the records."""
+        return self._thread == threading.get_ident()
 
     def take(self, record: object) -> bool:
         """Add a record; return False, because more are accepted."""
