@@ -87,7 +87,10 @@ def cancel(
     timeout_seconds: TimeoutSeconds = FOLLOW_SECONDS,
     as_json: Json = False,
 ) -> None:
-    """Cancel a run: it stops at its next progress report. A failed run is not retried."""
+    """Cancel a run: it stops at its next progress report, or at once between two legs.
+
+    A failed run is not retried.
+    """
     caller = caller_of(ctx)
     run_id = run_id or _run_to_cancel(caller, task)
     answer = caller("cancel_run", task_name=task, id=run_id, reason=reason)

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.text import Text
 
 from cli.errors import CliError, Exit
-from cli.rendering import now_of, progress_text, refusal_text, tasks_table
+from cli.rendering import activity_text, failure_text, now_of, refusal_text, tasks_table
 from cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def follow(
         TextColumn("{task.fields[progress]}", markup=False),
     )
     times = (TimeElapsedColumn(), TimeRemainingColumn())
-    reported = refused = None
+    reported = refused = failed = None
     try:
         with Progress(
             *columns, *times, console=console, transient=True, disable=not console.is_terminal
@@ -65,13 +65,16 @@ def follow(
                 if run["refused"] and run["refused"]["count"] != refused:
                     refused = run["refused"]["count"]
                     _report(console, f"{task}: {refusal_text(run['refused'])}")
+                if (failure := failure_text(run)) and failure != failed:
+                    _report(console, f"{task}: run {run_id}: {failure}")
+                failed = failure
                 if run["expires"] and datetime.fromisoformat(run["expires"]) <= datetime.now(UTC):
                     raise CliError(
                         Exit.waiting,
                         f"no delivery of Cloud Scheduler started run {run_id} of {task}; run it again",
                     )
                 progress = run["progress"] or {}
-                text = progress_text(run["progress"])
+                text = activity_text(run)
                 bar.update(
                     line, total=progress.get("total"), completed=progress.get("done", 0), progress=text
                 )

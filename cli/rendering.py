@@ -21,6 +21,7 @@ _STYLES = {
     "failed": "bold red",
     "suspended": "yellow",
     "missed_tick": "bold red",
+    "lost_leg": "yellow",
     "skipped": "yellow",
     "cancelling": "magenta",
     "resumed": "green",
@@ -81,17 +82,29 @@ def runs_table(runs: Iterable[dict[str, Any]]) -> FittingTable:
 
 def run_lines(run: dict[str, Any]) -> list[Text]:
     """Return all fields of a run as lines."""
+    fields = {name: value for name, value in run.items() if name not in {"error", "last_failure"}}
+    checkpoint = dict(fields.pop("checkpoint", None) or {})
+    positions = checkpoint.pop("positions", {})
+    fields |= {"checkpoint": checkpoint or None}
+    fields |= {f"position of {name}": position for name, position in positions.items()}
     lines = [
         Text.assemble((printable(f"{name}: "), "bold"), _value(value))
-        for name, value in run.items()
-        if value is not None and name != "error"
+        for name, value in fields.items()
+        if value is not None
     ]
-    error = run["error"]
-    if error:
-        lines.append(Text.assemble(("error: ", "bold"), (printable(error_text(error)), "red")))
-        trace = printable(error.get("traceback") or "").splitlines()
-        lines.extend(Text(line, style="dim" if _OTHER_CODE.match(line) else "") for line in trace)
+    lines += _failure_lines("error", run["error"], style="red")
+    lines += _failure_lines("last failure, tried again", run.get("last_failure"), style="yellow")
     return lines
+
+
+def _failure_lines(label: str, failure: dict[str, Any] | None, *, style: str) -> list[Text]:
+    if not failure:
+        return []
+    trace = printable(failure.get("traceback") or "").splitlines()
+    return [
+        Text.assemble((f"{label}: ", "bold"), (printable(error_text(failure)), style)),
+        *(Text(line, style="dim" if _OTHER_CODE.match(line) else "") for line in trace),
+    ]
 
 
 def records_table(result: Any, limit: int) -> FittingTable:
@@ -126,16 +139,19 @@ def error_text(error: dict[str, Any]) -> str:
 
 
 def remark(run: dict[str, Any]) -> Text:
-    """Return the reason for a run's outcome."""
+    """Return what a run does, or the reason for its outcome."""
     if run["error"]:
         return Text(_line(error_text(run["error"])), style="red")
     if run["refused"]:
-        return Text(_line(refusal_text(run["refused"])))
-    if run["requested"]:
-        by, reason = run["requested"]["by"], run["requested"]["reason"]
-        return Text(_line(f"requested by {by}{reason and f': {reason}'}"))
-    parts = [run["reason"] or "", f"by {run['by']}" if run["by"] else "", run["holder"] or ""]
-    return Text(_line(", ".join(filter(None, parts))))
+        reason = refusal_text(run["refused"])
+    elif run["requested"]:
+        by, why = run["requested"]["by"], run["requested"]["reason"]
+        reason = f"requested by {by}{why and f': {why}'}"
+    else:
+        parts = [run["reason"] or "", f"by {run['by']}" if run["by"] else "", run["holder"] or ""]
+        reason = ", ".join(filter(None, parts))
+    activity = activity_text(run) if run["state"] == "running" else legs_text(run)
+    return Text(_line("; ".join(filter(None, [activity, failure_text(run), reason]))))
 
 
 def refusal_text(refused: dict[str, Any]) -> str:
@@ -144,6 +160,31 @@ def refusal_text(refused: dict[str, Any]) -> str:
     deliveries = "1 delivery" if count == 1 else f"{count} deliveries"
     follows = f"next delivery after {_clock(again)}" if again else "no further delivery"
     return _line(f"{deliveries} refused: {refused['reason']}; {follows}")
+
+
+def legs_text(run: dict[str, Any]) -> str:
+    """Return the leg of a long run that is under way or awaited; for an ended run, the number of legs."""
+    legs = run.get("legs")
+    if not legs:
+        return ""
+    number = legs["number"]
+    if run.get("state", "running") != "running":
+        return "1 leg" if number == 1 else f"{number} legs"
+    if legs["waiting_since"] is None:
+        return f"leg {number}"
+    since, by = _clock(legs["waiting_since"]), _clock(legs["expected_by"])
+    return f"waiting for leg {number} since {since}, expected by {by}"
+
+
+def failure_text(run: dict[str, Any]) -> str:
+    """Return the failure of a leg that is tried again; empty if there is none."""
+    failure = run.get("last_failure")
+    return f"last failure, tried again: {error_text(failure)}" if failure else ""
+
+
+def activity_text(run: dict[str, Any]) -> str:
+    """Return what a running run does: its leg and the progress of all legs."""
+    return ", ".join(filter(None, [legs_text(run), progress_text(run["progress"])]))
 
 
 def progress_text(progress: dict[str, Any] | None) -> str:
@@ -206,7 +247,8 @@ def _activity(task: dict[str, Any]) -> str:
         error = task["error"] if task["state"] == "failed" else None
         return _line(error.removeprefix(f"{CANCELLED_TYPE}: "), MAX_ERROR_LENGTH) if error else ""
     cancelled = f"cancellation requested by {run['cancel']['by']}" if run["cancel"] else ""
-    return " ".join(filter(None, [cancelled, progress_text(run["progress"]) or "running"]))
+    failed = _line(failure_text(run), MAX_ERROR_LENGTH)
+    return "; ".join(filter(None, [cancelled, activity_text(run) or "running", failed]))
 
 
 def _result(result: dict[str, Any]) -> str:

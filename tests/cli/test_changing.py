@@ -22,6 +22,7 @@ from shared.tasks.backends.scheduler import Jobs
 from shared.tasks.errors import RunCancelled
 from tests.cli.conftest import Hold, Open, Run
 from tests.cli.terminal import COMMAND, ROOT
+from tests.support.paged_run import PagedRun
 from tests.waiting import wait_for
 
 TASK = TaskName.collect_devices_health
@@ -191,6 +192,48 @@ def test_the_run_at_work_is_cancelled_and_followed(terminal: Open, nx: Run, hold
     assert (none.returncode, none.stderr) == (6, expected)
     ended = nx("cancel", TASK, *WHY, "--id", run_id, "--json")
     assert (ended.returncode, json.loads(ended.stdout)["outcome"]) == (6, "ended")
+
+
+def test_a_run_between_two_legs_is_cancelled_at_once(nx: Run) -> None:
+    """Also with `--follow`: nothing is left to wait for."""
+    long = PagedRun.waiting(TASK)
+    busy = nx("run", TASK, *WHY)
+    assert (busy.returncode, busy.stdout) == (6, f"{TASK}: busy, run {long.run_id} running\n")
+    cancelled = nx("cancel", TASK, *WHY, "--follow")
+    done = f"{TASK}: run {long.run_id} cancelled after 25 min 0 s\n"
+    assert (cancelled.returncode, cancelled.stdout, cancelled.stderr) == (0, done, "")
+    assert long.deliver(2).status == "duplicate"
+
+
+LEGS = {
+    "number": 2, "tries": 0, "deadline": "2026-11-24T18:00:00Z", "worked_seconds": 1500.0,
+    "waiting_since": "2026-11-24T12:25:00Z", "expected_by": "2026-11-24T12:30:00Z",
+}  # fmt: skip
+
+
+def test_a_long_run_is_followed_over_its_legs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Waiting for a leg is no end, and the failure of a leg that is tried again is reported once."""
+    waits = {**ASKED, "state": "running", "refused": None, "legs": LEGS, "last_failure": None}
+    failed = {**waits, "last_failure": {"type": "ValueError", "message": "no answer"}}
+    works = {**waits, "legs": {**LEGS, "waiting_since": None, "expected_by": None}}
+    answers = [waits, failed, failed, works, {**works, "state": "completed", "duration_seconds": 3000.0}]
+
+    def caller(function: str, **_: Any) -> Any:
+        return {"outcome": "started", "run": waits} if function == "run_task" else answers.pop(0)
+
+    monkeypatch.setattr(change_commands, "caller_of", lambda _: caller)
+    monkeypatch.setattr(polling, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(sys, "argv", ["nx-tasks", "run", TASK, *WHY, "--follow"])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out) == (0, f"{TASK}: run request-1 completed after 50 min 0 s\n")
+    _, waiting, failure, leg = told.err.splitlines()
+    assert re.match(rf"{TASK}: run request-1 is running: waiting for leg 2 since .*, expected by ", waiting)
+    assert failure == f"{TASK}: run request-1: last failure, tried again: ValueError: no answer"
+    assert leg == f"{TASK}: run request-1 is running: leg 2"
 
 
 def test_following_in_a_pipe_shows_progress_and_what_ctrl_c_leaves(nx: Run, hold: Hold) -> None:

@@ -32,6 +32,7 @@ from shared.tasks import (
 from tests.cli.conftest import Hold, Open, Run
 from tests.cli.terminal import COMMAND, ROOT
 from tests.functions.callable_protocol import reading_app
+from tests.support.paged_run import PagedRun
 from tests.waiting import wait_for
 from tests.web.past import devices
 
@@ -65,6 +66,28 @@ def test_all_tasks_are_shown_with_their_state(nx: Run, hold: Hold) -> None:
     running = line_of(shown.stdout, LOCATIONS)
     assert "running" in running
     assert "30 of 120 (25 %) north [/b]" in running
+
+
+def test_a_run_between_two_legs_is_shown_as_running(nx: Run) -> None:
+    """With its leg, what it waits for, the progress of all legs, its positions and its last failure."""
+    long = PagedRun.waiting(TASK)
+    long.fails = ValueError("no [/such] answer")
+    assert long.deliver(2).status == "failed"
+    waits = r"waiting for leg 2 since \d\d:\d\d:\d\d, expected by \d\d:\d\d:\d\d"
+    failed = r"last failure, tried again: ValueError: no \[/such\] answer"
+    (line,) = re.findall(rf"{TASK} +(running .*)", nx("tasks", COLUMNS="400").stdout)
+    assert re.match(rf"running +{waits}, 5 of 12 \(41 %\) page 5; {failed}", line)
+    (entry,) = nx("runs", TASK, "--state", "running", COLUMNS="400").stdout.splitlines()[1:]
+    assert re.search(rf"running +- +- +{waits}, 5 of 12 \(41 %\) page 5; {failed} +{long.run_id}", entry)
+    shown = nx("runs", TASK, "--id", long.run_id).stdout
+    assert "state: running\n" in shown
+    assert re.search(r"legs: deadline .*, number 2, tries 1, ", shown)
+    assert "checkpoint: parts 0, steps 1\nposition of pages of north: 5\n" in shown
+    assert re.search(rf"{failed}\n.*in _work: raise self\.fails", shown)
+    assert "error:" not in shown
+    long.fails = None
+    assert [long.deliver(leg).status for leg in (2, 3)] == ["waiting", "completed"]
+    assert re.search(r"completed +1 h 0 min +1 in 3 B +3 legs ", nx("runs", TASK).stdout)
 
 
 def test_json_is_the_callables_response(nx: Run) -> None:
