@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from shared import firebase
 from shared.tasks import RunCancelled, TaskName, execute_task, resume_task, suspend_task
+from tests.support.paged_run import PagedRun
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -132,6 +133,22 @@ def test_an_operator_cancels_a_run(visit: "Open", hold: "Hold") -> None:
     run.go_on_until(RunCancelled)
     expect(page.state(HEALTH.value)).to_have_text("Cancelled")
     expect(page.row(HEALTH.value)).to_contain_text("Cancelled by operator@example.com")
+
+
+def test_a_run_between_two_legs_is_cancelled_at_once(visit: "Open") -> None:
+    """The dialog announces it, and the page never shows the run as being cancelled."""
+    run = PagedRun.waiting(HEALTH)
+    page = visit("operator")
+    page.row(HEALTH.value).get_by_role("button", name="Cancel run").click()
+    expect(page.page.get_by_role("dialog")).to_contain_text(
+        "waits for its next leg. It ends at once as cancelled"
+    )
+    page.page.keyboard.press("Escape")
+    act(page, "Cancel run")
+    expect(page.page.locator(".outcome")).to_contain_text(f"Cancelled the run of {HEALTH.value}.")
+    expect(page.state(HEALTH.value)).to_have_text("Cancelled")
+    expect(page.row(HEALTH.value).get_by_role("button", name="Run now")).to_be_enabled()
+    assert run.deliver(2).status == "duplicate"
 
 
 def test_an_operator_stops_the_retries_of_a_failed_run(visit: "Open") -> None:

@@ -14,8 +14,17 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from shared import firebase
-from shared.tasks import RunCancelled, TaskEngine, TaskName, execute_task, resume_task, suspend_task
+from shared.tasks import (
+    RunCancelled,
+    TaskEngine,
+    TaskName,
+    TaskSpec,
+    execute_task,
+    resume_task,
+    suspend_task,
+)
 from tests.functions.callable_protocol import reading_app
+from tests.support.paged_run import PagedRun
 from tests.waiting import wait_for
 from tests.web import past as pasts
 
@@ -104,6 +113,59 @@ def test_the_progress_of_a_run_is_shown_live(visit: "Open", past: "Past", hold: 
     run.end()
     expect(page.state(HEALTH.value)).to_have_text("Completed")
     expect(row).to_contain_text("1 record")
+
+
+def test_a_run_is_shown_as_running_between_its_legs(visit: "Open", past: "Past") -> None:
+    """With its leg, its deadline and positions, and the progress and time left of all legs."""
+    run = PagedRun.waiting(HEALTH, leg=3)
+    page = visit("viewer")
+    row = page.row(HEALTH.value)
+    expect(page.state(HEALTH.value)).to_have_text("Running")
+    expect(row).to_contain_text("for 50 min")
+    expect(row).to_contain_text("10 of 12 · page 10 · about 10 min left")
+    waits = re.compile(r"waiting for leg 3 since [\d:]{8}, expected by [\d:]{8} · deadline \d\d:\d\d")
+    expect(row.locator(".leg")).to_have_text(waits)
+    expect(row.get_by_role("button", name="Cancel run")).to_be_visible()
+    page.open(f"/tasks/{HEALTH.value}")
+    expect(page.page.locator(".glance")).to_contain_text("At pages of north: 10")
+    entry = page.page.locator(".runs li")
+    expect(entry).to_contain_text(re.compile(r"waiting for leg 3 since .* · 10 of 12 page 10"))
+    entry.get_by_role("button").click()
+    facts = entry.locator(".facts")
+    expect(facts).to_contain_text(re.compile("Leg.*waiting for leg 3 since"))
+    expect(facts).to_contain_text("Work of ended attempts50 min")
+    expect(facts).to_contain_text("Persisted1 step, 0 parts")
+    expect(facts).to_contain_text("Positionspages of north: 10")
+    run.fails = ValueError("no answer")
+    assert run.deliver(3).status == "failed"
+    expect(page.page.locator(".glance .error")).to_have_text(
+        "Last failure, tried again: ValueError: no answer"
+    )
+    expect(page.state(HEALTH.value)).to_have_text("Running")
+    expect(entry.locator(".trace")).to_contain_text("raise self.fails")
+    run.fails = None
+    assert run.deliver(3).status == "completed"
+    expect(page.state(HEALTH.value)).to_have_text("Completed")
+    expect(entry).to_contain_text("3 legs · 1 record")
+    expect(entry).to_contain_text("1 h")
+    expect(facts).to_contain_text("Legs3")
+
+
+def test_a_lost_leg_is_in_the_history(visit: "Open", past: "Past") -> None:
+    """The page shows that the leg is overdue, and then when the watchdog's delivery is expected."""
+    run = PagedRun.waiting(HEALTH)
+    document = firebase.firestore_client().document(f"nx-tasks/{HEALTH.value}")
+    document.update({"run.lease_until": dt.datetime.now(dt.UTC) - dt.timedelta(seconds=30)})
+    page = visit("viewer").open(f"/tasks/{HEALTH.value}")
+    leg = page.page.locator(".glance .leg")
+    expect(leg).to_have_text(re.compile("overdue since .*: the watchdog delivers it again"))
+    run.clock.at = dt.datetime.now(dt.UTC)
+    run.engine.watch_task(TaskSpec(HEALTH))
+    expect(leg).to_have_text(re.compile("waiting for leg 2 since .*, expected by"))
+    page.page.get_by_role("button", name="Skipped or missed").click()
+    entry = page.page.locator('.runs li[data-state="lost_leg"]')
+    expect(entry).to_contain_text("Leg lost")
+    expect(entry).to_contain_text("leg 2 was not delivered in time, and is delivered again")
 
 
 def test_a_failed_run_shows_error_and_traceback(visit: "Open", past: "Past") -> None:

@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from emulators.loopback import request as ask
 from shared.tasks import TaskName, execute_task
+from tests.support.paged_run import PagedRun
 from tests.waiting import wait_for
 from tests.web import past as pasts
 from tests.web.browsing import ROOT
@@ -55,6 +56,16 @@ def busy(past: "Past", hold: "Hold") -> None:
     past.of(LOCATIONS, every=dt.timedelta(hours=2), result=lambda: spots, seconds=lambda _: 4, count=3)
     execute_task("test", CDRS, lambda: {"sums": {"DE": {"kWh": "12.5"}}})
     hold(CDRS).progress(30, 120, "reading")
+    between_legs = PagedRun.waiting(TaskName.send_reset_sms)
+    between_legs.fails = ValueError("no answer")
+    between_legs.deliver(2)
+
+
+def open_trace(page: "Visit", task: TaskName, state: str) -> None:
+    """Open the first entry with a state in a task's history."""
+    page.open(f"/tasks/{task.value}")
+    page.page.locator(f".runs li[data-state={state}] button").first.click()
+    expect(page.page.locator(".trace")).to_be_visible()
 
 
 def views(page: "Visit") -> dict[str, Callable[[], object]]:
@@ -73,9 +84,7 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
         expect(one.locator(".panel .trace")).to_be_visible()
 
     def trace() -> None:
-        page.open(f"/tasks/{HEALTH.value}")
-        one.locator(".runs li[data-state=failed] button").first.click()
-        expect(one.locator(".trace")).to_be_visible()
+        open_trace(page, HEALTH, "failed")
         expect(one.locator(".u-wrap canvas").first).to_be_visible()
 
     def drawing() -> None:
@@ -106,6 +115,7 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
 
     return {
         "all tasks": strips, "one run": run, "history": trace, "result": record, "tree": tree,
+        "between legs": lambda: open_trace(page, TaskName.send_reset_sms, "running"),
         "drawing": drawing, "dialog": dialog, "no task": nothing, "outage": outage,
     }  # fmt: skip
 

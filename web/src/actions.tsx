@@ -38,7 +38,8 @@ const WORDING: Record<Kind, Wording> = {
   cancel: {
     button: "Cancel run",
     title: (task) => `Cancel the run of ${task}?`,
-    consequence: () => "The run stops at its next progress report and ends as cancelled. The last good result stays.",
+    consequence: (task) =>
+      `The run ${task.run?.legs?.waiting_since ? "waits for its next leg. It ends at once" : "stops at its next progress report and ends"} as cancelled. The last good result stays.`,
   },
   "no-retry": {
     button: "Stop retries",
@@ -198,7 +199,7 @@ async function carryOut(kind: Kind, task: Task, reason: string): Promise<Outcome
     case "no-retry": {
       const { outcome } = await call<{ outcome: string }>("cancel_run", { task_name, id: runToCancel(task)?.id, reason }, 30);
       const isLast = (now: Task): boolean => now.started === task.started;
-      if (outcome === "cancelled") return outcomeOf(`The failed run of ${task_name} will not be retried.`, isLast);
+      if (outcome === "cancelled") return outcomeOf(kind === "cancel" ? `Cancelled the run of ${task_name}.` : `The failed run of ${task_name} will not be retried.`, isLast);
       if (outcome === "ended") return outcomeOf(`The run of ${task_name} had already ended.`, isLast);
       return outcomeOf(`Cancelling the run of ${task_name}.`, (now) => isLast(now) && isRunning(now));
     }

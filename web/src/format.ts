@@ -1,6 +1,6 @@
 // Formats times, durations, sizes and states. Pure functions; times are in the viewer's time zone.
 
-import type { Actor } from "./wire";
+import type { Actor, Failure, Legs } from "./wire";
 
 const WORDS: Record<string, string> = {
   running: "Running",
@@ -8,6 +8,7 @@ const WORDS: Record<string, string> = {
   failed: "Failed",
   skipped: "Skipped",
   missed_tick: "Missed",
+  lost_leg: "Leg lost",
   overdue_original: "Overdue",
   suspended: "Suspended",
   resumed: "Resumed",
@@ -31,6 +32,7 @@ export function tone(state: string | null): string {
     case "running":
       return "run";
     case "missed_tick":
+    case "lost_leg":
     case "overdue_original":
     case "cancelling":
     case "refused":
@@ -143,6 +145,24 @@ export function errorText(type: string | null, message: string | null): string {
   const text = [type === CANCELLED_TYPE ? null : type, message].filter(Boolean).join(": ");
   return text.replace(/^(?:RunCancelled: )?cancelled by /, "Cancelled by ");
 }
+
+/** The failure of a leg that is tried again. */
+export const failureText = ({ type, message }: Failure): string => `Last failure, tried again: ${errorText(type, message)}`;
+
+/** The leg of a running run, or what the run waits for. */
+export function legText(legs: Legs, now: number): string {
+  const leg = legs.tries > 1 ? `leg ${legs.number}, attempt ${legs.tries} since its last checkpoint` : `leg ${legs.number}`;
+  if (legs.waiting_since === null || legs.expected_by === null) return leg;
+  const by = clock(legs.expected_by, now, true);
+  const expected = Date.parse(legs.expected_by) < now ? `overdue since ${by}: the watchdog delivers it again` : `expected by ${by}`;
+  return `waiting for leg ${legs.number} since ${clock(legs.waiting_since, now, true)}, ${expected}`;
+}
+
+/** Positions of cursors on one line. */
+export const positionsText = (positions: { [cursor: string]: string }): string =>
+  Object.entries(positions)
+    .map(([cursor, position]) => `${cursor}: ${position}`)
+    .join(", ");
 
 /** Who acted, and why. Callers without a role do not receive the reason. */
 export const actorText = ({ by, reason }: { by: string | null; reason: string | null }): string => (reason ? `${by}: ${reason}` : `${by}`);

@@ -1,7 +1,7 @@
 // The list of tasks, one row each, after a summary of what needs attention.
 import { ActionButton, type Asked, possibleActions, runToCancel } from "./actions";
 import { call } from "./firebase";
-import { age, ago, clock, duration, errorText, isCancelled, number, percent, plural, size, timeUntil, actorText } from "./format";
+import { age, ago, clock, duration, errorText, failureText, isCancelled, legText, number, percent, positionsText, plural, size, timeUntil, actorText } from "./format";
 import { useLive, useNow } from "./live";
 import { Link, taskPath } from "./router";
 import { cadence, freshness } from "./schedule";
@@ -142,7 +142,8 @@ export function Next({ task, now }: { task: Task; now: number }) {
   );
 }
 
-export function Status({ task, runs, now }: { task: Task; runs: Run[]; now: number }) {
+/** @param positions Whether to show the positions of the run's cursors. */
+export function Status({ task, runs, now, positions }: { task: Task; runs: Run[]; now: number; positions?: boolean }) {
   return (
     <>
       <p>
@@ -153,7 +154,7 @@ export function Status({ task, runs, now }: { task: Task; runs: Run[]; now: numb
           <bdi>Suspended by {actorText(task.suspended)}</bdi>
         </p>
       )}
-      {task.state === "running" && <Working task={task} runs={runs} now={now} />}
+      {task.state === "running" && <Working task={task} runs={runs} now={now} positions={positions} />}
       {task.state === "failed" && task.error && <p class="detail error" dir="auto">{errorText(null, firstLine(task.error))}</p>}
       {task.problem && <Notice tone="warn">{task.problem}</Notice>}
     </>
@@ -168,18 +169,31 @@ function since(task: Task, now: number): string {
   return task.completed ? ago(task.completed, now) : "";
 }
 
-/** The current run: its progress, and an estimate of the time left. */
-function Working({ task, runs, now }: { task: Task; runs: Run[]; now: number }) {
+/** The current run: its progress, an estimate of the time left, and its leg. */
+function Working({ task, runs, now, positions }: { task: Task; runs: Run[]; now: number; positions?: boolean | undefined }) {
   const progress = task.run?.progress ?? null;
   const left = secondsLeft(task, runs, now);
   const total = progress?.total ?? null;
   const counted = progress && (total === null ? number(progress.done) : `${number(progress.done)} of ${number(total)}`);
   const remaining = left === null ? null : left > 0 ? `about ${age(Math.max(1, left))} left` : "longer than expected";
   const parts = [counted, progress?.message, remaining, (task.run?.attempt ?? 1) > 1 && `attempt ${task.run?.attempt}`];
+  const { legs = null, checkpoint = null, last_failure: failure = null } = task.run ?? {};
+  const saved = positions && checkpoint ? positionsText(checkpoint.positions) : "";
   return (
     <div class="working">
       <progress aria-label={`Progress of ${task.name}`} {...(total ? { value: Math.min(progress?.done ?? 0, total), max: total } : {})} />
       <p class="detail" dir="auto">{parts.filter(Boolean).join(" · ") || "No progress reported yet"}</p>
+      {legs && (
+        <p class="detail leg">
+          {legText(legs, now)} · deadline <Time at={legs.deadline} now={now} />
+        </p>
+      )}
+      {saved && (
+        <p class="detail" dir="auto">
+          At {saved}
+        </p>
+      )}
+      {failure && <p class="detail error" dir="auto">{firstLine(failureText(failure))}</p>}
       {task.run?.cancel && (
         <p class="detail">
           <bdi>Cancellation requested by {actorText(task.run.cancel)}</bdi>

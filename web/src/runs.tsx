@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { CallError, call } from "./firebase";
 import { runToCancel } from "./actions";
-import { ago, duration, errorText, plural, size, trigger, actorText } from "./format";
+import { ago, duration, errorText, failureText, legText, plural, positionsText, size, trigger, actorText } from "./format";
 import { useLive, useNow } from "./live";
 import { go, taskPath } from "./router";
 import { outcome, refusal, remark } from "./strip";
@@ -14,7 +14,7 @@ const FILTERS: [name: string, states: string[]][] = [
   ["All", []],
   ["Completed", ["completed"]],
   ["Failed", ["failed"]],
-  ["Skipped or missed", ["skipped", "refused", "missed_tick", "overdue_original"]],
+  ["Skipped or missed", ["skipped", "refused", "missed_tick", "lost_leg", "overdue_original"]],
   ["By operators", ["suspended", "resumed", "cancelling", "requested"]],
 ];
 const PAGE_RUNS = 50;
@@ -92,13 +92,24 @@ function Entry({ task, run, now }: { task: string; run: Run; now: number }) {
         <span class="took figure">{run.duration_seconds === null ? "" : duration(run.duration_seconds)}</span>
         <span class="what" dir="auto">
           {(run.attempt ?? 1) > 1 && <span class="badge">attempt {run.attempt}</span>}{" "}
-          {run.requested && <span class="badge">Requested by {run.requested.by}</span>} {remark(run) || produced(run)}
+          {run.requested && <span class="badge">Requested by {run.requested.by}</span>} {legsOf(run, now)}
+          {remark(run) || produced(run)}
         </span>
         <span class="ago quiet">{at && ago(at, now)}</span>
       </button>
-      {open && <Detail task={task} id={run.id} version={`${run.state} ${run.attempt} ${run.completed}`} />}
+      {open && <Detail task={task} id={run.id} version={`${run.state} ${run.completed} ${working(run)}`} />}
     </li>
   );
+}
+
+/** What changes while a run works. */
+const working = ({ attempt, legs, progress }: Pick<Run, "attempt" | "legs" | "progress">): string =>
+  [attempt, legs?.number, legs?.waiting_since, progress?.at].join(" ");
+
+/** The leg of a long run, or how many it needed. */
+function legsOf({ legs, state }: Run, now: number): string {
+  if (!legs) return "";
+  return `${state === "running" ? legText(legs, now) : plural(legs.number, "leg")} · `;
 }
 
 function produced({ result, progress, state }: Run): string {
@@ -113,16 +124,16 @@ const reached = (progress: Run["progress"]): string =>
   progress ? `${progress.done}${progress.total ? ` of ${progress.total}` : ""} ${progress.message ?? ""}` : "";
 
 /** The run that the address names, whichever entries the history shows. */
-export function RunPanel({ task, id }: { task: string; id: string }) {
+export function RunPanel({ task, id }: { task: Task; id: string }) {
   return (
     <section class="panel" aria-labelledby="run-title">
       <div class="bar">
         <h2 id="run-title">Run</h2>
-        <button class="plain" onClick={() => go(taskPath(task))}>
+        <button class="plain" onClick={() => go(taskPath(task.name))}>
           Close
         </button>
       </div>
-      <Detail task={task} id={id} version="" />
+      <Detail task={task.name} id={id} version={task.run?.id === id ? working(task.run) : ""} />
     </section>
   );
 }
@@ -141,6 +152,7 @@ function Detail({ task, id, version }: { task: string; id: string; version: stri
   }, [task, id, version]);
   if (error !== "") return <Notice tone="bad">{error}</Notice>;
   if (run === null) return <p class="quiet">Loading …</p>;
+  const failure = run.error ?? run.last_failure;
   const facts: [string, preact.ComponentChildren][] = [
     ["Outcome", outcome(run)],
     ["Scheduled for", run.scheduled_for && <Time at={run.scheduled_for} now={now} seconds />],
@@ -148,6 +160,11 @@ function Detail({ task, id, version }: { task: string; id: string; version: stri
     ["Ended", run.completed && <Time at={run.completed} now={now} seconds />],
     ["Duration", run.duration_seconds !== null && duration(run.duration_seconds)],
     ["Attempt", run.attempt],
+    [run.state === "running" ? "Leg" : "Legs", run.legs && (run.state === "running" ? legText(run.legs, now) : run.legs.number)],
+    ["Deadline", run.legs && <Time at={run.legs.deadline} now={now} seconds />],
+    ["Work of ended attempts", run.legs && run.state === "running" && duration(run.legs.worked_seconds)],
+    ["Persisted", run.checkpoint && `${plural(run.checkpoint.steps, "step")}, ${plural(run.checkpoint.parts, "part")}`],
+    ["Positions", run.checkpoint && positionsText(run.checkpoint.positions)],
     ["Trigger", run.source && trigger(run.source, run.scheduled_for, run.requested)],
     [run.state === "failed" ? "Cancelled by" : "Operator", run.by],
     ["Reason", run.reason],
@@ -171,12 +188,12 @@ function Detail({ task, id, version }: { task: string; id: string; version: stri
             ),
         )}
       </dl>
-      {run.error && (
+      {failure && (
         <>
           <p class="error" dir="auto">
-            {errorText(run.error.type, run.error.message)}
+            {run.error ? errorText(failure.type, failure.message) : failureText(failure)}
           </p>
-          {run.error.traceback && <Trace lines={run.error.traceback.split("\n")} />}
+          {failure.traceback && <Trace lines={failure.traceback.split("\n")} />}
         </>
       )}
       {run.result?.summary != null && (

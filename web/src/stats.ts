@@ -42,10 +42,15 @@ export function trendWords(trend: number | null): string {
   return trend > 0 ? `${Math.round(trend * 100)} % slower` : `${Math.round(-trend * 100)} % faster`;
 }
 
-/** Estimated seconds left of the current run, from its progress or from earlier runs; negative if overdue. */
-export function secondsLeft(task: Task, runs: Run[], now: number): number | null {
+/**
+ * Estimated seconds left of the current run, from its progress or from earlier runs; negative if overdue.
+ * A long run started with its first leg, and its progress is that of all legs.
+ */
+export function secondsLeft(task: Task, runs: Run[], present: number): number | null {
   const started = task.run?.started ?? task.started;
   if (!started) return null;
+  const waitingSince = task.run?.legs?.waiting_since;
+  const now = waitingSince ? Date.parse(waitingSince) : present; // nothing is done while it waits
   const elapsed = (now - Date.parse(started)) / 1000;
   const progress = task.run?.progress;
   if (progress?.total && progress.done > 0) {

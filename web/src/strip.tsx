@@ -1,7 +1,7 @@
 // The last runs of a task as bars: the height is the duration, the colour and the foot are the outcome. The pointer
 // or the arrow keys select a bar and show its details; a click or Enter opens the run.
 import { useState } from "preact/hooks";
-import { clock, duration, errorText, isCancelled, plural, tone, actorText, word } from "./format";
+import { clock, duration, errorText, failureText, isCancelled, plural, tone, actorText, word } from "./format";
 import { go, runPath } from "./router";
 import type { Run } from "./wire";
 
@@ -92,6 +92,7 @@ export const outcome = (run: Run): string => (run.error && isCancelled(run.error
 /** The reason for a run's outcome, on one line. */
 export function remark(run: Run): string {
   if (run.error) return errorText(run.error.type, run.error.message);
+  if (run.last_failure) return failureText(run.last_failure);
   if (run.refused) return refusal(run.refused);
   if (run.by) return `by ${actorText(run)}`;
   return run.reason ?? "";

@@ -58,7 +58,7 @@ function Glance({ task }: { task: Task }) {
     <div class="glance">
       <section aria-label="Now">
         <h2>Now</h2>
-        <Status task={task} runs={runs ?? []} now={now} />
+        <Status task={task} runs={runs ?? []} now={now} positions />
         {task.started && (
           <p class="quiet">
             Started <Time at={task.started} now={now} seconds />. {trigger(task.source, tick, task.requested)}
@@ -97,7 +97,7 @@ function Glance({ task }: { task: Task }) {
 function RunsPart({ task, run }: { task: Task; run: string | null }) {
   return (
     <>
-      {run !== null && <RunPanel key={run} task={task.name} id={run} />}
+      {run !== null && <RunPanel key={run} task={task} id={run} />}
       <Charts task={task} />
       <History task={task} />
     </>

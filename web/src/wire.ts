@@ -16,6 +16,33 @@ export interface Actor {
   at: string;
 }
 
+/** Where a long run is. */
+export interface Legs {
+  number: number;
+  deadline: string;
+  /** Attempts since the last checkpoint. */
+  tries: number;
+  /** Duration of the task's work in all ended attempts. */
+  worked_seconds: number;
+  /** Since when the run waits for its next leg, and by when it should be delivered; null while a leg works. */
+  waiting_since: string | null;
+  expected_by: string | null;
+}
+
+/** What a run has persisted. */
+export interface Checkpoint {
+  steps: number;
+  parts: number;
+  /** Positions of cursors as JSON; empty in lists of runs. */
+  positions: { [cursor: string]: string };
+}
+
+export interface Failure {
+  type: string | null;
+  message: string | null;
+  traceback?: string | null;
+}
+
 export interface Result {
   version: string;
   run_id?: string | null;
@@ -51,6 +78,10 @@ export interface Task {
     started: string | null;
     lease_until: string | null;
     progress: Progress | null;
+    legs: Legs | null;
+    checkpoint: Checkpoint | null;
+    /** Failure of a leg that is tried again. */
+    last_failure: Failure | null;
     cancel: Actor | null;
   } | null;
   /** Who requested the last run; null if it was not requested. */
@@ -72,12 +103,16 @@ export interface Run {
   completed: string | null;
   duration_seconds: number | null;
   attempt: number | null;
-  error: { type: string | null; message: string | null; traceback?: string | null } | null;
+  error: Failure | null;
+  /** Failure of a leg that is tried again. */
+  last_failure: Failure | null;
   reason: string | null;
   by: string | null;
   /** For a skip, the run that held the task. */
   holder: string | null;
   progress: Progress | null;
+  legs: Legs | null;
+  checkpoint: Checkpoint | null;
   result: Result | null;
   /** Who requested the run; null if it was not requested. */
   requested: Actor | null;
