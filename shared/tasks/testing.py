@@ -176,6 +176,7 @@ class RecordedRun(TaskRun):
     def _result_of(self, value: object) -> Json:
         self.check()
         if not isinstance(value, Records):
+            self.checkpoints.check_returned()
             return [] if value is None else normalise(value).value
         stream = open_stream(value, self, self.memory.open)
         stored = b"".join(iter(partial(stream.read, _PIECE_BYTES), b""))

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from shared.tasks.contract import Json
 
 #: Largest value of a step in a document, in bytes of JSON; a larger one is kept in Storage.
-MAX_STEP_BYTES = 100_000
+MAX_STEP_BYTES = 10_000
+#: Steps of a run: each leg reads all of them.
+MAX_STEPS = 1_000
+#: Share of a leg that a unit of work may need, if it needs a whole leg.
+LEG_SHARE = 0.9
+#: Position of a cursor whose work is complete, as JSON: later legs need not ask for it.
+FINISHED = "null"
 #: Parts of a run. The seconds between two checkpoints keep a long run well below it.
 MAX_PARTS = 10_000
 #: Shortest time between two checkpoints of cursors, in seconds.
@@ -82,9 +88,12 @@ class Checkpoints:
         self._pause = CHECKPOINT_SECONDS
         self._due = clock.monotonic() + CHECKPOINT_SECONDS
         self._unit: float | None = None  # seconds of the last unit of work in this attempt
-        self._thread = threading.local()  # `since`: when the thread last ended a unit of work
+        #: `since`: when the thread last ended a unit of work; `has_ended`: whether LegEnded was raised in it.
+        self._thread = threading.local()
         self._must_end = False
         self._ended = False
+        self._is_closed = False
+        self._leg_seconds = float("inf")
         self._lock = threading.RLock()
         self._saved = Saved()
         #: Changes that Firestore may have, or may not have. The next commit contains them again.
@@ -106,8 +115,14 @@ class Checkpoints:
         self._saved = saved
         self.resumed = bool(saved.steps or saved.cursors or saved.parts)
         self._leg_ends = leg_ends
+        self._leg_seconds = leg_ends - self._clock.monotonic()
         self._pause = pause
         self._due = self._clock.monotonic() + pause
+
+    def close(self) -> None:
+        """Persist nothing more: what the task yielded could not be taken."""
+        with self._lock:
+            self._is_closed = True
 
     def end_leg(self) -> None:
         """Let the leg end at its next checkpoint. Called on another thread."""
@@ -126,11 +141,22 @@ class Checkpoints:
     @property
     def joins_parts(self) -> bool:
         """Whether a result that the task yields is joined from parts."""
-        return bool(self.cursors or self._result_parts())
+        return bool(self.cursors) or self.has_result_parts
+
+    @property
+    def has_result_parts(self) -> bool:
+        """Whether an earlier leg or attempt has persisted records of the result."""
+        return bool(self._result_parts())
+
+    @property
+    def part_count(self) -> int:
+        """Number of parts that a result is joined from."""
+        return len(self._result_parts())
 
     def raise_if_ended(self) -> None:
         """Raise LegEnded if the leg has ended."""
         if self._ended:
+            self._thread.has_ended = True
             raise LegEnded
 
     def step(
@@ -152,8 +178,13 @@ class Checkpoints:
         return orjson.loads(b"".join(stored))
 
     def _new_step(self, name: str, function: Callable[[], Json]) -> SavedStep:
+        if len(self._saved.steps) >= MAX_STEPS:
+            raise CheckpointInvalid(
+                f"a run may have at most {MAX_STEPS} steps, and {name!r} is one more; "
+                "use run.cursor for work that is repeated"
+            )
         began = self._clock.monotonic()
-        if self._is_late(began):
+        if self._should_end(began):
             with self._lock:
                 self._end()
         encoded = encode_value(function(), f"step {name!r}")
@@ -189,19 +220,27 @@ class Checkpoints:
             return cursor
 
     def ensure(self, seconds: float) -> None:
-        """End the leg if less time is left of it, and if it has done any work."""
+        """End the leg if less time is left of it, and if it has done any work.
+
+        More than a leg has would end each leg after its first unit of work, so it counts as most of a leg.
+        """
         self.raise_if_ended()
         with self._lock:
-            if self._is_late(self._clock.monotonic(), seconds):
+            if seconds > self._leg_seconds:
+                seconds = LEG_SHARE * self._leg_seconds
+            if self._should_end(self._clock.monotonic(), seconds):
                 self._end()
 
     def advance(self, cursor: Cursor, value: Json, keep: Iterable[Json]) -> None:
         """Move a cursor, make a checkpoint if one is due, and end the leg if its time is over."""
         position = encode_position(cursor.name, value)
         lines = cursor.encode(keep)
-        if not self._ended:  # else another thread has ended the leg, and this position still counts
+        if self._ended and not getattr(self._thread, "has_ended", False):
+            pass  # another thread has ended the leg, and what this one did until now still counts
+        else:
             cursor.check()
         with self._lock:
+            self._raise_if_closed()
             stream = self._stream
             if stream is not None and not stream.is_mine:
                 self.raise_if_ended()
@@ -215,7 +254,7 @@ class Checkpoints:
             cursor.move(position, lines, now)
             if stream is not None:
                 stream.pending = False
-            if self._ended or self._is_late(now):
+            if self._ended or self._should_end(now):
                 self._end()
             if now >= self._due or cursor.pending_bytes >= PART_BYTES:
                 self._save_if_possible()
@@ -240,6 +279,18 @@ class Checkpoints:
         """Refuse cursors from now on: what the task yields is uploaded as one object, without parts."""
         self._refuses_cursors = True
 
+    def check_returned(self) -> None:
+        """Refuse a result that the task returned although an earlier leg or attempt yielded records of it.
+
+        Raises:
+            CheckpointInvalid: Those records would be missing.
+        """
+        if self.has_result_parts:
+            raise CheckpointInvalid(
+                "earlier legs yielded records, and this code returns its result; "
+                "deploy code that yields them, or let the next run start"
+            )
+
     def result_parts(self) -> list[Part | PartContent]:
         """Return the parts of the result; the last ones are not persisted.
 
@@ -247,11 +298,14 @@ class Checkpoints:
             CheckpointInvalid: A cursor with parts was not asked for, so records would be lost.
         """
         with self._lock:
-            unknown = sorted({one.cursor for one in self._saved.parts} - self.cursors.keys())
+            known = self.cursors.keys() | {
+                name for name, cursor in self._saved.cursors.items() if cursor.value == FINISHED
+            }
+            unknown = sorted({one.cursor for one in self._saved.parts} - known)
             if unknown:
                 raise CheckpointInvalid(
                     f"the run has records of the cursor {unknown[0]!r}, which this code does not use; "
-                    "cancel the run, and let a new run start"
+                    "deploy code that asks for it, or let the next run start"
                 )
             parts = [part_of(each) for each in self._result_parts()]
             unnamed = [each.part for each in self._unnamed if not each.kept]
@@ -259,9 +313,19 @@ class Checkpoints:
             return [*parts, *unnamed, *([] if stream is None else stream.take_parts())]
 
     def _end(self) -> NoReturn:
-        """Persist what has changed, and end the leg."""
-        self._save()
-        self._ended = True
+        """Persist what has changed, and end the leg. There is time to try again, unless the process ends."""
+        tries = 0
+        while True:
+            try:
+                self._save()
+                break
+            except (StoreUnavailable, ResultNotKept) as error:
+                tries += 1
+                if self._must_end or tries >= MAX_FAILURES:
+                    raise
+                logger.warning("checkpoint not persisted", error=error)
+                self._clock.sleep(tries)
+        self._ended = self._thread.has_ended = True
         raise LegEnded
 
     def _save_if_possible(self) -> None:
@@ -298,6 +362,7 @@ class Checkpoints:
         self._due = self._clock.monotonic() + self._pause * max(len(parts), 1)
 
     def _commit(self, changes: Changes) -> None:
+        self._raise_if_closed()
         changes = self._in_doubt.followed_by(changes)
         if len(self._saved.parts) + len(changes.parts) > MAX_PARTS:
             raise CheckpointInvalid(f"a run may have at most {MAX_PARTS} parts; yield or keep fewer records")
@@ -328,8 +393,15 @@ class Checkpoints:
     def _result_parts(self) -> list[SavedPart]:
         return [each for each in self._saved.parts if not each.kept]
 
-    def _is_late(self, now: float, seconds: float | None = None) -> bool:
-        """Return whether a unit of so many seconds, or one like the last one, may not fit into the leg."""
+    def _raise_if_closed(self) -> None:
+        if self._is_closed:
+            raise CheckpointInvalid("the attempt has failed, and persists nothing more")
+
+    def _should_end(self, now: float, seconds: float | None = None) -> bool:
+        """Return whether a unit of so many seconds, or one like the last one, may not fit into the leg.
+
+        Also if the process ends. Never before the first unit, nor between records and the move past them.
+        """
         if self._unit is None:  # each leg does at least one
             return False
         stream = self._stream

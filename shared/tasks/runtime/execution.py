@@ -144,7 +144,7 @@ class Execution:
         """
         legs = self.attempt.legs
         if self.held.checkpoints.ended:
-            if not isinstance(error, LegEnded):
+            if not _is_end_of_leg(error):
                 logger.warning("error after the end of a leg", **self.held.names, error=error)
             if legs is not None:
                 return self._hand_over(legs.number + 1)
@@ -324,3 +324,10 @@ class Execution:
 
     def _outcome(self, status: OutcomeStatus, error: str | None = None) -> TaskOutcome:
         return TaskOutcome(self.attempt.identity.run_id, status, self._work.task_seconds, error)
+
+
+def _is_end_of_leg(error: BaseException) -> bool:
+    """Return whether an error only says that the leg has ended, perhaps in several coroutines."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(LegEnded)[1] is None
+    return isinstance(error, LegEnded)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from shared.tasks.runtime.task_run import TaskRun
     from shared.tasks.serving.cache import CacheManager
 
+#: Seconds to read one part while a result is joined. If they do not fit, a leg of its own joins it.
+JOIN_SECONDS = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class PreparedResult:
@@ -68,6 +71,7 @@ def prepare_result(
     if isinstance(value, Records):
         prepared = _prepare_stream(value, identity, task_run, save_in, objects)
     else:
+        task_run.checkpoints.check_returned()
         prepared = _prepare_value(value, identity, save_in, objects)
     task_run.checkpoints.raise_if_ended()  # what a task returns that has caught LegEnded is not complete
     if task_run.details is None:
@@ -152,7 +156,9 @@ def _prepare_stream(
 ) -> PreparedResult:
     """Upload records as the task yields them; this instance keeps none of them."""
     if save_in == "none":
-        return PreparedResult(NO_DATA, _pointer(identity, "none", count=_drain(records, task_run)), None)
+        count = _drain(records, task_run)
+        pointer = _pointer(identity, "none", count=None if task_run.resumed else count)
+        return PreparedResult(NO_DATA, pointer, None)
     if save_in != "storage":  # a document cannot be written in parts
         _log_move(identity, "it is yielded record by record")
     stream = open_stream(records, task_run, objects.open)
@@ -179,8 +185,14 @@ def open_stream(records: Records, task_run: TaskRun, open_object: OpenObject) ->
         checkpoints.refuse_cursors()
         return ResultStream(records, task_run)
     parts = checkpoints.stream(task_run.stream_progress)
-    records.feed(parts.take)
+    try:
+        records.feed(parts.take)
+    except BaseException:
+        if not checkpoints.ended:
+            checkpoints.close()  # a `finally` of the task must not move a cursor past records that are lost
+        raise
     checkpoints.raise_if_ended()  # a task that does not let the end of its leg pass is not complete
+    checkpoints.ensure(checkpoints.part_count * JOIN_SECONDS)
     return JoinedParts(checkpoints.result_parts(), open_object, task_run.check)
 
 

@@ -59,13 +59,20 @@ class RecordParts:
         self.pending = True
         self._progress(self._count, self._bytes + self.writer.size)
         if self.writer.stored_bytes >= PART_BYTES:
-            self.parts += [self._upload(content) for content in self._cut()]
+            self.parts += self._cut()
+            self._upload_last()
         return False
 
     def take_parts(self) -> list[Part | PartContent]:
         """Return the parts of all records so far, for a checkpoint that names them; the last is in memory."""
         parts, self.parts = [*self.parts, *self._cut()], []
         return parts
+
+    def _upload_last(self) -> None:
+        """Upload the last part. If that fails, it stays in memory for the next checkpoint."""
+        last = self.parts[-1]
+        if isinstance(last, PartContent):
+            self.parts[-1] = self._upload(last)
 
     def _cut(self) -> list[PartContent]:
         content = self.writer.cut()

@@ -128,6 +128,10 @@ class TaskRun:
         `advance`. The result then has each record once, although work may be repeated after a crash. A task
         that returns its result keeps what it has computed in steps, in the position, or with `keep`.
 
+        Use one cursor for all records that are yielded: for pages of several operators, one whose position is
+        [operator, page]. Records that are yielded belong to the cursor that moves next, whichever it is. A
+        cursor that moves to None is finished, and later legs need not ask for it.
+
         Args:
             name: Name of the cursor, unique in the run: 1 to 100 printable characters without a slash.
             start: Its first position, JSON of at most 10,000 bytes.
@@ -227,7 +231,7 @@ class TaskRun:
         return last.to_fields()
 
     def summarise(self, summary: dict[str, Json], *, details: dict[str, Json] | None = None) -> None:
-        """Describe the result, for example by counts and totals. The last call counts.
+        """Describe the result, for example by counts and totals. The last call of the last leg counts.
 
         The summary is published with the result, in `run.result.summary` and in the history. It is read
         without the result, so it must be small.
