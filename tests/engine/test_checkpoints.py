@@ -219,7 +219,8 @@ def test_positions_are_persisted_every_few_seconds() -> None:
 
 def test_the_seconds_between_checkpoints_grow_with_the_deadline() -> None:
     """A run of 24 hours makes less than 8,000 parts."""
-    assert (pause_between(3_600), pause_between(86_400)) == (5.0, 10.8)
+    assert (pause_between(3_600, parts=0), pause_between(86_400, parts=0)) == (5.0, 10.8)
+    assert pause_between(3_600, parts=7_900) == 36.0
 
 
 def test_several_parts_in_one_checkpoint_delay_the_next_one() -> None:
