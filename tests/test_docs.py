@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.errors import Exit
 from shared.collectors.sms_tally import KINDS
-from shared.tasks import TaskSpec
+from shared.tasks import TaskName, TaskRun, TaskSpec
+from shared.tasks.testing import RecordedRun, interrupted, leg_ending
 from tests.model import test_rules
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -166,6 +168,30 @@ def test_the_example_of_a_task_s_test_passes(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
+
+
+def test_the_example_of_a_run_of_hours_continues() -> None:
+    """The example in docs/api.md has each record once, over three legs and a crash."""
+    section = (ROOT / "docs/api.md").read_text("utf-8").partition("### Runs of hours\n")[2]
+    listed: list[int] = []
+    names: dict[str, Any] = {
+        "TaskRun": TaskRun,
+        "Iterator": Iterator,
+        "Any": Any,
+        "list_operators": lambda: listed.append(1) or ["a", "b", "c"],  # type: ignore[func-returns-value]
+        "fetch_records": lambda operator: [operator, operator.upper()],
+    }
+    exec(section.partition("```python\n")[2].partition("```")[0], names)
+    collect = names["collect"]
+    run = RecordedRun(TaskName.collect_charge_cdrs)
+    with leg_ending(run, at=1):
+        run.execute(collect)
+    with interrupted(run, at=2):
+        run.execute(collect)
+    with leg_ending(run, at=2):
+        run.execute(collect)
+    assert run.execute(collect) == ["a", "A", "b", "B", "c", "C"]
+    assert (run.leg, len(listed)) == (3, 1)
 
 
 def test_each_count_of_the_reset_sms_is_explained() -> None:

@@ -93,7 +93,7 @@ def test_a_wrong_record_fails_the_test_of_the_example(added: Path) -> None:
     collector = added / "shared/collectors/my_task.py"
     text = collector.read_text("utf-8")
     try:
-        rewrite(collector, "range(3)", "range(2)")
+        rewrite(collector, "cursor.value < 3", "cursor.value < 2")
         assert run(added, *PYTEST, EXAMPLE).returncode == 1
     finally:
         collector.write_text(text, "utf-8")

@@ -7,12 +7,16 @@ take. The modules below are private.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from shared.tasks.contract import TaskName, TaskSaveOptions, TaskStatus
 from shared.tasks.engine import TaskEngine
 from shared.tasks.errors import (
+    CheckpointInvalid,
     DeadlineExceeded,
     InvalidOptions,
     JobMissing,
+    LegEnded,
     NoRecords,
     NotScheduled,
     ResultNotKept,
@@ -34,11 +38,27 @@ from shared.tasks.runtime.task_run import TaskRun
 from shared.tasks.serving.reader import TaskDetails
 from shared.tasks.specs import TaskSpec, register, registered, spec_of
 
+if TYPE_CHECKING:
+    from shared.tasks.runtime.cursors import Cursor
+else:
+
+    def __getattr__(name: str) -> object:
+        """Load `Cursor`, which an instance that runs no task does not need."""
+        if name != "Cursor":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from shared.tasks.runtime.cursors import Cursor  # noqa: PLC0415
+
+        return Cursor
+
+
 __all__ = [
+    "CheckpointInvalid",
+    "Cursor",
     "DeadlineExceeded",
     "ExecuteTaskOptions",
     "InvalidOptions",
     "JobMissing",
+    "LegEnded",
     "NoRecords",
     "NotScheduled",
     "Payload",

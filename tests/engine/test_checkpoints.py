@@ -52,7 +52,7 @@ def test_a_step_passes_arguments_on(run: RecordedRun) -> None:
 
 
 def test_a_value_is_decoded_the_first_time_too(run: RecordedRun) -> None:
-    """A tuple becomes a list, a time becomes text, and a change reaches nobody else."""
+    """A tuple becomes a list, a time becomes text, and a change stays with the caller."""
     value = (1, {"at": datetime(2026, 1, 1, tzinfo=UTC)})
     first = run.step("value", lambda: value)
     assert first == [1, {"at": "2026-01-01T00:00:00Z"}]

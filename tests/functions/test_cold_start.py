@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 
+from shared import tasks
 from shared.tasks import TaskName, execute_task
 from tests.functions.production import ROOT
 
@@ -65,6 +66,13 @@ def test_the_unwanted_modules_exist() -> None:
     assert "google.cloud.storage" in unwanted(modules_after("import google.cloud.storage"))
 
 
+def test_a_task_can_name_the_type_of_a_cursor() -> None:
+    """`Cursor` is loaded when it is imported, because readers do not need it."""
+    code = "import main; from shared.tasks import Cursor; assert isinstance(Cursor, type)"
+    assert "shared.tasks.runtime.cursors" in modules_after(code)
+    assert not hasattr(tasks, "Cursors")
+
+
 def test_readers_do_not_load_modules_that_only_runs_need() -> None:
     """Neither the run protocol and the watchdog nor any task."""
     runs = {
@@ -72,6 +80,7 @@ def test_readers_do_not_load_modules_that_only_runs_need() -> None:
         *("protocol.decisions", "protocol.acquisition", "protocol.watchdog"),
         *("protocol.suspension", "protocol.cancellation", "protocol.requested_runs"),
         *("runtime.execution", "runtime.prepared_result", "runtime.task_thread"),
+        *("runtime.checkpoints", "runtime.cursors", "results.parts", "testing"),
     }
     modules = modules_after("import main")
     assert {name for name in runs if f"shared.tasks.{name}" in modules} == set()
