@@ -21,8 +21,8 @@ from shared.tasks import TaskName, TaskRun
 from shared.tasks.errors import LegEnded
 from shared.tasks.testing import RecordedRun, interrupted, leg_ending
 from tests.collectors.conftest import DEMO_NOW
-from tests.collectors.hostile import HttpRequest, hostile
-from tests.collectors.ocpi_samples import cdr, credit
+from tests.collectors.hostile import HttpRequest, hostile, serving
+from tests.collectors.ocpi_samples import cdr, credit, location
 from tests.collectors.runs import FAST
 
 NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
@@ -220,17 +220,20 @@ def test_the_run_fails_if_all_operators_have_failed() -> None:
             run.execute(task)
 
 
-@pytest.mark.parametrize("failures", [1, 4, 5])
-def test_a_page_is_tried_again_before_hours_are_lost(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
-    """An outage after eleven hours costs nothing if it ends in time."""
+@pytest.mark.parametrize(("failures", "tries"), [(1, 2), (4, 8), (5, 4)])
+def test_a_page_is_tried_again_before_hours_are_lost(
+    monkeypatch: pytest.MonkeyPatch, failures: int, tries: int
+) -> None:
+    """An outage after eleven hours and another one at the next page cost nothing if they end in time."""
     monkeypatch.setattr(operator_crawl, "MAX_PAUSE_SECONDS", 0.0)
-    run, left = new_run(hours=13), [failures]
+    run, left = new_run(hours=13), {2: failures, 3: failures}
 
     def broken(page: int, request: HttpRequest) -> bool:
-        if page != 2 or not left[0]:
+        if page == 1:
+            run.clock.sleep(11 * HOUR)
+        if not left.get(page):
             return False
-        run.clock.sleep(11 * HOUR if left[0] == failures else 0)
-        left[0] -= 1
+        left[page] -= 1
         request.body(b"", status=500)
         return True
 
@@ -241,12 +244,13 @@ def test_a_page_is_tried_again_before_hours_are_lost(monkeypatch: pytest.MonkeyP
     is_lost = failures > operator_crawl.RETRIES
     assert [each["id"] for each in records] == ["BEC0", "BEC1", "BEC2", "BEC3", "XYZ0"][4 * is_lost :]
     assert summary["operators_failed"] == is_lost
-    assert events(run).count("page of operator could not be read, and is tried again") == min(failures, 4)
+    assert events(run).count("page of operator could not be read, and is tried again") == tries
 
 
-def test_a_short_run_does_not_wait_for_an_operator_that_fails() -> None:
-    """Its page is not tried again: the next run reads it soon."""
-    with hostile(failing_at(2, 500)) as server, hostile(pages(1, party="XYZ")) as good:
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_short_run_does_not_wait_for_an_operator_that_fails(status: int) -> None:
+    """Neither its page nor the list is tried again: the next run reads it soon."""
+    with hostile(failing_at(2, status)) as server, hostile(pages(1, party="XYZ")) as good:
         run = new_run()
         run.execute(cdrs_of(server.operator(), good.operator("good"), limits=replace(FAST, attempts=1)))
         assert asked_pages(server.list_requests()) == [0, 1, 2]
@@ -271,6 +275,8 @@ def test_an_operator_that_has_forgotten_its_pages_is_read_again(
 
         server.lists = pages(4, broken=broken)
         server.requests.clear()
+        with leg_ending_at(run, 3, monkeypatch):
+            run.execute(task)
         assert executed(run, task) == untroubled
         assert asked_pages(server.list_requests()) == [2, 0, 1, 2, 3]
     assert "operator is read again from its first page" in events(run)
@@ -403,6 +409,23 @@ def test_what_changes_during_a_run_counts_in_the_next_one(monkeypatch: pytest.Mo
             memory=Memory(set_aside={"hostile": {NOW.date(): NOW}}),
             requests={"hostile": Request(drop_requested=asked_at)},
         )
+        assert executed(run, changed) == untroubled
+
+
+def test_parties_that_are_listed_during_a_run_belong_to_their_operator_in_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lists(request: HttpRequest) -> None:
+        links = {} if request.query.get("page") else {"Link": '</locations?page=1>; rel="next"'}
+        request.list([location(id=f"L{len(links)}")], **links)
+
+    with hostile(lists) as first, hostile(serving()) as second:
+        task = locations_of(first.operator("first"), second.operator("second"))
+        untroubled = executed(new_run(), task)
+        run = new_run()
+        with leg_ending_at(run, 1, monkeypatch):
+            run.execute(task)
+        changed = locations_of(first.operator("first"), second.operator("second", parties=("BE*BEC",)))
         assert executed(run, changed) == untroubled
 
 

@@ -99,7 +99,6 @@ def crawl(  # noqa: PLR0913  (each is an input of its own)
             _wait(pending, crawls, run)
         finally:
             shares.stop.set()
-            threads.shutdown(cancel_futures=True)
     return crawls
 
 
