@@ -61,8 +61,9 @@ OWN_ROLES = {
     SIGNER_ROLE: OwnRole("nx-tasks: sign URLs", ("iam.serviceAccounts.signBlob",)),
 }
 
-#: Retries of the queue: each Cloud Task is delivered until it succeeds, for up to eight hours.
-QUEUE_OPTIONS = ("--max-attempts=100", "--min-backoff=10s", "--max-backoff=300s")
+#: Retries of the queue: each Cloud Task is delivered until it succeeds, for up to a day. The first ten take
+#: more than an hour (`shared.tasks.documents.legs.MAX_TRIES`).
+QUEUE_OPTIONS = ("--max-attempts=100", "--min-backoff=30s", "--max-backoff=900s")
 
 #: Callables that change what a task does.
 CHANGE_CALLABLES = ("run_task", "suspend_task", "resume_task", "cancel_run")

@@ -131,7 +131,7 @@ def test_the_queue_of_long_runs_retries_for_hours(tmp_path: Path, monkeypatch: p
         if call[:2] == ["tasks", "queues"] and call[2] in {"create", "add-iam-policy-binding"}
     ]
     assert create[2:4] == ["create", "nx-runs"]
-    assert {"--max-attempts=100", "--min-backoff=10s", "--max-backoff=300s"} < set(create)
+    assert {"--max-attempts=100", "--min-backoff=30s", "--max-backoff=900s"} < set(create)
     assert bind[2:4] == ["add-iam-policy-binding", "nx-runs"]
     for call in (create, bind):
         assert {"--location=europe-west1", f"--project={PROJECT}"} < set(call)

@@ -399,7 +399,7 @@ def test_a_leg_that_hangs_is_tried_again_from_its_position(world: World, clock: 
 
 
 def test_attempts_without_a_checkpoint_fail_the_run(world: World, clock: PassingClock) -> None:
-    """Six of them in a row. The failure is final, also for the tick."""
+    """In a row. The failure is final, also for the tick."""
     long = LongRun(adds(clock, fails_at=1), clock)
     long.deliver_tick()
     for tries in range(1, MAX_TRIES + 1):

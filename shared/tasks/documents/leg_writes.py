@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.tasks.contract import TaskStatus
-from shared.tasks.documents.legs import HAND_OVER_GRACE, WAITING, Legs
+from shared.tasks.documents.legs import HAND_OVER_GRACE, RETRY_GRACE, WAITING, Legs
 from shared.tasks.documents.write_messages import WriteMessage, write_document, write_record
 
 if TYPE_CHECKING:
@@ -40,10 +40,12 @@ def wait(
         token: A new fencing token, which no attempt has.
         legs: The leg that is awaited.
         now: UTC.
-        record: Further fields of the run record, such as the progress.
+        record: Further fields of the run record, such as the progress. With an `error`, the run waits for
+            the redelivery of a leg that failed, which takes longer.
     """
     both = {"state": WAITING, "token": token, "legs": legs.to_fields()}
-    run = {**both, "lease_until": now + HAND_OVER_GRACE}
+    grace = RETRY_GRACE if "error" in record else HAND_OVER_GRACE
+    run = {**both, "lease_until": now + grace}
     return _move(names, run_id, document, run, {**both, **record}, precondition=True)
 
 

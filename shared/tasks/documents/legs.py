@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 WAITING = "waiting"
 #: How long a run may wait for the delivery of its next leg; then the watchdog sends it again.
 HAND_OVER_GRACE = timedelta(minutes=5)
-#: Attempts of a leg that reach no checkpoint before the run fails, as many as Cloud Scheduler's deliveries.
-MAX_TRIES = 6
+#: The same for a leg that failed: longer than the longest backoff of the queue, which delivers it again.
+RETRY_GRACE = timedelta(minutes=20)
+#: Attempts of a leg that reach no checkpoint before the run fails. The backoff of the queue spreads them over
+#: more than an hour, so that the work of hours survives an outage.
+MAX_TRIES = 10
 
 
 class Legs(Struct, frozen=True):

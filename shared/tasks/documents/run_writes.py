@@ -26,6 +26,7 @@ from shared.tasks.documents.write_messages import (
     write_document,
     write_record,
 )
+from shared.tasks.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -117,8 +118,10 @@ def start(
         write_record(identity.record_name, fields, precondition=start.record_precondition),
     ]
     if start.dead_run_id is not None:
-        reason = f"its lease expired; {identity.run_id} took over"
-        cause = cause_of(document.cancel, LEASE_EXPIRED, reason)
+        is_long = document.legs is not None
+        what = "its deadline passed" if is_long else "its lease expired"
+        kind = DeadlineExceeded.__name__ if is_long else LEASE_EXPIRED
+        cause = cause_of(document.cancel, kind, f"{what}; {identity.run_id} took over")
         writes.append(close_record(identity.names.record(start.dead_run_id), *cause, now))
     return writes
 
