@@ -13,10 +13,12 @@ from msgspec import Struct, field
 from shared.tasks.documents.codec import as_int, as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 #: Longest text of a position in the run record, where people read it.
 MAX_SHOWN_POSITION = 100
+#: Position of a cursor whose work is complete, as JSON: later legs need not ask for it.
+AT_END = "null"
 #: Cursors whose positions the run record shows.
 MAX_SHOWN_CURSORS = 20
 
@@ -69,6 +71,17 @@ class Saved(Struct):
     steps: dict[str, SavedStep] = field(default_factory=dict)
     cursors: dict[str, SavedCursor] = field(default_factory=dict)
     parts: list[SavedPart] = field(default_factory=list)
+
+    @property
+    def result_parts(self) -> list[SavedPart]:
+        """The parts of the result."""
+        return [each for each in self.parts if not each.kept]
+
+    def unused_cursors(self, asked: Container[str]) -> list[str]:
+        """Return the cursors with parts that a task did not ask for, except those that are at their end."""
+        names = sorted({each.cursor for each in self.parts})
+        at_end = {name for name, one in self.cursors.items() if one.value == AT_END}
+        return [name for name in names if name not in asked and name not in at_end]
 
     def add(self, changes: Changes) -> None:
         """Add what a checkpoint has persisted."""

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 import orjson
 
 from shared import logger
-from shared.tasks.documents.checkpoints import Changes, Saved, SavedCursor, SavedPart, SavedStep
+from shared.tasks.documents.checkpoints import Changes, Saved, SavedCursor, SavedStep
 from shared.tasks.errors import CheckpointInvalid, LegEnded, ResultNotKept, StoreUnavailable
 from shared.tasks.results.parts import Part, PartContent, records_in
 from shared.tasks.runtime.cursors import Cursor, check_name, encode_position, encode_value
-from shared.tasks.runtime.record_parts import PART_BYTES, RecordParts, UnnamedPart, part_of
+from shared.tasks.runtime.leg_time import LegTime
+from shared.tasks.runtime.record_parts import PART_BYTES, RecordParts, UnnamedParts, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 MAX_STEP_BYTES = 10_000
 #: Steps of a run: each leg reads all of them.
 MAX_STEPS = 1_000
-#: Share of a leg that a unit of work may need, if it needs a whole leg.
-LEG_SHARE = 0.9
-#: Position of a cursor whose work is complete, as JSON: later legs need not ask for it.
-FINISHED = "null"
 #: Parts of a run. The seconds between two checkpoints keep a long run well below it.
 MAX_PARTS = 10_000
 #: Shortest time between two checkpoints of cursors, in seconds.
@@ -84,22 +81,17 @@ class Checkpoints:
         self.progressed = False
         self._backend = backend
         self._clock = clock
-        self._leg_ends = float("inf")
+        self._time = LegTime(clock)
         self._pause = CHECKPOINT_SECONDS
         self._due = clock.monotonic() + CHECKPOINT_SECONDS
-        self._unit: float | None = None  # seconds of the last unit of work in this attempt
-        #: `since`: when the thread last ended a unit of work; `has_ended`: whether LegEnded was raised in it.
-        self._thread = threading.local()
-        self._must_end = False
+        self._thread = threading.local()  # `has_ended`: whether LegEnded was raised in the thread
         self._ended = False
         self._is_closed = False
-        self._leg_seconds = float("inf")
         self._lock = threading.RLock()
         self._saved = Saved()
         #: Changes that Firestore may have, or may not have. The next commit contains them again.
         self._in_doubt = Changes()
-        #: Parts that the next checkpoint names, uploaded or still in memory.
-        self._unnamed: list[UnnamedPart] = []
+        self._unnamed = UnnamedParts(backend)
         self._failures = 0
         self._stream: RecordParts | None = None
         self._refuses_cursors = False
@@ -114,8 +106,7 @@ class Checkpoints:
         """
         self._saved = saved
         self.resumed = bool(saved.steps or saved.cursors or saved.parts)
-        self._leg_ends = leg_ends
-        self._leg_seconds = leg_ends - self._clock.monotonic()
+        self._time.begin(leg_ends)
         self._pause = pause
         self._due = self._clock.monotonic() + pause
 
@@ -126,7 +117,7 @@ class Checkpoints:
 
     def end_leg(self) -> None:
         """Let the leg end at its next checkpoint. Called on another thread."""
-        self._must_end = True
+        self._time.must_end = True
 
     @property
     def ended(self) -> bool:
@@ -141,17 +132,12 @@ class Checkpoints:
     @property
     def joins_parts(self) -> bool:
         """Whether a result that the task yields is joined from parts."""
-        return bool(self.cursors) or self.has_result_parts
-
-    @property
-    def has_result_parts(self) -> bool:
-        """Whether an earlier leg or attempt has persisted records of the result."""
-        return bool(self._result_parts())
+        return bool(self.cursors or self._saved.result_parts)
 
     @property
     def part_count(self) -> int:
         """Number of parts that a result is joined from."""
-        return len(self._result_parts())
+        return len(self._saved.result_parts)
 
     def raise_if_ended(self) -> None:
         """Raise LegEnded if the leg has ended."""
@@ -183,18 +169,17 @@ class Checkpoints:
                 f"a run may have at most {MAX_STEPS} steps, and {name!r} is one more; "
                 "use run.cursor for work that is repeated"
             )
-        began = self._clock.monotonic()
-        if self._should_end(began):
+        if self._should_end():
             with self._lock:
                 self._end()
+        began = self._clock.monotonic()
         encoded = encode_value(function(), f"step {name!r}")
         if len(encoded) > MAX_STEP_BYTES:
             step = SavedStep(name, path=self._backend.upload(encoded))
         else:
             step = SavedStep(name, encoded.decode())
         with self._lock:
-            self._thread.since = self._clock.monotonic()
-            self._unit = self._thread.since - began
+            self._time.count_unit(began)
             if name not in self._saved.steps:  # another thread may have remembered it meanwhile
                 self._commit(Changes(steps=(step,)))
             return self._saved.steps[name]
@@ -220,24 +205,18 @@ class Checkpoints:
             return cursor
 
     def ensure(self, seconds: float) -> None:
-        """End the leg if less time is left of it, and if it has done any work.
-
-        More than a leg has would end each leg after its first unit of work, so it counts as most of a leg.
-        """
+        """End the leg if less time is left of it, and if it has done any work."""
         self.raise_if_ended()
         with self._lock:
-            if seconds > self._leg_seconds:
-                seconds = LEG_SHARE * self._leg_seconds
-            if self._should_end(self._clock.monotonic(), seconds):
+            if self._should_end(seconds):
                 self._end()
 
     def advance(self, cursor: Cursor, value: Json, keep: Iterable[Json]) -> None:
         """Move a cursor, make a checkpoint if one is due, and end the leg if its time is over."""
         position = encode_position(cursor.name, value)
         lines = cursor.encode(keep)
-        if self._ended and not getattr(self._thread, "has_ended", False):
-            pass  # another thread has ended the leg, and what this one did until now still counts
-        else:
+        # If another thread has ended the leg, what this one has done until now still counts.
+        if not self._ended or getattr(self._thread, "has_ended", False):
             cursor.check()
         with self._lock:
             self._raise_if_closed()
@@ -248,13 +227,12 @@ class Checkpoints:
                     f"cursor {cursor.name!r} was moved on another thread than the one that yields "
                     "the records; move it where its records are yielded"
                 )
+            self._time.count_unit(cursor.moved_at)
             now = self._clock.monotonic()
-            self._unit = now - max(cursor.moved_at, getattr(self._thread, "since", 0.0))
-            self._thread.since = now
             cursor.move(position, lines, now)
             if stream is not None:
                 stream.pending = False
-            if self._ended or self._should_end(now):
+            if self._ended or self._should_end():
                 self._end()
             if now >= self._due or cursor.pending_bytes >= PART_BYTES:
                 self._save_if_possible()
@@ -263,16 +241,16 @@ class Checkpoints:
         """Yield the records that a cursor keeps."""
         self.raise_if_ended()
         with self._lock:
-            self._cut_kept(cursor)
-            self._upload_all()
-            parts = [each.part for each in self._unnamed if each.kept and each.cursor == cursor.name]
+            self._unnamed.add(cursor.cut(), cursor.name, kept=True)
+            self._unnamed.upload()
+            parts = self._unnamed.kept_by(cursor.name)
             saved = [part_of(each) for each in self._saved.parts if each.kept and each.cursor == cursor.name]
         return records_in([*saved, *parts], self._backend.open)
 
     def stream(self, progress: Callable[[int, int], None]) -> RecordParts:
         """Return what takes the records that the task yields, on this thread."""
         with self._lock:
-            self._stream = RecordParts(self._result_parts(), self._upload, progress)
+            self._stream = RecordParts(self._saved.result_parts, self._unnamed.store, progress)
             return self._stream
 
     def refuse_cursors(self) -> None:
@@ -285,7 +263,7 @@ class Checkpoints:
         Raises:
             CheckpointInvalid: Those records would be missing.
         """
-        if self.has_result_parts:
+        if self._saved.result_parts:
             raise CheckpointInvalid(
                 "earlier legs yielded records, and this code returns its result; "
                 "deploy code that yields them, or let the next run start"
@@ -298,19 +276,15 @@ class Checkpoints:
             CheckpointInvalid: A cursor with parts was not asked for, so records would be lost.
         """
         with self._lock:
-            known = self.cursors.keys() | {
-                name for name, cursor in self._saved.cursors.items() if cursor.value == FINISHED
-            }
-            unknown = sorted({one.cursor for one in self._saved.parts} - known)
-            if unknown:
+            unused = self._saved.unused_cursors(self.cursors)
+            if unused:
                 raise CheckpointInvalid(
-                    f"the run has records of the cursor {unknown[0]!r}, which this code does not use; "
+                    f"the run has records of the cursor {unused[0]!r}, which this code does not use; "
                     "deploy code that asks for it, or let the next run start"
                 )
-            parts = [part_of(each) for each in self._result_parts()]
-            unnamed = [each.part for each in self._unnamed if not each.kept]
+            parts = [part_of(each) for each in self._saved.result_parts]
             stream = self._stream
-            return [*parts, *unnamed, *([] if stream is None else stream.take_parts())]
+            return [*parts, *self._unnamed.of_result, *([] if stream is None else stream.take_parts())]
 
     def _end(self) -> NoReturn:
         """Persist what has changed, and end the leg. There is time to try again, unless the process ends."""
@@ -321,7 +295,7 @@ class Checkpoints:
                 break
             except (StoreUnavailable, ResultNotKept) as error:
                 tries += 1
-                if self._must_end or tries >= MAX_FAILURES:
+                if self._time.must_end or tries >= MAX_FAILURES:
                     raise
                 logger.warning("checkpoint not persisted", error=error)
                 self._clock.sleep(tries)
@@ -346,12 +320,12 @@ class Checkpoints:
             return  # the thread that yields may have yielded more than the cursors have moved past
         moved = [one for one in self.cursors.values() if one.is_dirty]
         for cursor in moved:
-            self._cut_kept(cursor)
-        last = max(moved, key=lambda one: one.moved_at, default=None)
-        if stream is not None and last is not None:
-            self._unnamed += [UnnamedPart(part, last.name, kept=False) for part in stream.take_parts()]
-        self._upload_all()
-        parts = [each.saved() for each in self._unnamed]
+            self._unnamed.add(cursor.cut(), cursor.name, kept=True)
+        if stream is not None and moved:
+            last = max(moved, key=lambda one: one.moved_at)
+            for part in stream.take_parts():
+                self._unnamed.add(part, last.name, kept=False)
+        parts = self._unnamed.upload()
         positions = [SavedCursor(one.name, one.position.decode()) for one in moved]
         if moved or parts:
             self._commit(Changes(cursors=tuple(positions), parts=tuple(parts)))
@@ -373,39 +347,16 @@ class Checkpoints:
             raise
         self._in_doubt = Changes()
         self._saved.add(changes)
-        named = {one.path for one in changes.parts}
-        self._unnamed = [each for each in self._unnamed if each.path not in named]
+        self._unnamed.remove(changes.parts)
         self.progressed = True
-
-    def _upload(self, content: PartContent) -> Part:
-        return content.stored_at(self._backend.upload(content.blocks))
-
-    def _upload_all(self) -> None:
-        for each in self._unnamed:
-            if isinstance(each.part, PartContent):
-                each.part = self._upload(each.part)
-
-    def _cut_kept(self, cursor: Cursor) -> None:
-        content = cursor.cut()
-        if content is not None:
-            self._unnamed.append(UnnamedPart(content, cursor.name, kept=True))
-
-    def _result_parts(self) -> list[SavedPart]:
-        return [each for each in self._saved.parts if not each.kept]
 
     def _raise_if_closed(self) -> None:
         if self._is_closed:
             raise CheckpointInvalid("the attempt has failed, and persists nothing more")
 
-    def _should_end(self, now: float, seconds: float | None = None) -> bool:
-        """Return whether a unit of so many seconds, or one like the last one, may not fit into the leg.
-
-        Also if the process ends. Never before the first unit, nor between records and the move past them.
-        """
-        if self._unit is None:  # each leg does at least one
-            return False
+    def _should_end(self, seconds: float | None = None) -> bool:
+        """Return whether the leg is over. It does not end between records and the move past them."""
         stream = self._stream
         if stream is not None and stream.pending and stream.is_mine:
-            return False  # the records since the last move would be in the result twice
-        unit = self._unit if seconds is None else seconds
-        return self._must_end or now + unit > self._leg_ends
+            return False  # they would be in the result twice
+        return self._time.is_over(seconds)

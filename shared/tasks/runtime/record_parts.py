@@ -12,7 +12,9 @@ from shared.tasks.results.normalisation import encode_record
 from shared.tasks.results.parts import Part, PartContent, PartWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from shared.tasks.runtime.checkpoints import CheckpointBackend
 
 #: Stored bytes after which a part is uploaded, although no checkpoint is due.
 PART_BYTES = 8 << 20
@@ -82,17 +84,54 @@ class RecordParts:
         return [content]
 
 
-class UnnamedPart(Struct):
-    """A part that no checkpoint names yet."""
+class UnnamedParts:
+    """The parts that the next checkpoint names, uploaded or still in memory, in their order.
 
+    Args:
+        backend: Stores them.
+    """
+
+    def __init__(self, backend: CheckpointBackend) -> None:
+        self._backend = backend
+        self._parts: list[_UnnamedPart] = []
+
+    @property
+    def of_result(self) -> list[Part | PartContent]:
+        """Those of the result."""
+        return [each.part for each in self._parts if not each.kept]
+
+    def kept_by(self, cursor: str) -> list[Part | PartContent]:
+        """Return those that a cursor keeps."""
+        return [each.part for each in self._parts if each.kept and each.cursor == cursor]
+
+    def add(self, part: Part | PartContent | None, cursor: str, *, kept: bool) -> None:
+        """Add a part with records that a cursor has moved past; None if there are none."""
+        if part is not None:
+            self._parts.append(_UnnamedPart(part, cursor, kept))
+
+    def store(self, content: PartContent) -> Part:
+        """Upload a part."""
+        return content.stored_at(self._backend.upload(content.blocks))
+
+    def upload(self) -> list[SavedPart]:
+        """Upload those in memory, and return all. If an upload fails, the rest stays in memory."""
+        for each in self._parts:
+            if isinstance(each.part, PartContent):
+                each.part = self.store(each.part)
+        return [each.saved() for each in self._parts]
+
+    def remove(self, named: Iterable[SavedPart]) -> None:
+        """Remove those that a checkpoint has named."""
+        paths = {one.path for one in named}
+        self._parts = [
+            each for each in self._parts if isinstance(each.part, PartContent) or each.part.path not in paths
+        ]
+
+
+class _UnnamedPart(Struct):
     part: Part | PartContent
     cursor: str
     kept: bool
-
-    @property
-    def path(self) -> str | None:
-        """Path of its object; None if it is not uploaded."""
-        return self.part.path if isinstance(self.part, Part) else None
 
     def saved(self) -> SavedPart:
         """Return the uploaded part, for the checkpoint that names it."""
