@@ -16,7 +16,9 @@ from typing import Any
 
 from shared.tasks import TaskEngine, TaskName, TaskRun
 from shared.tasks.clock import Clock
+from shared.tasks.options import Continuation
 from tests.faults.faulty import Fault, Faulty, engine_behind
+from tests.soak import legs
 
 #: Probability of each fault per call.
 CHANCES = {"fail 1": 0.02, "lose answer": 0.02, "outage": 0.003, "kill before": 0.001, "kill after": 0.001}
@@ -26,6 +28,8 @@ OUTAGE = (0.5, 4.0)
 LEASE_SECONDS = 3.0
 DEADLINE_SECONDS = 30.0
 RECORDS = 20
+#: What happens to the call that creates the next leg's Cloud Task, by how the leg ends.
+HAND_OVER_DEATHS = {"dies handing over": "kill before", "dies handed over": "kill after"}
 #: The log of all instances.
 LOG = Path(__file__).resolve().parents[2] / ".stack/logs/soak.log"
 
@@ -40,7 +44,10 @@ class Order:
         tick: The delivered tick.
         save_in: Where the result is stored.
         seconds: Duration of the task's work, seconds.
-        ending: How the work ends: "returns", "raises" or "dies".
+        ending: How the work ends: "returns", "raises" or "dies"; for a leg also "dies handing over" and
+            "dies handed over", before or after its Cloud Task is created.
+        continuation: The leg of a long run.
+        records: Number of records of a long run.
     """
 
     number: int
@@ -49,6 +56,8 @@ class Order:
     save_in: str = "db"
     seconds: float = 0.0
     ending: str = "returns"
+    continuation: Continuation | None = None
+    records: int = 0
 
 
 class Weather(Faulty):
@@ -58,14 +67,21 @@ class Weather(Faulty):
         dice: Random numbers.
         mortal: Whether the process may be killed.
         report: Receives each fault.
+
+    Attributes:
+        ending: How the leg at work ends, as in `Order`.
     """
 
     def __init__(self, dice: random.Random, report: Callable[..., None], *, mortal: bool) -> None:
         super().__init__(Fault(0))
+        self.ending = "returns"
         self._dice, self._report, self._mortal = dice, report, mortal
         self._out_until = 0.0
 
-    def _strikes(self, _: str) -> str:
+    def _strikes(self, call: str) -> str:
+        if self._mortal and call == "POST task" and self.ending in HAND_OVER_DEATHS:
+            self._report("fault", f"killed: {self.ending}")
+            return HAND_OVER_DEATHS[self.ending]
         with self._lock:
             kinds = ["", *CHANCES]
             weights = [1 - sum(CHANCES.values()), *CHANCES.values()]
@@ -80,9 +96,9 @@ class Weather(Faulty):
         return kind
 
 
-def value(run_id: str, attempt: int) -> list[dict[str, Any]]:
-    """Return the result of an attempt, whose records name the run and the attempt."""
-    return [{"run": run_id, "attempt": attempt, "record": number} for number in range(RECORDS)]
+def value(run_id: str, attempt: int, records: int = RECORDS) -> list[dict[str, Any]]:
+    """Return the result of an attempt, whose records name the run and the attempt; a long run has one."""
+    return [{"run": run_id, "attempt": attempt, "record": n, "of": records} for n in range(records)]
 
 
 def identity(data: Any) -> tuple[str, int] | str | None:
@@ -90,14 +106,14 @@ def identity(data: Any) -> tuple[str, int] | str | None:
     if data == []:
         return None
     try:
-        run_id, attempt = data[0]["run"], data[0]["attempt"]
+        run_id, attempt, records = data[0]["run"], data[0]["attempt"], data[0]["of"]
     except (LookupError, TypeError):
         return f"torn: {str(data)[:200]}"
-    return (run_id, attempt) if data == value(run_id, attempt) else f"torn: {str(data)[:200]}"
+    return (run_id, attempt) if data == value(run_id, attempt, records) else f"torn: {str(data)[:200]}"
 
 
-def serve(pipe: Connection, seed: str, *, mortal: bool) -> None:
-    """Carry out orders until None or the end of the pipe."""
+def serve(pipe: Connection, seed: str, legs_to: str, *, mortal: bool) -> None:
+    """Carry out orders until None or the end of the pipe. Cloud Tasks delivers to the URL `legs_to`."""
     sys.stdout = LOG.open("a", encoding="utf-8")
     lock = threading.Lock()
 
@@ -106,23 +122,32 @@ def serve(pipe: Connection, seed: str, *, mortal: bool) -> None:
             pipe.send(event)
 
     weather = Weather(random.Random(seed), report, mortal=mortal)
-    engine = engine_behind(weather, Clock(), document_seconds=2.0, object_seconds=4.0)
+    engine = engine_behind(weather, Clock(), document_seconds=2.0, object_seconds=4.0, legs_to=legs_to)
     with ThreadPoolExecutor(64) as pool:
         while (order := pipe.recv()) is not None:
+            if order.task == legs.LONG:
+                weather.ending = order.ending
             pool.submit(carry_out, engine, order, report, mortal=mortal)
 
 
 def carry_out(engine: TaskEngine, order: Order, report: Callable[..., None], *, mortal: bool) -> None:
     """Carry out an order, and send the answer."""
 
-    def task(run: TaskRun) -> list[dict[str, Any]]:
+    def die() -> None:
+        report("fault", "killed during the run")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    dies = order.ending == "dies" and mortal
+
+    def task(run: TaskRun) -> Any:
+        if order.task == legs.LONG:
+            return legs.work(run, value(run.run_id, 1, order.records), report, die if dies else None)
         report("began", order.task, run.run_id, run.attempt)
         time.sleep(order.seconds)  # stands for work
         if order.ending == "raises":
             raise RuntimeError("the order asked for an error")
-        if order.ending == "dies" and mortal:
-            report("fault", "killed during the run")
-            os.kill(os.getpid(), signal.SIGKILL)
+        if dies:
+            die()
         return value(run.run_id, run.attempt)
 
     try:
@@ -136,10 +161,13 @@ def carry_out(engine: TaskEngine, order: Order, report: Callable[..., None], *, 
 
 
 def options(order: Order) -> dict[str, Any]:
+    is_long = order.task == legs.LONG
     return {
         "scheduled_for": order.tick,
         "save_in": order.save_in,
         "lease_seconds": LEASE_SECONDS,
-        "deadline_seconds": DEADLINE_SECONDS,
+        "deadline_seconds": legs.DEADLINE_SECONDS if is_long else DEADLINE_SECONDS,
+        "leg_seconds": legs.LEG_SECONDS if is_long else None,
+        "continuation": order.continuation,
         "debug_logs": False,
     }

@@ -19,14 +19,16 @@ import psutil
 
 from shared.tasks import TaskEngine, TaskName
 from shared.tasks.documents.run_ids import run_id_of
+from shared.tasks.options import Continuation
 from tests.soak import instance, readers
 from tests.soak.instance import Order
+from tests.soak.legs import LEGS, LONG, UNITS, Receiver, fate
 from tests.soak.readers import Read
 
 #: Seconds between two ticks of a task.
 PERIOD = 2.0
 #: Answered with 2xx. Cloud Scheduler delivers other answers again, after a pause that doubles.
-ACKNOWLEDGED = {"completed", "duplicate", "skipped"}
+ACKNOWLEDGED = {"completed", "waiting", "duplicate", "skipped"}
 BACKOFF = (0.5, 4.0)
 #: Seconds after the last tick in which all deliveries must be acknowledged.
 QUIET_SECONDS = 90.0
@@ -41,11 +43,11 @@ BLOWS = (8.0, 20.0)
 FROZEN_SECONDS = 10.0
 INSTANCES = 3
 #: Never killed, because their memory is measured.
-LONG_LIVING = {"instance 0", "reader"}
+LONG_LIVING = {"instance 0", "legs 0", "reader"}
 SAVED_IN = {
     TaskName.send_reset_sms: ("none",),
     TaskName.collect_devices_health: ("db",),
-    TaskName.collect_charge_locations: ("storage",),
+    LONG: ("storage",),
     TaskName.collect_charge_cdrs: ("db", "storage"),
 }
 
@@ -59,7 +61,8 @@ class Record:
     Attributes:
         ticks: The run of each due tick.
         answers: The answers to the deliveries of each run.
-        began: The attempts of each run that reached the task's own work.
+        began: The attempts of each run that reached the task's own work; of long runs, see `legs`.
+        legs: The legs of each long run that reached its work, with the position at which they began.
         faults: Number of faults by kind.
         reads: All reads.
         completed_at: Unix time of the first answer that reported a run as completed, seconds.
@@ -71,6 +74,7 @@ class Record:
     ticks: list[Run] = field(default_factory=list)
     answers: dict[Run, list[str]] = field(default_factory=dict)
     began: dict[Run, list[int]] = field(default_factory=dict)
+    legs: dict[Run, list[tuple[int, int]]] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     reads: list[Read] = field(default_factory=list)
     completed_at: dict[Run, float] = field(default_factory=dict)
@@ -187,27 +191,29 @@ class Soak:
     Args:
         seed: Seed of all random choices.
         report: Receives lines that report progress.
+        legs: Number of legs of each long run.
     """
 
-    def __init__(self, seed: int, report: Callable[[str], None]) -> None:
+    def __init__(self, seed: int, report: Callable[[str], None], *, legs: int = LEGS) -> None:
         self.record = Record()
+        self._records = legs * UNITS
         self._seed, self._report = seed, report
         self._numbers = count()
         self._quiet, self._given_up = threading.Event(), threading.Event()
         self._instances: list[Process] = []
+        #: Carry out legs; only the second one is killed.
+        self._legs: list[Process] = []
+        self._legs_dice = random.Random(f"{seed}/legs")
+        self._legs_to = ""
 
     def run(self, *, seconds: float = float("inf"), ticks: float = float("inf")) -> Record:
         """Soak for these seconds or this number of ticks, and wait until all deliveries end or hang."""
-        self._instances = [
-            Process(
-                f"instance {number}",
-                lambda generation, number=number: self._instance(number, generation),
-                self._hear,
-            )
-            for number in range(INSTANCES)
-        ]
+        receiver = Receiver(self._deliver_leg)
+        self._legs_to = receiver.url
+        self._instances, self._legs = self._start("instance", INSTANCES), self._start("legs", 2)
         reader = Process("reader", lambda _: (readers.serve, {}), self.record.reads.extend)
-        watched = [each for each in (*self._instances, reader) if each.name in LONG_LIVING]
+        instances = [*self._instances, *self._legs]
+        watched = [each for each in (*instances, reader) if each.name in LONG_LIVING]
         helpers = [
             threading.Thread(target=self._helped, args=each, daemon=True)
             for each in ((self._strike,), (self._watch,), (self._sample_memory, watched))
@@ -219,7 +225,7 @@ class Soak:
                 try:
                     due = self._fire(pool, seconds, ticks)
                     self._quiet.set()
-                    wait(due, QUIET_SECONDS)
+                    self._let_runs_end(due)
                 finally:
                     self._quiet.set()
                     self._given_up.set()
@@ -227,12 +233,30 @@ class Soak:
         finally:
             for helper in helpers:
                 helper.join(HUNG_SECONDS)
-            self._end(*self._instances, reader)
+            receiver.end()
+            self._end(*instances, reader)
         TaskEngine().watch_tasks()  # which repairs the contract copy
         return self.record
 
-    def _instance(self, number: int, generation: int) -> tuple[Any, dict[str, Any]]:
-        return instance.serve, {"seed": f"{self._seed}/{number}/{generation}", "mortal": number > 0}
+    def _start(self, kind: str, count: int) -> list[Process]:
+        """Start instances; all but the first one are mortal."""
+
+        def starting(number: int) -> Callable[[int], tuple[Any, Any]]:
+            fixed = {"legs_to": self._legs_to, "mortal": number > 0}
+            return lambda generation: (
+                instance.serve,
+                {"seed": f"{self._seed}/{kind}/{number}/{generation}", **fixed},
+            )
+
+        return [Process(f"{kind} {number}", starting(number), self._hear) for number in range(count)]
+
+    def _let_runs_end(self, due: list[Future[None]]) -> None:
+        """Wait until all ticks are acknowledged and the long run has ended, but not for ever."""
+        ends = time.monotonic() + QUIET_SECONDS
+        wait(due, QUIET_SECONDS)
+        store = TaskEngine().store
+        while time.monotonic() < ends and store.read_documents(LONG)[0].state in {"running", "waiting"}:
+            time.sleep(0.5)
 
     def _end(self, *processes: Process) -> None:
         """End all processes, and record those that hung or died."""
@@ -253,6 +277,8 @@ class Soak:
     def _hear(self, event: Any) -> None:
         if event[0] == "fault":
             self.record.faults[event[1]] += 1
+        elif event[0] == "leg":
+            self.record.legs.setdefault((LONG, event[1]), []).append(event[2:])
         else:
             _, task, run_id, attempt = event
             self.record.began.setdefault((task, run_id), []).append(attempt)
@@ -274,8 +300,9 @@ class Soak:
                 due += [pool.submit(self._deliver, order, dice.random()) for _ in range(copies)]
         raise AssertionError
 
-    @staticmethod
-    def _order(dice: random.Random, task: TaskName, tick: datetime) -> Order:
+    def _order(self, dice: random.Random, task: TaskName, tick: datetime) -> Order:
+        if task == LONG:
+            return Order(-1, LONG, tick, "storage", ending=fate(dice), records=self._records)
         long = dice.random() < 0.04
         return Order(
             number=-1,
@@ -292,14 +319,32 @@ class Soak:
         run = (order.task, run_id_of(order.tick))
         answers = self.record.answers.setdefault(run, [])
         for again in count():
-            number = next(self._numbers)
-            answer = dice.choice(self._instances).deliver(replace(order, number=number))
+            instance = self._for_leg(order) if order.task == LONG else dice.choice(self._instances)
+            answer = instance.deliver(replace(order, number=next(self._numbers)))
             answers.append(answer)
-            if answer in {"completed", "duplicate"}:
+            # A duplicate of a long run's tick may be answered while a later leg works.
+            if answer == "completed" or (answer == "duplicate" and order.task != LONG):
                 self.record.completed_at.setdefault(run, time.time())
             if answer in ACKNOWLEDGED or self._given_up.wait(min(BACKOFF[0] * 2**again, BACKOFF[1])):
                 return
             order = replace(order, ending="returns")
+
+    def _for_leg(self, order: Order) -> Process:
+        return self._legs[order.ending != "returns"]
+
+    def _deliver_leg(self, leg: Continuation) -> bool:
+        """Carry out a leg that Cloud Tasks delivers; return whether it is acknowledged."""
+        if self._given_up.is_set():
+            return True
+        ending = fate(self._legs_dice)
+        order = Order(
+            next(self._numbers), LONG, None, "storage", 0.0, ending, continuation=leg, records=self._records
+        )
+        answer = self._for_leg(order).deliver(order)
+        self.record.answers.setdefault((LONG, leg.run_id), []).append(answer)
+        if answer == "completed":
+            self.record.completed_at.setdefault((LONG, leg.run_id), time.time())
+        return answer in ACKNOWLEDGED
 
     def _strike(self) -> None:
         """Kill a random instance at random times, or freeze it until its runs have lost their leases."""
@@ -344,5 +389,6 @@ class Soak:
         megabytes = ", ".join(f"{name} {samples[-1] >> 20} MB" for name, samples in record.memory.items())
         return (
             f"{second:>5} s: {len(record.ticks)} ticks, {answers['completed']} completed, "
+            f"{sum(map(len, list(record.legs.values())))} legs, "
             f"{record.faults.total()} faults, {len(record.reads)} reads; {megabytes}"
         )

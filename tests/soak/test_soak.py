@@ -24,13 +24,14 @@ A, B, C = (TASK, "a"), (TASK, "b"), (TASK, "c")
 
 def test_a_short_soak_has_no_findings(world: World) -> None:
     """Processes die and freeze, calls meet faults, readers read, and every check holds afterwards."""
-    record = Soak(3, print).run(ticks=4)
+    record = Soak(3, print, legs=6).run(ticks=4)
     final = {task: final_state(world.database, world.bucket, task) for task in TaskName}
     found = findings(record, final)
     assert not any(found.values()), "\n".join(table(record, final, found))
     assert len(record.ticks) == 16
     assert record.faults
     assert {one.reader for one in record.reads} >= {"cold", "warm"}
+    assert sum(map(len, record.legs.values())) >= 6
 
 
 def run(attempt: int, token: str, started: float, state: str = "completed") -> dict[str, Any]:
@@ -86,6 +87,16 @@ BROKEN: dict[str, tuple[str, Callable[[Record, FinalState], Any]]] = {
     ),
     "a tick that was never answered": ("lost results", lambda record, _: record.ticks.append((TASK, "d"))),
     "two successes": ("duplicate runs", lambda record, _: record.answers[A].append("completed")),
+    "a position that goes back": (
+        "repeated legs",
+        lambda record, _: record.legs.update({A: [(1, 0), (2, 4), (3, 2)]}),
+    ),
+    "a leg that goes back": ("repeated legs", lambda record, _: record.legs.update({A: [(2, 4), (1, 4)]})),
+    "a leg without progress": ("repeated legs", lambda record, _: record.legs.update({A: [(2, 4), (3, 4)]})),
+    "a long run that waits for ever": (
+        "inconsistent final state",
+        lambda _, final: final.history.update(d=run(1, "t4", 30, "waiting")),
+    ),
     "an attempt twice": ("duplicate runs", lambda record, _: record.began[A].append(1)),
     "an attempt after the success": ("duplicate runs", lambda record, _: record.began[A].append(2)),
     "a publication by a run that lost the task": (

@@ -72,6 +72,7 @@ def findings(record: Record, final: dict[TaskName, FinalState]) -> dict[str, lis
     """Return all findings by kind."""
     found = {
         "lost results": list(_lost(record, final)),
+        "repeated legs": list(_repeated_legs(record)),
         "duplicate runs": list(_duplicates(record, final)),
         "stale publications": list(_stale(final)),
         "wrong reads": list(_wrong_reads(record, final)),
@@ -97,10 +98,20 @@ def _lost(record: Record, final: dict[TaskName, FinalState]) -> Iterator[str]:
         history = final[task].history
         answers = set(record.answers.get((task, run_id), []))
         completed = history.get(run_id, {}).get("state") == "completed"
-        if answers & {"completed", "duplicate"} and not completed:
+        if answers & {"completed", "waiting", "duplicate"} and not completed:
             yield f"{task} {run_id}: answered {answers}, but not completed"
         if not completed and skip_id(run_id) not in history:
             yield f"{task} {run_id}: neither completed nor skipped; answered {answers}"
+
+
+def _repeated_legs(record: Record) -> Iterator[str]:
+    """Long runs whose legs or positions went back. That each record is there once is read from the result."""
+    for (task, run_id), legs in record.legs.items():
+        yield from (
+            f"{task} {run_id}: leg {leg} began at {position}, after leg {last} had begun at {before}"
+            for (last, before), (leg, position) in pairwise(legs)
+            if leg < last or position < before or (leg > last and position == before)
+        )
 
 
 def _duplicates(record: Record, final: dict[TaskName, FinalState]) -> Iterator[str]:
@@ -177,7 +188,8 @@ class _Validity:
 def _read(final: FinalState, run_id: str) -> tuple[str, int] | None:
     """Return the result that readers get after a run was published."""
     run = final.history[run_id]
-    return None if run["result"]["saved_in"] == "none" else (run_id, run["attempt"])
+    attempt = 1 if "legs" in run else run["attempt"]
+    return None if run["result"]["saved_in"] == "none" else (run_id, attempt)
 
 
 def _inconsistencies(task: TaskName, final: FinalState) -> Iterator[str]:
@@ -186,7 +198,8 @@ def _inconsistencies(task: TaskName, final: FinalState) -> Iterator[str]:
     result = run.get("result", {})
     if (final.status.get("status"), run.get("state")) != ("completed", "completed") or "lease_until" in run:
         yield f"{task}: {final.status.get('status')}, {run}"
-    yield from (f"{task} {i}: never ended" for i, run in final.history.items() if run["state"] == "running")
+    open_runs = [i for i, run in final.history.items() if run["state"] in {"running", "waiting"}]
+    yield from (f"{task} {i}: never ended" for i in open_runs)
     if not final.published:
         yield f"{task}: no completed run"
         return
@@ -221,6 +234,7 @@ def table(record: Record, final: dict[TaskName, FinalState], found: dict[str, li
         ("history", states.total(), states),
         ("deliveries", answers.total(), answers),
         ("attempts that worked", sum(map(len, record.began.values())), {}),
+        ("legs that worked", sum(map(len, record.legs.values())), {"long runs": len(record.legs)}),
         ("faults", record.faults.total(), record.faults),
         ("reads", readers.total(), readers),
     ):
