@@ -1,7 +1,5 @@
 """The soak: ticks of all tasks on instances that die, freeze and meet faults, while readers read."""
 
-import multiprocessing
-import os
 import random
 import signal
 import threading
@@ -9,13 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
-
-import psutil
 
 from shared.tasks import TaskEngine, TaskName
 from shared.tasks.documents.run_ids import run_id_of
@@ -23,6 +18,7 @@ from shared.tasks.options import Continuation
 from tests.soak import instance, readers
 from tests.soak.instance import Order
 from tests.soak.legs import LEGS, LONG, UNITS, Receiver, fate
+from tests.soak.process import HUNG_SECONDS, Process
 from tests.soak.readers import Read
 
 #: Seconds between two ticks of a task.
@@ -32,11 +28,6 @@ ACKNOWLEDGED = {"completed", "waiting", "duplicate", "skipped"}
 BACKOFF = (0.5, 4.0)
 #: Seconds after the last tick in which all deliveries must be acknowledged.
 QUIET_SECONDS = 90.0
-#: Seconds without an answer after which an instance counts as hung: more than a run's deadline, the
-#: contract copy after it, and two freezes.
-HUNG_SECONDS = 120.0
-#: Seconds in which a process must end after the request to end.
-END_SECONDS = 30.0
 WATCHDOG_SECONDS = 4.0
 #: Seconds between two kills or freezes. A freeze outlasts the lease and the clock skew.
 BLOWS = (8.0, 20.0)
@@ -81,108 +72,6 @@ class Record:
     memory: dict[str, list[int]] = field(default_factory=dict)
     hung: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-
-
-class Process:
-    """A process that is restarted when it dies.
-
-    Args:
-        name: Name for the findings.
-        start: Returns the target and the arguments of a generation, from 0.
-        on_event: Receives the events that the process sends.
-        timeout: Seconds without an answer after which the process counts as hung.
-
-    Attributes:
-        ended: Exit codes of the generations that ended without a request.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        start: Callable[[int], tuple[Any, Any]],
-        on_event: Callable[[Any], None],
-        *,
-        timeout: float = HUNG_SECONDS,
-    ) -> None:
-        self.name = name
-        self.ended: list[int | None] = []
-        self._start, self._hear, self._timeout = start, on_event, timeout
-        self._lock = threading.Lock()
-        self._pending: dict[int, Future[str]] = {}
-        self._over = False
-        self._begin(0)
-        self._thread = threading.Thread(target=self._live, daemon=True)
-        self._thread.start()
-
-    def _begin(self, generation: int) -> None:
-        self._pipe, there = multiprocessing.Pipe()
-        target, arguments = self._start(generation)
-        spawn = multiprocessing.get_context("spawn")
-        self.process = spawn.Process(target=target, args=(there,), kwargs=arguments, daemon=True)
-        self.process.start()
-        there.close()
-
-    def _live(self) -> None:
-        for generation in count(1):
-            with suppress(EOFError, OSError):
-                while True:
-                    match self._pipe.recv():
-                        case ("answer", number, answer):
-                            self._answer(number, answer)
-                        case event:
-                            self._hear(event)
-            self._pipe.close()
-            self.process.join()
-            with self._lock:
-                for number in list(self._pending):
-                    self._answer(number, "killed")
-                if self._over:
-                    return
-                self.ended.append(self.process.exitcode)
-                self._begin(generation)
-
-    def _answer(self, number: int, answer: str) -> None:
-        waiting = self._pending.pop(number, None)  # None if the delivery gave up on a hung process
-        if waiting is not None:
-            waiting.set_result(answer)
-
-    def deliver(self, order: Order) -> str:
-        """Send an order and return its answer, or "killed" or "hung" if none arrived."""
-        waiting: Future[str] = Future()
-        with self._lock:
-            self._pending[order.number] = waiting
-            with suppress(OSError):  # it has just died
-                self._pipe.send(order)
-        try:
-            return waiting.result(self._timeout)
-        except TimeoutError:
-            self._pending.pop(order.number, None)
-            self.process.kill()  # as the platform does
-            return "hung"
-
-    def strike(self, blow: signal.Signals) -> None:
-        with self._lock, suppress(ProcessLookupError):
-            if self.process.is_alive() and self.process.pid:
-                os.kill(self.process.pid, blow)
-
-    def end(self, seconds: float = END_SECONDS) -> bool:
-        """Let it finish its work and end; return False if it had to be killed after these seconds."""
-        with self._lock:
-            self._over = True
-            with suppress(OSError):
-                self._pipe.send(None)
-        self._thread.join(seconds)
-        if not self._thread.is_alive():
-            return True
-        self.process.kill()
-        self._thread.join(seconds)
-        return False
-
-    def memory(self) -> int | None:
-        """Return the bytes of memory, or None if the process has just died."""
-        with suppress(psutil.NoSuchProcess):
-            return psutil.Process(self.process.pid).memory_info().rss or None
-        return None
 
 
 class Soak:

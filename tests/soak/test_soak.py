@@ -12,8 +12,9 @@ import pytest
 
 from shared.tasks import TaskName
 from tests.soak.instance import Order
+from tests.soak.process import Process
 from tests.soak.readers import Read
-from tests.soak.soak import Process, Record, Soak
+from tests.soak.soak import Record, Soak
 from tests.soak.verdict import SAMPLES, FinalState, final_state, findings, table
 from tests.support.world import World
 from tests.waiting import wait_for
