@@ -114,16 +114,13 @@ class RecordedRun(TaskRun):
         self.reports: list[Progress] = []
         self.written: list[Progress] = []
         self.logged: list[LogEntry] = []
-        self._is_used = False
+        names = DocumentNames("projects/test/databases/test/documents", task_name)
+        self._identity = AttemptIdentity(names, "test-run", "test-token", "test", scheduled_for)
+        self._deadline = self.clock.monotonic() + deadline_seconds
         self._leg_seconds = leg_seconds
         self._pause = checkpoint_seconds
-        names = DocumentNames("projects/test/databases/test/documents", task_name)
-        identity = AttemptIdentity(names, "test-run", "test-token", "test", scheduled_for)
-        deadline = self.clock.monotonic() + deadline_seconds
-        times, checkpoints = RunTimes(deadline, deadline), Checkpoints(self.memory, self.clock)
-        super().__init__(identity, times, self.clock, self.written.append, checkpoints)
-        self.log = _Log(identity, self.logged)
-        self._begin()
+        self._is_used = False
+        self._begin(attempt=1, leg=1)
 
     def execute(self, task: TaskFunction) -> Json:
         """Call a task for one attempt, and return its result as `get_task_data` would return it.
@@ -144,10 +141,8 @@ class RecordedRun(TaskRun):
 
     def resume(self, *, next_leg: bool = False) -> None:
         """Begin the next attempt, or the next leg, with nothing but what the last checkpoint contains."""
-        self.attempt += not next_leg
-        self.leg += next_leg
         self.memory = self.memory.handed_on()
-        self._begin()
+        self._begin(self.attempt + (not next_leg), self.leg + next_leg)
 
     def progress(self, done: int, total: int | None = None, message: str = "") -> None:
         """Record a progress report. Raises the errors of `check`."""
@@ -164,22 +159,28 @@ class RecordedRun(TaskRun):
         plan = _Interruption(after, position, self.memory.kill if kill else self.checkpoints.end_leg)
         self.checkpoints.interruption = plan
 
-    def _begin(self) -> None:
-        now, legs = self.clock.monotonic(), self._leg_seconds
-        self.attempt, self._is_used = max(self.attempt, 1), False
-        self.checkpoints: _Checkpoints = _Checkpoints(self.memory, self.clock)
-        leg_ends = float("inf") if legs is None else now + legs
-        self.checkpoints.begin(self.memory.copy_of_saved(), leg_ends=leg_ends, pause=self._pause)
-        attempt_ends = float("inf") if legs is None else now + legs * LEG_OVERTIME
-        self.times = RunTimes(self.times.deadline, min(self.times.deadline, attempt_ends), leg_ends)
+    def _begin(self, attempt: int, leg: int) -> None:
+        now, length = self.clock.monotonic(), self._leg_seconds or float("inf")
+        ends = min(self._deadline, now + length * LEG_OVERTIME)
+        times = RunTimes(self._deadline, ends, leg_ends=now + length)
+        checkpoints = _Checkpoints(self.memory, self.clock)
+        checkpoints.begin(self.memory.copy_of_saved(), leg_ends=times.leg_ends, pause=self._pause)
+        # Nothing else of an attempt reaches the next one, such as a summary.
+        super().__init__(self._identity, times, self.clock, self.written.append, checkpoints)
+        self.checkpoints: _Checkpoints = checkpoints
+        self.log = _Log(self._identity, self.logged)
+        self.attempt, self.leg = attempt, leg
+        self._is_used = False
 
     def _result_of(self, value: object) -> Json:
+        self.memory.raise_if_dead()
         self.check()
         if not isinstance(value, Records):
             self.checkpoints.check_returned()
             return [] if value is None else normalise(value).value
         stream = open_stream(value, self, self.memory.open)
         stored = b"".join(iter(partial(stream.read, _PIECE_BYTES), b""))
+        self.memory.raise_if_dead()
         self.checkpoints.raise_if_ended()
         return orjson.loads(gzip.decompress(stored))
 
@@ -256,23 +257,24 @@ class MemoryCheckpoints:
 
     def save(self, changes: Changes) -> None:
         """Keep changes."""
-        self._raise_if_dead()
+        self.raise_if_dead()
         self.saved.add(changes)
 
     def upload(self, content: bytes) -> str:
         """Keep an object; return its path."""
-        self._raise_if_dead()
+        self.raise_if_dead()
         path = f"memory/{len(self.objects)}"
         self.objects[path] = content
         return path
 
     def open(self, path: str) -> Iterable[bytes] | None:
         """Return an object's bytes; None if it does not exist."""
-        self._raise_if_dead()
+        self.raise_if_dead()
         content = self.objects.get(path)
         return None if content is None else [content]
 
-    def _raise_if_dead(self) -> None:
+    def raise_if_dead(self) -> None:
+        """Raise Killed if the process has died."""
         if self._is_dead:
             raise Killed
 
