@@ -151,6 +151,13 @@ def test_a_run_is_shown_as_running_between_its_legs(visit: "Open", past: "Past")
     expect(facts).to_contain_text("Legs3")
 
 
+def test_a_run_may_take_several_ticks_without_being_late(visit: "Open", past: "Past") -> None:
+    """The next result is allowed as much time as the last one took, beyond the next ticks."""
+    fill(past, count=1, seconds=lambda _: 500, last=dt.timedelta(seconds=920))
+    page = visit("viewer")
+    expect(page.row(HEALTH.value)).to_contain_text(re.compile(r"\d min old · on time"))
+
+
 def test_a_lost_leg_is_in_the_history(visit: "Open", past: "Past") -> None:
     """The page shows that the leg is overdue, and then when the watchdog's delivery is expected."""
     run = PagedRun.waiting(HEALTH)

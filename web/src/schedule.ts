@@ -41,6 +41,12 @@ export interface Freshness {
 /** Milliseconds by which a run may exceed the last one's duration before its result counts as late. */
 const GRACE_MS = 90_000;
 
+/** When the tick or the request of a run was, which its id contains; undefined for any other run. */
+function tickOf(runId: string | null | undefined): number | undefined {
+  const time = /^(?:request-)?(\d{4}-\d\d-\d\dT[\d:.]+Z)$/.exec(runId ?? "");
+  return time?.[1] === undefined ? undefined : Date.parse(time[1]);
+}
+
 /** Compare a result's age with the ticks that the service lists, because intervals may differ. */
 export function freshness(task: Task, completed: string, now: number): Freshness {
   if (task.suspended !== null) return { words: "not updated while suspended", tone: "idle", ticks: null };
@@ -49,8 +55,8 @@ export function freshness(task: Task, completed: string, now: number): Freshness
   const [last] = ticks;
   if (last === undefined) return { words: "", tone: "idle", ticks: null };
   const since = ticks.filter((tick) => tick > published);
-  // Allow the next run as much time from tick to result as the last one took.
-  const tick = ticks.find((each) => each <= published);
+  // Allow the next run as much time from tick to result as the last one took, which may be several ticks.
+  const tick = tickOf(task.result?.run_id) ?? ticks.find((each) => each <= published);
   const took = tick === undefined ? 0 : Math.min(published - tick, task.deadline_seconds * 1000);
   const late = since.filter((each) => each + took + GRACE_MS < now).length;
   const next = task.next_run === null ? null : Date.parse(task.next_run);
