@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -224,6 +224,49 @@ def test_a_cursor_moves_on_the_thread_that_yields(run: RecordedRun) -> None:
     with pytest.raises(CheckpointInvalid, match="cursor 'pages' was moved on another thread"):
         run.execute(task)
     assert persisted(run) == {"pages": "1"}
+
+
+def yields(_: TaskRun, __: Future[int]) -> Iterator[int]:
+    yield 1
+
+
+def waits(_: TaskRun, other: Future[int]) -> Iterator[int]:
+    other.result()
+    yield 1
+
+
+def reports(run: TaskRun, _: Future[int]) -> Iterator[int]:
+    run.progress(1)
+    yield 1
+
+
+@pytest.mark.parametrize("unit", [yields, waits, reports])
+def test_clean_up_moves_no_cursor_after_another_thread_has_ended_the_leg(
+    run: RecordedRun, unit: Callable[[TaskRun, Future[int]], Iterator[int]]
+) -> None:
+    """A thread learns of the end from a record, a future, or a report. Its unit of work is not complete."""
+
+    def task(run: TaskRun) -> Iterator[int]:
+        cursor = run.cursor("pages", 0)
+        with ThreadPoolExecutor(1) as pool:
+            while cursor.value < 3:
+                page = cursor.value
+                if page == 1 and not run.resumed:
+                    run.checkpoints.end_leg()
+                try:
+                    yield page  # the leg does not end on this thread before the cursor moves
+                    other = pool.submit(run.step, f"page {page}", lambda: 1)
+                    wait([other])
+                    yield from unit(run, other)
+                    yield -page
+                finally:
+                    cursor.advance(page + 1)
+
+    with pytest.raises(LegEnded):
+        run.execute(task)
+    assert persisted(run) == {"pages": "1"}
+    run.resume(next_leg=True)
+    assert run.execute(task) == [0, 1, 0, 1, 1, -1, 2, 1, -2]
 
 
 def test_a_step_on_another_thread_ends_the_leg_of_a_stream(run: RecordedRun) -> None:

@@ -6,6 +6,7 @@ seconds and when a leg ends. The next leg or attempt of the run continues from t
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -216,7 +217,7 @@ class Checkpoints:
         position = encode_position(cursor.name, value)
         lines = cursor.encode(keep)
         # If another thread has ended the leg, what this one has done until now still counts.
-        if not self._ended or getattr(self._thread, "has_ended", False):
+        if not self._ended or self._is_cleaning_up():
             cursor.check()
         with self._lock:
             self._raise_if_closed()
@@ -285,6 +286,12 @@ class Checkpoints:
             parts = [part_of(each) for each in self._saved.result_parts]
             stream = self._stream
             return [*parts, *self._unnamed.of_result, *([] if stream is None else stream.take_parts())]
+
+    def _is_cleaning_up(self) -> bool:
+        """Return whether the calling thread has noticed the end of the leg, perhaps from another thread."""
+        error = sys.exception()
+        is_unwinding = error is not None and not isinstance(error, Exception)
+        return is_unwinding or getattr(self._thread, "has_ended", False)
 
     def _end(self) -> NoReturn:
         """Persist what has changed, and end the leg. There is time to try again, unless the process ends."""

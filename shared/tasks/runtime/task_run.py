@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from shared import logger
-from shared.tasks.errors import DeadlineExceeded, LegEnded, ResultNotStorable, RunCancelled, RunLost
+from shared.tasks.errors import DeadlineExceeded, ResultNotStorable, RunCancelled, RunLost
 from shared.tasks.results.normalisation import kind_of, normalise
 
 if TYPE_CHECKING:
@@ -178,8 +178,7 @@ class TaskRun:
             DeadlineExceeded: The deadline has passed.
             LegEnded: The leg has ended.
         """
-        if self.checkpoints.ended:
-            raise LegEnded
+        self.checkpoints.raise_if_ended()
         if self.lost:
             raise RunLost(f"run {self.run_id} lost its lease; its result will not be published")
         if self._cancelled is not None:
