@@ -211,6 +211,21 @@ def test_several_threads_with_a_cursor_each() -> None:
     assert run.execute(task) == [[[number, n] for n in range(1, 11)] for number in range(count)]
 
 
+def test_a_thread_ends_with_the_leg_although_it_has_time() -> None:
+    """What it has done until then is persisted."""
+    run = RecordedRun(TASK, deadline_seconds=1_000, leg_seconds=100, checkpoint_seconds=1_000)
+    slow, fast = run.cursor("slow", 0), run.cursor("fast", 0)
+    for number in range(6):
+        run.clock.sleep(10)
+        fast.advance(number)
+    with ThreadPoolExecutor(1) as pool:  # another unit of 60 s does not fit
+        assert isinstance(pool.submit(slow.advance, 1).exception(), LegEnded)
+    run.clock.sleep(10)
+    with pytest.raises(LegEnded):
+        fast.advance(6)
+    assert persisted(run) == {"slow": "1", "fast": "6"}
+
+
 def test_a_cursor_moves_on_the_thread_that_yields(run: RecordedRun) -> None:
     """Elsewhere it could be persisted without records that were yielded before, or with later ones."""
 

@@ -114,7 +114,8 @@ class TaskRun:
 
         Raises:
             ResultNotStorable: The value is not JSON; the text has the step's name.
-            CheckpointInvalid: The name is invalid.
+            CheckpointInvalid: The name is invalid, or the run has 1,000 steps.
+            StoreUnavailable, ResultNotKept: The value could not be persisted, or not be read.
             RunLost, RunCancelled, DeadlineExceeded: The task must stop, as `check` describes.
             LegEnded: The leg is over. Let it pass: it is no Exception, and the next leg continues here.
         """
@@ -142,7 +143,7 @@ class TaskRun:
         Raises:
             CheckpointInvalid: The name is invalid, or records were yielded since a cursor moved.
             ResultNotStorable: `start` is not JSON, or too large.
-            RunLost, RunCancelled, DeadlineExceeded: The task must stop, as `check` describes.
+            RunLost, RunCancelled, DeadlineExceeded, LegEnded: The task must stop, as `check` describes.
         """
         self.check()
         return self.checkpoints.cursor(name, start, self.check)
@@ -150,7 +151,7 @@ class TaskRun:
     def ensure_leg_time(self, seconds: float) -> None:
         """End this leg here if fewer seconds are left of it, so that the next unit of work gets a whole leg.
 
-        Does nothing if the leg has made no checkpoint yet, or if the run has no legs. Raises what `step`
+        Does nothing if the leg has done no unit of work yet, or if the run has no legs. Raises what `step`
         raises.
         """
         self.check()
