@@ -33,6 +33,9 @@ FIELDS = {
     ("nx-tasks", "data"): False,
     ("nx-tasks", "run"): False,
     ("nx-runs", "expire_at"): True,
+    ("nx-runs", "checkpoint"): False,
+    ("nx-runs", "legs"): False,
+    ("nx-runs", "progress"): False,
     ("nx-steps", "expire_at"): True,
     ("nx-steps", "value"): False,
 }

@@ -24,7 +24,7 @@ from shared.tasks.documents.legs import WAITING
 from shared.tasks.documents.models import RunDocument, TaskDocument
 from shared.tasks.errors import ResultNotKept, RunCancelled
 from shared.tasks.protocol.effects import ListObjects, ReadDocuments, RemoveObject
-from shared.tasks.protocol.retention import MAX_REMOVALS, RETENTION, remove_old_objects
+from shared.tasks.protocol.retention import MAX_REMOVALS, PART_RETENTION, RETENTION, remove_old_objects
 from shared.tasks.results import gzipped
 from shared.tasks.results.normalisation import encode_record
 from shared.tasks.results.parts import JoinedParts, Part, PartContent, PartWriter, records_in
@@ -290,8 +290,8 @@ def test_no_result_is_stored_without_one_of_its_parts(objects: Objects, world: W
 
 RUN = "2026-11-24T120000Z"
 LONG_AGO = NOW - 2 * RETENTION
-LONG_ENDED = RunDocument(Timestamp(), state="completed", token="other", completed=NOW - RETENTION)
-RECENTLY = NOW - RETENTION + timedelta(seconds=1)
+LONG_ENDED = RunDocument(Timestamp(), state="completed", token="other", completed=NOW - PART_RETENTION)
+RECENTLY = NOW - PART_RETENTION + timedelta(seconds=1)
 
 
 def removed(
@@ -329,17 +329,17 @@ def test_the_parts_of_a_run_stay_while_it_may_need_them(state: str, token: str) 
 
 @pytest.mark.parametrize("state", ["completed", "failed"])
 @pytest.mark.parametrize("token", ["token", "a later attempt's"])
-def test_parts_are_removed_seven_days_after_the_end_of_their_run(state: str, token: str) -> None:
+def test_parts_are_removed_a_day_after_the_end_of_their_run(state: str, token: str) -> None:
     """Those that no checkpoint names, too. The status document may still have the run."""
     paths = [part_object(TASK, RUN, "token", 1), part_object(TASK, RUN, "dead", 1)]
     document = TaskDocument(run_id=RUN, state=state, token=token)
-    for end, gone in ((NOW - RETENTION, paths), (RECENTLY, []), (None, [])):
+    for end, gone in ((NOW - PART_RETENTION, paths), (RECENTLY, []), (None, [])):
         record = RunDocument(Timestamp(), state=state, token=token, completed=end)
         assert removed(paths, document, record) == (gone, 1)
 
 
 def test_parts_are_removed_when_the_record_of_their_run_has_expired() -> None:
-    """Not within seven days of their creation."""
+    """Not within a day of their creation."""
     paths = [part_object(TASK, RUN, "token", 1)]
     other = TaskDocument(run_id="another", state="running", token="token")
     assert removed(paths, other, None) == (paths, 1)

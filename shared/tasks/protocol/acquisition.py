@@ -37,6 +37,7 @@ from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocument
 from shared.tasks.protocol.legs import deliver
 
 if TYPE_CHECKING:
+    from shared.tasks.documents.checkpoints import Checkpoint
     from shared.tasks.documents.models import RunDocument, TaskDocument
     from shared.tasks.protocol.attempt import Attempt
 
@@ -67,11 +68,13 @@ def acquire(
     else:
         fresh, document = False, remembered
     tries = 0
+    tried: Start | TakeLeg | None = None
     while True:
         if fresh:
             document, record = yield from _recognise_request(attempt, document, record, deadline)
         decision = _decide(attempt, document, record)
         if isinstance(decision, Start | TakeLeg | CloseRun):
+            tried = tried if isinstance(decision, CloseRun) else decision
             if (yield from _commit(attempt, decision, document)):
                 return Duplicate() if isinstance(decision, CloseRun) else decision
             if fresh:
@@ -85,7 +88,7 @@ def acquire(
         fresh = True
         tries += 1
         if is_own(document, attempt.identity.token):  # only the response was lost
-            checkpoint = record.checkpoint if record else None
+            checkpoint = _checkpoint_of(attempt, tried, record)
             started = document.started or attempt.started
             attempt.hold(document, started, attempt.update_time_of(record), checkpoint)
             return Start(document.attempt)
@@ -112,6 +115,20 @@ def refuse(attempt: Attempt, reason: str) -> Procedure[None]:
     write = run_writes.refuse(identity, reason, now=attempt.clock.now(), precondition=precondition)
     with suppress(WriteConflict):
         yield from ask(Commit(write, seconds))
+
+
+def _checkpoint_of(
+    attempt: Attempt, tried: Start | TakeLeg | None, record: RunDocument | None
+) -> Checkpoint | None:
+    """Return what the run has persisted, for an attempt that holds the task although the response was lost.
+
+    The record may have been read before the commit. Then the decision that was committed knows.
+    """
+    if record is not None and attempt.update_time_of(record) is not None:
+        return record.checkpoint
+    if isinstance(tried, TakeLeg):
+        return tried.record.checkpoint
+    return tried.checkpoint if tried is not None else None
 
 
 def _decide(attempt: Attempt, document: TaskDocument, record: RunDocument | None) -> StartDecision:

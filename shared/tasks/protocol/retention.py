@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: How long an object stays after it was superseded, or its attempt lost its task: the life of a signed URL.
 RETENTION = timedelta(days=7)
+#: The same for a part or a step's value, to which no URL leads. A long run may leave thousands of them.
+PART_RETENTION = timedelta(days=1)
 #: Objects removed in one pass; the next pass continues.
 MAX_REMOVALS = 100
 #: States of a run that may need its parts.
@@ -50,16 +52,18 @@ def remove_old_objects(task: TaskName, removed: list[str], *, now: datetime) -> 
     stored = yield from ask(ListObjects(f"{STORAGE_FOLDER}/{task.value}/"))
     ended: dict[str, bool] = {}  # by run: one read decides about thousands of parts
     for path, created in stored:
-        if now - created < RETENTION or len(removed) >= MAX_REMOVALS:
+        run_id = _run_of_part(path)
+        youngest = RETENTION if run_id is None else PART_RETENTION
+        if now - created < youngest or len(removed) >= MAX_REMOVALS:
             continue
-        if (run_id := _run_of_part(path)) is not None:
+        if run_id is not None:
             if run_id not in ended:
                 document, record = yield from ask(ReadDocuments(run_id))
                 ended[run_id] = _has_ended_long_ago(run_id, document, record, now=now)
             is_unused = ended[run_id]
         elif (attempt := _attempt_of(path)) is not None:
-            run_id, token = attempt
-            document, record = yield from ask(ReadDocuments(run_id))
+            own_run, token = attempt
+            document, record = yield from ask(ReadDocuments(own_run))
             superseded_at = yield from _superseded_at(path, token, created, document, record)
             is_unused = superseded_at is not None and now - superseded_at >= RETENTION
         else:
@@ -95,7 +99,7 @@ def _has_ended_long_ago(
         return True
     if record.state in _AT_WORK or record.completed is None:
         return False
-    return now - record.completed >= RETENTION
+    return now - record.completed >= PART_RETENTION
 
 
 def _run_of_part(path: str) -> str | None:
