@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.contract import TaskStatus
+from shared.tasks.documents.legs import Legs
 from shared.tasks.documents.models import Action, RunDocument, TaskDocument
 from shared.tasks.documents.result_pointer import ResultPointer
 from shared.tasks.protocol.decisions import (
@@ -70,6 +71,15 @@ def decide(task: TaskDocument, run: RunDocument | None = None, run_id: str = "t2
 def test_the_decision_on_a_tick(task: TaskDocument, run: RunDocument | None, decision: StartDecision) -> None:
     """Each state of status document and run record leads to one decision."""
     assert decide(task, run) == decision
+
+
+@pytest.mark.parametrize(
+    ("state", "decision"), [("running", Busy()), ("waiting", Busy()), ("failed", Duplicate())]
+)
+def test_the_decision_on_a_tick_whose_run_is_in_a_later_leg(state: str, decision: StartDecision) -> None:
+    """The status document was read before the run started, so a later delivery must see its leg delivered."""
+    record = replace(history(state), legs=Legs(NOW + timedelta(hours=6), number=2))
+    assert decide(DONE, record) == decision
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,9 @@ def decide_start(
         and record.legs is not None
         and (record.legs.number > 1 or now >= record.legs.deadline)
     ):
-        return Duplicate()  # a long run fails for good once its first leg is over
+        # A long run fails for good once its first leg is over. If it works or waits, the status document was
+        # read before it started, and does not show whether its next leg is delivered.
+        return Duplicate() if record.state == TaskStatus.failed else Busy()
     holder = living_holder(document, now=now, deadline=deadline)
     if holder is not None:
         return Busy() if holder == run_id else Skip("overlap", holder)

@@ -90,19 +90,23 @@ def hand_over(
             attempt.document = document
         else:
             attempt.end()
-            return _awaited_beyond(document, held.legs, identity.run_id)
+            return _awaited_leg(document, held.legs, identity.run_id, token)
         if attempt.clock.monotonic() >= deadline:
             raise StoreUnavailable("could not hand the run over in time (lost responses or writers)")
         yield from ask(Pause(tries))
         tries += 1
 
 
-def _awaited_beyond(document: TaskDocument, held: Legs, run_id: str) -> Legs | None:
-    """Return the leg that the run waits for if its wait began after `held`: only the response was lost."""
+def _awaited_leg(document: TaskDocument, held: Legs, run_id: str, token: str) -> Legs | None:
+    """Return the leg that the run waits for if the hand-over was applied, so that only its response was lost.
+
+    A wait for the same leg under another token is the watchdog's: it delivers the leg again, and this
+    attempt's leg has not ended.
+    """
     legs = document.legs
     if document.run_id != run_id or document.state != WAITING or legs is None:
         return None
-    return legs if legs.creation > held.creation else None
+    return legs if document.token == token or legs.number > held.number else None
 
 
 def deliver(run_id: str, legs: Legs, clock: Clock, deadline: float) -> Procedure[None]:
