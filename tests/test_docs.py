@@ -19,7 +19,7 @@ from cli.errors import Exit
 from shared.collectors.sms_tally import KINDS
 from shared.tasks import TaskName, TaskRun, TaskSpec
 from shared.tasks.testing import RecordedRun, interrupted, leg_ending
-from tests.model import test_rules
+from tests.model import test_leg_rules, test_rules
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = [path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md")]
@@ -108,9 +108,12 @@ def test_each_cited_lesson_is_in_the_table() -> None:
 
 def test_each_rule_of_the_model_has_its_anchor() -> None:
     """The anchor of the rule `OWN` in tests/model/test_rules.py is `rule-own`; no other anchors exist."""
-    texts = {rule for rule, *_ in test_rules.LEFT_OUT}
-    rules = [name for name, value in vars(test_rules).items() if isinstance(value, str) and value in texts]
-    assert len(rules) == len(texts)
+    rules: list[str] = []
+    for module in (test_rules, test_leg_rules):
+        texts = {rule for rule, *_ in module.LEFT_OUT}
+        names = [name for name, value in vars(module).items() if isinstance(value, str) and value in texts]
+        assert len(names) == len(texts)
+        rules += names
     found = re.findall('<a id="(.+?)">', (ROOT / "docs/protocol.md").read_text("utf-8"))
     assert sorted(found) == sorted(f"rule-{name.lower().replace('_', '-')}" for name in rules)
 

@@ -1,9 +1,6 @@
 """The explored configurations: concurrent processes, and the bounds of what may happen to them."""
 
-from typing import TypeAlias
-
-from tests.model.explore import Bounds
-from tests.model.positions import EPOCH, Script
+from tests.model.positions import EPOCH
 from tests.model.processes import (
     AT_REQUEST,
     OLD_TICK,
@@ -21,13 +18,12 @@ from tests.model.processes import (
     requester,
     watchdog,
 )
+from tests.model.states import Bounds, Configuration
 
 ALL = ("complete", "fail", "extend")
 END = ("complete", "fail")
 #: Possible actions of a task whose run may be cancelled.
 CANCELLED = ("complete", "fail", "extend", "progress")
-
-Configuration: TypeAlias = tuple[tuple[Script, ...], Bounds]
 
 #: Processes and bounds that `make test` explores, by name.
 SMALL: dict[str, Configuration] = {

@@ -1,4 +1,4 @@
-"""The environment of every exploration: no log, no garbage collection, empty caches."""
+"""The environment of every exploration: no log, no garbage collection, short waits, empty caches."""
 
 import gc
 from collections.abc import Iterator
@@ -6,16 +6,21 @@ from collections.abc import Iterator
 import pytest
 
 from shared import logger
-from tests.model import invariants, memory_store, positions
+from shared.tasks.clock import CLOCK_SKEW
+from shared.tasks.documents import leg_writes
+from tests.model import invariants, leg_invariants, memory_store, positions
+from tests.model.positions import STEP
 
 
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Disable the log and the garbage collector, and clear all caches.
+    """Disable the log and the garbage collector, shorten waits, and clear all caches.
 
     The collector would scan all states repeatedly, although almost none of them is garbage.
     """
     monkeypatch.setattr(logger, "warning", lambda *_, **__: None)
+    # The model's time passes in steps, each of which ends a lease, and so the wait for a leg.
+    monkeypatch.setattr(leg_writes, "HAND_OVER_GRACE", STEP - CLOCK_SKEW)
     _forget()
     gc.disable()
     yield
@@ -24,5 +29,5 @@ def _isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _forget() -> None:
-    for module in (positions, memory_store, invariants):
+    for module in (positions, memory_store, invariants, leg_invariants):
         module.forget()

@@ -1,15 +1,23 @@
 """Explores every interleaving of processes, time, deaths and faults, and checks the invariants."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 from shared.tasks.backends.scheduler import JobState, JobStatus
-from shared.tasks.protocol.effects import Commit, ReadDocuments, ReadJob, ReadSchedule, RunJob, SetJob
+from shared.tasks.protocol.effects import (
+    Commit,
+    DeliverLeg,
+    ReadDocuments,
+    ReadJob,
+    ReadSchedule,
+    RunJob,
+    SetJob,
+)
+from tests.model import cloud_tasks
+from tests.model.cloud_tasks import CloudTask, Delivery, Queue
 from tests.model.invariants import (
     HISTORY,
     STATUS,
-    Facts,
     Objects,
     Violation,
     check_answer,
@@ -23,9 +31,11 @@ from tests.model.invariants import (
     check_requests_answered,
     facts,
 )
-from tests.model.memory_store import Documents, Stored, documents_of, fields_of
+from tests.model.leg_invariants import check_leg_answer, check_legs, check_run_to_its_end, is_over
+from tests.model.long_runs import last_continuation
+from tests.model.memory_store import Documents, documents_of, fields_of, with_equal_versions
 from tests.model.positions import Event, Position, Script, first_position, next_position
-from tests.model.processes import job_keeper, watchdog
+from tests.model.processes import job_keeper, last_watchdog, watchdog
 from tests.model.requests import (
     Answer,
     CancelReport,
@@ -36,71 +46,10 @@ from tests.model.requests import (
     StartNext,
 )
 from tests.model.servers import on_storage, read
+from tests.model.states import NOTHING_YET, OVER, Bounds, PartialRead, State, trace_of
 
-OVER = "over"
-
-
-class State(NamedTuple):
-    """The state of the whole system.
-
-    Attributes:
-        documents: Firestore.
-        objects: Storage.
-        at: Each process's position: None before it begins, `OVER` after it ended or died.
-        known: The facts that were true at some moment since each process began.
-        in_flight: Requests whose senders no longer wait for the responses.
-        succeeded: Runs that an attempt reported as completed.
-        job: The state of the Cloud Scheduler job; None if no process uses the job.
-        step: The time.
-        faults, deaths, removals, torn: The numbers of each that may still happen.
-    """
-
-    documents: Documents
-    objects: Objects
-    at: tuple[Any, ...]
-    known: tuple[Facts, ...]
-    in_flight: tuple[Position, ...]
-    succeeded: tuple[str, ...]
-    job: str | None
-    step: int
-    faults: int
-    deaths: int
-    removals: int
-    torn: int
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The limits of an exploration.
-
-    Attributes:
-        steps: Steps of time, each longer than a lease.
-        faults: Commits whose response is lost, and calls that fail.
-        deaths: Processes that die.
-        removals: Run records that TTL removes.
-        torn: Reads whose two documents come from different moments, which BatchGetDocuments allows.
-    """
-
-    steps: int = 1
-    faults: int = 0
-    deaths: int = 0
-    removals: int = 0
-    torn: int = 0
-
-    def __str__(self) -> str:
-        """The bounds in words."""
-        return ", ".join(f"{field.name}: {getattr(self, field.name)}" for field in fields(self))
-
-
-class PartialRead(NamedTuple):
-    """The position of a process that has received one of two documents that it reads."""
-
-    position: Position
-    run_first: bool
-    stored: Stored | None
-
-
-NOTHING_YET: Facts = frozenset()
+#: Passes of the watchdog, and deliveries after each, that end every run.
+MAX_TURNS = 8
 
 
 class Model:
@@ -117,6 +66,8 @@ class Model:
         self._names = {script.name: index for index, script in enumerate(scripts)}
         self._committed: dict[tuple[Documents, Position], Documents | None] = {}
         self._after_watchdog: dict[tuple[Documents, Objects, str | None, int], State] = {}
+        self._ended: set[tuple[Documents, Objects, Queue, int]] = set()
+        self._has_legs = any(script.has_legs for script in scripts)
 
     def explore(self, max_states: int = 20_000_000) -> int:
         """Visit every reachable state and return their number.
@@ -124,14 +75,14 @@ class Model:
         Raises:
             Violation: An invariant is violated.
         """
-        first = self._first(documents_of(), (), 0)
+        first = self.first(documents_of(), (), 0)
         came_from: dict[State, tuple[State, str] | None] = {first: None}
         waiting = [first]
         while waiting:
             state = waiting.pop()
             try:
                 ended = True
-                for what, following in self._following(state):
+                for what, following in self.following(state):
                     ended = ended and what == "time passes"
                     reached = self._with_facts(following)
                     if reached not in came_from:
@@ -142,10 +93,10 @@ class Model:
                 if ended:
                     self._check_end(state)
             except Violation as violation:
-                raise Violation(f"{violation}\n{_trace(came_from, state)}") from None
+                raise Violation(f"{violation}\n{trace_of(came_from, state)}") from None
         return len(came_from)
 
-    def _first(self, documents: Documents, objects: Objects, step: int) -> State:
+    def first(self, documents: Documents, objects: Objects, step: int) -> State:
         count, bounds = len(self.scripts), self.bounds
         return State(
             documents,
@@ -155,21 +106,28 @@ class Model:
             (),
             (),
             JobState.enabled if any(script.kind == "job operator" for script in self.scripts) else None,
+            (),
             step,
             bounds.faults,
             bounds.deaths,
             bounds.removals,
             bounds.torn,
+            bounds.given_up,
+            bounds.repeats,
         )
 
-    def _following(self, state: State) -> Iterator[tuple[str, State]]:
+    def following(self, state: State) -> Iterator[tuple[str, State]]:
         if state.step < self.bounds.steps:
             yield "time passes", state._replace(step=state.step + 1)
         if state.removals:
             yield from self._removals(state)
         yield from self._arrivals(state)
+        if self._has_legs:
+            yield from self._cloud_tasks(state)
         for index, position in enumerate(state.at):
             if position is None:
+                if self.scripts[index].kind == "continuation":
+                    continue
                 if all(state.at[self._names[name]] == OVER for name in self.scripts[index].after):
                     begins = first_position(self.scripts[index], state.step)
                     yield f"{self.scripts[index].name} begins", self._put(state, index, begins)
@@ -178,12 +136,37 @@ class Model:
             elif position is not OVER:
                 yield from self._transitions(state, index, position)
 
+    def _cloud_tasks(self, state: State) -> Iterator[tuple[str, State]]:
+        """Yield the deliveries of Cloud Tasks, by the first continuation that is free."""
+        if state.given_up:
+            for name in cloud_tasks.in_state(state.queue, Delivery.queued):
+                queue = cloud_tasks.changed(state.queue, name, Delivery.over)
+                yield f"{name} is given up", state._replace(queue=queue, given_up=state.given_up - 1)
+        free = (
+            index
+            for index, script in enumerate(self.scripts)
+            if script.kind == "continuation" and state.at[index] is None
+        )
+        if (index := next(free, None)) is None:
+            return
+        begins = first_position(self.scripts[index], state.step)
+        for name, delivery in state.queue:
+            is_repeated = delivery is not Delivery.queued
+            if is_repeated and not state.repeats:
+                continue
+            left = state._replace(
+                queue=cloud_tasks.changed(state.queue, name, Delivery.out),
+                repeats=state.repeats - is_repeated,
+            )
+            received = next_position(begins, ("value", name), state.step)
+            yield f"{name} is delivered to {self.scripts[index].name}", self._put(left, index, received)
+
     def _arrivals(self, state: State) -> Iterator[tuple[str, State]]:
         for number, position in enumerate(state.in_flight):
             left = state._replace(in_flight=state.in_flight[:number] + state.in_flight[number + 1 :])
-            if isinstance(position.request, SetJob):
-                called = left._replace(job=position.request.state)
-                yield f"{position.script.name}: its lost call to Cloud Scheduler arrives", called
+            if isinstance(position.request, SetJob | DeliverLeg):
+                what = type(position.request).__name__
+                yield f"{position.script.name}: its lost {what} arrives", self._called(left, position.request)
                 continue
             documents = self._commit(state, position)
             if documents is not None:
@@ -191,36 +174,17 @@ class Model:
 
     @staticmethod
     def _removals(state: State) -> Iterator[tuple[str, State]]:
-        for key, stored in state.documents.stored:
-            if key.startswith(HISTORY) and "expire_at" in fields_of(stored):
+        for key, stored in state.documents.records(HISTORY):
+            if "expire_at" in fields_of(stored):
                 documents = state.documents.without(key)
                 yield f"TTL removes {key}", state._replace(documents=documents, removals=state.removals - 1)
 
     def _transitions(self, state: State, index: int, position: Position) -> Iterator[tuple[str, State]]:
         name, kind = position.script.name, position.script.kind
-        # A delayed merge of the legacy writer violates the invariants.
-        sends = isinstance(position.request, Commit) and kind != "legacy writer"
         if state.deaths and kind != "reader":
-            died = self._put(state._replace(deaths=state.deaths - 1), index, OVER)
-            yield f"{name} dies", died
-            if sends or isinstance(position.request, SetJob):
-                yield (
-                    f"{name} dies, its {type(position.request).__name__} sent",
-                    self._with_in_flight(died, position),
-                )
-        if state.faults and sends:
-            faulty = self._with_in_flight(state._replace(faults=state.faults - 1), position)
-            yield f"{name}'s commit loses its response", self._resumed(faulty, index, position, ("unknown",))
-        if state.faults and isinstance(position.request, ReadDocuments | ReadSchedule):
-            faulty = state._replace(faults=state.faults - 1)
-            yield f"{name}'s read fails", self._resumed(faulty, index, position, ("down",))
-        if state.faults and isinstance(position.request, SetJob):
-            for done in (state, state._replace(job=position.request.state)):
-                faulty = done._replace(faults=state.faults - 1)
-                yield (
-                    f"{name}'s call to Cloud Scheduler fails",
-                    self._resumed(faulty, index, position, ("no answer",)),
-                )
+            yield from self._deaths(state, index, position)
+        if state.faults:
+            yield from self._faults(state, index, position)
         if state.torn and isinstance(position.request, ReadDocuments) and position.request.record_id:
             torn, run_id = state._replace(torn=state.torn - 1), position.request.record_id
             partial = PartialRead(position, run_first=False, stored=state.documents.get(STATUS))
@@ -235,6 +199,37 @@ class Model:
             what = type(position.request).__name__
             yield f"{name}: {what}, {answer[0]}", self._resumed(changed, index, position, answer)
 
+    def _deaths(self, state: State, index: int, position: Position) -> Iterator[tuple[str, State]]:
+        name, kind = position.script.name, position.script.kind
+        died = self._put(state._replace(deaths=state.deaths - 1), index, OVER)
+        if kind == "continuation":
+            queue = cloud_tasks.changed(died.queue, _received_by(position), Delivery.queued)
+            died = died._replace(queue=queue)
+        yield f"{name} dies", died
+        if isinstance(position.request, SetJob | DeliverLeg) or _may_be_late(position):
+            what = type(position.request).__name__
+            yield f"{name} dies, its {what} sent", self._with_in_flight(died, position)
+
+    def _faults(self, state: State, index: int, position: Position) -> Iterator[tuple[str, State]]:
+        name, faulty = position.script.name, state._replace(faults=state.faults - 1)
+        late = self._with_in_flight(faulty, position)
+        match position.request:
+            case Commit() if _may_be_late(position):
+                yield (
+                    f"{name}'s commit loses its response",
+                    self._resumed(late, index, position, ("unknown",)),
+                )
+            case ReadDocuments() | ReadSchedule():
+                yield f"{name}'s read fails", self._resumed(faulty, index, position, ("down",))
+            case SetJob(requested):
+                for done in (faulty, faulty._replace(job=requested)):
+                    what = f"{name}'s call to Cloud Scheduler fails"
+                    yield what, self._resumed(done, index, position, ("no answer",))
+            case DeliverLeg():
+                for done in (faulty, late):
+                    what = f"{name}'s call to Cloud Tasks fails"
+                    yield what, self._resumed(done, index, position, ("no leg",))
+
     def _finish_read(self, state: State, index: int, partial: PartialRead) -> tuple[str, State]:
         position, stored = partial.position, partial.stored
         other = STATUS if partial.run_first else f"{HISTORY}{position.request.record_id}"
@@ -246,6 +241,13 @@ class Model:
     def _with_in_flight(state: State, position: Position) -> State:
         return state._replace(in_flight=tuple(sorted((*state.in_flight, position), key=id)))
 
+    @staticmethod
+    def _called(state: State, request: SetJob | DeliverLeg) -> State:
+        """Return the state after a call to Cloud Scheduler or Cloud Tasks."""
+        if isinstance(request, SetJob):
+            return state._replace(job=request.state)
+        return state._replace(queue=cloud_tasks.created(state.queue, request))
+
     def _carry_out(self, state: State, position: Position) -> tuple[State, Event]:
         """Carry out a process's request."""
         if isinstance(position.request, StartNext):
@@ -254,8 +256,8 @@ class Model:
             return state, ("value", None)
         if isinstance(position.request, ReadJob):
             return state, ("value", JobStatus(str(state.job)))
-        if isinstance(position.request, SetJob):
-            return state._replace(job=position.request.state), ("value", None)
+        if isinstance(position.request, SetJob | DeliverLeg):
+            return self._called(state, position.request), ("value", None)
         if isinstance(position.request, Commit):
             written = self._commit(state, position)
             if written is None:
@@ -281,9 +283,16 @@ class Model:
         report, known = position.request, state.known[index]
         known |= facts(position.script, state.documents, state.objects, state.step)
         if isinstance(report, Answer):
-            if state.removals == self.bounds.removals:  # The check needs records that TTL may have removed.
+            if report.cloud_task is not None:
+                delivery = Delivery.over if 200 <= report.status < 300 else Delivery.queued
+                state = state._replace(queue=cloud_tasks.changed(state.queue, report.cloud_task, delivery))
+            # The checks need records that TTL may have removed.
+            if state.removals == self.bounds.removals and not check_leg_answer(
+                report, position.script, state.documents, state.queue, state.step
+            ):
                 check_answer(report, position.script, state.documents, known)
-            if (state.faults, state.deaths) == (self.bounds.faults, self.bounds.deaths):
+            without_faults = (state.faults, state.deaths) == (self.bounds.faults, self.bounds.deaths)
+            if without_faults and report.cloud_task is None:
                 check_answers_request(report, position.script, state.documents)
             if report.outcome == "completed":
                 if report.run_id in state.succeeded:
@@ -321,7 +330,15 @@ class Model:
         documents = self._committed[key]
         if documents is not None:
             check_commit(state.documents, documents, state.objects, position.script)
+            if self._has_legs:
+                check_legs(state.documents, documents, position.script, state.step)
         return documents
+
+    def finish(self, state: State) -> State:
+        """Carry out the first possible event until none is left."""
+        while following := list(self.following(state)):
+            (_, state), *_ = following
+        return state
 
     def _check_end(self, state: State) -> None:
         """Check the invariants of a state in which all processes have ended, then after a watchdog pass."""
@@ -331,6 +348,13 @@ class Model:
             check_job(state.documents, state.job, when="no process died, nothing failed")
             if any(script.kind == "delivery" and script.after for script in self.scripts):
                 check_requests_answered(state.documents)
+        if self._has_legs:
+            documents = with_equal_versions(state.documents)
+            end = (documents, state.objects, state.queue, state.step)
+            if end not in self._ended:
+                self._ended.add(end)
+                run_to_its_end(*end)
+            return
         key = (state.documents, state.objects, state.job, state.step)
         if key not in self._after_watchdog:
             self._after_watchdog[key] = _after_watchdog(*key)
@@ -339,18 +363,38 @@ class Model:
         check_job(left.documents, left.job, when="the watchdog has passed")
 
 
+def _may_be_late(position: Position) -> bool:
+    """Return whether a process sends a commit; a late one of the legacy writer violates the invariants."""
+    return isinstance(position.request, Commit) and position.script.kind != "legacy writer"
+
+
+def _received_by(position: Position) -> CloudTask:
+    """Return the Cloud Task that a continuation received first."""
+    (_, name), _ = position.history[1]
+    assert isinstance(name, CloudTask)
+    return name
+
+
 def _after_watchdog(documents: Documents, objects: Objects, job: str | None, step: int) -> State:
     passes = [watchdog("last watchdog"), *([job_keeper("last job keeper")] if job else [])]
     alone = Model(tuple(passes), Bounds(0))
-    state = alone._first(documents, objects, step + 10)._replace(job=job)
-    while following := list(alone._following(state)):
-        (_, state), *_ = following
-    return state
+    return alone.finish(alone.first(documents, objects, step + 10)._replace(job=job))
 
 
-def _trace(came_from: dict[State, tuple[State, str] | None], state: State) -> str:
-    steps = []
-    while (before := came_from[state]) is not None:
-        state, what = before
-        steps.append(what)
-    return "\n".join(f"  {number}. {what}" for number, what in enumerate(reversed(steps), 1))
+def run_to_its_end(documents: Documents, objects: Objects, queue: Queue, step: int) -> None:
+    """Let the watchdog pass and Cloud Tasks deliver, alone and without faults, until all runs have ended."""
+    for turn in range(MAX_TURNS):
+        step += 10
+        alone = Model((last_watchdog(turn),), Bounds(0))
+        state = alone.finish(alone.first(documents, objects, step)._replace(queue=queue))
+        for number in range(MAX_TURNS):
+            if not any(cloud_tasks.in_state(state.queue, Delivery.queued, Delivery.out)):
+                break
+            queue = tuple((name, Delivery.queued if it is Delivery.out else it) for name, it in state.queue)
+            alone = Model((last_continuation(turn, number),), Bounds(0))
+            state = alone.finish(alone.first(state.documents, state.objects, step)._replace(queue=queue))
+        documents, objects, queue = state.documents, state.objects, state.queue
+        if is_over(documents):
+            break
+    check_order(documents, objects)
+    check_run_to_its_end(documents, step)

@@ -7,6 +7,7 @@ import orjson
 
 from shared.tasks.backends.scheduler import JobState
 from shared.tasks.contract import contract_object
+from shared.tasks.documents.legs import WAITING
 from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT
 from shared.tasks.documents.run_ids import skip_id
 from shared.tasks.protocol.cancellation import CancelOutcome
@@ -153,9 +154,9 @@ def check_answers_request(answer: Answer, script: Script, documents: Documents) 
 
 def check_requests_answered(documents: Documents) -> None:
     """Check that the run of each delivered request was started or skipped."""
-    for key, stored in documents.stored:
+    for _, stored in documents.records(HISTORY):
         fields = fields_of(stored)
-        if key.startswith(HISTORY) and fields.get("state") == "requested":
+        if fields.get("state") == "requested":
             run = f"{HISTORY}{fields['holder']}"
             if documents.get(run) is None and documents.get(skip_id(run)) is None:
                 raise Violation(f"no delivery answered {fields['holder']}")
@@ -179,9 +180,9 @@ def check_cancel_report(report: CancelReport, documents: Documents) -> None:
 def _check_cancel(before: Documents, after: Documents, script: Script) -> None:
     old, new = task_document(before.get(STATUS)), task_document(after.get(STATUS))
     in_status = new.cancel is not None and old.cancel is None
-    at_work = in_status and old.state == "running"
+    at_work = in_status and old.state in {"running", WAITING}
     hit = {new.run_id} if in_status else set()
-    for key, stored in after.stored:
+    for key, stored in after.records(HISTORY):
         was, run = run_document(before.get(key)), run_document(stored)
         run_id = key.removeprefix(HISTORY)
         if was is not None and was.cancel is not None:
@@ -194,7 +195,7 @@ def _check_cancel(before: Documents, after: Documents, script: Script) -> None:
             held = old.token is not None and (was is None or was.token == old.token)
             was_open = was is None and run.token is None  # a request that no delivery had answered
             if not (at_work or was_open) and (
-                was is None or was.state == "completed" or (was.state == "running" and held)
+                was is None or was.state == "completed" or (was.state in {"running", WAITING} and held)
             ):
                 raise Violation(f"{script.name} hit {run_id}, which had not failed, and not its status")
     named = {script.name.removeprefix("cancel ")}
@@ -227,26 +228,25 @@ def check_commit(before: Documents, after: Documents, objects: Objects, script: 
         _check_result(before, after, objects, script)
         _check_cancel(before, after, script)
         _check_progress(before, after, script)
-    for key, stored in before.stored:
+    for key, stored in before.records(HISTORY):
         ended, run = run_document(stored), run_document(after.get(key))
-        is_final = key.startswith(HISTORY) and ended is not None and ended.state == "completed"
+        is_final = ended is not None and ended.state == "completed"
         if is_final and (run is None or (run.state, run.token) != ("completed", ended.token)):
             raise Violation(f"{key} was completed but changed afterwards")
-    if new.state == "running" and new.run_id is not None:
+    if new.state in {"running", WAITING} and new.run_id is not None:
         run = run_document(after.get(f"{HISTORY}{new.run_id}"))
-        if run is None or (run.state, run.token) != ("running", new.token):
+        if run is None or (run.state, run.token) != (new.state, new.token):
             raise Violation(f"{script.name} closed the record of a running run")
 
 
 def _check_progress(before: Documents, after: Documents, script: Script) -> None:
     """Check that an attempt writes progress only to the record of its own run."""
-    tokens = {name.partition("/")[2] for name in script.name.split(", then ")}
-    for key, stored in after.stored:
+    for key, stored in after.records(HISTORY):
         progress = fields_of(stored).get("progress")
         run = run_document(before.get(key))
         if progress is None or progress == fields_of(before.get(key)).get("progress"):
             continue
-        if run is None or run.state != "running" or run.token not in tokens:
+        if run is None or run.state != "running" or run.token not in script.tokens:
             raise Violation(f"{script.name} wrote progress into the record of another attempt")
 
 
@@ -310,12 +310,10 @@ def check_job(documents: Documents, job: str | None, *, when: str) -> None:
 def check_order(documents: Documents, objects: Objects) -> None:
     """Check that a watchdog pass has ended all runs and repaired the contract copy."""
     task = task_document(documents.get(STATUS))
-    if task.state == "running" and task.run_id is not None:
+    if task.state in {"running", WAITING} and task.run_id is not None:
         raise Violation("the task never ends")
-    for key, stored in documents.stored:
-        if not key.startswith(HISTORY):
-            continue
-        if fields_of(stored).get("state") == "running":
+    for key, stored in documents.records(HISTORY):
+        if fields_of(stored).get("state") in {"running", WAITING}:
             raise Violation(f"{key} never ends")
         _check_error(key.removeprefix(HISTORY), fields_of(stored), fields_of(documents.get(STATUS)))
     if task.result is not None and task.result.path not in {None, *dict(objects)}:

@@ -5,17 +5,20 @@ are the same object, so that the model can store and compare many states quickly
 update time is a counter.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from shared.tasks.contract import STEPS_COLLECTION
+from shared.tasks.documents.checkpoints import Saved
 from shared.tasks.documents.codec import decode_fields
 from shared.tasks.documents.models import RunDocument, ScheduleDocument, TaskDocument
 
 Frozen = tuple[tuple[str, Any], ...]
+_BELOW = f"/{STEPS_COLLECTION}/"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +48,17 @@ class Documents:
                 return stored
         return None
 
+    def records(self, history: str) -> Iterator[tuple[str, Stored]]:
+        """Yield the documents of a run history, without the steps, cursors and parts below them."""
+        for key, stored in self.stored:
+            if key.startswith(history) and _BELOW not in key:
+                yield key, stored
+
+    def below(self, record: str) -> tuple[tuple[str, Stored], ...]:
+        """Return the steps, cursors and parts of a run, by id."""
+        folder = f"{record}{_BELOW}"
+        return tuple((key[len(folder) :], stored) for key, stored in self.stored if key.startswith(folder))
+
     def without(self, name: str) -> "Documents":
         """Return the documents without one that TTL has removed."""
         left = tuple(item for item in self.stored if item[0] != name)
@@ -70,6 +84,11 @@ class Documents:
         return documents_of(tuple(sorted(stored.items(), key=lambda item: item[0])), self.floor)
 
 
+def with_equal_versions(documents: Documents) -> Documents:
+    """Return the same documents with one version for all: no process remembers a version any more."""
+    return documents_of(tuple((key, _stored(1, stored.fields)) for key, stored in documents.stored))
+
+
 @cache
 def documents_of(stored: tuple[tuple[str, Stored], ...] = (), floor: int = 0) -> Documents:
     """Return the unique object for these documents."""
@@ -83,7 +102,7 @@ def _stored(version: int, fields: Frozen) -> Stored:
 
 def forget() -> None:
     """Clear the caches."""
-    for each in (documents_of, _stored, fields_of, task_document, run_document, schedule_document):
+    for each in (documents_of, _stored, fields_of, task_document, run_document, schedule_document, _saved):
         each.cache_clear()
 
 
@@ -165,3 +184,14 @@ def schedule_document(stored: Stored | None) -> ScheduleDocument:
     if stored is None:
         return ScheduleDocument()
     return ScheduleDocument.parse(fields_of(stored), Timestamp(seconds=stored.version))
+
+
+@cache
+def _saved(documents: tuple[tuple[str, Stored], ...]) -> Saved:
+    return Saved.parse((document_id, fields_of(stored)) for document_id, stored in documents)
+
+
+def saved(documents: tuple[tuple[str, Stored], ...]) -> Saved:
+    """Return the steps, cursors and parts as the engine reads them, which the caller may change."""
+    found = _saved(documents)
+    return Saved(dict(found.steps), dict(found.cursors), list(found.parts))

@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks.clock import Clock
 from shared.tasks.errors import (
+    LegQueueUnavailable,
     ObjectGone,
     SchedulerUnavailable,
     StoreUnavailable,
@@ -22,7 +23,7 @@ from shared.tasks.errors import (
 )
 from shared.tasks.protocol.attempt import Attempt
 from shared.tasks.protocol.effects import Commit, Pause, ask
-from tests.model.memory_store import fields_of, run_document, schedule_document, task_document
+from tests.model.memory_store import fields_of, run_document, saved, schedule_document, task_document
 from tests.model.requests import Ended
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -59,9 +60,10 @@ class Script:
     Attributes:
         name: A unique name.
         body: The procedure of the process.
-        kind: "delivery", "watchdog", "operator", "job operator", "legacy writer" or "reader".
+        kind: "delivery", "continuation", "watchdog", "operator", "job operator", "legacy writer" or "reader".
         after: Processes that must have ended before this one begins.
         save_in: Where its results are stored.
+        has_legs: Whether it delivers a long run.
     """
 
     name: str
@@ -69,6 +71,12 @@ class Script:
     kind: str
     after: tuple[str, ...] = ()
     save_in: str = "db"
+    has_legs: bool = False
+
+    @property
+    def tokens(self) -> frozenset[str]:
+        """The fencing tokens of its attempts."""
+        return frozenset(name.partition("/")[2] for name in self.name.split(", then "))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,6 +167,7 @@ _ERRORS: dict[str, Callable[[], Exception]] = {
     "unknown": lambda: WriteUnknown("model"),
     "down": lambda: StoreUnavailable("model"),
     "no answer": lambda: SchedulerUnavailable("model"),
+    "no leg": lambda: LegQueueUnavailable("model"),
     "gone": lambda: ObjectGone("model"),
 }
 
@@ -177,8 +186,8 @@ def _send(steps: Procedure, answer: Event) -> Any:
             return steps.send([(run_id, run_document(stored)) for run_id, stored in found])
         case ("committed", version):
             return steps.send(Timestamp(seconds=version))
-        case ("value", value):
-            return steps.send(value)
+        case ("value" | "steps" as kind, value):
+            return steps.send(saved(value) if kind == "steps" else value)
         case (error,):
             return steps.throw(_ERRORS[error]())
     raise AssertionError(answer)

@@ -6,6 +6,7 @@ The legacy writer and the reader that knows only the contract follow the publish
 from collections.abc import Generator
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from zlib import crc32
 
@@ -19,7 +20,14 @@ from shared.tasks.documents.codec import encode_fields
 from shared.tasks.documents.models import TaskDocument
 from shared.tasks.documents.result_pointer import ResultPointer
 from shared.tasks.documents.run_ids import AttemptIdentity
-from shared.tasks.errors import RunCancelled, RunLost, SchedulerUnavailable, StoreError, TaskSuspended
+from shared.tasks.errors import (
+    LegQueueUnavailable,
+    RunCancelled,
+    RunLost,
+    SchedulerUnavailable,
+    StoreError,
+    TaskSuspended,
+)
 from shared.tasks.failure import Failure
 from shared.tasks.protocol.acquisition import acquire
 from shared.tasks.protocol.attempt import Attempt
@@ -229,10 +237,17 @@ def watchdog(name: str = "watchdog") -> Script:
     """A pass of the watchdog over the task."""
 
     def body(clock: ModelClock) -> Procedure:
-        with suppress(StoreError):
-            yield from watch(NAMES, TaskSpec(TASK), Findings(), now=clock.now(), deadline=DEADLINE, token="")
+        now, spec = clock.now(), TaskSpec(TASK)
+        with suppress(StoreError, LegQueueUnavailable):
+            yield from watch(NAMES, spec, Findings(), now=now, deadline=DEADLINE, token=name)
 
     return Script(name, body, "watchdog")
+
+
+@cache
+def last_watchdog(turn: int) -> Script:
+    """A pass of the watchdog after all other processes have ended."""
+    return watchdog(f"last watchdog {turn}")
 
 
 def operator(action: str) -> Script:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from shared.tasks.protocol.cancellation import CancelOutcome
 from shared.tasks.results.task_result import TaskResult
+from tests.model.cloud_tasks import CloudTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,25 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiveLeg:
+    """Receive the delivery of a Cloud Task; only the first request of a continuation."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadParts:
+    """Read the content of each part; None for a missing one."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """Report the HTTP response to a delivery."""
+    """Report the HTTP response to a delivery; `cloud_task` is what a continuation delivered."""
 
     run_id: str
     outcome: str
     status: int
+    cloud_task: CloudTask | None = None
 
 
 @dataclass(frozen=True, slots=True)

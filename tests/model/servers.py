@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from shared.tasks.documents.legs import WAITING
 from shared.tasks.protocol.effects import (
     CopyObject,
     ListObjects,
@@ -15,13 +16,14 @@ from shared.tasks.protocol.effects import (
     ReadResult,
     ReadRunning,
     ReadSchedule,
+    ReadSteps,
     ReadVersion,
     RemoveObject,
 )
 from tests.model.invariants import HISTORY, SCHEDULE, STATUS, Objects, StoredObject, check_copy, check_removal
 from tests.model.memory_store import Documents, fields_of, run_document
 from tests.model.positions import EPOCH, Event
-from tests.model.requests import Remove, Upload
+from tests.model.requests import ReadParts, Remove, Upload
 
 #: So old that an object's age never prevents its removal.
 LONG_AGO = EPOCH - timedelta(days=365)
@@ -42,12 +44,14 @@ def read(documents: Documents, request: Any) -> Event | None:
         case ReadRunning():
             running = tuple(
                 (key.rpartition("/")[2], stored)
-                for key, stored in documents.stored
-                if key.startswith(HISTORY) and fields_of(stored).get("state") == "running"
+                for key, stored in documents.records(HISTORY)
+                if fields_of(stored).get("state") in {"running", WAITING}
             )
             return "running", running
+        case ReadSteps(run_id):
+            return "steps", documents.below(f"{HISTORY}{run_id}")
         case ReadNextCompletion(after):
-            ends = [run_document(stored) for key, stored in documents.stored if key.startswith(HISTORY)]
+            ends = [run_document(stored) for _, stored in documents.records(HISTORY)]
             completed = [run.completed for run in ends if run and run.state == "completed" and run.completed]
             return "value", LONG_AGO if any(moment > after for moment in completed) else None
     return None
@@ -63,6 +67,8 @@ def on_storage(documents: Documents, objects: Objects, request: Any) -> tuple[Ob
         case Remove(path) | RemoveObject(path):
             check_removal(documents, path)
             bucket.pop(path, None)
+        case ReadParts(paths):
+            answer = tuple(bucket[path].content if path in bucket else None for path in paths)
         case ListObjects(folder):
             answer = tuple((path, LONG_AGO) for path in bucket if path.startswith(folder))
         case ReadMetadata(path):

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.model.configurations import LARGE, SMALL, Configuration
+from tests.model.configurations import LARGE, SMALL
 from tests.model.explore import Model
+from tests.model.leg_configurations import LARGE_LEGS, SMALL_LEGS
+from tests.model.states import Configuration
 
 Record = Callable[[str, object], None]
 
@@ -31,3 +33,17 @@ def test_no_interleaving_violates_an_invariant(name: str, record_property: Recor
 @pytest.mark.parametrize("name", LARGE)
 def test_no_interleaving_violates_an_invariant_in_larger_bounds(name: str, record_property: Record) -> None:
     assert explored(name, LARGE[name], record_property) > 10_000
+
+
+@pytest.mark.parametrize("name", SMALL_LEGS)
+def test_no_interleaving_of_legs_violates_an_invariant(name: str, record_property: Record) -> None:
+    """An interleaving also orders hand-overs and deliveries of Cloud Tasks; each run then ends."""
+    assert explored(name, SMALL_LEGS[name], record_property) > 100
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", LARGE_LEGS)
+def test_no_interleaving_of_legs_violates_an_invariant_in_larger_bounds(
+    name: str, record_property: Record
+) -> None:
+    assert explored(name, LARGE_LEGS[name], record_property) > 10_000

@@ -205,8 +205,8 @@ def copying_only_once(patch: Patch) -> None:
 def watchdog_reads_the_status_first(patch: Patch) -> None:
     """The watchdog reads the status document before the run records."""
 
-    def watches(names: Any, spec: Any, _found: Any, *, now: Any, deadline: Any) -> Any:
-        del deadline
+    def watches(names: Any, spec: Any, _found: Any, *, now: Any, deadline: Any, token: str) -> Any:
+        del deadline, token
         name = spec.name
         task, _ = yield ReadDocuments()
         for run_id, run in (yield ReadRunning()):
