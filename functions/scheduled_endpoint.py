@@ -90,7 +90,7 @@ class Delivery(Struct, frozen=True):
         source: Name of the job, from the header `X-CloudScheduler-JobName`; "manual" if there is none.
         tick: The tick that is delivered, UTC; None if the delivery is not of a tick.
         schedule_time: The header `X-CloudScheduler-ScheduleTime`, UTC; the time of arrival if it is missing
-            or malformed.
+            or malformed; None for a continuation.
         continuation: The leg of a long run that Cloud Tasks delivers; None for a delivery of Cloud Scheduler.
     """
 
@@ -223,7 +223,8 @@ def _delivery(request: Request, name: str, schedule: str, time_zone: str) -> Del
         ValueError: It is a malformed delivery of Cloud Tasks.
     """
     if "X-CloudTasks-QueueName" in request.headers:
-        return Delivery("cloud tasks", None, None, _continuation(request, name))
+        continuation = _continuation(request, name)
+        return Delivery("cloud tasks", tick=None, schedule_time=None, continuation=continuation)
     if _is_continuation(request):
         raise ValueError("a continuation must be delivered by Cloud Tasks; its header is missing")
     schedule_time = _schedule_time(request)

@@ -33,9 +33,10 @@ class Legs(Struct, frozen=True):
     Attributes:
         deadline: When the run fails, UTC. It is written once.
         number: The leg that works or is awaited, from 1.
-        creation: Number of Cloud Tasks created for the run. It only grows, because a used name is refused.
-        tries: Attempts since the last checkpoint.
-        worked_ms: Duration of the task's work in all ended attempts, milliseconds.
+        creation: Number in the name of the next Cloud Task. It only grows, because a used name is refused.
+        tries: Attempts in a row that reached no checkpoint, with the present one. The first leg's attempts
+            that failed do not count.
+        worked_ms: Duration of the task's work in all attempts that handed over, milliseconds.
     """
 
     deadline: datetime

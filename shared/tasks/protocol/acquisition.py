@@ -105,7 +105,7 @@ def refuse(attempt: Attempt, reason: str) -> Procedure[None]:
     """
     identity, seconds = attempt.identity, attempt.call_seconds
     if identity.scheduled_for is None and identity.schedule_time is None:
-        return  # called by code, which delivers nothing again
+        return  # a call by code, which delivers nothing again, or a continuation, which Cloud Tasks records
     if identity.request is None and identity.scheduled_for is None:
         document, run_record = yield from ask(ReadDocuments(identity.run_id, seconds))
         yield from _recognise_request(attempt, document, run_record, attempt.clock.monotonic() + seconds)

@@ -75,7 +75,7 @@ class TakeLeg:
 
 @dataclass(frozen=True, slots=True)
 class ResendLeg:
-    """Do not run, but create the Cloud Task of the leg that the run waits for: it may never have been."""
+    """Do not run, but create the Cloud Task of the leg that the run waits for. It may not exist."""
 
     legs: Legs
 

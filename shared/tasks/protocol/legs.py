@@ -133,7 +133,7 @@ def revive(
 
     Args:
         names: Names of the task's documents.
-        document: The status document. Its run is long, and dead.
+        document: The status document of a long run, whose lease has expired.
         found: Receives the incident, unless the documents have changed meanwhile.
         token: A new fencing token, which no attempt has.
         now: UTC.

@@ -1,7 +1,4 @@
-"""One attempt of a run while it holds its task.
-
-The lease is extended while the task works on a thread of its own.
-"""
+"""One attempt of a run, with its task's thread and its lease, which is extended while the task works."""
 
 from __future__ import annotations
 
@@ -35,7 +32,7 @@ class HeldRun:
     """The run of one attempt, from its delivery to its end.
 
     Attributes:
-        attempt: What the attempt knows of its documents.
+        attempt: The attempt, with its documents as it last read or wrote them.
         task_run: What the task sees of the run.
         checkpoints: The run's steps and cursors.
         began: When the attempt began, on the clock's monotonic scale.

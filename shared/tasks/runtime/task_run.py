@@ -39,7 +39,7 @@ class TaskRun:
         run_id: The run; the same for each attempt.
         source: The caller of `execute_task`.
         scheduled_for: The tick, UTC; None for a run without one.
-        attempt: Number of the attempt, from 1.
+        attempt: Number of the attempt, from 1. A leg that was handed over keeps it.
         leg: Number of the leg, from 1; runs whose deadline fits into one leg have no other.
         log: A logger that adds the task and the run to each entry.
         summary: The summary that the task gave for its result; None if it gave none.
