@@ -117,8 +117,29 @@ def events(run: RecordedRun) -> list[str]:
     return [each.event for each in run.logged]
 
 
+class Others:
+    """So many other operators, for which an operator waits with its third page until they were read."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._are_read = threading.Event()
+        self._lock = threading.Lock()
+
+    def count_down(self) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                self._are_read.set()
+
+    def wait(self, page: int, _: HttpRequest) -> bool:
+        """A `broken` of `pages`, which breaks none."""
+        return page == 2 and not self._are_read.wait(30)
+
+
 @contextmanager
-def leg_ending_at(run: RecordedRun, pages: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def leg_ending_at(
+    run: RecordedRun, pages: int, monkeypatch: pytest.MonkeyPatch, *, others: Others | None = None
+) -> Iterator[None]:
     """Ends the leg when so many pages of an operator were read."""
     advance = run.checkpoints.advance
 
@@ -126,6 +147,8 @@ def leg_ending_at(run: RecordedRun, pages: int, monkeypatch: pytest.MonkeyPatch)
         if value["pages"] == pages:
             run.checkpoints.end_leg()
         advance(cursor, value, keep)
+        if others is not None and value["state"] == "read":
+            others.count_down()
 
     monkeypatch.setattr(run.checkpoints, "advance", end)
     with pytest.raises(LegEnded):
@@ -329,42 +352,35 @@ def test_limits_on_pages_and_bytes_are_those_of_all_legs(monkeypatch: pytest.Mon
                 run.execute(cdrs_of(server.operator(), limits=limits))
 
 
-def test_an_operator_has_one_share_of_the_time_over_all_legs(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("hours", "is_late"), [(5.4, False), (5.6, True)])
+def test_an_operator_has_one_share_of_the_time_over_all_legs(
+    monkeypatch: pytest.MonkeyPatch, hours: float, is_late: bool
+) -> None:
     """Five operators are read in two turns: the first one has half of eleven hours."""
-    with hostile(pages(4)) as slow, hostile(pages(2, party="XYZ")) as good:
+    others = Others(4)
+    with hostile(pages(4, broken=others.wait)) as slow, hostile(pages(2, party="XYZ")) as good:
         operators = [slow.operator("slow"), *(good.operator(f"good{number}") for number in range(4))]
-        for hours, is_late in ((5.4, False), (5.6, True)):
-            run = new_run()
-            with leg_ending_at(run, 3, monkeypatch):
-                run.execute(cdrs_of(*operators))
-            run.clock.sleep(hours * HOUR)
-            _, summary, _ = executed(run, cdrs_of(*operators))
-            errors = {row["name"]: row.get("error", "") for row in summary["operators"]}
-            assert errors.pop("slow").startswith("too slow") == is_late
-            assert not any(errors.values())
+        run = new_run()
+        with leg_ending_at(run, 3, monkeypatch, others=others):
+            run.execute(cdrs_of(*operators))
+        run.clock.sleep(hours * HOUR)
+        _, summary, _ = executed(run, cdrs_of(*operators))
+    errors = {row["name"]: row.get("error", "") for row in summary["operators"]}
+    assert errors.pop("slow").startswith("too slow") == is_late
+    assert not any(errors.values())
 
 
 def test_an_operator_that_was_removed_while_it_was_read_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its last records stay. One that was read completely counts, and one that was added waits."""
     last = [cdr(id="OLD", nx_operator="removed")]
-    ready = threading.Event()
+    others = Others(1)
     with (
         hostile(pages(1, party="XYZ")) as whole,
-        hostile(pages(4, broken=lambda page, _: page == 2 and not ready.wait(10))) as half,
+        hostile(pages(4, broken=others.wait)) as half,
         hostile(pages(2, party="NEW")) as added,
     ):
         run = new_run()
-        advance = run.checkpoints.advance
-
-        def end(cursor: Any, value: Any, keep: Any) -> None:
-            if value["state"] == "read":
-                ready.set()
-            elif value["pages"] == 3:
-                run.checkpoints.end_leg()
-            advance(cursor, value, keep)
-
-        monkeypatch.setattr(run.checkpoints, "advance", end)
-        with pytest.raises(LegEnded):
+        with leg_ending_at(run, 3, monkeypatch, others=others):
             run.execute(cdrs_of(whole.operator("whole"), half.operator("removed"), previous=last))
         records, summary, _ = executed(run, cdrs_of(added.operator("added"), previous=last))
         assert not added.requests
