@@ -4,27 +4,51 @@
 production and merges the records into KNOWN existing CDRs. It prints the number of records, the error,
 the seconds and the peak memory as JSON. URLs separated by commas are collected one after the other.
 With `published` as MODULE it works like the deployed function: it reads the known CDRs from the last
-result in Storage and publishes the next result.
+result in Storage and publishes the next result. With `legs` as MODULE, the CDRs are collected in legs.
 """
 
 import json
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from shared.collectors import charge_cdrs, charge_locations
 from shared.collectors.ocpi.errors import OcpiError
 from shared.collectors.ocpi.operators import Operator
 from shared.tasks import TaskName, execute_task, get_task_result, iter_task_data
+from shared.tasks.clock import Clock
+from shared.tasks.errors import LegEnded
+from shared.tasks.testing import MemoryCheckpoints, RecordedRun
 from tests.collectors.ocpi_samples import cdr
-from tests.collectors.runs import new_run
 from tests.memory import peak_bytes
 
 #: The current time for the samples.
 NOW = datetime(2026, 5, 5, 12, tzinfo=UTC)
+#: Length of the first leg in seconds; each further one is twice as long, since it replays more records.
+LEG_SECONDS = 1.0
+
+
+class DiskCheckpoints(MemoryCheckpoints):
+    """Keeps the parts on disk, as the deployed function keeps them in Storage."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def upload(self, content: bytes) -> str:
+        path = self._folder / str(len([*self._folder.iterdir()]))
+        path.write_bytes(content)
+        return str(path)
+
+    def open(self, path: str) -> Iterable[bytes]:
+        with Path(path).open("rb") as file:
+            yield from iter(partial(file.read, 1 << 20), b"")
 
 
 def cdrs(count: int) -> Iterator[dict[str, Any]]:
@@ -69,17 +93,37 @@ def main(module: str, url: str, token: str, known: str = "0") -> None:
 
 def collect(module: str, operators: list[Operator], known: int) -> None:
     """Collect without an engine, and print the report."""
-    run = new_run(TaskName(f"collect_charge_{module}"), deadline_seconds=900)
+    task = TaskName.collect_charge_locations if module == "locations" else TaskName.collect_charge_cdrs
     began, count, error = time.monotonic(), 0, ""
-    records: Any = charge_locations.collect(operators, list, run)
-    if module == "cdrs":
-        records = charge_cdrs.collect(operators, partial(cdrs, known), run, now=NOW, months=13)
-    try:
-        for _ in records:
-            count += 1
-    except OcpiError as failed:
-        error = str(failed)
+    with tempfile.TemporaryDirectory() as folder:
+        memory = DiskCheckpoints(Path(folder))
+        run = RecordedRun(task, deadline_seconds=7_200, clock=Clock(), memory=memory, checkpoint_seconds=1)
+        try:
+            for _ in in_legs(module, operators, known, run):
+                count += 1
+        except OcpiError as failed:
+            error = str(failed)
     print_report(count, error, began, run.summary)
+
+
+def in_legs(module: str, operators: list[Operator], known: int, run: RecordedRun) -> Iterator[dict[str, Any]]:
+    """Collect; with `legs` as module, end each leg after some seconds and continue in the next one."""
+    while True:
+        records: Any = charge_locations.collect(operators, list, run)
+        if module != "locations":
+            records = charge_cdrs.collect(operators, partial(cdrs, known), run, now=NOW, months=13)
+        timer = threading.Timer(LEG_SECONDS * 2 ** (run.leg - 1), run.checkpoints.end_leg)
+        if module == "legs":
+            timer.start()
+        try:
+            yield from records
+        except LegEnded:
+            run.resume(next_leg=True)
+        else:
+            assert run.leg > 1 or module != "legs"
+            return
+        finally:
+            timer.cancel()
 
 
 if __name__ == "__main__":

@@ -55,6 +55,18 @@ def test_memory_does_not_grow_with_the_records(
 
 
 @pytest.mark.parametrize(
+    ("known", "fresh"), [(1_000, 20_000), pytest.param(20_000, 1_000_000, marks=pytest.mark.full)]
+)
+def test_memory_does_not_grow_with_the_records_of_earlier_legs(
+    known: int, fresh: int, record_property: Callable[[str, object], None]
+) -> None:
+    """The peak is below 200 MB when each leg replays what those before it have read."""
+    report = collected("legs", known, fresh)
+    record_property("legs", f"{known + fresh} CDRs in {report['seconds']:.0f} s, {report['peak_mb']:.0f} MB")
+    assert report["peak_mb"] < 200
+
+
+@pytest.mark.parametrize(
     ("known", "fresh"), [(20_000, 10_000), pytest.param(1_000_000, 20_000, marks=pytest.mark.full)]
 )
 @pytest.mark.usefixtures("clean_firestore")
