@@ -36,9 +36,9 @@ MERGE_SHARE = 0.4
 #: Longest such time, in seconds: two legs, in case that the first one fails.
 MAX_MERGE_SECONDS = 3_600.0
 #: Time for merging: for the calls of Storage and Firestore, and for each record of the last result and of the
-#: operators. A CPU of a test machine takes a fifth of that per record.
+#: operators. A test machine with two busy cores takes less than half of that.
 _MERGING_SECONDS = 60.0
-_MERGING_SECONDS_PER_RECORD = 0.000_5
+_MERGING_SECONDS_PER_RECORD = 0.001
 
 
 def reserved_seconds_of(run: TaskRun) -> float:
