@@ -1,5 +1,6 @@
 """Both OCPI tasks on the local stack, from Cloud Scheduler's delivery to the reader."""
 
+import gzip
 import json
 from datetime import UTC, datetime
 from functools import partial
@@ -24,10 +25,11 @@ from shared.tasks import (
     get_task_result,
     iter_task_data,
 )
-from tests.collectors.hostile import hostile, serving
-from tests.collectors.ocpi_samples import location
+from tests.collectors.hostile import HttpRequest, hostile, serving
+from tests.collectors.ocpi_samples import cdr, location
 from tests.collectors.runs import FAST
 from tests.functions.callable_protocol import call, sign_in
+from tests.support.long_runs import UNIT_SECONDS, LongRun, PassingClock
 
 LOCATIONS, CDRS = TaskName.collect_charge_locations, TaskName.collect_charge_cdrs
 
@@ -43,6 +45,16 @@ def published(task: TaskName) -> dict[str, Any]:
     status = firebase.firestore_client().document("nx-tasks", task).get().to_dict() or {}
     result: dict[str, Any] = status["run"]["result"]
     return result
+
+
+def stored(task: TaskName) -> tuple[bytes, bytes]:
+    """The uncompressed bytes of the published objects, of the result and of its details."""
+    result, bucket = published(task), firebase.bucket()
+    paths = result["object"], result["details"]
+    data, details = (
+        gzip.decompress(bucket.blob(path).download_as_bytes(raw_download=True)) for path in paths
+    )
+    return data, details
 
 
 @pytest.mark.usefixtures("clean_firestore")
@@ -140,6 +152,35 @@ def test_records_of_failing_operators_are_kept(stack: Addresses) -> None:
     assert failed.status == "failed"
     assert "hostile: /locations: OCPI status 3000: out of order" in (failed.error or "")
     assert list(iter_task_data(LOCATIONS)) == before
+
+
+@pytest.mark.usefixtures("clean_firestore")
+def test_a_run_over_several_legs_publishes_what_a_run_with_one_does(stack: Addresses) -> None:
+    """Each page has a leg, the merge has the last one; result and details are the same, byte for byte."""
+    clock, now = PassingClock(), datetime.now(UTC)
+
+    def lists(request: HttpRequest) -> None:
+        clock.ahead += UNIT_SECONDS
+        page = int(request.query.get("page", 0))
+        links = {"Link": f'</cdrs?page={page + 1}>; rel="next"'} if page < 3 else {}
+        request.list([cdr(id=f"{page}-{n}") for n in range(20)] + [cdr(id=page)], **links)
+
+    with hostile(lists) as server:
+        operators = (server.operator(), *parse(secret(stack.ocpi)))
+
+        def task(run: TaskRun) -> Any:
+            return charge_cdrs.collect(operators, list, run, now=now, months=13, limits=FAST)
+
+        long = LongRun(task, clock, save_in="storage", deadline_seconds=12 * 3_600)
+        assert long.deliver_tick().status == "waiting"
+        outcomes = long.deliver_all()
+        assert len(server.list_requests()) == 4
+        over_legs = stored(CDRS)
+        assert execute_task("test", CDRS, task, {"save_in": "storage"}).status == "completed"
+        assert over_legs == stored(CDRS)
+    assert len(outcomes) >= 3
+    assert outcomes == ["waiting"] * (len(outcomes) - 1) + ["completed"]
+    assert published(CDRS)["count"] > 1_000
 
 
 @pytest.mark.usefixtures("clean_firestore")
