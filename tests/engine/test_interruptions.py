@@ -131,6 +131,24 @@ def test_records_of_a_renamed_cursor_fail_the_run(run: RecordedRun) -> None:
             run.execute(task)
 
 
+def test_records_belong_to_the_cursor_that_moved_last() -> None:
+    """A later version of the code that does not ask for that cursor must not publish them."""
+
+    def task(run: RecordedRun) -> Iterator[int]:
+        first, second, third = (run.cursor(name, 0) for name in ("first", "second", "third"))
+        third.advance(1)
+        yield 1
+        second.advance(1)
+        run.clock.sleep(1)
+        run.checkpoints.end_leg()
+        first.advance(1)
+
+    run = RecordedRun(TASK, checkpoint_seconds=1_000)
+    with pytest.raises(LegEnded):
+        run.execute(task)
+    assert [part.cursor for part in run.memory.saved.parts] == ["first"]
+
+
 def test_a_record_that_is_not_json_fails_the_run(run: RecordedRun) -> None:
     """The text has its place in the whole result."""
 

@@ -3,15 +3,23 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
 
+from shared import firebase
 from shared.tasks import TaskRun
+from shared.tasks.backends.storage import Objects
+from shared.tasks.contract import DocumentNames
+from shared.tasks.documents.run_ids import AttemptIdentity
 from shared.tasks.errors import (
     CheckpointInvalid,
     LegEnded,
 )
+from shared.tasks.results.stream import Records
+from shared.tasks.runtime.prepared_result import prepare_result
+from shared.tasks.runtime.task_thread import Loop
 from shared.tasks.specs import LEG_OVERTIME
 from shared.tasks.testing import RecordedRun, leg_ending
 from tests.engine.unreliable import ALL_PAGES, TASK, pages, persisted
@@ -158,6 +166,23 @@ def test_a_task_that_catches_the_end_publishes_nothing(run: RecordedRun, uses: s
 
     with pytest.raises(LegEnded):
         run.execute(streaming if streams else work)
+
+
+def test_records_that_are_not_kept_do_not_hide_the_end(run: RecordedRun) -> None:
+    """A task that catches it would be published although its result is kept nowhere."""
+
+    def task() -> Iterator[int]:
+        yield 1
+        run.checkpoints.end_leg()
+        run.step("first", lambda: 1)
+        with suppress(LegEnded):
+            run.step("second", lambda: 2)
+
+    identity = AttemptIdentity(
+        DocumentNames("projects/p/databases/d/documents", TASK), "run", "token", "test"
+    )
+    with closing(Loop()) as loop, pytest.raises(LegEnded):
+        prepare_result(Records(task(), loop), identity, run, "none", Objects(firebase.bucket))
 
 
 def test_ensure_leg_time_ends_a_leg_that_is_too_short() -> None:
