@@ -83,7 +83,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "an unknown task": (json.dumps({**BODY, "task_name": "watch_tasks"}).encode(), "Invalid enum value"),
     "an unknown field": (json.dumps({**BODY, "token": "t"}).encode(), "unknown field `token`"),
     **{
-        f"leg {leg}": (json.dumps({**BODY, "leg": leg}).encode(), "- at `$.leg`") for leg in (0, -1, 1e9, "2")
+        f"leg {leg}": (json.dumps({**BODY, "leg": leg}).encode(), "- at `$.leg`")
+        for leg in (0, -1, 1.5, 1_000_001, "2")
     },
     **{
         f"run {run_id[:9]!r}": (json.dumps({**BODY, "run_id": run_id}).encode(), "- at `$.run_id`")
