@@ -27,8 +27,16 @@ Record = Callable[[str, object], None]
 AFTER = datetime(2026, 11, 24, 13, tzinfo=UTC)
 EVERY_CALL = [(name, at) for name, way in LEG_WAYS.items() for at in range(1, way.calls + 1)]
 EVERY = [(*call, kind) for call in EVERY_CALL for kind in KINDS]
-#: Faults that `make test` injects: each call of one leg once, each kind twice.
-SOME = [(name, at, KINDS[at % len(KINDS)]) for name, at in EVERY_CALL if name == "legs, stream, middle"]
+MIDDLE, LAST = "legs, stream, middle", "legs, stream, last"
+#: Faults that `make test` injects: each call of one leg once, and those that are hardest to survive.
+SOME = [
+    *((name, at, KINDS[(at - 1) % len(KINDS)]) for name, at in EVERY_CALL if name == MIDDLE),
+    (MIDDLE, 6, "fail 1"),
+    (MIDDLE, 10, "kill after"),
+    (MIDDLE, 10, "lose answer"),
+    (LAST, 6, "kill after"),
+    (LAST, 14, "lose answer"),
+]
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,8 @@ class Trial:
         if not fault.kind.startswith("kill"):
             outcome, faulty = self.carry_out(self.way.leg, fault)
             assert len(faulty.calls) >= fault.at, "there was no such call"
+            if fault.kind == "lose answer" and faulty.calls[fault.at - 1] != "upload":
+                assert is_acknowledged(outcome), outcome  # the attempt finds out that it was applied
             return is_acknowledged(outcome)
         how = [str(fault.at), fault.kind, self._name, self._tick.isoformat(), self._receiver.url]
         victim = subprocess.run(
