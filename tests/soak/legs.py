@@ -44,11 +44,11 @@ def work(
     while cursor.value < len(records):
         time.sleep(random.uniform(*UNIT_SECONDS))  # stands for work
         yield records[cursor.value]
-        cursor.advance(cursor.value + 1)
-        if die is not None:
+        if die is not None and cursor.value % UNITS:
             die()
-        if cursor.value % UNITS == 0:
-            run.ensure_leg_time(2 * LEG_SECONDS)
+        if (cursor.value + 1) % UNITS == 0:
+            run.checkpoints.end_leg()  # at the next move, as after SIGTERM
+        cursor.advance(cursor.value + 1)
 
 
 class Receiver:
