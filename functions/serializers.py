@@ -18,7 +18,7 @@ import orjson
 from shared.tasks import RunCancelled, spec_of, store
 from shared.tasks.admin.queries import Position, view_tasks
 from shared.tasks.cron import next_tick, recent_ticks
-from shared.tasks.documents.legs import HAND_OVER_GRACE
+from shared.tasks.documents.legs import grace
 
 if TYPE_CHECKING:
     from functions.authorization import Caller
@@ -111,7 +111,7 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
         "by": record.by if shows_person else SOMEONE,
         "holder": record.holder,
         "progress": _progress(record.progress) if readable else None,
-        "legs": _legs(record.legs, record.waiting_since),
+        "legs": _legs(record.legs, record.waiting_since, failed=record.last_failure is not None),
         "checkpoint": _checkpoint(record.checkpoint, readable=readable),
         "result": published,
         "requested": _action(record.requested, caller),
@@ -165,7 +165,7 @@ def _current_run(task: TaskView, caller: Caller, *, readable: bool) -> dict[str,
         "started": time_text(document.started),
         "lease_until": time_text(document.lease_until),
         "progress": _progress(task.progress) if readable else None,
-        "legs": _legs(document.legs, task.waiting_since),
+        "legs": _legs(document.legs, task.waiting_since, failed=task.last_failure is not None),
         "checkpoint": _checkpoint(task.checkpoint, readable=readable),
         "last_failure": _failure(task.last_failure, caller, readable=readable),
         "cancel": _action(task.cancel, caller),
@@ -209,8 +209,8 @@ def _progress(progress: RunProgress | None) -> dict[str, Any] | None:
     }
 
 
-def _legs(legs: Legs | None, waiting_since: datetime | None) -> dict[str, Any] | None:
-    """Return where a long run is, and by when its next leg is expected if it waits for one."""
+def _legs(legs: Legs | None, waiting_since: datetime | None, *, failed: bool) -> dict[str, Any] | None:
+    """Return where a long run is, and when the leg is expected that it waits for, which may have `failed`."""
     if legs is None:
         return None
     return {
@@ -219,7 +219,7 @@ def _legs(legs: Legs | None, waiting_since: datetime | None) -> dict[str, Any] |
         "tries": legs.tries,
         "worked_seconds": legs.worked_ms / 1000,
         "waiting_since": time_text(waiting_since),
-        "expected_by": time_text(waiting_since and waiting_since + HAND_OVER_GRACE),
+        "expected_by": time_text(waiting_since and waiting_since + grace(failed=failed)),
     }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from shared import logger
 from shared.tasks.clock import CLOCK_SKEW
-from shared.tasks.documents import leg_writes
+from shared.tasks.documents import legs
 from tests.model import invariants, leg_invariants, memory_store, positions
 from tests.model.positions import STEP
 
@@ -20,7 +20,8 @@ def _isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """
     monkeypatch.setattr(logger, "warning", lambda *_, **__: None)
     # The model's time passes in steps, each of which ends a lease, and so the wait for a leg.
-    monkeypatch.setattr(leg_writes, "HAND_OVER_GRACE", STEP - CLOCK_SKEW)
+    for name in ("HAND_OVER_GRACE", "RETRY_GRACE"):
+        monkeypatch.setattr(legs, name, STEP - CLOCK_SKEW)
     _forget()
     gc.disable()
     yield

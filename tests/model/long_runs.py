@@ -139,7 +139,8 @@ def _work(attempt: Attempt, may: tuple[str, ...]) -> Procedure:
         is_final = isinstance(error, RunCancelled) or attempt.clock.now() >= legs.deadline
         checkpoint = attempt.checkpoint
         progressed = checkpoint is not None and checkpoint.is_of(attempt.identity.token)
-        if legs.number > 1 and (progressed or legs.tries < MAX_TRIES) and not is_final:
+        waits = legs.number > 1 or checkpoint is not None
+        if waits and (progressed or legs.tries < MAX_TRIES) and not is_final:
             return (yield from _hand_over(attempt, legs.number, failed=True))
         return (yield from _fail(attempt))
     if ended.paths is None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from shared.tasks.contract import SUSPENDED_SPELLINGS, TaskName, TaskStatus
 from shared.tasks.documents.checkpoints import Checkpoint
 from shared.tasks.documents.codec import as_int, as_text, as_time, to_datetime
-from shared.tasks.documents.legs import HAND_OVER_GRACE, WAITING, Legs
+from shared.tasks.documents.legs import WAITING, Legs, grace
 from shared.tasks.documents.models import Action, TaskDocument
 from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT, ResultPointer
 from shared.tasks.documents.run_ids import is_retried, refusal_id, request_record_id, skip_id
@@ -182,7 +182,7 @@ class TaskView:
         lease_until = self.document.lease_until
         if self.document.state != WAITING or lease_until is None:
             return None
-        return lease_until - HAND_OVER_GRACE
+        return lease_until - grace(failed=self.last_failure is not None)
 
     @property
     def result(self) -> ResultPointer | None:

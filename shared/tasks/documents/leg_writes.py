@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.tasks.contract import TaskStatus
-from shared.tasks.documents.legs import HAND_OVER_GRACE, RETRY_GRACE, WAITING, Legs
+from shared.tasks.documents.legs import WAITING, Legs, grace
 from shared.tasks.documents.write_messages import WriteMessage, write_document, write_record
 
 if TYPE_CHECKING:
@@ -43,9 +43,15 @@ def wait(
         record: Further fields of the run record, such as the progress. With an `error`, the run waits for
             the redelivery of a leg that failed, which takes longer.
     """
-    both = {"state": WAITING, "token": token, "legs": legs.to_fields()}
-    grace = RETRY_GRACE if "error" in record else HAND_OVER_GRACE
-    run = {**both, "lease_until": now + grace}
+    held = document.legs
+    is_retry = document.state == TaskStatus.running and held is not None and held.number == legs.number
+    both = {
+        "state": WAITING,
+        "token": token,
+        "legs": legs.to_fields(),
+        "attempt": document.attempt + is_retry,  # the next attempt of the same leg
+    }
+    run = {**both, "lease_until": now + grace(failed="error" in record)}
     return _move(names, run_id, document, run, {**both, **record}, precondition=True)
 
 

@@ -27,6 +27,11 @@ RETRY_GRACE = timedelta(minutes=20)
 MAX_TRIES = 10
 
 
+def grace(*, failed: bool) -> timedelta:
+    """Return how long a run may wait for its leg. A leg that `failed` is delivered again after a backoff."""
+    return RETRY_GRACE if failed else HAND_OVER_GRACE
+
+
 class Legs(Struct, frozen=True):
     """Where a long run is (`run.legs` in the status document, `legs` in the run record).
 

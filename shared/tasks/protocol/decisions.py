@@ -196,7 +196,7 @@ def decide_leg(
     if record is None:
         return Busy()  # read before the run's start was committed, or removed by hand
     # The first attempt of a leg that was handed over is no further attempt of the run.
-    attempt = document.attempt if document.state == WAITING and tries == 0 else document.attempt + 1
+    attempt = document.attempt if document.state == WAITING else document.attempt + 1
     return TakeLeg(record, attempt, replace(legs, tries=tries + 1))
 
 

@@ -251,6 +251,7 @@ class Checkpoints:
     def stream(self, progress: Callable[[int, int], None]) -> RecordParts:
         """Return what takes the records that the task yields, on this thread."""
         with self._lock:
+            self._check_cursors()  # now, because all work would be repeated before `result_parts` notices
             self._stream = RecordParts(self._saved.result_parts, self._unnamed.store, progress)
             return self._stream
 
@@ -270,6 +271,15 @@ class Checkpoints:
                 "deploy code that yields them, or let the next run start"
             )
 
+    def _check_cursors(self) -> None:
+        """Refuse to continue if a cursor with parts was not asked for: its work would be repeated."""
+        unused = self._saved.unused_cursors(self.cursors)
+        if unused:
+            raise CheckpointInvalid(
+                f"the run has records of the cursor {unused[0]!r}, which this code does not use; "
+                "deploy code that asks for it, or cancel the run"
+            )
+
     def result_parts(self) -> list[Part | PartContent]:
         """Return the parts of the result; the last ones are not persisted.
 
@@ -277,12 +287,7 @@ class Checkpoints:
             CheckpointInvalid: A cursor with parts was not asked for, so records would be lost.
         """
         with self._lock:
-            unused = self._saved.unused_cursors(self.cursors)
-            if unused:
-                raise CheckpointInvalid(
-                    f"the run has records of the cursor {unused[0]!r}, which this code does not use; "
-                    "deploy code that asks for it, or let the next run start"
-                )
+            self._check_cursors()
             parts = [part_of(each) for each in self._saved.result_parts]
             stream = self._stream
             return [*parts, *self._unnamed.of_result, *([] if stream is None else stream.take_parts())]

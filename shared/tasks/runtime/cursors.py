@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import orjson
@@ -12,7 +13,7 @@ from shared.tasks.results.normalisation import encode_record, normalise
 from shared.tasks.results.parts import PartContent, PartWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from shared.tasks.contract import Json
     from shared.tasks.runtime.checkpoints import Checkpoints
@@ -91,6 +92,11 @@ class Cursor:
 
     def encode(self, keep: Iterable[Json]) -> list[bytes]:
         """Return records to keep as JSON."""
+        if isinstance(keep, str | bytes | Mapping) or not isinstance(keep, Iterable):
+            raise ResultNotStorable(
+                f"keep of cursor {self.name!r} must be a list or an iterator of records, "
+                f"got a {type(keep).__name__}; write keep=[record] for one"
+            )
         return [encode_record(record, self._count + i) for i, record in enumerate(keep)]
 
     def move(self, position: bytes, lines: list[bytes], now: float) -> None:

@@ -154,11 +154,15 @@ class Execution:
         return self._record_failure(error, path)
 
     def _may_try_again(self, error: BaseException, legs: Legs) -> bool:
-        """Return whether Cloud Tasks may deliver a failed leg again."""
-        is_by_cloud_tasks = legs.number > 1 or self.attempt.identity.leg is not None
+        """Return whether the run may wait until its failed leg is delivered again.
+
+        A first leg that has persisted nothing fails as any run does, and Cloud Scheduler tries it again.
+        """
+        is_delivered = legs.number > 1 or self.attempt.identity.leg is not None
+        waits = is_delivered or self.attempt.checkpoint is not None
         is_final = isinstance(error, RunCancelled) or self.held.task_run.remaining() <= 0
         tries_left = self.held.checkpoints.progressed or legs.tries < MAX_TRIES
-        return is_by_cloud_tasks and tries_left and not is_final
+        return waits and tries_left and not is_final
 
     def _hand_over(self, number: int) -> TaskOutcome:
         """Let the run wait for its next leg, and create the Cloud Task that delivers it."""
