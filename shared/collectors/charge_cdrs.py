@@ -284,6 +284,7 @@ class Merge:
                 self.totals.add(facts)
             self.count += 1
             yield record
+            del record  # or it would be in memory while the next one is decoded
 
 
 def summarise(crawls: Sequence[Crawl], merge: Merge, unreadable: int) -> dict[str, Any]:

@@ -117,6 +117,7 @@ def collect(
             counts.add(location)
             if location is not None:
                 yield location
+            del location  # or it would be in memory while the next one is decoded
         summary = summarise(crawls, kept.count, counts)
         details = summary | {MEMORY_FIELD: Memory(parties=owners.remembered()).to_field()}
         run.summarise(fit(summary, ["reasons", "operators"]), details=details)

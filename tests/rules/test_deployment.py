@@ -126,13 +126,13 @@ def test_results_are_exempt_from_indexing() -> None:
 
 
 def test_the_run_history_expires() -> None:
-    """Firestore's TTL policy removes a run record after its `expire_at`."""
+    """Firestore's TTL policy removes run records, and what runs remembered, after their `expire_at`."""
     expiring = [
         (field["collectionGroup"], field["fieldPath"])
         for field in configured("firestore.indexes.json")["fieldOverrides"]
         if field.get("ttl")
     ]
-    assert expiring == [("nx-runs", "expire_at")]
+    assert expiring == [("nx-runs", "expire_at"), ("nx-steps", "expire_at")]
 
 
 def test_runtime_and_rules_are_configured(functions: dict[str, Any]) -> None:

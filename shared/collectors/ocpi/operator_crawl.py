@@ -221,17 +221,20 @@ class OperatorCrawl:
         """Add the records of a page; return them as JSON."""
         one = self._one
         one.total = page.total if page.total is not None else one.total
-        records = []
-        for raw in page.records:
-            try:
-                checked = self._read(raw, self._version)
-            except SetAside as aside:
-                reason, name = self._transport.redacted(aside.reason), self._transport.redacted(aside.record)
-                one.add_aside(SetAside(reason, name, aside.updated), self._since)
-            else:
-                records.append(one.add(checked.key, checked.updated, checked.record))
+        taken = (self._take_record(raw) for raw in page.records)
+        records = [record for record in taken if record is not None]
         self._shares.check_disk(one.spool)
         return records
+
+    def _take_record(self, raw: msgspec.Raw) -> bytes | None:
+        """Add a record and return it as JSON; None if it is set aside. One record is decoded at a time."""
+        try:
+            checked = self._read(raw, self._version)
+        except SetAside as aside:
+            reason, name = self._transport.redacted(aside.reason), self._transport.redacted(aside.record)
+            self._one.add_aside(SetAside(reason, name, aside.updated), self._since)
+            return None
+        return self._one.add(checked.key, checked.updated, checked.record)
 
     def _keep(self, records: list[bytes], *, has_set_aside: bool) -> None:
         """Persist a page with its records."""

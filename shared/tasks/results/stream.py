@@ -76,7 +76,7 @@ class Records:
                 return True
         if self._is_async:
             return self._loop.run(self._feed(take))
-        return any(take(record) for record in self._records)
+        return any(map(take, self._records))  # unlike a loop's variable, it keeps no record in memory
 
     async def _feed(self, take: Callable[[object], bool]) -> bool:
         async for record in self._records:
