@@ -97,6 +97,7 @@ def test_cloud_tasks_delivers_all_legs(
     served_function.unit_seconds = 55.0
     assert start(served_function.url) == 200
     record = completed(world)
+    wait_for("the last answer", lambda: len(served_function.outcomes) == 13)  # it follows the commit
     assert [outcome.status for outcome in served_function.outcomes] == ["waiting"] * 12 + ["completed"]
     assert (record["legs"]["number"], record["legs"]["creation"], record["attempt"]) == (13, 12, 1)
 
@@ -110,6 +111,7 @@ def test_a_failed_leg_is_delivered_again(
     served_function.failing = [7, 30, 31]
     assert start(served_function.url) == 200
     record = completed(world)
+    wait_for("the last answer", lambda: served_function.outcomes[-1].status == "completed")
     statuses = [outcome.status for outcome in served_function.outcomes]
     assert statuses.count("failed") == 3
     assert record["legs"]["number"] == statuses.count("waiting") + 1
@@ -179,4 +181,5 @@ def test_the_watchdog_revives_a_killed_leg(
     assert "incident=lost_leg" in capsys.readouterr().out
     record = completed(world)
     assert record["legs"]["number"] == 1
+    wait_for("the answer", lambda: served_function.outcomes)  # it follows the commit
     assert [outcome.status for outcome in served_function.outcomes] == ["completed"]

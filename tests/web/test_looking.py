@@ -155,7 +155,7 @@ def test_a_run_is_shown_as_running_between_its_legs(visit: "Open", past: "Past")
 
 def test_a_run_may_take_several_ticks_without_being_late(visit: "Open", past: "Past") -> None:
     """The next result is allowed as much time as the last one took, beyond the next ticks."""
-    fill(past, count=1, seconds=lambda _: 500, last=dt.timedelta(seconds=920))
+    fill(past, count=1, seconds=lambda _: 500, last=dt.timedelta(seconds=800))
     page = visit("viewer")
     expect(page.row(HEALTH.value)).to_contain_text(re.compile(r"\d min old · on time"))
 
