@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from emulators.environment import Addresses
 from functions.scheduled_endpoint import HTTP_STATUSES
 from shared import firebase
 from shared.tasks import TaskEngine, TaskOutcome, TaskRun, TaskSpec, specs
@@ -603,9 +604,11 @@ def test_a_requested_run_has_legs(world: World, clock: PassingClock, monkeypatch
 
 
 def test_memory_does_not_grow_with_the_legs(
-    world: World, record_property: Callable[[str, object], None]
+    world: World, stack: Addresses, record_property: Callable[[str, object], None]
 ) -> None:
     """20 legs and the join of their parts need hardly more memory than the first leg."""
+    if stack.storage_server != "fake-gcs":
+        pytest.skip("the official Storage emulator takes a result in one request only")
     records = 1_000_000
     command = [sys.executable, "-m", "tests.engine.leg_streamer", str(records)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
