@@ -108,7 +108,7 @@ class CheckpointInvalid(TaskError, ValueError):
 class LegEnded(BaseException):
     """The leg of a long run is over, and the next one continues from what is persisted.
 
-    Tasks let it pass. It is no Exception, so that a task's own error handling does not catch it.
+    Tasks must not catch it. It is not a subclass of Exception, so `except Exception` does not catch it.
     """
 
 

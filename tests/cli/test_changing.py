@@ -214,7 +214,7 @@ LEGS = {
 def test_a_long_run_is_followed_over_its_legs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Waiting for a leg is no end, and the failure of a leg that is tried again is reported once."""
+    """The command keeps following while the run waits, and reports the failure of a retried leg once."""
     waits = {**ASKED, "state": "running", "refused": None, "legs": LEGS, "last_failure": None}
     failed = {**waits, "last_failure": {"type": "ValueError", "message": "no answer"}}
     works = {**waits, "legs": {**LEGS, "waiting_since": None, "expected_by": None}}

@@ -137,7 +137,7 @@ def test_the_error_handling_of_a_task_does_not_catch_the_end(run: RecordedRun) -
         try:
             yield from pages(run)
         except Exception:  # noqa: BLE001
-            pytest.fail("LegEnded is no Exception")
+            pytest.fail("LegEnded must not be a subclass of Exception")
 
     with leg_ending(run, at=2):
         run.execute(task)

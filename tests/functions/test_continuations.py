@@ -60,7 +60,7 @@ def post(function: FlaskClient, body: bytes, **headers: str) -> TestResponse:
 
 @pytest.mark.parametrize("run_id", [run_id_of(TICK), request_run_id(TICK), "5f0c" * 8])
 def test_a_continuation_continues_its_run(function: FlaskClient, received: Received, run_id: str) -> None:
-    """And is no delivery of a tick, whatever its other headers are."""
+    """It is not taken for a tick, whatever its other headers are."""
     answer = post(function, json.dumps({**BODY, "run_id": run_id}).encode())
     assert (answer.status_code, answer.text) == (200, "ok")
     ((source, options),) = received

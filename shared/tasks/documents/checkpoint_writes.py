@@ -11,6 +11,7 @@ from shared.tasks.documents.write_messages import (
     write_document,
     write_record,
 )
+from shared.tasks.specs import LONGEST_DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from shared.tasks.documents.run_ids import AttemptIdentity
 
 #: Longest time from a checkpoint to the deadline of its run, when its documents are no longer needed.
-LONGEST_RUN = timedelta(days=1)
+LONGEST_RUN = timedelta(seconds=LONGEST_DEADLINE_SECONDS)
 
 
 def save(

@@ -38,10 +38,11 @@ class Legs(Struct, frozen=True):
     Attributes:
         deadline: When the run fails, UTC. It is written once.
         number: The leg that works or is awaited, from 1.
-        creation: Number in the name of the next Cloud Task. It only grows, because a used name is refused.
-        tries: Attempts in a row that reached no checkpoint, with the present one. The first leg's attempts
-            that failed do not count.
-        worked_ms: Duration of the task's work in all attempts that handed over, milliseconds.
+        creation: Number in the name of the Cloud Task that delivers the leg. It only grows, because Cloud
+            Tasks refuses a name that was used.
+        tries: Attempts in a row that reached no checkpoint, with the present one. Failures of the first leg
+            before any checkpoint do not count.
+        worked_ms: Duration of the task's work in all attempts after which the run waited, milliseconds.
     """
 
     deadline: datetime

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from shared.tasks.contract import DocumentNames, TaskStatus
 from shared.tasks.documents.legs import WAITING
+from shared.tasks.documents.watchdog_writes import fail_run
 from shared.tasks.documents.write_messages import (
     SUPERSEDED,
     WriteMessage,
     cause_of,
     close_record,
-    end_status,
     instant,
     record_change,
     write_document,
@@ -119,21 +119,10 @@ def cancel_waiting(
     names: DocumentNames, document: TaskDocument, action: Action, *, now: datetime
 ) -> list[WriteMessage]:
     """End a long run that waits for its next leg. A delivery of that leg then does nothing."""
-    run_id, cancelled = document.run_id or "", action.to_fields()
     kind, message = RunCancelled.__name__, action.cancel_message
-    duration_ms = document.legs.worked_ms if document.legs else None
     return [
-        end_status(
-            names.status,
-            TaskStatus.failed,
-            now=now,
-            precondition=document.update_time,
-            suspended=document.is_suspended,
-            fields={"error": f"{kind}: {message}"},
-            run={"cancel": cancelled},
-        ),
-        close_record(names.record(run_id), kind, message, now, cancel=cancelled, duration_ms=duration_ms),
-        record_change(names, "cancelling", action, now=now, run_id=run_id),
+        *fail_run(names, document, kind, message, now=now, cancel=action),
+        record_change(names, "cancelling", action, now=now, run_id=document.run_id),
     ]
 
 

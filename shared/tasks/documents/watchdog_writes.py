@@ -6,7 +6,7 @@ commit is refused if the status document has changed since it was read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.tasks.contract import DocumentNames, TaskStatus
 from shared.tasks.documents.write_messages import (
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from shared.tasks.documents.models import JobNote, ScheduleDocument, TaskDocument
+    from shared.tasks.documents.models import Action, JobNote, ScheduleDocument, TaskDocument
 
 
 def fail_dead(names: DocumentNames, document: TaskDocument, *, now: datetime) -> list[WriteMessage]:
@@ -34,9 +34,22 @@ def fail_dead(names: DocumentNames, document: TaskDocument, *, now: datetime) ->
 
 
 def fail_run(
-    names: DocumentNames, document: TaskDocument, kind: str, message: str, *, now: datetime
+    names: DocumentNames,
+    document: TaskDocument,
+    kind: str,
+    message: str,
+    *,
+    now: datetime,
+    cancel: Action | None = None,
 ) -> list[WriteMessage]:
-    """Fail the last run, for which no attempt works. Its last good result stays."""
+    """Fail the last run, for which no attempt works. Its last good result stays.
+
+    With `cancel`, both documents contain who cancelled it. A long run keeps the duration of its legs.
+    """
+    cancelled: dict[str, Any] = {} if cancel is None else {"cancel": cancel.to_fields()}
+    record = dict(cancelled)
+    if document.legs is not None:
+        record["duration_ms"] = document.legs.worked_ms
     writes = [
         end_status(
             names.status,
@@ -45,10 +58,12 @@ def fail_run(
             precondition=document.update_time,
             suspended=document.is_suspended,
             fields={"error": f"{kind}: {message}"},
+            run=cancelled,
         )
     ]
     if document.run_id is not None:
-        writes.append(close_record(names.record(document.run_id), kind, message, now))
+        name = names.record(document.run_id)
+        writes.append(close_record(name, kind, message, now, **record))
     return writes
 
 

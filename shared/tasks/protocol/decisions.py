@@ -195,7 +195,7 @@ def decide_leg(
         return close
     if record is None:
         return Busy()  # read before the run's start was committed, or removed by hand
-    # The first attempt of a leg that was handed over is no further attempt of the run.
+    # A run that waits was already given the number of its next attempt.
     attempt = document.attempt if document.state == WAITING else document.attempt + 1
     return TakeLeg(record, attempt, replace(legs, tries=tries + 1))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from shared.tasks.contract import Json
 
-    #: Returns the stored bytes of the object at a path, in pieces; None if there is no object.
+    #: Returns the stored bytes of an object in pieces; None if it does not exist.
     OpenObject: TypeAlias = Callable[[str], Iterable[bytes] | None]
 
 #: Stored bytes that are read at once.

@@ -77,7 +77,7 @@ class Cursor:
             RunLost, RunCancelled, DeadlineExceeded: The task must stop, as `TaskRun.check` describes.
             StoreUnavailable, ResultNotKept: Checkpoints fail repeatedly. The cursor has moved, and the next
                 checkpoint contains what this one contained.
-            LegEnded: The leg is over. Let it pass: it is no Exception, and the next leg continues here.
+            LegEnded: The leg is over, and the next one continues here. Do not catch it.
         """
         self._checkpoints.advance(self, value, keep)
 

@@ -117,7 +117,7 @@ class TaskRun:
             CheckpointInvalid: The name is invalid, or the run has 1,000 steps.
             StoreUnavailable, ResultNotKept: The value could not be persisted, or not be read.
             RunLost, RunCancelled, DeadlineExceeded: The task must stop, as `check` describes.
-            LegEnded: The leg is over. Let it pass: it is no Exception, and the next leg continues here.
+            LegEnded: The leg is over, and the next one continues here. Do not catch it.
         """
         self.check()
         return self.checkpoints.step(name, function, args, kwargs)
