@@ -99,8 +99,9 @@ def collect(module: str, operators: list[Operator], known: int) -> None:
         memory = DiskCheckpoints(Path(folder))
         run = RecordedRun(task, deadline_seconds=7_200, clock=Clock(), memory=memory, checkpoint_seconds=1)
         try:
-            for _ in in_legs(module, operators, known, run):
+            for record in in_legs(module, operators, known, run):
                 count += 1
+                del record  # as the engine, which keeps no record in memory while the next one is made
         except OcpiError as failed:
             error = str(failed)
     print_report(count, error, began, run.summary)

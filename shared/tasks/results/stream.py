@@ -80,7 +80,9 @@ class Records:
 
     async def _feed(self, take: Callable[[object], bool]) -> bool:
         async for record in self._records:
-            if take(record):
+            enough = take(record)
+            del record  # or it would be in memory while the task makes the next one
+            if enough:
                 return True
         return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import TYPE_CHECKING
 
 import orjson
@@ -97,7 +98,8 @@ class Cursor:
                 f"keep of cursor {self.name!r} must be a list or an iterator of records, "
                 f"got a {type(keep).__name__}; write keep=[record] for one"
             )
-        return [encode_record(record, self._count + i) for i, record in enumerate(keep)]
+        # Unlike a comprehension's variable, map keeps no record in memory while the next one is made.
+        return list(map(encode_record, keep, count(self._count)))
 
     def move(self, position: bytes, lines: list[bytes], now: float) -> None:
         """Move to a position, and keep encoded records. It cannot fail half-way."""
