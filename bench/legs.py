@@ -26,7 +26,7 @@ from shared.tasks.backends.leg_queue import LegQueue
 from shared.tasks.backends.scheduler import Jobs, JobTarget
 from shared.tasks.clock import Clock
 from shared.tasks.options import Continuation
-from shared.tasks.runtime.checkpoints import CHECKPOINT_SECONDS
+from shared.tasks.runtime.checkpoint_limits import CHECKPOINT_SECONDS
 from shared.tasks.testing import RecordedRun
 from tests.support.counting import Counter
 from tests.support.instances import intercepted

@@ -282,7 +282,7 @@ def _tick(schedule_time: datetime, schedule: str, time_zone: str) -> datetime | 
     Cloud Scheduler sends schedule times with a fraction of a second, which may differ in a retry, so a tick
     is identified by its minute. A job that a person runs is delivered with the time of the next tick, as
     recordings of the service show. It is not that tick, which must still run. Whether it is a run that a
-    person requested is decided later (`shared.tasks.protocol.decisions.answers_request`).
+    person requested is decided later (`shared.tasks.protocol.request_decision.answers_request`).
     """
     tick = None
     with suppress(ValueError, OverflowError):  # outside the years that a time zone covers

@@ -16,7 +16,7 @@ from shared.tasks.errors import (
     StoreUnavailable,
 )
 from shared.tasks.runtime import record_parts
-from shared.tasks.runtime.checkpoints import MAX_STEPS
+from shared.tasks.runtime.checkpoint_limits import MAX_STEPS
 from shared.tasks.testing import MemoryCheckpoints, RecordedRun, leg_ending
 
 TASK = TaskName.collect_charge_cdrs

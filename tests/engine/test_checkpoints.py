@@ -19,7 +19,7 @@ from shared.tasks.errors import (
     RunLost,
 )
 from shared.tasks.runtime import checkpoints
-from shared.tasks.runtime.checkpoints import CHECKPOINT_SECONDS, MAX_STEP_BYTES, pause_between
+from shared.tasks.runtime.checkpoint_limits import CHECKPOINT_SECONDS, MAX_STEP_BYTES, pause_between
 from shared.tasks.runtime.cursors import MAX_NAME, MAX_POSITION_BYTES
 from shared.tasks.testing import RecordedRun
 from tests.engine.unreliable import TASK, UnreliableCheckpoints, persisted

@@ -12,7 +12,7 @@ from shared.tasks.backends.firestore import Store
 from shared.tasks.backends.storage import Objects
 from shared.tasks.documents.run_ids import run_id_of
 from shared.tasks.errors import WriteRejected
-from shared.tasks.runtime.checkpoints import CHECKPOINT_SECONDS, MAX_PARTS, pause_between
+from shared.tasks.runtime.checkpoint_limits import CHECKPOINT_SECONDS, MAX_PARTS, pause_between
 from tests.support.long_runs import TICK, UNIT_SECONDS, FixedJob, LongRun, PassingClock
 from tests.support.world import TASK, World
 

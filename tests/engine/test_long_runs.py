@@ -22,7 +22,7 @@ from shared.tasks.documents.legs import MAX_TRIES
 from shared.tasks.documents.run_ids import run_id_of
 from shared.tasks.errors import WriteUnknown
 from shared.tasks.protocol.cancellation import CancelOutcome
-from shared.tasks.runtime.checkpoints import MAX_STEP_BYTES
+from shared.tasks.runtime.checkpoint_limits import MAX_STEP_BYTES
 from tests.support.long_runs import ONE_UNIT, TICK, TWO_UNITS, UNIT_SECONDS, LongRun, PassingClock
 from tests.support.world import TASK, World
 

@@ -12,7 +12,7 @@ from shared.tasks.clock import Clock
 from shared.tasks.documents.models import RunDocument, RunRequest
 from shared.tasks.errors import SchedulerUnavailable, TaskSuspended
 from shared.tasks.protocol.cancellation import CancelOutcome
-from shared.tasks.protocol.decisions import REQUEST_WINDOW, answers_request
+from shared.tasks.protocol.request_decision import REQUEST_WINDOW, answers_request
 from shared.tasks.protocol.requested_runs import RequestOutcome
 from shared.tasks.specs import RETRY_PERIOD
 from tests.support.counting import Counter

@@ -10,7 +10,7 @@ from emulators.storage import FAKE_GCS
 from shared.tasks import TaskOutcome, TaskRun
 from shared.tasks.documents.run_ids import run_id_of
 from shared.tasks.options import Continuation
-from shared.tasks.runtime.checkpoints import MAX_STEP_BYTES
+from shared.tasks.runtime.checkpoint_limits import MAX_STEP_BYTES
 from tests.faults.faulty import NO_FAULT, Fault, Faulty, HastyClock, engine_behind
 from tests.faults.ways import STORED, storage_server
 from tests.support.world import TASK

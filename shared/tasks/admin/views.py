@@ -17,8 +17,8 @@ from shared.tasks.documents.legs import WAITING, Legs, grace
 from shared.tasks.documents.models import Action, TaskDocument
 from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT, ResultPointer
 from shared.tasks.documents.run_ids import is_retried, refusal_id, request_record_id, skip_id
-from shared.tasks.protocol.decisions import REQUEST_WINDOW
 from shared.tasks.protocol.job_sync import problem_of
+from shared.tasks.protocol.request_decision import REQUEST_WINDOW
 from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRY_COUNT, RETRY_PERIOD
 
 if TYPE_CHECKING:

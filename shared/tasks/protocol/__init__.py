@@ -1,7 +1,7 @@
 """What a run, a read, an operator and the watchdog do, as generators of effects that talk to no server.
 
 - `effects`, `effect_handler`: what a procedure asks for, and what carries it out.
-- `decisions`: what to do with a status document, a run record and a clock; pure functions.
+- `decisions`, `request_decision`: what to do with documents and a clock; pure functions.
 - `acquisition`, `attempt`, `run_end`: take a task, hold it, end the run.
 - `legs`, `checkpoint`: hand a long run over to its next leg; persist steps, positions and parts.
 - `result_read`: read the last good result; `contract_copy` keeps the copy at the contract's path.

@@ -28,13 +28,13 @@ from shared.tasks.protocol.decisions import (
     Start,
     StartDecision,
     TakeLeg,
-    answers_request,
     decide_leg,
     decide_start,
     is_own,
 )
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, ask
 from shared.tasks.protocol.legs import deliver
+from shared.tasks.protocol.request_decision import answers_request
 
 if TYPE_CHECKING:
     from shared.tasks.documents.checkpoints import Checkpoint

@@ -11,9 +11,9 @@ from shared.tasks.documents import operator_writes
 from shared.tasks.documents.legs import WAITING
 from shared.tasks.documents.run_ids import is_retried
 from shared.tasks.errors import StoreUnavailable, WriteConflict, WriteUnknown
-from shared.tasks.protocol.decisions import REQUEST_WINDOW
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, ask
 from shared.tasks.protocol.operator_action import CHANGE_TRIES, checked_action
+from shared.tasks.protocol.request_decision import REQUEST_WINDOW
 from shared.tasks.specs import RETRY_PERIOD
 
 if TYPE_CHECKING:

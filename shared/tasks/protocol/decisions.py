@@ -14,22 +14,17 @@ from msgspec.structs import replace
 
 from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.contract import TaskStatus
-from shared.tasks.cron import is_forced
 from shared.tasks.documents.legs import MAX_TRIES, WAITING
 from shared.tasks.documents.write_messages import LEASE_EXPIRED
 from shared.tasks.errors import DeadlineExceeded, RunCancelled
-from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS, RETRY_PERIOD
+from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.tasks.documents.checkpoints import Checkpoint
     from shared.tasks.documents.legs import Legs
-    from shared.tasks.documents.models import Precondition, RunDocument, RunRequest, TaskDocument
-
-#: How long a request waits for its first delivery. By then Cloud Scheduler has given up a delivery that
-#: was refused each time (10 + 20 + 40 + 80 + 160 s).
-REQUEST_WINDOW = timedelta(minutes=10)
+    from shared.tasks.documents.models import Precondition, RunDocument, TaskDocument
 
 #: Longest time that a legacy run counts as running: it has one invocation, however long a run of this engine
 #: may take.
@@ -228,52 +223,6 @@ def must_close(document: TaskDocument, tries: int, *, now: datetime) -> CloseRun
 def is_between_start_and_end(document: TaskDocument) -> bool:
     """Return whether a long run has started and not ended."""
     return document.legs is not None and document.state in {TaskStatus.running, WAITING}
-
-
-def answers_request(
-    request: RunRequest,
-    record: RunDocument | None,
-    *,
-    tick: datetime | None,
-    is_done: bool,
-    schedule_time: datetime,
-    now: datetime,
-) -> bool:
-    """Return whether a delivery is one of the run that an operator requested.
-
-    Nothing in a delivery shows that `jobs.run` forced it, so this rule decides:
-
-    - Only a delivery with a schedule time after the request can answer it. A retry of an earlier tick
-      never does.
-    - A delivery that must have been forced (`is_forced`) answers the request. It is the next attempt of a
-      requested run that failed, and a duplicate of one that completed or was cancelled.
-    - A request shortly before a tick leads to two deliveries that may look the same. The tick goes first,
-      whichever of them arrives first, so it is never lost. Once its run has completed, the other
-      delivery answers the request, if that still needs an attempt.
-    - A request that no delivery answered within `REQUEST_WINDOW` has expired. So has a failed run when
-      its retries are over.
-
-    Args:
-        request: The last request.
-        record: Record of the run that answers it.
-        tick: The tick that the delivery's schedule time names, UTC; None if it names none.
-        is_done: Whether the run of that tick has completed.
-        schedule_time: Schedule time of the delivery, UTC.
-        now: UTC.
-    """
-    forced = is_forced(tick, schedule_time, now=now)
-    if schedule_time < request.since - CLOCK_SKEW or not (forced or is_done):
-        return False
-    is_open = now < request.at + REQUEST_WINDOW
-    if record is None:
-        return is_open
-    if record.state in {TaskStatus.running, WAITING}:
-        return forced
-    may_be_retried = record.completed is None or now < record.completed + RETRY_PERIOD
-    if record.state == TaskStatus.failed and record.cancel is None:
-        return may_be_retried
-    is_duplicate = is_open if record.state == TaskStatus.completed else may_be_retried
-    return forced and tick is None and is_duplicate
 
 
 def living_holder(document: TaskDocument, *, now: datetime, deadline: timedelta) -> str | None:

@@ -12,9 +12,10 @@ from shared.tasks.documents import operator_writes
 from shared.tasks.documents.models import RunRequest
 from shared.tasks.documents.run_ids import request_run_id, skip_id
 from shared.tasks.errors import NotScheduled, StoreUnavailable, TaskSuspended, WriteConflict, WriteUnknown
-from shared.tasks.protocol.decisions import LEGACY_HOLDER, REQUEST_WINDOW, living_holder
+from shared.tasks.protocol.decisions import LEGACY_HOLDER, living_holder
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, RunJob, ask
 from shared.tasks.protocol.operator_action import CHANGE_TRIES, checked_action
+from shared.tasks.protocol.request_decision import REQUEST_WINDOW
 from shared.tasks.specs import RETRY_PERIOD
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def request_run(
 ) -> Procedure[RequestOutcome]:
     """Let Cloud Scheduler run a task now, and wait for the run that begins.
 
-    The request is written to the status document, where the delivery finds it (`decisions.answers_request`).
+    The request is written to the status document, where `answers_request` finds it for a delivery.
     If the process dies before it calls Cloud Scheduler, the request expires, and the next one calls again.
     The deadline is on the clock's monotonic scale. The errors are those of `Operations.request_run`.
     """

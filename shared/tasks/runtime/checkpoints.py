@@ -16,6 +16,7 @@ from shared import logger
 from shared.tasks.documents.checkpoints import Changes, Saved, SavedCursor, SavedStep
 from shared.tasks.errors import CheckpointInvalid, LegEnded, ResultNotKept, StoreUnavailable
 from shared.tasks.results.parts import Part, PartContent, records_in
+from shared.tasks.runtime.checkpoint_limits import CHECKPOINT_SECONDS, MAX_PARTS, MAX_STEP_BYTES, MAX_STEPS
 from shared.tasks.runtime.cursors import Cursor, check_name, encode_position, encode_value
 from shared.tasks.runtime.leg_time import LegTime
 from shared.tasks.runtime.record_parts import PART_BYTES, RecordParts, UnnamedParts, part_of
@@ -26,18 +27,8 @@ if TYPE_CHECKING:
     from shared.tasks.clock import Clock
     from shared.tasks.contract import Json
 
-#: Largest value of a step in a document, in bytes of JSON; a larger one is kept in Storage.
-MAX_STEP_BYTES = 10_000
-#: Steps of a run: each leg reads all of them.
-MAX_STEPS = 1_000
-#: Parts of a run. The seconds between two checkpoints keep a long run well below it.
-MAX_PARTS = 10_000
-#: Shortest time between two checkpoints of cursors, in seconds.
-CHECKPOINT_SECONDS = 5.0
 #: Failures in a row after which a checkpoint that could not be persisted fails the attempt.
 MAX_FAILURES = 3
-#: Most checkpoints with one part each in the time of a run; `MAX_PARTS` leaves room for further parts.
-_CHECKPOINTS = 8_000
 
 
 class CheckpointBackend(Protocol):
@@ -51,16 +42,6 @@ class CheckpointBackend(Protocol):
 
     def open(self, path: str) -> Iterable[bytes] | None:
         """Return an object's bytes in pieces; None if it does not exist."""
-
-
-def pause_between(seconds_left: float, *, parts: int) -> float:
-    """Return the shortest time between two checkpoints of cursors, in seconds.
-
-    Args:
-        seconds_left: Time until the run's deadline.
-        parts: Number of parts that the run has.
-    """
-    return max(CHECKPOINT_SECONDS, seconds_left / max(1, _CHECKPOINTS - parts))
 
 
 class Checkpoints:

@@ -10,7 +10,8 @@ from shared import logger
 from shared.tasks.errors import DeadlineExceeded, InstanceShutDown, RunLost, StoreError
 from shared.tasks.protocol.attempt import Attempt
 from shared.tasks.protocol.effects import run_procedure
-from shared.tasks.runtime.checkpoints import Checkpoints, pause_between
+from shared.tasks.runtime.checkpoint_limits import pause_between
+from shared.tasks.runtime.checkpoints import Checkpoints
 from shared.tasks.runtime.run_storage import RunStorage
 from shared.tasks.runtime.task_run import Progress, RunTimes, TaskRun
 from shared.tasks.specs import LEG_OVERTIME
