@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from shared.settings import region
 from shared.tasks.backends.leg_queue import QUEUE
+from shared.tasks.documents.legs import LEG_BACKOFF_SECONDS, LONGEST_LEG_BACKOFF_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -63,7 +64,11 @@ OWN_ROLES = {
 
 #: Retries of the queue: each Cloud Task is delivered until it succeeds, for up to a day. The first ten take
 #: more than an hour (`shared.tasks.documents.legs.MAX_TRIES`).
-QUEUE_OPTIONS = ("--max-attempts=100", "--min-backoff=30s", "--max-backoff=900s")
+QUEUE_OPTIONS = (
+    "--max-attempts=100",
+    f"--min-backoff={LEG_BACKOFF_SECONDS}s",
+    f"--max-backoff={LONGEST_LEG_BACKOFF_SECONDS}s",
+)
 
 #: Callables that change what a task does.
 CHANGE_CALLABLES = ("run_task", "suspend_task", "resume_task", "cancel_run")

@@ -23,10 +23,11 @@ from shared.tasks.documents.legs import grace
 if TYPE_CHECKING:
     from functions.authorization import Caller
     from shared.tasks import TaskName
+    from shared.tasks.admin.retries import NextAttempt
     from shared.tasks.admin.views import Refusal, RunProgress, RunRecord, TaskView
     from shared.tasks.documents.checkpoints import Checkpoint
     from shared.tasks.documents.legs import Legs
-    from shared.tasks.documents.models import Action
+    from shared.tasks.documents.models import Action, Suspension
 
 #: Replaces an operator's name for callers who may not see it.
 SOMEONE = "an operator"
@@ -59,6 +60,7 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "readable": readable,
         "status": task.status,
         "state": task.state,
+        "outcome": task.outcome,
         "source": task.source,
         "started": time_text(document.started),
         "completed": time_text(document.completed),
@@ -66,7 +68,8 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "run": _current_run(task, caller, readable=readable),
         "requested": _action(task.requested, caller),
         "retries": _retries(task, caller),
-        "suspended": _action(task.suspended, caller),
+        "next_attempt": next_attempt_fields(task.next_attempt(now)),
+        "suspended": _suspension(task.suspended, caller),
         "result": _last_good(task, readable=readable),
         "problem": task.problem,
     }
@@ -99,6 +102,7 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
     return {
         "id": record.id,
         "state": record.state,
+        "outcome": record.outcome,
         "source": record.source,
         "scheduled_for": time_text(record.scheduled_for),
         "started": time_text(record.started),
@@ -109,6 +113,7 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
         "last_failure": _failure(record.last_failure, caller, readable=readable, shows_trace=shows_trace),
         "reason": record.reason if shows_person else None,
         "by": record.by if shows_person else SOMEONE,
+        "until": time_text(record.until),
         "holder": record.holder,
         "progress": _progress(record.progress) if readable else None,
         "legs": _legs(record.legs, record.waiting_since, failed=record.last_failure is not None),
@@ -123,6 +128,13 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
 def time_text(moment: datetime | None) -> str | None:
     """Return a time in RFC 3339, UTC."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def next_attempt_fields(attempt: NextAttempt | None) -> dict[str, Any] | None:
+    """Return the fields of the next attempt of a run that failed; None if there is none."""
+    if attempt is None:
+        return None
+    return {"number": attempt.number, "of": attempt.of, "at": time_text(attempt.at)}
 
 
 def version_of(fields: object) -> str:
@@ -257,6 +269,13 @@ def _action(action: Action | None, caller: Caller) -> dict[str, Any] | None:
         return None
     by, reason = (action.by, action.reason) if caller.has_role else (SOMEONE, "")
     return {"by": by, "reason": reason, "at": time_text(action.at)}
+
+
+def _suspension(suspension: Suspension | None, caller: Caller) -> dict[str, Any] | None:
+    action = _action(suspension, caller)
+    if action is None or suspension is None:
+        return None
+    return {**action, "until": time_text(suspension.until)}
 
 
 def _error_text(error: str | None, caller: Caller) -> str | None:

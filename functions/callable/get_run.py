@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @callable_function(memory=512, service_account=settings.reader_account())
 def get_run(request: CallableRequest[Any]) -> dict[str, Any]:
-    """Return a document of the run history, with traceback and summary.
+    """Return a document of the run history, with traceback and summary, and a failed run's next attempt.
 
     Args:
         request: `{task_name, id}`, from a caller who may see the task's status.
@@ -27,7 +28,7 @@ def get_run(request: CallableRequest[Any]) -> dict[str, Any]:
             or its record has expired; resource-exhausted for too many calls; unavailable.
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks.admin.queries import view_record  # noqa: PLC0415
+    from shared.tasks.admin.queries import view_record, view_tasks  # noqa: PLC0415
 
     caller = caller_of(request)
     sent = requests.parse(request, requests.GetRun)
@@ -38,4 +39,10 @@ def get_run(request: CallableRequest[Any]) -> dict[str, Any]:
             FunctionsErrorCode.NOT_FOUND,
             f"{name.value} has no run with the id {requests.shown(sent.id)} in its history",
         )
-    return serializers.run_fields(record, name, caller, whole=True)
+    following = record.next_attempt(datetime.now(UTC))
+    if following is not None and record.completed is not None:
+        (task,) = view_tasks(tasks.store, (name,))
+        if task.suspended is not None:  # the delivery would be skipped
+            following = None
+    fields = serializers.run_fields(record, name, caller, whole=True)
+    return {**fields, "next_attempt": serializers.next_attempt_fields(following)}

@@ -41,6 +41,11 @@ MIN_BACKOFF_SECONDS = 10
 RETRY_PERIOD = timedelta(seconds=LONGEST_TIMEOUT_SECONDS + MIN_BACKOFF_SECONDS * 2 ** (RETRY_COUNT - 1))
 
 
+def retry_backoff(failed: int) -> timedelta:
+    """Return how long Cloud Scheduler waits, at least, after this number of deliveries of a tick failed."""
+    return timedelta(seconds=MIN_BACKOFF_SECONDS * 2 ** (failed - 1))
+
+
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
     """One task, as its scheduled function declares it.

@@ -2,6 +2,18 @@
 
 export type State = "running" | "completed" | "failed";
 
+/** How a run ended, or "running". An operator's cancel is an outcome of its own, whose state is "failed". */
+export type Outcome = State | "cancelled";
+
+/** The next attempt of a run that failed. */
+export interface NextAttempt {
+  /** In a long run, the attempts since the last checkpoint are counted. */
+  number: number;
+  of: number;
+  /** Earliest time; null if it is not known, because the process of the attempt before died. */
+  at: string | null;
+}
+
 export interface Progress {
   done: number;
   total: number | null;
@@ -68,6 +80,7 @@ export interface Task {
   status: State | "suspended" | null;
   /** State of the last run, also while the task is suspended. */
   state: State | null;
+  outcome: Outcome | null;
   source: string | null;
   started: string | null;
   completed: string | null;
@@ -88,7 +101,10 @@ export interface Task {
   requested: Actor | null;
   /** The failed run that may be retried, and who stopped its retries. */
   retries: { id: string; until: string; cancel: Actor | null } | null;
-  suspended: Actor | null;
+  /** The next attempt of the last run, while it failed and will be tried again. */
+  next_attempt: NextAttempt | null;
+  /** Until when: null if an operator must resume the task. */
+  suspended: (Actor & { until: string | null }) | null;
   result: Result | null;
   /** Describes a change that was not completed. */
   problem: string | null;
@@ -97,6 +113,8 @@ export interface Task {
 export interface Run {
   id: string;
   state: string;
+  /** The state, or "cancelled" for a run that an operator cancelled. */
+  outcome: string;
   source: string | null;
   scheduled_for: string | null;
   started: string | null;
@@ -108,6 +126,8 @@ export interface Run {
   last_failure: Failure | null;
   reason: string | null;
   by: string | null;
+  /** For a suspension, when the watchdog resumes the task. */
+  until: string | null;
   /** For a skip, the run that held the task. */
   holder: string | null;
   progress: Progress | null;
@@ -118,6 +138,8 @@ export interface Run {
   requested: Actor | null;
   /** Deliveries of the run that were refused with 503, and the earliest time of the next one. */
   refused: { count: number; reason: string; at: string; again: string | null } | null;
+  /** The next attempt while the run failed and will be tried again; only `get_run` returns it. */
+  next_attempt?: NextAttempt | null;
   /** When a request expires without a delivery; null once its run has started. */
   expires: string | null;
 }

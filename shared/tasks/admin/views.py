@@ -7,25 +7,30 @@ for its next leg has the state "running" here, and `waiting_since`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from shared.tasks.admin.retries import NextAttempt, attempt_after_failure, attempt_of_leg, retries_end
 from shared.tasks.contract import SUSPENDED_SPELLINGS, TaskName, TaskStatus
 from shared.tasks.documents.checkpoints import Checkpoint
 from shared.tasks.documents.codec import as_int, as_text, as_time, to_datetime
 from shared.tasks.documents.legs import WAITING, Legs, grace
-from shared.tasks.documents.models import Action, TaskDocument
+from shared.tasks.documents.models import Action, Suspension, TaskDocument
 from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT, ResultPointer
-from shared.tasks.documents.run_ids import is_retried, refusal_id, request_record_id, skip_id
+from shared.tasks.documents.run_ids import refusal_id, request_record_id, skip_id
+from shared.tasks.documents.write_messages import LEASE_EXPIRED
 from shared.tasks.protocol.job_sync import problem_of
 from shared.tasks.protocol.request_decision import REQUEST_WINDOW
-from shared.tasks.specs import MIN_BACKOFF_SECONDS, RETRY_COUNT, RETRY_PERIOD
+from shared.tasks.specs import RETRY_COUNT, retry_backoff
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
+#: Outcome of a run that failed because an operator cancelled it. Its state and the contract's status are
+#: "failed".
+CANCELLED = "cancelled"
 #: Fields of the status document that a view needs: never `data`, which may be a mebibyte.
 STATUS_MASK = ("source", "status", "started", "completed", "timestamp", "error", "run")
 #: Fields of a record in a list: neither its traceback nor the summary of its result.
@@ -43,6 +48,7 @@ RECORD_MASK = (
     "reason",
     "detail",
     "by",
+    "until",
     "holder",
     "cancel",
     "requested",
@@ -94,7 +100,7 @@ class Refusal:
         """Earliest time of Cloud Scheduler's next delivery, UTC; None if its retries are over."""
         if self.count > RETRY_COUNT:
             return None
-        return self.at + timedelta(seconds=MIN_BACKOFF_SECONDS * 2 ** (self.count - 1))
+        return self.at + retry_backoff(self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +138,21 @@ class TaskView:
         return None if self.document.status in SUSPENDED_SPELLINGS else self.document.status
 
     @property
+    def outcome(self) -> str | None:
+        """The state, or `CANCELLED`; None if there was no run."""
+        return _outcome(self.state, self.document.cancel)
+
+    @property
     def status(self) -> str | None:
         """The contract's status, spelled correctly; None if there was no run."""
         return "suspended" if self.document.is_suspended else self.document.status
 
     @property
-    def suspended(self) -> Action | None:
+    def suspended(self) -> Suspension | None:
         """Who suspended the task, while it is suspended; without a name if a legacy writer did."""
         if not self.document.is_suspended:
             return None
-        return self.document.suspended or Action("", "", self.document.timestamp)
+        return self.document.suspended or Suspension("", "", self.document.timestamp)
 
     @property
     def cancel(self) -> Action | None:
@@ -151,7 +162,9 @@ class TaskView:
     @property
     def requested(self) -> Action | None:
         """Who requested the last run; None if it was not requested."""
-        request = self.document.request
+        if self.document.requested is not None:
+            return self.document.requested
+        request = self.document.request  # the start of an earlier version of this engine wrote no more
         if request is None or request.id != self.document.run_id:
             return None
         return request.action
@@ -159,12 +172,25 @@ class TaskView:
     @property
     def retries_end(self) -> datetime | None:
         """When Cloud Scheduler's retries of the last run are over, UTC; None if it does not retry it."""
-        ended, run_id = self.document.completed, self.document.run_id
-        if self.state != TaskStatus.failed or ended is None or run_id is None or not is_retried(run_id):
+        document = self.document
+        if self.state != TaskStatus.failed or document.completed is None or document.run_id is None:
             return None
-        if self.document.legs is not None and self.document.legs.number > 1:
-            return None  # only the first leg is Cloud Scheduler's
-        return ended + RETRY_PERIOD if self.document.attempt <= RETRY_COUNT else None
+        return retries_end(document.run_id, document.attempt, document.completed, document.legs)
+
+    def next_attempt(self, now: datetime) -> NextAttempt | None:
+        """Return the next attempt of the last run, which failed; None if there will be none."""
+        document = self.document
+        if self.waiting_since is not None and self.last_failure is not None and document.legs is not None:
+            return attempt_of_leg(document.legs, document.attempt, self.waiting_since)
+        # The deliveries of a suspended task are skipped.
+        if self.outcome != TaskStatus.failed or document.is_suspended:
+            return None
+        if document.run_id is None or document.completed is None:
+            return None
+        died = (self.error or "").startswith(f"{LEASE_EXPIRED}:")
+        return attempt_after_failure(
+            document.run_id, document.attempt, document.completed, document.legs, died=died, now=now
+        )
 
     @property
     def problem(self) -> str | None:
@@ -210,6 +236,8 @@ class RunRecord:
         last_failure: The same of a failed leg that is tried again, while the run waits for it.
         reason: Reason of a skip, a change or a cancel; detail of an incident.
         by: Operator who made the change, or cancelled the run.
+        cancel: Who cancelled the run, when and why; None if it was not cancelled.
+        until: When the watchdog ends this suspension, UTC.
         holder: Another run: the holder of the task for a skip, the run concerned for an incident.
         progress: The run's last progress.
         legs: Where a long run is; None for a run without legs.
@@ -234,6 +262,8 @@ class RunRecord:
     last_failure: dict[str, str] | None = None
     reason: str | None = None
     by: str | None = None
+    cancel: Action | None = None
+    until: datetime | None = None
     holder: str | None = None
     progress: RunProgress | None = None
     legs: Legs | None = None
@@ -269,6 +299,8 @@ class RunRecord:
             last_failure=failure if goes_on else None,
             reason=reason or detail or (cancel.reason if cancel else None),
             by=as_text(values.get("by")) or (cancel.by if cancel else None),
+            cancel=cancel,
+            until=as_time(values.get("until")),
             holder=as_text(values.get("holder")) or incident_run,
             progress=RunProgress.parse(values.get("progress")),
             legs=Legs.parse(values.get("legs")),
@@ -279,6 +311,21 @@ class RunRecord:
             requested=Action.parse(values.get("requested")),
             refused=refused,
         )
+
+    @property
+    def outcome(self) -> str | None:
+        """The state, or `CANCELLED`."""
+        return _outcome(self.state, self.cancel)
+
+    def next_attempt(self, now: datetime) -> NextAttempt | None:
+        """Return the next attempt of this run, which failed, unless its task is suspended."""
+        if self.waiting_since is not None and self.last_failure is not None and self.legs is not None:
+            return attempt_of_leg(self.legs, self.attempt or 1, self.waiting_since)
+        if self.outcome != TaskStatus.failed or self.completed is None:
+            return None
+        died = self.error is not None and self.error.get("type") == LEASE_EXPIRED
+        attempt = self.attempt or 1
+        return attempt_after_failure(self.id, attempt, self.completed, self.legs, died=died, now=now)
 
 
 def stored_states(states: tuple[str, ...]) -> tuple[str, ...]:
@@ -306,6 +353,10 @@ def merge_records(record_id: str, found: Mapping[str, RunRecord]) -> RunRecord |
         return None
     refusal = found.get(refusal_id(record_id))
     return replace(record, id=record_id, refused=refusal.refused if refusal else record.refused)
+
+
+def _outcome(state: str | None, cancel: Action | None) -> str | None:
+    return CANCELLED if state == TaskStatus.failed and cancel is not None else state
 
 
 def _shown_state(state: str | None) -> str | None:

@@ -25,6 +25,10 @@ RETRY_GRACE = timedelta(minutes=20)
 #: Attempts of a leg that reach no checkpoint before the run fails. The backoff of the queue spreads them over
 #: more than an hour, so that the work of hours survives an outage.
 MAX_TRIES = 10
+#: Seconds before the queue delivers a failed leg again, which double each time, and the most of them. The
+#: command that creates the queue sets them.
+LEG_BACKOFF_SECONDS = 30
+LONGEST_LEG_BACKOFF_SECONDS = 900
 
 
 def grace(*, failed: bool) -> timedelta:

@@ -79,6 +79,28 @@ class Action(Struct, frozen=True):
         return f"cancelled by {self.by}: {self.reason}"
 
 
+class Suspension(Action, frozen=True):
+    """Who suspended a task, why and when.
+
+    Attributes:
+        until: When the watchdog resumes the task, UTC; None if only an operator does.
+    """
+
+    until: datetime | None = None
+
+    @classmethod
+    def parse(cls, value: object) -> Suspension | None:
+        """Return the suspension that a decoded map describes, None if the value is not a map."""
+        action = Action.parse(value)
+        if action is None or not isinstance(value, dict):
+            return None
+        return cls(action.by, action.reason, action.at, as_time(value.get("until")))
+
+    def to_fields(self) -> dict[str, object]:
+        """Return the fields to write."""
+        return {**Action.to_fields(self), **({} if self.until is None else {"until": self.until})}
+
+
 class JobNote(Struct, frozen=True):
     """The job note (`run.job`), while the Scheduler job is being changed or disagrees with the task.
 
@@ -169,8 +191,9 @@ class TaskDocument(Struct, frozen=True):
             suspended.
         lease_until: End of the lease of the running run, UTC; of a waiting one, the end of its grace.
         legs: Where a long run is; None for a run without legs.
-        suspended: Who suspended the task, when and why, while it is suspended.
+        suspended: Who suspended the task, why, when and until when, while it is suspended.
         cancel: Who cancelled the run, when and why, until the next run begins.
+        requested: Who requested the run, when and why; None for a run of the schedule.
         job: The job note.
         request: The last request that the task runs now.
         result: Describes `data`; None for a legacy result or no result (`has_legacy_result`).
@@ -188,8 +211,9 @@ class TaskDocument(Struct, frozen=True):
     state: str | None = None
     lease_until: datetime | None = None
     legs: Legs | None = None
-    suspended: Action | None = None
+    suspended: Suspension | None = None
     cancel: Action | None = None
+    requested: Action | None = None
     job: JobNote | None = None
     request: RunRequest | None = None
     result: ResultPointer | None = None
@@ -212,8 +236,9 @@ class TaskDocument(Struct, frozen=True):
             state=as_text(run.get("state")),
             lease_until=as_time(run.get("lease_until")),
             legs=Legs.parse(run.get("legs")),
-            suspended=Action.parse(run.get("suspended")),
+            suspended=Suspension.parse(run.get("suspended")),
             cancel=Action.parse(run.get("cancel")),
+            requested=Action.parse(run.get("requested")),
             job=JobNote.parse(run.get("job")),
             request=RunRequest.parse(run.get("request")),
             result=ResultPointer.parse(run.get("result")),

@@ -81,6 +81,8 @@ def start(
     }
     legs = {} if start.legs is None else {"legs": start.legs.to_fields()}
     run.update(legs)
+    if identity.request is not None:
+        run["requested"] = identity.request.action.to_fields()
     if not keep_last_result:
         # The job may not have followed yet, and later deliveries must still recognise the request.
         if document.job is not None:
@@ -102,8 +104,9 @@ def start(
     }
     mask = None
     if keep_last_result:
-        # A cancel belongs to the last run only, and so do legs.
-        removed = ("completed", "run.cancel", *(() if legs else ("run.legs",)))
+        # A cancel belongs to the last run only, and so do its request and its legs.
+        absent = (f"run.{key}" for key in ("requested", "legs") if key not in run)
+        removed = ("completed", "run.cancel", *absent)
         mask = [*(name for name in status if name != "run"), *removed, *(f"run.{key}" for key in run)]
     fields = {
         **_identity_fields(identity),

@@ -253,6 +253,7 @@ def _commit_start(attempt: Attempt, start: Start, document: TaskDocument) -> Pro
         lease_until=lease_until,
         legs=legs,
         cancel=None,
+        requested=None if attempt.identity.request is None else attempt.identity.request.action,
         result=document.result if keep else None,
     )
     # One commit gives both documents one update time. If it did not, the first commit of progress would be
