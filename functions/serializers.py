@@ -23,11 +23,12 @@ from shared.tasks.documents.legs import grace
 if TYPE_CHECKING:
     from functions.authorization import Caller
     from shared.tasks import TaskName
+    from shared.tasks.admin.records import Refusal, RunProgress, RunRecord
     from shared.tasks.admin.retries import NextAttempt
-    from shared.tasks.admin.views import Refusal, RunProgress, RunRecord, TaskView
+    from shared.tasks.admin.views import TaskView
+    from shared.tasks.documents.actions import Action, Suspension
     from shared.tasks.documents.checkpoints import Checkpoint
     from shared.tasks.documents.legs import Legs
-    from shared.tasks.documents.models import Action, Suspension
 
 #: Replaces an operator's name for callers who may not see it.
 SOMEONE = "an operator"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from firebase_functions.https_fn import CallableRequest
 
     from shared.tasks.admin.queries import Position
-    from shared.tasks.admin.views import RunRecord
+    from shared.tasks.admin.records import RunRecord
 
 
 @callable_function(memory=512, service_account=settings.reader_account())

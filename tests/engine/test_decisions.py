@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.contract import TaskStatus
+from shared.tasks.documents.actions import Action
 from shared.tasks.documents.legs import Legs
-from shared.tasks.documents.models import Action, RunDocument, TaskDocument
+from shared.tasks.documents.models import RunDocument, TaskDocument
 from shared.tasks.documents.result_pointer import ResultPointer
 from shared.tasks.protocol.decisions import (
     LEGACY_HOLDER,

@@ -10,7 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.tasks.backends.scheduler import JobState, JobStatus
 from shared.tasks.contract import DocumentNames
-from shared.tasks.documents.models import Action, JobNote, TaskDocument
+from shared.tasks.documents.actions import Action
+from shared.tasks.documents.models import JobNote, TaskDocument
 from shared.tasks.errors import JobMissing, WriteConflict, WriteUnknown
 from shared.tasks.protocol.effects import (
     Commit,

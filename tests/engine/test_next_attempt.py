@@ -8,8 +8,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from deploy.access import QUEUE_OPTIONS
 from shared.tasks import TaskName
+from shared.tasks.admin.records import RunRecord
 from shared.tasks.admin.retries import NextAttempt, attempt_of_leg
-from shared.tasks.admin.views import RunRecord, TaskView
+from shared.tasks.admin.views import TaskView
 from shared.tasks.documents.legs import RETRY_GRACE, Legs
 from shared.tasks.documents.models import TaskDocument
 from shared.tasks.specs import RETRY_PERIOD

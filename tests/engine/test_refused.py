@@ -9,7 +9,7 @@ import pytest
 
 from shared.tasks import TaskEngine, TaskOutcome, TaskSpec, specs
 from shared.tasks.admin.queries import view_history, view_record
-from shared.tasks.admin.views import Refusal
+from shared.tasks.admin.records import Refusal
 from shared.tasks.documents.run_ids import run_id_of
 from shared.tasks.specs import RETRY_COUNT
 from tests.engine.test_requests import Jobs

@@ -9,7 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from shared.tasks import TaskEngine, TaskOutcome, TaskSpec, specs
 from shared.tasks.admin.queries import view_tasks
 from shared.tasks.clock import Clock
-from shared.tasks.documents.models import RunDocument, RunRequest
+from shared.tasks.documents.actions import RunRequest
+from shared.tasks.documents.models import RunDocument
 from shared.tasks.errors import SchedulerUnavailable, TaskSuspended
 from shared.tasks.protocol.cancellation import CancelOutcome
 from shared.tasks.protocol.request_decision import REQUEST_WINDOW, answers_request

@@ -11,7 +11,7 @@ from shared.tasks import TaskEngine, TaskName, TaskRun
 from shared.tasks.admin.queries import view_history, view_last_changed, view_record, view_tasks
 from shared.tasks.admin.views import TaskView
 from shared.tasks.documents import operator_writes, run_writes, watchdog_writes
-from shared.tasks.documents.models import Action
+from shared.tasks.documents.actions import Action
 from shared.tasks.documents.run_ids import AttemptIdentity
 from shared.tasks.documents.write_messages import record_change
 from shared.tasks.protocol.decisions import Skip

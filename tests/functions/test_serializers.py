@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from functions.authorization import Caller
 from functions.serializers import SOMEONE, run_fields
 from shared.tasks import TaskName, TaskSpec, specs
-from shared.tasks.admin.views import RunRecord
+from shared.tasks.admin.records import RunRecord
 
 #: A task for operators only, and one for viewers too.
 CDRS, HEALTH = TaskName.collect_charge_cdrs, TaskName.collect_devices_health

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 
 from google.cloud.firestore_v1.types import query as _query
 
-from shared.tasks.admin.views import (
+from shared.tasks.admin.records import (
     PROGRESS_MASK,
     RECORD_MASK,
-    STATUS_MASK,
     WHOLE_RECORD_MASK,
     RunRecord,
-    TaskView,
     merge_records,
     record_ids,
     stored_states,
 )
+from shared.tasks.admin.views import STATUS_MASK, TaskView
 from shared.tasks.contract import TaskStatus
 from shared.tasks.documents.codec import decode_fields, to_datetime, to_timestamp
 from shared.tasks.documents.models import CHANGED, TaskDocument

@@ -1,6 +1,6 @@
 """The documents that the engine stores in Firestore.
 
-- `models`: the status document and the run record as they are read.
+- `models`: the status document and the run record as they are read; `actions`: what people did, in both.
 - `result_pointer`: what the status document contains about its result.
 - `legs`, `checkpoints`: where a long run is, and what a run has persisted; `leg_writes` and
   `checkpoint_writes` write them.

@@ -27,7 +27,8 @@ from shared.tasks.failure import Failure
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from shared.tasks.documents.models import Action, JobNote, RunDocument, RunRequest, TaskDocument
+    from shared.tasks.documents.actions import Action, RunRequest
+    from shared.tasks.documents.models import JobNote, RunDocument, TaskDocument
 
 
 def suspend(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shared.tasks.contract import DocumentNames, TaskName
-    from shared.tasks.documents.models import RunRequest
+    from shared.tasks.documents.actions import RunRequest
 
 #: Prefix of the id of a run that a person requested.
 _REQUESTED = "request-"

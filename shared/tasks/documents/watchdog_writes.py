@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from shared.tasks.documents.models import Action, JobNote, ScheduleDocument, TaskDocument
+    from shared.tasks.documents.actions import Action
+    from shared.tasks.documents.models import JobNote, ScheduleDocument, TaskDocument
 
 
 def fail_dead(names: DocumentNames, document: TaskDocument, *, now: datetime) -> list[WriteMessage]:

@@ -12,13 +12,15 @@ from google.cloud.firestore_v1.types import write as _write
 
 from shared.tasks.contract import DocumentNames, TaskStatus
 from shared.tasks.documents.codec import encode_fields
-from shared.tasks.documents.models import CHANGED, Action, Precondition
+from shared.tasks.documents.models import CHANGED, Precondition
 from shared.tasks.documents.run_ids import run_id_of
 from shared.tasks.errors import RunCancelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
+
+    from shared.tasks.documents.actions import Action
 
 WriteMessage: TypeAlias = Any
 """A `google.firestore.v1.Write`; its generated class has no types."""

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
     from shared.tasks.clock import Clock
     from shared.tasks.contract import JsonMap
+    from shared.tasks.documents.actions import Action
     from shared.tasks.documents.checkpoints import Checkpoint
     from shared.tasks.documents.legs import Legs
-    from shared.tasks.documents.models import Action, RunDocument
+    from shared.tasks.documents.models import RunDocument
     from shared.tasks.documents.run_ids import AttemptIdentity
     from shared.tasks.failure import Failure
     from shared.tasks.options import ExecuteTaskOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from shared.tasks.documents.models import Action
+from shared.tasks.documents.actions import Action
 from shared.tasks.errors import InvalidOptions
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from shared.tasks.specs import RETRY_PERIOD
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from shared.tasks.documents.models import RunDocument, RunRequest
+    from shared.tasks.documents.actions import RunRequest
+    from shared.tasks.documents.models import RunDocument
 
 #: How long a request waits for its first delivery. By then Cloud Scheduler has given up a delivery that
 #: was refused each time (10 + 20 + 40 + 80 + 160 s).

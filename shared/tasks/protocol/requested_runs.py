@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec.structs import replace
 
 from shared.tasks.documents import operator_writes
-from shared.tasks.documents.models import RunRequest
+from shared.tasks.documents.actions import RunRequest
 from shared.tasks.documents.run_ids import request_run_id, skip_id
 from shared.tasks.errors import NotScheduled, StoreUnavailable, TaskSuspended, WriteConflict, WriteUnknown
 from shared.tasks.protocol.decisions import LEGACY_HOLDER, living_holder
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from shared.tasks.clock import Clock
     from shared.tasks.contract import DocumentNames
-    from shared.tasks.documents.models import Action, RunDocument
+    from shared.tasks.documents.actions import Action
+    from shared.tasks.documents.models import RunDocument
     from shared.tasks.specs import TaskSpec
 
 
