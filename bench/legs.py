@@ -11,9 +11,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -28,11 +27,12 @@ from shared.tasks.clock import Clock
 from shared.tasks.options import Continuation
 from shared.tasks.runtime.checkpoint_limits import CHECKPOINT_SECONDS
 from shared.tasks.testing import RecordedRun
+from tests.support.cloud_tasks import receiving
 from tests.support.counting import Counter
 from tests.support.instances import intercepted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 TASK = TaskName.collect_charge_cdrs
 #: Hand-overs of an idle queue that are timed, and those of a busy one: how many in a run, and runs.
@@ -52,35 +52,6 @@ def measures() -> Iterator[Measure]:
     yield Measure("remembered step: round trips", calls, {"step": steps / STEPS})
     yield Measure("cursor moved, no checkpoint due: µs", moved := _move() * 1e6, {"move": moved}, unit="µs")
     yield from _beside_dbos(steps, resumed)
-
-
-class _Receiver:
-    """Receives the Cloud Tasks of the emulator, which `receive` handles while its request is open."""
-
-    def __init__(self, receive: Callable[[dict[str, Any]], None]) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                receive(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.target = JobTarget(f"http://127.0.0.1:{self._server.server_port}/")
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._server.serve_forever)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
 
 class _RedirectedJobs(Jobs):
@@ -142,9 +113,12 @@ def _legs(hand_overs: int) -> list[float]:
         if engine.execute_task("bench", TASK, task, options).status != "waiting":
             ended.set()
 
-    receiver = _Receiver(lambda body: execute(Continuation(body["run_id"], body["leg"])))
-    engine = TaskEngine(jobs=_RedirectedJobs(receiver.target))
-    with receiver.running():
+    def receive(_: dict[str, str], body: dict[str, Any]) -> int:
+        execute(Continuation(body["run_id"], body["leg"]))
+        return 200
+
+    with receiving(receive) as url:
+        engine = TaskEngine(jobs=_RedirectedJobs(JobTarget(url)))
         execute(None)
         if not ended.wait(120):
             raise TimeoutError("the legs were not delivered")
@@ -162,17 +136,17 @@ def _cloud_tasks(number: int) -> list[float]:
     def create() -> None:
         nonlocal created
         created = time.perf_counter()
-        queue.deliver(TASK, run_id, next(legs), 1, receiver.target)
+        queue.deliver(TASK, run_id, next(legs), 1, JobTarget(url))
 
-    def receive(_: dict[str, Any]) -> None:
+    def receive(*_: object) -> int:
         taken.append(time.perf_counter() - created)
         if len(taken) < number:
             create()
         else:
             ended.set()
+        return 200
 
-    receiver = _Receiver(receive)
-    with receiver.running():
+    with receiving(receive) as url:
         create()
         if not ended.wait(120):
             raise TimeoutError("the Cloud Tasks were not delivered")

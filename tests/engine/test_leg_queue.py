@@ -1,11 +1,8 @@
 """Cloud Tasks are created in the emulator, which delivers them."""
 
-import json
 import queue
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +20,7 @@ from shared.tasks.clock import Clock
 from shared.tasks.errors import LegQueueUnavailable, SchedulerUnavailable
 from shared.tasks.protocol.effect_handler import EffectHandler
 from shared.tasks.protocol.effects import DeliverLeg
+from tests.support.cloud_tasks import receiving
 from tests.support.world import TASK
 
 SECONDS = 30.0
@@ -41,21 +39,12 @@ def receiver(stack: Addresses) -> Iterator[Receiver]:
     deliveries: queue.Queue[tuple[dict[str, str], Any]] = queue.Queue()
     statuses = iter([503])
 
-    class Function(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            deliveries.put((dict(self.headers), json.loads(body)))
-            self.send_response(next(statuses, 200))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def receive(headers: dict[str, str], body: Any) -> int:
+        deliveries.put((headers, body))
+        return next(statuses, 200)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Function) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Receiver(f"http://127.0.0.1:{server.server_port}/f", deliveries)
-        server.shutdown()
+    with receiving(receive) as url:
+        yield Receiver(f"{url}f", deliveries)
 
 
 @pytest.fixture
@@ -72,8 +61,7 @@ def test_a_leg_is_delivered_again_until_it_succeeds(receiver: Receiver, run_id: 
     """As a POST with a JSON body, and headers of Cloud Tasks."""
     sent_to(LegQueue(firebase.tasks_wire), JobTarget(receiver.url), run_id)
     for retries in ("0", "1"):
-        headers, body = receiver.deliveries.get(timeout=SECONDS)
-        sent = {name.lower(): value for name, value in headers.items()}
+        sent, body = receiver.deliveries.get(timeout=SECONDS)
         assert body == {"task_name": TASK.value, "run_id": run_id, "leg": 2}
         assert sent["content-type"] == "application/json"
         assert sent["x-cloudtasks-taskname"] == cloud_task_id(TASK, run_id, 2, 1)
@@ -88,7 +76,7 @@ def test_a_leg_that_was_created_before_is_not_created_again(receiver: Receiver, 
     names = set()
     while cloud_task_id(TASK, run_id, 2, 2) not in names:
         headers, _ = receiver.deliveries.get(timeout=SECONDS)
-        names.add({name.lower(): value for name, value in headers.items()}["x-cloudtasks-taskname"])
+        names.add(headers["x-cloudtasks-taskname"])
     assert names <= {cloud_task_id(TASK, run_id, 2, creation) for creation in (1, 2)}
 
 

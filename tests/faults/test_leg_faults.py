@@ -3,11 +3,9 @@
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -19,6 +17,7 @@ from tests.faults.faulty import KINDS, NO_FAULT, Fault, Faulty, HastyClock, engi
 from tests.faults.legs import LEG_WAYS, RESULT, deliver
 from tests.faults.test_faults import BEFORE, check, let_time_pass, read_all_the_time
 from tests.faults.ways import ROOT
+from tests.support.cloud_tasks import receiving
 from tests.support.world import TASK, World
 from tests.waiting import wait_for
 
@@ -57,21 +56,12 @@ def receiver(stack: Addresses) -> Iterator[Receiver]:
     """Acknowledges each delivery; the tests carry it out."""
     names: set[str] = set()
 
-    class Function(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            names.add(self.headers["X-CloudTasks-TaskName"])
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def receive(headers: dict[str, str], _: object) -> int:
+        names.add(headers["x-cloudtasks-taskname"])
+        return 200
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Function) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Receiver(f"http://127.0.0.1:{server.server_port}/", names)
-        server.shutdown()
+    with receiving(receive) as url:
+        yield Receiver(url, names)
 
 
 def is_acknowledged(outcome: TaskOutcome) -> bool:

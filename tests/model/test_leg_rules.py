@@ -19,12 +19,9 @@ from shared.tasks.protocol.attempt import Attempt
 from shared.tasks.protocol.decisions import Duplicate, ResendLeg, Skip, Start
 from shared.tasks.protocol.effects import Commit, DeliverLeg, ReadDocuments, ReadSteps
 from tests.model import long_runs
-from tests.model.explore import Model
-from tests.model.invariants import Violation
+from tests.model.left_out import LeftOut, Patch, check_violation, parameters
 from tests.model.leg_configurations import SMALL_LEGS
 from tests.model.positions import Script
-
-Patch = pytest.MonkeyPatch
 
 
 def holding_a_task_by_the_lease_alone(patch: Patch) -> None:
@@ -337,8 +334,7 @@ TORN = "a first leg, delivered twice, a torn read"
 TWICE = "three legs, delivered twice"
 WATCHED = "three legs, watched"
 
-#: The rule, the function that leaves it out, the configuration that finds the violation, and its message.
-LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
+LEFT_OUT: list[LeftOut] = [
     (HELD, holding_a_task_by_the_lease_alone, "a long run and another tick", "took the task of the long run"),
     (HELD, moving_the_deadline, "three legs, a fault and a death", "moved the deadline"),
     (HELD, skipping_a_leg_of_a_suspended_task, "a long run is suspended", "skipped a leg"),
@@ -385,13 +381,9 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("left_out", "configuration", "violation"),
-    [pytest.param(*how, id=f"{rule}: {how[0].__name__}") for rule, *how in LEFT_OUT],
-)
+@pytest.mark.parametrize(("left_out", "configuration", "violation"), parameters(LEFT_OUT))
 def test_each_rule_of_legs_left_out_causes_a_violation(
     left_out: Callable[[Patch], None], configuration: str, violation: str, monkeypatch: Patch
 ) -> None:
     left_out(monkeypatch)
-    with pytest.raises(Violation, match=violation):
-        Model(*SMALL_LEGS[configuration]).explore()
+    check_violation(SMALL_LEGS[configuration], violation)

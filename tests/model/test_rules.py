@@ -22,6 +22,7 @@ from shared.tasks.protocol import (
     contract_copy,
     decisions,
     job_sync,
+    request_decision,
     requested_runs,
     retention,
     run_end,
@@ -44,11 +45,8 @@ from shared.tasks.protocol.result_read import NO_RESULT
 from shared.tasks.results.payload import Payload
 from tests.model import processes
 from tests.model.configurations import SMALL
-from tests.model.explore import Model
-from tests.model.invariants import Violation
+from tests.model.left_out import LeftOut, Patch, check_violation, parameters
 from tests.model.processes import OLD_TICK
-
-Patch = pytest.MonkeyPatch
 
 
 def replace_builder(patch: Patch, name: str, builder: Callable[..., Any]) -> None:
@@ -504,7 +502,7 @@ def matching_a_request_with(**differently: Any) -> Callable[[Patch], None]:
 
 def taking_a_tick_for_a_requested_run(patch: Patch) -> None:
     """A tick shortly after a request is taken for the requested run."""
-    for module in (decisions, acquisition):
+    for module in (request_decision, acquisition):
         patch.setattr(module, "is_forced", lambda *_, **__: True)
 
 
@@ -563,8 +561,7 @@ REQUEST = "the deliveries that a request caused answer it as one run"
 
 FOLLOWS = "Cloud Scheduler's job follows the document"
 
-#: The rule, the function that leaves it out, the configuration that finds the violation, and its message.
-LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
+LEFT_OUT: list[LeftOut] = [
     (OWN, owning_a_task_by_token_alone, "one run, watched", "published without holding the task"),
     (
         RECORD,
@@ -721,13 +718,9 @@ LEFT_OUT: list[tuple[str, Callable[[Patch], None], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("left_out", "configuration", "violation"),
-    [pytest.param(*how, id=f"{rule}: {how[0].__name__}") for rule, *how in LEFT_OUT],
-)
+@pytest.mark.parametrize(("left_out", "configuration", "violation"), parameters(LEFT_OUT))
 def test_each_rule_left_out_causes_a_violation(
     left_out: Callable[[Patch], None], configuration: str, violation: str, monkeypatch: Patch
 ) -> None:
     left_out(monkeypatch)
-    with pytest.raises(Violation, match=violation):
-        Model(*SMALL[configuration]).explore()
+    check_violation(SMALL[configuration], violation)
