@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 TASK = TaskName.collect_charge_cdrs
 #: Hand-overs of an idle queue that are timed, and those of a busy one: how many in a run, and runs.
 IDLE_ROUNDS, CHAIN, CHAINS = 24, 12, 4
+#: Length of a leg, which ends after its first unit of work.
+LEG_SECONDS = 60
 #: Remembered steps of one run.
 STEPS = 100
 #: Runs of so many steps.
@@ -97,7 +99,7 @@ def _legs(hand_overs: int) -> list[float]:
         while cursor.value < legs:
             cursor.advance(cursor.value + 1)
             ends = time.perf_counter()
-            run.ensure_leg_time(float("inf"))
+            run.ensure_leg_time(LEG_SECONDS)
         return cursor.value  # type: ignore[no-any-return]
 
     def execute(continuation: Continuation | None) -> None:
@@ -107,7 +109,7 @@ def _legs(hand_overs: int) -> list[float]:
             scheduled_for=scheduled_for,
             schedule_time=scheduled_for,
             deadline_seconds=3_600,
-            leg_seconds=60,
+            leg_seconds=LEG_SECONDS,
             continuation=continuation,
         )
         if engine.execute_task("bench", TASK, task, options).status != "waiting":

@@ -111,6 +111,11 @@ class LegEnded(BaseException):
     Tasks must not catch it. It is not a subclass of Exception, so `except Exception` does not catch it.
     """
 
+    def __init__(self) -> None:
+        super().__init__(
+            "this leg of the run is over; let LegEnded pass, so that the next one can continue from here"
+        )
+
 
 class ResultNotKept(TaskError):
     """A result could not be stored, for the reason in the text. The run that produced it has failed."""

@@ -32,7 +32,7 @@ from shared.tasks.runtime.cursors import encode_position
 from shared.tasks.runtime.prepared_result import open_stream
 from shared.tasks.runtime.task_run import Progress, RunLogger, RunTimes, TaskRun
 from shared.tasks.runtime.task_thread import Work
-from shared.tasks.specs import LEG_OVERTIME
+from shared.tasks.specs import LEG_OVERTIME, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -82,7 +82,8 @@ class RecordedRun(TaskRun):
 
     Args:
         task_name: The task.
-        deadline_seconds: Seconds until the deadline of the run.
+        deadline_seconds: Seconds until the deadline of the run. By default that of the task's `TaskSpec`,
+            or the default of `TaskSpec` if no module that declares the task was imported.
         leg_seconds: Seconds until a leg ends at its next checkpoint; None for a run without legs.
         checkpoint_seconds: Shortest time between two checkpoints of cursors. With 0, each move of a cursor is
             persisted, so that a kill repeats one unit of work; in production it may repeat a few seconds.
@@ -102,7 +103,7 @@ class RecordedRun(TaskRun):
         self,
         task_name: TaskName,
         *,
-        deadline_seconds: float = 300.0,
+        deadline_seconds: float | None = None,
         leg_seconds: float | None = None,
         checkpoint_seconds: float = 0.0,
         scheduled_for: datetime | None = None,
@@ -116,6 +117,8 @@ class RecordedRun(TaskRun):
         self.logged: list[LogEntry] = []
         names = DocumentNames("projects/test/databases/test/documents", task_name)
         self._identity = AttemptIdentity(names, "test-run", "test-token", "test", scheduled_for)
+        if deadline_seconds is None:
+            deadline_seconds = spec_of(task_name).deadline_seconds
         self._deadline = self.clock.monotonic() + deadline_seconds
         self._leg_seconds = leg_seconds
         self._pause = checkpoint_seconds
@@ -326,6 +329,9 @@ class _Log(RunLogger):
 
 class Killed(BaseException):
     """Ends a task as the death of its process does. Nothing is persisted after it."""
+
+    def __init__(self) -> None:
+        super().__init__("the test has killed the process of this run; the task must let Killed pass")
 
 
 @contextmanager

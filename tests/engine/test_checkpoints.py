@@ -1,10 +1,12 @@
 """What a run remembers: steps, positions of cursors, and the records that cursors keep."""
 
+import asyncio
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,7 +29,7 @@ from tests.engine.unreliable import TASK, UnreliableCheckpoints, persisted
 
 @pytest.fixture
 def run() -> RecordedRun:
-    return RecordedRun(TASK)
+    return RecordedRun(TASK, deadline_seconds=300)
 
 
 def numbers() -> Callable[[], int]:
@@ -65,6 +67,75 @@ def test_a_value_that_is_not_json_names_its_step(run: RecordedRun, value: object
     with pytest.raises(ResultNotStorable, match="the value of step 'list operators' is not JSON"):
         run.step("list operators", lambda: value)
     assert run.memory.saved.steps == {}
+
+
+async def fetch() -> int:
+    return 1
+
+
+async def stream() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (fetch, r"a coroutine; pass an ordinary function, such as lambda: asyncio.run\(fetch\(\)\)"),
+        (partial(fetch), r"a coroutine; .* such as lambda: asyncio.run\(fetch\(\)\)"),
+        (stream, "an async_generator; pass an ordinary function that returns a list"),
+        (lambda: (number for number in range(3)), "a generator; return a list of what it yields"),
+        (lambda: map(str, range(3)), "a map; return a list of what it yields"),
+    ],
+)
+def test_a_step_that_returns_no_value_says_what_to_do(
+    run: RecordedRun, function: Callable[[], Any], message: str
+) -> None:
+    with pytest.raises(ResultNotStorable, match=f"step 'fetch' is not JSON: .* returned {message}"):
+        run.step("fetch", function)
+    assert run.memory.saved.steps == {}
+
+
+def test_the_advice_for_a_coroutine_works(run: RecordedRun) -> None:
+    """In an ordinary task, and in an asynchronous one, whose event loop is running."""
+    assert run.step("ordinary", lambda: asyncio.run(fetch())) == 1
+
+    async def task() -> Any:
+        return await asyncio.to_thread(run.step, "async", lambda: asyncio.run(fetch()))
+
+    assert run.execute(task) == 1
+
+
+def pages_in_a_loop(run: RecordedRun) -> None:
+    for page in (1, 2):
+        run.step("page", lambda: page)  # noqa: B023  (the mistake)
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [
+        lambda run: [run.step("page", str, page) for page in (1, 2)],
+        lambda run: [run.step("page", int, "1", base=base) for base in (10, 16)],
+        lambda run: [run.step("page", function, "1") for function in (str, int)],
+        lambda run: [run.step("page", partial(str, page)) for page in (1, 2)],
+        lambda run: [run.step("page", lambda page=page: page) for page in (1, 2)],
+        lambda run: [run.step("page", str, page) for page in (1, True)],
+        pages_in_a_loop,
+    ],
+)
+def test_one_name_for_two_calls_is_an_error(run: RecordedRun, misuse: Callable[[RecordedRun], Any]) -> None:
+    """The second call would get the value of the first one."""
+    with pytest.raises(CheckpointInvalid, match="step 'page' already has the value of another"):
+        misuse(run)
+    assert {*run.memory.saved.steps} == {"page"}
+
+
+def test_the_same_call_again_is_no_error(run: RecordedRun) -> None:
+    """Lists and maps are not compared, because the task may have changed them. Attempts are independent."""
+    items: list[int] = []
+    for _ in range(2):
+        assert run.step("fill", lambda items: items.append(1) or items, items) == [1]
+    run.resume()
+    assert run.step("fill", lambda: "other") == [1]
 
 
 def test_an_error_of_a_step_is_not_remembered(run: RecordedRun) -> None:

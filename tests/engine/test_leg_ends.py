@@ -1,9 +1,11 @@
 """Where a leg ends, and what a task does after it, on one thread or several."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +15,7 @@ from shared.tasks import TaskRun
 from shared.tasks.backends.storage import Objects
 from shared.tasks.contract import DocumentNames
 from shared.tasks.documents.run_ids import AttemptIdentity
-from shared.tasks.errors import (
-    CheckpointInvalid,
-    LegEnded,
-)
+from shared.tasks.errors import CheckpointInvalid, InvalidOptions, LegEnded
 from shared.tasks.results.stream import Records
 from shared.tasks.runtime.prepared_result import prepare_result
 from shared.tasks.runtime.task_thread import Loop
@@ -27,7 +26,7 @@ from tests.engine.unreliable import ALL_PAGES, TASK, pages, persisted
 
 @pytest.fixture
 def run() -> RecordedRun:
-    return RecordedRun(TASK)
+    return RecordedRun(TASK, deadline_seconds=300)
 
 
 def test_a_leg_ends_when_the_next_unit_may_not_fit() -> None:
@@ -183,6 +182,12 @@ def test_records_that_are_not_kept_do_not_hide_the_end(run: RecordedRun) -> None
     )
     with closing(Loop()) as loop, pytest.raises(LegEnded):
         prepare_result(Records(task(), loop), identity, run, "none", Objects(firebase.bucket))
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1, "60", None, True, timedelta(minutes=1)])
+def test_ensure_leg_time_takes_a_number_of_seconds(run: RecordedRun, seconds: Any) -> None:
+    with pytest.raises(InvalidOptions, match=f"number of seconds, 0 or more, got {re.escape(repr(seconds))}"):
+        run.ensure_leg_time(seconds)
 
 
 def test_ensure_leg_time_ends_a_leg_that_is_too_short() -> None:

@@ -1,12 +1,22 @@
 """`RecordedRun` and its interruptions, with which the tests of tasks work."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import pytest
 
-from shared.tasks import DeadlineExceeded, LegEnded, ResultNotStorable, RunCancelled, TaskRun
+from shared.tasks import (
+    DeadlineExceeded,
+    LegEnded,
+    ResultNotStorable,
+    RunCancelled,
+    TaskName,
+    TaskRun,
+    TaskSpec,
+    specs,
+)
 from shared.tasks.documents.checkpoints import Saved
 from shared.tasks.testing import Killed, LogEntry, RecordedRun, interrupted, leg_ending
 from tests.engine.unreliable import ALL_PAGES, TASK, pages, persisted
@@ -14,7 +24,7 @@ from tests.engine.unreliable import ALL_PAGES, TASK, pages, persisted
 
 @pytest.fixture
 def run() -> RecordedRun:
-    return RecordedRun(TASK)
+    return RecordedRun(TASK, deadline_seconds=300)
 
 
 async def asynchronous(run: TaskRun) -> list[int]:
@@ -61,6 +71,23 @@ def test_the_clock_moves_only_by_hand(run: RecordedRun) -> None:
     run.clock.sleep(1)
     with pytest.raises(DeadlineExceeded):
         run.check()
+
+
+def test_the_deadline_is_that_of_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task without a spec has the default of specs."""
+    spec = TaskSpec(TASK, deadline_seconds=120)
+    monkeypatch.setattr(specs, "REGISTERED", {TASK: spec})
+    assert RecordedRun(TASK).remaining() == 120
+    assert RecordedRun(TASK, deadline_seconds=60).remaining() == 60
+    assert (
+        RecordedRun(TaskName.send_reset_sms).remaining() == TaskSpec(TaskName.send_reset_sms).deadline_seconds
+    )
+
+
+@pytest.mark.parametrize("error", [LegEnded, Killed])
+def test_what_a_task_must_let_pass_says_so(error: Callable[[], BaseException]) -> None:
+    """A task that logs what it catches shows this text."""
+    assert re.search(r"let (LegEnded|Killed) pass|must let Killed pass", str(error()))
 
 
 def test_an_attempt_begins_without_the_last_one_s_summary(run: RecordedRun) -> None:
@@ -162,7 +189,7 @@ def test_other_errors_pass_an_interruption(run: RecordedRun) -> None:
 
 
 def test_a_leg_of_a_recorded_run_ends_in_time() -> None:
-    run = RecordedRun(TASK, leg_seconds=100)
+    run = RecordedRun(TASK, deadline_seconds=300, leg_seconds=100)
     assert run.leg_remaining() == pytest.approx(116)
     cursor = run.cursor("pages", 0)
     run.clock.sleep(60)

@@ -4,7 +4,7 @@
 - `execution` acquires the task, and publishes its result or hands the run over to its next leg.
 - `held_run` extends the lease while the task works, and ends the attempt in time.
 - `task_thread` is the task's own thread, and `task_run` is what the task sees of its run.
-- `checkpoints` has the run's steps and `cursors`, and `record_parts` the records that the task yields;
+- `checkpoints` has the run's `steps` and `cursors`, and `record_parts` the records that the task yields;
   `run_storage` keeps them in Firestore and Storage. `checkpoint_limits` has their limits, and `leg_time`
   decides whether the leg is over.
 - `prepared_result` decides where the result goes, and uploads it before the commit.

@@ -10,16 +10,15 @@ import sys
 import threading
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-import orjson
-
 from shared import logger
 from shared.tasks.documents.checkpoints import Changes, Saved, SavedCursor, SavedStep
 from shared.tasks.errors import CheckpointInvalid, LegEnded, ResultNotKept, StoreUnavailable
 from shared.tasks.results.parts import Part, PartContent, records_in
-from shared.tasks.runtime.checkpoint_limits import CHECKPOINT_SECONDS, MAX_PARTS, MAX_STEP_BYTES, MAX_STEPS
-from shared.tasks.runtime.cursors import Cursor, check_name, encode_position, encode_value
+from shared.tasks.runtime.checkpoint_limits import CHECKPOINT_SECONDS, MAX_PARTS, MAX_STEPS
+from shared.tasks.runtime.cursors import Cursor, check_name, encode_position
 from shared.tasks.runtime.leg_time import LegTime
 from shared.tasks.runtime.record_parts import PART_BYTES, RecordParts, UnnamedParts, part_of
+from shared.tasks.runtime.steps import call_step, fingerprint, step_with, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -77,6 +76,8 @@ class Checkpoints:
         self._failures = 0
         self._stream: RecordParts | None = None
         self._refuses_cursors = False
+        #: What this attempt called its steps with, by name.
+        self._step_calls: dict[str, int] = {}
 
     def begin(self, saved: Saved, *, leg_ends: float, pause: float) -> None:
         """Continue from what earlier legs and attempts persisted.
@@ -133,17 +134,16 @@ class Checkpoints:
         """Return a step's remembered value, or call its function and remember what it returns."""
         check_name("step", name)
         self.raise_if_ended()
+        call = fingerprint(function, args, kwargs)
         known = self._saved.steps.get(name)
         if known is None:
-            known = self._new_step(name, lambda: function(*args, **kwargs))
-        if known.value is not None:
-            return orjson.loads(known.value)
-        stored = self._backend.open(known.path or "")
-        if stored is None:
-            raise ResultNotKept(
-                f"the value of step {name!r} is missing at {known.path}; a new run must start"
+            known = self._new_step(name, lambda: call_step(name, function, args, kwargs))
+        if self._step_calls.setdefault(name, call) != call:
+            raise CheckpointInvalid(
+                f"step {name!r} already has the value of another function or of other arguments; "
+                "give each call a name of its own, such as f'page {number}'"
             )
-        return orjson.loads(b"".join(stored))
+        return value_of(known, self._backend.open)
 
     def _new_step(self, name: str, function: Callable[[], Json]) -> SavedStep:
         if len(self._saved.steps) >= MAX_STEPS:
@@ -155,11 +155,7 @@ class Checkpoints:
             with self._lock:
                 self._end()
         began = self._clock.monotonic()
-        encoded = encode_value(function(), f"step {name!r}")
-        if len(encoded) > MAX_STEP_BYTES:
-            step = SavedStep(name, path=self._backend.upload(encoded))
-        else:
-            step = SavedStep(name, encoded.decode())
+        step = step_with(name, function(), self._backend.upload)
         with self._lock:
             self._time.count_unit(began)
             if name not in self._saved.steps:  # another thread may have remembered it meanwhile

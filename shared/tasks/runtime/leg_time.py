@@ -5,11 +5,22 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from shared.tasks.errors import InvalidOptions
+
 if TYPE_CHECKING:
     from shared.tasks.clock import Clock
 
 #: Share of a leg that a unit of work may need, if it needs a whole leg.
 LEG_SHARE = 0.9
+
+
+def check_seconds(seconds: object) -> None:
+    """Check what `TaskRun.ensure_leg_time` was called with; raise InvalidOptions if it is not a time."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
+        raise InvalidOptions(
+            f"ensure_leg_time takes a number of seconds, 0 or more, got {seconds!r}; "
+            "pass the time that the next unit of work needs"
+        )
 
 
 class LegTime:

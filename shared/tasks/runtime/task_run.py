@@ -10,6 +10,7 @@ from msgspec import Struct
 from shared import logger
 from shared.tasks.errors import DeadlineExceeded, ResultNotStorable, RunCancelled, RunLost
 from shared.tasks.results.normalisation import kind_of, normalise
+from shared.tasks.runtime.leg_time import check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,12 +101,12 @@ class TaskRun:
         """Call a function once in the whole run, and remember what it returns.
 
         The function may be called again if the process dies before its value is persisted. Once a call of
-        this method has returned, each later leg and attempt gets the same value. A long run's leg may end
-        before the function is called.
+        this method has returned, each later leg and attempt gets the same value, whatever its arguments are
+        then. A long run's leg may end before the function is called.
 
         Args:
             name: Name of the step, unique in the run: 1 to 100 printable characters without a slash.
-            function: Computes the value, JSON of any size.
+            function: Computes the value, JSON of any size. It is an ordinary function, not `async def`.
             *args: Its arguments.
             **kwargs: Its arguments.
 
@@ -114,7 +115,8 @@ class TaskRun:
 
         Raises:
             ResultNotStorable: The value is not JSON; the text has the step's name.
-            CheckpointInvalid: The name is invalid, or the run has 1,000 steps.
+            CheckpointInvalid: The name is invalid, this attempt has called it with other arguments or another
+                function, or the run has 1,000 steps.
             StoreUnavailable, ResultNotKept: The value could not be persisted, or not be read.
             RunLost, RunCancelled, DeadlineExceeded: The task must stop, as `check` describes.
             LegEnded: The leg is over, and the next one continues here. Do not catch it.
@@ -151,9 +153,16 @@ class TaskRun:
     def ensure_leg_time(self, seconds: float) -> None:
         """End this leg here if fewer seconds are left of it, so that the next unit of work gets a whole leg.
 
-        Does nothing if the leg has done no unit of work yet, or if the run has no legs. Raises what `step`
-        raises.
+        Does nothing if the leg has done no unit of work yet, or if the run has no legs.
+
+        Args:
+            seconds: Time that the next unit of work needs. More than a leg has counts as most of a leg.
+
+        Raises:
+            InvalidOptions: It is not a number of seconds.
+            TaskError, LegEnded: What `step` raises.
         """
+        check_seconds(seconds)
         self.check()
         self.checkpoints.ensure(seconds)
 
