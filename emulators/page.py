@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 #: The last file that the page's build writes.
-_BUILT = Path("web/dist/index.html")
+_BUILT = Path("web/dist/404.html")
 #: The configuration that the served page reads.
 _CONFIG = Path("web/dist/config.json")
 _POLICY = "Content-Security-Policy"

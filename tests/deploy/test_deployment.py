@@ -113,7 +113,7 @@ def test_pages_are_released(project: Path, deployment: Deployment) -> None:
     pages = {file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")}
     listed = [request.body["files"] for request in deployment.requests_to("POST", ":populateFiles")]
     names = {name for files in listed for name in files}
-    assert names == {f"/{page.relative_to(folder)}" for page in pages} >= {"/index.html"}
+    assert names == {f"/{page.relative_to(folder)}" for page in pages} >= {"/index.html", "/404.html"}
     assert not {name for name in names if name.endswith((".map", ".ts", ".tsx"))}
     contents = {gzip.decompress(content) for content in deployment.google.files.values()}
     assert contents == {page.read_bytes() for page in pages}
@@ -142,7 +142,9 @@ def test_pages_have_strict_headers(deployment: Deployment) -> None:
     assert headers["**"]["X-Content-Type-Options"] == "nosniff"
     assert headers["/assets/**"]["Cache-Control"].endswith("immutable")
     assert headers["without a hash"] == {"Cache-Control": "no-cache"}
-    assert config["rewrites"] == [{"glob": "/tasks/**", "path": "/index.html"}]
+    assert config["rewrites"] == [
+        {"glob": glob, "path": "/index.html"} for glob in ("/tasks/**", "/timeline")
+    ]
 
 
 def test_a_copy_is_deployed_with_the_virtual_environments_python(

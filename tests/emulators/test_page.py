@@ -24,5 +24,5 @@ def test_a_missing_build_of_the_page_is_detected(tmp_path: Path) -> None:
     """The last file of the build shows whether the page is built."""
     assert not page.is_built(tmp_path)
     (tmp_path / "web/dist").mkdir(parents=True)
-    (tmp_path / "web/dist/index.html").touch()
+    (tmp_path / "web/dist/404.html").touch()
     assert page.is_built(tmp_path)

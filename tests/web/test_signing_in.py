@@ -73,10 +73,10 @@ def project(visit: "Open", stack: "Addresses") -> Iterator["Visit"]:
     there.page.unroute_all(behavior="ignoreErrors")
 
 
-def sign_in_by_link(project: "Visit", stack: "Addresses") -> None:
+def sign_in_by_link(project: "Visit", stack: "Addresses", path: str = "") -> None:
     """Ask for a link, open it in the same browser, and confirm the address that the page remembers."""
     page = project.page
-    page.goto(project.base)
+    page.goto(f"{project.base}{path}")
     expect(page.get_by_text("Sign in with the e-mail address that an administrator")).to_be_visible()
     expect(page.get_by_label("Password")).to_have_count(0)
     page.get_by_label("E-mail address").fill(VIEWER)
@@ -94,6 +94,14 @@ def test_a_user_of_a_project_signs_in_by_link_with_app_check(project: "Visit", s
     assert project.page.url == f"{project.base}/"
     calls = [request for request in project.requests if request.url.endswith("/list_tasks")]
     assert {call.all_headers().get("x-firebase-appcheck") for call in calls} == {APP_CHECK_TOKEN}
+
+
+def test_a_sign_in_link_leads_to_the_view_that_was_asked_for(project: "Visit", stack: "Addresses") -> None:
+    """A shared link works for users who sign in first."""
+    path = f"/tasks/{HEALTH.value}?q=north"
+    sign_in_by_link(project, stack, path)
+    expect(project.row(HEALTH.value)).to_be_visible()
+    assert project.page.url == f"{project.base}{path}"
 
 
 def test_a_rejected_token_shows_what_to_check(project: "Visit", stack: "Addresses") -> None:

@@ -2,10 +2,11 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ActionDialog, type Asked, type Outcome } from "./actions";
 import { type Person, type Project, call, endSession } from "./firebase";
-import { age, clock } from "./format";
+import { age, clock, word } from "./format";
 import { type Live, useLive, useNow } from "./live";
 import { Overview } from "./overview";
-import { Link, usePlace } from "./router";
+import { NotFound } from "./not-found";
+import { Link, type Place, usePlace } from "./router";
 import { TaskView } from "./task";
 import { type Theme, applyTheme, theme } from "./theme";
 import type { TaskList } from "./wire";
@@ -28,7 +29,7 @@ export function App({ project, person }: { project: Project; person: Person }) {
   const [notice, setNotice] = useNotice(list.value);
   const task = tasks?.find(({ name }) => name === place.task);
 
-  useArrival(place.task, place.part, tasks !== null);
+  useArrival(place, tasks !== null);
 
   const open = (wanted: Asked): void => {
     setNotice(null);
@@ -48,7 +49,7 @@ export function App({ project, person }: { project: Project; person: Person }) {
         Skip to the content
       </a>
       <header class="top">
-        <Link to="/" class="brand" current={place.task === null}>
+        <Link to="/" class="brand" current={place.view === "tasks"}>
           nx-tasks
         </Link>
         <span class="quiet project">{project.id}</span>
@@ -72,17 +73,12 @@ export function App({ project, person }: { project: Project; person: Person }) {
           <main id="main" aria-busy={list.error === null}>
             <p class="quiet">{list.error ? "No data yet." : "Loading tasks …"}</p>
           </main>
-        ) : place.task === null ? (
+        ) : place.view === "tasks" ? (
           <Overview tasks={tasks} mayChange={person.mayChange} ask={open} />
         ) : task ? (
           <TaskView key={task.name} task={task} place={place} mayChange={person.mayChange} ask={open} />
         ) : (
-          <main id="main">
-            <h1 tabIndex={-1}>Task not found</h1>
-            <p>
-              The task {place.task} does not exist, or you do not have access to it. <Link to="/">All tasks</Link>
-            </p>
-          </main>
+          <NotFound task={place.task} />
         )}
       </div>
       {asked && <ActionDialog asked={asked} done={done} />}
@@ -106,14 +102,14 @@ function useNotice(list: TaskList | null): [Outcome | null, (outcome: Outcome | 
 }
 
 /** Announces a new view: focuses its heading and sets the tab's title. */
-function useArrival(task: string | null, part: string, shown: boolean): void {
+function useArrival({ view, task, part }: Place, shown: boolean): void {
   const arrived = useRef(false);
   useEffect(() => {
-    document.title = task ? `${task} · nx-tasks` : "nx-tasks";
+    document.title = view === "tasks" ? "nx-tasks" : `${task ?? (view === "unknown" ? "Not found" : word(view))} · nx-tasks`;
     if (!shown) return;
     if (arrived.current) document.querySelector<HTMLElement>("h1")?.focus();
     arrived.current = true;
-  }, [task, part, shown]);
+  }, [view, task, part, shown]);
 }
 
 function Connection({ live }: { live: Live<TaskList> }) {

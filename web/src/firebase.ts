@@ -108,13 +108,15 @@ export function onPerson(notify: (person: Person | null) => void): void {
 export const endSession = (): Promise<void> => signOut(auth);
 
 const LINK_EMAIL = "nx-tasks-email";
+/** Query parameters that Firebase adds to a sign-in link. */
+const LINK_PARAMETERS = ["apiKey", "oobCode", "mode", "lang", "continueUrl", "tenantId"];
 
 export async function signInWithPassword(email: string, password: string): Promise<void> {
   await signInWithEmailAndPassword(auth, email, password).catch(throwCallError);
 }
 
 export async function sendLink(email: string): Promise<void> {
-  await sendSignInLinkToEmail(auth, email, { url: location.origin, handleCodeInApp: true }).catch(throwCallError);
+  await sendSignInLinkToEmail(auth, email, { url: location.href, handleCodeInApp: true }).catch(throwCallError);
   localStorage.setItem(LINK_EMAIL, email);
 }
 
@@ -126,7 +128,9 @@ export const linkEmail = (): string => localStorage.getItem(LINK_EMAIL) ?? "";
 export async function signInWithLink(email: string): Promise<void> {
   await signInWithEmailLink(auth, email, location.href).catch(throwCallError);
   localStorage.removeItem(LINK_EMAIL);
-  history.replaceState(null, "", "/");
+  const address = new URL(location.href); // of the view from which the link was requested
+  for (const name of LINK_PARAMETERS) address.searchParams.delete(name);
+  history.replaceState(null, "", `${address.pathname}${address.search}`);
 }
 
 /** Sentences for Firebase Auth's error codes. */

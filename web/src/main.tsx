@@ -5,6 +5,8 @@ import { useEffect, useState } from "preact/hooks";
 import { App } from "./app";
 import { CallError, type Person, type Project, connect, onPerson } from "./firebase";
 import { untilDone } from "./live";
+import { NotFound } from "./not-found";
+import { usePlace } from "./router";
 import { SignIn } from "./sign-in";
 import { applyTheme } from "./theme";
 import { Notice } from "./words";
@@ -12,6 +14,7 @@ import { Notice } from "./words";
 applyTheme();
 
 function Page() {
+  const place = usePlace();
   const [project, setProject] = useState<Project | CallError | null>(null);
   const [person, setPerson] = useState<Person | null | undefined>(undefined);
   useEffect(() => {
@@ -41,6 +44,7 @@ function Page() {
       </main>
     );
   }
+  if (person === null && place.view === "unknown") return <NotFound task={null} alone />;
   return person === null ? <SignIn project={project} /> : <App key={person.email} project={project} person={person} />;
 }
 

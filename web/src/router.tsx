@@ -1,23 +1,29 @@
-// The page's addresses: / and /tasks/NAME; the query names the opened run.
+// The page's addresses: /, /timeline, /tasks/NAME and /tasks/NAME/result. The query holds what a view shows, such as
+// its filter, search, time range and opened run, so that a shared link opens the same view.
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 export interface Place {
-  /** The task that is shown; null for the list. */
+  view: "tasks" | "timeline" | "task" | "unknown";
+  /** The task that is shown; null in all other views. */
   task: string | null;
   /** The part of the task that is shown. */
   part: "runs" | "result";
-  /** The run that is opened. */
+  /** The run that a link opened. */
   run: string | null;
+  query: URLSearchParams;
 }
 
-function read(): Place {
-  const [, folder, name, part] = location.pathname.split("/");
-  return {
-    task: folder === "tasks" && name ? decoded(name) : null,
-    part: part === "result" ? "result" : "runs",
-    run: new URLSearchParams(location.search).get("run"),
-  };
+export function readPlace(): Place {
+  const query = new URLSearchParams(location.search);
+  const [, folder = "", name = "", part = "", ...rest] = location.pathname.replace(/(?<=.)\/$/, "").split("/");
+  const place: Place = { view: "unknown", task: null, part: "runs", run: query.get("run"), query };
+  if (rest.length > 0) return place;
+  if (folder === "tasks" && name !== "" && (part === "" || part === "result")) {
+    return { ...place, view: "task", task: decoded(name), part: part === "result" ? "result" : "runs" };
+  }
+  if (name !== "") return place;
+  return { ...place, view: folder === "" || folder === "index.html" ? "tasks" : folder === "timeline" ? "timeline" : "unknown" };
 }
 
 /** A decoded part of the address; invalid percent-encoding stays as it is. */
@@ -34,19 +40,75 @@ export const taskPath = (name: string, part?: "result"): string =>
 
 export const runPath = (name: string, run: string): string => `${taskPath(name)}?run=${encodeURIComponent(run)}`;
 
-export function go(path: string): void {
-  history.pushState(null, "", path);
+/** @param replace Whether the current entry of the browser's history is replaced instead of a new one added. */
+export function go(path: string, replace = false): void {
+  if (replace) history.replaceState(null, "", path);
+  else history.pushState(null, "", path);
   dispatchEvent(new PopStateEvent("popstate"));
 }
 
+/** Changes values in the query of the current address; an empty value or list removes its name. */
+export function goQuery(changes: { [name: string]: string | string[] }, replace = false): void {
+  const query = new URLSearchParams(location.search);
+  for (const [name, value] of Object.entries(changes)) {
+    query.delete(name);
+    for (const each of Array.isArray(value) ? value : [value]) if (each !== "") query.append(name, each);
+  }
+  const text = query.toString();
+  const path = `${location.pathname}${text && `?${text}`}`;
+  if (path !== `${location.pathname}${location.search}`) go(path, replace);
+}
+
 export function usePlace(): Place {
-  const [place, set] = useState(read);
+  const [place, set] = useState(readPlace);
   useEffect(() => {
-    const moved = (): void => set(read());
+    const moved = (): void => set(readPlace());
     addEventListener("popstate", moved);
     return () => removeEventListener("popstate", moved);
   }, []);
   return place;
+}
+
+/**
+ * A value in the query of the address, and a function that changes it.
+ *
+ * @param name Its name in the query.
+ * @param initial Its value if the address does not have it; the address never contains this value.
+ */
+export function useParam(name: string, initial = ""): [string, (value: string, replace?: boolean) => void] {
+  const value = usePlace().query.get(name) ?? initial;
+  return [value, (wanted, replace) => goQuery({ [name]: wanted === initial ? "" : wanted }, replace)];
+}
+
+interface SearchProps {
+  /** Name of the searched text in the query of the address. */
+  param: string;
+  label: string;
+}
+
+const PAUSE_MS = 200;
+
+/** A search field. It writes its text to the address after a pause, because browsers limit changes of the address. */
+export function SearchField({ param, label }: SearchProps) {
+  const [value, set] = useParam(param);
+  const [text, setText] = useState(value);
+  const timer = useRef(0);
+  const written = useRef(value);
+  useEffect(() => {
+    if (value !== written.current) setText(value); // by a link, or by back and forward
+    written.current = value;
+  }, [value]);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const write = (wanted: string): void => {
+    written.current = wanted;
+    set(wanted, true);
+  };
+  const type = (wanted: string): void => {
+    setText(wanted);
+    clearTimeout(timer.current);
+    timer.current = window.setTimeout(() => write(wanted), PAUSE_MS);
+  };
+  return <input type="search" dir="auto" aria-label={label} placeholder={label} value={text} onInput={(event) => type(event.currentTarget.value)} />;
 }
 
 interface LinkProps {
