@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import msgspec
@@ -29,6 +30,10 @@ MAX_SHOWN = 60
 Text = Annotated[str, Meta(description="text")]
 TextOrNull = Annotated[str | None, Meta(description="text or null")]
 Flag = Annotated[bool, Meta(description="true or false")]
+TimeOrNull = Annotated[
+    Annotated[datetime, Meta(tz=True)] | None,
+    Meta(description='a time such as "2026-11-30T04:00:00Z", or null'),
+]
 State = Annotated[str, Meta(pattern=r"^[a-z_]{1,30}\Z")]
 
 
@@ -63,6 +68,7 @@ class ListRuns(Struct, frozen=True, forbid_unknown_fields=True):
         limit: Runs per page.
         cursor: The `next_cursor` of the previous page.
         states: States to list; empty for all.
+        since, until: Only records that started in this range, without its end.
         if_version: The version of the first page that the caller has.
     """
 
@@ -78,6 +84,8 @@ class ListRuns(Struct, frozen=True, forbid_unknown_fields=True):
             description=f'a list of up to {MAX_STATES} states, such as "failed"',
         ),
     ] = []
+    since: TimeOrNull = None
+    until: TimeOrNull = None
     if_version: TextOrNull = None
 
 

@@ -236,6 +236,26 @@ def test_the_run_history_can_be_filtered_by_states(ask: Any) -> None:
     assert trace["duration_seconds"] >= 0
 
 
+def test_the_run_history_can_be_limited_to_a_time_range(ask: Any) -> None:
+    """The range has its start and not its end, also with states and over pages; it has its own version."""
+    runs = [execute_task("test", TASK, fails if number == 2 else lambda: [1]).run_id for number in range(4)]
+    listed = ask("list_runs", {"task_name": TASK})
+    assert [run["id"] for run in listed["runs"]] == runs[::-1]
+    started = [run["started"] for run in listed["runs"]][::-1]
+
+    def ids(**options: Any) -> list[str]:
+        return [run["id"] for run in ask("list_runs", {"task_name": TASK, **options})["runs"]]
+
+    assert ids(since=started[1], until=started[3]) == [runs[2], runs[1]]
+    assert ids(since=started[1], until=started[3], states=["completed"]) == [runs[1]]
+    assert ids(until=started[1], states=["completed", "failed"]) == [runs[0]]
+    first = ask("list_runs", {"task_name": TASK, "since": started[1], "limit": 1})
+    assert ids(since=started[1], limit=9, cursor=first["next_cursor"]) == [runs[2], runs[1]]
+    assert "runs" in ask("list_runs", {"task_name": TASK, "limit": 1, "if_version": first["version"]})
+    for extreme in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"):
+        assert len(ids(since=extreme)) + len(ids(until=extreme)) == len(runs)
+
+
 def test_a_run_a_skip_or_a_change_makes_a_new_version_of_the_history(ask: Any) -> None:
     request: dict[str, Any] = {"task_name": TASK, "limit": 10}
     counts = []
@@ -257,7 +277,7 @@ def test_a_run_a_skip_or_a_change_makes_a_new_version_of_the_history(ask: Any) -
     ("function", "data", "text"),
     [
         ("list_tasks", {"task_name": TASK}, 'unknown field "task_name"; send {if_version?}'),
-        ("list_runs", {}, "task_name is missing; send {task_name, limit?, cursor?, states?, if_version?}"),
+        ("list_runs", {}, "task_name is missing; send {task_name, limit?, cursor?, states?, since?, until?"),
         ("list_runs", {"task_name": TASK, "limit": 0}, "limit must be a whole number from 1 to 200, got 0"),
         (
             "list_runs",
@@ -273,6 +293,16 @@ def test_a_run_a_skip_or_a_change_makes_a_new_version_of_the_history(ask: Any) -
         ),
         ("list_runs", {"task_name": TASK, "states": "failed"}, "states must be a list"),
         ("list_runs", {"task_name": TASK, "states": [1]}, "states must be a list of up to 10 states"),
+        (
+            "list_runs",
+            {"task_name": TASK, "since": "2026-11-30"},
+            'since must be a time such as "2026-11-30T04:00:00Z", or null, got "2026-11-30"',
+        ),
+        (
+            "list_runs",
+            {"task_name": TASK, "since": "2026-11-30T04:00:00Z", "until": "2026-11-30T04:00:00Z"},
+            "since must be before until, got 2026-11-30T04:00:00+00:00 and 2026-11-30T04:00:00+00:00",
+        ),
         ("get_run", {"task_name": TASK}, "id is missing; send {task_name, id}"),
         ("get_run", {"task_name": TASK, "id": 5}, "id must be text, got 5"),
     ],

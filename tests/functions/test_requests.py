@@ -11,8 +11,9 @@ from msgspec import UNSET, Struct
 from functions.requests import CancelRun, GetRun, GetTaskData, ListRuns, ListTasks, parse
 
 DATA_FIELDS = "{task_name, if_version?, describe?, details?}"
-RUNS_FIELDS = "{task_name, limit?, cursor?, states?, if_version?}"
+RUNS_FIELDS = "{task_name, limit?, cursor?, states?, since?, until?, if_version?}"
 LIMIT = "limit must be a whole number from 1 to 200, got "
+TIME = 'a time such as "2026-11-30T04:00:00Z", or null'
 STATES = 'states must be a list of up to 10 states, such as "failed", got '
 
 
@@ -47,6 +48,11 @@ def shortened(text: str) -> str:
         *(
             (ListRuns, {"task_name": "x", "states": states}, STATES + shortened(json.dumps(states)))
             for states in ("failed", [1], ["Failed"], ["failed\n"], [""], ["failed"] * 11, None)
+        ),
+        *(
+            (ListRuns, {"task_name": "x", name: moment}, f"{name} must be {TIME}, got {json.dumps(moment)}")
+            for name in ("since", "until")
+            for moment in ("2026-11-30T04:00:00", "2026-11-30", "today", "", 1, 1.5, True, [], {})
         ),
         (ListRuns, {"task_name": "x", "cursor": 1}, "cursor must be text or null, got 1"),
         (GetRun, {"task_name": "x"}, "id is missing; send {task_name, id}"),

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from shared.tasks.contract import TaskName
 
 _DESCENDING = _query.StructuredQuery.Direction.DESCENDING
-_IN = _query.StructuredQuery.FieldFilter.Operator.IN
+_Comparison = _query.StructuredQuery.FieldFilter.Operator
+_AND = _query.StructuredQuery.CompositeFilter.Operator.AND
 #: The document's own name in a query.
 _NAME = "__name__"
 #: Number of records that show whether a history has changed.
@@ -108,7 +109,14 @@ def view_last_changed(store: Store, name: TaskName) -> tuple[RunRecord, ...]:
 
 
 def view_history(
-    store: Store, name: TaskName, *, limit: int, states: tuple[str, ...] = (), after: Position | None = None
+    store: Store,
+    name: TaskName,
+    *,
+    limit: int,
+    states: tuple[str, ...] = (),
+    since: datetime | None = None,
+    until: datetime | None = None,
+    after: Position | None = None,
 ) -> HistoryPage:
     """Read one page of a task's history, newest first.
 
@@ -117,6 +125,8 @@ def view_history(
         name: The task.
         limit: Maximum number of records on the page.
         states: Only records that are shown in one of these states, at most ten; all records if empty.
+        since: Only records that started at this time or later, UTC.
+        until: Only records that started before this time, UTC.
         after: `next` of the page before; None for the first page.
 
     Raises:
@@ -127,10 +137,15 @@ def view_history(
         for field in RECORD_MASK:
             query.select.fields.add(field_path=field)
         if states:
-            where = query.where.field_filter
-            where.field.field_path, where.op = "state", _IN
+            value = _filter(query, "state", _Comparison.IN)
             for state in stored_states(states):
-                where.value.array_value.values.add(string_value=state)
+                value.array_value.values.add(string_value=state)
+        if since is not None:
+            value = _filter(query, "started", _Comparison.GREATER_THAN_OR_EQUAL)
+            value.timestamp_value.CopyFrom(to_timestamp(since))
+        if until is not None:
+            value = _filter(query, "started", _Comparison.LESS_THAN)
+            value.timestamp_value.CopyFrom(to_timestamp(until))
         for field in ("started", _NAME):
             order = query.order_by.add(direction=_DESCENDING)
             order.field.field_path = field
@@ -156,6 +171,14 @@ def view_record(store: Store, name: TaskName, record_id: str) -> RunRecord | Non
     """
     found = _records(store, [(name, each) for each in record_ids(record_id)], WHOLE_RECORD_MASK)
     return merge_records(record_id, {each: record for (_, each), record in found.items()})
+
+
+def _filter(query: Message, field: str, comparison: Message) -> Message:
+    """Add a condition to a query, and return its value to be set."""
+    query.where.composite_filter.op = _AND
+    condition = query.where.composite_filter.filters.add().field_filter
+    condition.field.field_path, condition.op = field, comparison
+    return condition.value
 
 
 def _records(
