@@ -1,14 +1,13 @@
 // The list of tasks, one row each, after a summary of what needs attention.
-import { ActionButton, type Asked, possibleActions, runToCancel } from "./actions";
-import { call } from "./firebase";
-import { age, ago, clock, duration, errorText, failureText, isCancelled, legText, number, percent, positionsText, plural, size, timeUntil, actorText } from "./format";
-import { useLive, useNow } from "./live";
+import { ActionButton, type Asked, possibleActions } from "./actions";
+import { isCancelled, number, timeUntil } from "./format";
+import { useNow } from "./live";
 import { Link, taskPath } from "./router";
 import { cadence, freshness } from "./schedule";
-import { recordOf, secondsLeft, trendWords } from "./stats";
+import { Freshness, Next, RecordWords, Status, ViewerNote, useLastRuns } from "./status";
 import { STRIP_RUNS, Strip } from "./strip";
-import type { Run, RunPage, Task } from "./wire";
-import { Name, Notice, StateWord, Time } from "./words";
+import type { Task } from "./wire";
+import { Name } from "./words";
 
 interface Props {
   tasks: Task[];
@@ -42,14 +41,6 @@ export function Overview({ tasks, mayChange, ask }: Props) {
   );
 }
 
-export function ViewerNote() {
-  return (
-    <p class="quiet" id="viewer-note">
-      Read-only access. Ask an administrator for the operator role.
-    </p>
-  );
-}
-
 /** The state of all tasks in one sentence. */
 function inShort(tasks: Task[], now: number): string {
   const having = (status: string): Task[] => tasks.filter((task) => task.status === status);
@@ -76,16 +67,6 @@ function isLate(task: Task, now: number): boolean {
   if (!completed) return false;
   const fresh = freshness(task, completed, now);
   return fresh.tone === "warn" || fresh.tone === "bad";
-}
-
-const STRIP_POLL_SECONDS = 60;
-
-/** A task's last runs. They are fetched again when the task changes, and once a minute for changes that its state does not show. */
-export function useLastRuns(task: Task): Run[] | null {
-  const changes = [task.state, task.run?.id, task.completed, task.started, task.suspended?.at, runToCancel(task)?.cancel?.at].join();
-  const load = (version: string | null) =>
-    call<RunPage>("list_runs", { task_name: task.name, limit: STRIP_RUNS, if_version: version });
-  return useLive(`strip ${task.name}`, load, () => STRIP_POLL_SECONDS, changes).value?.runs ?? null;
 }
 
 interface RowProps {
@@ -129,119 +110,5 @@ function Row({ task, now, mayChange, ask }: RowProps) {
         </div>
       </div>
     </li>
-  );
-}
-
-export function Next({ task, now }: { task: Task; now: number }) {
-  if (task.status === "suspended") return <span class="quiet">None while suspended</span>;
-  if (!task.next_run) return <span class="quiet">None</span>;
-  return (
-    <>
-      <Time at={task.next_run} now={now} /> <span class="quiet">{timeUntil(task.next_run, now)}</span>
-    </>
-  );
-}
-
-/** @param positions Whether to show the positions of the run's cursors. */
-export function Status({ task, runs, now, positions }: { task: Task; runs: Run[]; now: number; positions?: boolean }) {
-  return (
-    <>
-      <p>
-        <StateWord state={task.status}>{task.status === "failed" && isCancelled(task.error) ? "Cancelled" : undefined}</StateWord> <span class="quiet">{since(task, now)}</span>
-      </p>
-      {task.suspended && (
-        <p class="detail">
-          <bdi>Suspended by {actorText(task.suspended)}</bdi>
-        </p>
-      )}
-      {task.state === "running" && <Working task={task} runs={runs} now={now} positions={positions} />}
-      {task.state === "failed" && task.error && <p class="detail error" dir="auto">{errorText(null, firstLine(task.error))}</p>}
-      {task.problem && <Notice tone="warn">{task.problem}</Notice>}
-    </>
-  );
-}
-
-const firstLine = (text: string): string => text.split("\n", 1)[0] as string;
-
-function since(task: Task, now: number): string {
-  if (task.suspended) return ago(task.suspended.at, now);
-  if (task.status === "running" && task.started) return `for ${age((now - Date.parse(task.started)) / 1000)}`;
-  return task.completed ? ago(task.completed, now) : "";
-}
-
-/** The current run: its progress, an estimate of the time left, and its leg. */
-function Working({ task, runs, now, positions }: { task: Task; runs: Run[]; now: number; positions?: boolean | undefined }) {
-  const progress = task.run?.progress ?? null;
-  const left = secondsLeft(task, runs, now);
-  const total = progress?.total ?? null;
-  const counted = progress && (total === null ? number(progress.done) : `${number(progress.done)} of ${number(total)}`);
-  const remaining = left === null ? null : left > 0 ? `about ${age(Math.max(1, left))} left` : "longer than expected";
-  const parts = [counted, progress?.message, remaining, (task.run?.attempt ?? 1) > 1 && `attempt ${task.run?.attempt}`];
-  const { legs = null, checkpoint = null, last_failure: failure = null } = task.run ?? {};
-  const saved = positions && checkpoint ? positionsText(checkpoint.positions) : "";
-  return (
-    <div class="working">
-      <progress aria-label={`Progress of ${task.name}`} {...(total ? { value: Math.min(progress?.done ?? 0, total), max: total } : {})} />
-      <p class="detail" dir="auto">{parts.filter(Boolean).join(" · ") || "No progress reported yet"}</p>
-      {legs && (
-        <p class="detail leg">
-          {legText(legs, now)} · deadline <Time at={legs.deadline} now={now} />
-        </p>
-      )}
-      {saved && (
-        <p class="detail" dir="auto">
-          At {saved}
-        </p>
-      )}
-      {failure && <p class="detail error" dir="auto">{firstLine(failureText(failure))}</p>}
-      {task.run?.cancel && (
-        <p class="detail">
-          <bdi>Cancellation requested by {actorText(task.run.cancel)}</bdi>
-        </p>
-      )}
-    </div>
-  );
-}
-
-/** Ticks of the schedule that the gauge shows. */
-const GAUGE_TICKS = 3;
-
-/** The age of the last good result, as text and as a gauge whose marks are the schedule's ticks. */
-export function Freshness({ task, now }: { task: Task; now: number }) {
-  const { result } = task;
-  if (task.save_in === "none") return <p class="quiet">No result kept</p>;
-  if (!result?.completed) return <p class="quiet">No result yet</p>;
-  const seconds = (now - Date.parse(result.completed)) / 1000;
-  const fresh = freshness(task, result.completed, now);
-  const facts = [result.size_bytes !== null && size(result.size_bytes), result.count !== null && plural(result.count, "record")];
-  return (
-    <>
-      <p>
-        <span class="figure">{age(seconds)}</span> old{fresh.words && <span class={`verdict ${fresh.tone}`}> · {fresh.words}</span>}
-      </p>
-      {fresh.ticks !== null && (
-        <div class={`gauge ${fresh.tone}`} aria-hidden="true" title={`Completed at ${clock(result.completed, now, true)}; each mark is a tick of the schedule`}>
-          <b style={{ width: `${Math.min(100, (100 * fresh.ticks) / GAUGE_TICKS)}%` }} />
-        </div>
-      )}
-      <p class="quiet">{facts.filter(Boolean).join(" · ")}</p>
-    </>
-  );
-}
-
-function RecordWords({ runs }: { runs: Run[] }) {
-  const { ended, completed, usual, trend } = recordOf(runs);
-  if (ended === 0) return <p class="quiet">No completed or failed run</p>;
-  return (
-    <>
-      <p>
-        <span class="figure">{percent(completed / ended)}</span> <span class="quiet">of {plural(ended, "run")}</span>
-      </p>
-      {usual !== null && (
-        <p>
-          <span class="figure">{duration(usual)}</span> <span class="quiet">usually{trendWords(trend) && `, ${trendWords(trend)}`}</span>
-        </p>
-      )}
-    </>
   );
 }

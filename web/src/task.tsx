@@ -2,11 +2,12 @@
 import { ActionButton, type Asked, possibleActions } from "./actions";
 import { call } from "./firebase";
 import { PLACES, duration, size, trigger } from "./format";
+import { History } from "./history";
 import { useLive, useModule, useNow } from "./live";
-import { Freshness, Next, Status, ViewerNote, useLastRuns } from "./overview";
 import { Link, type Place, taskPath } from "./router";
-import { History, RunPanel } from "./runs";
+import { RunPanel } from "./runs";
 import { cadence } from "./schedule";
+import { Freshness, Next, Status, ViewerNote, useLastRuns } from "./status";
 import { Strip } from "./strip";
 import type { RunPage, Task } from "./wire";
 import { Facts, Name, Time } from "./words";
