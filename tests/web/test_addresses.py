@@ -1,19 +1,23 @@
 """The address of the page holds the view."""
 
+import datetime as dt
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import expect
 
 from emulators.loopback import request as ask
 from shared.tasks import TaskName
+from tests.web import past as pasts
 
 if TYPE_CHECKING:
     from emulators.environment import Addresses
     from tests.web.conftest import Open
+    from tests.web.past import Past
 
-HEALTH = TaskName.collect_devices_health
+HEALTH, LOCATIONS = TaskName.collect_devices_health, TaskName.collect_charge_locations
 
 
 @pytest.mark.parametrize("path", ["/nope", "/tasks", "/tasks/collect_devices_health/nope", "/nope/deeper"])
@@ -21,7 +25,7 @@ def test_an_unknown_address_shows_not_found(visit: "Open", path: str) -> None:
     """The page shows it to users, signed in or not, and links to all tasks."""
     page = visit()
     page.page.goto(f"{page.base}{path}")
-    not_found = page.page.get_by_role("heading", name=re.compile("Page not found"))
+    not_found = page.page.get_by_role("heading", name="Page not found")
     expect(not_found).to_be_visible()
     page.page.get_by_role("link", name="All tasks").click()
     expect(page.page.get_by_role("button", name="Sign in")).to_be_visible()
@@ -33,9 +37,116 @@ def test_an_unknown_address_shows_not_found(visit: "Open", path: str) -> None:
 
 
 def test_hosting_answers_404_for_unknown_addresses(stack: "Addresses") -> None:
-    """Its body is the page, under the same policy; addresses of the page are answered with 200."""
-    status, body = ask(f"http://{stack.hosting}/nope")[:2]
+    """The body is the page; the page's own addresses are answered with 200."""
+    status, body = ask(f"http://{stack.hosting}/nope")
     assert status == 404
-    assert b"/assets/index-" in (body if isinstance(body, bytes) else body.encode())
+    assert re.search(r"/assets/index-[^\"]+\.js", body)
     for path in ("/", "/timeline", f"/tasks/{HEALTH.value}", f"/tasks/{HEALTH.value}/result"):
         assert ask(f"http://{stack.hosting}{path}")[0] == 200
+
+
+def test_a_shared_link_opens_the_same_history(visit: "Open", past: "Past") -> None:
+    """Filter, search, time range and opened entry are those of the user who shared it."""
+    past.of(
+        HEALTH,
+        every=dt.timedelta(minutes=5),
+        result=lambda: list(pasts.devices(40)),
+        seconds=lambda _: 2,
+        fails=lambda number: number % 3 == 0,
+        count=30,
+    )
+    sharing = visit("operator").open(f"/tasks/{HEALTH.value}")
+    one = sharing.page
+    one.get_by_role("button", name="Failed", exact=True).click()
+    one.get_by_label("Time range").select_option("Last hour")
+    one.get_by_label("Search the history").fill("north 503")
+    one.locator(".runs li").nth(1).get_by_role("button").click()
+    expect(one.locator(".runs li").nth(1).locator(".trace")).to_be_visible()
+    expect(one).to_have_url(re.compile("q=north"))
+    assert parse_qs(urlsplit(one.url).query).keys() == {"show", "range", "q", "entry"}
+    listed = one.locator(".runs li").all_inner_texts()
+
+    receiving = visit("viewer").open(one.url.removeprefix(sharing.base))
+    other = receiving.page
+    expect(other.get_by_role("button", name="Failed", exact=True)).to_have_attribute("aria-pressed", "true")
+    expect(other.get_by_label("Time range")).to_have_value("1h")
+    expect(other.get_by_label("Search the history")).to_have_value("north 503")
+    expect(other.locator(".runs li").nth(1).locator(".trace")).to_be_in_viewport()
+    expect(other.locator(".runs li")).to_have_count(len(listed))
+    assert len(listed) == 4
+    opened = other.locator(".runs li").filter(has=other.locator(".trace"))
+    expect(opened).to_have_count(1)
+
+
+def test_a_shared_link_opens_a_run_outside_of_the_list(visit: "Open", past: "Past") -> None:
+    """A run that the filter does not select is shown above the list, until it is closed."""
+    past.of(
+        HEALTH,
+        every=dt.timedelta(minutes=5),
+        result=list,
+        seconds=lambda _: 2,
+        fails=lambda number: number == 0,
+        count=3,
+    )
+    page = visit("viewer").open(f"/tasks/{HEALTH.value}")
+    page.page.locator(".runs li[data-state=failed] button").click()
+    expect(page.page.locator(".runs li .trace")).to_be_visible()
+    page.open(page.page.url.removeprefix(page.base) + "&show=completed")
+    expect(page.page.locator(".runs .panel .trace")).to_be_visible()
+    page.page.get_by_role("button", name="Close").click()
+    expect(page.page.locator(".panel")).to_have_count(0)
+    expect(page.page).to_have_url(re.compile(r"\?show=completed$"))
+
+
+def test_back_and_forward_restore_the_view(visit: "Open", past: "Past") -> None:
+    """Over filters, opened entries and views."""
+    past.of(HEALTH, every=dt.timedelta(minutes=5), result=list, seconds=lambda _: 2, count=3)
+    page = visit("viewer")
+    one = page.page
+    page.row(HEALTH.value).get_by_role("link").click()
+    completed = one.get_by_role("button", name="Completed", exact=True)
+    completed.click()
+    entries = one.locator(".runs li")
+    entries.first.get_by_role("button").click()
+    expect(entries.first.locator(".run")).to_be_visible()
+    one.go_back()
+    expect(entries.first.locator(".run")).to_have_count(0)
+    expect(completed).to_have_attribute("aria-pressed", "true")
+    one.go_back()
+    expect(completed).to_have_attribute("aria-pressed", "false")
+    one.go_back()
+    expect(one.get_by_role("heading", name="Tasks", exact=True)).to_be_visible()
+    for _ in range(3):
+        one.go_forward()
+    expect(completed).to_have_attribute("aria-pressed", "true")
+    expect(entries.first.locator(".run")).to_be_visible()
+
+
+def test_a_shared_link_opens_the_same_overview(visit: "Open", past: "Past") -> None:
+    """Filter, search and sort order."""
+    past.of(
+        LOCATIONS,
+        every=dt.timedelta(hours=2),
+        result=list,
+        seconds=lambda _: 2,
+        fails=lambda _: True,
+        count=1,
+    )
+    sharing = visit("operator")
+    sharing.page.get_by_label("Sort by").select_option("name")
+    sharing.page.get_by_label("Search tasks").fill("charge")
+    expect(sharing.page.locator(".row[data-task]")).to_have_count(2)
+    expect(sharing.page).to_have_url(re.compile("q=charge"))
+    receiving = visit("viewer").open(sharing.page.url.removeprefix(sharing.base))
+    expect(receiving.page.get_by_label("Sort by")).to_have_value("name")
+    expect(receiving.page.get_by_label("Search tasks")).to_have_value("charge")
+    names = "(rows) => rows.map((row) => row.dataset.task)"
+    expect(receiving.page.locator(".row[data-task]")).to_have_count(2)
+    assert receiving.page.locator(".row[data-task]").evaluate_all(names) == [
+        TaskName.collect_charge_cdrs.value,
+        LOCATIONS.value,
+    ]
+    receiving.page.get_by_role("button", name="Needs attention").click()
+    expect(receiving.page.locator(".row[data-task]")).to_have_count(1)
+    receiving.page.go_back()
+    expect(receiving.page.locator(".row[data-task]")).to_have_count(2)

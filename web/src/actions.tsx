@@ -1,6 +1,9 @@
 // The operators' actions: each asks for a reason, states its consequence, and reports its outcome.
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { CallError, call } from "./firebase";
+import { zoneAt } from "./format";
+import { serverNow } from "./live";
+import { timeOfLocal } from "./range";
 import { refusal } from "./strip";
 import type { Run, Task } from "./wire";
 
@@ -10,6 +13,8 @@ export interface Asked {
   kind: Kind;
   task: Task;
 }
+
+export type Ask = (asked: Asked) => void;
 
 interface Wording {
   button: string;
@@ -28,7 +33,7 @@ const WORDING: Record<Kind, Wording> = {
     button: "Suspend",
     title: (task) => `Suspend ${task}?`,
     consequence: (task) =>
-      `Its ticks are skipped until an operator resumes it. Readers keep getting the last good result.${task.state === "running" ? " The current run finishes." : ""}`,
+      `Its ticks are skipped until an operator resumes it, or until the time below. Readers keep getting the last good result.${task.state === "running" ? " The current run finishes." : ""}`,
   },
   resume: {
     button: "Resume",
@@ -51,13 +56,15 @@ const WORDING: Record<Kind, Wording> = {
 /** The run that `cancel` applies to: the current run, or the failed run that may be retried. */
 export const runToCancel = (task: Task) => task.run ?? task.retries;
 
-/** The actions that a task's state allows. An action and its opposite have the same place, so that the focus stays. */
+/**
+ * The actions that a task's state allows, except "no-retry", which is beside the failure. An action and its opposite
+ * have the same place, so that the focus stays.
+ */
 export function possibleActions(task: Task): Kind[] {
   const kinds: Kind[] = [];
   if (task.state === "running") kinds.push("cancel");
   else kinds.push("run");
   kinds.push(task.status === "suspended" ? "resume" : "suspend");
-  if (task.retries && Date.now() < Date.parse(task.retries.until)) kinds.push("no-retry");
   return kinds;
 }
 
@@ -71,7 +78,7 @@ interface ButtonProps {
   kind: Kind;
   task: Task;
   mayChange: boolean;
-  ask: (asked: Asked) => void;
+  ask: Ask;
 }
 
 export function ActionButton({ kind, task, mayChange, ask }: ButtonProps) {
@@ -111,6 +118,7 @@ interface DialogProps {
 export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [reason, setReason] = useState("");
+  const [until, setUntil] = useState("");
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState("");
   useLayoutEffect(() => dialog.current?.showModal(), []);
@@ -122,10 +130,11 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
     if (reason.trim() === "") return setError("Enter a reason. It is recorded in the task’s history.");
+    if (until !== "" && Date.parse(timeOfLocal(until)) <= serverNow()) return setError("Enter a time in the future, or none.");
     setBusy(true);
     setError("");
     try {
-      leave(await carryOut(kind, task, reason.trim()));
+      leave(await carryOut(kind, task, reason.trim(), timeOfLocal(until)));
     } catch (refused) {
       const { message, unreachable } = refused as CallError;
       setError(unreachable ? `${message} The change may have been made. Check the task’s state once the service responds.` : message);
@@ -154,6 +163,12 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
             onInput={(event) => setReason(event.currentTarget.value)}
           />
         </label>
+        {kind === "suspend" && (
+          <label>
+            Resume at (optional, your time: {zoneAt(new Date(serverNow()).toISOString())})
+            <input type="datetime-local" value={until} onInput={(event) => setUntil(event.currentTarget.value)} />
+          </label>
+        )}
         {error !== "" && (
           <p class="notice bad" role="alert">
             {error}
@@ -175,7 +190,8 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
 const isRunning = (task: Task): boolean => task.state === "running";
 const isSuspended = (task: Task): boolean => task.status === "suspended";
 
-async function carryOut(kind: Kind, task: Task, reason: string): Promise<Outcome> {
+/** @param until When a suspended task resumes, RFC 3339; "" for never. */
+async function carryOut(kind: Kind, task: Task, reason: string, until: string): Promise<Outcome> {
   const task_name = task.name;
   const outcomeOf = (text: string, holds: (task: Task) => boolean): Outcome => ({ task: task_name, text, holds });
   switch (kind) {
@@ -188,7 +204,7 @@ async function carryOut(kind: Kind, task: Task, reason: string): Promise<Outcome
       return outcomeOf(`Requested a run of ${task_name}. It appears here as soon as Cloud Scheduler starts it.`, (now) => now.started === before);
     }
     case "suspend": {
-      const { changed } = await call<{ changed: boolean }>("suspend_task", { task_name, reason }, 30);
+      const { changed } = await call<{ changed: boolean }>("suspend_task", { task_name, reason, ...(until && { until }) }, 30);
       return outcomeOf(changed ? `${task_name} is suspended.` : `${task_name} was already suspended.`, isSuspended);
     }
     case "resume": {

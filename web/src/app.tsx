@@ -1,12 +1,14 @@
 // The frame of all views: the signed-in user, whether the data is live, and the dialogs of actions.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ActionDialog, type Asked, type Outcome } from "./actions";
+import { hasFailed } from "./attention";
 import { type Person, type Project, call, endSession } from "./firebase";
-import { age, clock, word } from "./format";
+import { age, clock } from "./format";
 import { type Live, useLive, useNow } from "./live";
 import { Overview } from "./overview";
 import { NotFound } from "./not-found";
 import { Link, type Place, usePlace } from "./router";
+import { useTab } from "./tab";
 import { TaskView } from "./task";
 import { type Theme, applyTheme, theme } from "./theme";
 import type { TaskList } from "./wire";
@@ -30,6 +32,7 @@ export function App({ project, person }: { project: Project; person: Person }) {
   const task = tasks?.find(({ name }) => name === place.task);
 
   useArrival(place, tasks !== null);
+  useTab(place.task ?? { tasks: "", timeline: "Timeline", task: "", unknown: "Not found" }[place.view], (tasks ?? []).filter(hasFailed).length);
 
   const open = (wanted: Asked): void => {
     setNotice(null);
@@ -101,11 +104,10 @@ function useNotice(list: TaskList | null): [Outcome | null, (outcome: Outcome | 
   return [notice, show];
 }
 
-/** Announces a new view: focuses its heading and sets the tab's title. */
+/** Announces a new view: focuses its heading. */
 function useArrival({ view, task, part }: Place, shown: boolean): void {
   const arrived = useRef(false);
   useEffect(() => {
-    document.title = view === "tasks" ? "nx-tasks" : `${task ?? (view === "unknown" ? "Not found" : word(view))} · nx-tasks`;
     if (!shown) return;
     if (arrived.current) document.querySelector<HTMLElement>("h1")?.focus();
     arrived.current = true;

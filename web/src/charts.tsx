@@ -2,7 +2,7 @@
 import "uplot/dist/uPlot.min.css";
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
-import { duration, size } from "./format";
+import { duration, plural, size } from "./format";
 import { median } from "./stats";
 import { colour, onColours } from "./theme";
 import type { Run } from "./wire";
@@ -17,38 +17,45 @@ interface Line {
   marks?: boolean;
 }
 
-/** @param runs Newest first, completed and failed ones. */
-export function Charts({ runs }: { runs: Run[] }) {
+interface Props {
+  /** Newest first, completed, failed and cancelled ones. */
+  runs: Run[];
+  /** Usual duration of a run, seconds, as the overview shows it. */
+  usual: number | null;
+}
+
+export function Charts({ runs, usual }: Props) {
   const timed = runs.filter((run) => run.started !== null).toReversed();
   if (timed.length < 2) return <p class="charts quiet">Charts appear after the second run.</p>;
   const times = timed.map((run) => Date.parse(run.started as string) / 1000);
-  const took = (state: string): Points => timed.map((run) => (run.state === state ? run.duration_seconds : null));
+  const took = (state: string): Points => timed.map((run) => (run.outcome === state ? run.duration_seconds : null));
   const sizes = timed.map((run) => run.result?.size_bytes ?? null);
   return (
     <div class="charts">
       <Figure
         title="Duration"
-        summary={range(timed.map((run) => run.duration_seconds), duration)}
+        summary={range(timed.map((run) => run.duration_seconds), duration, usual)}
         times={times}
         lines={[
           { label: "completed", colour: "ok", values: took("completed") },
           { label: "failed", colour: "bad", values: took("failed"), marks: true },
+          { label: "cancelled", colour: "cancel", values: took("cancelled"), marks: true },
         ]}
         unit={duration}
       />
       {sizes.some((bytes) => bytes !== null) && (
-        <Figure title="Result size" summary={range(sizes, size)} times={times} lines={[{ label: "size", colour: "run", values: sizes }]} unit={size} />
+        <Figure title="Result size" summary={range(sizes, size, median(sizes.filter((bytes) => bytes !== null)))} times={times} lines={[{ label: "size", colour: "run", values: sizes }]} unit={size} />
       )}
     </div>
   );
 }
 
-function range(values: Points, unit: (value: number) => string): string {
+function range(values: Points, unit: (value: number) => string, usual: number | null): string {
   const known = values.filter((value) => value !== null);
   if (known.length === 0) return "";
   const [min, max] = [unit(Math.min(...known)), unit(Math.max(...known))];
-  if (min === max) return `${known.length} runs, ${max} each`;
-  return `${known.length} runs, ${min} to ${max}, usually ${unit(median(known) as number)}`;
+  if (min === max) return `${plural(known.length, "run")}, ${max} each`;
+  return `${plural(known.length, "run")}, ${min} to ${max}${usual === null ? "" : `, usually ${unit(usual)}`}`;
 }
 
 interface FigureProps {

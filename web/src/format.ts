@@ -1,11 +1,12 @@
 // Formats times, durations, sizes and states. Pure functions; times are in the viewer's time zone.
 
-import type { Actor, Failure, Legs } from "./wire";
+import type { Actor, Failure, Legs, NextAttempt } from "./wire";
 
 const WORDS: Record<string, string> = {
   running: "Running",
   completed: "Completed",
   failed: "Failed",
+  cancelled: "Cancelled",
   skipped: "Skipped",
   missed_tick: "Missed",
   lost_leg: "Leg lost",
@@ -22,13 +23,15 @@ export function word(state: string | null): string {
   return state === null ? "Never ran" : (WORDS[state] ?? state.replaceAll("_", " "));
 }
 
-/** The CSS class of a state's colour: ok, bad, run, warn, off or idle. */
+/** The CSS class of a state's colour: ok, bad, cancel, run, warn, off or idle. */
 export function tone(state: string | null): string {
   switch (state) {
     case "completed":
       return "ok";
     case "failed":
       return "bad";
+    case "cancelled":
+      return "cancel";
     case "running":
       return "run";
     case "missed_tick":
@@ -57,7 +60,14 @@ export const ROUNDED = "May be rounded: beyond 2^53. The download has the exact 
 /** A value as text; a rounded integer is marked. */
 export const exact = (value: unknown): string => (isRounded(value) ? `≈ ${BigInt(value as number)}` : String(value));
 
-export const number = (value: number): string => value.toLocaleString("en-GB");
+const NUMBER = new Intl.NumberFormat("en-GB");
+const ALL_DIGITS = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 20 });
+
+/** A count of the page's own, with groups of digits. */
+export const number = (value: number): string => NUMBER.format(value);
+
+/** A number of a result with groups of digits; no digit of it is lost. */
+export const grouped = (value: number): string => (isRounded(value) || Math.abs(value) >= 1e15 ? exact(value) : ALL_DIGITS.format(value));
 
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${number(count)} ${count === 1 ? one : many}`;
@@ -94,7 +104,7 @@ export function timeUntil(time: string, now: number): string {
 }
 
 export function size(bytes: number): string {
-  if (bytes < 1000) return `${bytes} B`;
+  if (bytes < 1000) return `${Math.round(bytes)} B`;
   if (bytes < 1e6) return `${(bytes / 1e3).toFixed(bytes < 1e4 ? 1 : 0)} kB`;
   return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 }
@@ -105,19 +115,28 @@ export const percent = (share: number): string =>
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const CLOCK_SECONDS = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const DAY_OF_YEAR = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 const FULL = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long" });
 
-/** Time of day, with the date unless it is today's. */
+/** Time of day, with the date unless it is today's, and with the year unless it is this year. */
 export function clock(time: string | number, now: number, seconds = false): string {
   const date = new Date(time);
   const text = (seconds ? CLOCK_SECONDS : CLOCK).format(date);
-  return DAY.format(date) === DAY.format(new Date(now)) ? text : `${DAY.format(date)}, ${text}`;
+  const present = new Date(now);
+  if (date.toDateString() === present.toDateString()) return text;
+  return `${(date.getFullYear() === present.getFullYear() ? DAY : DAY_OF_YEAR).format(date)}, ${text}`;
 }
+
+const ZONE = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" });
+
+/** The short name of the viewer's time zone at a time, such as CET. */
+export const zoneAt = (time: string): string =>
+  ZONE.formatToParts(new Date(time)).find(({ type }) => type === "timeZoneName")?.value ?? "";
 
 /** Date, time and zone, for tooltips. */
 export const fullTime = (time: string): string => FULL.format(new Date(time));
 
-export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+export const VIEWER_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 export const PLACES: Record<string, string> = {
   db: "in the status document",
@@ -128,7 +147,7 @@ export const PLACES: Record<string, string> = {
 
 /** How a run was started. A run that Cloud Scheduler delivered without a tick was requested. */
 export function trigger(source: string | null, tick: string | null | undefined, requested: Actor | null): string {
-  if (requested) return `Requested by ${requested.by}`;
+  if (requested) return `Requested by ${actorText(requested)}`;
   if (source === null) return "Unknown trigger";
   if (!source.startsWith("firebase-schedule-")) return `Started by ${source}`;
   return tick === null ? "Requested" : "Scheduled";
@@ -136,9 +155,6 @@ export function trigger(source: string | null, tick: string | null | undefined, 
 
 /** Type of the error of a cancelled run, whose state is `failed`. */
 const CANCELLED_TYPE = "RunCancelled";
-
-/** Whether an error's text belongs to a cancelled run. */
-export const isCancelled = (error: string | null): boolean => error !== null && /^(RunCancelled: )?cancelled by /.test(error);
 
 /** An error as text: of a cancelled run, who cancelled it and why. */
 export function errorText(type: string | null, message: string | null): string {
@@ -166,3 +182,7 @@ export const positionsText = (positions: { [cursor: string]: string }): string =
 
 /** Who acted, and why. Callers without a role do not receive the reason. */
 export const actorText = ({ by, reason }: { by: string | null; reason: string | null }): string => (reason ? `${by}: ${reason}` : `${by}`);
+
+/** Such as "attempt 2 of 6, again at 00:15:23". */
+export const nextAttemptText = ({ number: attempt, of, at }: NextAttempt, now: number): string =>
+  `attempt ${attempt} of ${of}, ${at === null ? "at an unknown time" : Date.parse(at) > now ? `again at ${clock(at, now, true)}` : "due now"}`;

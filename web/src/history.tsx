@@ -1,98 +1,182 @@
-// A task's history, page by page, filtered by outcome. An entry opens to its details.
-import { useState } from "preact/hooks";
-import { runToCancel } from "./actions";
-import { type CallError, call } from "./firebase";
-import { ago, duration } from "./format";
-import { useLive, useNow } from "./live";
-import { Detail, legsOf, produced, working } from "./runs";
-import { outcome, remark } from "./strip";
-import type { Run, RunPage, Task } from "./wire";
+// A task's history with filters, text search and time range, and equal errors with their count. The address holds all of
+// these and the opened entries.
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import { actorText, ago, clock, duration, errorText, plural, word } from "./format";
+import { type LoadedHistory, useHistory } from "./history-pages";
+import { serverNow, useNow } from "./live";
+import { RangeFields, rangeOf } from "./range";
+import { SearchField, goQuery, useParam, usePlace } from "./router";
+import { Detail, RunPanel, legsOf, produced, working } from "./runs";
+import { matcher } from "./search";
+import { remark } from "./strip";
+import type { Run, Task } from "./wire";
 import { Notice, StateWord, Time } from "./words";
 
-/** The filters, each with the states that it selects. */
-const FILTERS: [name: string, states: string[]][] = [
-  ["All", []],
-  ["Completed", ["completed"]],
-  ["Failed", ["failed"]],
-  ["Skipped or missed", ["skipped", "refused", "missed_tick", "lost_leg", "overdue_original"]],
-  ["By operators", ["suspended", "resumed", "cancelling", "requested"]],
-];
-const PAGE_RUNS = 50;
-const POLL_SECONDS = 10;
-
-interface Older {
-  runs: Run[];
-  cursor: string | null;
+interface Filter {
+  name: string;
+  /** Its value in the address. */
+  value: string;
+  /** The states that it selects; empty for all. */
+  states: string[];
+  /** The outcome that it selects among these states; cancelled and failed runs have the same state. */
+  outcome?: string;
 }
+
+const FILTERS: Filter[] = [
+  { name: "All", value: "", states: [] },
+  { name: "Completed", value: "completed", states: ["completed"] },
+  { name: "Failed", value: "failed", states: ["failed"], outcome: "failed" },
+  { name: "Cancelled", value: "cancelled", states: ["failed"], outcome: "cancelled" },
+  { name: "Skipped or missed", value: "skipped", states: ["skipped", "refused", "missed_tick", "lost_leg", "overdue_original"] },
+  { name: "By operators", value: "operators", states: ["suspended", "resumed", "cancelling", "requested"] },
+];
+
+/** What a search finds an entry by. */
+function textOf(run: Run): string {
+  const requested = run.requested && `requested by ${actorText(run.requested)}`;
+  return [run.id, word(run.outcome), run.source, remark(run), run.reason, run.by, requested, run.holder, run.progress?.message, produced(run)].filter(Boolean).join(" ");
+}
+
+/** A failed run's error in the address and as a group: equal texts are equal errors. */
+const errorOf = (run: Run): string | null =>
+  run.outcome === "failed" && run.error ? errorText(run.error.type, run.error.message).slice(0, MAX_ERROR_LENGTH) : null;
+
+const MAX_ERROR_LENGTH = 300;
 
 export function History({ task }: { task: Task }) {
   const now = useNow();
-  const [filter, setFilter] = useState(0);
-  const [older, setOlder] = useState<Older | null>(null);
-  const [error, setError] = useState("");
-  const states = (FILTERS[filter] as (typeof FILTERS)[number])[1];
-  const wanted = { task_name: task.name, limit: PAGE_RUNS, ...(states.length > 0 ? { states } : {}) };
-  const page = useLive<RunPage>(
-    `history ${task.name} ${filter}`,
-    (version) => call("list_runs", { ...wanted, if_version: version }),
-    () => POLL_SECONDS,
-    [task.state, task.completed, task.started, task.suspended?.at, runToCancel(task)?.cancel?.at].join(),
-  );
-  const choose = (index: number): void => {
-    setFilter(index);
-    setOlder(null);
-    setError("");
-  };
-  const cursor = older ? older.cursor : (page.value?.next_cursor ?? null);
-  const more = async (): Promise<void> => {
-    try {
-      const next = await call<RunPage>("list_runs", { ...wanted, cursor });
-      setOlder({ runs: [...(older?.runs ?? []), ...next.runs], cursor: next.next_cursor });
-      setError("");
-    } catch (refused) {
-      setError((refused as CallError).message);
-    }
-  };
-  const runs = distinct([...(page.value?.runs ?? []), ...(older?.runs ?? [])]);
+  const { query } = usePlace();
+  const [show, setShow] = useParam("show");
+  const [search] = useParam("q");
+  const [error] = useParam("error");
+  const [span, from, to] = ["range", "from", "to"].map((name) => query.get(name) ?? "") as [string, string, string];
+  const { since, until, problem } = useMemo(() => rangeOf(span, from, to, serverNow()), [span, from, to]);
+  const filter = FILTERS.find(({ value }) => value === show) ?? (FILTERS[0] as Filter);
+  const partial = search !== "" || error !== "" || filter.outcome !== undefined;
+  const contains = matcher(search);
+  const history = useHistory(task, {
+    states: filter.states,
+    since: problem ? null : since,
+    until: problem ? null : until,
+    matches: partial
+      ? (run) => (!filter.outcome || run.outcome === filter.outcome) && (error === "" || errorOf(run) === error) && contains(textOf(run))
+      : null,
+    search: [filter.outcome, search, error].join("\n"),
+  });
+  const opened = query.getAll("entry");
+  const { hits } = history;
+  const list = useRef<HTMLOListElement>(null);
+  useArrivalAt(list, hits !== null);
+  const elsewhere = hits === null || history.loading ? [] : opened.filter((id) => !hits.some((run) => run.id === id));
+  const toggle = (id: string, open: boolean): void => goQuery({ entry: open ? [...opened, id] : opened.filter((each) => each !== id) });
   return (
     <section aria-labelledby="history-title" class="runs">
       <div class="bar">
         <h2 id="history-title">History</h2>
         <div class="filters" role="group" aria-label="Filter by outcome">
-          {FILTERS.map(([name], index) => (
-            <button key={name} aria-pressed={index === filter} onClick={() => choose(index)}>
+          {FILTERS.map(({ name, value }) => (
+            <button key={value} aria-pressed={value === filter.value} onClick={() => setShow(value)}>
               {name}
             </button>
           ))}
         </div>
+        <SearchField param="q" label="Search the history" />
+        <RangeFields />
       </div>
-      {page.error && <Notice tone="warn">The history may be out of date: {page.error.message}</Notice>}
-      {page.value && runs.length === 0 && <p class="quiet">No matching entries.</p>}
-      <ol>
-        {runs.map((run) => (
-          <Entry key={run.id} task={task.name} run={run} now={now} />
+      {problem && <Notice tone="bad">{problem}</Notice>}
+      {history.stale && <Notice tone="warn">The history may be out of date: {history.stale.message}</Notice>}
+      {error !== "" && (
+        <p class="chip">
+          <span>
+            Only this error: <q dir="auto">{error}</q>
+          </span>
+          <button class="plain" onClick={() => goQuery({ error: "" })}>
+            Show all entries
+          </button>
+        </p>
+      )}
+      {error === "" && <EqualErrors runs={hits ?? []} />}
+      {elsewhere.map((id) => (
+        <RunPanel key={id} task={task} id={id} close={() => toggle(id, false)} />
+      ))}
+      {partial && hits !== null && <Searched history={history} now={now} />}
+      {!partial && hits?.length === 0 && <p class="quiet">{filter.value === "" && !since && !until ? "No entries yet." : "No entry matches."}</p>}
+      <ol ref={list}>
+        {(hits ?? []).map((run) => (
+          <Entry key={run.id} task={task.name} run={run} now={now} open={opened.includes(run.id)} toggle={toggle} />
         ))}
       </ol>
-      {cursor !== null && runs.length > 0 && <button onClick={() => void more()}>Show older entries</button>}
-      {error !== "" && <Notice tone="bad">{error} Try again.</Notice>}
+      {history.error && <Notice tone="bad">{history.error.message} Try again.</Notice>}
+      {history.more && !history.loading && (
+        <button onClick={history.loadMore}>{partial ? "Search older entries" : "Show older entries"}</button>
+      )}
     </section>
   );
 }
 
-const distinct = (runs: Run[]): Run[] => [...new Map(runs.map((run) => [run.id, run])).values()];
+/** Scrolls to the first entry that a shared link opened, once. */
+function useArrivalAt(list: { current: HTMLElement | null }, shown: boolean): void {
+  const arrived = useRef(false);
+  useEffect(() => {
+    if (!shown || arrived.current) return;
+    arrived.current = true;
+    list.current?.querySelector("[aria-expanded=true]")?.scrollIntoView({ block: "center" });
+  }, [shown]);
+}
 
-function Entry({ task, run, now }: { task: string; run: Run; now: number }) {
-  const [open, setOpen] = useState(false);
-  const at = run.started ?? run.completed ?? run.scheduled_for;
+/** How far a search among loaded entries went, and what it found. */
+function Searched({ history: { hits, loaded, more, loading }, now }: { history: LoadedHistory; now: number }) {
+  const found = hits?.length ?? 0;
+  const oldest = loaded.at(-1)?.started;
+  const far = more && oldest ? `, back to ${clock(oldest, now)}` : "";
+  const text =
+    loaded.length === 0
+      ? "No entry matches."
+      : `${found === 0 ? "No match" : plural(found, "match", "matches")} in ${more ? "the newest" : "all"} ${plural(loaded.length, "entry", "entries")}${far}.`;
   return (
-    <li data-run={run.id} data-state={run.state}>
-      <button class="entry" aria-expanded={open} onClick={() => setOpen(!open)}>
-        <StateWord state={run.state}>{outcome(run)}</StateWord>
+    <p class={found === 0 && !loading ? "none" : "quiet"} role="status">
+      {loading ? `Searching … ${text}` : text}
+    </p>
+  );
+}
+
+/** Errors that several of these runs share, the most frequent one first. */
+function EqualErrors({ runs }: { runs: Run[] }) {
+  const groups = new Map<string, number>();
+  for (const error of runs.map(errorOf)) if (error !== null) groups.set(error, (groups.get(error) ?? 0) + 1);
+  const repeated = [...groups].filter(([, count]) => count > 1).toSorted(([, one], [, other]) => other - one);
+  if (repeated.length === 0) return null;
+  return (
+    <div class="equal-errors" role="group" aria-label="Errors of several of these runs">
+      {repeated.map(([error, count]) => (
+        <button key={error} class="plain" onClick={() => goQuery({ error })} title="Show only these runs">
+          <b class="figure">{plural(count, "run")}</b> <span dir="auto">{error}</span>
+        </button>
+      ))}
+    </div>
+  );
+}
+
+interface EntryProps {
+  task: string;
+  run: Run;
+  now: number;
+  open: boolean;
+  toggle: (id: string, open: boolean) => void;
+}
+
+function Entry({ task, run, now, open, toggle }: EntryProps) {
+  const at = run.started ?? run.completed ?? run.scheduled_for;
+  const outcome = run.outcome;
+  return (
+    <li data-run={run.id} data-state={outcome}>
+      <button class="entry" aria-expanded={open} onClick={() => toggle(run.id, !open)}>
+        <StateWord state={outcome} />
         <span class="when">{at && <Time at={at} now={now} seconds />}</span>
         <span class="took figure">{run.duration_seconds === null ? "" : duration(run.duration_seconds)}</span>
         <span class="what" dir="auto">
           {(run.attempt ?? 1) > 1 && <span class="badge">attempt {run.attempt}</span>}{" "}
-          {run.requested && <span class="badge">Requested by {run.requested.by}</span>} {legsOf(run, now)}
+          {run.requested && <span class="badge">Requested by {actorText(run.requested)}</span>} {legsOf(run, now)}
           {remark(run) || produced(run)}
         </span>
         <span class="ago quiet">{at && ago(at, now)}</span>

@@ -47,6 +47,13 @@ export function go(path: string, replace = false): void {
   dispatchEvent(new PopStateEvent("popstate"));
 }
 
+/** Opens a run; in the view of its task, the rest of the view stays. */
+export function goRun(name: string, run: string): void {
+  const { view, task, part } = readPlace();
+  if (view === "task" && task === name && part === "runs") goQuery({ run });
+  else go(runPath(name, run));
+}
+
 /** Changes values in the query of the current address; an empty value or list removes its name. */
 export function goQuery(changes: { [name: string]: string | string[] }, replace = false): void {
   const query = new URLSearchParams(location.search);

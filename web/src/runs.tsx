@@ -1,10 +1,9 @@
 // One run: its details, and the panel that shows the run that a link opened.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useId, useState } from "preact/hooks";
 import { type CallError, call } from "./firebase";
-import { actorText, duration, errorText, failureText, legText, plural, positionsText, size, trigger } from "./format";
+import { actorText, duration, errorText, failureText, legText, nextAttemptText, number, plural, positionsText, size, trigger, word } from "./format";
 import { useNow } from "./live";
-import { go, taskPath } from "./router";
-import { outcome, refusal } from "./strip";
+import { refusal } from "./strip";
 import { Trace } from "./trace";
 import type { Run, Task } from "./wire";
 import { Facts, Notice, Time } from "./words";
@@ -28,15 +27,16 @@ export function produced({ result, progress, state }: Run): string {
 }
 
 const reached = (progress: Run["progress"]): string =>
-  progress ? `${progress.done}${progress.total ? ` of ${progress.total}` : ""} ${progress.message ?? ""}` : "";
+  progress ? `${number(progress.done)}${progress.total ? ` of ${number(progress.total)}` : ""} ${progress.message ?? ""}` : "";
 
-/** The run that the address names, whichever entries the history shows. */
-export function RunPanel({ task, id }: { task: Task; id: string }) {
+/** A run that a link opened, whichever entries the history shows. */
+export function RunPanel({ task, id, close }: { task: Task; id: string; close: () => void }) {
+  const title = useId();
   return (
-    <section class="panel" aria-labelledby="run-title">
+    <section class="panel" aria-labelledby={title}>
       <div class="bar">
-        <h2 id="run-title">Run</h2>
-        <button class="plain" onClick={() => go(taskPath(task.name))}>
+        <h2 id={title}>Run</h2>
+        <button class="plain" onClick={close}>
           Close
         </button>
       </div>
@@ -61,7 +61,7 @@ export function Detail({ task, id, version }: { task: string; id: string; versio
   if (run === null) return <p class="quiet">Loading …</p>;
   const failure = run.error ?? run.last_failure;
   const facts: [string, preact.ComponentChildren][] = [
-    ["Outcome", outcome(run)],
+    ["Outcome", word(run.outcome)],
     ["Scheduled for", run.scheduled_for && <Time at={run.scheduled_for} now={now} seconds />],
     ["Started", run.started && <Time at={run.started} now={now} seconds />],
     ["Ended", run.completed && <Time at={run.completed} now={now} seconds />],
@@ -73,8 +73,10 @@ export function Detail({ task, id, version }: { task: string; id: string; versio
     ["Persisted", run.checkpoint && `${plural(run.checkpoint.steps, "step")}, ${plural(run.checkpoint.parts, "part")}`],
     ["Positions", run.checkpoint && positionsText(run.checkpoint.positions)],
     ["Trigger", run.source && trigger(run.source, run.scheduled_for, run.requested)],
-    [run.state === "failed" ? "Cancelled by" : "Operator", run.by],
+    [run.outcome === "cancelled" ? "Cancelled by" : "Operator", run.by],
     ["Reason", run.reason],
+    ["Until", run.until && <Time at={run.until} now={now} />],
+    ["Next attempt", run.next_attempt && nextAttemptText(run.next_attempt, now)],
     ["Holder", run.holder],
     ["Requested by", run.requested && actorText(run.requested)],
     ["Refused deliveries", run.refused && refusal(run.refused)],
@@ -97,10 +99,10 @@ export function Detail({ task, id, version }: { task: string; id: string; versio
       </dl>
       {failure && (
         <>
-          <p class="error" dir="auto">
+          <p class={run.outcome === "cancelled" ? "" : "error"} dir="auto">
             {run.error ? errorText(failure.type, failure.message) : failureText(failure)}
           </p>
-          {failure.traceback && <Trace lines={failure.traceback.split("\n")} />}
+          {failure.traceback && <Trace lines={failure.traceback.split("\n")} error={errorText(failure.type, failure.message)} />}
         </>
       )}
       {run.result?.summary != null && (

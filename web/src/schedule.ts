@@ -1,5 +1,6 @@
 // Describes a schedule in words and compares a result's age with the schedule's ticks.
 // Only common forms have words; other schedules are shown as written.
+import { VIEWER_ZONE } from "./format";
 import type { Task } from "./wire";
 
 const DAYS = ["Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays"];
@@ -8,6 +9,18 @@ export function cadence(schedule: string | null): string {
   if (schedule === null) return "No schedule";
   return ofCron(schedule.trim().split(/\s+/)) ?? schedule;
 }
+
+/** Whether a task's schedule contains a time of day, which is one in the task's time zone. */
+const hasTimeOfDay = (schedule: string | null): boolean => schedule !== null && !/^\S+\s+\*\s/.test(schedule.trim());
+
+/** Whether times of day in a task's schedule differ from the times that the page shows. */
+export const isInOtherZone = ({ schedule, time_zone }: Task): boolean => hasTimeOfDay(schedule) && time_zone !== VIEWER_ZONE;
+
+const zoneName = (zone: string): string => (zone === "Etc/UTC" ? "UTC" : zone);
+
+/** A task's schedule in words, with the zone of its times if that is not the viewer's. */
+export const scheduleText = (task: Task): string =>
+  `${cadence(task.schedule)}${isInOtherZone(task) ? ` ${zoneName(task.time_zone)}` : ""}`;
 
 /** An interval in words; null if the last interval of an hour or a day is shorter than the others. */
 function evenly(step: string, unit: string, of: number, suffix = ""): string | null {

@@ -12,7 +12,7 @@ const durations = (runs: Run[]): number[] =>
   runs.filter((run) => run.state === "completed" && run.duration_seconds !== null).map((run) => run.duration_seconds as number);
 
 export interface Record {
-  /** Number of runs that completed, failed, or were missed. */
+  /** Number of runs that completed, failed, or were missed; cancelled runs are none of these. */
   ended: number;
   completed: number;
   usual: number | null;
@@ -25,7 +25,7 @@ const RECENT_RUNS = 10;
 /** @param runs Newest first. */
 export function recordOf(runs: Run[]): Record {
   const completed = runs.filter((run) => run.state === "completed").length;
-  const ended = completed + runs.filter((run) => run.state === "failed" || run.state === "missed_tick").length;
+  const ended = completed + runs.filter((run) => run.outcome === "failed" || run.state === "missed_tick").length;
   const took = durations(runs);
   const recent = median(took.slice(0, RECENT_RUNS));
   const before = took.length >= 2 * RECENT_RUNS ? median(took.slice(RECENT_RUNS)) : null;

@@ -1,9 +1,9 @@
 // What the overview and a task's view show alike: its status, last good result, record, and next run.
-import { runToCancel } from "./actions";
+import { ActionButton, type Ask, runToCancel } from "./actions";
 import { call } from "./firebase";
-import { age, ago, clock, duration, errorText, failureText, isCancelled, legText, number, percent, positionsText, plural, size, timeUntil, actorText } from "./format";
+import { age, ago, clock, duration, errorText, failureText, legText, nextAttemptText, number, percent, positionsText, plural, size, timeUntil, actorText, zoneAt } from "./format";
 import { useLive } from "./live";
-import { freshness } from "./schedule";
+import { freshness, isInOtherZone } from "./schedule";
 import { recordOf, secondsLeft, trendWords } from "./stats";
 import { STRIP_RUNS } from "./strip";
 import type { Run, RunPage, Task } from "./wire";
@@ -11,7 +11,7 @@ import { Notice, StateWord, Time } from "./words";
 
 export function ViewerNote() {
   return (
-    <p class="quiet" id="viewer-note">
+    <p class="quiet note" id="viewer-note">
       Read-only access. Ask an administrator for the operator role.
     </p>
   );
@@ -32,29 +32,53 @@ export function Next({ task, now }: { task: Task; now: number }) {
   if (!task.next_run) return <span class="quiet">None</span>;
   return (
     <>
-      <Time at={task.next_run} now={now} /> <span class="quiet">{timeUntil(task.next_run, now)}</span>
+      <Time at={task.next_run} now={now} />
+      {isInOtherZone(task) && ` ${zoneAt(task.next_run)}`} <span class="quiet">{timeUntil(task.next_run, now)}</span>
     </>
   );
 }
 
-/** @param positions Whether to show the positions of the run's cursors. */
-export function Status({ task, runs, now, positions }: { task: Task; runs: Run[]; now: number; positions?: boolean }) {
+interface StatusProps {
+  task: Task;
+  runs: Run[];
+  now: number;
+  /** Whether to show the positions of the run's cursors. */
+  positions?: boolean;
+  mayChange: boolean;
+  ask: Ask;
+}
+
+export function Status({ task, runs, now, positions, mayChange, ask }: StatusProps) {
   return (
     <>
       <p>
-        <StateWord state={task.status}>{task.status === "failed" && isCancelled(task.error) ? "Cancelled" : undefined}</StateWord> <span class="quiet">{since(task, now)}</span>
+        <StateWord state={task.status === "suspended" ? "suspended" : task.outcome} /> <span class="quiet">{since(task, now)}</span>
       </p>
       {task.suspended && (
         <p class="detail">
+          {task.suspended.until && (
+            <>
+              Until <Time at={task.suspended.until} now={now} />.{" "}
+            </>
+          )}
           <bdi>Suspended by {actorText(task.suspended)}</bdi>
         </p>
       )}
       {task.state === "running" && <Working task={task} runs={runs} now={now} positions={positions} />}
-      {task.state === "failed" && task.error && <p class="detail error" dir="auto">{errorText(null, firstLine(task.error))}</p>}
+      {task.state === "failed" && task.error && <p class={`detail ${task.outcome === "cancelled" ? "" : "error"}`} dir="auto">{errorText(null, firstLine(task.error))}</p>}
+      {hasRetries(task) && (
+        <p class="detail retry">
+          {task.next_attempt && <span>{nextAttemptText(task.next_attempt, now)}</span>}
+          <ActionButton kind="no-retry" task={task} mayChange={mayChange} ask={ask} />
+        </p>
+      )}
       {task.problem && <Notice tone="warn">{task.problem}</Notice>}
     </>
   );
 }
+
+/** Whether the last run failed and may be tried again, or was until an operator stopped its retries. */
+const hasRetries = (task: Task): boolean => task.retries !== null && Date.now() < Date.parse(task.retries.until);
 
 const firstLine = (text: string): string => text.split("\n", 1)[0] as string;
 
@@ -125,6 +149,7 @@ export function Freshness({ task, now }: { task: Task; now: number }) {
 }
 
 export function RecordWords({ runs }: { runs: Run[] }) {
+  // "Usually" is the median of the completed ones of these runs, here and in the charts.
   const { ended, completed, usual, trend } = recordOf(runs);
   if (ended === 0) return <p class="quiet">No completed or failed run</p>;
   return (

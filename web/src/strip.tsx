@@ -1,8 +1,8 @@
 // The last runs of a task as bars: the height is the duration, the colour and the foot are the outcome. The pointer
 // or the arrow keys select a bar and show its details; a click or Enter opens the run.
 import { useState } from "preact/hooks";
-import { clock, duration, errorText, failureText, isCancelled, plural, tone, actorText, word } from "./format";
-import { go, runPath } from "./router";
+import { actorText, clock, duration, errorText, failureText, plural, tone, word } from "./format";
+import { goRun } from "./router";
 import type { Run } from "./wire";
 
 export const STRIP_RUNS = 50;
@@ -25,7 +25,7 @@ export function Strip({ task, runs, now }: Props) {
     const moves: Record<string, number> = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last };
     const move = moves[event.key];
     if (move !== undefined) choose(Math.min(last, Math.max(0, move)));
-    else if (event.key === "Enter" && active) go(runPath(task, active.id));
+    else if (event.key === "Enter" && active) goRun(task, active.id);
     else if (event.key === "Escape") choose(null);
     else return;
     event.preventDefault();
@@ -51,9 +51,9 @@ export function Strip({ task, runs, now }: Props) {
             role="option"
             aria-selected={index === chosen}
             aria-label={label(run, now)}
-            class={`bar ${tone(run.state)} ${run.duration_seconds === null && run.state !== "running" ? "instant" : ""}`}
+            class={`bar ${tone(run.outcome)} ${run.duration_seconds === null && run.state !== "running" ? "instant" : ""}`}
             onMouseEnter={() => choose(index)}
-            onClick={() => go(runPath(task, run.id))}
+            onClick={() => goRun(task, run.id)}
           >
             <b style={{ height: `${height(run, longest)}%` }} />
           </span>
@@ -64,14 +64,14 @@ export function Strip({ task, runs, now }: Props) {
       </p>
       {active && (
         <div class={`hint ${(chosen as number) + STRIP_RUNS - shown.length < STRIP_RUNS / 2 ? "left" : "right"}`} aria-hidden="true">
-          <span class={`state ${tone(active.state)}`}>
+          <span class={`state ${tone(active.outcome)}`}>
             <span class="mark" />
-            {outcome(active)}
+            {word(active.outcome)}
           </span>{" "}
           {time(active) && clock(time(active) as string, now, true)}
           {active.duration_seconds !== null && ` · ${duration(active.duration_seconds)}`}
           {(active.attempt ?? 1) > 1 && ` · attempt ${active.attempt}`}
-          {remark(active) && <span class="remark">{remark(active)}</span>}
+          {explanation(active) && <span class="remark">{explanation(active)}</span>}
         </div>
       )}
     </div>
@@ -86,9 +86,6 @@ export function refusal({ count, reason, at, again }: NonNullable<Run["refused"]
   return `${plural(count, "delivery", "deliveries")} refused: ${reason}; ${next}`;
 }
 
-/** A run's state as text; a cancelled run has the state `failed`. */
-export const outcome = (run: Run): string => (run.error && isCancelled(run.error.message) ? "Cancelled" : word(run.state));
-
 /** The reason for a run's outcome, on one line. */
 export function remark(run: Run): string {
   if (run.error) return errorText(run.error.type, run.error.message);
@@ -98,10 +95,13 @@ export function remark(run: Run): string {
   return run.reason ?? "";
 }
 
+/** The reason for a run's outcome, or who requested the run and why. */
+const explanation = (run: Run): string => remark(run) || (run.requested ? `requested by ${actorText(run.requested)}` : "");
+
 function label(run: Run, now: number): string {
   const at = time(run);
   const took = run.duration_seconds === null ? "" : `, ${duration(run.duration_seconds)}`;
-  return `${outcome(run)}${at ? `, ${clock(at, now)}` : ""}${took}${remark(run) ? `, ${remark(run)}` : ""}`;
+  return `${word(run.outcome)}${at ? `, ${clock(at, now)}` : ""}${took}${explanation(run) ? `, ${explanation(run)}` : ""}`;
 }
 
 function height(run: Run, longest: number): number {

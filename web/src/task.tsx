@@ -1,25 +1,27 @@
 // One task: its present state, its history with charts, and its result.
-import { ActionButton, type Asked, possibleActions } from "./actions";
+import { ActionButton, type Ask, possibleActions } from "./actions";
 import { call } from "./firebase";
 import { PLACES, duration, size, trigger } from "./format";
 import { History } from "./history";
 import { useLive, useModule, useNow } from "./live";
-import { Link, type Place, taskPath } from "./router";
+import { Link, type Place, goQuery, taskPath } from "./router";
 import { RunPanel } from "./runs";
-import { cadence } from "./schedule";
+import { scheduleText } from "./schedule";
+import { recordOf } from "./stats";
 import { Freshness, Next, Status, ViewerNote, useLastRuns } from "./status";
 import { Strip } from "./strip";
-import type { RunPage, Task } from "./wire";
+import type { Run, RunPage, Task } from "./wire";
 import { Facts, Name, Time } from "./words";
 
 interface Props {
   task: Task;
   place: Place;
   mayChange: boolean;
-  ask: (asked: Asked) => void;
+  ask: Ask;
 }
 
 export function TaskView({ task, place, mayChange, ask }: Props) {
+  const runs = useLastRuns(task);
   return (
     <main id="main" class="task" data-task={task.name}>
       <p class="back">
@@ -36,33 +38,39 @@ export function TaskView({ task, place, mayChange, ask }: Props) {
         </div>
       </div>
       {!mayChange && <ViewerNote />}
-      <Glance task={task} />
+      <Glance task={task} runs={runs} mayChange={mayChange} ask={ask} />
       <nav class="tabs" aria-label={`Parts of ${task.name}`}>
         <Link to={taskPath(task.name)} current={place.part === "runs"}>
-          History
+          Runs
         </Link>
         <Link to={taskPath(task.name, "result")} current={place.part === "result"}>
           Result{task.result?.size_bytes ? ` (${size(task.result.size_bytes)})` : ""}
         </Link>
       </nav>
-      {place.part === "result" ? <ResultPart task={task} /> : <RunsPart task={task} run={place.run} />}
+      {place.part === "result" ? <ResultPart task={task} /> : <RunsPart task={task} runs={runs} run={place.run} />}
     </main>
   );
 }
 
+interface GlanceProps {
+  task: Task;
+  runs: Run[] | null;
+  mayChange: boolean;
+  ask: Ask;
+}
+
 /** The task's present state, updated each second. */
-function Glance({ task }: { task: Task }) {
+function Glance({ task, runs, mayChange, ask }: GlanceProps) {
   const now = useNow();
-  const runs = useLastRuns(task);
   const tick = runs?.find((run) => run.started === task.started)?.scheduled_for;
   return (
     <div class="glance">
       <section aria-label="Now">
         <h2>Now</h2>
-        <Status task={task} runs={runs ?? []} now={now} positions />
+        <Status task={task} runs={runs ?? []} now={now} positions mayChange={mayChange} ask={ask} />
         {task.started && (
           <p class="quiet">
-            Started <Time at={task.started} now={now} seconds />. {trigger(task.source, tick, task.requested)}
+            Started <Time at={task.started} now={now} seconds />. <bdi>{trigger(task.source, tick, task.requested)}</bdi>
           </p>
         )}
       </section>
@@ -78,7 +86,7 @@ function Glance({ task }: { task: Task }) {
       <section aria-label="Schedule">
         <h2>Schedule</h2>
         <p>
-          {cadence(task.schedule)}, <span class="quiet">deadline {duration(task.deadline_seconds)}</span>
+          {scheduleText(task)}, <span class="quiet">deadline {duration(task.deadline_seconds)}</span>
         </p>
         <p>
           <span class="quiet">Next:</span> <Next task={task} now={now} />
@@ -89,17 +97,17 @@ function Glance({ task }: { task: Task }) {
       </section>
       <section aria-label="Last runs">
         <h2>Last 50 runs</h2>
-        {runs && <Strip task={task.name} runs={runs} now={now} />}
+        {runs ? <Strip task={task.name} runs={runs} now={now} /> : <p class="strip empty quiet" aria-busy="true">…</p>}
       </section>
     </div>
   );
 }
 
-function RunsPart({ task, run }: { task: Task; run: string | null }) {
+function RunsPart({ task, runs, run }: { task: Task; runs: Run[] | null; run: string | null }) {
   return (
     <>
-      {run !== null && <RunPanel key={run} task={task} id={run} />}
-      <Charts task={task} />
+      {run !== null && <RunPanel key={run} task={task} id={run} close={() => goQuery({ run: "" })} />}
+      <Charts task={task} usual={runs && recordOf(runs).usual} />
       <History task={task} />
     </>
   );
@@ -107,13 +115,14 @@ function RunsPart({ task, run }: { task: Task; run: string | null }) {
 
 const CHARTED_RUNS = 200;
 
-function Charts({ task }: { task: Task }) {
+/** @param usual Usual duration of a run, seconds. */
+function Charts({ task, usual }: { task: Task; usual: number | null }) {
   const module = useModule(() => import("./charts"));
   const load = (version: string | null) =>
     call<RunPage>("list_runs", { task_name: task.name, limit: CHARTED_RUNS, states: ["completed", "failed"], if_version: version });
   const { value } = useLive(`charts ${task.name}`, load, () => 120, `${task.completed} ${task.state}`);
   if (module === null) return <p class="quiet">The charts could not be loaded. The page tries again automatically.</p>;
-  return module && value ? <module.Charts runs={value.runs} /> : <div class="charts empty" />;
+  return module && value ? <module.Charts runs={value.runs} usual={usual} /> : <div class="charts empty" />;
 }
 
 function ResultPart({ task }: { task: Task }) {

@@ -1,6 +1,7 @@
 // Small components that several views share.
 import { type ComponentChildren, Fragment } from "preact";
-import { ROUNDED, clock, exact, fullTime, isRounded, number, tone, word } from "./format";
+import { useEffect, useState } from "preact/hooks";
+import { ROUNDED, clock, exact, fullTime, grouped, isRounded, tone, word } from "./format";
 import type { Json } from "./wire";
 
 /** A state as word, colour and shape: each of the three is enough to recognise it. */
@@ -29,6 +30,34 @@ export function Notice({ tone: kind, children }: { tone: "bad" | "warn" | "info"
   );
 }
 
+const COPIED_MS = 3000;
+
+/** A button that copies a text to the clipboard and reports whether it did. */
+export function CopyButton({ label, text }: { label: string; text: () => string }) {
+  const [outcome, setOutcome] = useState("");
+  useEffect(() => {
+    if (outcome === "") return;
+    const timer = setTimeout(() => setOutcome(""), COPIED_MS);
+    return () => clearTimeout(timer);
+  }, [outcome]);
+  const copy = async (): Promise<void> => {
+    try {
+      await navigator.clipboard.writeText(text());
+      setOutcome("Copied.");
+    } catch {
+      setOutcome("The browser did not allow it. Select the text and copy it.");
+    }
+  };
+  return (
+    <span class="copy">
+      <button onClick={() => void copy()}>{label}</button>{" "}
+      <span class="quiet" role="status">
+        {outcome}
+      </span>
+    </span>
+  );
+}
+
 /** A task's name; lines break only after its underscores. */
 export function Name({ of: name }: { of: string }) {
   return (
@@ -46,6 +75,7 @@ export function Name({ of: name }: { of: string }) {
 type Fields = { [name: string]: Json };
 
 const isMap = (value: Json): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
+const isEmptyMap = (value: Json): boolean => isMap(value) && Object.keys(value).length === 0;
 const isScalar = (value: Json): boolean => typeof value !== "object" || value === null;
 const label = (name: string): string => name.replaceAll("_", " ");
 
@@ -57,7 +87,7 @@ const label = (name: string): string => name.replaceAll("_", " ");
 export function Facts({ value, folded }: { value: Json; folded?: boolean }) {
   if (isScalar(value)) return <Scalar value={value} />;
   if (Array.isArray(value)) return <List items={value} />;
-  const fields = Object.entries(value as Fields);
+  const fields = Object.entries(value as Fields).filter(([, inner]) => !isEmptyMap(inner));
   const flat = fields.filter(([, inner]) => isScalar(inner));
   const deep = fields.filter(([, inner]) => !isScalar(inner));
   const listed = (kind: string, some: [string, Json][]) => (
@@ -90,13 +120,13 @@ export function Facts({ value, folded }: { value: Json; folded?: boolean }) {
 
 function Scalar({ value }: { value: Json }) {
   if (value === null) return <span class="quiet">none</span>;
-  if (typeof value === "number") return isRounded(value) ? <span title={ROUNDED}>{exact(value)}</span> : <>{number(value)}</>;
+  if (typeof value === "number") return isRounded(value) ? <span title={ROUNDED}>{exact(value)}</span> : <>{grouped(value)}</>;
   return <bdi>{String(value)}</bdi>;
 }
 
 function List({ items }: { items: Json[] }) {
   if (items.length === 0) return <span class="quiet">none</span>;
-  if (items.every(isScalar)) return <bdi>{items.map(exact).join(", ")}</bdi>;
+  if (items.every(isScalar)) return <bdi>{items.map((item) => (typeof item === "number" ? grouped(item) : exact(item))).join(", ")}</bdi>;
   if (!items.every(isMap)) {
     return (
       <ol>

@@ -1,5 +1,6 @@
 // A result as records: columns, cell texts, search and order. Imports no component.
 import { exact, isRounded } from "../format";
+import { searchTerms, searchable } from "../search";
 import type { Json } from "../wire";
 
 export type Fields = { [name: string]: Json };
@@ -53,9 +54,6 @@ export function inOrder(record: Json, columns: Column[]): Json {
   return { ...Object.fromEntries(fields), ...record };
 }
 
-/** A text normalised for search: case and composition of accents do not matter. */
-export const searchable = (text: string): string => text.normalize("NFC").toLowerCase();
-
 const CHUNK = 4000;
 /** Yields to the browser between two chunks, so that the page stays responsive. */
 const breath = (): Promise<void> => new Promise((go) => setTimeout(go));
@@ -68,7 +66,7 @@ export class TextIndex {
 
   /** Indices of the records that contain all words and "phrases", in order; null if the search was superseded. */
   async find(words: string, superseded: () => boolean): Promise<number[] | null> {
-    const wanted = [...searchable(words).matchAll(/"([^"]+)"|[^\s"]+/g)].map(([word, phrase]) => phrase ?? word);
+    const wanted = searchTerms(words);
     const found: number[] = [];
     for (let index = 0; index < this.records.length; index++) {
       if (index % CHUNK === 0) {

@@ -2,7 +2,7 @@
 import { useMemo, useState } from "preact/hooks";
 import { ROUNDED, exact, isRounded, plural } from "../format";
 import type { Json } from "../wire";
-import { searchable } from "./records";
+import { searchable } from "../search";
 import { Rows, moved } from "./virtual";
 
 interface Node {

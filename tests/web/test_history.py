@@ -1,0 +1,227 @@
+"""A task's history: search, time range, equal errors, requests, and traces."""
+
+import datetime as dt
+import re
+from typing import TYPE_CHECKING, Any
+
+from playwright.sync_api import Locator, expect
+
+from shared import firebase
+from shared.tasks import TaskName, execute_task
+from tests.waiting import wait_for
+
+if TYPE_CHECKING:
+    from emulators.environment import Addresses
+    from tests.web.browsing import Visit
+    from tests.web.conftest import Open
+    from tests.web.past import Past
+
+HEALTH = TaskName.collect_devices_health
+FIVE_MINUTES = dt.timedelta(minutes=5)
+
+
+def long_history(count: int, **errors: str) -> dt.datetime:
+    """Write records of runs as the engine does, five minutes apart; return the start of the newest one.
+
+    Args:
+        count: Number of runs.
+        errors: By "rNUMBER": message of the error of this run, 0 for the newest.
+    """
+    database = firebase.firestore_client()
+    newest = dt.datetime.now(dt.UTC).replace(microsecond=0) - FIVE_MINUTES
+    runs = database.collection(f"nx-tasks/{HEALTH.value}/nx-runs")
+    batch = database.batch()
+    for number in range(count):
+        if number % 500 == 499:  # Firestore's limit
+            batch.commit()
+            batch = database.batch()
+        started = newest - number * FIVE_MINUTES
+        record = {
+            "state": "completed", "source": "a test", "started": started, "changed": started, "attempt": 1,
+            "completed": started + dt.timedelta(seconds=2), "duration_ms": 2000,
+        }  # fmt: skip
+        if message := errors.get(f"r{number}"):
+            record |= {"state": "failed", "error": {"type": "ValueError", "message": message}}
+        batch.set(runs.document(f"run-{number:04}"), record)
+    batch.commit()
+    return newest
+
+
+def open_history(page: "Visit", query: str = "") -> Locator:
+    page.open(f"/tasks/{HEALTH.value}{query}")
+    return page.page.locator(".runs li")
+
+
+def test_a_search_says_how_far_it_went(visit: "Open", past: "Past") -> None:
+    """It looks at older entries until it has found enough, and the user can search all of them."""
+    long_history(400, r7="no answer from north", r310="no answer from south")
+    page = visit("viewer")
+    entries = open_history(page)
+    expect(entries).to_have_count(50)
+    page.page.get_by_label("Search the history").fill("ANSWER no")
+    status = page.page.locator(".runs [role=status]").first
+    expect(status).to_have_text("2 matches in all 400 entries.")
+    expect(entries).to_have_count(2)
+    page.page.get_by_label("Search the history").fill('"answer from south"')
+    expect(entries).to_have_count(1)
+    page.page.get_by_label("Search the history").fill("north south")
+    expect(status).to_have_text("No match in all 400 entries.")
+    expect(entries).to_have_count(0)
+
+
+def test_a_long_search_stops_and_continues_on_demand(visit: "Open", past: "Past") -> None:
+    """After a thousand entries, with the time back to which it went."""
+    newest = long_history(1300, r1250="lost")
+    page = visit("viewer", timezone_id="Etc/UTC")
+    entries = open_history(page, "?q=lost")
+    status = page.page.locator(".runs [role=status]").first
+    oldest = newest - 1049 * FIVE_MINUTES
+    back = rf"back to {oldest.day} {oldest:%b}[ \d]*, {oldest:%H:%M}\."
+    expect(status).to_have_text(re.compile(rf"^No match in the newest 1,050 entries, {back}$"))
+    page.page.get_by_role("button", name="Search older entries").click()
+    expect(entries).to_have_count(1)
+    expect(status).to_have_text("1 match in all 1,300 entries.")
+
+
+def test_a_time_range_selects_entries(visit: "Open", past: "Past") -> None:
+    """The service selects them, so that no entry before the range is loaded; a wrong range is an error."""
+    newest = long_history(100)
+    page = visit("viewer", timezone_id="Europe/Zurich")
+    entries = open_history(page)
+    page.page.get_by_label("Time range").select_option("Last hour")
+    expect(entries).to_have_count(11)
+    asked = page.answered("list_runs")
+    page.page.get_by_label("Time range").select_option("Between two times")
+    start = page.page.evaluate("(time) => new Date(time).toLocaleString('sv').slice(0, 16).replace(' ', 'T')",
+                               (newest - 40 * FIVE_MINUTES).isoformat())  # fmt: skip
+    end = page.page.evaluate("(time) => new Date(time).toLocaleString('sv').slice(0, 16).replace(' ', 'T')",
+                             (newest - 30 * FIVE_MINUTES).isoformat())  # fmt: skip
+    page.page.get_by_label("From", exact=True).fill(start)
+    page.page.get_by_label("To", exact=True).fill(end)
+    expect(entries).to_have_count(10)
+    wait_for("the answer", lambda: page.page.wait_for_timeout(50) or asked)
+    ranges = [each.request.post_data_json["data"] for each in asked]
+    assert any("until" in sent and "since" in sent for sent in ranges)
+    page.page.get_by_label("To", exact=True).fill("2020-01-01T00:00")
+    expect(page.page.get_by_role("alert")).to_contain_text("start of the time range must be before its end")
+    page.page.get_by_label("Time range").select_option("Any time")
+    expect(entries).to_have_count(50)
+
+
+def test_equal_errors_are_grouped_with_their_count(visit: "Open", past: "Past") -> None:
+    """The most frequent one first; a click shows only its runs."""
+    north = {f"r{number}": "north: 503" for number in (1, 4, 9)}
+    long_history(20, **north, r2="timeout", r5="timeout", r6="only once")
+    page = visit("viewer")
+    entries = open_history(page)
+    groups = page.page.locator(".equal-errors button")
+    expect(groups).to_have_text(["3 runs ValueError: north: 503", "2 runs ValueError: timeout"])
+    groups.first.click()
+    expect(entries).to_have_count(3)
+    expect(page.page.locator(".chip")).to_contain_text("Only this error:")
+    expect(page.page).to_have_url(re.compile("error=ValueError"))
+    page.page.get_by_role("button", name="Show all entries").click()
+    expect(entries).to_have_count(20)
+
+
+def test_older_entries_stay_when_a_new_run_starts(visit: "Open", past: "Past") -> None:
+    """The first page moves down by one, and no entry between the pages is lost."""
+    long_history(80)
+    page = visit("viewer")
+    entries = open_history(page)
+    page.page.get_by_role("button", name="Show older entries").click()
+    expect(entries).to_have_count(80)
+    for _ in range(2):
+        assert execute_task("test", HEALTH, lambda: [1]).status == "completed"
+    expect(entries).to_have_count(82)
+
+
+def test_a_requested_run_shows_who_asked_and_why(visit: "Open", clean_firestore: "Addresses") -> None:
+    """In overview, task and history, from its start; never as a run of the schedule."""
+    at = dt.datetime.now(dt.UTC)
+    who = {"by": "operator@example.com", "reason": "the north was down"}
+    asked = {"id": f"request-{at:%Y-%m-%dT%H:%M:%S.%fZ}", **who, "at": at, "since": at}
+    firebase.firestore_client().document(f"nx-tasks/{HEALTH.value}").set({"run": {"request": asked}})
+    source = f"firebase-schedule-{HEALTH.value}-us-central1"
+    assert execute_task(source, HEALTH, lambda: [1], {"schedule_time": at}).run_id == asked["id"]
+    page = visit("viewer")
+    expected = "Requested by operator@example.com: the north was down"
+    expect(page.row(HEALTH.value)).to_contain_text(expected)
+    entries = open_history(page)
+    expect(page.page.locator(".glance")).to_contain_text(expected)
+    expect(page.page.locator(".glance")).not_to_contain_text("Scheduled")
+    expect(entries.first).to_contain_text(expected)
+    entries.first.get_by_role("button").click()
+    expect(entries.first.locator(".facts")).to_contain_text(expected)
+    expect(entries.first).not_to_contain_text("Scheduled")
+    page.page.get_by_label("Search the history").fill("north down")
+    expect(entries).to_have_count(1)
+
+
+def _decode(rows: str) -> Any:
+    try:
+        return {}[rows]
+    except KeyError as error:
+        error.add_note("page 3")
+        raise ValueError("no rows") from error
+
+
+def test_a_trace_shows_causes_and_folds_other_calls(visit: "Open", past: "Past") -> None:
+    """The task's own calls are open, those of the engine are folded; the copy has every line."""
+    assert execute_task("test", HEALTH, lambda: _decode("rows")).status == "failed"
+    page = visit("viewer")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    entries = open_history(page)
+    entries.first.get_by_role("button").click()
+    trace = entries.first.locator(".trace")
+    causes = trace.locator(".cause")
+    expect(causes).to_have_count(2)
+    expect(causes.nth(0)).to_contain_text("in _decode")
+    expect(causes.nth(1).locator("p")).to_have_text("caused by KeyError: 'rows'")
+    expect(causes.nth(1)).to_contain_text("note: page 3")
+    folded = causes.nth(0).locator("details")
+    expect(folded.locator("summary")).to_have_text(re.compile(r"^\d+ calls? of the engine and of libraries$"))
+    expect(folded.locator("pre")).not_to_be_visible()
+    folded.locator("summary").click()
+    expect(folded.locator("pre")).to_contain_text("[engine] shared/tasks/")
+    entries.first.get_by_role("button", name="Copy trace").click()
+    expect(entries.first.locator(".copy [role=status]")).to_have_text("Copied.")
+    copied = page.page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("ValueError: no rows\n")
+    assert "\ncaused by KeyError: 'rows'\n" in copied
+    assert "[engine] shared/tasks/" in copied
+
+
+def test_a_trace_wraps_on_a_phone_and_times_align(visit: "Open", past: "Past") -> None:
+    assert execute_task("test", HEALTH, lambda: _decode("rows" * 40)).status == "failed"
+    long_history(12, r2="x", r3="a longer text " * 5)
+    page = visit("viewer", viewport={"width": 360, "height": 740})
+    entries = open_history(page)
+    entries.first.get_by_role("button").click()
+    trace = entries.first.locator(".trace")
+    expect(trace).to_contain_text("in _decode")
+    assert trace.evaluate("(trace) => trace.scrollWidth <= trace.clientWidth")
+    ends = page.page.locator(".runs .when time").evaluate_all(
+        "(times) => times.map((time) => Math.round(time.getBoundingClientRect().right))"
+    )
+    assert len(set(ends)) == 1
+
+
+def test_an_empty_map_in_a_summary_has_no_heading(visit: "Open", past: "Past") -> None:
+    """And all numbers of a summary have the same format."""
+    summary = {
+        "count": 12345,
+        "set_aside": {},
+        "sizes": [23456, 1],
+        "by_operator": {"north": {"read": 34567, "errors": {}}},
+    }
+    past.of(HEALTH, every=FIVE_MINUTES, result=lambda: [1], seconds=lambda _: 1, count=1, summary=summary)
+    page = visit("viewer")
+    entries = open_history(page)
+    entries.first.get_by_role("button").click()
+    run = entries.first.locator(".run")
+    run.locator("summary").click()
+    for number in ("12,345", "23,456, 1", "34,567"):
+        expect(run).to_contain_text(number)
+    expect(run).not_to_contain_text("set aside")
+    expect(run).not_to_contain_text("errors")
