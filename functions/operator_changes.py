@@ -8,18 +8,18 @@ from firebase_functions.https_fn import CallableRequest, FunctionsErrorCode, Htt
 from msgspec import Struct
 
 from functions.authorization import OPERATOR, UNVERIFIED, Caller, caller_of
-from functions.requests import CancelRun, ChangeTask, parse
+from functions.requests import CancelRun, ChangeTask, SuspendTask, parse
 from shared import firebase, logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from shared.tasks import TaskName
 
 #: Error message if the user was disabled or deleted, or the token was revoked.
 SIGN_IN_AGAIN = "your sign-in is no longer valid; sign in again"
 
-Sent = TypeVar("Sent", ChangeTask, CancelRun)
+Sent = TypeVar("Sent", ChangeTask, SuspendTask, CancelRun)
 
 
 class Change(Struct, Generic[Sent], frozen=True):
@@ -62,29 +62,6 @@ def check_change(request: CallableRequest[Any], kind: type[Sent]) -> Change[Sent
     claims: dict[str, Any] = (request.auth.token if request.auth else None) or {}
     _check_revoked(caller.uid, claims)
     return Change(caller, task, _operator_name(caller.uid, claims), sent.reason, sent)
-
-
-def change_suspension(
-    request: CallableRequest[Any], suspend_or_resume: Callable[..., bool]
-) -> dict[str, Any]:
-    """Suspend or resume a task.
-
-    Args:
-        request: The call, from an operator.
-        suspend_or_resume: `suspend_task` or `resume_task`.
-
-    Returns:
-        `{changed, task}`: whether the task was changed, and its current fields.
-
-    Raises:
-        HttpsError: `check_change` denies the change.
-        TaskError: The change failed.
-    """
-    from functions import serializers  # noqa: PLC0415  (every function imports main.py)
-
-    change = check_change(request, ChangeTask)
-    changed = suspend_or_resume(change.task, by=change.by, reason=change.reason)
-    return {"changed": changed, "task": serializers.task_now(change.task, change.caller)}
 
 
 def _operator_name(uid: str, claims: Mapping[str, object]) -> str:

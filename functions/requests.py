@@ -32,7 +32,7 @@ TextOrNull = Annotated[str | None, Meta(description="text or null")]
 Flag = Annotated[bool, Meta(description="true or false")]
 TimeOrNull = Annotated[
     Annotated[datetime, Meta(tz=True)] | None,
-    Meta(description='a time such as "2026-11-30T04:00:00Z", or null'),
+    Meta(description='a time with its zone, such as "2026-11-30T12:00:00Z", or null'),
 ]
 State = Annotated[str, Meta(pattern=r"^[a-z_]{1,30}\Z")]
 
@@ -97,10 +97,22 @@ class GetRun(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ChangeTask(Struct, frozen=True, forbid_unknown_fields=True):
-    """What `run_task`, `suspend_task` and `resume_task` accept."""
+    """What `run_task` and `resume_task` accept."""
 
     task_name: Text
     reason: Text
+
+
+class SuspendTask(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `suspend_task` accepts.
+
+    Attributes:
+        until: When the watchdog resumes the task; null if an operator does.
+    """
+
+    task_name: Text
+    reason: Text
+    until: TimeOrNull = None
 
 
 class CancelRun(Struct, frozen=True, forbid_unknown_fields=True):

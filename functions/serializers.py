@@ -18,6 +18,7 @@ import orjson
 from shared.tasks import RunCancelled, spec_of, store
 from shared.tasks.admin.queries import Position, view_tasks
 from shared.tasks.cron import next_tick, recent_ticks
+from shared.tasks.documents.actions import WATCHDOG
 from shared.tasks.documents.legs import grace
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
     """
     readable, result = caller.may_read(name), record.result
     shows_trace = whole and readable and caller.has_role
-    shows_person = record.by is None or caller.has_role  # Without a person, the reason is the engine's.
+    # Without a person, the reason is the engine's.
+    shows_person = record.by in {None, WATCHDOG} or caller.has_role
     published = None
     if result is not None:
         published = {name: getattr(result, name) for name in ("version", "saved_in", "size_bytes", "count")}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from functions.callable_endpoint import callable_function
-from functions.operator_changes import change_suspension
+from functions.operator_changes import check_change
+from functions.requests import ChangeTask
 from shared import settings, tasks
 
 if TYPE_CHECKING:
@@ -28,4 +29,8 @@ def resume_task(request: CallableRequest[Any]) -> dict[str, Any]:
             unavailable if the document may have changed without the job, which the next call or the
             watchdog then updates.
     """
-    return change_suspension(request, tasks.resume_task)
+    from functions import serializers  # noqa: PLC0415  (every function imports main.py)
+
+    change = check_change(request, ChangeTask)
+    changed = tasks.resume_task(change.task, by=change.by, reason=change.reason)
+    return {"changed": changed, "task": serializers.task_now(change.task, change.caller)}

@@ -269,8 +269,10 @@ def test_a_record_of_another_kind_cannot_be_cancelled(engine: TaskEngine, world:
     assert world.history() == records
 
 
-def test_a_cancel_that_is_found_only_at_the_end_is_recorded(engine: TaskEngine, world: World) -> None:
-    """The task failed without checking; the message has the person and the task's error."""
+def test_a_cancel_that_is_found_only_at_the_end_is_recorded(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message has the person and the task's error, and nothing is logged at ERROR."""
 
     def task(run: TaskRun) -> None:
         cancels(run)
@@ -280,6 +282,9 @@ def test_a_cancel_that_is_found_only_at_the_end_is_recorded(engine: TaskEngine, 
     error = f"RunCancelled: {MESSAGE} (ValueError: no)"
     assert (outcome.status, outcome.error, world.status()["error"]) == ("cancelled", error, error)
     assert "ValueError" in world.history()[outcome.run_id]["error"]["message"]
+    logged = capsys.readouterr().out
+    assert "task cancelled" in logged
+    assert "ERROR" not in logged
 
 
 def test_an_object_uploaded_before_the_cancel_is_removed(engine: TaskEngine, world: World) -> None:
@@ -365,8 +370,10 @@ def test_the_run_of_a_suspended_task_can_be_cancelled(engine: TaskEngine, world:
     assert (world.status()["status"], world.status()["run"]["state"]) == ("suspeneded", "failed")
 
 
-def test_a_dead_run_can_be_cancelled(engine: TaskEngine, world: World) -> None:
-    """The watchdog ends it as cancelled, and its tick is not retried."""
+def test_a_dead_run_can_be_cancelled(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The watchdog ends it as cancelled, which is no incident, and its tick is not retried."""
 
     def task(run: TaskRun) -> None:
         cancels(run)
@@ -377,6 +384,9 @@ def test_a_dead_run_can_be_cancelled(engine: TaskEngine, world: World) -> None:
     outcome = engine.execute_task("s", TASK, task, {"scheduled_for": TICK})
     assert outcome.status == "superseded"
     assert world.status()["error"].startswith(f"RunCancelled: {MESSAGE} (its process died")
+    logged = capsys.readouterr().out
+    assert "cancelled run ended task=collect_charge_cdrs" in logged
+    assert "dead_run" not in logged
     assert engine.execute_task("s", TASK, lambda: [2], {"scheduled_for": TICK}).status == "duplicate"
 
 

@@ -8,12 +8,12 @@ import pytest
 from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
 from msgspec import UNSET, Struct
 
-from functions.requests import CancelRun, GetRun, GetTaskData, ListRuns, ListTasks, parse
+from functions.requests import CancelRun, GetRun, GetTaskData, ListRuns, ListTasks, SuspendTask, parse
 
 DATA_FIELDS = "{task_name, if_version?, describe?, details?}"
 RUNS_FIELDS = "{task_name, limit?, cursor?, states?, since?, until?, if_version?}"
 LIMIT = "limit must be a whole number from 1 to 200, got "
-TIME = 'a time such as "2026-11-30T04:00:00Z", or null'
+TIME = 'a time with its zone, such as "2026-11-30T12:00:00Z", or null'
 STATES = 'states must be a list of up to 10 states, such as "failed", got '
 
 
@@ -57,6 +57,18 @@ def shortened(text: str) -> str:
         (ListRuns, {"task_name": "x", "cursor": 1}, "cursor must be text or null, got 1"),
         (GetRun, {"task_name": "x"}, "id is missing; send {task_name, id}"),
         (GetRun, {"task_name": 1, "id": "x"}, "task_name must be text, got 1"),
+        *(
+            (
+                SuspendTask,
+                {"task_name": "x", "reason": "y", "until": until},
+                f"until must be {TIME}, got {sent}",
+            )
+            for until, sent in (
+                ("2026-11-30T12:00:00", '"2026-11-30T12:00:00"'),
+                ("soon", '"soon"'),
+                (1, "1"),
+            )
+        ),
         (CancelRun, {"task_name": "x", "id": "y"}, "reason is missing; send {task_name, id, reason}"),
         (CancelRun, {"task_name": "x", "id": "y", "reason": None}, "reason must be text, got null"),
     ],

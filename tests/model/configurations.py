@@ -16,6 +16,7 @@ from tests.model.processes import (
     operator,
     reader,
     requester,
+    resumer,
     watchdog,
 )
 from tests.model.states import Bounds, Configuration
@@ -47,6 +48,22 @@ SMALL: dict[str, Configuration] = {
     ),
     "two ticks, watched": ((delivery("a", "t1"), delivery("b", "t2"), watchdog()), Bounds(1)),
     "suspended and resumed": ((delivery("a", "t1"), operator("suspend"), operator("resume")), Bounds(0, 1)),
+    "suspended until a time": (
+        (delivery("a", "t1"), operator("suspend until a time"), watchdog()),
+        Bounds(1, 0, 1),
+    ),
+    "suspended until a time, and again": (
+        (operator("suspend until a time"), operator("suspend"), watchdog()),
+        Bounds(1, 1),
+    ),
+    "suspended until a time, with the job": (
+        (job_operator("suspend until a time"), resumer()),
+        Bounds(1, 1, 1),
+    ),
+    "suspended until a time and again, with the job": (
+        (job_operator("suspend until a time"), job_operator("suspend"), resumer()),
+        Bounds(0),
+    ),
     "suspended and resumed, with the job": (
         (delivery("a", "t1"), job_operator("suspend"), job_operator("resume")),
         Bounds(0),
@@ -245,6 +262,14 @@ LARGE: dict[str, Configuration] = {
     "a failed tick is cancelled, beside another": (
         (delivery("a", "t1", may=END), delivery("a", "t2"), delivery("b", "t3"), canceller("a")),
         Bounds(1, 0, 1),
+    ),
+    "suspended until a time, again and resumed": (
+        (operator("suspend until a time"), operator("suspend"), operator("resume"), watchdog()),
+        Bounds(1, 1),
+    ),
+    "suspended until a time and again, with the job, a death": (
+        (job_operator("suspend until a time"), job_operator("suspend"), resumer()),
+        Bounds(0, 0, 1),
     ),
     "cancelled and suspended": (
         (delivery("a", "t1", may=CANCELLED), delivery("b", "t2"), canceller("a"), operator("suspend")),

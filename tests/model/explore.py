@@ -35,7 +35,7 @@ from tests.model.leg_invariants import check_leg_answer, check_legs, check_run_t
 from tests.model.long_runs import last_continuation
 from tests.model.memory_store import Documents, documents_of, fields_of, with_equal_versions
 from tests.model.positions import Event, Position, Script, first_position, next_position
-from tests.model.processes import job_keeper, last_watchdog, watchdog
+from tests.model.processes import last_watchdog, resumer, watchdog
 from tests.model.requests import (
     Answer,
     CancelReport,
@@ -376,8 +376,11 @@ def _received_by(position: Position) -> CloudTask:
 
 
 def _after_watchdog(documents: Documents, objects: Objects, job: str | None, step: int) -> State:
-    passes = [watchdog("last watchdog"), *([job_keeper("last job keeper")] if job else [])]
-    alone = Model(tuple(passes), Bounds(0))
+    if job:
+        alone = Model((resumer("last watchdog with a job"),), Bounds(0))
+        resumed = alone.finish(alone.first(documents, objects, step + 10)._replace(job=job))
+        documents, objects, job = resumed.documents, resumed.objects, resumed.job
+    alone = Model((watchdog("last watchdog"),), Bounds(0))
     return alone.finish(alone.first(documents, objects, step + 10)._replace(job=job))
 
 

@@ -7,6 +7,7 @@ import orjson
 
 from shared.tasks.backends.scheduler import JobState
 from shared.tasks.contract import contract_object
+from shared.tasks.documents.actions import Suspension
 from shared.tasks.documents.legs import WAITING
 from shared.tasks.documents.result_pointer import SAVED_BY_CONTRACT
 from shared.tasks.documents.run_ids import skip_id
@@ -223,7 +224,7 @@ def check_commit(before: Documents, after: Documents, objects: Objects, script: 
     old, new = task_document(before.get(STATUS)), task_document(after.get(STATUS))
     if script.kind != "legacy writer":
         suspended = new.suspended is not None and new.status == "suspeneded"
-        if old.suspended is not None and not suspended and not script.name.startswith("resume"):
+        if old.suspended is not None and not suspended and not _may_resume(script, old.suspended):
             raise Violation(f"{script.name} undid a suspension")
         _check_result(before, after, objects, script)
         _check_cancel(before, after, script)
@@ -237,6 +238,12 @@ def check_commit(before: Documents, after: Documents, objects: Objects, script: 
         run = run_document(after.get(f"{HISTORY}{new.run_id}"))
         if run is None or (run.state, run.token) != (new.state, new.token):
             raise Violation(f"{script.name} closed the record of a running run")
+
+
+def _may_resume(script: Script, suspended: Suspension) -> bool:
+    """Return whether a process may end a suspension: an operator, or the watchdog one with an end."""
+    is_watchdog = "watchdog" in script.name and script.kind in {"watchdog", "job operator"}
+    return script.name.startswith("resume") or (is_watchdog and suspended.until is not None)
 
 
 def _check_progress(before: Documents, after: Documents, script: Script) -> None:
@@ -310,6 +317,8 @@ def check_job(documents: Documents, job: str | None, *, when: str) -> None:
 def check_order(documents: Documents, objects: Objects) -> None:
     """Check that a watchdog pass has ended all runs and repaired the contract copy."""
     task = task_document(documents.get(STATUS))
+    if task.suspended is not None and task.suspended.until is not None:
+        raise Violation("the suspension never ends")
     if task.state in {"running", WAITING} and task.run_id is not None:
         raise Violation("the task never ends")
     for key, stored in documents.records(HISTORY):

@@ -39,7 +39,7 @@ from shared.tasks.protocol.job_sync import watch_job
 from shared.tasks.protocol.requested_runs import request_run
 from shared.tasks.protocol.result_read import is_current, read_result
 from shared.tasks.protocol.run_end import complete, fail
-from shared.tasks.protocol.suspension import change_suspension
+from shared.tasks.protocol.suspension import change_suspension, end_suspension
 from shared.tasks.protocol.watchdog import Findings, watch
 from tests.model.positions import EPOCH, STEP, ModelClock, Procedure, Script
 from tests.model.requests import (
@@ -251,12 +251,13 @@ def last_watchdog(turn: int) -> Script:
 
 
 def operator(action: str) -> Script:
-    """An operator who suspends or resumes the task."""
+    """An operator who suspends or resumes the task; the name begins with the action."""
 
     def body(clock: ModelClock) -> Procedure:
-        suspend = action == "suspend"
+        suspend, now = action.startswith("suspend"), clock.now()
+        how: dict[str, Any] = {"by": "p", "reason": action, "now": now, "until": _end_of(action, now)}
         with suppress(StoreError):
-            yield from change_suspension(NAMES, suspend=suspend, by="p", reason="r", now=clock.now())
+            yield from change_suspension(NAMES, suspend=suspend, **how)
 
     return Script(action, body, "operator")
 
@@ -267,10 +268,16 @@ def job_operator(name: str) -> Script:
     def body(clock: ModelClock) -> Procedure:
         suspend = name.startswith("suspend")
         now = clock.now() + _offset(name)
+        how: dict[str, Any] = {"by": "p", "reason": name, "now": now, "until": _end_of(name, clock.now())}
         with suppress(StoreError, SchedulerUnavailable):
-            yield from change_suspension(NAMES, suspend=suspend, by="p", reason="r", now=now, has_job=True)
+            yield from change_suspension(NAMES, suspend=suspend, **how, has_job=True)
 
     return Script(name, body, "job operator")
+
+
+def _end_of(name: str, now: datetime) -> datetime | None:
+    """Return the end of a suspension, which is later than any `_offset`."""
+    return now + timedelta(seconds=1) if name.endswith(" until a time") else None
 
 
 def _offset(name: str) -> timedelta:
@@ -284,6 +291,19 @@ def job_keeper(name: str = "job keeper") -> Script:
     def body(clock: ModelClock) -> Procedure:
         with suppress(StoreError, SchedulerUnavailable):
             yield from watch_job(NAMES, [], now=clock.now() + _offset(name))
+
+    return Script(name, body, "job operator")
+
+
+def resumer(name: str = "watchdog with a job") -> Script:
+    """The part of a watchdog pass that ends suspensions, of a task with a job, and repairs the job."""
+
+    def body(clock: ModelClock) -> Procedure:
+        now = clock.now() + timedelta(seconds=1) + _offset(name)
+        with suppress(StoreError, SchedulerUnavailable):
+            document, _ = yield ReadDocuments()
+            yield from end_suspension(NAMES, document, now=now, has_job=True)
+            yield from watch_job(NAMES, [], now=now)
 
     return Script(name, body, "job operator")
 

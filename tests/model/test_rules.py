@@ -479,6 +479,12 @@ def changing_the_document_without_a_requested_job_state(patch: Patch) -> None:
         )
 
 
+def ending_a_suspension_without_a_note(patch: Patch) -> None:
+    """The watchdog resumes a task without the job's requested state, and dies before it enables the job."""
+    end = suspension.end_suspension
+    patch.setattr(processes, "end_suspension", lambda *what, **how: end(*what, **{**how, "has_job": False}))
+
+
 def matching_a_request_with(**differently: Any) -> Callable[[Patch], None]:
     """A delivery is matched with a request by fewer criteria."""
 
@@ -631,6 +637,12 @@ LEFT_OUT: list[LeftOut] = [
         "one tick delivered twice, a death",
         "but changed afterwards",
     ),
+    (
+        CONDITIONS,
+        without_status_precondition("resume"),
+        "suspended until a time, and again",
+        "watchdog undid a suspension",
+    ),
     (CONDITIONS, ending_a_run_without_regard_to_a_suspension, "suspended and resumed", "undid a suspension"),
     (CANCEL, keeping_the_cancel_at_the_next_start, "one of two ticks is cancelled", "a cancel hits b"),
     (CANCEL, publishing_a_cancelled_run, "a run is cancelled", "a was published after"),
@@ -707,6 +719,7 @@ LEFT_OUT: list[LeftOut] = [
         "suspended and resumed, with the job",
         "nothing failed, but the job is",
     ),
+    (FOLLOWS, ending_a_suspension_without_a_note, "suspended until a time, with the job", "but the job is"),
     (FOLLOWS, removing_the_job_note_too_early, "suspended and resumed, a death", "the watchdog has passed"),
     (
         FOLLOWS,

@@ -15,6 +15,8 @@ from shared.tasks.protocol.effects import run_procedure
 from shared.tasks.specs import TaskSpec, spec_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from shared.tasks.protocol.cancellation import CancelOutcome
     from shared.tasks.protocol.effect_handler import EffectHandler
     from shared.tasks.protocol.requested_runs import RequestOutcome
@@ -37,8 +39,10 @@ class Operations:
         self._store = services.store
         self._clock = services.clock
 
-    def suspend_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
-        """Suspend a task until an operator resumes it: its job is paused and its ticks are skipped.
+    def suspend_task(
+        self, task_name: TaskName | str, *, by: str, reason: str, until: datetime | None = None
+    ) -> bool:
+        """Suspend a task: its job is paused and its ticks are skipped, until it is resumed.
 
         A running run finishes and publishes its result. Status and history show who suspended the task,
         when and why.
@@ -47,35 +51,52 @@ class Operations:
             task_name: The task.
             by: Who suspends it.
             reason: Why.
+            until: When the watchdog resumes the task, at its first pass after this time; at most 366 days
+                away. None if an operator resumes it.
 
         Returns:
-            Whether the task was not suspended before.
+            Whether anything changed: the task was not suspended before, or until another time.
 
         Raises:
             UnknownTask: No task has this name.
-            InvalidOptions: `by` or `reason` is empty or too long.
+            InvalidOptions: `by` or `reason` is empty or too long, or `until` is not a future time.
             SchedulerUnavailable: The task is suspended, but its Cloud Scheduler job may not be paused. Try
                 again, or leave it to the watchdog.
             TaskError: Firestore did not answer; nothing or all of it is done. Try again.
         """
-        return self._change_suspension(task_name, suspend=True, by=by, reason=reason)
+        return self._change_suspension(task_name, suspend=True, by=by, reason=reason, until=until)
 
     def resume_task(self, task_name: TaskName | str, *, by: str, reason: str) -> bool:
         """Resume a task: its status is that of its last run again.
 
-        The arguments and errors are those of `suspend_task`.
+        The errors are those of `suspend_task`.
+
+        Args:
+            task_name: The task.
+            by: Who resumes it.
+            reason: Why.
 
         Returns:
             Whether the task was suspended.
         """
         return self._change_suspension(task_name, suspend=False, by=by, reason=reason)
 
-    def _change_suspension(self, task_name: TaskName | str, *, suspend: bool, by: str, reason: str) -> bool:
+    def _change_suspension(
+        self,
+        task_name: TaskName | str,
+        *,
+        suspend: bool,
+        by: str,
+        reason: str,
+        until: datetime | None = None,
+    ) -> bool:
         from shared.tasks.protocol.suspension import change_suspension  # noqa: PLC0415
 
         name, now = parse_task_name(task_name), self._clock.now()
         names, has_job = self._store.names(name), spec_of(name).schedule is not None
-        procedure = change_suspension(names, suspend=suspend, by=by, reason=reason, now=now, has_job=has_job)
+        procedure = change_suspension(
+            names, suspend=suspend, by=by, reason=reason, now=now, until=until, has_job=has_job
+        )
         return run_procedure(procedure, self._handler(name))
 
     def cancel_run(self, task_name: TaskName | str, run_id: str, *, by: str, reason: str) -> CancelOutcome:
@@ -170,6 +191,11 @@ def _log_findings(name: TaskName, found: Findings) -> None:
             )
         else:
             logger.error(incident.detail, incident=incident.kind, task=name.value, run_id=incident.run_id)
+    if found.resumed is not None:
+        until = found.resumed.until
+        logger.info("task resumed", task=name.value, until=until, suspended_by=found.resumed.by)
+    for run_id in found.cancelled_runs:
+        logger.info("cancelled run ended", task=name.value, run_id=run_id)
     if found.superseded_runs or found.contract_copy_repaired or found.job_repaired:
         logger.warning(
             "watchdog repaired a task",

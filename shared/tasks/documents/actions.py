@@ -11,6 +11,9 @@ from shared.tasks.documents.codec import as_text, as_time
 if TYPE_CHECKING:
     from datetime import datetime
 
+#: Name of the watchdog in the record of a task that it resumed.
+WATCHDOG = "watchdog"
+
 
 class Action(Struct, frozen=True):
     """What an operator did, such as suspending a task or cancelling a run.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def fail_dead(names: DocumentNames, document: TaskDocument, *, now: datetime) -> list[WriteMessage]:
     """Fail a run whose process died. Its last good result stays."""
-    reason = "its process died: no sign of life since its lease expired"
+    reason = "its process died: its lease expired without an extension"
     return fail_run(names, document, *cause_of(document.cancel, LEASE_EXPIRED, reason), now=now)
 
 

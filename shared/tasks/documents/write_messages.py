@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from google.cloud.firestore_v1.types import write as _write
 
 from shared.tasks.contract import DocumentNames, TaskStatus
+from shared.tasks.documents.actions import Action, Suspension
 from shared.tasks.documents.codec import encode_fields
 from shared.tasks.documents.models import CHANGED, Precondition
 from shared.tasks.documents.run_ids import run_id_of
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from shared.tasks.documents.actions import Action
 
 WriteMessage: TypeAlias = Any
 """A `google.firestore.v1.Write`; its generated class has no types."""
@@ -89,10 +89,12 @@ def record_change(
 ) -> WriteMessage:
     """Record a change by an operator. The same change sent twice makes one record.
 
-    The field `holder` contains the run that the change is about, if there is one.
+    The field `holder` contains the run that the change is about, if there is one; `until` the end of a
+    suspension.
     """
-    run = {} if run_id is None else {"holder": run_id}
-    fields = instant(now, task=names.task.value, state=state, by=action.by, reason=action.reason, **run)
+    optional = {"holder": run_id, "until": action.until if isinstance(action, Suspension) else None}
+    more = {name: value for name, value in optional.items() if value is not None}
+    fields = instant(now, task=names.task.value, state=state, by=action.by, reason=action.reason, **more)
     return write_record(names.record(f"{run_id_of(now)}.{state}"), fields)
 
 

@@ -127,7 +127,13 @@ def deliver(run_id: str, legs: Legs, clock: Clock, deadline: float) -> Procedure
 
 
 def revive(
-    names: DocumentNames, document: TaskDocument, found: list[Incident], *, token: str, now: datetime
+    names: DocumentNames,
+    document: TaskDocument,
+    found: list[Incident],
+    *,
+    cancelled: list[str],
+    token: str,
+    now: datetime,
 ) -> Procedure[None]:
     """Deliver a leg again whose attempt died, or whose delivery did not arrive; or fail the run.
 
@@ -135,6 +141,7 @@ def revive(
         names: Names of the task's documents.
         document: The status document of a long run, whose lease has expired.
         found: Receives the incident, unless the documents have changed meanwhile.
+        cancelled: Receives the run instead if an operator had cancelled it.
         token: A new fencing token, which no attempt has.
         now: UTC.
 
@@ -150,7 +157,10 @@ def revive(
     if close is not None:
         fail = watchdog_writes.fail_run(names, document, close.kind, close.reason, now=now)
         if (yield from try_commit(fail)):
-            found.append(Incident("dead_run", run_id, close.reason))
+            if document.cancel is None:
+                found.append(Incident("dead_run", run_id, close.reason))
+            else:
+                cancelled.append(run_id)
         return
     awaited = replace(legs, creation=legs.creation + 1, tries=tries)
     wait = leg_writes.wait(names, run_id, document, token=token, legs=awaited, now=now, record={})

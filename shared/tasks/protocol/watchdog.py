@@ -17,11 +17,13 @@ from shared.tasks.protocol.incidents import Incident, record_missed_ticks, recor
 from shared.tasks.protocol.job_sync import watch_job
 from shared.tasks.protocol.legs import revive
 from shared.tasks.protocol.retention import remove_old_objects
+from shared.tasks.protocol.suspension import end_suspension
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from shared.tasks.contract import DocumentNames
+    from shared.tasks.documents.actions import Suspension
     from shared.tasks.documents.models import TaskDocument
     from shared.tasks.specs import TaskSpec
 
@@ -33,6 +35,8 @@ class Findings:
     Attributes:
         incidents: Incidents that were recorded for the first time, or whose record got no response.
         superseded_runs: Runs whose record was closed.
+        cancelled_runs: Runs that an operator had cancelled, and whose process died before they ended.
+        resumed: The suspension that ended, so that the task was resumed; None if none did.
         contract_copy_repaired: Whether the contract copy was updated.
         removed_objects: Objects that are no longer needed.
         job_repaired: Whether Cloud Scheduler's job was changed.
@@ -40,6 +44,8 @@ class Findings:
 
     incidents: list[Incident] = field(default_factory=list)
     superseded_runs: list[str] = field(default_factory=list)
+    cancelled_runs: list[str] = field(default_factory=list)
+    resumed: Suspension | None = None
     contract_copy_repaired: bool = False
     removed_objects: list[str] = field(default_factory=list)
     job_repaired: bool = False
@@ -79,6 +85,10 @@ def watch(
             name = names.record(run_id)
             if (yield from try_commit(run_writes.close_superseded(name, record, now=now))):
                 found.superseded_runs.append(run_id)
+    suspended = document.suspended
+    if (yield from end_suspension(names, document, now=now, has_job=spec.schedule is not None)):
+        found.resumed = suspended
+        document, schedule = yield from ask(ReadSchedule())
     if is_dead(document, now=now):
         yield from _repair_dead(names, document, found, token=token, now=now)
     elif is_overdue_legacy(document, now=now, deadline=deadline):
@@ -99,7 +109,12 @@ def _repair_dead(
     """Fail a run whose process died. A long run continues instead."""
     run_id = document.run_id or ""
     if document.legs is not None:
-        yield from revive(names, document, found.incidents, token=token, now=now)
+        yield from revive(
+            names, document, found.incidents, cancelled=found.cancelled_runs, token=token, now=now
+        )
     elif (yield from try_commit(watchdog_writes.fail_dead(names, document, now=now))):
-        detail = f"its process died: no sign of life since {document.lease_until}"
+        if document.cancel is not None:
+            found.cancelled_runs.append(run_id)
+            return
+        detail = f"its process died: its lease expired at {document.lease_until} without an extension"
         found.incidents.append(Incident("dead_run", run_id, detail))

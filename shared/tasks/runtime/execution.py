@@ -269,20 +269,15 @@ class Execution:
 
         The record comes first: the status document's new version then refuses a late publication.
         """
-        failure = Failure.of(error)
-        duration, shown = self._work.task_seconds, self.attempt.recorded_failure(failure)
-        logger.error(
-            "task failed",
-            **self.held.names,
-            duration_seconds=round(duration, 3),
-            error=shown.text,
-            traceback=shown.trace,
-        )
+        failure, duration = Failure.of(error), self._work.task_seconds
         try:
             deadline = self.held.times.attempt_ends + FINISH_SECONDS
             progress = self.held.task_run.last_progress()
             ending = fail(self.attempt, failure, duration=duration, deadline=deadline, progress=progress)
-            end_state = self.held.run_procedure(ending)
+            try:
+                end_state = self.held.run_procedure(ending)
+            finally:
+                self._log_failure(failure, duration)
         except Exception as unrecorded:  # noqa: BLE001  (any error is logged with the run's end)
             return self._report_unrecorded("failed", unrecorded)
         if end_state is EndState.superseded:
@@ -292,6 +287,20 @@ class Execution:
         cancelled = self.attempt.cancel is not None
         error_text = self.attempt.recorded_failure(failure).text
         return self._outcome("cancelled" if cancelled else "failed", error_text)
+
+    def _log_failure(self, failure: Failure, duration: float) -> None:
+        """Log how the run ended. The end may have been the first to find that an operator cancelled it."""
+        shown, seconds = self.attempt.recorded_failure(failure), round(duration, 3)
+        if self.attempt.cancel is None:
+            logger.error(
+                "task failed",
+                **self.held.names,
+                duration_seconds=seconds,
+                error=shown.text,
+                traceback=shown.trace,
+            )
+        else:  # an operator's decision, which no alert policy reports
+            logger.info("task cancelled", **self.held.names, duration_seconds=seconds, error=shown.text)
 
     def _report_superseded(self, path: str | None) -> TaskOutcome:
         logger.warning("run superseded", **self.held.names)
