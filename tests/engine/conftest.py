@@ -77,7 +77,7 @@ def call_seconds() -> float:
 def far_wire(line: Line) -> Iterator[FirestoreWire]:
     """A connection to Firestore through its proxy."""
     near = firebase.firestore_wire()
-    options = [(f"grpc.{kind}_reconnect_backoff_ms", 50) for kind in ("initial", "min", "max")]
+    options = [(f"grpc.{kind}_reconnect_backoff_ms", 50) for kind in ("initial", "max")]
     with grpc.insecure_channel(line.address, options=options) as channel:
         yield FirestoreWire(channel, near.database, near.metadata)
 

@@ -82,7 +82,7 @@ gives_up_early = pytest.mark.parametrize("call_seconds", [1.0])
 def instance(
     line: Line, storage_line: Line, call_seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Instance]:
-    options = [(f"grpc.{kind}_reconnect_backoff_ms", 50) for kind in ("initial", "min", "max")]
+    options = [(f"grpc.{kind}_reconnect_backoff_ms", 50) for kind in ("initial", "max")]
     with grpc.insecure_channel(line.address, options=options) as channel:
         yield Instance(line, storage_line, channel, call_seconds, Watched(monkeypatch))
 
