@@ -82,7 +82,7 @@ def runs_table(runs: Iterable[dict[str, Any]]) -> FittingTable:
 
 def run_lines(run: dict[str, Any]) -> list[Text]:
     """Return all fields of a run as lines."""
-    fields = {name: value for name, value in run.items() if name not in {"error", "last_failure"}}
+    fields = {name: value for name, value in run.items() if name not in {"error", "last_failure", "log"}}
     checkpoint = dict(fields.pop("checkpoint", None) or {})
     positions = checkpoint.pop("positions", {})
     fields |= {"checkpoint": checkpoint or None}

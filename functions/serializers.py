@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shared.tasks import TaskName
     from shared.tasks.admin.records import Refusal, RunProgress, RunRecord
     from shared.tasks.admin.retries import NextAttempt
+    from shared.tasks.admin.run_logs import RunLogView
     from shared.tasks.admin.views import TaskView
     from shared.tasks.documents.actions import Action, Suspension
     from shared.tasks.documents.checkpoints import Checkpoint
@@ -94,7 +95,7 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
         whole: Whether to include the traceback and the summary.
     """
     readable, result = caller.may_read(name), record.result
-    shows_trace = whole and readable and caller.has_role
+    shows_trace = whole and may_see_log(caller, name)
     # Without a person, the reason is the engine's.
     shows_person = record.by in {None, WATCHDOG} or caller.has_role
     published = None
@@ -126,6 +127,27 @@ def run_fields(record: RunRecord, name: TaskName, caller: Caller, *, whole: bool
         "refused": _refused(record.refused),
         "expires": time_text(record.expires),
     }
+
+
+def may_see_log(caller: Caller, name: TaskName) -> bool:
+    """Return whether a caller may see a run's log and traceback, which may name operators."""
+    return caller.has_role and caller.may_read(name)
+
+
+def log_fields(log: RunLogView) -> dict[str, Any]:
+    """Return the fields of a run's log."""
+    lines = [
+        {
+            "attempt": line.attempt,
+            "leg": line.leg,
+            "number": line.number,
+            "at": time_text(line.at),
+            "level": line.level,
+            "text": line.text,
+        }
+        for line in log.lines
+    ]
+    return {"lines": lines, "lost": log.lost}
 
 
 def time_text(moment: datetime | None) -> str | None:

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 @callable_function(memory=512, service_account=settings.reader_account())
 def get_run(request: CallableRequest[Any]) -> dict[str, Any]:
-    """Return a document of the run history, with traceback and summary, and a failed run's next attempt.
+    """Return a document of the run history, with traceback, summary, log, and a failed run's next attempt.
 
     Args:
         request: `{task_name, id}`, from a caller who may see the task's status.
+
+    Returns:
+        The fields of the run, and its `log`: `{lines, lost}`. The log is null if the caller may not see it,
+        or if the document is not that of a run that has started.
 
     Raises:
         HttpsError: unauthenticated; permission-denied; invalid-argument; not-found if the run does not exist
@@ -29,6 +33,7 @@ def get_run(request: CallableRequest[Any]) -> dict[str, Any]:
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin.queries import view_record, view_tasks  # noqa: PLC0415
+    from shared.tasks.admin.run_logs import view_log  # noqa: PLC0415
 
     caller = caller_of(request)
     sent = requests.parse(request, requests.GetRun)
@@ -44,5 +49,8 @@ def get_run(request: CallableRequest[Any]) -> dict[str, Any]:
         (task,) = view_tasks(tasks.store, (name,))
         if task.suspended is not None:  # the delivery would be skipped
             following = None
+    log = None
+    if record.attempt is not None and serializers.may_see_log(caller, name):
+        log = serializers.log_fields(view_log(tasks.store, name, record.id))
     fields = serializers.run_fields(record, name, caller, whole=True)
-    return {**fields, "next_attempt": serializers.next_attempt_fields(following)}
+    return {**fields, "next_attempt": serializers.next_attempt_fields(following), "log": log}

@@ -57,6 +57,8 @@ TASKS_COLLECTION = "nx-tasks"
 RUNS_COLLECTION = "nx-runs"
 #: Sub-collection of a run record: its remembered steps, positions of cursors, and parts with records.
 STEPS_COLLECTION = "nx-steps"
+#: Sub-collection of a run record: the log of each attempt.
+LOG_COLLECTION = "nx-log"
 #: Sub-collection with one document: the task's schedule, and the time when the watchdog first read it.
 SCHEDULE_COLLECTION = "nx-schedule"
 #: Folder of the result objects in the bucket.
@@ -125,6 +127,10 @@ class DocumentNames(Struct, frozen=True):
     def record(self, record_id: str) -> str:
         """Return the name of a document of the run history: a run's record, or another one."""
         return f"{self.status}/{RUNS_COLLECTION}/{record_id}"
+
+    def log(self, run_id: str, *, attempt: int, leg: int) -> str:
+        """Return the name of the document with an attempt's log, which sorts by attempt and leg."""
+        return f"{self.record(run_id)}/{LOG_COLLECTION}/{attempt:04d}.{leg:05d}"
 
     def step(self, run_id: str, document_id: str) -> str:
         """Return the name of a document below a run record: a step, a cursor or a part."""

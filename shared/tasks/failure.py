@@ -35,26 +35,26 @@ class Failure:
     def of(cls, error: BaseException) -> Failure:
         """Describe an exception. Never raises, even if the exception's own methods do."""
         trace = trace_of(error, MAX_TRACE, clean=_redacted)
-        return cls(_clean(type(error).__name__, 200), _clean(message_of(error), MAX_MESSAGE), trace)
+        return cls(clean(type(error).__name__, 200), clean(message_of(error), MAX_MESSAGE), trace)
 
     def cancelled(self, why: str) -> Failure:
         """Return the failure of a cancelled run: who cancelled it and why, and what its task raised."""
         kind = RunCancelled.__name__
         message = why if self.kind == kind else f"{why} ({self.text})"
-        return Failure(kind, _clean(message, MAX_MESSAGE), self.trace)
+        return Failure(kind, clean(message, MAX_MESSAGE), self.trace)
 
     @property
     def text(self) -> str:
         """Type and message for the contract's field `error`, at most 1,500 characters."""
-        return _clean(f"{self.kind}: {self.message}" if self.message else self.kind, MAX_MESSAGE)
+        return clean(f"{self.kind}: {self.message}" if self.message else self.kind, MAX_MESSAGE)
 
     def to_fields(self) -> dict[str, str]:
         """Return the fields of the run record's `error`."""
         return {"type": self.kind, "message": self.message, "traceback": self.trace}
 
 
-def _clean(text: str, length: int) -> str:
-    """Redact a text and shorten it."""
+def clean(text: str, length: int) -> str:
+    """Redact a text, make it storable, and shorten it to at most `length` characters."""
     shown = _redacted(text[: 4 * length])
     return shown if len(shown) <= length else f"{shown[: length - 1]}…"
 

@@ -24,13 +24,15 @@ from shared.tasks.clock import Clock
 from shared.tasks.contract import DocumentNames
 from shared.tasks.documents.checkpoints import Saved
 from shared.tasks.documents.run_ids import AttemptIdentity
+from shared.tasks.documents.run_log import RunLog
 from shared.tasks.errors import LegEnded
 from shared.tasks.results.normalisation import normalise
 from shared.tasks.results.stream import Records
 from shared.tasks.runtime.checkpoints import Checkpoints
 from shared.tasks.runtime.cursors import encode_position
 from shared.tasks.runtime.prepared_result import open_stream
-from shared.tasks.runtime.task_run import Progress, RunLogger, RunTimes, TaskRun
+from shared.tasks.runtime.run_logger import RunLogger
+from shared.tasks.runtime.task_run import Progress, RunTimes, TaskRun
 from shared.tasks.runtime.task_thread import Work
 from shared.tasks.specs import LEG_OVERTIME, spec_of
 
@@ -169,9 +171,10 @@ class RecordedRun(TaskRun):
         checkpoints = _Checkpoints(self.memory, self.clock)
         checkpoints.begin(self.memory.copy_of_saved(), leg_ends=times.leg_ends, pause=self._pause)
         # Nothing else of an attempt reaches the next one, such as a summary.
-        super().__init__(self._identity, times, self.clock, self.written.append, checkpoints)
+        log = RunLog(self.clock)
+        super().__init__(self._identity, times, self.clock, self.written.append, checkpoints, log)
         self.checkpoints: _Checkpoints = checkpoints
-        self.log = _Log(self._identity, self.logged)
+        self.log = _Log(self._identity, log, self.logged)
         self.attempt, self.leg = attempt, leg
         self._is_used = False
 
@@ -310,8 +313,8 @@ class _Checkpoints(Checkpoints):
 class _Log(RunLogger):
     """Records what it logs."""
 
-    def __init__(self, identity: AttemptIdentity, entries: list[LogEntry]) -> None:
-        super().__init__(identity)
+    def __init__(self, identity: AttemptIdentity, log: RunLog, entries: list[LogEntry]) -> None:
+        super().__init__(identity, log)
         self._entries = entries
 
     def info(self, event: str, **fields: object) -> None:

@@ -38,6 +38,8 @@ FIELDS = {
     ("nx-runs", "progress"): False,
     ("nx-steps", "expire_at"): True,
     ("nx-steps", "value"): False,
+    ("nx-log", "expire_at"): True,
+    ("nx-log", "lines"): False,
 }
 
 

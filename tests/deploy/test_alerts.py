@@ -59,7 +59,7 @@ def entries() -> Iterator[Entry]:
             if any(ast.unparse(word.value).endswith(".names") for word in call.keywords if not word.arg):
                 fields |= names
             if owner.endswith("log"):
-                fields |= {"task", "run_id"}  # shared/tasks/runtime/task_run.py, RunLogger
+                fields |= {"task", "run_id"}  # shared/tasks/runtime/run_logger.py, RunLogger
             event = call.args[0]
             text = event.value if isinstance(event, ast.Constant) else None
             yield Entry(function.attr, text, frozenset(fields))

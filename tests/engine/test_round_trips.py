@@ -1,6 +1,6 @@
 """The round trips of a run to Firestore, counted on the wire."""
 
-from shared.tasks import TaskEngine
+from shared.tasks import TaskEngine, TaskRun
 from tests.support.counting import Counter
 from tests.support.world import TASK, World
 
@@ -25,6 +25,36 @@ def test_a_failed_run_has_no_additional_round_trip(counted: TaskEngine, counter:
     counted.execute_task("s", TASK, fails)
     counted.execute_task("s", TASK, lambda: [1])
     assert counter.calls == ["Commit"] * 4
+
+
+def test_the_log_of_a_run_is_one_more_write_of_its_last_commit(counted: TaskEngine, counter: Counter) -> None:
+    """A task that logs nothing has no more writes than before."""
+
+    def logs(run: TaskRun) -> None:
+        run.log.info("read")
+        run.log.info("read again")
+
+    counted.execute_task("s", TASK, lambda: [1])
+    counter.calls.clear()
+    counter.writes.clear()
+    counted.execute_task("s", TASK, lambda: [1])
+    counted.execute_task("s", TASK, logs)
+    assert counter.calls == ["Commit"] * 4
+    assert counter.writes == [2, 2, 2, 3]
+
+
+def test_a_log_that_is_stored_with_the_progress_is_not_written_again(
+    counted: TaskEngine, counter: Counter
+) -> None:
+    """The task has logged nothing since."""
+
+    def task(run: TaskRun) -> None:
+        run.log.info("read")
+        run.progress(1)
+
+    counted.execute_task("s", TASK, task)
+    assert counter.calls == ["BatchGetDocuments", "Commit", "Commit", "Commit"]
+    assert counter.writes == [2, 2, 2]
 
 
 def test_a_warm_instance_with_a_stale_state_reads_again(counted: TaskEngine, counter: Counter) -> None:

@@ -9,7 +9,7 @@ from emulators import demo_data
 from emulators.environment import Addresses
 from emulators.storage import OFFICIAL
 from shared import firebase
-from shared.tasks import TaskName, execute_task
+from shared.tasks import TaskName, TaskRun, execute_task
 from tests.client.javascript import JavaScript, Refused, javascript
 
 TASK = TaskName.collect_charge_cdrs
@@ -23,10 +23,16 @@ def sdk(clear_firestore: Callable[[], None]) -> Iterator[JavaScript]:
     """The SDK, with a database and a bucket that contain data."""
     clear_firestore()
     demo_data.seed(datetime.now(UTC))
-    assert execute_task("test", TASK, lambda: [{"id": "1"}], {"save_in": "storage"}).status == "completed"
+    assert execute_task("test", TASK, logs, {"save_in": "storage"}).status == "completed"
     firebase.bucket().blob(RESULT).upload_from_string(b"[]", "application/json")
     with javascript() as sdk:
         yield sdk
+
+
+def logs(run: TaskRun) -> list[dict[str, str]]:
+    """A task with a log and a result."""
+    run.log.info("read")
+    return [{"id": "1"}]
 
 
 @pytest.fixture(params=WHO)
@@ -50,8 +56,8 @@ def history() -> str:
 
 @pytest.mark.parametrize("op", ["get", "set", "update", "delete"])
 def test_no_document_is_read_or_written(client: JavaScript, op: str) -> None:
-    """Status documents with their URL (lesson 23), run records, devices, and missing documents."""
-    there = [STATUS, history(), "nx-devices/tracker-0001"]
+    """Status documents with their URL (lesson 23), run records, logs, devices, and missing documents."""
+    there = [STATUS, history(), f"{history()}/nx-log/0001.00001", "nx-devices/tracker-0001"]
     for path in [*there, "nx-tasks/x", "nx-tasks/x/nx-runs/y", "nx-devices/x", "anything/x"]:
         answer = client.do(op, path=path)
         assert isinstance(answer, Refused), (path, answer)
@@ -67,7 +73,7 @@ def test_no_collection_is_listed(client: JavaScript, path: str) -> None:
     assert answer.code == "permission-denied"
 
 
-@pytest.mark.parametrize("path", ["nx-tasks", "nx-runs", "nx-devices"])
+@pytest.mark.parametrize("path", ["nx-tasks", "nx-runs", "nx-log", "nx-devices"])
 def test_no_collection_group_is_listed(client: JavaScript, path: str) -> None:
     answer = client.do("group", path=path)
     assert isinstance(answer, Refused), answer

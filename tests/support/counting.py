@@ -14,6 +14,8 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        #: Number of writes in each commit.
+        self.writes: list[int] = []
         self.masks: list[list[str]] = []
         #: Received documents and bytes on the wire.
         self.documents = self.bytes = 0
@@ -22,6 +24,8 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
     def intercept_unary_unary(self, call: Callable[..., Any], details: Any, request: Any) -> Any:
         self.calls.append(details.method.rpartition("/")[2])
+        if hasattr(request, "writes"):
+            self.writes.append(len(request.writes))
         return call(details, request)
 
     def intercept_unary_stream(self, call: Callable[..., Any], details: Any, request: Any) -> Any:

@@ -142,6 +142,26 @@ export interface Run {
   next_attempt?: NextAttempt | null;
   /** When a request expires without a delivery; null once its run has started. */
   expires: string | null;
+  /** Only of a single run that has started, and null for callers who may not see it. */
+  log?: RunLog | null;
+}
+
+/** The last lines that a run's task logged. */
+export interface RunLog {
+  /** Oldest first. */
+  lines: LogLine[];
+  /** Number of earlier lines that are not kept. */
+  lost: number;
+}
+
+export interface LogLine {
+  attempt: number;
+  leg: number;
+  /** Number of the line in its leg of the attempt, from 1; lost lines are counted. */
+  number: number;
+  at: string;
+  level: "info" | "warning" | "error";
+  text: string;
 }
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };

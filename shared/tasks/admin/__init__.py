@@ -4,6 +4,7 @@
 - `queries` reads task views and the run history from Firestore
 - `views` and `records` hold what these reads return: tasks, and documents of the run history
 - `retries` computes which attempt follows a failure
+- `run_logs` reads the log of a run
 
 An instance that only runs tasks or serves results loads only `operations`.
 """

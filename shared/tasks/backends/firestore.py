@@ -9,7 +9,13 @@ from google.cloud.firestore_v1.types import firestore as _firestore
 from google.cloud.firestore_v1.types import query as _query
 
 from shared.tasks.backends.firestore_calls import FirestoreCalls
-from shared.tasks.contract import RUNS_COLLECTION, STEPS_COLLECTION, DocumentNames, TaskStatus
+from shared.tasks.contract import (
+    LOG_COLLECTION,
+    RUNS_COLLECTION,
+    STEPS_COLLECTION,
+    DocumentNames,
+    TaskStatus,
+)
 from shared.tasks.documents.checkpoints import Saved
 from shared.tasks.documents.codec import decode, decode_fields, to_datetime, to_timestamp
 from shared.tasks.documents.legs import WAITING
@@ -146,6 +152,15 @@ class Store:
         """Return the messages of records in a task's history, of all unless `fill` narrows the query."""
         request = _RunQueryPb(parent=self.names(task).status)
         request.structured_query.from_.add(collection_id=RUNS_COLLECTION)
+        fill(request.structured_query)
+        return self._calls.query(request, timeout)
+
+    def query_log(
+        self, task: TaskName, run_id: str, fill: Callable[[Message], None], *, timeout: float | None = None
+    ) -> list[Message]:
+        """Return the messages of the logs of a run's attempts, of all unless `fill` narrows the query."""
+        request = _RunQueryPb(parent=self.names(task).record(run_id))
+        request.structured_query.from_.add(collection_id=LOG_COLLECTION)
         fill(request.structured_query)
         return self._calls.query(request, timeout)
 

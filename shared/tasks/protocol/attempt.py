@@ -12,7 +12,9 @@ from msgspec.structs import replace
 
 from shared.tasks.contract import TaskStatus
 from shared.tasks.documents import run_writes
+from shared.tasks.documents.log_writes import write_log
 from shared.tasks.documents.models import TaskDocument
+from shared.tasks.documents.run_log import RunLog
 from shared.tasks.errors import RunLost, StoreUnavailable, WriteConflict, WriteUnknown
 from shared.tasks.protocol.decisions import is_own, is_own_record
 from shared.tasks.protocol.effects import Commit, Pause, Procedure, ReadDocuments, ask
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from shared.tasks.documents.legs import Legs
     from shared.tasks.documents.models import RunDocument
     from shared.tasks.documents.run_ids import AttemptIdentity
+    from shared.tasks.documents.write_messages import WriteMessage
     from shared.tasks.failure import Failure
     from shared.tasks.options import ExecuteTaskOptions
 
@@ -57,6 +60,7 @@ class Attempt:
             record is read before it is written.
         checkpoint: What the run has persisted; None if nothing.
         commits: Number of checkpoints that this attempt has tried.
+        log: What the task has logged.
         call_seconds: Longest duration of a call while the lease runs; several fit into one lease.
     """
 
@@ -72,6 +76,7 @@ class Attempt:
         self.record_update_time: Timestamp | None = None
         self.checkpoint: Checkpoint | None = None
         self.commits = 0
+        self.log = RunLog(clock)
         self.lease = timedelta(seconds=options.lease_seconds)
         self.call_seconds = options.lease_seconds / 6
 
@@ -84,6 +89,11 @@ class Attempt:
     def legs(self) -> Legs | None:
         """Where the long run is; None for a run without legs."""
         return self.document.legs
+
+    @property
+    def leg(self) -> int:
+        """Number of the leg that the attempt works for; 1 for a run without legs."""
+        return 1 if self.legs is None else self.legs.number
 
     @property
     def holds_result(self) -> bool:
@@ -137,6 +147,21 @@ class Attempt:
         self.ended = True
         self.document = document or TaskDocument()
 
+    def commit(self, writes: list[WriteMessage]) -> Procedure[Timestamp]:
+        """Commit writes of this attempt, and with them what its task has logged since the last such commit.
+
+        The log costs no round trip of its own, and a task that logs nothing costs no write. Returns and
+        raises what the effect `Commit` does.
+        """
+        logged = self.log.unstored()
+        if logged is None:
+            return (yield from ask(Commit(writes, self.call_seconds)))
+        now = self.clock.now()
+        log = write_log(self.identity, logged, attempt=self.number, leg=self.leg, now=now)
+        update_time = yield from ask(Commit([*writes, log], self.call_seconds))
+        self.log.mark_stored(logged)
+        return update_time
+
     def extend(self) -> Procedure[None]:
         """Extend the lease (docs/protocol.md, "While a task works").
 
@@ -148,7 +173,7 @@ class Attempt:
             lease_until = self.clock.now() + self.lease
             extension = run_writes.extend(self.identity, self.update_time, lease_until=lease_until)
             try:
-                update_time = yield from ask(Commit(extension, self.call_seconds))
+                update_time = yield from self.commit(extension)
             except (WriteConflict, WriteUnknown):
                 document, _ = yield from ask(ReadDocuments(self.identity.run_id, self.call_seconds))
                 if not is_own(document, self.identity.token):
@@ -180,7 +205,7 @@ class Attempt:
             if update_time is not None:
                 try:
                     write = run_writes.progress(self.identity, update_time, progress)
-                    self.record_update_time = yield from ask(Commit(write, self.call_seconds))
+                    self.record_update_time = yield from self.commit(write)
                 except WriteConflict:
                     pass
                 else:

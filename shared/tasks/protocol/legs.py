@@ -23,7 +23,6 @@ from shared.tasks.errors import (
 )
 from shared.tasks.protocol.decisions import is_own, must_close, tries_of
 from shared.tasks.protocol.effects import (
-    Commit,
     DeliverLeg,
     Pause,
     Procedure,
@@ -78,7 +77,7 @@ def hand_over(
             identity.names, identity.run_id, held, token=token, legs=legs, now=now, record=record
         )
         try:
-            yield from ask(Commit(writes, attempt.call_seconds))
+            yield from attempt.commit(writes)
         except (WriteRejected, WriteDenied):
             raise
         except StoreError:

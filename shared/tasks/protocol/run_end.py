@@ -12,7 +12,7 @@ from shared.tasks.documents import run_writes
 from shared.tasks.documents.run_writes import RunEnd
 from shared.tasks.errors import RunCancelled, StoreError, StoreUnavailable, WriteDenied, WriteRejected
 from shared.tasks.protocol.decisions import EndState, end_state
-from shared.tasks.protocol.effects import Commit, Pause, Procedure, ask
+from shared.tasks.protocol.effects import Pause, Procedure, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,8 +99,7 @@ def _write_end(
             raise RunCancelled(attempt.cancel.cancel_message)
         suspended = attempt.document.is_suspended
         try:
-            commit = Commit(build(attempt.update_time, suspended), attempt.call_seconds)
-            update_time = yield from ask(commit)
+            update_time = yield from attempt.commit(build(attempt.update_time, suspended))
         except (WriteRejected, WriteDenied):
             raise
         except StoreError as error:
@@ -155,5 +154,5 @@ def _close_superseded(attempt: Attempt, record: RunDocument | None) -> Procedure
         return
     if own and record.state == TaskStatus.running:
         name, now = attempt.identity.record_name, attempt.clock.now()
-        yield from ask(Commit(run_writes.close_superseded(name, record, now=now)))
+        yield from attempt.commit(run_writes.close_superseded(name, record, now=now))
     attempt.is_object_unused = True

@@ -54,7 +54,8 @@ class HeldRun:
         self._storage = RunStorage(self.attempt, services.objects, self)
         self.checkpoints = Checkpoints(self._storage, clock)
         times = self._times(None)
-        self.task_run = TaskRun(identity, times, clock, self._record_progress, self.checkpoints)
+        record, log = self._record_progress, self.attempt.log
+        self.task_run = TaskRun(identity, times, clock, record, self.checkpoints, log)
 
     @property
     def times(self) -> RunTimes:
@@ -74,8 +75,7 @@ class HeldRun:
 
     def begin(self) -> None:
         """Note what is known once the attempt holds its task."""
-        attempt, legs = self.attempt, self.attempt.legs
-        leg = 1 if legs is None else legs.number
+        attempt, legs, leg = self.attempt, self.attempt.legs, self.attempt.leg
         self.task_run.set_attempt(attempt.identity, attempt.number, leg, self._times(legs))
         if self._options.debug_logs:
             numbers = {"attempt": attempt.number, **({} if legs is None else {"leg": leg})}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from shared import logger
 from shared.tasks.errors import DeadlineExceeded, ResultNotStorable, RunCancelled, RunLost
 from shared.tasks.results.normalisation import kind_of, normalise
 from shared.tasks.runtime.leg_time import check_seconds
+from shared.tasks.runtime.run_logger import RunLogger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shared.tasks.clock import Clock
     from shared.tasks.contract import Json, JsonMap
     from shared.tasks.documents.run_ids import AttemptIdentity
+    from shared.tasks.documents.run_log import RunLog
     from shared.tasks.runtime.checkpoints import Checkpoints
     from shared.tasks.runtime.cursors import Cursor
 
@@ -42,7 +43,7 @@ class TaskRun:
         scheduled_for: The tick, UTC; None for a run without one.
         attempt: Number of the attempt, from 1. A leg that was handed over keeps it.
         leg: Number of the leg, from 1; runs whose deadline fits into one leg have no other.
-        log: A logger that adds the task and the run to each entry.
+        log: A logger that adds the task and the run to each entry. Its last entries are kept with the run.
         summary: The summary that the task gave for its result; None if it gave none.
         details: The details that it gave, as JSON; None if it gave none.
         checkpoints: The run's steps and cursors; tasks call `step` and `cursor`.
@@ -56,6 +57,7 @@ class TaskRun:
         clock: Clock,
         record: Callable[[Progress], None],
         checkpoints: Checkpoints,
+        log: RunLog,
     ) -> None:
         self.task_name = identity.task
         self.run_id = identity.run_id
@@ -63,7 +65,8 @@ class TaskRun:
         self.scheduled_for: datetime | None = identity.scheduled_for
         self.attempt = 0
         self.leg = 1
-        self.log = RunLogger(identity)
+        self._kept_log = log
+        self.log = RunLogger(identity, log)
         self.checkpoints = checkpoints
         self.summary: dict[str, Json] | None = None
         self.details: bytes | None = None
@@ -81,7 +84,7 @@ class TaskRun:
         self.run_id, self.source = identity.run_id, identity.source
         self.scheduled_for = identity.scheduled_for
         self.attempt, self.leg = attempt, leg
-        self.log = RunLogger(identity)
+        self.log = RunLogger(identity, self._kept_log)
         self.times = times
 
     def remaining(self) -> float:
@@ -330,22 +333,3 @@ class Progress(Struct, frozen=True):
         except ResultNotStorable:
             return False
         return report.misfit is None and len(report.encoded) <= MAX_PROGRESS_BYTES
-
-
-class RunLogger:
-    """The logger with the run's identity in each entry."""
-
-    def __init__(self, identity: AttemptIdentity) -> None:
-        self._fields = {"task": identity.task.value, "run_id": identity.run_id}
-
-    def info(self, event: str, **fields: object) -> None:
-        """Log an expected event."""
-        logger.info(event, **{**fields, **self._fields})
-
-    def warning(self, event: str, **fields: object) -> None:
-        """Log an unexpected event that did no harm."""
-        logger.warning(event, **{**fields, **self._fields})
-
-    def error(self, event: str, **fields: object) -> None:
-        """Log an event that needs a person's attention."""
-        logger.error(event, **{**fields, **self._fields})
