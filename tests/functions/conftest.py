@@ -10,7 +10,7 @@ import pytest
 
 from emulators import demo_data
 from emulators.environment import PROJECT, Addresses
-from shared.tasks import TaskName, execute_task
+from shared.tasks import TaskName, TaskRun, execute_task
 from tests.functions.callable_protocol import sign_in, sign_up
 from tests.functions.issuer import Issuer, published
 from tests.functions.production import served
@@ -64,10 +64,25 @@ def serve(issuer: Issuer, log: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="module")
 def results(clear_firestore: Callable[[], None]) -> dict[TaskName, list[str]]:
-    """Each task's result in Firestore; it contains the task's name."""
+    """Each task's result in Firestore; it contains the task's name, and so does the log of its run."""
     clear_firestore()
     results = {task: [f"the result of {task.value}"] for task in TaskName}
     results[TaskName.collect_devices_health] *= 200  # large enough to be compressed
     for task, result in results.items():
-        assert execute_task("test", task, lambda result=result: result).status == "completed"
+        assert execute_task("test", task, logging(result)).status == "completed"
     return results
+
+
+def logging(result: list[str]) -> Callable[[TaskRun], list[str]]:
+    """Return a task with a log and this result."""
+
+    def task(run: TaskRun) -> list[str]:
+        run.log.info(log_line(run.task_name))
+        return result
+
+    return task
+
+
+def log_line(task: TaskName) -> str:
+    """What the run of a task in `results` has logged."""
+    return f"the log of {task.value}"

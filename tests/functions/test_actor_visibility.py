@@ -10,10 +10,18 @@ import pytest
 
 from functions.serializers import SOMEONE
 from shared import firebase
-from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task, resume_task, suspend_task
+from shared.tasks import (
+    RunCancelled,
+    TaskEngine,
+    TaskName,
+    TaskRun,
+    execute_task,
+    resume_task,
+    suspend_task,
+)
 from tests.functions.conftest import Serve
 from tests.functions.issuer import Issuer
-from tests.functions.test_authorization_matrix import call
+from tests.functions.test_authorization_matrix import call, result
 from tests.support.world import in_thread
 from tests.waiting import wait_for
 
@@ -28,6 +36,8 @@ CLAIMS: dict[str, dict[str, Any]] = {
     "app of a viewer": {"role": "viewer", "tasks": [TASK.value]},
 }
 
+#: Part of the path of a log's fields.
+LOG = ".log."
 #: Fields that may change between the calls of two callers.
 MOVING = (".lease_until", ".next_run")
 
@@ -59,7 +69,11 @@ def actions() -> Iterator[str]:
 
     def task(run: TaskRun) -> None:
         assert goes_on.wait(60)
-        run.progress(1)
+        try:
+            run.progress(1)
+        except RunCancelled as cancelled:
+            run.log.warning("stopped", error=cancelled)
+            raise
 
     thread, _ = in_thread(lambda: execute_task("test", TASK, task))
     try:
@@ -99,11 +113,6 @@ def look(views: dict[str, str], token: str) -> Iterator[tuple[str, Any]]:
         yield from leaves(f"get_run.{number}", whole)
 
 
-def result(answer: tuple[int, Any]) -> Any:
-    assert answer[0] == 200, answer
-    return answer[1]["result"]
-
-
 def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
@@ -121,7 +130,8 @@ def test_no_field_shows_an_app_who_acted_or_why(shown: dict[str, Fields]) -> Non
     assert not [path for path, value in shown["app"].items() if names_a_person(value)]
     for path, value in shown["operator"].items():
         if path not in shown["app"]:
-            assert path.endswith("error.traceback"), path  # contains the task's code
+            # The task's code, and what it logs, which may contain the cancel that it met.
+            assert path.endswith("error.traceback") or LOG in path, path
         elif names_a_person(value):
             assert shown["app"][path] in (SOMEONE, "", None, *CANCELLED), path
             if path.endswith(".by"):
@@ -165,3 +175,9 @@ def test_the_fields_of_runs_that_name_a_person_are_covered(
     """In the history, for changes and cancelled runs."""
     found = [path for path in shown["operator"] if f": {function}." in path and path.endswith(f".{field}")]
     assert any(names_a_person(shown["operator"][path]) for path in found), json.dumps(found)
+
+
+def test_the_log_of_a_run_that_names_a_person_is_covered(shown: dict[str, Fields]) -> None:
+    """A task may log the cancel that it met."""
+    assert any(names_a_person(value) for path, value in shown["operator"].items() if LOG in path)
+    assert not any(LOG in path for path in shown["app"])

@@ -11,8 +11,10 @@ from emulators.environment import Addresses
 from functions.requests import shown
 from functions.serializers import time_text
 from shared import firebase
-from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task, resume_task, suspend_task
+from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task, resume_task, store, suspend_task
+from shared.tasks.admin.queries import view_tasks
 from shared.tasks.documents.legs import HAND_OVER_GRACE
+from shared.tasks.documents.run_log import MAX_LINES
 from shared.tasks.specs import RETRY_COUNT, RETRY_PERIOD
 from tests.functions.callable_protocol import PRIVATE, call, refused
 from tests.support.paged_run import PagedRun
@@ -116,6 +118,51 @@ def test_a_viewer_sees_no_error_or_progress_of_an_operators_task(ask: Any) -> No
     run = ask("get_run", {"task_name": TASK, "id": run_id})
     assert (run["error"]["message"], run["progress"]["message"]) == ("card 4711", "card 4711")
     assert "card 4711" in run["error"]["traceback"]
+
+
+def test_a_run_has_the_log_of_its_task(ask: Any) -> None:
+    """While it works, and afterwards; lists have no logs, and records that are no runs have none either."""
+    goes_on = threading.Event()
+
+    def task(run: TaskRun) -> None:
+        for number in range(MAX_LINES + 2):
+            run.log.info("page read", page=number)
+        run.log.error("card 4711", error=ValueError("Bearer s3cret"))
+        run.progress(1)
+        assert goes_on.wait(60)
+
+    options = {"scheduled_for": datetime(2026, 11, 24, 12, tzinfo=UTC)}
+    thread, _ = in_thread(lambda: execute_task("test", TASK, task, options))
+    request = {"task_name": TASK, "id": "2026-11-24T12:00:00.000000Z"}
+    try:
+        wait_for("the progress", lambda: (view_tasks(store, (TASK,))[0]).progress)
+        works = ask("get_run", request)
+    finally:
+        goes_on.set()
+        thread.join()
+    ended = ask("get_run", request)
+    assert (works["state"], ended["state"]) == ("running", "completed")
+    assert works["log"] == ended["log"]
+    assert (len(ended["log"]["lines"]), ended["log"]["lost"]) == (MAX_LINES, 3)
+    last = ended["log"]["lines"][-1]
+    assert datetime.now(UTC) - datetime.fromisoformat(last.pop("at")) < timedelta(minutes=2)
+    assert last == {
+        "attempt": 1,
+        "leg": 1,
+        "number": MAX_LINES + 3,
+        "level": "error",
+        "text": "card 4711 error=Bearer …",
+    }
+    assert ask("get_run", request, "viewer")["log"] is None  # charge detail records are for operators
+    assert all("log" not in run for run in ask("list_runs", {"task_name": TASK})["runs"])
+    suspend_task(TASK, **WHO)
+    (change,) = ask("list_runs", {"task_name": TASK, "states": ["suspended"]})["runs"]
+    assert ask("get_run", {"task_name": TASK, "id": change["id"]})["log"] is None
+
+
+def test_a_run_without_a_log_has_no_lines(ask: Any) -> None:
+    run_id = execute_task("test", TASK, lambda: [1]).run_id
+    assert ask("get_run", {"task_name": TASK, "id": run_id})["log"] == {"lines": [], "lost": 0}
 
 
 def test_a_running_task_is_listed_with_its_progress(ask: Any) -> None:

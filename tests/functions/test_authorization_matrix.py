@@ -12,7 +12,7 @@ from functions.authorization import UNVERIFIED
 from shared import firebase
 from shared.tasks import TaskName
 from tests.functions.callable_protocol import PRIVATE
-from tests.functions.conftest import Serve
+from tests.functions.conftest import Serve, log_line
 from tests.functions.issuer import Issuer
 
 LISTED, OTHER, UNKNOWN = "send_reset_sms", "collect_devices_health", "no_such_task"
@@ -114,6 +114,12 @@ def call(
     return answer.status, json.loads(body)
 
 
+def result(answer: tuple[int, Any]) -> Any:
+    """The result of a call that must succeed."""
+    assert answer[0] == 200, answer
+    return answer[1]["result"]
+
+
 def refusal(status: int, code: str, message: str) -> tuple[int, Any]:
     return status, {"error": {"status": code, "message": message}}
 
@@ -177,6 +183,11 @@ NOT_FOUND = 'has no run with the id "no-such-run" in its history'
 NO_TASKS = refusal(
     403, "PERMISSION_DENIED", "You do not have access to any task. Ask an administrator of the project."
 )
+#: A task whose results viewers may not read.
+OPERATORS_ONLY = "collect_charge_cdrs"
+#: Callers who see the log of each task.
+MAY_SEE_LOG = {LISTED: {"viewer", "operator"}, OTHER: {"viewer", "operator"}, OPERATORS_ONLY: {"operator"}}
+OPERATOR = TOKENS["operator"]
 #: The tasks that each caller may see.
 VISIBLE = {"viewer": sorted(TaskName), "operator": sorted(TaskName), "allowed list": [LISTED]}
 
@@ -199,7 +210,7 @@ def test_claims_decide_which_tasks_are_listed(views: dict[str, str], issuer: Iss
         assert (status, response) == expected(caller, LISTED, {})
 
 
-@pytest.mark.parametrize("name", [LISTED, OTHER, "collect_charge_cdrs", UNKNOWN])
+@pytest.mark.parametrize("name", [LISTED, OTHER, OPERATORS_ONLY, UNKNOWN])
 @pytest.mark.parametrize("caller", TOKENS)
 def test_claims_decide_which_run_history_is_shown(
     views: dict[str, str], issuer: Issuer, caller: str, name: str
@@ -212,6 +223,25 @@ def test_claims_decide_which_run_history_is_shown(
         assert looked == refusal(404, "NOT_FOUND", f"{name} {NOT_FOUND}")
     else:
         assert listed == looked == expected(caller, UNKNOWN, {})
+
+
+@pytest.mark.parametrize("name", [LISTED, OTHER, OPERATORS_ONLY])
+@pytest.mark.parametrize("caller", CALLERS)
+def test_claims_decide_which_log_is_shown(
+    views: dict[str, str], issuer: Issuer, caller: str, name: str
+) -> None:
+    """Operators and viewers see it if they may read the task's result, other callers never."""
+    (run,) = result(call(views["list_runs"], name, OPERATOR(issuer)))["runs"]
+    status, response = call(views["get_run"], name, TOKENS[caller](issuer), id=run["id"])
+    line = log_line(TaskName(name))
+    assert (line in json.dumps(response)) == (caller in MAY_SEE_LOG[name])
+    if name not in VISIBLE.get(caller, []):
+        assert (status, response) == expected(caller, UNKNOWN, {})
+    elif caller in MAY_SEE_LOG[name]:
+        log = response["result"]["log"]
+        assert ([each["text"] for each in log["lines"]], log["lost"]) == ([line], 0)
+    else:
+        assert response["result"]["log"] is None
 
 
 # Changes of tasks

@@ -1,0 +1,82 @@
+"""Requests of every kind to `get_run` as deployed: none causes an error or reveals another task's log."""
+
+import http.client
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.tasks import TaskName, specs
+from tests.functions.callable_protocol import PRIVATE
+from tests.functions.conftest import Serve, log_line
+from tests.functions.issuer import Issuer
+from tests.functions.test_fuzz import NAMES, claims, good_claims, names, values
+from tests.support.world import World
+
+OPERATORS_ONLY = {name for name, spec in specs.REGISTERED.items() if spec.roles == ("operator",)}
+
+
+@pytest.fixture(scope="module")
+def address(results: dict[TaskName, list[str]], serve: Serve) -> str:
+    return serve("get_run")
+
+
+def ask(address: str, data: Any, token: str) -> tuple[int, Any]:
+    """Call the function; the response contains no private text."""
+    connection = http.client.HTTPConnection(address, timeout=60)
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    try:
+        connection.request("POST", "/", json.dumps({"data": data}), headers)
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    assert not [word for word in PRIVATE if word.encode() in body]
+    return answer.status, json.loads(body)
+
+
+def may_see_log(sent: dict[str, Any], name: str) -> bool:
+    """Return whether claims allow a caller to see the log of a task."""
+    role = sent.get("role")
+    return role == "operator" or (role == "viewer" and name not in OPERATORS_ONLY)
+
+
+def test_any_request_gets_its_run_or_a_known_error(
+    address: str, issuer: Issuer, world: World, log: Path
+) -> None:
+    """A log is in the response only if the claims allow it; every kind of response occurs."""
+    runs = {name: next(iter(world.history(TaskName(name)))) for name in NAMES}
+    ids = st.sampled_from([*runs.values(), "..", ".", "__x__", "a/b", f"{runs[NAMES[0]]}/nx-log/0001.00001"])
+    calls = st.one_of(
+        st.sampled_from(NAMES).map(lambda name: {"task_name": name, "id": runs[name]}),
+        st.fixed_dictionaries({"task_name": names, "id": ids | st.text()}),
+        st.fixed_dictionaries({"task_name": names | values, "id": ids | values}, optional={"": values}),
+        values,
+    )
+    met: Counter[int] = Counter()
+    logs: set[str] = set()
+
+    @settings(max_examples=1_000, suppress_health_check=list(HealthCheck), database=None)
+    @given(calls, good_claims | claims)
+    def fuzz(data: Any, sent: dict[str, Any]) -> None:
+        status, response = ask(address, data, issuer.id_token(**sent))
+        met[status] += 1
+        shown = {name for name in NAMES if log_line(TaskName(name)) in json.dumps(response)}
+        if status == 200:
+            name = data["task_name"]
+            assert response["result"]["id"] == data["id"]
+            assert shown == ({name} if may_see_log(sent, name) else set())
+            assert (response["result"]["log"] is None) == (not shown)
+            logs.update(shown)
+        else:
+            assert not shown
+            assert response["error"].keys() == {"status", "message"}
+
+    fuzz()
+    assert met.keys() == {200, 400, 403, 404}, met
+    assert logs == set(NAMES)
+    assert "callable failed" not in log.read_text("utf-8", "replace")
