@@ -1,6 +1,11 @@
 """Entry point of `python -m cli`."""
 
-from cli import change_commands, read_commands, session_commands  # noqa: F401  (they register the commands)
+from cli import (  # noqa: F401  (they register the commands)
+    change_commands,
+    log_commands,
+    read_commands,
+    session_commands,
+)
 from cli.app import main
 
 if __name__ == "__main__":

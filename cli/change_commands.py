@@ -10,7 +10,7 @@ import typer
 from cli import rendering
 from cli.app import FOLLOW_SECONDS, Follow, Json, Reason, Task, TimeoutSeconds, app, caller_of, print_json
 from cli.errors import CliError, Exit
-from cli.polling import follow
+from cli.polling import check_completed, follow
 from cli.terminal import console, show
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def run(
             f"see `nx-tasks runs {task} --id {answer['run']['id']}`",
         )
     if wait:
-        _check_completed(answer["run"])
+        check_completed(answer["run"])
 
 
 @app.command()
@@ -144,12 +144,6 @@ def _open_request(caller: Caller, name: str, now: datetime) -> dict[str, Any] | 
         if run["expires"] and now < datetime.fromisoformat(run["expires"]):
             return run
     return None
-
-
-def _check_completed(run: dict[str, Any]) -> None:
-    if run["state"] != "completed":
-        text = rendering.error_text(run["error"]) if run["error"] else str(rendering.remark(run))
-        raise CliError(Exit.failed, f"the run {run['state']}: {text}")
 
 
 def _outcome_line(task: str, outcome: str, run: dict[str, Any] | None) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import select
+import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +14,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.text import Text
 
 from cli.errors import CliError, Exit
-from cli.rendering import activity_text, failure_text, now_of, refusal_text, tasks_table
+from cli.rendering import (
+    activity_text,
+    error_text,
+    failure_text,
+    now_of,
+    refusal_text,
+    remark,
+    tasks_table,
+)
 from cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -68,11 +79,7 @@ def follow(
                 if (failure := failure_text(run)) and failure != failed:
                     _report(console, f"{task}: run {run_id}: {failure}")
                 failed = failure
-                if run["expires"] and datetime.fromisoformat(run["expires"]) <= datetime.now(UTC):
-                    raise CliError(
-                        Exit.waiting,
-                        f"no delivery of Cloud Scheduler started run {run_id} of {task}; run it again",
-                    )
+                _check_request(run, task)
                 progress = run["progress"] or {}
                 text = activity_text(run)
                 bar.update(
@@ -93,9 +100,77 @@ def follow(
         raise
 
 
+def follow_attempts(
+    caller: Caller, task: str, run_id: str, *, console: Console, timeout_seconds: float
+) -> Iterator[dict[str, Any]]:
+    """Yield a run after each request, until it has ended and is not tried again.
+
+    Args:
+        caller: Calls the functions.
+        task: Name of the task.
+        run_id: Id of the run, which may not have started yet.
+        console: Shows failures that are followed by another attempt.
+        timeout_seconds: Longest wait, in seconds.
+
+    Raises:
+        CliError: As for `follow`.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    reported = None
+    while True:
+        run = _retried(lambda: caller("get_run", task_name=task, id=run_id), deadline, console)
+        yield run
+        following = run.get("next_attempt")
+        if run["state"] not in {"running", "requested"} and not following:
+            return
+        if following and following["number"] != reported:
+            reported = following["number"]
+            failure = error_text(run["error"]) if run["error"] else failure_text(run)
+            _report(console, f"{task}: {failure}; attempt {reported} of {following['of']} follows")
+        _check_request(run, task)
+        if time.monotonic() >= deadline:
+            raise CliError(
+                Exit.waiting, f"run {run_id} of {task} {_unfinished(run)} after {timeout_seconds:g} s"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def check_completed(run: dict[str, Any]) -> None:
+    """Raise CliError unless a run that has ended has completed."""
+    if run["state"] != "completed":
+        text = error_text(run["error"]) if run["error"] else str(remark(run))
+        raise CliError(Exit.failed, f"the run {run['state']}: {text}")
+
+
+def while_read(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pass answers on until standard output is closed, because the next write may be hours away.
+
+    Raises:
+        BrokenPipeError: The reader closed the pipe.
+    """
+    pipe = select.poll()
+    pipe.register(sys.stdout, 0)
+    for answer in answers:
+        yield answer
+        # Linux reports POLLERR for a pipe without a reader, macOS POLLHUP.
+        if any(events & (select.POLLERR | select.POLLHUP) for _, events in pipe.poll(0)):
+            raise BrokenPipeError(errno.EPIPE, "standard output is closed")
+
+
+def _check_request(run: dict[str, Any], task: str) -> None:
+    """Raise CliError if a requested run was not started in time."""
+    if run["expires"] and datetime.fromisoformat(run["expires"]) <= datetime.now(UTC):
+        raise CliError(
+            Exit.waiting,
+            f"no delivery of Cloud Scheduler started run {run['id']} of {task}; run it again",
+        )
+
+
 def _unfinished(run: dict[str, Any]) -> str:
     if run["state"] == "running":
         return "is still running"
+    if run["state"] == "failed":
+        return "has failed, and has not been tried again"
     return f"has not started ({refusal_text(run['refused'])})" if run["refused"] else "has not started"
 
 

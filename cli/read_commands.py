@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import select
 import sys
 import tempfile
 from contextlib import suppress
@@ -29,12 +27,10 @@ from cli.app import (
     write,
 )
 from cli.errors import CliError, Exit
-from cli.polling import changes, watch
+from cli.polling import changes, watch, while_read
 from cli.terminal import console, show, to_json, write_to_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cli.callables import Caller
 
 #: Records that `data` shows by default.
@@ -165,7 +161,7 @@ def watch_tasks(
     as_json: Json = False,
 ) -> None:
     """Show the status of all tasks, live, until Ctrl-C. In a pipe or with --json, print each change."""
-    answers = _while_read(changes(caller_of(ctx), interval_seconds=interval_seconds))
+    answers = while_read(changes(caller_of(ctx), interval_seconds=interval_seconds))
     if not as_json:
         watch(answers, console=console())
         return
@@ -174,21 +170,6 @@ def watch_tasks(
         if answer["version"] != version:
             version = answer["version"]
             write(to_json(answer) + "\n")
-
-
-def _while_read(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Pass answers on until standard output is closed, because the next write may be hours away.
-
-    Raises:
-        BrokenPipeError: The reader closed the pipe.
-    """
-    pipe = select.poll()
-    pipe.register(sys.stdout, 0)
-    for answer in answers:
-        yield answer
-        # Linux reports POLLERR for a pipe without a reader, macOS POLLHUP.
-        if any(events & (select.POLLERR | select.POLLHUP) for _, events in pipe.poll(0)):
-            raise BrokenPipeError(errno.EPIPE, "standard output is closed")
 
 
 def _explain_empty(caller: Caller, task: str) -> None:

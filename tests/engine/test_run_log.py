@@ -28,6 +28,8 @@ from tests.support.world import TASK, HandClock, World, in_thread
 from tests.waiting import wait_for
 
 TICK = datetime(2026, 11, 24, 12, tzinfo=UTC)
+#: A lease that is extended every second.
+LEASE_SECONDS = 3.0
 #: The largest result that a document holds.
 LARGEST = "x" * (MAX_DOCUMENT_BYTES - 50)
 
@@ -238,7 +240,7 @@ def test_a_run_keeps_its_log_however_it_fails(engine: TaskEngine, world: World, 
             (is_cancelled, "cancelled"),
             (hangs, "failed"),
         ):
-            outcome = engine.execute_task("s", TASK, task, {"lease_seconds": 1.5})
+            outcome = engine.execute_task("s", TASK, task, {"lease_seconds": LEASE_SECONDS})
             assert (outcome.status, len(texts_of(outcome.run_id))) == (state, 1)
             assert texts_of(outcome.run_id)[0].startswith("before the ")
     finally:
@@ -259,7 +261,7 @@ def test_the_log_can_be_read_while_the_task_works(engine: TaskEngine, by: str) -
         run.log.info("last")
 
     thread, result = in_thread(
-        lambda: engine.execute_task("s", TASK, task, {"scheduled_for": TICK, "lease_seconds": 1.5})
+        lambda: engine.execute_task("s", TASK, task, {"scheduled_for": TICK, "lease_seconds": LEASE_SECONDS})
     )
     run_id = "2026-11-24T12:00:00.000000Z"
     try:
