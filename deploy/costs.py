@@ -58,9 +58,9 @@ ALERT_PRICE = Fact(
 IMAGE_GB = Fact(1.5, "1.5 GB", "images of all functions, which share most layers", "assumed")
 RUN_SECONDS = Fact(5, "5 s", "a run, or a pass of the watchdog", "assumed")
 RUN_WRITES = Fact(
-    4,
-    "4",
-    "writes of a run: status document and run record, at its start and its end",
+    5,
+    "5",
+    "writes of a run that logs: status document and run record, at its start and its end, and its log",
     "counted: protocol, tests/engine/test_round_trips.py",
 )
 RUN_READS = Fact(3, "3", "reads of a run on a new instance", "the same, rounded up")
@@ -148,7 +148,7 @@ def monthly_costs(run_seconds: float = RUN_SECONDS.value, names: Collection[str]
         Cost("instance time", f"{amount(ticks * run_seconds / 3600)} hours", instances),
         Cost("Firestore reads", f"{reads:,.0f}", reads * facts.READ_PRICE.value),
         Cost("Firestore writes", f"{writes:,.0f}", writes * facts.WRITE_PRICE.value),
-        Cost("run records that expire", f"{runs:,}", runs * DELETE_PRICE.value),
+        Cost("run records and logs that expire", f"{2 * runs:,}", 2 * runs * DELETE_PRICE.value),
         Cost("secrets", f"{secrets}", secrets * SECRET_PRICE.value),
         Cost("images", IMAGE_GB.shown, IMAGE_GB.value * IMAGE_PRICE.value),
         Cost("the alert policy on a metric", "1", ALERT_PRICE.value),
