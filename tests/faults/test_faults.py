@@ -13,8 +13,10 @@ import pytest
 
 from emulators.environment import Addresses
 from shared.tasks import TaskEngine, TaskSpec
+from shared.tasks.admin.run_logs import view_log
+from shared.tasks.documents.run_ids import run_id_of
 from tests.faults.faulty import KINDS, Fault
-from tests.faults.ways import ROOT, STORED, WAYS, carry_out
+from tests.faults.ways import LOGGED, ROOT, STORED, WAYS, carry_out
 from tests.support.world import TASK, World
 
 Record = Callable[[str, object], None]
@@ -122,6 +124,9 @@ def survives(world: World, fault: Fault, name: str) -> None:
     nothing = [[]] if way.save_in == "none" else []
     with read_all_the_time([["before"], ["hit"], *nothing]) as reader:
         status = run_with(fault, name)
+        if status == "completed":  # its log is part of the commit that ended it
+            log = view_log(good.store, TASK, run_id_of(HIT))
+            assert ([line.text for line in log.lines], log.lost) == ([LOGGED], 0)
         reader.looks()
         let_time_pass(world)
         TaskEngine()._operations.watch_task(TaskSpec(TASK))

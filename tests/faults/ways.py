@@ -15,6 +15,8 @@ from tests.faults.faulty import Fault, Faulty, HastyClock, engine_behind
 from tests.support.world import TASK
 
 ROOT = Path(__file__).resolve().parents[2]
+#: What the task logs.
+LOGGED = "at work"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def carry_out(
     engine = engine_behind(faulty, clock, document_seconds=document_seconds, object_seconds=object_seconds)
 
     def task(run: TaskRun) -> list[str] | Iterator[str]:
+        run.log.info(LOGGED)
         if way.tells:
             run.progress(1)
         if isinstance(clock, TellingClock):

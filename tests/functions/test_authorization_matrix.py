@@ -95,8 +95,20 @@ def call(
     private: tuple[str, ...] = PRIVATE,
     **more: Any,
 ) -> tuple[int, Any]:
-    """Call a function; the status and the body, which contains no private text."""
+    """Call a function with a task; the status and the body, which contains no private text."""
     data = {**({} if name is None else {"task_name": name}), **more}
+    return send(address, data, token, app_token, private=private)
+
+
+def send(
+    address: str,
+    data: Any,
+    token: str | None,
+    app_token: str | None = None,
+    *,
+    private: tuple[str, ...] = PRIVATE,
+) -> tuple[int, Any]:
+    """Call a function with any data; the status and the body, which contains no private text."""
     headers = {"Content-Type": "application/json"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"

@@ -1,6 +1,5 @@
 """Requests of every kind to `get_run` as deployed: none causes an error or reveals another task's log."""
 
-import http.client
 import json
 from collections import Counter
 from pathlib import Path
@@ -11,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.tasks import TaskName, specs
-from tests.functions.callable_protocol import PRIVATE
 from tests.functions.conftest import Serve, log_line
 from tests.functions.issuer import Issuer
+from tests.functions.test_authorization_matrix import send
 from tests.functions.test_fuzz import NAMES, claims, good_claims, names, values
 from tests.support.world import World
 
@@ -23,20 +22,6 @@ OPERATORS_ONLY = {name for name, spec in specs.REGISTERED.items() if spec.roles 
 @pytest.fixture(scope="module")
 def address(results: dict[TaskName, list[str]], serve: Serve) -> str:
     return serve("get_run")
-
-
-def ask(address: str, data: Any, token: str) -> tuple[int, Any]:
-    """Call the function; the response contains no private text."""
-    connection = http.client.HTTPConnection(address, timeout=60)
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-    try:
-        connection.request("POST", "/", json.dumps({"data": data}), headers)
-        answer = connection.getresponse()
-        body = answer.read()
-    finally:
-        connection.close()
-    assert not [word for word in PRIVATE if word.encode() in body]
-    return answer.status, json.loads(body)
 
 
 def may_see_log(sent: dict[str, Any], name: str) -> bool:
@@ -63,7 +48,7 @@ def test_any_request_gets_its_run_or_a_known_error(
     @settings(max_examples=1_000, suppress_health_check=list(HealthCheck), database=None)
     @given(calls, good_claims | claims)
     def fuzz(data: Any, sent: dict[str, Any]) -> None:
-        status, response = ask(address, data, issuer.id_token(**sent))
+        status, response = send(address, data, issuer.id_token(**sent))
         met[status] += 1
         shown = {name for name in NAMES if log_line(TaskName(name)) in json.dumps(response)}
         if status == 200:
