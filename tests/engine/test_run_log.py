@@ -31,7 +31,7 @@ TICK = datetime(2026, 11, 24, 12, tzinfo=UTC)
 #: A lease that is extended every second.
 LEASE_SECONDS = 3.0
 #: The largest result that a document holds.
-LARGEST = "x" * (MAX_DOCUMENT_BYTES - 50)
+LARGEST = ["x" * (MAX_DOCUMENT_BYTES - 100)]
 
 
 def log_of(run_id: str) -> RunLogView:
@@ -377,7 +377,7 @@ def test_a_line_after_the_end_of_a_run_is_not_stored(engine: TaskEngine) -> None
 def test_a_full_log_fits_into_the_commit_of_the_largest_result(
     engine: TaskEngine, world: World, save_in: str
 ) -> None:
-    def task(run: TaskRun) -> str:
+    def task(run: TaskRun) -> list[str]:
         for _ in range(MAX_LINES):
             run.log.info("é" * MAX_CHARACTERS)
             run.log.info("y" * (MAX_BYTES // MAX_LINES))
