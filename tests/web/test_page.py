@@ -108,6 +108,20 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
         one.goto(f"{page.base}/tasks/none")
         expect(one.get_by_role("heading", name="Task not found")).to_be_visible()
 
+    def no_page() -> None:
+        one.goto(f"{page.base}/nope")
+        expect(one.get_by_role("heading", name="Page not found")).to_be_visible()
+
+    def no_hits() -> None:
+        one.goto(f"{page.base}/?q=no-such-task&sort=next")
+        expect(one.get_by_text("No task matches")).to_be_visible()
+
+    def searched() -> None:
+        page.open(f"/tasks/{HEALTH.value}?q=north&show=failed&from=2026-01-01T00:00:00Z")
+        expect(one.locator(".equal-errors")).to_be_visible()
+        one.locator(".runs li button").first.click()
+        expect(one.locator(".runs .trace")).to_be_visible()
+
     def outage() -> None:
         strips()
         page.context.set_offline(True)
@@ -116,7 +130,8 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
     return {
         "all tasks": strips, "one run": run, "history": trace, "result": record, "tree": tree,
         "between legs": lambda: open_trace(page, TaskName.send_reset_sms, "running"),
-        "drawing": drawing, "dialog": dialog, "no task": nothing, "outage": outage,
+        "drawing": drawing, "dialog": dialog, "no task": nothing, "no page": no_page, "no hits": no_hits,
+        "searched history": searched, "outage": outage,
     }  # fmt: skip
 
 

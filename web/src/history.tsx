@@ -176,7 +176,14 @@ function Entry({ task, run, now, open, toggle }: EntryProps) {
         <span class="took figure">{run.duration_seconds === null ? "" : duration(run.duration_seconds)}</span>
         <span class="what" dir="auto">
           {(run.attempt ?? 1) > 1 && <span class="badge">attempt {run.attempt}</span>}{" "}
-          {run.requested && <span class="badge">Requested by {actorText(run.requested)}</span>} {legsOf(run, now)}
+          {run.requested && (
+            <>
+              <span class="badge">Requested by {run.requested.by}</span>
+              {run.requested.reason && `: ${run.requested.reason}`}
+              {" · "}
+            </>
+          )}
+          {legsOf(run, now)}
           {remark(run) || produced(run)}
         </span>
         <span class="ago quiet">{at && ago(at, now)}</span>

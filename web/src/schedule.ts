@@ -16,7 +16,7 @@ const hasTimeOfDay = (schedule: string | null): boolean => schedule !== null && 
 /** Whether times of day in a task's schedule differ from the times that the page shows. */
 export const isInOtherZone = ({ schedule, time_zone }: Task): boolean => hasTimeOfDay(schedule) && time_zone !== VIEWER_ZONE;
 
-const zoneName = (zone: string): string => (zone === "Etc/UTC" ? "UTC" : zone);
+export const zoneName = (zone: string): string => (zone === "Etc/UTC" ? "UTC" : zone);
 
 /** A task's schedule in words, with the zone of its times if that is not the viewer's. */
 export const scheduleText = (task: Task): string =>

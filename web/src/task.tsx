@@ -6,7 +6,7 @@ import { History } from "./history";
 import { useLive, useModule, useNow } from "./live";
 import { Link, type Place, goQuery, taskPath } from "./router";
 import { RunPanel } from "./runs";
-import { scheduleText } from "./schedule";
+import { scheduleText, zoneName } from "./schedule";
 import { recordOf } from "./stats";
 import { Freshness, Next, Status, ViewerNote, useLastRuns } from "./status";
 import { Strip } from "./strip";
@@ -92,7 +92,7 @@ function Glance({ task, runs, mayChange, ask }: GlanceProps) {
           <span class="quiet">Next:</span> <Next task={task} now={now} />
         </p>
         <p class="quiet">
-          <code>{task.schedule ?? "none"}</code> in {task.time_zone}
+          <code>{task.schedule ?? "none"}</code> in {zoneName(task.time_zone)}
         </p>
       </section>
       <section aria-label="Last runs">
