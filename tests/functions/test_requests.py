@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec import UNSET, Struct
 
 from functions.requests import CancelRun, GetRun, GetTaskData, ListRuns, ListTasks, SuspendTask, parse
@@ -88,3 +90,26 @@ def test_missing_and_null_version_differ() -> None:
 def test_any_task_name_is_left_to_authorization(name: object) -> None:
     """Callers without access get the same response for every name of any type."""
     assert parsed({"task_name": name}, GetTaskData).task_name == name
+
+
+times = st.datetimes(timezones=st.timezones() | st.none()).map(lambda moment: moment.isoformat())
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | times,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["since", "until"]), json_values)
+def test_any_value_of_a_time_range_is_a_time_or_refused(name: str, value: object) -> None:
+    """A time has a zone; the refusal contains the field and the value."""
+    refusals = []
+    moment = None
+    try:
+        moment = getattr(parsed({"task_name": "x", name: value}, ListRuns), name)
+    except HttpsError as error:
+        refusals = [(error.code, error.message)]
+    message = f"{name} must be {TIME}, got {shortened(json.dumps(value))}"
+    assert refusals in ([], [(FunctionsErrorCode.INVALID_ARGUMENT, message)])
+    assert moment is None or moment.tzinfo is not None

@@ -87,17 +87,16 @@ export function useParam(name: string, initial = ""): [string, (value: string, r
   return [value, (wanted, replace) => goQuery({ [name]: wanted === initial ? "" : wanted }, replace)];
 }
 
-interface SearchProps {
-  /** Name of the searched text in the query of the address. */
-  param: string;
-  label: string;
-}
-
 const PAUSE_MS = 200;
 
-/** A search field. It writes its text to the address after a pause, because browsers limit changes of the address. */
-export function SearchField({ param, label }: SearchProps) {
-  const [value, set] = useParam(param);
+/**
+ * A text in the query of the address that a user types: the text, and a function that changes it. The address has it
+ * after a pause, because browsers limit changes of the address.
+ *
+ * @param name Its name in the query.
+ */
+export function useTypedParam(name: string): [string, (text: string) => void] {
+  const [value, set] = useParam(name);
   const [text, setText] = useState(value);
   const timer = useRef(0);
   const written = useRef(value);
@@ -106,15 +105,25 @@ export function SearchField({ param, label }: SearchProps) {
     written.current = value;
   }, [value]);
   useEffect(() => () => clearTimeout(timer.current), []);
-  const write = (wanted: string): void => {
-    written.current = wanted;
-    set(wanted, true);
-  };
   const type = (wanted: string): void => {
     setText(wanted);
     clearTimeout(timer.current);
-    timer.current = window.setTimeout(() => write(wanted), PAUSE_MS);
+    timer.current = window.setTimeout(() => {
+      written.current = wanted;
+      set(wanted, true);
+    }, PAUSE_MS);
   };
+  return [text, type];
+}
+
+interface SearchProps {
+  /** Name of the searched text in the query of the address. */
+  param: string;
+  label: string;
+}
+
+export function SearchField({ param, label }: SearchProps) {
+  const [text, type] = useTypedParam(param);
   return <input type="search" dir="auto" aria-label={label} placeholder={label} value={text} onInput={(event) => type(event.currentTarget.value)} />;
 }
 
