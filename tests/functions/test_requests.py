@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from firebase_functions.https_fn import FunctionsErrorCode, HttpsError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Struct
 
@@ -100,7 +100,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["since", "until"]), json_values)
 def test_any_value_of_a_time_range_is_a_time_or_refused(name: str, value: object) -> None:
     """A time has a zone; the refusal contains the field and the value."""

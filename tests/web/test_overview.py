@@ -254,7 +254,11 @@ def test_rows_keep_their_place_and_their_labels(visit: "Open", past: "Past", wid
     past.of(HEALTH, every=dt.timedelta(minutes=5), result=lambda: [1], seconds=lambda _: 1, count=9)
     page = visit("viewer", viewport={"width": width, "height": 800})
     held: list[Route] = []
-    page.page.route("**/list_runs", held.append)
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.page.route("**/list_runs", hold)
     page.open("/")
     places = "(rows) => rows.map((row) => Math.round(row.getBoundingClientRect().top))"
     rows = page.page.locator(".row[data-task]")

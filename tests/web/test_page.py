@@ -108,6 +108,22 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
         one.goto(f"{page.base}/tasks/none")
         expect(one.get_by_role("heading", name="Task not found")).to_be_visible()
 
+    def outage() -> None:
+        strips()
+        page.context.set_offline(True)
+        expect(one.get_by_role("alert")).to_contain_text("Showing data from")
+
+    return {
+        "all tasks": strips, "one run": run, "history": trace, "result": record, "tree": tree,
+        "between legs": lambda: open_trace(page, TaskName.send_reset_sms, "running"),
+        "drawing": drawing, "dialog": dialog, "no task": nothing, **searches(page), "outage": outage,
+    }  # fmt: skip
+
+
+def searches(page: "Visit") -> dict[str, Callable[[], object]]:
+    """Return the functions that open searches, with and without hits, and an address that does not exist."""
+    one = page.page
+
     def no_page() -> None:
         one.goto(f"{page.base}/nope")
         expect(one.get_by_role("heading", name="Page not found")).to_be_visible()
@@ -122,17 +138,7 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
         one.locator(".runs li button").first.click()
         expect(one.locator(".runs .trace")).to_be_visible()
 
-    def outage() -> None:
-        strips()
-        page.context.set_offline(True)
-        expect(one.get_by_role("alert")).to_contain_text("Showing data from")
-
-    return {
-        "all tasks": strips, "one run": run, "history": trace, "result": record, "tree": tree,
-        "between legs": lambda: open_trace(page, TaskName.send_reset_sms, "running"),
-        "drawing": drawing, "dialog": dialog, "no task": nothing, "no page": no_page, "no hits": no_hits,
-        "searched history": searched, "outage": outage,
-    }  # fmt: skip
+    return {"no page": no_page, "no hits": no_hits, "searched history": searched}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
