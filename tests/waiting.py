@@ -10,7 +10,7 @@ _Found = TypeVar("_Found")
 PAUSE_SECONDS = 0.05
 
 
-def wait_for(what: str, look: Callable[[], _Found | None], *, seconds: float = 30.0) -> _Found:
+def wait_for(what: str, look: Callable[[], _Found | None], *, seconds: float = 120.0) -> _Found:
     """Call a function until it returns a truthy value, and return that value.
 
     Args:

@@ -83,7 +83,7 @@ def test_the_sdk_reads_results_that_python_wrote(
         return last == expected
 
     try:
-        wait_for("the callable to serve the new results", all_read, seconds=15)
+        wait_for("the callable to serve the new results", all_read)
     except AssertionError:
         assert last == expected
         raise
