@@ -603,13 +603,13 @@ def test_a_requested_run_has_legs(world: World, clock: PassingClock, monkeypatch
 # Memory
 
 
+@pytest.mark.parametrize("records", [600_000, pytest.param(1_000_000, marks=pytest.mark.full)])
 def test_memory_does_not_grow_with_the_legs(
-    world: World, stack: Addresses, record_property: Callable[[str, object], None]
+    world: World, stack: Addresses, records: int, record_property: Callable[[str, object], None]
 ) -> None:
     """20 legs and the join of their parts need hardly more memory than the first leg."""
     if stack.storage_server != "fake-gcs":
         pytest.skip("the official Storage emulator takes a result in one request only")
-    records = 1_000_000
     command = [sys.executable, "-m", "tests.engine.leg_streamer", str(records)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
     assert ran.returncode == 0, ran.stderr

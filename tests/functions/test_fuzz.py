@@ -255,7 +255,7 @@ def check_result(call: dict[str, Any], response: Any, result: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "examples", [pytest.param(5_000, id="5,000"), pytest.param(50_000, id="50,000", marks=pytest.mark.full)]
+    "examples", [pytest.param(2_500, id="2,500"), pytest.param(50_000, id="50,000", marks=pytest.mark.full)]
 )
 def test_any_request_gets_its_result_or_a_known_error(
     address: str, issuer: Issuer, results: dict[TaskName, list[str]], log: Path, examples: int
