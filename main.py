@@ -5,6 +5,7 @@ from functions.callable.get_run import get_run
 from functions.callable.get_task_data import get_task_data
 from functions.callable.list_runs import list_runs
 from functions.callable.list_tasks import list_tasks
+from functions.callable.list_timeline import list_timeline
 from functions.callable.resume_task import resume_task
 from functions.callable.run_task import run_task
 from functions.callable.suspend_task import suspend_task
@@ -23,6 +24,7 @@ __all__ = [
     "get_task_data",
     "list_runs",
     "list_tasks",
+    "list_timeline",
     "resume_task",
     "run_task",
     "send_reset_sms",

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 50
 #: Largest page of the run history.
 MAX_RUNS = 200
+#: Smallest and largest number of records of one task in a timeline's answer.
+MIN_TIMELINE_LIMIT, MAX_TIMELINE_LIMIT = 10, 2_000
+#: Tasks that one request may name.
+MAX_NAMES = 100
 #: States by which one request may filter.
 MAX_STATES = 10
 #: Characters of a value that an error shows.
@@ -30,10 +34,9 @@ MAX_SHOWN = 60
 Text = Annotated[str, Meta(description="text")]
 TextOrNull = Annotated[str | None, Meta(description="text or null")]
 Flag = Annotated[bool, Meta(description="true or false")]
-TimeOrNull = Annotated[
-    Annotated[datetime, Meta(tz=True)] | None,
-    Meta(description='a time with its zone, such as "2026-11-30T12:00:00Z", or null'),
-]
+_A_TIME = 'a time with its zone, such as "2026-11-30T12:00:00Z"'
+Time = Annotated[datetime, Meta(tz=True, description=_A_TIME)]
+TimeOrNull = Annotated[Time | None, Meta(description=f"{_A_TIME}, or null")]
 State = Annotated[str, Meta(pattern=r"^[a-z_]{1,30}\Z")]
 
 
@@ -87,6 +90,39 @@ class ListRuns(Struct, frozen=True, forbid_unknown_fields=True):
     since: TimeOrNull = None
     until: TimeOrNull = None
     if_version: TextOrNull = None
+
+
+class ListTimeline(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `list_timeline` accepts.
+
+    Attributes:
+        since: Start of the time range.
+        until: End of the time range; null for now.
+        task_names: The tasks, as in `GetTaskData`; null for all.
+        cursors: The `next_cursor` of each task to read a further page of; null for the first page.
+        limit: Records per task and answer.
+        changed_since: The `as_of` of the last answer, to get only what has changed since.
+    """
+
+    since: Time
+    until: TimeOrNull = None
+    task_names: Annotated[
+        Annotated[list[Any], Meta(max_length=MAX_NAMES)] | None,
+        Meta(description=f"a list of up to {MAX_NAMES} names of tasks, or null"),
+    ] = None
+    cursors: Annotated[
+        Annotated[dict[str, str], Meta(max_length=MAX_NAMES)] | None,
+        Meta(description=f"an object with the next_cursor of up to {MAX_NAMES} tasks, or null"),
+    ] = None
+    limit: Annotated[
+        int,
+        Meta(
+            ge=MIN_TIMELINE_LIMIT,
+            le=MAX_TIMELINE_LIMIT,
+            description=f"a whole number from {MIN_TIMELINE_LIMIT} to {MAX_TIMELINE_LIMIT}",
+        ),
+    ] = MAX_TIMELINE_LIMIT
+    changed_since: TimeOrNull = None
 
 
 class GetRun(Struct, frozen=True, forbid_unknown_fields=True):

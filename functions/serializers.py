@@ -17,9 +17,10 @@ import orjson
 
 from shared.tasks import RunCancelled, spec_of, store
 from shared.tasks.admin.queries import Position, view_tasks
-from shared.tasks.cron import next_tick, recent_ticks
+from shared.tasks.cron import coming_ticks, next_tick, recent_ticks
 from shared.tasks.documents.actions import WATCHDOG
 from shared.tasks.documents.legs import grace
+from shared.tasks.documents.run_ids import is_of_tick
 
 if TYPE_CHECKING:
     from functions.authorization import Caller
@@ -38,6 +39,12 @@ _CANCELLED = RunCancelled.__name__
 _CANCELLED_BY_SOMEONE = f"cancelled by {SOMEONE}"
 #: Number of past ticks per task, enough to show how many runs a result is late.
 RECENT_TICKS = 10
+#: Characters of an error in a timeline.
+TIMELINE_ERROR = 200
+_TIMELINE_FIELDS = (
+    *("id", "state", "outcome", "scheduled_for", "started", "completed", "duration_seconds", "attempt"),
+    *("error", "reason", "by", "until", "holder", "requested", "refused"),
+)
 
 
 def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, Any]:
@@ -50,12 +57,11 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
     """
     spec, document = spec_of(task.name), task.document
     readable = caller.may_read(task.name)
-    fires = not document.is_suspended and task.problem is None  # as far as the job was checked
     return {
         "name": task.name.value,
         "schedule": spec.schedule,
         "time_zone": spec.time_zone,
-        "next_run": time_text(next_tick(spec, now)) if fires else None,
+        "next_run": time_text(next_tick(spec, now)) if is_firing(task) else None,
         "recent_ticks": [time_text(tick) for tick in recent_ticks(spec, now, RECENT_TICKS)],
         "deadline_seconds": spec.deadline_seconds,
         "save_in": spec.save_in or "db",
@@ -76,6 +82,11 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "result": _last_good(task, readable=readable),
         "problem": task.problem,
     }
+
+
+def is_firing(task: TaskView) -> bool:
+    """Return whether Cloud Scheduler delivers the task's ticks, as far as its job was checked."""
+    return not task.document.is_suspended and task.problem is None
 
 
 def task_now(name: TaskName, caller: Caller) -> dict[str, Any]:
@@ -148,6 +159,33 @@ def log_fields(log: RunLogView) -> dict[str, Any]:
         for line in log.lines
     ]
     return {"lines": lines, "lost": log.lost}
+
+
+def timeline_task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, Any]:
+    """Return the fields of a task in a timeline: its schedule, and the ticks to come."""
+    spec = spec_of(task.name)
+    return {
+        "name": task.name.value,
+        "schedule": spec.schedule,
+        "time_zone": spec.time_zone,
+        "suspended": _suspension(task.suspended, caller),
+        "fires": is_firing(task),
+        "ticks": [time_text(tick) for tick in coming_ticks(spec, now)],
+    }
+
+
+def timeline_run_fields(record: RunRecord, name: TaskName, caller: Caller) -> dict[str, Any]:
+    """Return the fields of a document of the run history that a timeline shows, without those that are null.
+
+    The arguments are those of `run_fields`. A missed tick has its time, and an error only its beginning.
+    """
+    every = run_fields(record, name, caller)
+    fields = {key: every[key] for key in _TIMELINE_FIELDS if every[key] is not None}
+    if record.state == "missed_tick" and record.holder is not None and is_of_tick(record.holder):
+        fields["scheduled_for"] = record.holder
+    if "error" in fields:
+        fields["error"] = {key: text[:TIMELINE_ERROR] for key, text in fields["error"].items()}
+    return fields
 
 
 def time_text(moment: datetime | None) -> str | None:

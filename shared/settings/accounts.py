@@ -24,7 +24,7 @@ READER_ACCOUNT = Setting(
     expected=_EXPECTED,
     parse=str,
     pattern=_ADDRESS,
-    affects="get_run, get_task_data, list_runs, list_tasks",
+    affects="get_run, get_task_data, list_runs, list_tasks, list_timeline",
     default_text="the account of all other functions",
 )
 OPERATOR_ACCOUNT = Setting(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -41,6 +41,8 @@ MAX_TICK_LEAD = CLOCK_SKEW
 #: The limit while a request waits for its delivery, which is then more likely than a slow clock.
 MAX_TICK_LEAD_WITH_REQUEST = timedelta(seconds=1)
 
+#: How far ahead ticks are listed.
+COMING = timedelta(days=1)
 #: More than any zone's clock is set back.
 _SET_BACK = timedelta(hours=2)
 
@@ -169,6 +171,22 @@ def ticks_before(spec: TaskSpec, due: datetime) -> Iterator[datetime]:
             yield pending.pop()
 
 
+def ticks_after(spec: TaskSpec, after: datetime) -> Iterator[datetime]:
+    """Yield the ticks later than a time, in UTC, oldest first; none for a task without a schedule."""
+    if spec.schedule is None:
+        return
+    zone = ZoneInfo(spec.time_zone)
+    # When the clock is set back, a tick of the repeated hour follows ticks with later times on the clock.
+    start = after.astimezone(zone).replace(tzinfo=None) - _SET_BACK
+    pending: list[datetime] = []
+    for wall in _wall_times(spec.schedule, start):
+        # The clock shows all later times after the first moment at which it shows this one.
+        first = min(_passes(wall, zone))
+        while pending and pending[0] < first:
+            yield pending.pop(0)
+        pending = sorted([*pending, *(tick for tick in _moments(wall, zone) if tick > after)])
+
+
 def next_tick(spec: TaskSpec, after: datetime) -> datetime | None:
     """Return the first tick later than a moment, in UTC; None for a task without a schedule.
 
@@ -178,7 +196,7 @@ def next_tick(spec: TaskSpec, after: datetime) -> datetime | None:
     """
     found = _next.get(spec)
     if found is None or not found[0] <= after < (found[1] or datetime.max.replace(tzinfo=UTC)):
-        found = _next[spec] = (after, _search(spec, after))
+        found = _next[spec] = (after, next(ticks_after(spec, after), None))
     return found[1]
 
 
@@ -197,19 +215,21 @@ def recent_ticks(spec: TaskSpec, now: datetime, count: int) -> list[datetime]:
     return found[2]
 
 
-def _search(spec: TaskSpec, after: datetime) -> datetime | None:
-    if spec.schedule is None:
-        return None
-    zone = ZoneInfo(spec.time_zone)
-    # When the clock is set back, a tick of the repeated hour follows ticks with later times on the clock.
-    start = after.astimezone(zone).replace(tzinfo=None) - _SET_BACK
-    best: datetime | None = None
-    for wall in _wall_times(spec.schedule, start):
-        if best is not None and wall.replace(tzinfo=zone).astimezone(UTC) > best:
-            return best
-        later = [tick for tick in _moments(wall, zone) if tick > after]
-        best = min([*later, *([best] if best else [])], default=None)
-    return best
+def coming_ticks(spec: TaskSpec, now: datetime) -> list[datetime]:
+    """List the ticks of the next `COMING`, oldest first, in UTC; none if the task has no schedule.
+
+    Args:
+        spec: The task's schedule and time zone.
+        now: Current time, UTC.
+    """
+    hour = now.replace(minute=0, second=0, microsecond=0)  # so that an instance searches once per hour
+    found = _ticks_between(spec, hour, hour + COMING + timedelta(hours=1))
+    return [tick for tick in found if now < tick <= now + COMING]
+
+
+@functools.lru_cache(maxsize=128)
+def _ticks_between(spec: TaskSpec, after: datetime, until: datetime) -> list[datetime]:
+    return list(takewhile(lambda tick: tick <= until, ticks_after(spec, after)))
 
 
 def _wall_times(schedule: str, start: datetime, *, backwards: bool = False) -> Iterator[datetime]:

@@ -76,6 +76,10 @@ REQUESTS: dict[str, tuple[dict[str, Any], Callable[[Any], object]]] = {
         lambda answer: RUN_ID in {run["id"] for run in answer["runs"]},
     ),
     "list_tasks": ({}, lambda answer: {task["name"] for task in answer["tasks"]} == set(TaskName)),
+    "list_timeline": (
+        {"since": (datetime.now(UTC) - timedelta(days=1)).isoformat()},
+        lambda answer: {task["name"] for task in answer["tasks"]} == set(TaskName),
+    ),
     "resume_task": (
         {"task_name": CDRS, "reason": "to see"},
         lambda answer: answer["task"]["suspended"] is None,

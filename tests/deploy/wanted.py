@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Callables that only read and run as an account without write access.
-READERS = frozenset({"get_run", "get_task_data", "list_runs", "list_tasks"})
+READERS = frozenset({"get_run", "get_task_data", "list_runs", "list_tasks", "list_timeline"})
 #: Callables that write and run as an account without access to secrets.
 OPERATORS = frozenset({"cancel_run", "resume_task", "run_task", "suspend_task"})
 #: Cores that firebase-tools assigns to an instance with concurrency 1, by memory in MiB.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emulators.scheduler.schedule import parse_schedule
 from shared.tasks import TaskName, TaskSpec
-from shared.tasks.cron import next_tick, recent_ticks, tick_at, ticks_before
+from shared.tasks.cron import COMING, coming_ticks, next_tick, recent_ticks, tick_at, ticks_before
 
 SCHEDULES = [
     *("*/5 * * * *", "37 * * * *", "30 2 * * *", "0 0 1 * *", "15,45 1-3 * * 0", "0 3 29 2 *"),
@@ -81,6 +81,19 @@ def test_recent_ticks_are_those_before_now(schedule: str, zone: str, since: time
     following = next_tick(spec, now)
     assert following is not None
     assert recent_ticks(spec, following, 3) == [following, *ticks[:2]]
+
+
+@given(st.sampled_from(SCHEDULES), st.sampled_from(ZONES), MOMENTS)
+@example("*/5 * * * *", "Europe/Berlin", PUT_BACK - timedelta(hours=3))
+@example("15,45 1-3 * * 0", "Australia/Lord_Howe", timedelta(days=93, hours=6))
+def test_coming_ticks_are_those_of_the_next_day(schedule: str, zone: str, since: timedelta) -> None:
+    """Oldest first, each tick once, also on a day of 23 or 25 hours."""
+    spec = TaskSpec(TaskName.send_reset_sms, schedule=schedule, time_zone=zone)
+    now = tick = datetime(2026, 1, 1, tzinfo=UTC) + since
+    scheduler, expected = parse_schedule(schedule, zone, now), []
+    while (tick := scheduler.next_after(tick)) <= now + COMING:
+        expected.append(tick)
+    assert coming_ticks(spec, now) == expected
 
 
 @pytest.mark.parametrize("schedule", ["*/5 * * * *", "30 * * * *", "30 2 * * *", "15,45 1-3 * * 0"])

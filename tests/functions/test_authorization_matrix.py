@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -192,6 +193,8 @@ def test_app_check_precedes_claims(
 
 RUN = "no-such-run"
 NOT_FOUND = 'has no run with the id "no-such-run" in its history'
+#: A range that contains the runs of these tests.
+TODAY = {"since": (datetime.now(UTC) - timedelta(days=1)).isoformat()}
 NO_TASKS = refusal(
     403, "PERMISSION_DENIED", "You do not have access to any task. Ask an administrator of the project."
 )
@@ -207,13 +210,16 @@ VISIBLE = {"viewer": sorted(TaskName), "operator": sorted(TaskName), "allowed li
 @pytest.fixture(scope="module")
 def views(results: dict[TaskName, list[str]], serve: Serve) -> dict[str, str]:
     """The address of each read-only function."""
-    return {function: serve(function) for function in ("list_tasks", "list_runs", "get_run")}
+    return {function: serve(function) for function in ("list_tasks", "list_runs", "get_run", "list_timeline")}
 
 
+@pytest.mark.parametrize(("function", "data"), [("list_tasks", {}), ("list_timeline", TODAY)])
 @pytest.mark.parametrize("caller", TOKENS)
-def test_claims_decide_which_tasks_are_listed(views: dict[str, str], issuer: Issuer, caller: str) -> None:
+def test_claims_decide_which_tasks_are_listed(
+    views: dict[str, str], issuer: Issuer, caller: str, function: str, data: dict[str, Any]
+) -> None:
     """A role lists all tasks, the claim `tasks` those that it names; other callers are denied."""
-    status, response = call(views["list_tasks"], None, TOKENS[caller](issuer))
+    status, response = call(views[function], None, TOKENS[caller](issuer), **data)
     if caller in VISIBLE:
         assert [task["name"] for task in response["result"]["tasks"]] == VISIBLE[caller]
     elif caller in CALLERS:
@@ -230,11 +236,16 @@ def test_claims_decide_which_run_history_is_shown(
     """A caller with access to a task sees its runs, even without access to its result."""
     listed = call(views["list_runs"], name, TOKENS[caller](issuer))
     looked = call(views["get_run"], name, TOKENS[caller](issuer), id=RUN)
+    named = call(views["list_timeline"], None, TOKENS[caller](issuer), task_names=[name], **TODAY)
+    paged = call(views["list_timeline"], None, TOKENS[caller](issuer), cursors={name: "x"}, **TODAY)
     if name in VISIBLE.get(caller, []):
         assert [run["state"] for run in listed[1]["result"]["runs"]] == ["completed"]
         assert looked == refusal(404, "NOT_FOUND", f"{name} {NOT_FOUND}")
+        (task,) = named[1]["result"]["tasks"]
+        assert (task["name"], [run["state"] for run in task["runs"]]) == (name, ["completed"])
+        assert paged[1]["error"]["message"].startswith("cursors must be the next_cursor")
     else:
-        assert listed == looked == expected(caller, UNKNOWN, {})
+        assert listed == looked == named == paged == expected(caller, UNKNOWN, {})
 
 
 @pytest.mark.parametrize("name", [LISTED, OTHER, OPERATORS_ONLY])

@@ -1,10 +1,12 @@
-"""Requests of every kind to `get_task_data` as deployed: none causes an error or reveals anything."""
+"""Requests of every kind to callables as deployed: none causes an error or reveals anything."""
 
 import gzip
 import http.client
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -273,4 +275,56 @@ def test_any_request_gets_its_result_or_a_known_error(
     fuzz()
     assert met.total() >= examples
     assert met.keys() == {200, 204, 400, 401, 403}, met
+    assert "callable failed" not in log.read_text("utf-8", "replace")
+
+
+#: Values of the fields of `list_timeline`: valid ones, almost valid ones, and any others.
+times = st.one_of(
+    st.datetimes(timezones=st.just(UTC) | st.timezones()).map(lambda moment: moment.isoformat()),
+    st.integers(0, 40 * 24).map(lambda hours: (datetime.now(UTC) - timedelta(hours=hours)).isoformat()),
+    values,
+)
+timeline_calls = st.fixed_dictionaries(
+    {"since": times},
+    optional={
+        "until": times,
+        "changed_since": times,
+        "task_names": st.lists(names, max_size=4) | values,
+        "cursors": st.dictionaries(names, st.text(max_size=8), max_size=3) | values,
+        "limit": st.integers(-1, 3_000) | values,
+        "": values,
+    },
+)
+
+
+@pytest.mark.parametrize(
+    "examples", [pytest.param(1_000, id="1,000"), pytest.param(10_000, id="10,000", marks=pytest.mark.full)]
+)
+def test_any_timeline_request_gets_an_answer_or_a_known_error(
+    results: dict[TaskName, list[str]], serve: Serve, issuer: Issuer, log: Path, examples: int
+) -> None:
+    """The answer contains only tasks that the caller may see; the error states the field and its value."""
+    address, met = serve("list_timeline"), Counter[int]()
+    begins = re.compile(
+        "(since|until|changed_since|task_names?|cursors|limit) must be |unknown field |since is "
+    )
+
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None)
+    @given(timeline_calls, st.sampled_from([{"role": "operator"}, {"tasks": NAMES[:1]}, {}]))
+    def fuzz(data: dict[str, Any], claims: dict[str, Any]) -> None:
+        sent = Sent("POST", "/", json.dumps({"data": data}).encode(), {}, JSON_TYPE, claims, None)
+        status, _, body = send(address, sent, issuer)
+        met[status] += 1
+        assert not [word for word in PRIVATE if word.encode() in body]
+        response = json.loads(body)
+        if status == 200:
+            visible = NAMES if "role" in claims else claims["tasks"]
+            assert {task["name"] for task in response["result"]["tasks"]} <= {*visible}
+        elif status == 400:
+            assert begins.match(response["error"]["message"]), response
+        else:
+            assert (status, response["error"]["status"]) == (403, "PERMISSION_DENIED")
+
+    fuzz()
+    assert met.keys() == {200, 400, 403}, met
     assert "callable failed" not in log.read_text("utf-8", "replace")

@@ -10,12 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Struct
 
-from functions.requests import CancelRun, GetRun, GetTaskData, ListRuns, ListTasks, SuspendTask, parse
+from functions.requests import (
+    CancelRun,
+    GetRun,
+    GetTaskData,
+    ListRuns,
+    ListTasks,
+    ListTimeline,
+    SuspendTask,
+    parse,
+)
 
 DATA_FIELDS = "{task_name, if_version?, describe?, details?}"
 RUNS_FIELDS = "{task_name, limit?, cursor?, states?, since?, until?, if_version?}"
 LIMIT = "limit must be a whole number from 1 to 200, got "
-TIME = 'a time with its zone, such as "2026-11-30T12:00:00Z", or null'
+A_TIME = 'a time with its zone, such as "2026-11-30T12:00:00Z"'
+TIME = f"{A_TIME}, or null"
+TIMELINE_FIELDS = "{since, until?, task_names?, cursors?, limit?, changed_since?}"
+SINCE = {"since": "2026-11-30T12:00:00Z"}
 STATES = 'states must be a list of up to 10 states, such as "failed", got '
 
 
@@ -57,6 +69,43 @@ def shortened(text: str) -> str:
             for moment in ("2026-11-30T04:00:00", "2026-11-30", "today", "", 1, 1.5, True, [], {})
         ),
         (ListRuns, {"task_name": "x", "cursor": 1}, "cursor must be text or null, got 1"),
+        (ListTimeline, {}, f"since is missing; send {TIMELINE_FIELDS}"),
+        *(
+            (ListTimeline, {"since": since}, f"since must be {A_TIME}, got {json.dumps(since)}")
+            for since in (
+                None,
+                1,
+                "",
+                "yesterday",
+                "2026-11-30",
+                "2026-11-30T12:00:00",
+                "2026-13-30T12:00:00Z",
+            )
+        ),
+        (ListTimeline, {**SINCE, "until": 1}, f"until must be {TIME}, got 1"),
+        (
+            ListTimeline,
+            {**SINCE, "changed_since": "2026-11-30"},
+            f'changed_since must be {TIME}, got "2026-11-30"',
+        ),
+        (
+            ListTimeline,
+            {**SINCE, "task_names": "x"},
+            'task_names must be a list of up to 100 names of tasks, or null, got "x"',
+        ),
+        (
+            ListTimeline,
+            {**SINCE, "cursors": {"x": 1}},
+            'cursors must be an object with the next_cursor of up to 100 tasks, or null, got {"x": 1}',
+        ),
+        *(
+            (
+                ListTimeline,
+                {**SINCE, "limit": limit},
+                f"limit must be a whole number from 10 to 2000, got {limit}",
+            )
+            for limit in (0, 9, 2001)
+        ),
         (GetRun, {"task_name": "x"}, "id is missing; send {task_name, id}"),
         (GetRun, {"task_name": 1, "id": "x"}, "task_name must be text, got 1"),
         *(
@@ -90,6 +139,7 @@ def test_missing_and_null_version_differ() -> None:
 def test_any_task_name_is_left_to_authorization(name: object) -> None:
     """Callers without access get the same response for every name of any type."""
     assert parsed({"task_name": name}, GetTaskData).task_name == name
+    assert parsed({**SINCE, "task_names": [name]}, ListTimeline).task_names == [name]
 
 
 times = st.datetimes(timezones=st.timezones() | st.none()).map(lambda moment: moment.isoformat())

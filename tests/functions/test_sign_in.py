@@ -7,6 +7,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ CALLABLES: dict[str, dict[str, Any]] = {
     "get_task_data": {"task_name": TaskName.collect_devices_health},
     "list_tasks": {},
     "list_runs": {"task_name": TaskName.collect_devices_health},
+    "list_timeline": {"since": (datetime.now(UTC) - timedelta(hours=1)).isoformat()},
     "get_run": {"task_name": TaskName.collect_devices_health, "id": "some-run"},
     "run_task": WHY,
     "suspend_task": WHY,

@@ -1,7 +1,7 @@
 """What operators do and see.
 
 - `operations` changes what tasks do, and is the watchdog's pass over all tasks
-- `queries` reads task views and the run history from Firestore
+- `queries` reads task views and the run history from Firestore, `timeline` the records of many tasks
 - `views` and `records` hold what these reads return: tasks, and documents of the run history
 - `retries` computes which attempt follows a failure
 - `run_logs` reads the log of a run

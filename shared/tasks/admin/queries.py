@@ -25,12 +25,12 @@ from shared.tasks.documents.codec import decode_fields, to_datetime, to_timestam
 from shared.tasks.documents.models import CHANGED, TaskDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from shared.tasks.backends.firestore import Store
     from shared.tasks.backends.firestore_calls import Message
-    from shared.tasks.contract import TaskName
+    from shared.tasks.contract import DocumentNames, TaskName
 
 _DESCENDING = _query.StructuredQuery.Direction.DESCENDING
 _Comparison = _query.StructuredQuery.FieldFilter.Operator
@@ -72,9 +72,7 @@ def view_tasks(store: Store, names: tuple[TaskName, ...]) -> tuple[TaskView, ...
     Raises:
         StoreUnavailable: Firestore did not answer.
     """
-    documents = [store.names(name).status for name in names]
-    found = store.read_fields(documents, STATUS_MASK)
-    views = {name: _view(name, found[full]) for name, full in zip(names, documents, strict=True)}
+    views = {view.name: view for view in view_statuses(store, names)}
     running = [(name, view.document.run_id or "") for name, view in views.items() if view.is_running]
     if running:
         records = _records(store, running, PROGRESS_MASK)
@@ -87,6 +85,17 @@ def view_tasks(store: Store, names: tuple[TaskName, ...]) -> tuple[TaskView, ...
                     last_failure=record.last_failure,
                 )
     return tuple(views[name] for name in names)
+
+
+def view_statuses(store: Store, names: tuple[TaskName, ...]) -> list[TaskView]:
+    """Read the state of tasks as `view_tasks` does, in one call and without the progress of running runs.
+
+    Raises:
+        StoreUnavailable: Firestore did not answer.
+    """
+    documents = [store.names(name).status for name in names]
+    found = store.read_fields(documents, STATUS_MASK)
+    return [_view(name, found[full]) for name, full in zip(names, documents, strict=True)]
 
 
 def view_last_changed(store: Store, name: TaskName) -> tuple[RunRecord, ...]:
@@ -105,7 +114,7 @@ def view_last_changed(store: Store, name: TaskName) -> tuple[RunRecord, ...]:
         order.field.field_path = CHANGED
         query.limit.value = MAX_LAST_CHANGED
 
-    return tuple(_record(found) for found in store.query_history(name, fill))
+    return tuple(parse_record(found) for found in store.query_history(name, fill))
 
 
 def view_history(
@@ -132,32 +141,63 @@ def view_history(
     Raises:
         StoreUnavailable: Firestore did not answer.
     """
+    query = history_query(
+        store.names(name),
+        mask=RECORD_MASK,
+        limit=limit + 1,
+        states=states,
+        since=since,
+        until=until,
+        after=after,
+    )
+    return page_of(store.query_history(name, query), limit)
+
+
+def history_query(
+    names: DocumentNames,
+    *,
+    mask: Iterable[str],
+    limit: int,
+    states: tuple[str, ...] = (),
+    since: datetime | None = None,
+    until: datetime | None = None,
+    after: Position | None = None,
+) -> Callable[[Message], None]:
+    """Return what narrows a query to a part of a task's history, newest first.
+
+    Besides the names of the task's documents and `mask`, the fields to read, the arguments are those of
+    `view_history`. A `limit` of one more than a page has shows whether there is a next page.
+    """
 
     def fill(query: Message) -> None:
-        for field in RECORD_MASK:
+        for field in mask:
             query.select.fields.add(field_path=field)
         if states:
-            value = _filter(query, "state", _Comparison.IN)
+            value = add_condition(query, "state", _Comparison.IN)
             for state in stored_states(states):
                 value.array_value.values.add(string_value=state)
         if since is not None:
-            value = _filter(query, "started", _Comparison.GREATER_THAN_OR_EQUAL)
+            value = add_condition(query, "started", _Comparison.GREATER_THAN_OR_EQUAL)
             value.timestamp_value.CopyFrom(to_timestamp(since))
         if until is not None:
-            value = _filter(query, "started", _Comparison.LESS_THAN)
+            value = add_condition(query, "started", _Comparison.LESS_THAN)
             value.timestamp_value.CopyFrom(to_timestamp(until))
         for field in ("started", _NAME):
             order = query.order_by.add(direction=_DESCENDING)
             order.field.field_path = field
-        query.limit.value = limit + 1  # one more shows whether there is a next page
+        query.limit.value = limit
         if after is not None:
             position = query.start_at.values
             position.add().timestamp_value.CopyFrom(to_timestamp(after.started))
-            position.add(reference_value=store.names(name).record(after.id))
+            position.add(reference_value=names.record(after.id))
             query.start_at.before = False
 
-    found = [_record(each) for each in store.query_history(name, fill)]
-    records = tuple(found[:limit])
+    return fill
+
+
+def page_of(found: list[Message], limit: int) -> HistoryPage:
+    """Return a page of the documents that a query with a limit of one more found."""
+    records = tuple(parse_record(each) for each in found[:limit])
     last = records[-1] if len(found) > limit else None
     position = None if last is None or last.started is None else Position(last.started, last.id)
     return HistoryPage(records, position)
@@ -173,7 +213,7 @@ def view_record(store: Store, name: TaskName, record_id: str) -> RunRecord | Non
     return merge_records(record_id, {each: record for (_, each), record in found.items()})
 
 
-def _filter(query: Message, field: str, comparison: Message) -> Message:
+def add_condition(query: Message, field: str, comparison: Message) -> Message:
     """Add a condition to a query, and return its value to be set."""
     query.where.composite_filter.op = _AND
     condition = query.where.composite_filter.filters.add().field_filter
@@ -186,7 +226,7 @@ def _records(
 ) -> dict[tuple[TaskName, str], RunRecord]:
     by_name = {store.names(name).record(run_id): (name, run_id) for name, run_id in runs}
     found = store.read_fields(list(by_name), mask)
-    return {run: _record(found[full]) for full, run in by_name.items() if found[full] is not None}
+    return {run: parse_record(found[full]) for full, run in by_name.items() if found[full] is not None}
 
 
 def _view(name: TaskName, found: Message) -> TaskView:
@@ -197,5 +237,6 @@ def _view(name: TaskName, found: Message) -> TaskView:
     return TaskView.parse(name, values, document)
 
 
-def _record(found: Message) -> RunRecord:
+def parse_record(found: Message) -> RunRecord:
+    """Return a document of the run history."""
     return RunRecord.parse(found.name.rpartition("/")[2], decode_fields(found.fields), found.update_time)

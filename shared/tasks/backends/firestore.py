@@ -150,10 +150,19 @@ class Store:
         self, task: TaskName, fill: Callable[[Message], None], *, timeout: float | None = None
     ) -> list[Message]:
         """Return the messages of records in a task's history, of all unless `fill` narrows the query."""
-        request = _RunQueryPb(parent=self.names(task).status)
-        request.structured_query.from_.add(collection_id=RUNS_COLLECTION)
-        fill(request.structured_query)
-        return self._calls.query(request, timeout)
+        return self.query_histories([(task, fill)], timeout=timeout)[0]
+
+    def query_histories(
+        self, queries: Iterable[tuple[TaskName, Callable[[Message], None]]], *, timeout: float | None = None
+    ) -> list[list[Message]]:
+        """Return the messages that each query of a task's history finds. The queries are sent at once."""
+        requests = []
+        for task, fill in queries:
+            request = _RunQueryPb(parent=self.names(task).status)
+            request.structured_query.from_.add(collection_id=RUNS_COLLECTION)
+            fill(request.structured_query)
+            requests.append(request)
+        return self._calls.query_all(requests, timeout)
 
     def query_log(
         self, task: TaskName, run_id: str, fill: Callable[[Message], None], *, timeout: float | None = None

@@ -7,6 +7,7 @@ repetition of what it has itself applied. The protocol reads and decides again i
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import grpc
@@ -24,7 +25,7 @@ from shared.tasks.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -115,19 +116,25 @@ class FirestoreCalls:
             request.mask.field_paths.extend(mask)
 
         def once(timeout: float) -> dict[str, Message | None]:
-            responses = self._stream(self._batch_get, request, timeout)
             found: dict[str, Message | None] = dict.fromkeys(names)
-            found.update((each.found.name, each.found) for each in responses if each.HasField("found"))
+            with _errors_translated():
+                responses = self._batch_get(request, timeout=timeout, metadata=self._metadata)
+                found.update((each.found.name, each.found) for each in responses if each.HasField("found"))
             return found
 
         return self._with_retries(once, timeout)
 
     def query(self, request: Message, timeout: float | None) -> list[Message]:
         """Return the documents that a query finds."""
+        return self.query_all([request], timeout)[0]
 
-        def once(timeout: float) -> list[Message]:
-            responses = self._stream(self._run_query, request, timeout)
-            return [each.document for each in responses if each.HasField("document")]
+    def query_all(self, requests: list[Message], timeout: float | None) -> list[list[Message]]:
+        """Return the documents that each query finds. The queries are sent at once."""
+
+        def once(timeout: float) -> list[list[Message]]:
+            with _errors_translated():
+                calls = [self._run_query(each, timeout=timeout, metadata=self._metadata) for each in requests]
+                return [[each.document for each in call if each.HasField("document")] for call in calls]
 
         return self._with_retries(once, timeout)
 
@@ -160,15 +167,16 @@ class FirestoreCalls:
             cause = error.cause if isinstance(error, google_errors.RetryError) else error
             raise StoreUnavailable(f"Firestore did not answer: {cause}") from error
 
-    def _stream(
-        self, method: grpc.UnaryStreamMultiCallable[Message, Message], request: Message, timeout: float
-    ) -> list[Message]:
-        try:
-            return list(method(request, timeout=timeout, metadata=self._metadata))
-        except grpc.RpcError as error:
-            raise google_errors.from_grpc_error(error) from error  # type: ignore[no-untyped-call]
-        except Exception as error:
-            raise StoreUnavailable(f"nothing was sent to Firestore: {error}") from error
+
+@contextmanager
+def _errors_translated() -> Iterator[None]:
+    """Raise the errors of a read as those of Google's client library, or as StoreUnavailable."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise google_errors.from_grpc_error(error) from error  # type: ignore[no-untyped-call]
+    except Exception as error:
+        raise StoreUnavailable(f"nothing was sent to Firestore: {error}") from error
 
 
 def _is_temporary(error: Exception) -> bool:
