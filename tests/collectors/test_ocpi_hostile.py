@@ -234,6 +234,11 @@ def raw(answer: bytes) -> Lists:
             lambda a: a.list([], Link='</a>; rel="next'), 'cannot be parsed at `"next`', id="an open quote"
         ),
         pytest.param(
+            link(f"/locations?{'a' * 8_000}"),
+            "its `next` link has more than 8000 characters",
+            id="a long link",
+        ),
+        pytest.param(
             lambda a: a.body(GOOD + b"[" * 200_000), "the response does not follow OCPI", id="deep nesting"
         ),
         pytest.param(lambda a: a.body(b"", status=204), "/locations: HTTP 204", id="204"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.collectors.ocpi.links import LinkError, next_page, parse_links
+from shared.collectors.ocpi.links import MAX_URL, LinkError, next_page, parse_links
 
 PAGE = "https://ocpi.example.com/2.2.1/cdrs?offset=0"
 NEXT = "https://ocpi.example.com/2.2.1/cdrs?offset=2"
@@ -89,6 +89,14 @@ def test_an_invalid_header_is_an_error(header: str) -> None:
     """It is not taken for the last page."""
     with pytest.raises(LinkError, match="the Link header"):
         next_page(header, PAGE)
+
+
+def test_a_url_that_is_too_long_is_refused() -> None:
+    """It would be kept with the position of the crawl, and servers refuse it."""
+    longest = PAGE + "?" + "a" * (MAX_URL - len(PAGE) - 1)
+    assert next_page(f'<{longest}>; rel="next"', PAGE) == longest
+    with pytest.raises(LinkError, match="a `next` link must have at most 8000 characters, got 8001"):
+        next_page(f'<{longest}a>; rel="next"', PAGE)
 
 
 TOKENS = st.text("abcXYZ019!#$%&'*+-.^_`|~", min_size=1, max_size=8)

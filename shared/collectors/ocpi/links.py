@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 from shared.collectors.ocpi.operators import resolve
 
+#: Characters of the URL of a next page, which is kept with the position of a crawl. RFC 9110 (4.1) asks
+#: servers to accept URLs of this length.
+MAX_URL = 8_000
 #: Characters of a header that an error shows, from where it could not be parsed.
 _SHOWN = 40
 
@@ -101,7 +104,7 @@ def next_page(header: str, url: str) -> str | None:
 
     Raises:
         LinkError: The header cannot be parsed, a relation type is not valid, or its `next` links name
-            several pages or belong to another resource (`anchor`).
+            several pages, belong to another resource (`anchor`), or are too long.
     """
     pages: set[str] = set()
     for link in parse_links(header):
@@ -112,7 +115,10 @@ def next_page(header: str, url: str) -> str | None:
         pages.add(resolve(url, link.target))
     if len(pages) > 1:
         raise LinkError(f"the Link header must have one `next` link, got {len(pages)}")
-    return pages.pop() if pages else None
+    page = pages.pop() if pages else None
+    if page is not None and len(page) > MAX_URL:
+        raise LinkError(f"a `next` link must have at most {MAX_URL} characters, got {len(page)}")
+    return page
 
 
 def _parse_parameters(header: str, position: int) -> tuple[dict[str, str], int]:
