@@ -5,8 +5,6 @@
 
 import datetime as dt
 import json
-import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +16,7 @@ from typing import Any
 from google.cloud import firestore
 
 from emulators import demo_data, functions, page
+from emulators.deliveries import FailedDeliveries
 from emulators.environment import PROJECT, Addresses
 from emulators.history import History, Run
 from emulators.loopback import request
@@ -29,8 +28,7 @@ from emulators.twilio.server import SHOWN_AT as TWILIO_MESSAGES
 RUN_SECONDS = 120.0
 #: Tasks that read other tasks' results; they start after the others have ended.
 LAST = {"send_reset_sms"}
-SCHEDULER_LOG = ROOT / ".stack/logs/cloud-scheduler.log"
-_FAILED_DELIVERY = re.compile(r"attempt \d+: (?!HTTP 2)")
+LOGS = ROOT / ".stack/logs"
 _READER = Path(__file__).with_name("read_task.mjs")
 
 
@@ -75,11 +73,10 @@ class Demo:
 
     def follow(self) -> Iterator[str]:
         """Yield a line for each run that ends after run_all, each failed delivery, and each failed reload."""
-        with SCHEDULER_LOG.open(encoding="utf-8", errors="replace") as log:
-            log.seek(0, os.SEEK_END)
+        with FailedDeliveries(LOGS) as failed:
             while True:
                 yield from (run.line() for run in self._unreported)
-                yield from (line.strip() for line in log if _FAILED_DELIVERY.search(line))
+                yield from failed.lines()
                 yield from self._reloads.messages()
                 time.sleep(1)
                 self._unreported = self._history.ended()
@@ -110,7 +107,7 @@ def show(tasks: list[str], runs: dict[str, Run], answers: dict[str, dict[str, An
         if run.remark:
             print(f"{run.task}: {run.remark}")
     for task in set(tasks) - runs.keys():
-        print(f"{task}: no run ended within {RUN_SECONDS:.0f} s; see the logs in {SCHEDULER_LOG.parent}")
+        print(f"{task}: no run ended within {RUN_SECONDS:.0f} s; see the logs in {LOGS}")
     return all(
         task in runs and runs[task].state == "completed" and answers.get(task, {}).get("ok") for task in tasks
     )

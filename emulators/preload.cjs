@@ -1,4 +1,4 @@
-// Loaded into firebase-tools before its own code, to work around five of its problems. If a version of firebase-tools
+// Loaded into firebase-tools before its own code, to work around six of its problems. If a version of firebase-tools
 // does not fit a workaround, a warning is printed and the workaround is skipped.
 
 const http = require("node:http");
@@ -43,6 +43,25 @@ workAround("Secrets will be read from Google's Secret Manager", (from) => {
 workAround("Cloud Tasks will deliver legs of more than five minutes again while they run", (from) => {
   const { Agent, setGlobalDispatcher } = require(require.resolve("undici", { paths: [from] }));
   setGlobalDispatcher(new Agent({ headersTimeout: 0, bodyTimeout: 0 }));
+});
+
+// The Cloud Tasks emulator reports no response that is not a success. `make run` shows these lines.
+workAround("Failed deliveries of Cloud Tasks will not be shown", (from) => {
+  const { TaskQueue, TaskStatus } = require(path.join(path.dirname(from), "lib/emulator/taskQueue.js"));
+  const { runTask } = TaskQueue.prototype;
+  TaskQueue.prototype.runTask = async function (place) {
+    const { task, metadata } = this.dispatches[place];
+    const { previousResponse } = metadata;
+    const running = runTask.call(this, place); // has sent the header with the previous response
+    metadata.previousResponse = null;
+    await running;
+    const status = metadata.previousResponse;
+    metadata.previousResponse ??= previousResponse;
+    if (metadata.status !== TaskStatus.RETRY) return;
+    const { task_name, leg } = task.httpRequest.body;
+    const ended = status === null ? "no response" : `HTTP ${status}`;
+    console.warn(`Cloud Tasks: leg ${leg} of ${task_name}, attempt ${metadata.currentAttempt}: ${ended}`);
+  };
 });
 
 // Node keeps connections to Python workers open, and workers close idle ones after two seconds. A request sent at that
