@@ -58,6 +58,16 @@ MAX_END_LEAD = timedelta(days=1)
 
 #: Lists that are shortened if the summary is too large, the least important list first.
 SHORTENED = ("reasons", "totals", "operators", "overall")
+#: Fields of the summary that are about this run alone.
+THIS_RUN = (
+    "received",
+    "set_aside",
+    "operators_failed",
+    "expired",
+    "unreadable",
+    "operators",
+    "reasons",
+)
 #: Bytes of the details without the memory: half of what a run accepts.
 MAX_DETAILS_BYTES = 8 << 20
 
@@ -216,8 +226,8 @@ def merge(inputs: CdrInputs, last: LastResult, crawls: list[Crawl], run: TaskRun
         **last.requests.ended(failed),
     )
     summary = summarise(crawls, merged, last.known.unreadable)
-    details = fit(summary, SHORTENED, MAX_DETAILS_BYTES) | {MEMORY_FIELD: next_memory.to_field()}
-    run.summarise(fit(summary, SHORTENED), details=details)
+    details = group(fit(summary, SHORTENED, MAX_DETAILS_BYTES)) | {MEMORY_FIELD: next_memory.to_field()}
+    run.summarise(group(fit(summary, SHORTENED)), details=details)
 
 
 def read_cdr(raw: msgspec.Raw, version: str, *, latest_end: datetime) -> Checked[Cdr]:
@@ -288,7 +298,7 @@ class Merge:
 
 
 def summarise(crawls: Sequence[Crawl], merge: Merge, unreadable: int) -> dict[str, Any]:
-    """Return the full summary, for the details. The run's summary may be shortened.
+    """Return the full summary, not yet grouped, for the details. The run's summary may be shortened.
 
     Args:
         crawls: The outcome of each operator.
@@ -299,8 +309,9 @@ def summarise(crawls: Sequence[Crawl], merge: Merge, unreadable: int) -> dict[st
         "count": merge.count,
         "credits": merge.credits,
         "credited": merge.credited,
-        "expired": merge.expired,
+        "received": sum(one.read for one in crawls if not one.error),
         **summarise_crawls(crawls),
+        "expired": merge.expired,
         "overall": merge.totals.overall(),
         "totals": merge.totals.by_operator_and_month(),
     }
@@ -309,3 +320,13 @@ def summarise(crawls: Sequence[Crawl], merge: Merge, unreadable: int) -> dict[st
     if merge.totals.not_summed:
         summary["not_summed"] = merge.totals.not_summed
     return summary
+
+
+def group(summary: dict[str, Any]) -> dict[str, Any]:
+    """Return a summary in which the fields about this run alone are in a map of their own.
+
+    The others are about all CDRs of the result.
+    """
+    this_run = {name: summary[name] for name in THIS_RUN if name in summary}
+    kept = {name: value for name, value in summary.items() if name not in THIS_RUN}
+    return {"this_run": this_run} | kept

@@ -71,7 +71,7 @@ def test_the_cdrs_of_all_operators_are_summed_exactly(both: tuple[Operator, ...]
     keys = [(each["country_code"], each["party_id"], each["id"].lower()) for each in records]
     assert keys == sorted(set(keys))
     assert (summary["count"], summary["credits"], summary["credited"]) == (len(records), 40, 40)
-    assert (len(records), summary["set_aside"]) == (2600 + 1400 - 4, 4)
+    assert (len(records), summary["this_run"]["set_aside"]) == (2600 + 1400 - 4, 4)
 
     sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for each in records:
@@ -170,7 +170,7 @@ def test_invalid_cdrs_of_the_last_result_are_dropped() -> None:
     with hostile(serving(cdr(id="1"))) as server:
         records, summary = collected(server.operator(), previous=strange)
     assert [each["id"] for each in records] == ["1", "2"]
-    assert summary["unreadable"] == 4
+    assert summary["this_run"]["unreadable"] == 4
 
 
 def test_a_credit_cancels_the_cdr_it_refers_to() -> None:
@@ -218,7 +218,10 @@ def test_an_operator_does_not_change_records_of_another() -> None:
             ("2", "own", None),
             ("9", None, None),
         ]
-        assert (summary["set_aside"], summary["reasons"][0]["record"]) == (4, "BE*BEC")
+        assert (summary["this_run"]["set_aside"], summary["this_run"]["reasons"][0]["record"]) == (
+            4,
+            "BE*BEC",
+        )
         assert details["memory"]["parties"] == {"BE*BEC": "hostile", "BE*OTH": "attacker"}
         # Also without a record of the party: the details of the last result name its operator.
         records, _, _ = detailed(*operators, details=details)
@@ -254,7 +257,7 @@ def test_cdrs_set_aside_for_their_party_are_collected_once_the_party_is_free() -
     with hostile(serving(cdr(id="9"))) as squatter, hostile(serving(march)) as server:
         good = server.operator("good")
         records, summary, details = detailed(squatter.operator("squatter"), good)
-        assert ([each["id"] for each in records], summary["set_aside"]) == (["9"], 1)
+        assert ([each["id"] for each in records], summary["this_run"]["set_aside"]) == (["9"], 1)
         # Newer records of another party long afterwards: there is no time limit.
         server.lists = serving(cdr(id="2", party_id="OTH", last_updated="2026-05-04T10:00:00Z"))
         later = {"now": NOW + timedelta(days=30)}
@@ -347,7 +350,7 @@ def test_a_cdr_dated_in_the_future_is_set_aside() -> None:
     with hostile(serving(cdr(id="1", remark="good"), cdr(id="3", last_updated=ahead))) as server:
         records, summary = collected(server.operator(), previous=previous)
         assert [(each["id"], each.get("remark")) for each in records] == [("1", "good"), ("2", None)]
-        assert summary["reasons"][0]["reason"] == "`last_updated` is in the future"
+        assert summary["this_run"]["reasons"][0]["reason"] == "`last_updated` is in the future"
         assert requested_dates(server) == ["2026-05-02T23:37:32Z"]  # the end of its session
 
 
@@ -356,7 +359,7 @@ def test_an_operator_with_too_many_parties_fails() -> None:
     served = [cdr(id=f"{number}", party_id=f"{number:03x}") for number in range(MAX_PARTIES + 1)]
     with hostile(serving(*served)) as server, hostile(serving(cdr(id="1"))) as good:
         _, summary, details = detailed(server.operator(), good.operator("good"))
-    assert "at most 2000 parties" in summary["operators"][0]["error"]
+    assert "at most 2000 parties" in summary["this_run"]["operators"][0]["error"]
     assert details["memory"]["parties"] == {"BE*BEC": "good"}
 
 
@@ -463,7 +466,31 @@ def test_details_contain_all_totals() -> None:
     assert summary["left_out"]["totals"] > 0
     rows = {(row["operator"], row["month"]): row["cost_excl_vat"] for row in details["totals"]}
     assert rows == {(f"operator-{place}", month): "4.0" for place in range(operators) for month in months}
-    assert [len(details[name]) for name in ("operators", "reasons", "overall")] == [operators, operators, 1]
+    this_run = details["this_run"]
+    assert (len(this_run["operators"]), len(this_run["reasons"]), len(details["overall"])) == (
+        operators,
+        operators,
+        1,
+    )
+
+
+def test_a_summary_separates_this_run_from_all_that_is_kept() -> None:
+    """A run that receives little still has the totals of all CDRs. A failed operator has received nothing."""
+    previous = [known(str(number)) for number in range(5)]
+    served = [cdr(id="5"), {"id": "bad"}, {"id": "worse"}]
+
+    def fail(request: HttpRequest) -> None:
+        request.envelope({"status_code": 3000, "status_message": "later"})
+
+    with hostile(serving(*served)) as server, hostile(fail) as failing:
+        _, summary, details = detailed(server.operator(), failing.operator("failing"), previous=previous)
+    this_run = summary.pop("this_run")
+    names = ("received", "set_aside", "operators_failed", "expired")
+    assert [this_run[name] for name in names] == [3, 2, 1, 0]
+    assert [reason["operator"] for reason in this_run["reasons"]] == ["hostile", "hostile"]
+    assert (summary["count"], summary["overall"][0]["cdrs"], summary["totals"][0]["cdrs"]) == (6, 6, 6)
+    assert summary.keys() == {"count", "credits", "credited", "overall", "totals"}
+    assert details["this_run"] == this_run
 
 
 def test_invented_currencies_do_not_displace_totals() -> None:
@@ -489,7 +516,7 @@ def test_cdrs_are_kept_by_calendar_month() -> None:
     with hostile(serving(*served)) as server:
         records, summary = collected(server.operator(), previous=[old], months=2)
     assert [each["id"] for each in records] == ["2", "3"]
-    assert summary["expired"] == 3
+    assert summary["this_run"]["expired"] == 3
     assert [row["month"] for row in summary["totals"]] == ["2026-05", "2026-04"]
 
 
@@ -513,7 +540,7 @@ def test_records_of_a_failing_operator_are_kept() -> None:
     with hostile(lists) as failing, hostile(serving(cdr(id="9", party_id="OTH"))) as good:
         records, summary = collected(failing.operator(), good.operator("good"), previous=[known("1")])
     assert [(each["id"], each.get("nx_credited")) for each in records] == [("1", None), ("9", None)]
-    assert summary["operators"][0] == {
+    assert summary["this_run"]["operators"][0] == {
         "name": "hostile",
         "state": "failed",
         "records": 2,

@@ -197,7 +197,7 @@ def test_each_page_may_have_a_leg_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
         untroubled = executed(run, task)
         assert [each["id"] for each in untroubled[0]] == ["1", "3"]
         assert untroubled[0][0]["remark"] == "x"
-        assert untroubled[1]["set_aside"] == 2
+        assert untroubled[1]["this_run"]["set_aside"] == 2
         server.requests.clear()
         run = new_run()
         for position in moves:
@@ -228,8 +228,8 @@ def test_records_of_an_operator_are_used_although_another_one_fails_in_the_end(
         assert len(bad.requests) == asked
     records, summary, _ = untroubled
     assert [each["id"] for each in records] == ["OLD", "XYZ0", "XYZ1", "XYZ2", "XYZ3"]
-    assert [each["state"] for each in summary["operators"]] == ["failed", "read"]
-    assert summary["operators"][0]["error"] == "/cdrs: HTTP 501"
+    assert [each["state"] for each in summary["this_run"]["operators"]] == ["failed", "read"]
+    assert summary["this_run"]["operators"][0]["error"] == "/cdrs: HTTP 501"
 
 
 def test_the_run_fails_if_all_operators_have_failed() -> None:
@@ -266,7 +266,7 @@ def test_a_page_is_tried_again_before_hours_are_lost(
         records, summary, _ = executed(run, task)
     is_lost = failures > operator_crawl.RETRIES
     assert [each["id"] for each in records] == ["BEC0", "BEC1", "BEC2", "BEC3", "XYZ0"][4 * is_lost :]
-    assert summary["operators_failed"] == is_lost
+    assert summary["this_run"]["operators_failed"] == is_lost
     assert events(run).count("page of operator could not be read, and is tried again") == tries
 
 
@@ -365,7 +365,7 @@ def test_an_operator_has_one_share_of_the_time_over_all_legs(
             run.execute(cdrs_of(*operators))
         run.clock.sleep(hours * HOUR)
         _, summary, _ = executed(run, cdrs_of(*operators))
-    errors = {row["name"]: row.get("error", "") for row in summary["operators"]}
+    errors = {row["name"]: row.get("error", "") for row in summary["this_run"]["operators"]}
     assert errors.pop("slow").startswith("too slow") == is_late
     assert not any(errors.values())
 
@@ -385,7 +385,7 @@ def test_an_operator_that_was_removed_while_it_was_read_has_failed(monkeypatch: 
         records, summary, _ = executed(run, cdrs_of(added.operator("added"), previous=last))
         assert not added.requests
     assert [each["id"] for each in records] == ["OLD", "XYZ0"]
-    assert {row["name"]: row.get("error") for row in summary["operators"]} == {
+    assert {row["name"]: row.get("error") for row in summary["this_run"]["operators"]} == {
         "removed": "removed from NX_OCPI_OPERATORS while the run was reading it",
         "whole": None,
     }
@@ -458,7 +458,7 @@ def test_an_older_last_result_that_appears_during_a_run_loses_no_records(
             run.execute(cdrs_of(*operators, previous=last))
         records, summary, _ = executed(run, cdrs_of(*operators, previous=older))
     assert [each["id"] for each in records] == ["OLD", "XYZ0"]
-    assert "replaced by an older one" in summary["operators"][0]["error"]
+    assert "replaced by an older one" in summary["this_run"]["operators"][0]["error"]
 
 
 def test_the_merge_waits_for_a_leg_with_enough_time() -> None:
@@ -529,5 +529,5 @@ def test_an_unexpected_error_does_not_hide_the_end_of_a_leg(monkeypatch: pytest.
             run.execute(task)
         run.resume(next_leg=True)
         _, summary, _ = executed(run, task)
-    errors = {row["name"]: row.get("error") for row in summary["operators"]}
+    errors = {row["name"]: row.get("error") for row in summary["this_run"]["operators"]}
     assert errors == {"hostile": None, "other": "could not be read: ZeroDivisionError"}

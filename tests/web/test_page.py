@@ -41,6 +41,7 @@ def busy(past: "Past", hold: "Hold") -> None:
         fails=lambda number: number in {20, 49},
         summary={
             "count": 200,
+            "this_run": {"received": 212, "set_aside": 1, "operators": [{"name": "north", "records": 212}]},
             "connectors": {"by_health": {"good": 140, "offline": 60}, "by_power": {"up_to_350_kw": 1}},
             "reasons": [
                 {

@@ -82,21 +82,23 @@ const label = (name: string): string => name.replaceAll("_", " ");
 /**
  * A summary: scalars on one line, maps below their names, lists of maps as tables.
  *
- * @param folded Whether everything but the line of scalars is collapsed at first.
+ * @param folded Whether lists and nested maps are collapsed at first. Scalars stay visible, also those of a map.
  */
 export function Facts({ value, folded }: { value: Json; folded?: boolean }) {
   if (isScalar(value)) return <Scalar value={value} />;
   if (Array.isArray(value)) return <List items={value} />;
   const fields = Object.entries(value as Fields).filter(([, inner]) => !isEmptyMap(inner));
   const flat = fields.filter(([, inner]) => isScalar(inner));
-  const deep = fields.filter(([, inner]) => !isScalar(inner));
-  const listed = (kind: string, some: [string, Json][]) => (
+  const hasScalars = (inner: Json) => isMap(inner) && Object.values(inner).some(isScalar);
+  const open = fields.filter(([, inner]) => folded && hasScalars(inner));
+  const deep = fields.filter(([, inner]) => !isScalar(inner) && !(folded && hasScalars(inner)));
+  const listed = (kind: string, some: [string, Json][], foldedInside = false) => (
     <dl class={kind}>
       {some.map(([name, inner]) => (
         <div key={name}>
           <dt dir="auto">{label(name)}</dt>
           <dd>
-            <Facts value={inner} />
+            <Facts value={inner} folded={foldedInside} />
           </dd>
         </div>
       ))}
@@ -105,6 +107,7 @@ export function Facts({ value, folded }: { value: Json; folded?: boolean }) {
   return (
     <>
       {flat.length > 0 && listed("facts", flat)}
+      {open.length > 0 && listed("deep", open, true)}
       {deep.length > 0 &&
         (folded ? (
           <details>

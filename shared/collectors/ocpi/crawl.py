@@ -142,6 +142,7 @@ def _log(crawls: list[Crawl], run: TaskRun) -> None:
                 "records set aside",
                 operator=one.operator,
                 count=one.set_aside,
+                received=one.read,
                 error="; ".join("{record}: {reason}".format(**reason) for reason in one.first_reasons),
             )
 

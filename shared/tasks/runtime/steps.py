@@ -54,7 +54,7 @@ def call_step(
 
 
 def fingerprint(function: Callable[..., Json], args: tuple[object, ...], kwargs: dict[str, object]) -> int:
-    """Return a number by which calls with other arguments, or of another function, are told apart.
+    """Return a number that differs between calls with other arguments, or of another function.
 
     It compares texts, numbers and times, not objects that may change. A lambda counts as another one if a
     variable that it uses has another value, as in a loop.
