@@ -41,12 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"command not found: {program[0]}")
     else:
         program = [sys.executable, "-m", "emulators.demo", *(["--stay"] if chosen.command == "up" else [])]
-    return _run(program, paused=chosen.command != "up")
+    return _run(program, paused=chosen.command != "up", demo_data=chosen.command != "exec")
 
 
-def _run(program: list[str], *, paused: bool) -> int:
+def _run(program: list[str], *, paused: bool, demo_data: bool) -> int:
     try:
-        with running(paused=paused) as stack:
+        with running(paused=paused, demo_data=demo_data) as stack:
             return _run_on(stack, program)
     except StackError as error:
         report(str(error))

@@ -1,4 +1,4 @@
-"""The demo: writes demo data, has the local Cloud Scheduler run each task, and reads the results.
+"""The demo: has the local Cloud Scheduler run each task on the demo data, and reads the results.
 
 `make demo` and `make run` run it on the stack, in a separate process.
 """
@@ -141,7 +141,6 @@ def main(arguments: list[str]) -> int:
     """Run the demo; with `--stay`, then print a line per run until interrupted."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # the terminal's encoding may lack characters
-    demo_data.seed(dt.datetime.now(dt.UTC))
     addresses = Addresses.from_environment()
     demo = Demo(addresses, functions.tasks_in(ROOT / functions.MANIFEST))
     print(f"\nDemo data is written. Running each task once: {', '.join(demo.tasks)} …\n", flush=True)

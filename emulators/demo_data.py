@@ -1,4 +1,7 @@
-"""Demo data for the local stack: 200 devices and two users, the same on every machine."""
+"""Demo data for the local stack: 200 devices and two users, the same on every machine.
+
+`python -m emulators.demo_data` writes it to the stack in the environment.
+"""
 
 import datetime as dt
 import os
@@ -111,3 +114,7 @@ def _seed_users() -> None:
             auth.update_user(uid, email=email, email_verified=True, password=PASSWORD, app=app)
         auth.set_custom_user_claims(uid, {"role": role}, app=app)
     firebase_admin.delete_app(app)
+
+
+if __name__ == "__main__":
+    seed(dt.datetime.now(dt.UTC))

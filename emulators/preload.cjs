@@ -1,4 +1,4 @@
-// Loaded into firebase-tools before its own code, to work around six of its problems. If a version of firebase-tools
+// Loaded into firebase-tools before its own code, to work around seven of its problems. If a version of firebase-tools
 // does not fit a workaround, a warning is printed and the workaround is skipped.
 
 const http = require("node:http");
@@ -62,6 +62,14 @@ workAround("Failed deliveries of Cloud Tasks will not be shown", (from) => {
     const ended = status === null ? "no response" : `HTTP ${status}`;
     console.warn(`Cloud Tasks: leg ${leg} of ${task_name}, attempt ${metadata.currentAttempt}: ${ended}`);
   };
+});
+
+// After a change of the code, firebase-tools ends the workers with the old code. It ends their shells only, and the Python
+// processes stay. With exec, the shell becomes the Python process.
+workAround("Processes with old code will stay until the stack ends", (from) => {
+  const python = require(path.join(path.dirname(from), "lib/functions/python.js"));
+  const { runWithVirtualEnv } = python;
+  python.runWithVirtualEnv = (command, ...others) => runWithVirtualEnv(["exec", ...command], ...others);
 });
 
 // Node keeps connections to Python workers open, and workers close idle ones after two seconds. A request sent at that

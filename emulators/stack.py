@@ -55,11 +55,12 @@ class Stack:
         self.addresses: Addresses
         self._ready = False
 
-    def start(self, *, paused: bool) -> None:
+    def start(self, *, paused: bool, demo_data: bool) -> None:
         """Start all parts and wait until each responds.
 
         Args:
             paused: Whether Cloud Scheduler runs jobs only on request instead of on schedule.
+            demo_data: Whether to create the demo devices and users.
 
         Raises:
             StackError: A part is not available, or cannot be started or loaded.
@@ -97,6 +98,8 @@ class Stack:
         self._start_emulators(java, jar, with_storage=server == storage.OFFICIAL)
         self._wait_for_emulators(functions.names_in(manifest))
         self._start_scheduler(manifest, paused=paused)
+        if demo_data:
+            self._write_demo_data()
         self._ready = True
         (self._work / "env").write_text(self.addresses.exports(), "utf-8")
         report(f"Ready after {time.monotonic() - began:.1f} s:")
@@ -221,6 +224,11 @@ class Stack:
         self._start("Cloud Scheduler", [sys.executable, "-m", "emulators.scheduler", *flat], cwd=self._root)
         self._wait("Cloud Scheduler", lambda: request(self.addresses.jobs_url)[0] == 200)
 
+    def _write_demo_data(self) -> None:
+        part = self._run("Demo data", [sys.executable, "-m", "emulators.demo_data"])
+        if part.process.returncode:
+            raise StackError(f"The demo data cannot be written.\n{processes.log_end(part.log)}")
+
     def _wait(self, what: str, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while not is_ready():
@@ -251,11 +259,12 @@ class Stack:
 
 
 @contextmanager
-def running(*, paused: bool = True, root: Path = ROOT) -> Iterator[Stack]:
+def running(*, paused: bool = True, demo_data: bool = False, root: Path = ROOT) -> Iterator[Stack]:
     """Run the local stack during a with block; afterwards none of its processes is left.
 
     Args:
         paused: Whether Cloud Scheduler runs jobs only on request instead of on schedule.
+        demo_data: Whether the demo devices and users exist when the stack is ready.
         root: The project's folder.
 
     Yields:
@@ -269,7 +278,7 @@ def running(*, paused: bool = True, root: Path = ROOT) -> Iterator[Stack]:
     with interruptible(), _only_one(root / ".stack/lock") as stack_id:
         stack = Stack(root, stack_id)
         try:
-            stack.start(paused=paused)
+            stack.start(paused=paused, demo_data=demo_data)
             yield stack
         finally:
             ignore_signals()

@@ -3,12 +3,12 @@
 import json
 import re
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-from emulators import ports
+from emulators import demo_data, ports
 from emulators.loopback import request
 from emulators.stack import ROOT
 
@@ -160,6 +160,8 @@ except KeyboardInterrupt:
 def test_up_shows_the_table_and_then_a_line_for_each_run(project: "Project") -> None:
     """`make run` prints a row per task and a line per run, and Ctrl-C ends it with exit code 130."""
     launched = project.launch("up")
+    launched.wait_for(lambda: "Ready after" in launched.err)
+    assert sign_in(project, "operator@example.com") == 200
     launched.wait_for(lambda: "Ctrl-C stops the stack" in launched.out)
     table, _, _ = launched.out.partition("\nUsers:")
     assert " ".join(table.splitlines()[-1].split()) == (
@@ -180,6 +182,45 @@ def test_up_shows_the_table_and_then_a_line_for_each_run(project: "Project") -> 
     assert launched.wait(20) == 128 + signal.SIGINT
     assert runs() == ["tick completed 1.23 s database 39.5 kB"] * 2
     assert "Traceback" not in launched.out + launched.err
+    assert_all_ended(launched, project)
+
+
+def sign_in(project: "Project", email: str) -> int:
+    """Sign a demo user in at the Auth emulator; return the HTTP status."""
+    url = f"http://127.0.0.1:{project.ports['auth']}/identitytoolkit.googleapis.com/v1"
+    credentials = {"email": email, "password": demo_data.PASSWORD, "returnSecureToken": True}
+    return request(f"{url}/accounts:signInWithPassword?key=any", method="POST", body=credentials)[0]
+
+
+def is_worker(process: dict[str, Any], project: "Project") -> bool:
+    return process["cwd"] == str(project.folder) and "functions-framework" in str(process["cmdline"])
+
+
+def test_changed_code_is_used_from_the_next_run(project: "Project") -> None:
+    """The process that has run the task before ends with the old code."""
+    main = project.folder / "main.py"
+    before = main.read_text("utf-8")
+    job = "projects/demo-nx-tasks/locations/us-central1/jobs/firebase-schedule-tick-us-central1"
+    url = f"http://127.0.0.1:{project.ports['scheduler']}/v1/{job}:run"
+    launched = project.launch("up")
+    launched.wait_for(lambda: "Ctrl-C stops the stack" in launched.out)
+
+    def workers() -> list[psutil.Process]:
+        running = psutil.process_iter(["cmdline", "cwd"])
+        return [each for each in running if is_worker(each.info, project)]
+
+    assert workers()
+    try:
+        main.write_text(before.replace('"duration_ms": 1234', '"duration_ms": 5678'), "utf-8")
+        log = project.folder / ".stack/logs/firebase-emulators.log"
+        launched.wait_for(lambda: log.read_text("utf-8").count("Loaded functions definitions") == 2)
+        launched.wait_for(lambda: not workers())
+        assert request(url, method="POST", body={})[0] == 200
+        launched.wait_for(lambda: "5.68 s" in launched.out)
+    finally:
+        main.write_text(before, "utf-8")
+    launched.process.send_signal(signal.SIGINT)
+    assert launched.wait(20) == 128 + signal.SIGINT
     assert_all_ended(launched, project)
 
 
