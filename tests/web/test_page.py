@@ -251,6 +251,18 @@ def test_the_page_works_with_the_keyboard_alone(visit: "Open") -> None:
 
 
 @pytest.mark.usefixtures("busy")
+def test_a_summary_shows_the_numbers_in_its_maps(visit: "Open") -> None:
+    """Only their lists are folded."""
+    summary = visit("viewer").open(f"/tasks/{HEALTH.value}").page.locator(".summary")
+    this_run = summary.locator("dl.deep > div", has_text="this run").first
+    expect(this_run.get_by_text("received")).to_be_visible()
+    expect(this_run.get_by_text("212").first).to_be_visible()
+    expect(this_run.get_by_text("north")).not_to_be_visible()
+    this_run.get_by_text("operators").first.click()
+    expect(this_run.get_by_text("north")).to_be_visible()
+
+
+@pytest.mark.usefixtures("busy")
 def test_a_table_is_sorted_and_opened_by_keyboard(visit: "Open") -> None:
     """In the tab order, the headings come before the rows."""
     page = visit("viewer").open_result(HEALTH)
