@@ -12,6 +12,7 @@ from shared.tasks.backends.scheduler import Jobs, JobState
 from shared.tasks.cron import ticks_before
 from shared.tasks.errors import WriteUnknown
 from shared.tasks.protocol.incidents import TICK_GRACE, overdue_ticks
+from shared.tasks.protocol.watchdog import Findings
 from tests.support.paged_run import DEADLINE, PagedRun
 from tests.support.world import TASK, HandClock, World
 
@@ -579,10 +580,10 @@ def test_an_error_with_one_task_does_not_stop_the_pass(
     """The other tasks are watched, and the pass is not successful."""
     watch_task = Operations.watch_task
 
-    def watches(operations: Operations, spec: TaskSpec) -> None:
+    def watches(operations: Operations, spec: TaskSpec) -> Findings:
         if spec.name == "collect_charge_locations":
             raise RuntimeError("boom")
-        watch_task(operations, spec)
+        return watch_task(operations, spec)
 
     monkeypatch.setattr(Operations, "watch_task", watches)
     dies()

@@ -155,14 +155,15 @@ class Operations:
 
         all_checked = True
         for name in TaskName:
+            spec = spec_of(name)
             try:
-                self.watch_task(spec_of(name))
+                _log_age(spec, self.watch_task(spec), self._clock.now())
             except Exception as error:  # noqa: BLE001  (the other tasks are still checked)
                 all_checked = False
                 logger.error("task not checked", task=name.value, error=Failure.of(error).text)
         return all_checked
 
-    def watch_task(self, spec: TaskSpec) -> None:
+    def watch_task(self, spec: TaskSpec) -> Findings:
         """Repair and report on one task. Raises the errors of `watch` in `protocol.watchdog`."""
         from shared.tasks.protocol.watchdog import Findings, watch  # noqa: PLC0415
 
@@ -174,9 +175,26 @@ class Operations:
             run_procedure(procedure, self._handler(spec.name, deadline=ends_at))
         finally:
             _log_findings(spec.name, found)
+        return found
 
     def _handler(self, name: TaskName, *, deadline: float = float("inf")) -> EffectHandler:
         return self._services.handler(name, deadline=deadline)
+
+
+def _log_age(spec: TaskSpec, found: Findings, now: datetime) -> None:
+    """Log the age of the last good result, in seconds and in ticks, for a metric."""
+    from shared.tasks.cron import recent_ticks  # noqa: PLC0415
+
+    if found.result_completed is None:
+        return
+    age, ticks = now - found.result_completed, recent_ticks(spec, now, 2)
+    interval = ticks[0] - ticks[1] if len(ticks) > 1 else None
+    logger.info(
+        "task watched",
+        task=spec.name.value,
+        result_age_seconds=round(age.total_seconds()),
+        result_age_ticks=None if interval is None else round(age / interval, 2),
+    )
 
 
 def _log_findings(name: TaskName, found: Findings) -> None:

@@ -36,6 +36,7 @@ class Findings:
         incidents: Incidents that were recorded for the first time, or whose record got no response.
         superseded_runs: Runs whose record was closed.
         cancelled_runs: Runs that an operator had cancelled, and whose process died before they ended.
+        result_completed: Time when the last good result was published, UTC; None if there is none.
         resumed: The suspension that ended, so that the task was resumed; None if none did.
         contract_copy_repaired: Whether the contract copy was updated.
         removed_objects: Objects that are no longer needed.
@@ -45,6 +46,7 @@ class Findings:
     incidents: list[Incident] = field(default_factory=list)
     superseded_runs: list[str] = field(default_factory=list)
     cancelled_runs: list[str] = field(default_factory=list)
+    result_completed: datetime | None = None
     resumed: Suspension | None = None
     contract_copy_repaired: bool = False
     removed_objects: list[str] = field(default_factory=list)
@@ -80,6 +82,7 @@ def watch(
     running = yield from ask(ReadRunning())
     # In a call of its own, after the run records: `is_superseded` needs that order.
     document, schedule = yield from ask(ReadSchedule())
+    found.result_completed = document.result_completed
     for run_id, record in running:
         if is_superseded(record, document):
             name = names.record(run_id)

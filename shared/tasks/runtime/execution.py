@@ -239,7 +239,7 @@ class Execution:
             logger.info(
                 "task completed",
                 **self.held.names,
-                duration_seconds=round(self._work.task_seconds, 3),
+                duration_seconds=self._run_seconds(),
                 saved_in=pointer.saved_in,
                 size_bytes=pointer.size_bytes,
                 count=pointer.count,
@@ -277,7 +277,7 @@ class Execution:
             try:
                 end_state = self.held.run_procedure(ending)
             finally:
-                self._log_failure(failure, duration)
+                self._log_failure(failure)
         except Exception as unrecorded:  # noqa: BLE001  (any error is logged with the run's end)
             return self._report_unrecorded("failed", unrecorded)
         if end_state is EndState.superseded:
@@ -288,9 +288,9 @@ class Execution:
         error_text = self.attempt.recorded_failure(failure).text
         return self._outcome("cancelled" if cancelled else "failed", error_text)
 
-    def _log_failure(self, failure: Failure, duration: float) -> None:
+    def _log_failure(self, failure: Failure) -> None:
         """Log how the run ended. The end may have been the first to find that an operator cancelled it."""
-        shown, seconds = self.attempt.recorded_failure(failure), round(duration, 3)
+        shown, seconds = self.attempt.recorded_failure(failure), self._run_seconds()
         if self.attempt.cancel is None:
             logger.error(
                 "task failed",
@@ -301,6 +301,11 @@ class Execution:
             )
         else:  # an operator's decision, which no alert policy reports
             logger.info("task cancelled", **self.held.names, duration_seconds=seconds, error=shown.text)
+
+    def _run_seconds(self) -> float:
+        """Return how long the task has worked, in this attempt and in those after which a long run waited."""
+        legs = self.attempt.legs
+        return round(self._work.task_seconds + (0 if legs is None else legs.worked_ms / 1000), 3)
 
     def _report_superseded(self, path: str | None) -> TaskOutcome:
         logger.warning("run superseded", **self.held.names)

@@ -25,6 +25,7 @@ from shared.tasks.results import gzipped
 from shared.tasks.results.payload import Payload
 from shared.tasks.results.records import records_of
 from shared.tasks.results.task_result import TaskResult
+from shared.tasks.serving.read_counts import ReadCounts
 from shared.tasks.serving.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class ResultReader:
         self._objects = objects
         self._cache = cache
         self._clock = clock
+        self._counts = ReadCounts(clock)
         self._calls: dict[TaskName, SingleFlight[TaskResult]] = {task: SingleFlight() for task in TaskName}
 
     def read(self, task: TaskName, *, max_age: float) -> bytes:
@@ -191,14 +193,17 @@ class ResultReader:
         requested_at = self._clock.monotonic()
         entry = self._cache.result(task)
         if entry is not None and options.are_met_by(entry) and self._may_serve(entry, options.max_age):
+            self._counts.hits += 1
             return entry
         cached = entry if self._may_serve_meanwhile(entry, options) else None
         calls = self._calls[task]
         while True:
             call, is_leader = calls.join(self._clock.monotonic())
             if is_leader:
+                self._counts.add_miss()
                 return calls.run(call, lambda: self._refresh(task, options))
             if cached is not None:
+                self._counts.hits += 1
                 return cached  # serve the cached result while the leader refreshes it
             # With max_age 0 a reader may only use a check that started after its own request.
             may_share = options.max_age > 0 or call.started_at >= requested_at
@@ -209,6 +214,7 @@ class ResultReader:
                     raise copy(error) from error
                 continue
             if may_share and shared is not None and options.are_met_by(shared):
+                self._counts.add_miss()
                 return shared
 
     def _may_serve(self, entry: TaskResult, max_age: float) -> bool:
@@ -245,6 +251,7 @@ class ResultReader:
             age = round(started_at - entry.checked_at, 1)
             logger.warning("serving stale result", task=task.value, age_seconds=age, error=error)
         self._cache.replace_result(task, cached, entry)
+        self._counts.log_if_due()
         return entry
 
     def _check(
@@ -290,6 +297,7 @@ class ResultReader:
         document: TaskDocument | None = None,
     ) -> TaskResult:
         found = self._run(task, read_result(task, document, max_bytes=options.max_bytes), deadline)
+        self._counts.add_fetch(0 if found.payload is None else found.payload.size)
         return replace(found, checked_at=started_at)
 
     def _run(self, task: TaskName, steps: Procedure[Value], deadline: float | None = None) -> Value:
