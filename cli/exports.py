@@ -1,21 +1,22 @@
-"""Exports results as JSON or CSV; files are written atomically."""
+"""Exports results as JSON, NDJSON or CSV, one record at a time; files are written atomically."""
 
 from __future__ import annotations
 
-import csv
-import io
+import codecs
 import json
 import os
+import re
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import CliError, Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
 
@@ -55,35 +56,145 @@ def copy_json(source: BinaryIO, target: BinaryIO) -> None:
     target.write(b"\n")
 
 
-#: Starts of cells that spreadsheets execute or convert to another value.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+def write_ndjson(source: BinaryIO, target: BinaryIO) -> None:
+    """Write each record of a list on a line of its own, as stored; any other result is one line."""
+    reader = _Reader(source)
+    if reader.kind == "{":
+        source.seek(0)
+        chunks = iter(partial(source.read, _CHUNK_BYTES), b"")
+        target.writelines(chunk.translate(None, b"\r\n") for chunk in chunks)
+        target.write(b"\n")
+        return
+    target.writelines(f"{text}\n".encode(errors="surrogatepass") for _, _, text in reader.entries())
 
 
 def write_csv(source: BinaryIO, target: BinaryIO, *, raw: bool = False) -> None:
-    """Write a result as CSV in UTF-8, one record per line.
+    """Write a result as CSV in UTF-8 without a byte order mark, one record per line.
 
-    The columns are the records' fields, in the order of their first appearance. A nested value is JSON in
-    its cell. Text that a spreadsheet would execute, headings included, gets an apostrophe before it.
+    The result is read twice, first for the columns: the records' fields in the order of their first
+    appearance. A map has the columns `key` and `value`, and a record that is not a map has the column
+    `value`. Numbers are written as stored, and nested values as JSON. Text that a spreadsheet would execute,
+    headings included, gets an apostrophe before it. `web/src/result/exports.ts` has the same rules.
 
     Args:
         source: The result, as JSON.
         target: The file to write.
         raw: Whether to keep such text unchanged.
     """
+    columns = dict.fromkeys(("key", "value") if _Reader(source).kind == "{" else ())
+    for row in _rows(_Reader(source)):
+        columns.update(dict.fromkeys(row))
+    if not columns:
+        return
+    target.write(_csv_line(columns, raw=raw))
+    rows = _rows(_Reader(source, _DECODER_AS_STORED))
+    target.writelines(_csv_line(map(row.get, columns), raw=raw) for row in rows)
 
-    def escaped(value: Any) -> Any:
-        executed = not raw and isinstance(value, str) and value.startswith(_FORMULA_STARTS)
-        return f"'{value}" if executed else value
 
-    rows = rows_of(json.load(source))
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.TextIOWrapper(
-        target, "utf-8", "backslashreplace", newline=""
-    )  # JSON may contain a lone surrogate
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(escaped, columns))
-    writer.writerows([escaped(cell(row.get(name))) for name in columns] for row in rows)
-    text.detach()  # flushes and leaves the file open
+#: Bytes of a result that are read at a time.
+_CHUNK_BYTES = 1 << 16
+_SPACE = re.compile(r"[ \t\r\n]*")
+#: Text that a spreadsheet would execute or convert: a tab, a newline, or an operator after spaces and quotes.
+_FORMULA = re.compile(
+    r"[\t\r\n]|[\x00-\x20\x7f-\xa0\u2000-\u200b\u2028\u2029\u202f\u3000\ufeff\"']*"
+    r"[=+\-@\uff1d\uff0b\uff0d\uff20]"
+)
+_NEEDS_QUOTES = re.compile(r'[",\r\n]')
+_NEWLINES = str.maketrans("", "", "\r\n")
+
+
+class _Number(str):
+    """A JSON number as stored, because Python may write a float differently."""
+
+    __slots__ = ()
+
+
+_DECODER = json.JSONDecoder()
+_DECODER_AS_STORED = json.JSONDecoder(parse_int=_Number, parse_float=_Number)
+
+
+class _Reader:
+    """Reads the entries of a result in bounded memory.
+
+    Args:
+        source: The result, as JSON in UTF-8; it is read from its start.
+        decoder: Decodes the values.
+    """
+
+    def __init__(self, source: BinaryIO, decoder: json.JSONDecoder = _DECODER) -> None:
+        self._decoder = decoder
+        source.seek(0)
+        self._stream = codecs.getreader("utf-8")(source, "surrogatepass")
+        self._text, self._at = "", 0
+        first = self._next()
+        #: "[" for a list, "{" for a map, "" for any other value.
+        self.kind = first if first in {"[", "{"} else ""
+
+    def entries(self) -> Iterator[tuple[str, Any, str]]:
+        """Yield the key, the value and the JSON of each entry; a scalar is one entry."""
+        if not self.kind:
+            yield "", *self._value()
+            return
+        while self._next() not in {"]", "}"}:
+            self._at += 1  # the opening bracket, or a comma
+            if self._next() in {"]", "}"}:  # an empty list or map
+                return
+            key = ""
+            if self.kind == "{":
+                key, _ = self._value()
+                self._next()
+                self._at += 1  # the colon
+            yield key, *self._value()
+
+    def _next(self) -> str:
+        """Skip spaces, and return the character after them."""
+        while True:
+            space = _SPACE.match(self._text, self._at)
+            self._at = space.end() if space else self._at
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._read_on():
+                raise CliError(Exit.unavailable, "the result is not complete JSON; try again")
+
+    def _value(self) -> tuple[Any, str]:
+        """Read the next value; return it and its JSON without newlines."""
+        self._next()
+        while True:
+            value, end = None, 0
+            with suppress(json.JSONDecodeError):  # the value goes on in the next chunk
+                value, end = self._decoder.raw_decode(self._text, self._at)
+            # A number may go on in the next chunk, too, unless another character follows it.
+            if end in {0, len(self._text)} and self._read_on():
+                continue
+            if end == 0:
+                raise CliError(Exit.unavailable, "the result is not complete JSON; try again")
+            text, self._at = self._text[self._at : end], end
+            return value, text.translate(_NEWLINES)
+
+    def _read_on(self) -> bool:
+        """Read a chunk at least as long as the unread text, so that a long value is decoded rarely."""
+        unread = self._text[self._at :]
+        chunk = self._stream.read(max(_CHUNK_BYTES, len(unread)))
+        self._text, self._at = unread + chunk, 0
+        return bool(chunk)
+
+
+def _rows(reader: _Reader) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a result as records, as `rows_of` does."""
+    for key, value, _ in reader.entries():
+        if reader.kind == "{":
+            yield {"key": key, "value": value}
+        else:
+            yield value if isinstance(value, dict) else {"value": value}
+
+
+def _csv_line(values: Iterable[Any], *, raw: bool) -> bytes:
+    cells = [cell(value) for value in values]
+    if not raw:
+        cells = [f"'{text}" if type(text) is str and _FORMULA.match(text) else text for text in cells]
+    cells = ['"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text for text in cells]
+    line = ",".join(cells) if cells != [""] else '""'  # most readers ignore an empty line
+    return f"{line}\n".encode(errors="backslashreplace")  # JSON may contain a lone surrogate
 
 
 def rows_of(result: Any) -> list[dict[str, Any]]:
@@ -94,10 +205,19 @@ def rows_of(result: Any) -> list[dict[str, Any]]:
     return [record if isinstance(record, dict) else {"value": record} for record in records]
 
 
-def cell(value: Any) -> Any:
+def cell(value: Any) -> str:
     """Return a value as a cell: text and numbers unchanged, None as "", everything else as JSON."""
-    if value is None:
-        return ""
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
+    if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return "" if value is None else _json(value)
+
+
+def _json(value: Any) -> str:
+    """Encode a value as compact JSON, with its numbers as stored."""
+    if isinstance(value, _Number):
+        return value
+    if isinstance(value, list):
+        return f"[{','.join(map(_json, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_json(name)}:{_json(each)}" for name, each in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)

@@ -31,11 +31,15 @@ from cli.polling import changes, watch, while_read
 from cli.terminal import console, show, to_json, write_to_terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cli.callables import Caller
 
 #: Records that `data` shows by default.
 SHOWN_RECORDS = 20
-_FORMATS = ("pretty", "json", "csv")
+_FORMATS = ("pretty", "json", "ndjson", "csv")
+#: The format of a file by the end of its name; otherwise it is JSON.
+_FORMAT_OF_SUFFIX = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 #: Runs per request; the callable's own limit.
 _PAGE_RUNS = 200
 #: What the service returns for a task without a result.
@@ -111,8 +115,8 @@ def data(  # noqa: PLR0913, PLR0917  (each option of the command is a parameter)
         str,
         typer.Option(
             "--format",
-            help="Output format; files are written as JSON or CSV.",
-            metavar="[pretty|json|csv]",
+            help="Output format; for a file, that of its name's end (.csv, .ndjson or .jsonl), else JSON.",
+            metavar="[pretty|json|ndjson|csv]",
             callback=one_of(*_FORMATS),
             autocompletion=starting(*_FORMATS),
         ),
@@ -134,7 +138,7 @@ def data(  # noqa: PLR0913, PLR0917  (each option of the command is a parameter)
         print_json(caller_of(ctx)("get_task_data", task_name=task, details=True))
         return
     if as_json or (out is not None and form == "pretty"):
-        form = "csv" if out is not None and out.suffix == ".csv" and not as_json else "json"
+        form = "json" if out is None or as_json else _FORMAT_OF_SUFFIX.get(out.suffix.lower(), "json")
     with _download_bar() as bar:
         line = bar.add_task(task, total=None)
 
@@ -189,7 +193,13 @@ def _show_data(result: BinaryIO, form: str, out: Path | None, limit: int, *, raw
         else:
             console().print(rendering.records_table(value, limit))
         return
-    export = partial(exports.write_csv, raw=raw) if form == "csv" else exports.copy_json
+    csv = partial(exports.write_csv, raw=raw)
+    by_format: dict[str, Callable[[BinaryIO, BinaryIO], None]] = {
+        "json": exports.copy_json,
+        "ndjson": exports.write_ndjson,
+        "csv": csv,
+    }
+    export = by_format[form]
     if out is not None:
         with exports.written(out) as file:
             export(result, file)
@@ -199,7 +209,7 @@ def _show_data(result: BinaryIO, form: str, out: Path | None, limit: int, *, raw
         with tempfile.TemporaryFile() as text:
             export(result, text)
             text.seek(0)
-            write_to_terminal(text, sys.stdout, is_json=form == "json")
+            write_to_terminal(text, sys.stdout, is_json=form != "csv")
     else:
         export(result, sys.stdout.buffer)
         sys.stdout.buffer.flush()

@@ -273,7 +273,7 @@ def _value(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = _line(str(cell(value)))
+    text = _line(cell(value))
     return text if len(text) <= _MAX_CELL_LENGTH else f"{text[: _MAX_CELL_LENGTH - 1]}…"
 
 

@@ -160,12 +160,29 @@ def test_a_result_is_shown_and_exported(nx: Run, tmp_path: Path) -> None:
     assert [row["id"] for row in rows] == [record["id"] for record in records]
     assert [json.loads(row["reasons"]) for row in rows] == [record["reasons"] for record in records]
     assert float(rows[3]["battery_voltage"]) == records[3]["battery_voltage"]
-    for name in ("there.csv", "there.json"):
+    lines = nx("data", TASK, "--format", "ndjson").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == records
+    for name in ("there.csv", "there.json", "there.ndjson", "there.jsonl"):
         written = nx("data", TASK, "--out", str(tmp_path / name))
         assert (written.returncode, written.stdout) == (0, ""), written
         assert written.stderr.startswith(f"{tmp_path / name}: ")
     assert list(csv.DictReader(io.StringIO((tmp_path / "there.csv").read_text("utf-8")))) == rows
     assert json.loads((tmp_path / "there.json").read_text("utf-8")) == records
+    for name in ("there.ndjson", "there.jsonl"):
+        assert (tmp_path / name).read_text("utf-8").splitlines() == lines
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_csv_in_a_pipe_is_not_executed(nx: Run, raw: bool) -> None:
+    """Text that a spreadsheet would execute gets an apostrophe, unless --raw is given."""
+    record = {"name": '=HYPERLINK("http://x")', "phone": " +1", "change": -5, "city": "Zürich"}
+    publish_and_wait(nx, TASK, [record])
+    text = nx("data", TASK, "--format", "csv", *["--raw"] * raw).stdout
+    mark = "" if raw else "'"
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert row == {
+        "name": f"{mark}{record['name']}", "phone": f"{mark} +1", "change": "-5", "city": "Zürich"
+    }  # fmt: skip
 
 
 def test_details_are_written_as_json(nx: Run) -> None:

@@ -1,13 +1,9 @@
 """Tables as a terminal of any width shows them; no stack is needed."""
 
-import csv
 import datetime as dt
 import io
-import json
-import os
 import re
 import shlex
-import stat
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli import exports, rendering, tables
+from cli import rendering, tables
 from shared.tasks import TaskName
 from tests.cli.terminal import COMMAND, ROOT
 
@@ -103,27 +99,6 @@ def test_a_note_is_as_wide_as_the_terminal() -> None:
     assert lines[3] == "1 more records; --format json or csv prints all"
 
 
-FORMULAS = ("\uff1d1+1", "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1")
-
-
-@pytest.mark.parametrize("raw", [False, True])
-def test_csv_cells_and_headings_are_not_executed(raw: bool) -> None:
-    """Each begins with an apostrophe, unless --raw is given; numbers stay numbers."""
-    source = io.BytesIO(json.dumps([{"=h": text, "n": -1} for text in FORMULAS]).encode())
-    target = io.BytesIO()
-    exports.write_csv(source, target, raw=raw)
-    rows = list(csv.reader(io.StringIO(target.getvalue().decode(), newline="")))
-    mark = "" if raw else "'"
-    assert rows == [[f"{mark}=h", "n"], *([f"{mark}{text}", "-1"] for text in FORMULAS)]
-
-
-def test_csv_holds_half_a_surrogate_pair_as_an_escape() -> None:
-    """It is valid JSON, but not UTF-8 text."""
-    target = io.BytesIO()
-    exports.write_csv(io.BytesIO(rb'[{"a":"x\ud83d"}]'), target)
-    assert target.getvalue() == b"a\nx\\ud83d\n"
-
-
 def test_a_table_of_many_columns_is_drawn_at_once() -> None:
     """Each column is measured once, and the note names some of those that were dropped."""
     record = {f"field{number:03}": "x" * 9 for number in range(400)}
@@ -137,27 +112,6 @@ def test_a_closed_stream_does_not_fail() -> None:
     command = f"{shlex.join(COMMAND)} --help >&-"
     closed = subprocess.run(["bash", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
     assert "Traceback" not in closed.stderr
-
-
-def test_a_link_a_mode_and_a_device_survive_an_export(tmp_path: Path) -> None:
-    """A file is replaced completely and keeps its mode; a device is written to."""
-    real, link, pipe = tmp_path / "real", tmp_path / "link", tmp_path / "pipe"
-    real.write_text("before", "utf-8")
-    real.chmod(0o600)
-    link.symlink_to(real)
-    with exports.written(link) as file:
-        file.write(b"after")
-    assert link.is_symlink()
-    assert (real.read_text("utf-8"), stat.S_IMODE(real.stat().st_mode)) == ("after", 0o600)
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        with exports.written(pipe) as file:
-            file.write(b"through")
-        assert os.read(reader, 100) == b"through"
-    finally:
-        os.close(reader)
-    assert pipe.is_fifo()
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="only Linux has a device that is full")
