@@ -284,3 +284,24 @@ def test_a_refusal_shows_the_exact_name_of_the_task(visit: "Open") -> None:
     dialog.get_by_label("Reason").fill(REASON)
     dialog.get_by_role("button", name="Run now").click()
     expect(dialog.get_by_role("alert")).to_contain_text(re.compile(rf"^{HEALTH.value} is suspended"))
+
+
+def test_a_dialog_is_used_with_the_keyboard(visit: "Open", past: "Past") -> None:
+    """The focus starts in the reason, the confirming button is next, and Ctrl+Enter confirms."""
+    past.of(HEALTH, every=dt.timedelta(minutes=5), result=lambda: [1], seconds=lambda _: 1, count=2)
+    page = visit("operator")
+    page.row(HEALTH.value).get_by_role("button", name="Suspend").click()
+    dialog = page.page.get_by_role("dialog")
+    expect(dialog.get_by_label("Reason")).to_be_focused()
+    page.page.keyboard.press("Tab")
+    expect(dialog.get_by_role("button", name="Suspend")).to_be_focused()
+    page.page.keyboard.press("Shift+Tab")
+    page.page.keyboard.press("Control+Enter")
+    expect(dialog.get_by_role("alert")).to_contain_text("Enter a reason.")
+    page.page.keyboard.type("first line")
+    page.page.keyboard.press("Enter")
+    page.page.keyboard.type("second line")
+    page.page.keyboard.press("Control+Enter")
+    expect(dialog).to_have_count(0)
+    expect(page.state(HEALTH.value)).to_have_text("Suspended")
+    assert {run.get("reason") for run in history() if "by" in run} == {"first line\nsecond line"}

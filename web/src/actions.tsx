@@ -129,6 +129,7 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
 
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
+    if (busy) return; // Ctrl+Enter again
     if (reason.trim() === "") return setError("Enter a reason. It is recorded in the task’s history.");
     if (until !== "" && Date.parse(timeOfLocal(until)) <= serverNow()) return setError("Enter a time in the future, or none.");
     setBusy(true);
@@ -149,12 +150,13 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
       aria-labelledby="ask-title"
       onClose={() => done(null)}
     >
-      <form onSubmit={submit}>
+      <form onSubmit={submit} onKeyDown={submitOnControlEnter}>
         <h2 id="ask-title">{title(task.name)}</h2>
         <p id="ask-consequence">{consequence(task)}</p>
         <label>
           Reason
           <textarea
+            autofocus
             rows={3}
             dir="auto"
             maxLength={MAX_REASON_LENGTH}
@@ -175,16 +177,21 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
           </p>
         )}
         <div class="choices">
+          <button class={kind === "cancel" ? "primary danger" : "primary"} disabled={busy} title="Ctrl+Enter">
+            {busy ? "Sending …" : button}
+          </button>
           <button type="button" onClick={() => leave(null)}>
             {kind === "cancel" ? "Keep running" : "Close"}
-          </button>
-          <button class={kind === "cancel" ? "primary danger" : "primary"} disabled={busy}>
-            {busy ? "Sending …" : button}
           </button>
         </div>
       </form>
     </dialog>
   );
+}
+
+/** Submits a form from its text area, where Enter alone begins a line. */
+function submitOnControlEnter(event: KeyboardEvent & { currentTarget: HTMLFormElement }): void {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) event.currentTarget.requestSubmit();
 }
 
 const isRunning = (task: Task): boolean => task.state === "running";

@@ -80,7 +80,7 @@ function Figure({ title, summary, times, lines, unit }: FigureProps) {
   useEffect(() => onColours(() => recoloured((count) => count + 1)), []);
   useEffect(() => {
     const element = box.current as HTMLDivElement;
-    const plot = new uPlot(options(element, lines, unit), [times, ...lines.map(({ values }) => values)] as uPlot.AlignedData, element);
+    const plot = new uPlot({ ...options(element, lines, unit), hooks: { setLegend: [showLastPoint] } }, [times, ...lines.map(({ values }) => values)] as uPlot.AlignedData, element);
     const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: height() }));
     observer.observe(element);
     return () => {
@@ -96,6 +96,11 @@ function Figure({ title, summary, times, lines, unit }: FigureProps) {
       <div ref={box} class="plot" aria-hidden="true" />
     </figure>
   );
+}
+
+/** Shows the last point in the legend while the pointer selects none. */
+function showLastPoint(plot: uPlot): void {
+  if (plot.legend.idx == null) plot.setLegend({ idx: plot.data[0].length - 1 }, false);
 }
 
 const rem = (): number => Number.parseFloat(getComputedStyle(document.documentElement).fontSize);

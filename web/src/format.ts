@@ -105,12 +105,13 @@ export function timeUntil(time: string, now: number): string {
 
 export function size(bytes: number): string {
   if (bytes < 1000) return `${Math.round(bytes)} B`;
-  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(bytes < 1e4 ? 1 : 0)} kB`;
-  return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+  const [unit, divisor] = bytes < 999_500 ? ["kB", 1e3] : bytes < 999_500_000 ? ["MB", 1e6] : ["GB", 1e9];
+  const count = bytes / divisor;
+  return `${count.toFixed(count < 9.95 ? 1 : 0)} ${unit}`;
 }
 
 export const percent = (share: number): string =>
-  `${share > 0.99 && share < 1 ? 99 : share < 0.01 && share > 0 ? 1 : Math.round(share * 100)} %`;
+  `${number(share > 0.99 && share < 1 ? 99 : share < 0.01 && share > 0 ? 1 : Math.round(share * 100))} %`;
 
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const CLOCK_SECONDS = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });

@@ -1,4 +1,5 @@
 // Figures computed from a task's history: success rate, usual duration and its trend, time left of a run.
+import { percent } from "./format";
 import type { Run, Task } from "./wire";
 
 export function median(values: number[]): number | null {
@@ -39,7 +40,7 @@ const STEADY = 0.15;
 export function trendWords(trend: number | null): string {
   if (trend === null) return "";
   if (Math.abs(trend) < STEADY) return "steady";
-  return trend > 0 ? `${Math.round(trend * 100)} % slower` : `${Math.round(-trend * 100)} % faster`;
+  return trend > 0 ? `${percent(trend)} slower` : `${percent(-trend)} faster`;
 }
 
 /**

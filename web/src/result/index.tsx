@@ -138,8 +138,25 @@ function Whole({ task, value }: { task: string; value: Json }) {
   return (
     <>
       <Bar task={task} value={value} search={search} onSearch={setSearch} count="" />
-      <Tree id="whole" label={`Result of ${task}`} value={value} search={search} />
+      <Tree id="whole" label={`Result of ${task}`} value={value} search={search} none={<NoHits of="field" search={search} clear={() => setSearch("")} />} />
     </>
+  );
+}
+
+interface NoHitsProps {
+  of: "record" | "field";
+  search: string;
+  /** What the records were filtered by besides. */
+  filter?: string | null;
+  clear: () => void;
+}
+
+/** In the place of the rows: what was searched without a hit. */
+function NoHits({ of, search, filter, clear }: NoHitsProps) {
+  return (
+    <p class="nohits">
+      No {of} {filter && `with ${filter} `}contains “<bdi>{search.trim()}</bdi>”. <button onClick={clear}>{filter ? "Clear search and filter" : "Clear the search"}</button>
+    </p>
   );
 }
 
@@ -159,11 +176,15 @@ function Records({ task, records, summary }: RecordsProps) {
   const spots = useMemo(() => spotsOf(records), [records]);
   const breakdown = useMemo(() => breakdownOf(records), [records]);
   const indices = useMemo(() => {
-    let chosen = found ?? records.map((_, index) => index);
+    let chosen = found?.indices ?? records.map((_, index) => index);
     if (kind !== null && breakdown) chosen = chosen.filter((index) => valueOf(records[index], breakdown.field) === kind);
     return order ? ordered(records, chosen, order.field, order.descending) : chosen;
   }, [records, found, kind, order]);
   const chosen = useMemo(() => (indices.length === records.length ? null : new Set(indices)), [indices]);
+  const clear = (): void => {
+    setSearch("");
+    setKind(null);
+  };
   if (records.length === 0) return <p class="quiet">The result has no records.</p>;
   const count = chosen === null ? plural(records.length, "record") : `${number(indices.length)} of ${plural(records.length, "record")}`;
   return (
@@ -186,6 +207,7 @@ function Records({ task, records, summary }: RecordsProps) {
             opened={opened}
             onOpen={setOpened}
           />
+          {indices.length === 0 && <NoHits of="record" search={found?.words ?? ""} filter={kind !== null && breakdown ? `${breakdown.field} ${kind}` : null} clear={clear} />}
         </div>
         {opened !== null && (
           <aside aria-label={`Record ${opened + 1}`}>
@@ -203,15 +225,21 @@ function Records({ task, records, summary }: RecordsProps) {
   );
 }
 
-/** Indices of the records that match the search; null without a search. */
-function useSearch(records: Json[], words: string): number[] | null {
+interface Found {
+  words: string;
+  /** The matching records. */
+  indices: number[];
+}
+
+/** The outcome of the last finished search; null without a search. */
+function useSearch(records: Json[], words: string): Found | null {
   const index = useMemo(() => new TextIndex(records), [records]);
-  const [found, setFound] = useState<number[] | null>(null);
+  const [found, setFound] = useState<Found | null>(null);
   const wanted = useRef(words);
   wanted.current = words;
   useEffect(() => {
     if (words.trim() === "") return setFound(null);
-    void index.find(words, () => wanted.current !== words).then((indices) => indices && setFound(indices));
+    void index.find(words, () => wanted.current !== words).then((indices) => indices && setFound({ words, indices }));
   }, [index, words]);
   return found;
 }

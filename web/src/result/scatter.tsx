@@ -1,6 +1,6 @@
 // Records with coordinates as points on a grid of degrees. There is no map, so no request goes to a map server.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { plural } from "../format";
+import { number, plural } from "../format";
 import { colour, onColours } from "../theme";
 import type { Json } from "../wire";
 import { type Spot, cellText, valueOf } from "./records";
@@ -8,6 +8,11 @@ import { type Spot, cellText, valueOf } from "./records";
 /** The field that colours the points, if records have it. */
 const KIND_FIELD = "nx_operator";
 const COLOURS = ["run", "warn", "ok", "off", "bad"];
+/** The colour of further kinds. */
+const OTHER = "idle";
+const RADIUS = 3.5;
+/** Records whose points are at most this many pixels apart share one point. */
+const CELL = 3;
 /** Distance in pixels within which the pointer selects a point. */
 const REACH = 14;
 const PADDING = 28;
@@ -20,22 +25,24 @@ interface Props {
   onOpen: (index: number) => void;
 }
 
-interface Placed extends Spot {
+/** The records at one place. */
+interface Place extends Spot {
   x: number;
   y: number;
+  indices: number[];
 }
 
 export function Scatter({ records, spots, chosen, onOpen }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const placed = useRef<Placed[]>([]);
-  const [near, setNear] = useState<Placed | null>(null);
-  const kinds = [...new Set(spots.map(({ index }) => cellText(valueOf(records[index], KIND_FIELD))))].slice(0, COLOURS.length);
+  const placed = useRef<Place[]>([]);
+  const [near, setNear] = useState<Place | null>(null);
+  const kindOf = (index: number): string => cellText(valueOf(records[index], KIND_FIELD));
+  const kinds = [...new Set(spots.map(({ index }) => kindOf(index)))];
   useEffect(() => {
     const draw = (): void => {
       if (canvas.current === null) return; // the observer reports once more on removal
-      placed.current = paint(canvas.current, spots, chosen, (index) =>
-        Math.max(0, kinds.indexOf(cellText(valueOf(records[index], KIND_FIELD)))),
-      );
+      const kindColours = new Map(kinds.map((kind, index) => [kind, colour(COLOURS[index] ?? OTHER)]));
+      placed.current = paint(canvas.current, spots, chosen, (index) => kindColours.get(kindOf(index)) as string);
     };
     const observer = new ResizeObserver(draw);
     observer.observe(canvas.current as HTMLCanvasElement);
@@ -46,8 +53,8 @@ export function Scatter({ records, spots, chosen, onOpen }: Props) {
     };
   }, [spots, chosen]);
   const look = ({ offsetX, offsetY }: MouseEvent): void => {
-    const distance = (one: Placed): number => Math.hypot(one.x - offsetX, one.y - offsetY);
-    const nearest = placed.current.reduce<Placed | null>((best, one) => (best === null || distance(one) < distance(best) ? one : best), null);
+    const distance = (one: Place): number => Math.hypot(one.x - offsetX, one.y - offsetY);
+    const nearest = placed.current.reduce<Place | null>((best, one) => (best === null || distance(one) < distance(best) ? one : best), null);
     setNear(nearest && distance(nearest) <= REACH ? nearest : null);
   };
   const record = near && records[near.index];
@@ -57,7 +64,7 @@ export function Scatter({ records, spots, chosen, onOpen }: Props) {
         <b>Positions</b> <span class="quiet">{plural(spots.length, "record")} with coordinates, on a grid of degrees</span>
         {kinds.length > 1 &&
           kinds.map((kind, index) => (
-            <span key={kind} class={`kind ${COLOURS[index]}`}>
+            <span key={kind} class={`kind ${COLOURS[index] ?? OTHER}`}>
               {kind || "no operator"}
             </span>
           ))}
@@ -70,6 +77,7 @@ export function Scatter({ records, spots, chosen, onOpen }: Props) {
             <span class="remark">
               {[cellText(valueOf(record, "city")), `${near.latitude}, ${near.longitude}`].filter(Boolean).join(" · ")}
             </span>
+            {near.indices.length > 1 && <span class="remark">and {number(near.indices.length - 1)} more at this place</span>}
           </p>
         )}
       </div>
@@ -87,7 +95,7 @@ function extent(spots: Spot[]): string {
   return `${plural(spots.length, "point")} between latitudes ${south.toFixed(2)} and ${north.toFixed(2)}, longitudes ${west.toFixed(2)} and ${east.toFixed(2)}; the table below has each`;
 }
 
-function paint(canvas: HTMLCanvasElement, spots: Spot[], chosen: Set<number> | null, kind: (index: number) => number): Placed[] {
+function paint(canvas: HTMLCanvasElement, spots: Spot[], chosen: Set<number> | null, colourOf: (index: number) => string): Place[] {
   const { clientWidth: width, clientHeight: height } = canvas;
   const ratio = devicePixelRatio;
   canvas.width = width * ratio;
@@ -119,16 +127,39 @@ function paint(canvas: HTMLCanvasElement, spots: Spot[], chosen: Set<number> | n
     if (y(at) > PADDING / 2) pen.fillText(`${at.toFixed(digits)}°`, 3, y(at) - 3);
   }
 
-  const colours = COLOURS.map(colour);
-  const placed = spots.map((spot) => ({ ...spot, x: x(spot.longitude), y: y(spot.latitude) }));
-  for (const spot of placed) {
-    pen.globalAlpha = chosen === null || chosen.has(spot.index) ? 0.55 : 0.06;
-    pen.fillStyle = colours[kind(spot.index)] as string;
-    pen.beginPath();
-    pen.arc(spot.x, spot.y, 3.5, 0, 2 * Math.PI);
-    pen.fill();
+  const places = new Map<string, Place>();
+  for (const spot of spots) {
+    const [left, top] = [x(spot.longitude), y(spot.latitude)];
+    const cell = `${Math.round(left / CELL)} ${Math.round(top / CELL)}`;
+    const place = places.get(cell);
+    if (place) place.indices.push(spot.index);
+    else places.set(cell, { ...spot, x: left, y: top, indices: [spot.index] });
   }
-  return placed;
+  for (const place of inMixedOrder([...places.values()])) {
+    const matching = chosen === null ? place.indices : place.indices.filter((index) => chosen.has(index));
+    pen.globalAlpha = matching.length > 0 ? 0.7 : 0.06;
+    sectors(pen, place, [...new Set((matching.length > 0 ? matching : place.indices).map(colourOf))]);
+  }
+  return [...places.values()];
+}
+
+/** The places in an order that is unrelated to their kinds, so that no kind always covers the others. */
+function inMixedOrder(places: Place[]): Place[] {
+  const mixed = ({ index }: Place): number => Math.imul(index + 1, 0x9e3779b1) >>> 0;
+  return places.toSorted((one, other) => mixed(one) - mixed(other));
+}
+
+/** Draws a point with a sector in each colour. */
+function sectors(pen: CanvasRenderingContext2D, { x, y }: Place, colours: string[]): void {
+  const angle = (2 * Math.PI) / colours.length;
+  const radius = colours.length === 1 ? RADIUS : RADIUS + 1;
+  colours.forEach((fill, index) => {
+    pen.fillStyle = fill;
+    pen.beginPath();
+    if (colours.length > 1) pen.moveTo(x, y);
+    pen.arc(x, y, radius, index * angle, (index + 1) * angle);
+    pen.fill();
+  });
 }
 
 function line(pen: CanvasRenderingContext2D, ...[fromX, fromY, toX, toY]: [number, number, number, number]): void {

@@ -1,4 +1,5 @@
 // Any JSON value as a tree, with the usual arrow keys.
+import type { ComponentChildren } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { ROUNDED, exact, isRounded, plural } from "../format";
 import type { Json } from "../wire";
@@ -51,11 +52,13 @@ interface Props {
   value: Json;
   /** If set, shows the matching leaves as a flat list instead of the tree. */
   search?: string;
+  /** Shown if no leaf matches the search. */
+  none?: ComponentChildren;
   /** Prefix of element ids, because a page may have two trees. */
   id: string;
 }
 
-export function Tree({ label, value, search = "", id }: Props) {
+export function Tree({ label, value, search = "", none, id }: Props) {
   const [open, setOpen] = useState(() => new Set(isBranch(value) && Object.keys(value).length <= 12 ? Object.keys(value).map((name) => `/${name}`) : []));
   const [at, setAt] = useState(0);
   const nodes = useMemo(() => (search === "" ? visible(value, open) : leaves(value, search)), [value, open, search]);
@@ -80,6 +83,7 @@ export function Tree({ label, value, search = "", id }: Props) {
     return true;
   };
   if (!isBranch(value)) return <pre class="trace">{JSON.stringify(value, null, 2)}</pre>;
+  if (nodes.length === 0) return none;
   return (
     <Rows
       role="tree"

@@ -1,6 +1,7 @@
 // A list that renders only the rows in view, so that 100,000 rows scroll smoothly.
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { number } from "../format";
 
 /** Rows rendered beyond each edge, so that fast scrolling shows no gaps. */
 const BEYOND = 10;
@@ -61,7 +62,7 @@ export function Rows({ count, row, active, onKey, role, label, activeId, columns
     <>
       <div
         ref={box}
-        class="rows"
+        class={count === 0 ? "rows none" : "rows"}
         role={role}
         tabIndex={0}
         aria-label={label}
@@ -78,7 +79,7 @@ export function Rows({ count, row, active, onKey, role, label, activeId, columns
           )}
         </div>
       </div>
-      {count > maxRows && <p class="quiet">Only the first {maxRows.toLocaleString("en-GB")} are shown. Search, or download all of them.</p>}
+      {count > maxRows && <p class="quiet">Only the first {number(maxRows)} are shown. Search, or download all of them.</p>}
     </>
   );
 }
