@@ -198,29 +198,30 @@ function undecoded(error: unknown): CallError {
       "The result has a field that Firebase’s callable protocol cannot carry (@type, hasOwnProperty). The task’s next run renames it; until then, download the result.",
     );
   }
-  return new CallError("unreachable", UNREACHABLE);
+  return unreachable();
 }
 
-/** The JSON of a task's result exactly as stored: no number is rounded, no field renamed. */
-export async function resultJson(task: string): Promise<Blob> {
-  const token = await auth.currentUser?.getIdToken();
+/** A request of a task's result, for a worker: its response has the result exactly as stored. */
+export async function resultRequest(task: string): Promise<{ url: string; headers: Record<string, string>; body: string }> {
+  const token = await auth.currentUser?.getIdToken().catch(throwUnreachable);
   const headers: Record<string, string> = { "Content-Type": "application/json", Authorization: `Bearer ${token ?? ""}` };
-  if (appCheckToken) headers["X-Firebase-AppCheck"] = await appCheckToken();
-  const body = JSON.stringify({ data: { task_name: task } });
-  const throwUndecoded = (error: unknown): never => {
-    throw undecoded(error);
-  };
-  const answer = await fetch(`${callablesUrl}/get_task_data`, { method: "POST", headers, body }).catch(throwUndecoded);
-  if (!answer.ok) {
-    const { error } = (await answer.json().catch(() => ({ error: {} }))) as { error: { message?: string; status?: string; details?: Record<string, unknown> } };
-    const code = (error.status ?? "internal").toLowerCase().replaceAll("_", "-");
-    throw new CallError(code, withFullStop(sentence(error.message ?? `the service failed (HTTP ${answer.status})`)), error.details ?? {});
-  }
-  const whole = await answer.blob().catch(throwUndecoded); // the connection may break during the download
-  return whole.slice(RESULT_HEAD.length, whole.size - 1, "application/json"); // without `{"result":` and `}`
+  if (appCheckToken) headers["X-Firebase-AppCheck"] = await appCheckToken().catch(throwUnreachable);
+  return { url: `${callablesUrl}/get_task_data`, headers, body: JSON.stringify({ data: { task_name: task } }) };
 }
 
-const RESULT_HEAD = '{"result":';
+function throwUnreachable(): never {
+  throw unreachable();
+}
+
+/** The error for a connection that failed or broke. */
+export const unreachable = (): CallError => new CallError("unreachable", UNREACHABLE);
+
+/** The error for the response to `resultRequest` with a status other than 200. */
+export function resultRefused(status: number, body: unknown): CallError {
+  const { error = {} } = (body ?? {}) as { error?: { message?: string; status?: string; details?: Record<string, unknown> } };
+  const code = (error.status ?? "internal").toLowerCase().replaceAll("_", "-");
+  return new CallError(code, withFullStop(sentence(error.message ?? `the service failed (HTTP ${status})`)), error.details ?? {});
+}
 
 function unauthenticated(): string {
   return appCheckToken

@@ -2,10 +2,11 @@
 import "./result.css";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { CallError, call, resultJson } from "../firebase";
+import { CallError, call } from "../firebase";
 import { duration, number, percent, plural } from "../format";
 import type { Json, Task, TaskData } from "../wire";
 import { Notice } from "../words";
+import { Download } from "./download";
 import { Grid, type Order } from "./grid";
 import { TextIndex, breakdownOf, columnsOf, inOrder, ordered, spotsOf, valueOf } from "./records";
 import { Scatter } from "./scatter";
@@ -64,7 +65,8 @@ function Unread({ task, error, again }: { task: string; error: CallError; again:
         <a href={url} target="_blank" rel="noreferrer">
           Download it from Storage
         </a>{" "}
-        within {duration(Number(error.details["expires_in_seconds"]))}, or <button onClick={again}>get a new link</button>.
+        within {duration(Number(error.details["expires_in_seconds"]))}, or <button onClick={again}>get a new link</button>. The link is to JSON;
+        for NDJSON or CSV, use <code>nx-tasks data {task} --out FILE.csv</code>.
       </Notice>
     );
   }
@@ -97,39 +99,6 @@ function Bar({ task, value, search, onSearch, count }: BarProps) {
       </p>
       <Download task={task} />
     </div>
-  );
-}
-
-/** Saves the result's bytes as stored; the page may show rounded numbers. */
-function Download({ task }: { task: string }) {
-  const [state, setState] = useState<"idle" | "busy" | CallError>("idle");
-  const save = async (): Promise<void> => {
-    setState("busy");
-    try {
-      const url = URL.createObjectURL(await resultJson(task));
-      Object.assign(document.createElement("a"), { href: url, download: `${task}.json` }).click();
-      setTimeout(() => URL.revokeObjectURL(url), 60_000);
-      setState("idle");
-    } catch (refused) {
-      setState(refused as CallError);
-    }
-  };
-  return (
-    <>
-      <button disabled={state === "busy"} onClick={() => void save()}>
-        {state === "busy" ? "Downloading …" : "Download JSON"}
-      </button>
-      {state instanceof CallError && (
-        <p class="notice bad" role="alert">
-          Download failed: {state.message}{" "}
-          {typeof state.details["url"] === "string" && (
-            <a href={state.details["url"]} target="_blank" rel="noreferrer">
-              Download it from Storage
-            </a>
-          )}
-        </p>
-      )}
-    </>
   );
 }
 

@@ -1,0 +1,191 @@
+"""Downloads of a result on the page: formats, cells that a spreadsheet would execute, and large results."""
+
+import csv
+import io
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from cli import exports
+from shared.tasks import TaskName, execute_task
+from tests.waiting import PAUSE_SECONDS
+from tests.web import past as pasts
+
+if TYPE_CHECKING:
+    from tests.web.conftest import Open
+
+HEALTH = TaskName.collect_devices_health
+BYTE_ORDER_MARK = "\ufeff".encode()
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", " =1+1", '"=1+1"', "'=1+1", "\uff1d1")
+#: The names of the formats on the page, and the end of the file's name.
+FORMATS = {
+    "JSON": "json",
+    "NDJSON, a record per line": "ndjson",
+    "CSV for spreadsheets": "csv",
+    "CSV, unchanged": "csv",
+}
+
+
+def downloaded(page: Page, form: str) -> bytes:
+    """Download the shown result in a format."""
+    page.get_by_label("Format of the download").select_option(form)
+    with page.expect_download() as download:
+        page.get_by_role("button", name=re.compile("^Download ")).click()
+    assert download.value.suggested_filename == f"{HEALTH.value}.{FORMATS[form]}"
+    return Path(download.value.path()).read_bytes()
+
+
+def exported(export: Callable[..., None], stored: bytes, **options: bool) -> bytes:
+    """Return what the command line exports."""
+    target = io.BytesIO()
+    export(io.BytesIO(stored), target, **options)
+    return target.getvalue()
+
+
+RESULTS: dict[str, Any] = {
+    "records": [
+        {"id": 2**53 + 1, "name": 'Zürich, "HB"\n充電', "on": True, "float": 1e22, "small": 0.00001},
+        {"id": -5, "name": None, "nested": {"a": [1, "x,y", 2**60 + 1]}, "=late": "\U0001f50b"},
+        "no map",
+        [1, 2],
+        {"": ""},
+    ],
+    "map": {"a": 1, "=b": {"c": []}, "d": '\\"'},
+    "empty list": [],
+    "empty map": {},
+    "number": 0,
+    "text": "",
+    "formulas": [{text: text, "n": -1} for text in FORMULAS],
+}
+
+
+@pytest.mark.parametrize("result", RESULTS)
+def test_a_download_equals_the_command_line_s_export(visit: "Open", result: str) -> None:
+    """In every format and for every kind of result, but for the byte order mark."""
+    assert execute_task("test", HEALTH, lambda: RESULTS[result]).status == "completed"
+    page = visit("viewer").open_result(HEALTH).page
+    stored = downloaded(page, "JSON")
+    assert json.loads(stored) == RESULTS[result]
+    assert downloaded(page, "NDJSON, a record per line") == exported(exports.write_ndjson, stored)
+    table = exported(exports.write_csv, stored)
+    assert downloaded(page, "CSV for spreadsheets") == (table and BYTE_ORDER_MARK + table)
+    assert downloaded(page, "CSV, unchanged") == exported(exports.write_csv, stored, raw=True)
+
+
+def test_a_spreadsheet_executes_no_cell(visit: "Open") -> None:
+    """Text and headings get an apostrophe unless the CSV is unchanged; numbers stay numbers."""
+    execute_task("test", HEALTH, lambda: [{"=h": text, "n": -5} for text in FORMULAS])
+    page = visit("viewer").open_result(HEALTH).page
+
+    def rows(form: str) -> list[list[str]]:
+        return list(csv.reader(io.StringIO(downloaded(page, form).decode("utf-8-sig"), newline="")))
+
+    assert rows("CSV for spreadsheets") == [["'=h", "n"], *([f"'{text}", "-5"] for text in FORMULAS)]
+    expect(page.get_by_text("A spreadsheet may execute")).to_have_count(0)
+    assert rows("CSV, unchanged") == [["=h", "n"], *([text, "-5"] for text in FORMULAS)]
+    expect(page.get_by_text("A spreadsheet may execute text of this file.")).to_be_visible()
+
+
+def test_the_page_can_be_searched_during_a_download(visit: "Open") -> None:
+    """A download that waits for the service does not block the page, and can be cancelled and repeated."""
+    execute_task("test", HEALTH, lambda: list(pasts.devices(300)))
+    page = visit("viewer").open_result(HEALTH).page
+    held: list[Route] = []
+    page.route("**/get_task_data", held.append)
+    page.get_by_role("button", name="Download JSON").click()
+    expect(page.get_by_role("button", name="Cancel download")).to_be_visible()
+    page.get_by_label("Search the result").fill("tracker-000042")
+    expect(page.get_by_text("1 of 300 records")).to_be_visible()
+    page.get_by_role("button", name="Cancel download").click()
+    expect(page.get_by_role("button", name="Download JSON")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.unroute("**/get_task_data")
+    assert json.loads(downloaded(page, "JSON")) == list(pasts.devices(300))
+
+
+def test_a_broken_connection_fails_a_download(visit: "Open") -> None:
+    """The page shows the error, and the download can be repeated."""
+    execute_task("test", HEALTH, lambda: [{"n": 1}])
+    page = visit("viewer").open_result(HEALTH).page
+    page.route("**/get_task_data", lambda route: route.abort())
+    page.get_by_role("button", name="Download JSON").click()
+    expect(page.get_by_role("alert")).to_have_text("Download failed: Cannot reach the service.")
+    page.unroute("**/get_task_data")
+    assert json.loads(downloaded(page, "JSON")) == [{"n": 1}]
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+#: Size of the large result in megabytes, and how much a page's process may grow during its download.
+LARGE_MB, GROWTH_MB = 160, 80
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of processes from /proc")
+def test_a_large_result_is_never_in_the_page_s_memory(
+    visit: "Open", browser: Browser, tell: Callable[[str], None]
+) -> None:
+    """The process of the page grows by less than half of the file that it writes."""
+    record = {"id": 1, "text": "a text of some length, " * 180, "=x": -1}
+    count = LARGE_MB * 1_000_000 // len(json.dumps(record))
+
+    def works() -> Iterator[dict[str, Any]]:
+        for _ in range(count):
+            yield record
+
+    assert execute_task("test", HEALTH, works, {"save_in": "storage"}).status == "completed"
+    viewer = visit("viewer")
+    page = viewer.page
+
+    def small(route: Route) -> None:  # for the view, which holds the records that it shows
+        if "if_version" not in (route.request.post_data or ""):
+            return route.continue_()
+        shown = {"version": "small", "completed": None, "stale": False, "data": [record]}
+        return route.fulfill(json={"result": shown}, headers={"access-control-allow-origin": "*"})
+
+    page.route("**/get_task_data", small)
+    viewer.open(f"/tasks/{HEALTH.value}/result")
+    expect(page.get_by_role("grid")).to_be_visible()
+    page.get_by_label("Format of the download").select_option("CSV for spreadsheets")
+    page.set_default_timeout(180_000)
+    with renderer_growth(browser) as growth, page.expect_download(timeout=180_000) as download:
+        page.get_by_role("button", name="Download CSV").click()
+    written = Path(download.value.path()).stat().st_size
+    megabytes = [size / 1e6 for size in (written, growth[0])]
+    tell("a CSV of {:.0f} MB downloaded: the page's process grew by {:.0f} MB at most".format(*megabytes))
+    assert written > count * len(record["text"])  # type: ignore[arg-type]
+    assert growth[0] < GROWTH_MB * 1_000_000
+
+
+@contextmanager
+def renderer_growth(browser: Browser) -> Iterator[list[int]]:
+    """Yield a list with the growth of the renderers' resident memory at its peak, in bytes."""
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    status = [Path(f"/proc/{each['id']}/status") for each in processes if each["type"] == "renderer"]
+    assert status
+
+    def resident() -> int:
+        found = (re.search(r"VmRSS:\s+(\d+) kB", path.read_text("utf-8")) for path in status if path.exists())
+        return sum(int(match[1]) * 1024 for match in found if match)
+
+    before, peak, over = resident(), [0], threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            peak[0] = max(peak[0], resident() - before)
+            time.sleep(PAUSE_SECONDS)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        watching.join()
