@@ -57,7 +57,10 @@ export const isRounded = (value: unknown): boolean =>
 
 export const ROUNDED = "May be rounded: beyond 2^53. The download has the exact value.";
 
-/** A value as text; a rounded integer is marked. */
+/**
+ * A value of a record as text, as stored, because a number may be an id or a year and a search compares it. A rounded
+ * integer is marked.
+ */
 export const exact = (value: unknown): string => (isRounded(value) ? `≈ ${BigInt(value as number)}` : String(value));
 
 const NUMBER = new Intl.NumberFormat("en-GB");
@@ -66,7 +69,7 @@ const ALL_DIGITS = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 20 })
 /** A count of the page's own, with groups of digits. */
 export const number = (value: number): string => NUMBER.format(value);
 
-/** A number of a result with groups of digits; no digit of it is lost. */
+/** A number of a summary with groups of digits; no digit of it is lost. */
 export const grouped = (value: number): string => (isRounded(value) || Math.abs(value) >= 1e15 ? exact(value) : ALL_DIGITS.format(value));
 
 export function plural(count: number, one: string, many = `${one}s`): string {
