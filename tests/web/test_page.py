@@ -3,6 +3,7 @@
 import datetime as dt
 import gzip
 import re
+import tomllib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -188,6 +189,17 @@ def test_scripts_before_the_first_paint_are_small(visit: "Open", tell: Tell) -> 
     page.open(f"/tasks/{HEALTH.value}")
     expect(page.page.locator(".u-wrap canvas").first).to_be_visible()
     assert len(loaded()) == len(first) + 1
+
+
+def test_the_footer_names_version_and_commit(visit: "Open") -> None:
+    """Also before a user signs in. The version is that of the command line."""
+    page = visit()
+    page.page.goto(page.base)
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    named = re.compile(rf"^nx-tasks {re.escape(version)}(, commit [0-9a-f]{{10}}\+?)?$")
+    expect(page.page.get_by_role("contentinfo")).to_have_text(named)
+    page.sign_in("viewer")
+    expect(page.page.get_by_role("contentinfo")).to_have_text(named)
 
 
 #: Elements that hide a part of their text without an ellipsis or a scroll bar, unless they are hidden.

@@ -45,7 +45,15 @@ function Page() {
     );
   }
   if (person === null && place.view === "unknown") return <NotFound task={null} alone />;
-  return person === null ? <SignIn project={project} /> : <App key={person.email} project={project} person={person} />;
+  return (
+    <>
+      {person === null ? <SignIn project={project} /> : <App key={person.email} project={project} person={person} />}
+      <footer class="quiet">
+        nx-tasks {__VERSION__}
+        {__COMMIT__ !== null && `, commit ${__COMMIT__}`}
+      </footer>
+    </>
+  );
 }
 
 render(<Page />, document.getElementById("page") as HTMLElement);
