@@ -123,15 +123,15 @@ def test_a_broken_connection_fails_a_download(visit: "Open") -> None:
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
-#: Size of the large result in megabytes, and how much a page's process may grow during its download.
-LARGE_MB, GROWTH_MB = 160, 80
+#: Size of the large result in megabytes. Chromium lets about 250 MB of garbage accumulate, whatever the size.
+LARGE_MB = 360
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of processes from /proc")
 def test_a_large_result_is_never_in_the_page_s_memory(
     visit: "Open", browser: Browser, tell: Callable[[str], None]
 ) -> None:
-    """The process of the page grows by less than half of the file that it writes."""
+    """The process of the page grows by less than the file, of which it would otherwise hold two copies."""
     record = {"id": 1, "text": "a text of some length, " * 180, "=x": -1}
     count = LARGE_MB * 1_000_000 // len(json.dumps(record))
 
@@ -152,15 +152,14 @@ def test_a_large_result_is_never_in_the_page_s_memory(
     page.route("**/get_task_data", small)
     viewer.open(f"/tasks/{HEALTH.value}/result")
     expect(page.get_by_role("grid")).to_be_visible()
-    page.get_by_label("Format of the download").select_option("CSV for spreadsheets")
-    page.set_default_timeout(180_000)
+    page.get_by_label("Format of the download").select_option("NDJSON, a record per line")
     with renderer_growth(browser) as growth, page.expect_download(timeout=180_000) as download:
-        page.get_by_role("button", name="Download CSV").click()
+        page.get_by_role("button", name="Download NDJSON").click()
     written = Path(download.value.path()).stat().st_size
     megabytes = [size / 1e6 for size in (written, growth[0])]
-    tell("a CSV of {:.0f} MB downloaded: the page's process grew by {:.0f} MB at most".format(*megabytes))
-    assert written > count * len(record["text"])  # type: ignore[arg-type]
-    assert growth[0] < GROWTH_MB * 1_000_000
+    tell("NDJSON of {:.0f} MB downloaded: the page's process grew by {:.0f} MB at most".format(*megabytes))
+    assert written > LARGE_MB * 900_000
+    assert growth[0] < written
 
 
 @contextmanager

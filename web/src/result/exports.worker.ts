@@ -18,21 +18,25 @@ const [HEAD, TAIL] = ['{"result":', "}"];
 
 const report = (message: Report): void => postMessage(message);
 
-/** Joins bytes to one Blob without holding more than a piece in memory. */
+/** Joins bytes to one Blob; only a piece of it is in memory. */
 class Collector {
   size = 0;
   private readonly pieces: Blob[] = [];
-  private waiting: Uint8Array<ArrayBuffer>[] = [];
-  private waitingBytes = 0;
+  private readonly piece = new Uint8Array(PIECE_BYTES);
+  private filled = 0;
 
   /** Returns whether a piece was completed. */
-  async add(bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
-    this.waiting.push(bytes);
-    this.waitingBytes += bytes.length;
+  async add(bytes: Uint8Array): Promise<boolean> {
+    const before = this.pieces.length;
+    for (let at = 0; at < bytes.length; ) {
+      const part = bytes.subarray(at, at + PIECE_BYTES - this.filled);
+      this.piece.set(part, this.filled);
+      this.filled += part.length;
+      at += part.length;
+      if (this.filled === PIECE_BYTES) await this.flush();
+    }
     this.size += bytes.length;
-    const full = this.waitingBytes >= PIECE_BYTES;
-    if (full) await this.flush();
-    return full;
+    return this.pieces.length > before;
   }
 
   async blob(type: string): Promise<Blob> {
@@ -41,16 +45,9 @@ class Collector {
   }
 
   private async flush(): Promise<void> {
-    const bytes = new Uint8Array(this.waitingBytes);
-    let at = 0;
-    for (const each of this.waiting) {
-      bytes.set(each, at);
-      at += each.length;
-    }
     // Firefox keeps the bytes of a new Blob in memory, and those of a response in a file.
-    this.pieces.push(await new Response(bytes).blob());
-    this.waiting = [];
-    this.waitingBytes = 0;
+    this.pieces.push(await new Response(this.piece.subarray(0, this.filled)).blob());
+    this.filled = 0;
   }
 }
 
