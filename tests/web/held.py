@@ -31,6 +31,10 @@ class HeldRun:
         """Report progress."""
         self._steps.put(lambda run: run.progress(done, total, message))
 
+    def log(self, level: str, event: str, **fields: object) -> None:
+        """Log a line, which is kept with the next progress report or the end of the run."""
+        self._steps.put(lambda run: getattr(run.log, level)(event, **fields))
+
     def go_on_until(self, error: type[Exception]) -> None:
         """Report progress repeatedly until the call raises an error."""
 

@@ -80,6 +80,13 @@ def busy_day(results: dict[TaskName, Any]) -> Iterator[None]:
     )
     tasks.suspend_task(SMS, by="operator@example.com", reason="Twilio changes our numbers until noon")
     with held_run(CDRS, results[CDRS][0], "firebase-schedule-collect_charge_cdrs-us-central1") as run:
+        for number in range(1, 13):
+            run.log("info", "page read", operator="north", page=number, records=200 + number * 7 % 9)
+        run.log(
+            "warning", "record set aside", operator="north", record="CH/NXN/CDR002391", reason="no end time"
+        )
+        run.log("error", "page not read", operator="south", page=1, status=503, attempt=2)
+        run.log("info", "page read", operator="south", page=1, records=212)
         run.progress(2480, 3996, "reading north")
         yield
 
@@ -96,6 +103,16 @@ def show_desktop(visit: Visit, scheme: str) -> None:
     visit.open_result(LOCATIONS)
     page.wait_for_selector(".rows .cells")
     keep(page, f"result-{scheme}", height=1080)
+    show_log(visit, scheme)
+
+
+def show_log(visit: Visit, scheme: str) -> None:
+    page = visit.page
+    visit.open(f"/tasks/{CDRS.value}")
+    page.locator(".runs li[data-state=running] .entry").click()
+    page.wait_for_selector(".log [data-level=error]")
+    page.locator(".log").scroll_into_view_if_needed()
+    keep(page, f"log-{scheme}", part=".runs li[data-state=running]")
 
 
 def show_phone(visit: Visit, scheme: str) -> None:
@@ -110,14 +127,15 @@ def wait_for_tasks(page: Page) -> None:
         page.wait_for_selector(f"[data-task={task.value}] .bar")
 
 
-def keep(page: Page, name: str, height: int | None = None) -> None:
-    """Save a screenshot."""
+def keep(page: Page, name: str, height: int | None = None, part: str | None = None) -> None:
+    """Save a screenshot of the page, or of a part of it."""
     if height is not None:
         page.set_viewport_size({"width": DESKTOP["width"], "height": height})
     page.mouse.move(0, 0)
     page.evaluate("scrollTo(0, 0)")
     page.evaluate("() => document.fonts.ready.then(() => new Promise(requestAnimationFrame))")
-    taken = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    shown = page.screenshot() if part is None else page.locator(part).screenshot()
+    taken = Image.open(io.BytesIO(shown)).convert("RGB")
     path = FOLDER / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     with_few_colours(taken).save(path, optimize=True)

@@ -57,7 +57,10 @@ def busy(past: "Past", hold: "Hold") -> None:
     spots = [{"id": str(n), "coordinates": {"latitude": 47 + n / 10, "longitude": 8}} for n in range(20)]
     past.of(LOCATIONS, every=dt.timedelta(hours=2), result=lambda: spots, seconds=lambda _: 4, count=3)
     execute_task("test", CDRS, lambda: {"sums": {"DE": {"kWh": "12.5"}}})
-    hold(CDRS).progress(30, 120, "reading")
+    reading = hold(CDRS)
+    for level in ("info", "warning", "error"):
+        reading.log(level, "page read", operator="north", address=f"https://ocpi.example.com/{'x' * 90}")
+    reading.progress(30, 120, "reading")
     between_legs = PagedRun.waiting(TaskName.send_reset_sms)
     between_legs.fails = ValueError("no answer")
     between_legs.deliver(2)
@@ -68,6 +71,13 @@ def open_trace(page: "Visit", task: TaskName, state: str) -> None:
     page.open(f"/tasks/{task.value}")
     page.page.locator(f".runs li[data-state={state}] button").first.click()
     expect(page.page.locator(".trace")).to_be_visible()
+
+
+def open_log(page: "Visit") -> None:
+    """Open the running run, whose log has lines of each level."""
+    page.open(f"/tasks/{CDRS.value}")
+    page.page.locator(".runs li[data-state=running] .entry").click()
+    expect(page.page.locator(".log [data-level=error]")).to_be_visible()
 
 
 def views(page: "Visit") -> dict[str, Callable[[], object]]:
@@ -118,6 +128,7 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
     return {
         "all tasks": strips, "one run": run, "history": trace, "result": record, "tree": tree,
         "between legs": lambda: open_trace(page, TaskName.send_reset_sms, "running"),
+        "log": lambda: open_log(page),
         "drawing": drawing, "dialog": dialog, "no task": nothing, **searches(page), "outage": outage,
     }  # fmt: skip
 

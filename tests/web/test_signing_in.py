@@ -1,14 +1,18 @@
 """Users sign in by password on the local stack and by link in a project, with App Check."""
 
+import datetime as dt
 import json
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from playwright.sync_api import Route, expect
 
+from cli.cloud_logging import log_url
 from emulators.loopback import request as ask
-from shared.tasks import TaskName
+from shared.tasks import TaskName, TaskRun, execute_task
 from tests.cli.conftest import emulated_codes
 
 if TYPE_CHECKING:
@@ -102,6 +106,26 @@ def test_a_sign_in_link_leads_to_the_view_that_was_asked_for(project: "Visit", s
     sign_in_by_link(project, stack, path)
     expect(project.row(HEALTH.value)).to_be_visible()
     assert project.page.url == f"{project.base}{path}"
+
+
+def test_a_run_of_a_project_links_to_cloud_logging(project: "Visit", stack: "Addresses") -> None:
+    """The link finds the entries of the run, as the command line's link does."""
+    tick = dt.datetime.now(dt.UTC)
+
+    def works(run: TaskRun) -> list[int]:
+        run.log.info("read")
+        return [1]
+
+    run_id = execute_task("test", HEALTH, works, {"scheduled_for": tick}).run_id
+    sign_in_by_link(project, stack, f"/tasks/{HEALTH.value}?run={quote(run_id)}")
+    link = project.page.locator(".panel .log").get_by_role("link", name="All lines in Cloud Logging")
+    address = link.get_attribute("href")
+    assert address is not None
+    query = unquote(urlsplit(address).path.partition("query=")[2])
+    since = re.search(r'timestamp>="(.*)"', query)
+    assert since is not None
+    assert dt.datetime.fromisoformat(since[1]) == tick
+    assert unquote(address) == unquote(log_url("some-project", HEALTH, run_id, since[1]))
 
 
 def test_a_rejected_token_shows_what_to_check(project: "Visit", stack: "Addresses") -> None:

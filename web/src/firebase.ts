@@ -45,6 +45,7 @@ export interface Project {
 let auth: Auth;
 let functions: Functions;
 let callablesUrl = "";
+let cloudProject: string | null = null;
 let appCheckToken: (() => Promise<string>) | null = null;
 
 export async function connect(): Promise<Project> {
@@ -53,6 +54,7 @@ export async function connect(): Promise<Project> {
   // Firebase reserves this prefix for projects that exist only on emulators.
   const local = projectId.startsWith("demo-");
   const emulators = local ? await findEmulators() : null;
+  cloudProject = local ? null : projectId;
   const app = initializeApp(config);
   auth = initializeAuth(app, { persistence: indexedDBLocalPersistence });
   // The deployment and the local stack write the region to config.json.
@@ -79,6 +81,9 @@ async function json(path: string): Promise<Record<string, unknown>> {
   if (!answer.ok) throw new CallError("unreachable", `GET ${path} returned HTTP ${answer.status}.`);
   return (await answer.json()) as Record<string, unknown>;
 }
+
+/** The id of the deployed project; null on the local stack. */
+export const deployedProject = (): string | null => cloudProject;
 
 interface Address {
   host: string;

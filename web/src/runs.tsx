@@ -1,11 +1,11 @@
 // One run: its details, and the panel that shows the run that a link opened.
-import { useEffect, useId, useState } from "preact/hooks";
-import { type CallError, call } from "./firebase";
+import { useId } from "preact/hooks";
+import { call } from "./firebase";
 import { actorText, duration, errorText, failureText, legText, nextAttemptText, number, plural, positionsText, size, trigger, word } from "./format";
-import { useNow } from "./live";
+import { useLive, useModule, useNow } from "./live";
 import { refusal } from "./strip";
 import { Trace } from "./trace";
-import type { Run, Task } from "./wire";
+import type { Run, RunLog, Task } from "./wire";
 import { Facts, Notice, Time } from "./words";
 
 /** What changes while a run works. */
@@ -45,20 +45,17 @@ export function RunPanel({ task, id, close }: { task: Task; id: string; close: (
   );
 }
 
+/** Seconds between two requests of a run: of one that works, so that its log is live, and of one that has ended. */
+const [CHANGING_POLL_SECONDS, ENDED_POLL_SECONDS] = [3, 600];
+
+const mayChange = ({ state, next_attempt }: Run): boolean => state === "running" || state === "requested" || next_attempt != null;
+
 export function Detail({ task, id, version }: { task: string; id: string; version: string }) {
   const now = useNow();
-  const [run, setRun] = useState<Run | null>(null);
-  const [error, setError] = useState("");
-  useEffect(() => {
-    let gone = false;
-    call<Run>("get_run", { task_name: task, id }).then(
-      (found) => !gone && (setRun(found), setError("")),
-      (refused: CallError) => !gone && setError(refused.message),
-    );
-    return () => void (gone = true);
-  }, [task, id, version]);
-  if (error !== "") return <Notice tone="bad">{error}</Notice>;
-  if (run === null) return <p class="quiet">Loading …</p>;
+  const load = async () => ({ version: "", run: await call<Run>("get_run", { task_name: task, id }) });
+  const { value, error } = useLive(`run ${task} ${id}`, load, (found) => (found && mayChange(found.run) ? CHANGING_POLL_SECONDS : ENDED_POLL_SECONDS), version);
+  if (value === null) return error ? <Notice tone="bad">{error.message}</Notice> : <p class="quiet">Loading …</p>;
+  const { run } = value;
   const failure = run.error ?? run.last_failure;
   const facts: [string, preact.ComponentChildren][] = [
     ["Outcome", word(run.outcome)],
@@ -86,6 +83,7 @@ export function Detail({ task, id, version }: { task: string; id: string; versio
   ];
   return (
     <div class="run">
+      {error && <Notice tone="warn">This run may be out of date: {error.message}</Notice>}
       <dl class="facts">
         {facts.map(
           ([name, value]) =>
@@ -111,6 +109,13 @@ export function Detail({ task, id, version }: { task: string; id: string; versio
           <Facts value={run.result.summary} folded />
         </>
       )}
+      {run.log && <LogPart task={task} run={run} log={run.log} />}
     </div>
   );
+}
+
+function LogPart(props: { task: string; run: Run; log: RunLog }) {
+  const module = useModule(() => import("./log"));
+  if (module === null) return <p class="quiet">The log could not be loaded. The page tries again automatically.</p>;
+  return module ? <module.Log {...props} /> : null;
 }

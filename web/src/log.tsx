@@ -1,0 +1,157 @@
+// The log of a run: its last lines, live while it works, with search and copy. Loaded when it is first shown.
+import "./log.css";
+import { Fragment } from "preact";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { deployedProject } from "./firebase";
+import { VIEWER_ZONE, fullTime, plural, zoneAt } from "./format";
+import { matcher } from "./search";
+import type { LogLine, Run, RunLog } from "./wire";
+import { CopyButton } from "./words";
+
+const LEVELS = ["info", "warning", "error"] as const;
+/** The filters by level: the name of each, and the lowest level that it shows. */
+const FILTERS: [name: string, lowest: number][] = [
+  ["All levels", 0],
+  ["Warnings and errors", 1],
+  ["Errors", 2],
+];
+/** Pixels from the end within which new lines scroll into view. */
+const NEAR_END = 40;
+
+interface Props {
+  task: string;
+  run: Run;
+  log: RunLog;
+}
+
+export function Log({ task, run, log: { lines, lost } }: Props) {
+  const [search, setSearch] = useState("");
+  const [lowest, setLowest] = useState(0);
+  const matches = matcher(search);
+  const filtered = search.trim() !== "" || lowest > 0;
+  const shown = lines.filter(({ level, text }) => LEVELS.indexOf(level) >= lowest && matches(`${level} ${text}`));
+  const atWork = run.state === "running";
+  const url = logsUrl(task, run);
+  const clear = (): void => {
+    setSearch("");
+    setLowest(0);
+  };
+  return (
+    <section class="log" aria-label="Log">
+      <div class="bar">
+        <h3>Log</h3>
+        {lines.length > 0 && (
+          <>
+            <label class="search">
+              <span class="hidden">Search the log</span>
+              <input type="search" placeholder='Words, or "a phrase"' value={search} onInput={(event) => setSearch(event.currentTarget.value)} />
+            </label>
+            <label>
+              <span class="hidden">Levels</span>
+              <select value={lowest} onChange={(event) => setLowest(Number(event.currentTarget.value))}>
+                {FILTERS.map(([name, level]) => (
+                  <option key={level} value={level}>
+                    {name}
+                  </option>
+                ))}
+              </select>
+            </label>
+            <p role="status" class="quiet">
+              {filtered ? `${shown.length} of ${plural(lines.length, "line")}` : plural(lines.length, "line")}
+              {atWork && ", live"}
+            </p>
+            <CopyButton label="Copy log" text={() => shown.map(copied).join("\n")} />
+          </>
+        )}
+        {url !== null && (
+          <a href={url} target="_blank" rel="noreferrer">
+            All lines in Cloud Logging
+          </a>
+        )}
+      </div>
+      {lines.length === 0 && <p class="quiet">{atWork ? "The task has logged nothing yet." : "The task logged nothing."}</p>}
+      {lost > 0 && (
+        <p class="quiet">
+          {plural(lost, "earlier line")} {lost === 1 ? "is" : "are"} not kept: a run keeps its last lines.
+        </p>
+      )}
+      {lines.length > 0 && shown.length === 0 && (
+        <p>
+          No line matches the search and the levels. <button onClick={clear}>Show all lines</button>
+        </p>
+      )}
+      {shown.length > 0 && <Lines lines={shown} all={!filtered} lost={lost} />}
+      {lines.length > 0 && (
+        <p class="quiet zone">
+          Times are {zoneAt((lines.at(-1) as LogLine).at)} ({VIEWER_ZONE}).
+        </p>
+      )}
+    </section>
+  );
+}
+
+/** The lines, scrolled to the end, where new ones appear, unless the viewer has scrolled up. */
+function Lines({ lines, all, lost }: { lines: LogLine[]; all: boolean; lost: number }) {
+  const box = useRef<HTMLDivElement>(null);
+  const atEnd = useRef(true);
+  useLayoutEffect(() => {
+    if (box.current && atEnd.current) box.current.scrollTop = box.current.scrollHeight;
+  }, [lines.length, lines.at(-1)?.at]);
+  const scrolled = ({ currentTarget: { scrollTop, scrollHeight, clientHeight } }: { currentTarget: HTMLElement }): void => {
+    atEnd.current = scrollHeight - scrollTop - clientHeight < NEAR_END;
+  };
+  const missing = all ? missingBefore(lines, lost) : [];
+  return (
+    <div ref={box} class="lines" role="log" tabIndex={0} aria-label="Lines of the log, oldest first" onScroll={scrolled}>
+      {lines.map((line, index) => {
+        const before = lines[index - 1];
+        return (
+          <Fragment key={`${line.attempt} ${line.leg} ${line.number}`}>
+            {legOf(line) !== (before ? legOf(before) : "attempt 1") && <p class="part">{legOf(line)}</p>}
+            {(missing[index] ?? 0) > 0 && <p class="part">{plural(missing[index] as number, "line")} not kept</p>}
+            <p data-level={line.level}>
+              <time dateTime={line.at} title={fullTime(line.at)}>
+                {clockOf(line.at)}
+              </time>{" "}
+              <b class="level">{line.level}</b> <span dir="auto">{line.text}</span>
+            </p>
+          </Fragment>
+        );
+      })}
+    </div>
+  );
+}
+
+const legOf = ({ attempt, leg }: LogLine): string => (leg > 1 ? `attempt ${attempt}, leg ${leg}` : `attempt ${attempt}`);
+
+/** How many lines are missing before each line: a gap in the numbers of a leg, and before the first line all others. */
+function missingBefore(lines: LogLine[], lost: number): number[] {
+  const gaps = lines.map((line, index) => {
+    const before = lines[index - 1];
+    return line.number - 1 - (before && legOf(before) === legOf(line) ? before.number : 0);
+  });
+  gaps[0] = lost - gaps.slice(1).reduce((sum, gap) => sum + gap, 0);
+  return gaps;
+}
+
+const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
+const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+
+/** Time of day with milliseconds, and the date unless it is today's. */
+function clockOf(time: string): string {
+  const at = new Date(time);
+  return DAY.format(at) === DAY.format(new Date()) ? CLOCK.format(at) : `${DAY.format(at)}, ${CLOCK.format(at)}`;
+}
+
+const copied = ({ at, level, text }: LogLine): string => `${at} ${level.toUpperCase()} ${text}`;
+
+/** The Logs Explorer with all entries of a run, as `cli/cloud_logging.py` links it; null on the local stack. */
+function logsUrl(task: string, { id, scheduled_for, requested, started }: Run): string | null {
+  const project = deployedProject();
+  if (project === null) return null;
+  const times = [scheduled_for, requested?.at, started].filter((time) => time != null);
+  const since = times.toSorted((one, other) => Date.parse(one) - Date.parse(other))[0];
+  const lines = [`jsonPayload.task=${JSON.stringify(task)}`, `jsonPayload.run_id=${JSON.stringify(id)}`, since && `timestamp>="${since}"`];
+  const query = encodeURIComponent(lines.filter(Boolean).join("\n"));
+  return `https://console.cloud.google.com/logs/query;query=${query}?project=${encodeURIComponent(project)}`;
+}
