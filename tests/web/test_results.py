@@ -48,7 +48,7 @@ PIXELS = """() => {
     for (let at = 0; at < data.length; at += 4) {
       const share = data[at + 3] / 255;
       const shown = sheet.map((part, index) => part * (1 - share) + data[at + index] * share);
-      const wanted = sheet.map((part, index) => part * 0.3 + ink[index] * 0.7);
+      const wanted = sheet.map((part, index) => part * 0.25 + ink[index] * 0.75);
       if (near(shown, wanted)) count += 1;
     }
     return count;

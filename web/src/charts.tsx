@@ -100,7 +100,9 @@ function Figure({ title, summary, times, lines, unit }: FigureProps) {
 
 /** Shows the last point in the legend while the pointer selects none. */
 function showLastPoint(plot: uPlot): void {
-  if (plot.legend.idx == null) plot.setLegend({ idx: plot.data[0].length - 1 }, false);
+  const [times, ...lines] = plot.data;
+  const last = times.findLastIndex((_, index) => lines.some((values) => values[index] != null));
+  if (plot.legend.idx == null) plot.setLegend({ idx: last }, false);
 }
 
 const rem = (): number => Number.parseFloat(getComputedStyle(document.documentElement).fontSize);

@@ -11,6 +11,8 @@ const COLOURS = ["run", "warn", "ok", "off", "bad"];
 /** The colour of further kinds. */
 const OTHER = "idle";
 const RADIUS = 3.5;
+/** Of a point with several colours. */
+const SHARED_RADIUS = 5.5;
 /** Records whose points are at most this many pixels apart share one point. */
 const CELL = 3;
 /** Distance in pixels within which the pointer selects a point. */
@@ -137,7 +139,7 @@ function paint(canvas: HTMLCanvasElement, spots: Spot[], chosen: Set<number> | n
   }
   for (const place of inMixedOrder([...places.values()])) {
     const matching = chosen === null ? place.indices : place.indices.filter((index) => chosen.has(index));
-    pen.globalAlpha = matching.length > 0 ? 0.7 : 0.06;
+    pen.globalAlpha = matching.length > 0 ? 0.75 : 0.06;
     sectors(pen, place, [...new Set((matching.length > 0 ? matching : place.indices).map(colourOf))]);
   }
   return [...places.values()];
@@ -152,7 +154,7 @@ function inMixedOrder(places: Place[]): Place[] {
 /** Draws a point with a sector in each colour. */
 function sectors(pen: CanvasRenderingContext2D, { x, y }: Place, colours: string[]): void {
   const angle = (2 * Math.PI) / colours.length;
-  const radius = colours.length === 1 ? RADIUS : RADIUS + 1;
+  const radius = colours.length === 1 ? RADIUS : SHARED_RADIUS;
   colours.forEach((fill, index) => {
     pen.fillStyle = fill;
     pen.beginPath();
