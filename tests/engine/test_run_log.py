@@ -248,6 +248,26 @@ def test_a_run_keeps_its_log_however_it_fails(engine: TaskEngine, world: World, 
 
 
 @pytest.mark.usefixtures("world")
+def test_a_run_that_ends_with_its_instance_keeps_its_log(engine: TaskEngine) -> None:
+    """SIGTERM ends it at once, because its task uses no checkpoints."""
+    works, goes_on = threading.Event(), threading.Event()
+
+    def task(run: TaskRun) -> None:
+        run.log.info("before SIGTERM")
+        works.set()
+        goes_on.wait(60)
+
+    thread, result = in_thread(lambda: engine.execute_task("s", TASK, task))
+    try:
+        assert works.wait(60)
+        engine.shut_down(timeout_seconds=30)
+        thread.join(60)
+        assert texts_of(result[0].run_id) == ["before SIGTERM"]
+    finally:
+        goes_on.set()
+
+
+@pytest.mark.usefixtures("world")
 @pytest.mark.parametrize("by", ["progress", "lease"])
 def test_the_log_can_be_read_while_the_task_works(engine: TaskEngine, by: str) -> None:
     """It is written with the progress, and with each extension of the lease."""
