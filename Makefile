@@ -9,6 +9,8 @@ T ?= tests
 PIP := venv/bin/python -m pip --disable-pip-version-check
 COMPILE := venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-header
 DEPENDENCIES := venv/.installed emulators/node_modules/.installed web/dist/.built
+# The page contains the commit, so that it is built again after each one; there is no such file without git.
+COMMITS := $(wildcard $(shell git rev-parse --git-path logs/HEAD 2>/dev/null))
 PAGE := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print)
 
 help: ## list the commands
@@ -77,5 +79,5 @@ emulators/node_modules/.installed: emulators/package-lock.json
 web/node_modules/.installed: web/package-lock.json
 	@.ci/set-up page
 
-web/dist/.built: web/node_modules/.installed $(PAGE)
+web/dist/.built: web/node_modules/.installed $(PAGE) $(COMMITS)
 	@.ci/set-up build

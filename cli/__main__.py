@@ -5,6 +5,7 @@ from cli import (  # noqa: F401  (they register the commands)
     log_commands,
     read_commands,
     session_commands,
+    show_command,
 )
 from cli.app import main
 

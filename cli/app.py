@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperArgument
 
 from cli import completion, rendering
 from cli.callables import Caller
 from cli.errors import CliError, Exit
 from cli.target import Target, target_of
 from cli.terminal import replace_unencodable, show, to_json
+from cli.version import version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-#: The checkout's project file, the only source of the version.
-PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
-#: Default for `--timeout`, in seconds: longer than any task's deadline.
-FOLLOW_SECONDS = 1800.0
 
 HELP = """Show and control the tasks of nx-tasks, for people and scripts.
 
@@ -32,11 +27,13 @@ address. Scripts set NX_API_KEY and NX_REFRESH_TOKEN, or NX_ID_TOKEN; if App Che
 NX_APP_CHECK_DEBUG_TOKEN and NX_APP_ID. The functions' region is NX_TASKS_REGION in the file .env.PROJECT of
 this checkout, else in the environment, else us-central1.
 
-Exit codes: 0 done; 1 the followed run did not complete, or a pipe or a prompt was closed; 2 invalid command,
-such as an unknown task; 3 not signed in; 4 not allowed; 5 no such run; 6 not possible in this state: the task
-is suspended or held by another run, or the run has ended; 7 no answer, try again; 8 the time to wait is over;
-130 Ctrl-C. Results go to standard output, everything else to standard error. With --json, results are the
-JSON that the callables return.
+Times without a zone are in the time zone of this computer; a duration such as 2h or 3d is accepted, too.
+
+Exit codes: 0 done; 1 the followed run failed, and is not tried again, or it was cancelled, or a pipe or a
+prompt was closed; 2 invalid command, such as an unknown task; 3 not signed in; 4 not allowed; 5 no such run;
+6 not possible in this state: the task is suspended or held by another run, or the run has ended; 7 no answer,
+try again; 8 the time to wait is over; 130 Ctrl-C. Results go to standard output, everything else to standard
+error. With --json, results are the JSON that the callables return.
 """
 
 app = typer.Typer(
@@ -46,11 +43,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-
-def version() -> str:
-    """Return the version of nx-tasks."""
-    return str(tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]["version"])
 
 
 def _print_version(*, requested: bool) -> None:
@@ -72,11 +64,14 @@ def complete_state(incomplete: str) -> list[str]:
     return [state for state in rendering.STATES if state.startswith(incomplete)]
 
 
-def at_least(lowest: float) -> Callable[[float], float]:
+Number = TypeVar("Number", bound=float | None)
+
+
+def at_least(lowest: float) -> Callable[[Number], Number]:
     """Return a check of an option's number, because Typer reports its own limits in words of a library."""
 
-    def check(value: float) -> float:
-        if value < lowest:
+    def check(value: Number) -> Number:
+        if value is not None and value < lowest:
             raise typer.BadParameter(f"must be at least {lowest:g}, got {value:g}")
         return value
 
@@ -99,29 +94,43 @@ def starting(*choices: str) -> Callable[[str], list[str]]:
     return lambda incomplete: [choice for choice in choices if choice.startswith(incomplete)]
 
 
-Task = Annotated[str, typer.Argument(help="Name of the task.", autocompletion=_complete_task)]
+Task = Annotated[str, typer.Argument(metavar="TASK", help="Name of the task.", autocompletion=_complete_task)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; it is recorded in the task's history.")]
+Reason = Annotated[
+    str,
+    typer.Option("--reason", "-m", metavar="REASON", help="Why; it is recorded in the task's history."),
+]
 Follow = Annotated[
-    bool, typer.Option("--follow", "-f", help="Wait until the run ends, and show its progress.")
+    bool,
+    typer.Option(
+        "--follow", "-f", help="Wait until the run ends and is not tried again, and show its progress."
+    ),
 ]
 TimeoutSeconds = Annotated[
-    float,
-    typer.Option("--timeout", help="Longest wait with --follow, in seconds.", callback=at_least(1)),
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        help="Longest wait with --follow; default: until the run has ended.",
+        callback=at_least(1),
+    ),
 ]
 
 
 @app.callback()
 def options(
     project: Annotated[
-        str | None, typer.Option(help="Project id; default: the local stack.", envvar="NX_PROJECT")
+        str | None,
+        typer.Option(metavar="PROJECT", help="Project id; default: the local stack.", envvar="NX_PROJECT"),
     ] = None,
-    user: Annotated[str | None, typer.Option(help="User of the local stack (password: NX_PASSWORD).")] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="EMAIL", help="User of the local stack (password: NX_PASSWORD).")
+    ] = None,
     show_version: Annotated[
         bool,
         typer.Option(
             "--version",
-            help="Print the version and exit.",
+            help="Print the version and the commit, and exit.",
             is_eager=True,
             callback=lambda requested: _print_version(requested=requested),
         ),
@@ -134,6 +143,8 @@ def main() -> None:
     """Run a command, and exit with its code."""
     completion.enable()
     replace_unencodable()
+    # The help of an argument would show its Python type, and no option of Typer turns that off.
+    TyperArgument.display_type_rich = lambda *_, **__: None  # type: ignore[method-assign]
     try:
         app(prog_name=completion.PROGRAM)
     except CliError as error:

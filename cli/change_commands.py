@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import rendering
-from cli.app import FOLLOW_SECONDS, Follow, Json, Reason, Task, TimeoutSeconds, app, caller_of, print_json
+from cli.app import Follow, Json, Reason, Task, TimeoutSeconds, app, caller_of, print_json
 from cli.errors import CliError, Exit
 from cli.polling import check_completed, follow
 from cli.terminal import console, show
+from cli.times import time_option
 
 if TYPE_CHECKING:
     from cli.callables import Caller
@@ -23,7 +24,7 @@ def run(
     task: Task,
     reason: Reason,
     wait: Follow = False,
-    timeout_seconds: TimeoutSeconds = FOLLOW_SECONDS,
+    timeout_seconds: TimeoutSeconds = None,
     as_json: Json = False,
 ) -> None:
     """Run a task now, through Cloud Scheduler."""
@@ -61,15 +62,30 @@ def run(
 
 
 @app.command()
-def suspend(ctx: typer.Context, task: Task, reason: Reason, as_json: Json = False) -> None:
+def suspend(
+    ctx: typer.Context,
+    task: Task,
+    reason: Reason,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="When the watchdog resumes the task: a time, or a duration such as 2h or 3d; "
+            "default: an operator resumes it.",
+            callback=time_option(ahead=True),
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Suspend a task: its ticks are skipped until it is resumed. The current run finishes."""
-    _set_suspended(caller_of(ctx), "suspend_task", task, reason, as_json=as_json)
+    caller = caller_of(ctx)
+    _show_suspension(caller("suspend_task", task_name=task, reason=reason, until=until), task, as_json)
 
 
 @app.command()
 def resume(ctx: typer.Context, task: Task, reason: Reason, as_json: Json = False) -> None:
     """Resume a suspended task."""
-    _set_suspended(caller_of(ctx), "resume_task", task, reason, as_json=as_json)
+    _show_suspension(caller_of(ctx)("resume_task", task_name=task, reason=reason), task, as_json)
 
 
 @app.command()
@@ -80,16 +96,18 @@ def cancel(
     run_id: Annotated[
         str | None,
         typer.Option(
-            "--id", help="The run; default: the current run, or the failed one that may be retried."
+            "--id",
+            metavar="RUN",
+            help="The run; default: the current run, or the failed one that may be retried.",
         ),
     ] = None,
     wait: Follow = False,
-    timeout_seconds: TimeoutSeconds = FOLLOW_SECONDS,
+    timeout_seconds: TimeoutSeconds = None,
     as_json: Json = False,
 ) -> None:
-    """Cancel a run: it stops at its next progress report, or at once between two legs.
+    """Cancel a run, or stop the retries of one that failed.
 
-    A failed run is not retried.
+    A run stops at its next progress report, or at once between two legs. A failed run is not tried again.
     """
     caller = caller_of(ctx)
     run_id = run_id or _run_to_cancel(caller, task)
@@ -107,16 +125,16 @@ def cancel(
         raise CliError(Exit.refused, f"run {run_id} of {task} has already ended")
 
 
-def _set_suspended(caller: Caller, function: str, task: str, reason: str, *, as_json: bool) -> None:
-    answer = caller(function, task_name=task, reason=reason)
+def _show_suspension(answer: dict[str, Any], task: str, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    suspended = answer["task"]["suspended"] is not None
+    until = rendering.suspension_text(answer["task"])
+    suspended = f"suspended {until}".strip() if answer["task"]["suspended"] is not None else None
     if answer["changed"]:
-        show(f"{task}: {'suspended' if suspended else 'resumed'}")
+        show(f"{task}: {suspended or 'resumed'}")
     else:
-        show(f"{task}: {'already suspended' if suspended else 'not suspended'}; nothing changed")
+        show(f"{task}: {f'already {suspended}' if suspended else 'not suspended'}; nothing changed")
 
 
 def _run_to_cancel(caller: Caller, name: str) -> str:

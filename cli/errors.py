@@ -10,7 +10,8 @@ class Exit(IntEnum):
 
     #: Done.
     done = 0
-    #: The followed run failed or was cancelled. Typer uses this code, too, if a pipe or a prompt was closed.
+    #: The followed run failed and is not tried again, or it was cancelled. Typer uses this code, too, if a
+    #: pipe or a prompt was closed.
     failed = 1
     #: Invalid command, such as an unknown task.
     usage = 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from cli.app import FOLLOW_SECONDS, Follow, Json, Task, TimeoutSeconds, app, caller_of, print_json, write
+from cli.app import Follow, Json, Task, TimeoutSeconds, app, caller_of, print_json, write
 from cli.cloud_logging import log_url
 from cli.errors import CliError, Exit
 from cli.polling import check_completed, follow_attempts, while_read
@@ -29,10 +29,10 @@ def logs(
     ctx: typer.Context,
     task: Task,
     run_id: Annotated[
-        str | None, typer.Option("--id", help="The run; default: the one that started last.")
+        str | None, typer.Option("--id", metavar="RUN", help="The run; default: the one that started last.")
     ] = None,
     wait: Follow = False,
-    timeout_seconds: TimeoutSeconds = FOLLOW_SECONDS,
+    timeout_seconds: TimeoutSeconds = None,
     as_json: Json = False,
 ) -> None:
     """Print what a run has logged: its last 200 lines. With --follow, also new ones until the run ends."""

@@ -18,9 +18,11 @@ from cli.rendering import (
     activity_text,
     error_text,
     failure_text,
+    next_attempt_text,
     now_of,
     refusal_text,
     remark,
+    run_state,
     tasks_table,
 )
 from cli.terminal import printable
@@ -35,51 +37,52 @@ if TYPE_CHECKING:
 
 #: Seconds between two requests for a run.
 POLL_SECONDS = 1.0
+#: Longest outage of the service while a run is followed without a timeout, in seconds.
+OUTAGE_SECONDS = 1800.0
 
 
 def follow(
-    caller: Caller, task: str, run_id: str, *, console: Console, timeout_seconds: float
+    caller: Caller, task: str, run_id: str, *, console: Console, timeout_seconds: float | None
 ) -> dict[str, Any]:
     """Wait for a run to end and return it; a requested run may not have started yet.
 
-    A terminal gets a progress bar, anything else one line per change of the progress.
+    A run that failed has not ended while it will be tried again. A terminal gets a progress bar, anything
+    else one line per change of the progress.
 
     Args:
         caller: Calls the functions.
         task: Name of the task.
         run_id: Id of the run.
         console: Shows the progress.
-        timeout_seconds: Longest wait, in seconds.
+        timeout_seconds: Longest wait, in seconds; None to wait until the run has ended.
 
     Raises:
         CliError: The run has not ended within the timeout, no delivery started it in time, or the service was
-            unavailable.
+            unavailable until the timeout, or for `OUTAGE_SECONDS`.
         KeyboardInterrupt: Ctrl-C. The run continues.
     """
-    deadline = time.monotonic() + timeout_seconds
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[progress]}", markup=False),
     )
     times = (TimeElapsedColumn(), TimeRemainingColumn())
-    reported = refused = failed = None
+    reported = refused = None
+    run: dict[str, Any] = {}
     try:
         with Progress(
             *columns, *times, console=console, transient=True, disable=not console.is_terminal
         ) as bar:
             line = bar.add_task(printable(task), total=None, progress="")
-            while True:
-                run = _retried(lambda: caller("get_run", task_name=task, id=run_id), deadline, console)
+            for run in follow_attempts(
+                caller, task, run_id, console=console, timeout_seconds=timeout_seconds
+            ):
                 if run["state"] not in {"running", "requested"}:
-                    return run
+                    bar.update(line, total=None, progress=next_attempt_text(run.get("next_attempt")))
+                    continue
                 if run["refused"] and run["refused"]["count"] != refused:
                     refused = run["refused"]["count"]
                     _report(console, f"{task}: {refusal_text(run['refused'])}")
-                if (failure := failure_text(run)) and failure != failed:
-                    _report(console, f"{task}: run {run_id}: {failure}")
-                failed = failure
-                _check_request(run, task)
                 progress = run["progress"] or {}
                 text = activity_text(run)
                 bar.update(
@@ -88,20 +91,16 @@ def follow(
                 if not console.is_terminal and text != reported:
                     _report(console, f"{task}: run {run_id} is {run['state']}{text and f': {text}'}")
                     reported = text
-                if time.monotonic() >= deadline:
-                    raise CliError(
-                        Exit.waiting, f"run {run_id} of {task} {_unfinished(run)} after {timeout_seconds:g} s"
-                    )
-                time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         _report(
             console, f"run {run_id} of {task} continues; to cancel it: `nx-tasks cancel {task} -m REASON`"
         )
         raise
+    return run
 
 
 def follow_attempts(
-    caller: Caller, task: str, run_id: str, *, console: Console, timeout_seconds: float
+    caller: Caller, task: str, run_id: str, *, console: Console, timeout_seconds: float | None
 ) -> Iterator[dict[str, Any]]:
     """Yield a run after each request, until it has ended and is not tried again.
 
@@ -110,25 +109,25 @@ def follow_attempts(
         task: Name of the task.
         run_id: Id of the run, which may not have started yet.
         console: Shows failures that are followed by another attempt.
-        timeout_seconds: Longest wait, in seconds.
+        timeout_seconds: Longest wait, in seconds; None to wait until the run has ended.
 
     Raises:
         CliError: As for `follow`.
     """
-    deadline = time.monotonic() + timeout_seconds
-    reported = None
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    reported = ""
     while True:
         run = _retried(lambda: caller("get_run", task_name=task, id=run_id), deadline, console)
         yield run
-        following = run.get("next_attempt")
-        if run["state"] not in {"running", "requested"} and not following:
+        is_tried_again = run["state"] == "failed" and run.get("next_attempt") is not None
+        if run["state"] not in {"running", "requested"} and not is_tried_again:
             return
-        if following and following["number"] != reported:
-            reported = following["number"]
-            failure = error_text(run["error"]) if run["error"] else failure_text(run)
-            _report(console, f"{task}: {failure}; attempt {reported} of {following['of']} follows")
+        failure = _failure_before_next_attempt(run)
+        if failure and failure != reported:
+            _report(console, f"{task}: run {run_id}{failure}")
+        reported = failure
         _check_request(run, task)
-        if time.monotonic() >= deadline:
+        if deadline is not None and time.monotonic() >= deadline:
             raise CliError(
                 Exit.waiting, f"run {run_id} of {task} {_unfinished(run)} after {timeout_seconds:g} s"
             )
@@ -137,9 +136,13 @@ def follow_attempts(
 
 def check_completed(run: dict[str, Any]) -> None:
     """Raise CliError unless a run that has ended has completed."""
-    if run["state"] != "completed":
-        text = error_text(run["error"]) if run["error"] else str(remark(run))
-        raise CliError(Exit.failed, f"the run {run['state']}: {text}")
+    state = run_state(run)
+    if state == "completed":
+        return
+    text = error_text(run["error"]) if run["error"] else str(remark(run))
+    if state == "cancelled":
+        raise CliError(Exit.failed, f"the run was {text}")
+    raise CliError(Exit.failed, f"the run {state}: {text}")
 
 
 def while_read(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -157,6 +160,15 @@ def while_read(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             raise BrokenPipeError(errno.EPIPE, "standard output is closed")
 
 
+def _failure_before_next_attempt(run: dict[str, Any]) -> str:
+    """Return the failure of a run or of its leg, and the attempt that follows; empty if nothing failed."""
+    following = next_attempt_text(run.get("next_attempt"))
+    if run["state"] == "failed":
+        return f" failed: {error_text(run['error'])}; {following}"
+    failure = failure_text(run)
+    return failure and f": {'; '.join(filter(None, [failure, following]))}"
+
+
 def _check_request(run: dict[str, Any], task: str) -> None:
     """Raise CliError if a requested run was not started in time."""
     if run["expires"] and datetime.fromisoformat(run["expires"]) <= datetime.now(UTC):
@@ -170,7 +182,7 @@ def _unfinished(run: dict[str, Any]) -> str:
     if run["state"] == "running":
         return "is still running"
     if run["state"] == "failed":
-        return "has failed, and has not been tried again"
+        return f"failed, and {next_attempt_text(run['next_attempt'])} has not started"
     return f"has not started ({refusal_text(run['refused'])})" if run["refused"] else "has not started"
 
 
@@ -230,8 +242,9 @@ def _table(answer: dict[str, Any]) -> FittingTable:
     return table
 
 
-def _retried(ask: Callable[[], dict[str, Any]], deadline: float, console: Console) -> dict[str, Any]:
+def _retried(ask: Callable[[], dict[str, Any]], deadline: float | None, console: Console) -> dict[str, Any]:
     """Retry while the service is unavailable, until the deadline; report the first failure."""
+    deadline = time.monotonic() + OUTAGE_SECONDS if deadline is None else deadline
     reported = False
     while True:
         try:

@@ -29,6 +29,7 @@ from cli.app import (
 from cli.errors import CliError, Exit
 from cli.polling import changes, watch, while_read
 from cli.terminal import console, show, to_json, write_to_terminal
+from cli.times import time_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,17 +58,38 @@ def tasks(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command()
-def runs(
+def runs(  # noqa: PLR0913, PLR0917  (each option of the command is a parameter)
     ctx: typer.Context,
     task: Task,
     run_id: Annotated[
-        str | None, typer.Option("--id", help="Show this run with all its fields and its traceback.")
+        str | None,
+        typer.Option("--id", metavar="RUN", help="Show this run with all its fields and its traceback."),
     ] = None,
     state: Annotated[
         list[str] | None,
-        typer.Option(help="Show only this state; can be repeated.", autocompletion=complete_state),
+        typer.Option(
+            metavar="STATE",
+            help=f"Show only this state; can be repeated. One of {', '.join(rendering.STATES)}.",
+            autocompletion=complete_state,
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(help="Number of entries, newest first.", callback=at_least(1))] = 20,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Show only what started at this time or later: a time, or a duration such as 2h or 3d ago.",
+            callback=time_option(ahead=False),
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Show only what started before this time.", callback=time_option(ahead=False)
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(metavar="N", help="Number of entries, newest first.", callback=at_least(1))
+    ] = 20,
     as_json: Json = False,
 ) -> None:
     """Show a task's history: runs, skips, incidents, and operators' actions."""
@@ -82,15 +104,18 @@ def runs(
         else:
             console().print(*rendering.run_lines(run), sep="\n", soft_wrap=True)
         return
-    found = _history(caller, task, set(state or []), limit)
+    found = _history(caller, task, set(state or []), limit, since=since, until=until)
     if as_json:
         print_json({"runs": found})
     else:
         console().print(rendering.runs_table(found))
 
 
-def _history(caller: Caller, task: str, states: set[str], limit: int) -> list[dict[str, Any]]:
-    """Return the newest records in these states, or in any if there are none."""
+def _history(
+    caller: Caller, task: str, states: set[str], limit: int, **time_range: str | None
+) -> list[dict[str, Any]]:
+    """Return the newest records of a time range in these states, or in any if there are none."""
+    time_range = {name: moment for name, moment in time_range.items() if moment is not None}
     # A cancelled run is stored as failed, so either state is a part of the stored one.
     stored = sorted({"failed" if state == "cancelled" else state for state in states})
     partial_state = len(states & {"failed", "cancelled"}) == 1
@@ -98,7 +123,7 @@ def _history(caller: Caller, task: str, states: set[str], limit: int) -> list[di
     cursor = None
     while len(found) < limit:
         size = _PAGE_RUNS if partial_state else min(limit - len(found), _PAGE_RUNS)
-        page = caller("list_runs", task_name=task, limit=size, states=stored, cursor=cursor)
+        page = caller("list_runs", task_name=task, limit=size, states=stored, cursor=cursor, **time_range)
         found += [run for run in page["runs"] if not partial_state or rendering.run_state(run) in states]
         cursor = page["next_cursor"]
         if cursor is None:
@@ -110,7 +135,9 @@ def _history(caller: Caller, task: str, states: set[str], limit: int) -> list[di
 def data(  # noqa: PLR0913, PLR0917  (each option of the command is a parameter)
     ctx: typer.Context,
     task: Task,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the result to this file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the result to this file.")
+    ] = None,
     form: Annotated[
         str,
         typer.Option(
@@ -122,7 +149,7 @@ def data(  # noqa: PLR0913, PLR0917  (each option of the command is a parameter)
         ),
     ] = "pretty",
     limit: Annotated[
-        int, typer.Option(help="Number of records in a table.", callback=at_least(1))
+        int, typer.Option(metavar="N", help="Number of records in a table.", callback=at_least(1))
     ] = SHOWN_RECORDS,
     details: Annotated[
         bool, typer.Option("--details", help="Print the result's details as JSON instead of its data.")
@@ -160,7 +187,12 @@ def watch_tasks(
     ctx: typer.Context,
     interval_seconds: Annotated[
         float,
-        typer.Option("--every", help="Seconds between two requests; at least 0.5.", callback=at_least(0.5)),
+        typer.Option(
+            "--every",
+            metavar="SECONDS",
+            help="Seconds between two requests; at least 0.5.",
+            callback=at_least(0.5),
+        ),
     ] = 2.0,
     as_json: Json = False,
 ) -> None:

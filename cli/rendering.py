@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from cli import lateness, times
 from cli.exports import cell, rows_of
 from cli.tables import FittingTable
 from cli.terminal import printable
@@ -19,6 +20,7 @@ _STYLES = {
     "completed": "green",
     "running": "cyan",
     "failed": "bold red",
+    "cancelled": "magenta",
     "suspended": "yellow",
     "missed_tick": "bold red",
     "lost_leg": "yellow",
@@ -29,14 +31,21 @@ _STYLES = {
     "refused": "yellow",
     "overdue_original": "yellow",
 }
-#: Type of the error of a cancelled run, whose state is `failed`.
+#: Type of the error of a cancelled run, whose message names the operator.
 CANCELLED_TYPE = "RunCancelled"
 #: Characters of an error in the table of tasks; `runs --id` shows all of it.
 MAX_ERROR_LENGTH = 160
 #: States of the records of a history, as `run_state` returns them.
-STATES = (*_STYLES, "cancelled")
+STATES = tuple(_STYLES)
 #: Matches lines of a traceback for calls of the engine or of a library (`shared/tasks/trace.py`).
 _OTHER_CODE = re.compile(r" *\[(engine|library)\] ")
+#: Fields of a run, and of its parts, that are times.
+_TIMES = {
+    "scheduled_for", "started", "completed", "until", "expires", "at", "again", "deadline", "waiting_since",
+    "expected_by",
+}  # fmt: skip
+#: Fields of a run that `run_lines` shows at the end, in words of their own.
+_IN_LINES_BELOW = {"error", "last_failure", "next_attempt", "not_retried", "outcome", "log"}
 #: Fields that come first, because databases return fields in no useful order.
 _FIRST = ("id", "name")
 _MAX_CELL_LENGTH = 60
@@ -44,19 +53,23 @@ _MAX_CELL_LENGTH = 60
 
 def tasks_table(tasks: Iterable[dict[str, Any]], now: datetime) -> FittingTable:
     """Return a table of all tasks."""
+    zone = times.zone()
+    next_run = f"NEXT RUN ({zone})"
     table = FittingTable(
-        "TASK", "STATUS", "ACTIVITY", "RESULT", "AGE", "NEXT RUN", "PROBLEM",
-        long=("ACTIVITY", "PROBLEM"), optional=("RESULT", "NEXT RUN", "AGE"),
+        "TASK", "STATUS", "ACTIVITY", "RESULT", "AGE", "LATE", "SCHEDULE", next_run, "PROBLEM",
+        long=("ACTIVITY", "PROBLEM"), optional=("SCHEDULE", "RESULT", next_run, "AGE", "LATE"),
     )  # fmt: skip
     for task in tasks:
         result = task["result"] or {}
         table.add(
             task["name"],
-            state_text("cancelled" if _is_cancelled_task(task) else task["status"]),
+            state_text(task_status(task)),
             _activity(task),
-            "no result kept" if task.get("save_in") == "none" else _result(result),
+            "no result kept" if task.get("save_in") == "none" else result_text(result),
             age(result.get("completed"), now),
-            _clock(task["next_run"]),
+            Text(lateness.words(task, now).removesuffix(" late"), style="yellow"),
+            schedule(task),
+            times.in_column(task["next_run"], zone, seconds=False),
             Text(_line(task["problem"] or ""), style="bold red"),
         )
     return table
@@ -64,16 +77,17 @@ def tasks_table(tasks: Iterable[dict[str, Any]], now: datetime) -> FittingTable:
 
 def runs_table(runs: Iterable[dict[str, Any]]) -> FittingTable:
     """Return a table of a history, newest first."""
+    zone = times.zone()
     table = FittingTable(
-        "STARTED", "STATE", "DURATION", "RESULT", "REMARK", "ID",
+        f"STARTED ({zone})", "STATE", "DURATION", "RESULT", "REMARK", "ID",
         long=("REMARK",), optional=("RESULT", "DURATION", "ID"),
     )  # fmt: skip
     for run in runs:
         table.add(
-            _clock(run["started"]),
+            times.in_column(run["started"], zone),
             state_text(run_state(run)),
             duration(run["duration_seconds"]),
-            _result(run["result"] or {}),
+            result_text(run["result"] or {}),
             remark(run),
             Text(printable(run["id"]), style="dim", no_wrap=True),
         )
@@ -82,7 +96,10 @@ def runs_table(runs: Iterable[dict[str, Any]]) -> FittingTable:
 
 def run_lines(run: dict[str, Any]) -> list[Text]:
     """Return all fields of a run as lines."""
-    fields = {name: value for name, value in run.items() if name not in {"error", "last_failure", "log"}}
+    fields = {name: _local(name, value) for name, value in run.items() if name not in _IN_LINES_BELOW}
+    fields["state"] = run_state(run)
+    if run_state(run) == "cancelled":  # then these are the operator's
+        fields["cancelled"] = {"by": fields.pop("by", None), "reason": fields.pop("reason", None)}
     checkpoint = dict(fields.pop("checkpoint", None) or {})
     positions = checkpoint.pop("positions", {})
     fields |= {"checkpoint": checkpoint or None}
@@ -92,9 +109,19 @@ def run_lines(run: dict[str, Any]) -> list[Text]:
         for name, value in fields.items()
         if value is not None
     ]
+    if (following := next_attempt_text(run.get("next_attempt"))) or run.get("not_retried"):
+        lines.append(Text.assemble(("next attempt: ", "bold"), following or f"none: {run['not_retried']}"))
     lines += _failure_lines("error", run["error"], style="red")
     lines += _failure_lines("last failure, tried again", run.get("last_failure"), style="yellow")
     return lines
+
+
+def _local(name: str, value: Any) -> Any:
+    """Return a field of a run with its times in the local zone; ids may look like times."""
+    if isinstance(value, dict):
+        return {inner: _local(inner, each) for inner, each in value.items()}
+    is_time = isinstance(value, str) and name in _TIMES
+    return times.full(value) if is_time else value
 
 
 def _failure_lines(label: str, failure: dict[str, Any] | None, *, style: str) -> list[Text]:
@@ -122,9 +149,29 @@ def records_table(result: Any, limit: int) -> FittingTable:
 
 
 def run_state(run: dict[str, Any]) -> str:
-    """Return a run's state; a run that failed because it was cancelled is `cancelled`."""
-    error = run["error"]
-    return "cancelled" if error and error.get("type") == CANCELLED_TYPE else str(run["state"])
+    """Return a run's state; a run that an operator cancelled is `cancelled`."""
+    return str(run.get("outcome") or run["state"])
+
+
+def task_status(task: dict[str, Any]) -> str | None:
+    """Return a task's status; it is `cancelled` after a run that an operator cancelled."""
+    status: str | None = task["status"]
+    return task.get("outcome") or status if status == "failed" else status
+
+
+def schedule(task: dict[str, Any]) -> str:
+    """Return a task's schedule, with its zone unless that is UTC; empty if it has none."""
+    zone = task.get("time_zone")
+    is_utc = zone in {None, "Etc/UTC", "UTC"}
+    return f"{task.get('schedule') or ''} {'' if is_utc else zone}".strip()
+
+
+def next_attempt_text(attempt: dict[str, Any] | None) -> str:
+    """Return which attempt of a failed run follows, and about when; empty if there is none."""
+    if not attempt:
+        return ""
+    when = f", about {times.full(attempt['at'])}" if attempt["at"] else ""
+    return f"attempt {attempt['number']} of {attempt['of']}{when}"
 
 
 def state_text(state: str | None) -> Text:
@@ -148,17 +195,24 @@ def remark(run: dict[str, Any]) -> Text:
         by, why = run["requested"]["by"], run["requested"]["reason"]
         reason = f"requested by {by}{why and f': {why}'}"
     else:
-        parts = [run["reason"] or "", f"by {run['by']}" if run["by"] else "", run["holder"] or ""]
+        until = f"until {times.full(run['until'])}" if run.get("until") else ""
+        parts = [run["reason"] or "", f"by {run['by']}" if run["by"] else "", until, run["holder"] or ""]
         reason = ", ".join(filter(None, parts))
     activity = activity_text(run) if run["state"] == "running" else legs_text(run)
     return Text(_line("; ".join(filter(None, [activity, failure_text(run), reason]))))
+
+
+def suspension_text(task: dict[str, Any]) -> str:
+    """Return until when a suspended task is suspended; empty if an operator must resume it."""
+    until = (task.get("suspended") or {}).get("until")
+    return f"until {times.full(until)}" if until else ""
 
 
 def refusal_text(refused: dict[str, Any]) -> str:
     """Return how many deliveries of a run were refused, why, and when the next one comes."""
     count, again = refused["count"], refused["again"]
     deliveries = "1 delivery" if count == 1 else f"{count} deliveries"
-    follows = f"next delivery after {_clock(again)}" if again else "no further delivery"
+    follows = f"next delivery after {times.full(again)}" if again else "no further delivery"
     return _line(f"{deliveries} refused: {refused['reason']}; {follows}")
 
 
@@ -172,7 +226,7 @@ def legs_text(run: dict[str, Any]) -> str:
         return "1 leg" if number == 1 else f"{number} legs"
     if legs["waiting_since"] is None:
         return f"leg {number}"
-    since, by = _clock(legs["waiting_since"]), _clock(legs["expected_by"])
+    since, by = times.full(legs["waiting_since"]), times.full(legs["expected_by"])
     return f"waiting for leg {number} since {since}, expected by {by}"
 
 
@@ -236,34 +290,28 @@ def now_of(answer: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(answer["now"]) if "now" in answer else datetime.now(UTC)
 
 
-def _is_cancelled_task(task: dict[str, Any]) -> bool:
-    prefixes = ("cancelled by ", f"{CANCELLED_TYPE}: ")
-    return task["status"] == "failed" and str(task["error"]).startswith(prefixes)
-
-
 def _activity(task: dict[str, Any]) -> str:
     run = task["run"]
     if run is None:
         error = task["error"] if task["state"] == "failed" else None
-        return _line(error.removeprefix(f"{CANCELLED_TYPE}: "), MAX_ERROR_LENGTH) if error else ""
+        shown = _line(error.removeprefix(f"{CANCELLED_TYPE}: "), MAX_ERROR_LENGTH) if error else ""
+        return "; ".join(
+            filter(None, [suspension_text(task), next_attempt_text(task.get("next_attempt")), shown])
+        )
     cancelled = f"cancellation requested by {run['cancel']['by']}" if run["cancel"] else ""
-    failed = _line(failure_text(run), MAX_ERROR_LENGTH)
-    return "; ".join(filter(None, [cancelled, activity_text(run) or "running", failed]))
+    failed, following = (
+        _line(failure_text(run), MAX_ERROR_LENGTH),
+        next_attempt_text(task.get("next_attempt")),
+    )
+    return "; ".join(filter(None, [cancelled, activity_text(run) or "running", failed, following]))
 
 
-def _result(result: dict[str, Any]) -> str:
+def result_text(result: dict[str, Any]) -> str:
+    """Return a result's number of records and size as text."""
     if not result:
         return "-"
     count = result.get("count")
     return size(result.get("size_bytes")) if count is None else f"{count} in {size(result.get('size_bytes'))}"
-
-
-def _clock(moment: str | None) -> str:
-    if moment is None:
-        return "-"
-    local = datetime.fromisoformat(moment).astimezone()
-    today = datetime.now().astimezone().date()
-    return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M}"
 
 
 def _value(value: Any) -> str:

@@ -14,9 +14,10 @@ from cli.terminal import show
 @app.command()
 def login(
     ctx: typer.Context,
-    email: Annotated[str | None, typer.Option(help="Your e-mail address.")] = None,
+    email: Annotated[str | None, typer.Option(metavar="EMAIL", help="Your e-mail address.")] = None,
     api_key: Annotated[
-        str | None, typer.Option(envvar="NX_API_KEY", help="Web API key of the project; not a secret.")
+        str | None,
+        typer.Option(metavar="KEY", envvar="NX_API_KEY", help="Web API key of the project; not a secret."),
     ] = None,
 ) -> None:
     """Sign in to a project (--project) with a link sent to your e-mail address."""
@@ -42,6 +43,7 @@ def shell_completion(
     shell: Annotated[
         str,
         typer.Argument(
+            metavar="SHELL",
             help="Your shell: bash, zsh or fish.",
             callback=one_of(*completion.SHELLS),
             autocompletion=starting(*completion.SHELLS),

@@ -45,12 +45,14 @@ def get_run(request: CallableRequest[Any]) -> dict[str, Any]:
             f"{name.value} has no run with the id {requests.shown(sent.id)} in its history",
         )
     following = record.next_attempt(datetime.now(UTC))
+    why = record.why_not_retried() if following is None else None
     if following is not None and record.completed is not None:
         (task,) = view_tasks(tasks.store, (name,))
-        if task.suspended is not None:  # the delivery would be skipped
-            following = None
+        if task.suspended is not None:
+            following, why = None, "its task is suspended, so its delivery is skipped"
     log = None
     if record.attempt is not None and serializers.may_see_log(caller, name):
         log = serializers.log_fields(view_log(tasks.store, name, record.id))
     fields = serializers.run_fields(record, name, caller, whole=True)
-    return {**fields, "next_attempt": serializers.next_attempt_fields(following), "log": log}
+    following_fields = serializers.next_attempt_fields(following)
+    return {**fields, "next_attempt": following_fields, "not_retried": why, "log": log}

@@ -59,17 +59,30 @@ def test_a_run_is_followed_to_its_end(nx: Run) -> None:
     assert (told["outcome"], told["run"]["state"]) == ("started", "completed")
 
 
-def test_a_followed_run_that_fails_is_code_1(nx: Run, clean_firestore: Addresses) -> None:
-    """The last result, which the task merges with, is lost: the error goes to standard error."""
+def test_a_failed_run_is_followed_until_it_is_not_tried_again(nx: Run, clean_firestore: Addresses) -> None:
+    """The last result, which the task merges with, is lost. An operator stops the retries: exit code 1."""
     cdrs = TaskName.collect_charge_cdrs
     execute_task("test", cdrs, list, {"save_in": "storage"})
     for lost in firebase.bucket().list_blobs(prefix=f"tasks_data/{cdrs}"):
         lost.delete()
-    ran = nx("run", cdrs, *WHY, "--follow")
-    assert ran.returncode == 1, ran
-    assert "the run failed: " in ran.stderr
-    wait_for("the answer", lambda: job_of(clean_firestore, cdrs).get("status"))
-    job_of(clean_firestore, cdrs, ":pause")  # its retries, too: they are nothing that other tests expect
+    with subprocess.Popen(
+        [*COMMAND, "run", cdrs, *WHY, "--follow"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as following:
+        assert following.stderr is not None
+        lines = iter(following.stderr)
+        failed = next(line for line in lines if " failed: " in line)
+        assert re.search(
+            r"run \S+ failed: \w+: .*; attempt 2 of 6, about \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+$", failed
+        )
+        assert nx("cancel", cdrs, *WHY).returncode == 0
+        *_, last = lines
+        assert last.startswith("the run was cancelled by operator@example.com (demo-operator): a test")
+        assert following.wait(60) == 1
+    wait_for("the retry to be acknowledged", lambda: job_of(clean_firestore, cdrs).get("status") == {})
 
 
 def test_the_retries_of_a_requested_run_are_stopped(nx: Run, clean_firestore: Addresses) -> None:
@@ -78,7 +91,7 @@ def test_the_retries_of_a_requested_run_are_stopped(nx: Run, clean_firestore: Ad
     execute_task("test", cdrs, list, {"save_in": "storage"})
     for lost in firebase.bucket().list_blobs(prefix=f"tasks_data/{cdrs}"):
         lost.delete()
-    told = json.loads(nx("run", cdrs, *WHY, "--follow", "--json").stdout)
+    told = json.loads(nx("run", cdrs, *WHY, "--json").stdout)
     assert told["run"]["requested"]["reason"] == "a test"
     wait_for("the answer", lambda: job_of(clean_firestore, cdrs).get("status"))
     stopped = nx("cancel", cdrs, *WHY)
@@ -145,6 +158,69 @@ def test_a_refused_delivery_is_reported(
         app.main()
     assert ended.value.code == code
     assert re.search(says, " ".join(capsys.readouterr().err.split()))
+
+
+FAILED = {
+    **ASKED, "state": "failed", "refused": None, "error": {"type": "ValueError", "message": "no answer"},
+    "next_attempt": {"number": 2, "of": 6, "at": "2026-11-24T12:00:10Z"},
+}  # fmt: skip
+FINAL = {**FAILED, "attempt": 6, "next_attempt": None, "not_retried": "it was delivered 6 times"}
+
+
+@pytest.mark.parametrize(
+    ("words", "answers", "code", "says"),
+    [
+        (
+            (),
+            [FAILED, FAILED, {**FAILED, "state": "completed", "error": None}],
+            0,
+            r"attempt 2 of 6, about .*",
+        ),
+        ((), [FAILED, FINAL], 1, "the run failed: ValueError: no answer"),
+        (("--timeout", "1"), [FAILED], 8, "failed, and attempt 2 of 6, about .* has not started after 1 s"),
+    ],
+)
+def test_a_followed_run_ends_with_its_last_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    answers: list[dict[str, Any]],
+    code: int,
+    says: str,
+) -> None:
+    """A failure is reported once, with the attempt that follows; only the last one is exit code 1."""
+    left = list(answers)
+
+    def caller(function: str, **_: Any) -> Any:
+        if function == "run_task":
+            return {"outcome": "started", "run": FAILED}
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    monkeypatch.setattr(change_commands, "caller_of", lambda _: caller)
+    monkeypatch.setattr(polling, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(sys, "argv", ["nx-tasks", "run", TASK, *WHY, "--follow", *words])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    told = capsys.readouterr().err
+    assert ended.value.code == code
+    assert told.count("run request-1 failed: ValueError: no answer; attempt 2 of 6, about ") == 1
+    assert re.search(says, " ".join(told.split()))
+
+
+def test_a_task_is_suspended_until_a_time(nx: Run) -> None:
+    """A time or a duration; the text has the time with its zone."""
+    suspended = nx("suspend", TASK, *WHY, "--until", "2h")
+    assert re.fullmatch(rf"{TASK}: suspended until \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", suspended.stdout)
+    later = dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(days=3)
+    until = nx("suspend", TASK, *WHY, "--until", f"{later:%Y-%m-%d %H:%M:%S}", "--json")
+    assert dt.datetime.fromisoformat(json.loads(until.stdout)["task"]["suspended"]["until"]) == later
+    again = nx("suspend", TASK, *WHY, "--until", later.isoformat())
+    assert again.stdout == f"{TASK}: already suspended until {later:%Y-%m-%d %H:%M:%S} UTC; nothing changed\n"
+    past = nx("suspend", TASK, *WHY, "--until", "2020-01-01")
+    assert (past.returncode, past.stdout) == (2, "")
+    assert "until must be later than now" in past.stderr
+    assert re.search(rf"suspended +until {later:%Y-%m-%d}", nx("tasks").stdout)
+    assert f"until {later:%Y-%m-%d %H:%M:%S} UTC" in nx("runs", TASK, "--state", "suspended").stdout
 
 
 def test_where_another_run_holds_the_task_nothing_starts(nx: Run, hold: Hold) -> None:

@@ -152,7 +152,9 @@ def test_a_run_is_followed_over_its_attempts_to_its_end(nx: Run, terminal: Open)
         first.logs("second line", "third line")
         after = seen.shows(r"second line attempt=1\s+.*third line attempt=1", after=after)
         first.ends(ValueError("no answer"))
-        after = seen.shows(rf"{TASK}: ValueError: no answer; attempt 2 of 6 follows", after=after)
+        after = seen.shows(
+            rf"{TASK}: run \S+ failed: ValueError: no answer; attempt 2 of 6, about ", after=after
+        )
     with steered() as second:
         second.logs("first line")
         after = seen.shows(r"first line attempt=2", after=after)

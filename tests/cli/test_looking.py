@@ -1,6 +1,7 @@
 """What `tasks`, `runs` and `data` tell, of real runs on the real stack."""
 
 import csv
+import datetime as dt
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -22,7 +24,7 @@ from cli.http_client import post
 from cli.polling import changes
 from cli.target import target_of
 from shared.tasks import (
-    RunCancelled,
+    TaskEngine,
     TaskName,
     TaskRun,
     execute_task,
@@ -73,10 +75,12 @@ def test_a_run_between_two_legs_is_shown_as_running(nx: Run) -> None:
     long = PagedRun.waiting(TASK)
     long.fails = ValueError("no [/such] answer")
     assert long.deliver(2).status == "failed"
-    waits = r"waiting for leg 2 since \d\d:\d\d:\d\d, expected by \d\d:\d\d:\d\d"
+    moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+    waits = rf"waiting for leg 2 since {moment}, expected by {moment}"
     failed = r"last failure, tried again: ValueError: no \[/such\] answer"
     (line,) = re.findall(rf"{TASK} +(running .*)", nx("tasks", COLUMNS="400").stdout)
-    assert re.match(rf"running +{waits}, 5 of 12 \(41 %\) page 5; {failed}", line)
+    following = rf"attempt 2 of 10, about {moment}"
+    assert re.match(rf"running +{waits}, 5 of 12 \(41 %\) page 5; {failed}; {following}", line)
     (entry,) = nx("runs", TASK, "--state", "running", COLUMNS="400").stdout.splitlines()[1:]
     assert re.search(rf"running +- +- +{waits}, 5 of 12 \(41 %\) page 5; {failed} +{long.run_id}", entry)
     shown = nx("runs", TASK, "--id", long.run_id).stdout
@@ -84,10 +88,12 @@ def test_a_run_between_two_legs_is_shown_as_running(nx: Run) -> None:
     assert re.search(r"legs: deadline .*, number 2, tries 1, ", shown)
     assert "checkpoint: parts 0, steps 1\nposition of pages of north: 5\n" in shown
     assert re.search(rf"{failed}\n.*in _work: raise self\.fails", shown)
+    assert re.search(rf"next attempt: {following}\n", shown)
     assert "error:" not in shown
     long.fails = None
     assert [long.deliver(leg).status for leg in (2, 3)] == ["waiting", "completed"]
     assert re.search(r"completed +1 h 0 min +1 in 3 B +3 legs ", nx("runs", TASK).stdout)
+    assert "position of pages of north: 10\n" in nx("runs", TASK, "--id", long.run_id).stdout
 
 
 def test_json_is_the_callables_response(nx: Run) -> None:
@@ -113,8 +119,8 @@ def test_a_history_is_shown_newest_first_and_by_state(nx: Run) -> None:
 def test_cancelled_runs_are_a_state_of_their_own(nx: Run) -> None:
     """`--state` accepts what the column shows, and `failed` does not list cancelled runs."""
 
-    def cancelled() -> None:
-        raise RunCancelled("cancelled by ops@example.com: texts are wrong")
+    def cancelled(run: TaskRun) -> None:
+        TaskEngine().cancel_run(TASK, run.run_id, by="ops@example.com", reason="texts are wrong")
 
     ids = {body: execute_task("test", TASK, body).run_id for body in (fails, cancelled, list)}
 
@@ -125,6 +131,29 @@ def test_cancelled_runs_are_a_state_of_their_own(nx: Run) -> None:
     assert listed("--state", "failed", "--limit", "1") == {ids[fails]}
     assert listed("--state", "failed", "--state", "cancelled") == {ids[fails], ids[cancelled]}
     assert listed("--state", "completed", "--state", "cancelled") == {ids[list], ids[cancelled]}
+    shown = nx("runs", TASK, "--id", ids[cancelled]).stdout
+    assert "state: cancelled\n" in shown
+    assert "cancelled: by ops@example.com, reason texts are wrong\n" in shown
+
+
+def test_a_history_is_limited_to_a_time_range(nx: Run) -> None:
+    """By a duration or a time; without a zone, a time is in the local one."""
+    before = execute_task("test", TASK, list).run_id
+    between = dt.datetime.now(dt.UTC)
+    after = execute_task("test", TASK, list).run_id
+
+    def listed(*words: str, **environment: str) -> list[str]:
+        read = nx("runs", TASK, *words, "--json", **environment)
+        return [run["id"] for run in json.loads(read.stdout)["runs"]]
+
+    assert listed("--since", "2h") == [after, before]
+    assert listed("--since", between.isoformat()) == [after]
+    assert listed("--until", between.isoformat()) == [before]
+    in_berlin = f"{between.astimezone(ZoneInfo('Europe/Berlin')):%Y-%m-%d %H:%M:%S.%f}"
+    assert listed("--since", in_berlin, TZ="Europe/Berlin") == [after]
+    assert listed("--since", "2h", "--until", "1h") == []
+    shown = nx("runs", TASK, TZ="Europe/Berlin").stdout
+    assert re.match(r"STARTED \(CES?T\) ", shown)
 
 
 def test_one_run_is_shown_with_its_trace(nx: Run) -> None:

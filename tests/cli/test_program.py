@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from cli.callables import Caller
-from cli.errors import CliError
+from cli.errors import CliError, Exit
+from cli.rendering import STATES
 from cli.target import Target
 from cli.terminal import console
+from cli.version import commit, version
 from tests.cli.terminal import COMMAND, ROOT
 
 
@@ -30,12 +32,61 @@ def nx(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_all_files_state_the_same_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
-    assert nx("--version").stdout == f"nx-tasks {version}\n"
+    assert nx("--version").stdout.split()[:2] == ["nx-tasks", version]
     released = re.findall(r"^## (\d+\.\d+\.\d+) ", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert released[0] == version
     for folder in ("web", "emulators"):
         for file in ("package.json", "package-lock.json"):
             assert json.loads((ROOT / folder / file).read_text("utf-8"))["version"] == version, (folder, file)
+
+
+def test_the_version_names_the_commit(tmp_path: Path) -> None:
+    """With "+" once a file has changed; a copy without git has the version alone."""
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@example.com")
+    assert commit(tmp_path) is None
+    (tmp_path / "file").write_text("one", "utf-8")
+    for words in (("init", "-q"), ("add", "file"), ("commit", "-q", "-m", "one")):
+        subprocess.run([*git, *words], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    assert commit(tmp_path) == head[:10]
+    (tmp_path / "file").write_text("two", "utf-8")
+    assert commit(tmp_path) == f"{head[:10]}+"
+    shown = commit()
+    assert nx("--version").stdout.rstrip("\n").endswith(f" ({shown})" if shown else version().split()[0])
+
+
+COMMANDS = (
+    "tasks",
+    "show",
+    "runs",
+    "logs",
+    "data",
+    "watch",
+    "run",
+    "suspend",
+    "resume",
+    "cancel",
+    "login",
+    "logout",
+)
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("completion",)])
+def test_help_has_words_instead_of_types(command: tuple[str, ...]) -> None:
+    """A value is named for what it means: REASON, SECONDS, TIME."""
+    text = nx(*command, "--help").stdout
+    assert "--help" in text
+    assert re.findall(r"<\w+|\b(?:TEXT|INTEGER|FLOAT|PATH|Optional|None)\b", text) == []
+
+
+def test_help_lists_states_and_exit_codes() -> None:
+    """Those that `--state` accepts, and those that the program ends with."""
+    text = " ".join(nx("runs", "--help").stdout.split())
+    assert f"One of {', '.join(STATES)}." in text
+    text = " ".join(nx("--help").stdout.split())
+    _, _, codes = text.partition("Exit codes: ")
+    assert [int(code) for code in re.findall(r"(?:^|; )(\d+) ", codes)] == sorted(Exit)
+    assert "or it was cancelled" in codes
 
 
 def test_typer_still_completes_through_its_private_hook() -> None:
@@ -106,6 +157,12 @@ def test_read_task_without_the_sdk_names_the_set_up(tmp_path: Path) -> None:
     )
 
 
+TIME = (
+    "'{}': must be a duration such as 2h or 3d, or a time such as '2026-11-30 08:00' or "
+    "2026-11-30T08:00:00Z, got '{}'"
+)
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
@@ -113,6 +170,8 @@ def test_read_task_without_the_sdk_names_the_set_up(tmp_path: Path) -> None:
         (("watch", "--every", "0.1"), "'--every': must be at least 0.5, got 0.1"),
         (("run", "any", "-m", "why", "--timeout", "0"), "'--timeout': must be at least 1, got 0"),
         (("data", "any", "--format", "xml"), "'--format': must be one of pretty, json, csv, got 'xml'"),
+        (("runs", "any", "--since", "yesterday"), TIME.format("--since", "yesterday")),
+        (("suspend", "any", "-m", "why", "--until", "2x"), TIME.format("--until", "2x")),
         (("completion", "tcsh"), "must be one of bash, zsh, fish, got 'tcsh'"),
     ],
 )

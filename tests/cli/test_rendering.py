@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli import rendering, tables
+from cli import lateness, rendering, tables, times
 from shared.tasks import TaskName
 from tests.cli.terminal import COMMAND, ROOT
 
@@ -66,6 +66,59 @@ def test_a_long_error_does_not_displace_columns() -> None:
     assert "answered 503" not in told
 
 
+def test_schedule_and_lateness_are_columns() -> None:
+    """The zone of a schedule is shown unless it is UTC; a result on time has no lateness."""
+    hour = dt.timedelta(hours=1)
+    ticks = [(NOW - hour * n).isoformat() for n in range(10)]
+    late = {
+        **task("collect_charge_cdrs"), "error": None, "schedule": "0 * * * *", "time_zone": "Europe/Berlin",
+        "recent_ticks": ticks, "deadline_seconds": 600,
+        "result": {"count": 1, "size_bytes": 1, "completed": (NOW - 3 * hour).isoformat(), "run_id": None},
+    }  # fmt: skip
+    header, line, *_ = drawn(rendering.tasks_table([late], NOW + hour / 2), 200).splitlines()
+    assert re.search(r"LATE +SCHEDULE", header)
+    assert re.search(r"3 runs +0 \* \* \* \* Europe/Berlin", line)
+    on_time = {**late, "time_zone": "Etc/UTC", "result": {**late["result"], "completed": ticks[0]}}
+    header, line, *_ = drawn(rendering.tasks_table([on_time], NOW + hour / 2), 200).splitlines()
+    assert "LATE" not in header
+    assert re.search(r"0 \* \* \* \* +2026", line)
+
+
+def test_a_late_result_is_compared_with_the_last_runs_duration() -> None:
+    """A run that took 20 minutes may take them again; a suspended task is not late."""
+    minutes = dt.timedelta(minutes=1)
+    tick = NOW.isoformat().replace("+00:00", ".000000Z")
+    result = {"completed": (NOW + 20 * minutes).isoformat(), "run_id": tick}
+    one = {
+        "recent_ticks": [(NOW + 60 * minutes).isoformat(), NOW.isoformat()],
+        "deadline_seconds": 3600,
+        "result": result,
+    }
+    assert lateness.words(one, NOW + 75 * minutes) == ""
+    assert lateness.words(one, NOW + 82 * minutes) == "1 run late"
+    assert lateness.words({**one, "suspended": {"by": "a"}}, NOW + 82 * minutes) == ""
+    assert lateness.words({**one, "result": None}, NOW + 82 * minutes) == ""
+    old = {"completed": (NOW - 60 * minutes).isoformat(), "run_id": None}
+    assert lateness.words({**one, "result": old}, NOW + 82 * minutes) == "2 or more runs late"
+
+
+def test_what_follows_a_failure_is_shown_before_its_error() -> None:
+    """So that a long error does not hide it; a cancelled run has neither that nor the state "failed"."""
+    following = {"number": 2, "of": 6, "at": NOW.isoformat()}
+    failed = {**task("collect_charge_cdrs"), "next_attempt": following, "outcome": "failed"}
+    text = drawn(rendering.tasks_table([failed], NOW), 200)
+    assert f"attempt 2 of 6, about {times.full(NOW.isoformat())}; OperatorUn" in text
+    cancelled = {
+        **failed,
+        "outcome": "cancelled",
+        "error": "RunCancelled: cancelled by a: b",
+        "next_attempt": None,
+    }
+    (_, line) = drawn(rendering.tasks_table([cancelled], NOW), 200).splitlines()
+    assert re.search(r"cancelled +cancelled by a: b", line)
+    assert rendering.next_attempt_text({**following, "at": None}) == "attempt 2 of 6"
+
+
 def test_records_begin_with_their_identifying_fields() -> None:
     """In any order of the fields; nested values are JSON, as in an export."""
     record = {"battery": 12.5, "fix": True, "reasons": ["low", "weak"], "name": "Tracker", "id": "t-1"}
@@ -82,7 +135,7 @@ def test_a_column_keeps_its_width_when_earlier_ones_are_dropped() -> None:
     """Without a problem its column is dropped, and each age is complete."""
     well = {**task("collect_devices_health"), "error": None}
     header, line, *_ = drawn(rendering.tasks_table([well], NOW), 120).splitlines()
-    assert header.split() == ["TASK", "STATUS", "RESULT", "AGE", "NEXT", "RUN"]
+    assert header.split() == ["TASK", "STATUS", "RESULT", "AGE", "NEXT", "RUN", f"({times.zone()})"]
     assert "…" not in header + line
 
 

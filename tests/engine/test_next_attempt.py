@@ -29,10 +29,10 @@ def task(error: str = "ValueError: no", **run: Any) -> TaskView:
     return TaskView.parse(TASK, values, TaskDocument.parse(values, Timestamp()))
 
 
-def record(**values: Any) -> RunRecord:
+def record(run_id: str = TICK, **values: Any) -> RunRecord:
     """The record of that run."""
     failed = {"state": "failed", "attempt": 1, "completed": ENDED, "error": {"type": "ValueError"}}
-    return RunRecord.parse(TICK, {**failed, **values}, Timestamp())
+    return RunRecord.parse(run_id, {**failed, **values}, Timestamp())
 
 
 def after(seconds: float) -> dt.datetime:
@@ -54,6 +54,34 @@ def test_a_run_without_further_attempts_has_none() -> None:
         assert view.next_attempt(SOON) is None
     assert task().next_attempt(ENDED + RETRY_PERIOD) is None
     assert record().next_attempt(ENDED + RETRY_PERIOD) is None
+
+
+@pytest.mark.parametrize(
+    ("run_id", "values", "why"),
+    [
+        (TICK, {"attempt": 6}, "Cloud Scheduler delivers a run 6 times at most"),
+        ("ab12", {}, "Cloud Scheduler delivers only runs of the schedule and requested runs again"),
+        (TICK, {"legs": {"deadline": ENDED, "number": 3}}, "its deadline has passed"),
+        (
+            TICK,
+            {"legs": {"deadline": after(60), "number": 3, "tries": 10}},
+            "10 attempts of leg 3 in a row reached no checkpoint",
+        ),
+        (
+            TICK,
+            {"legs": {"deadline": after(60), "number": 3}},
+            "Cloud Scheduler delivers only the first leg of a long run again",
+        ),
+        (TICK, {}, "Cloud Scheduler's retries are over"),
+        (TICK, {"cancel": ACTION}, None),
+        (TICK, {"state": "completed"}, None),
+    ],
+)
+def test_a_run_that_is_not_tried_again_has_a_reason(
+    run_id: str, values: dict[str, Any], why: str | None
+) -> None:
+    """One for each rule that ends the attempts; a run that did not fail has none."""
+    assert record(run_id, **values).why_not_retried() == why
 
 
 def test_deliveries_that_would_do_nothing_are_no_next_attempt() -> None:

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.tasks import InvalidOptions, SchedulerUnavailable, TaskEngine, TaskSpec, specs
 from shared.tasks.admin.queries import view_history, view_tasks
@@ -12,6 +14,7 @@ from shared.tasks.clock import Clock
 from shared.tasks.documents.models import JobNote
 from shared.tasks.errors import WriteConflict
 from shared.tasks.protocol.job_sync import problem_of
+from shared.tasks.protocol.operator_action import MAX_SUSPENSION, checked_suspension
 from tests.engine.test_jobs import nowhere
 from tests.engine.test_watchdog import watched
 from tests.support.world import TASK, World
@@ -153,6 +156,19 @@ def test_a_run_at_work_goes_on_while_the_watchdog_resumes_its_task(
 
     assert later.execute_task("s", TASK, work, {"lease_seconds": 6 * 3600}).status == "completed"
     assert (world.status()["status"], world.status()["data"]) == ("completed", [2])
+
+
+@given(st.datetimes(timezones=st.timezones()))
+def test_any_end_is_accepted_or_refused(until: datetime) -> None:
+    """Also one at the edge of the calendar in a far zone."""
+    now = datetime(2026, 11, 30, tzinfo=UTC)
+    is_valid = now < until <= now + MAX_SUSPENSION
+    try:
+        assert checked_suspension("ops", "why", until, now).until == until
+    except InvalidOptions:
+        assert not is_valid
+    else:
+        assert is_valid
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task, resume_tas
 from shared.tasks.admin.queries import view_tasks
 from shared.tasks.documents.legs import HAND_OVER_GRACE
 from shared.tasks.documents.run_log import MAX_LINES
-from shared.tasks.specs import RETRY_COUNT, RETRY_PERIOD
+from shared.tasks.specs import RETRY_COUNT, RETRY_PERIOD, retry_backoff
 from tests.functions.callable_protocol import PRIVATE, call, refused
 from tests.support.paged_run import PagedRun
 from tests.support.world import in_thread
@@ -214,8 +214,23 @@ def test_a_failed_tick_is_listed_with_the_end_of_its_retries(ask: Any) -> None:
     shown = ask("list_tasks", {})["tasks"][0]
     over = datetime.fromisoformat(shown["completed"]) + RETRY_PERIOD
     assert shown["retries"] == {"id": run_id, "until": time_text(over), "cancel": None}
+    again = datetime.fromisoformat(shown["completed"]) + retry_backoff(1)
+    following = {"number": 2, "of": 1 + RETRY_COUNT, "at": time_text(again)}
+    request = {"task_name": TASK, "id": run_id}
+    assert (shown["next_attempt"], ask("get_run", request)["next_attempt"]) == (following, following)
+    suspend_task(TASK, **WHO)  # its deliveries are skipped
+    run = ask("get_run", request)
+    assert (ask("list_tasks", {})["tasks"][0]["next_attempt"], run["next_attempt"]) == (None, None)
+    assert run["not_retried"] == "its task is suspended, so its delivery is skipped"
+    resume_task(TASK, **WHO)
     TaskEngine().cancel_run(TASK, run_id, **WHO)
-    assert ask("list_tasks", {})["tasks"][0]["retries"]["cancel"].items() >= WHO.items()
+    shown = ask("list_tasks", {})["tasks"][0]
+    assert shown["retries"]["cancel"].items() >= WHO.items()
+    assert (shown["status"], shown["outcome"], shown["next_attempt"]) == ("failed", "cancelled", None)
+    (run, *_) = ask("list_runs", {"task_name": TASK, "states": ["failed"]})["runs"]
+    assert (run["state"], run["outcome"]) == ("failed", "cancelled")
+    run = ask("get_run", request)
+    assert (run["outcome"], run["next_attempt"], run["not_retried"]) == ("cancelled", None, None)
 
 
 def test_a_tick_without_further_retries_has_no_retries_field(ask: Any) -> None:

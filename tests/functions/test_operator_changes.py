@@ -2,9 +2,10 @@
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from emulators.loopback import request as http
 from functions.authorization import UNVERIFIED
 from functions.operator_changes import check_change
 from functions.requests import ChangeTask
+from functions.serializers import time_text
 from shared import firebase
 from shared.tasks import TaskEngine, TaskName, TaskRun, execute_task
 from shared.tasks.runtime.task_run import PROGRESS_SECONDS
@@ -90,6 +92,31 @@ def test_document_and_job_are_suspended_and_resumed_together(ask: Any, job: str)
     )
     assert state(job) == "ENABLED"
     assert [(record["by"], record["reason"]) for record in records("resumed")] == [(OPERATOR, "it is back")]
+
+
+def test_a_task_is_suspended_until_a_time(ask: Any, job: str) -> None:
+    """Another end replaces the suspension; one in the past is refused, and nothing changes."""
+    until = datetime.now(UTC) + timedelta(hours=2)
+    response = ask("suspend_task", until=until.isoformat())
+    suspended = response["task"]["suspended"]
+    assert (response["changed"], suspended["by"], suspended["until"]) == (True, OPERATOR, time_text(until))
+    assert ask("suspend_task", until=time_text(until))["changed"] is False
+    response = ask("suspend_task", reason="for good")
+    assert (response["changed"], response["task"]["suspended"]["until"], state(job)) == (True, None, "PAUSED")
+    assert [record.get("until") for record in records("suspended")] == [until, None]
+
+
+@pytest.mark.usefixtures("job")
+def test_an_invalid_end_is_refused(stack: Addresses, people: dict[str, str]) -> None:
+    """The message contains the time and what is valid."""
+    past = {**WHY, "until": "2020-01-01T00:00:00Z"}
+    status, message = refused(call(stack, past, people["operator"], function="suspend_task"))
+    assert status == 400
+    assert re.fullmatch(
+        r"until must be later than now \(.*Z\) and at most 366 days away, got 2020-01-01T00:00:00\+00:00",
+        message,
+    )
+    assert records("suspended") == []
 
 
 def test_an_incomplete_change_is_shown_and_repaired_by_the_next_call(

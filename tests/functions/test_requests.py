@@ -150,13 +150,15 @@ json_values = st.recursive(
 )
 
 
-@given(st.sampled_from(["since", "until"]), json_values)
-def test_any_value_of_a_time_range_is_a_time_or_refused(name: str, value: object) -> None:
+@given(st.sampled_from([(ListRuns, "since"), (ListRuns, "until"), (SuspendTask, "until")]), json_values)
+def test_any_value_of_a_time_is_a_time_or_refused(field: tuple[type[Struct], str], value: object) -> None:
     """A time has a zone; the refusal contains the field and the value."""
+    kind, name = field
+    others = {"task_name": "x", **({"reason": "y"} if kind is SuspendTask else {})}
     refusals = []
     moment = None
     try:
-        moment = getattr(parsed({"task_name": "x", name: value}, ListRuns), name)
+        moment = getattr(parsed({**others, name: value}, kind), name)
     except HttpsError as error:
         refusals = [(error.code, error.message)]
     message = f"{name} must be {TIME}, got {shortened(json.dumps(value))}"

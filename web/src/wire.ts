@@ -140,6 +140,8 @@ export interface Run {
   refused: { count: number; reason: string; at: string; again: string | null } | null;
   /** The next attempt while the run failed and will be tried again; only `get_run` returns it. */
   next_attempt?: NextAttempt | null;
+  /** Why a failed run is not tried again; only `get_run` returns it. */
+  not_retried?: string | null;
   /** When a request expires without a delivery; null once its run has started. */
   expires: string | null;
   /** Only of a single run that has started, and null for callers who may not see it. */

@@ -9,7 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from shared.tasks.admin.retries import NextAttempt, attempt_after_failure, attempt_of_leg
+from shared.tasks.admin.retries import (
+    NextAttempt,
+    attempt_after_failure,
+    attempt_of_leg,
+    why_not_retried,
+)
 from shared.tasks.contract import TaskStatus
 from shared.tasks.documents.actions import Action
 from shared.tasks.documents.checkpoints import Checkpoint
@@ -207,6 +212,12 @@ class RunRecord:
         died = self.error is not None and self.error.get("type") == LEASE_EXPIRED
         attempt = self.attempt or 1
         return attempt_after_failure(self.id, attempt, self.completed, self.legs, died=died, now=now)
+
+    def why_not_retried(self) -> str | None:
+        """Return why this run, which has no next attempt, is not tried again; None if it did not fail."""
+        if self.outcome != TaskStatus.failed or self.completed is None:
+            return None
+        return why_not_retried(self.id, self.attempt or 1, self.completed, self.legs)
 
 
 def stored_states(states: tuple[str, ...]) -> tuple[str, ...]:

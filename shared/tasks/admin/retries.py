@@ -72,6 +72,21 @@ def attempt_after_failure(
     return NextAttempt(attempt + 1, RETRY_COUNT + 1, None if died else ended + retry_backoff(attempt))
 
 
+def why_not_retried(run_id: str, attempt: int, ended: datetime, legs: Legs | None) -> str:
+    """Return why a run that ended as failed is not tried again; the arguments are those of `retries_end`."""
+    if legs is not None and ended >= legs.deadline:
+        return "its deadline has passed"
+    if legs is not None and legs.tries >= MAX_TRIES:
+        return f"{legs.tries} attempts of leg {legs.number} in a row reached no checkpoint"
+    if legs is not None and legs.number > 1:
+        return "Cloud Scheduler delivers only the first leg of a long run again"
+    if not is_retried(run_id):
+        return "Cloud Scheduler delivers only runs of the schedule and requested runs again"
+    if attempt > RETRY_COUNT:
+        return f"Cloud Scheduler delivers a run {RETRY_COUNT + 1} times at most"
+    return "Cloud Scheduler's retries are over"
+
+
 def attempt_of_leg(legs: Legs, attempt: int, since: datetime) -> NextAttempt:
     """Return the next attempt of a leg that failed.
 
