@@ -109,8 +109,10 @@ def run_lines(run: dict[str, Any]) -> list[Text]:
         for name, value in fields.items()
         if value is not None
     ]
-    if (following := next_attempt_text(run.get("next_attempt"))) or run.get("not_retried"):
-        lines.append(Text.assemble(("next attempt: ", "bold"), following or f"none: {run['not_retried']}"))
+    following = next_attempt_text(run.get("next_attempt")).removeprefix("attempt ")
+    if following or run.get("not_retried"):
+        text = following or f"none, because {run['not_retried']}"
+        lines.append(Text.assemble(("next attempt: ", "bold"), text))
     lines += _failure_lines("error", run["error"], style="red")
     lines += _failure_lines("last failure, tried again", run.get("last_failure"), style="yellow")
     return lines

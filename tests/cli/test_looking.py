@@ -88,7 +88,7 @@ def test_a_run_between_two_legs_is_shown_as_running(nx: Run) -> None:
     assert re.search(r"legs: deadline .*, number 2, tries 1, ", shown)
     assert "checkpoint: parts 0, steps 1\nposition of pages of north: 5\n" in shown
     assert re.search(rf"{failed}\n.*in _work: raise self\.fails", shown)
-    assert re.search(rf"next attempt: {following}\n", shown)
+    assert re.search(rf"next attempt: 2 of 10, about {moment}\n", shown)
     assert "error:" not in shown
     long.fails = None
     assert [long.deliver(leg).status for leg in (2, 3)] == ["waiting", "completed"]

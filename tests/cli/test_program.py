@@ -169,7 +169,10 @@ TIME = (
         (("runs", "any", "--limit", "0"), "'--limit': must be at least 1, got 0"),
         (("watch", "--every", "0.1"), "'--every': must be at least 0.5, got 0.1"),
         (("run", "any", "-m", "why", "--timeout", "0"), "'--timeout': must be at least 1, got 0"),
-        (("data", "any", "--format", "xml"), "'--format': must be one of pretty, json, ndjson, csv, got 'xml'"),
+        (
+            ("data", "any", "--format", "xml"),
+            "'--format': must be one of pretty, json, ndjson, csv, got 'xml'",
+        ),
         (("runs", "any", "--since", "yesterday"), TIME.format("--since", "yesterday")),
         (("suspend", "any", "-m", "why", "--until", "2x"), TIME.format("--until", "2x")),
         (("completion", "tcsh"), "must be one of bash, zsh, fish, got 'tcsh'"),

@@ -83,7 +83,7 @@ def test_a_long_run_that_failed_for_good_has_a_reason(nx: Run) -> None:
     assert re.search(r"error +DeadlineExceeded: the deadline passed in leg 2\n", shown)
     assert "next          no further attempt: its deadline has passed\n" in shown
     shown = nx("runs", TASK, "--id", long.run_id).stdout
-    assert "next attempt: none: its deadline has passed\n" in shown
+    assert "next attempt: none, because its deadline has passed\n" in shown
     assert "position of pages of north: 5\n" in shown
 
 
