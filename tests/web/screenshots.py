@@ -104,6 +104,7 @@ def show_desktop(visit: Visit, scheme: str) -> None:
     page.wait_for_selector(".rows .cells")
     keep(page, f"result-{scheme}", height=1080)
     show_log(visit, scheme)
+    show_timeline(visit, scheme)
 
 
 def show_log(visit: Visit, scheme: str) -> None:
@@ -113,6 +114,12 @@ def show_log(visit: Visit, scheme: str) -> None:
     page.wait_for_selector(".log [data-level=error]")
     page.locator(".log").scroll_into_view_if_needed()
     keep(page, f"log-{scheme}", part=".runs li[data-state=running]")
+
+
+def show_timeline(visit: Visit, scheme: str) -> None:
+    visit.page.goto(f"{visit.base}/timeline")
+    visit.page.wait_for_selector(".timeline[aria-busy=false] canvas")
+    keep(visit.page, f"timeline-{scheme}", height=620)
 
 
 def show_phone(visit: Visit, scheme: str) -> None:

@@ -52,6 +52,7 @@ def test_the_log_is_live_while_a_run_works(visit: "Open", hold: "Hold") -> None:
     lines = log.locator("[data-level]")
     expect(lines).to_have_count(60)
     expect(log).to_contain_text("60 lines, live")
+    log.scroll_into_view_if_needed()
     expect(lines.last).to_be_in_viewport()
     run.log("warning", "page repeated", operator="north")
     run.progress(2, 3)

@@ -154,7 +154,14 @@ function Records({ task, records, summary }: RecordsProps) {
     setSearch("");
     setKind(null);
   };
-  if (records.length === 0) return <p class="quiet">The result has no records.</p>;
+  if (records.length === 0) {
+    return (
+      <div class="bar">
+        <p class="quiet">The result has no records.</p>
+        <Download task={task} />
+      </div>
+    );
+  }
   const count = chosen === null ? plural(records.length, "record") : `${number(indices.length)} of ${plural(records.length, "record")}`;
   return (
     <>
