@@ -187,14 +187,14 @@ def test_a_failed_run_shows_error_and_traceback(visit: "Open", past: "Past") -> 
     expect(entries).to_have_count(60)
     page.page.get_by_role("button", name="Failed", exact=True).click()
     expect(entries).to_have_count(1)
-    entries.get_by_role("button").click()
+    entries.locator(".entry").click()
     expect(entries.locator(".trace")).to_contain_text("raise OperatorUnreachable")
     folded = entries.locator(".trace details")
     expect(folded.locator("summary")).to_contain_text("calls of the engine and of libraries")
     expect(folded).to_contain_text("[engine] shared/tasks/runtime/task_thread.py")
     expect(folded.locator("pre")).not_to_be_visible()
     expect(entries.locator(".error")).to_contain_text("answered 503, three times")
-    entries.get_by_role("button").click()
+    entries.locator(".entry").click()
     expect(entries.locator(".trace")).to_have_count(0)
     expect(page.page.locator(".u-wrap canvas")).to_have_count(2)
 
@@ -430,9 +430,9 @@ def answering(
 @pytest.mark.parametrize(
     ("schedule", "words", "ages", "late"),
     [
-        ("0 4 * * *", "daily at 04:00", (24.9, 49.9), "on time"),  # a day of 25 hours
+        ("0 4 * * *", "daily at 04:00 UTC", (24.9, 49.9), "on time"),  # a day of 25 hours
         ("*/45 * * * *", "*/45 * * * *", (0.1, 0.35, 1.1), "on time"),
-        ("0 */5 * * *", "0 */5 * * *", (1, 5), "1 run late"),
+        ("0 */5 * * *", "0 */5 * * * UTC", (1, 5), "1 run late"),
         ("*/90 * * * *", "*/90 * * * *", (0.4, 1.4, 2.4, 3.4), "4 or more runs late"),
     ],
 )
