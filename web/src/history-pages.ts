@@ -105,8 +105,8 @@ export function useHistory(task: Task, { states, since, until, matches, search }
 
 /** Adds a new first page. Entries that it moves down stay; those that it should contain and does not are removed. */
 function withFirstPage(loaded: Loaded, page: RunPage): Loaded {
-  const oldest = page.runs.at(-1)?.started ?? "";
-  const older = page.next_cursor === null ? [] : loaded.runs.filter(({ started }) => (started ?? "") <= oldest);
+  const oldest = Date.parse(page.runs.at(-1)?.started ?? "");
+  const older = page.next_cursor === null ? [] : loaded.runs.filter(({ started }) => Date.parse(started ?? "") <= oldest);
   const isFirst = loaded.cursor === undefined || page.next_cursor === null;
   return { key: loaded.key, runs: distinct([...page.runs, ...older]), cursor: isFirst ? page.next_cursor : loaded.cursor, page };
 }

@@ -1,7 +1,7 @@
 // A task's history with filters, text search and time range, and equal errors with their count. The address holds all of
 // these and the opened entries.
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { actorText, ago, clock, duration, errorText, plural, word } from "./format";
+import { actorText, ago, clock, duration, errorText, number, plural, word } from "./format";
 import { type LoadedHistory, useHistory } from "./history-pages";
 import { serverNow, useNow } from "./live";
 import { RangeFields, rangeOf } from "./range";
@@ -132,7 +132,7 @@ function Searched({ history: { hits, loaded, more, loading }, now }: { history: 
   const text =
     loaded.length === 0
       ? "No entry matches."
-      : `${found === 0 ? "No match" : plural(found, "match", "matches")} in ${more ? "the newest" : "all"} ${plural(loaded.length, "entry", "entries")}${far}.`;
+      : `${found === 0 ? "No match" : plural(found, "match", "matches")} in ${loaded.length === 1 ? "the only entry" : `${more ? "the newest" : "all"} ${number(loaded.length)} entries`}${far}.`;
   return (
     <p class={found === 0 && !loading ? "none" : "quiet"} role="status">
       {loading ? `Searching … ${text}` : text}
