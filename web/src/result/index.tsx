@@ -4,11 +4,12 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { CallError, call } from "../firebase";
 import { duration, number, percent, plural } from "../format";
+import { goQuery, useParam, useTypedParam } from "../router";
 import type { Json, Task, TaskData } from "../wire";
 import { Notice } from "../words";
 import { Download } from "./download";
 import { Grid, type Order } from "./grid";
-import { TextIndex, breakdownOf, columnsOf, inOrder, ordered, spotsOf, valueOf } from "./records";
+import { type Column, TextIndex, breakdownOf, columnsOf, inOrder, ordered, spotsOf, valueOf } from "./records";
 import { Scatter } from "./scatter";
 import { Tree } from "./tree";
 
@@ -103,7 +104,7 @@ function Bar({ task, value, search, onSearch, count }: BarProps) {
 }
 
 function Whole({ task, value }: { task: string; value: Json }) {
-  const [search, setSearch] = useState("");
+  const [search, setSearch] = useTypedParam("q");
   return (
     <>
       <Bar task={task} value={value} search={search} onSearch={setSearch} count="" />
@@ -136,12 +137,13 @@ interface RecordsProps {
 }
 
 function Records({ task, records, summary }: RecordsProps) {
-  const [search, setSearch] = useState("");
-  const [kind, setKind] = useState<string | null>(null);
-  const [order, setOrder] = useState<Order | null>(null);
+  const [search, setSearch] = useTypedParam("q");
+  const [only, setKind] = useParam("only");
+  const kind = only === "" ? null : only;
   const [opened, setOpened] = useState<number | null>(null);
   const found = useSearch(records, search);
   const columns = useMemo(() => columnsOf(records), [records]);
+  const [order, setOrder] = useOrder(columns);
   const spots = useMemo(() => spotsOf(records), [records]);
   const breakdown = useMemo(() => breakdownOf(records), [records]);
   const indices = useMemo(() => {
@@ -152,7 +154,7 @@ function Records({ task, records, summary }: RecordsProps) {
   const chosen = useMemo(() => (indices.length === records.length ? null : new Set(indices)), [indices]);
   const clear = (): void => {
     setSearch("");
-    setKind(null);
+    setKind("");
   };
   if (records.length === 0) {
     return (
@@ -169,7 +171,7 @@ function Records({ task, records, summary }: RecordsProps) {
         {summary}
         {spots.length > 0 && <Scatter records={records} spots={spots} chosen={chosen} onOpen={setOpened} />}
       </div>
-      {breakdown && <Breakdown {...breakdown} total={records.length} chosen={kind} choose={setKind} />}
+      {breakdown && <Breakdown {...breakdown} total={records.length} chosen={kind} choose={(wanted) => setKind(wanted ?? "")} />}
       <Bar task={task} value={records} search={search} onSearch={setSearch} count={count} />
       <div class={opened === null ? "beside" : "beside both"}>
         <div>
@@ -199,6 +201,20 @@ function Records({ task, records, summary }: RecordsProps) {
       </div>
     </>
   );
+}
+
+/** Name of the column of records that are not maps, in the address. */
+const VALUE = "value";
+
+/** The sort order, which the address holds. */
+function useOrder(columns: Column[]): [Order | null, (order: Order | null) => void] {
+  const [sort] = useParam("sort");
+  const [down] = useParam("down");
+  const order = useMemo(() => {
+    if (sort === "") return null;
+    return { field: columns.some(({ field }) => field === null) ? null : sort, descending: down !== "" };
+  }, [columns, sort, down]);
+  return [order, (wanted) => goQuery({ sort: wanted ? (wanted.field ?? VALUE) : "", down: wanted?.descending ? "1" : "" })];
 }
 
 interface Found {
