@@ -58,6 +58,9 @@ def test_a_search_says_how_far_it_went(visit: "Open", past: "Past") -> None:
     page = visit("viewer")
     entries = open_history(page)
     expect(entries).to_have_count(50)
+    expect(page.page.get_by_text("History", exact=True)).to_have_count(
+        1
+    )  # no tab has the name of the heading
     page.page.get_by_label("Search the history").fill("ANSWER no")
     status = page.page.locator(".runs [role=status]").first
     expect(status).to_have_text("2 matches in all 400 entries.")

@@ -299,7 +299,7 @@ def test_rows_keep_their_place_and_their_labels(visit: "Open", past: "Past", wid
 def test_usually_is_the_same_in_both_views(visit: "Open", past: "Past") -> None:
     """The median of the last fifty runs, although the charts show more of them."""
     past.of(HEALTH, every=dt.timedelta(minutes=5), result=lambda: list(pasts.devices(2)),
-            seconds=lambda number: 9 if number < 20 else 2, count=80)  # fmt: skip
+            seconds=lambda number: 9 if number < 45 else 2, count=80)  # fmt: skip
     page = visit("viewer")
     expect(page.row(HEALTH.value)).to_contain_text("2.0 s usually")
     page.open(f"/tasks/{HEALTH.value}")
