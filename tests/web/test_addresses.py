@@ -172,7 +172,7 @@ def test_a_shared_link_opens_the_same_result(visit: "Open", past: "Past") -> Non
     expect(receiving.page.get_by_role("columnheader", name="battery_voltage")).to_have_attribute(
         "aria-sort", "descending"
     )
-    expect(receiving.page.get_by_role("row")).to_have_text(rows.all_inner_texts())
+    expect(receiving.page.get_by_role("row")).to_have_text(rows.all_text_contents())
     one.go_back()
     expect(one.get_by_role("columnheader", name="battery_voltage")).to_have_attribute(
         "aria-sort", "ascending"
