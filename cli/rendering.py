@@ -99,7 +99,7 @@ def run_lines(run: dict[str, Any]) -> list[Text]:
     fields = {name: _local(name, value) for name, value in run.items() if name not in _IN_LINES_BELOW}
     fields["state"] = run_state(run)
     if run_state(run) == "cancelled":  # then these are the operator's
-        fields["cancelled"] = {"by": fields.pop("by", None), "reason": fields.pop("reason", None)}
+        fields["cancelled"] = actor_text({name: fields.pop(name, None) for name in ("by", "reason")})
     checkpoint = dict(fields.pop("checkpoint", None) or {})
     positions = checkpoint.pop("positions", {})
     fields |= {"checkpoint": checkpoint or None}
@@ -118,8 +118,18 @@ def run_lines(run: dict[str, Any]) -> list[Text]:
     return lines
 
 
+def actor_text(actor: dict[str, Any]) -> str:
+    """Return who acted, when and why; callers without a role receive no reason."""
+    at, reason = actor.get("at"), actor.get("reason")
+    return printable(
+        f"by {actor['by']}{f' at {times.full(at)}' if at else ''}{f': {reason}' if reason else ''}"
+    )
+
+
 def _local(name: str, value: Any) -> Any:
     """Return a field of a run with its times in the local zone; ids may look like times."""
+    if isinstance(value, dict) and "by" in value:
+        return actor_text(value)
     if isinstance(value, dict):
         return {inner: _local(inner, each) for inner, each in value.items()}
     is_time = isinstance(value, str) and name in _TIMES

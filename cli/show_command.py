@@ -90,8 +90,7 @@ def _run_lines(run: dict[str, Any], task: str) -> Iterator[tuple[str, str | Text
     yield "last run", Text.assemble(rendering.state_text(state), f"{took}{attempt}, ", printable(run["id"]))
     yield "started", times.full(run["started"])
     if (requested := run["requested"]) is not None:
-        reason = f": {requested['reason']}" if requested["reason"] else ""
-        yield "requested", printable(f"by {requested['by']} at {times.full(requested['at'])}{reason}")
+        yield "requested", rendering.actor_text(requested)
     if state == "running" and (activity := rendering.activity_text(run)):
         yield "activity", activity
     for label, failure in (("error", run["error"]), ("last failure", run["last_failure"])):
