@@ -204,6 +204,8 @@ def test_a_task_is_suspended_until_a_time(visit: "Open", past: "Past") -> None:
     page.row(HEALTH.value).get_by_role("button", name="Suspend").click()
     dialog = page.page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill("devices are moved")
+    dialog.get_by_label("Reason").press("Tab")
+    expect(dialog.get_by_role("button", name="Suspend")).to_be_focused()
     dialog.get_by_label("Resume at").fill("2026-01-01T12:00")
     dialog.get_by_role("button", name="Suspend").click()
     expect(dialog.get_by_role("alert")).to_contain_text("Enter a time in the future")

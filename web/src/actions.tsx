@@ -153,6 +153,12 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
       <form onSubmit={submit} onKeyDown={submitOnControlEnter}>
         <h2 id="ask-title">{title(task.name)}</h2>
         <p id="ask-consequence">{consequence(task)}</p>
+        {kind === "suspend" && (
+          <label>
+            Resume at (optional, your time: {zoneAt(new Date(serverNow()).toISOString())})
+            <input type="datetime-local" value={until} onInput={(event) => setUntil(event.currentTarget.value)} />
+          </label>
+        )}
         <label>
           Reason
           <textarea
@@ -165,12 +171,6 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
             onInput={(event) => setReason(event.currentTarget.value)}
           />
         </label>
-        {kind === "suspend" && (
-          <label>
-            Resume at (optional, your time: {zoneAt(new Date(serverNow()).toISOString())})
-            <input type="datetime-local" value={until} onInput={(event) => setUntil(event.currentTarget.value)} />
-          </label>
-        )}
         {error !== "" && (
           <p class="notice bad" role="alert">
             {error}
