@@ -134,8 +134,12 @@ def views(page: "Visit") -> dict[str, Callable[[], object]]:
 
 
 def searches(page: "Visit") -> dict[str, Callable[[], object]]:
-    """Return the functions that open searches, with and without hits, and an address that does not exist."""
+    """Return the functions that open the timeline, searches, and an address that does not exist."""
     one = page.page
+
+    def timeline() -> None:
+        one.goto(f"{page.base}/timeline")
+        expect(one.locator(".timeline[aria-busy=false]")).to_be_visible()
 
     def no_page() -> None:
         one.goto(f"{page.base}/nope")
@@ -151,7 +155,7 @@ def searches(page: "Visit") -> dict[str, Callable[[], object]]:
         one.locator(".runs li button").first.click()
         expect(one.locator(".runs .trace")).to_be_visible()
 
-    return {"no page": no_page, "no hits": no_hits, "searched history": searched}
+    return {"timeline": timeline, "no page": no_page, "no hits": no_hits, "searched history": searched}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,14 +4,14 @@ import { ActionDialog, type Asked, type Outcome } from "./actions";
 import { hasFailed } from "./attention";
 import { type Person, type Project, call, endSession } from "./firebase";
 import { age, clock } from "./format";
-import { type Live, useLive, useNow } from "./live";
+import { type Live, useLive, useModule, useNow } from "./live";
 import { Overview } from "./overview";
 import { NotFound } from "./not-found";
 import { Link, type Place, usePlace } from "./router";
 import { useTab } from "./tab";
 import { TaskView } from "./task";
 import { type Theme, applyTheme, theme } from "./theme";
-import type { TaskList } from "./wire";
+import type { Task, TaskList } from "./wire";
 import { Notice } from "./words";
 
 const RUNNING_POLL_SECONDS = 1.5;
@@ -55,6 +55,9 @@ export function App({ project, person }: { project: Project; person: Person }) {
         <Link to="/" class="brand" current={place.view === "tasks"}>
           nx-tasks
         </Link>
+        <Link to="/timeline" current={place.view === "timeline"}>
+          Timeline
+        </Link>
         <span class="quiet project">{project.id}</span>
         <Connection live={list} />
         <ThemeChoice />
@@ -78,6 +81,8 @@ export function App({ project, person }: { project: Project; person: Person }) {
           </main>
         ) : place.view === "tasks" ? (
           <Overview tasks={tasks} mayChange={person.mayChange} ask={open} />
+        ) : place.view === "timeline" ? (
+          <TimelineView tasks={tasks} place={place} />
         ) : task ? (
           <TaskView key={task.name} task={task} place={place} mayChange={person.mayChange} ask={open} />
         ) : (
@@ -86,6 +91,18 @@ export function App({ project, person }: { project: Project; person: Person }) {
       </div>
       {asked && <ActionDialog asked={asked} done={done} />}
     </>
+  );
+}
+
+/** The heading is there at once, and the rest when it has loaded. */
+function TimelineView({ tasks, place }: { tasks: Task[]; place: Place }) {
+  const module = useModule(() => import("./timeline"));
+  return (
+    <main id="main">
+      <h1 tabIndex={-1}>Timeline</h1>
+      {module === null && <p class="quiet">The timeline could not be loaded. The page tries again automatically.</p>}
+      {module && <module.Timeline tasks={tasks} place={place} />}
+    </main>
   );
 }
 

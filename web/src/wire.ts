@@ -180,6 +180,19 @@ export interface RunPage {
   next_cursor: string | null;
 }
 
+/** A run in a timeline: fields of `Run`, without those that are null. */
+export type TimelineRun = Pick<Run, "id" | "state" | "outcome"> & Partial<Run>;
+
+export interface TimelineAnswer {
+  now: string;
+  /** The `changed_since` of the next request. */
+  as_of: string;
+  /** Whether there are more changes than the answer has. */
+  more?: boolean;
+  /** The first page has ticks to come. */
+  tasks: { name: string; runs: TimelineRun[]; ticks?: string[]; next_cursor?: string | null }[];
+}
+
 export type Unmodified = { version: string; now?: string; not_modified: true };
 
 export interface TaskData {
