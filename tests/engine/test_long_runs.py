@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -119,6 +120,16 @@ def test_a_task_that_yields_has_each_record_once(
     for task in (yields(clock), lambda: iter(RECORDS)):
         assert TaskEngine().execute_task("s", TASK, task, {"save_in": "storage"}).status == "completed"
         assert plain(world) == over_legs
+
+
+def test_the_log_has_the_duration_of_all_legs(
+    world: World, clock: PassingClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = LongRun(adds(clock), clock, debug_logs=True)
+    long.deliver_tick()
+    long.deliver_all()
+    (seconds,) = re.findall(r"task completed .*duration_seconds=([\d.]+)", capsys.readouterr().out)
+    assert float(seconds) >= len(PAGES) * UNIT_SECONDS
 
 
 @pytest.mark.parametrize("save_in", ["db", "storage", "none"])
