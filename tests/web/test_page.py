@@ -280,7 +280,7 @@ def test_the_page_works_with_the_keyboard_alone(visit: "Open") -> None:
 @pytest.mark.usefixtures("busy")
 def test_a_summary_shows_the_numbers_in_its_maps(visit: "Open") -> None:
     """Only their lists are folded."""
-    summary = visit("viewer").open(f"/tasks/{HEALTH.value}").page.locator(".summary")
+    summary = visit("viewer").open_result(HEALTH).page.locator(".summary")
     this_run = summary.locator("dl.deep > div", has_text="this run").first
     expect(this_run.get_by_text("received")).to_be_visible()
     expect(this_run.get_by_text("212").first).to_be_visible()
