@@ -11,7 +11,7 @@ from tests.support.world import in_thread
 from tests.waiting import PAUSE_SECONDS
 
 #: Seconds after which a run ends if the test no longer controls it.
-ABANDONED_SECONDS = 120
+ABANDONED_SECONDS = 600
 
 
 class HeldRun:

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from emulators import demo_data
 from emulators.demo import Demo
 from emulators.environment import Addresses
 from shared import tasks
 from shared.tasks import TaskName
-from tests.web.browsing import NEEDED, ROOT, Visit, executable, launch, visiting
+from tests.web.browsing import NEEDED, PATIENCE, ROOT, Visit, executable, launch, visiting
 from tests.web.held import held_run
 from tests.web.past import Past, clear
 
@@ -32,6 +32,7 @@ def main() -> None:
     with busy_day(results), sync_playwright() as playwright:
         if executable(playwright) is None:
             sys.exit(NEEDED)
+        expect.set_options(timeout=PATIENCE)
         browser = launch(playwright)
         for scheme in ("light", "dark"):
             with visiting(
