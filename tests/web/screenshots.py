@@ -95,7 +95,7 @@ def busy_day(results: dict[TaskName, Any]) -> Iterator[None]:
 def show_desktop(visit: Visit, scheme: str) -> None:
     page = visit.page
     wait_for_tasks(page)
-    keep(page, f"tasks-{scheme}", height=620)
+    keep(page, f"tasks-{scheme}", height=720)
     page.goto(f"{visit.base}/timeline")
     page.wait_for_selector(".timeline[aria-busy=false]")
     keep(page, f"timeline-{scheme}", height=520)
