@@ -56,15 +56,7 @@ export function Table({ lanes, range, now }: { lanes: Lane[]; range: Range; now:
     <>
       <div class="wide" tabIndex={0} role="group" aria-label="Table of entries">
         <table>
-          <thead>
-            <tr>
-              {["Task", "Outcome", "Start", "End", "Duration", "Details"].map((name) => (
-                <th key={name} scope="col">
-                  {name}
-                </th>
-              ))}
-            </tr>
-          </thead>
+          <Head names={["Task", "Outcome", "Start", "End", "Duration", "Details"]} />
           <tbody>
             {entries.slice(0, most).map((entry) => (
               <TableRow key={`${entry.task} ${entry.run.id}`} entry={entry} now={now} />
@@ -83,15 +75,7 @@ export function Table({ lanes, range, now }: { lanes: Lane[]; range: Range; now:
       <h2>Ticks to come</h2>
       <div class="wide" tabIndex={0} role="group" aria-label="Table of ticks to come">
         <table>
-          <thead>
-            <tr>
-              {["Task", "Next ticks", "In this range"].map((name) => (
-                <th key={name} scope="col">
-                  {name}
-                </th>
-              ))}
-            </tr>
-          </thead>
+          <Head names={["Task", "Next ticks", "In this range"]} />
           <tbody>
             {lanes.map((lane) => (
               <Ticks key={lane.row.task} lane={lane} range={range} now={now} />
@@ -100,6 +84,20 @@ export function Table({ lanes, range, now }: { lanes: Lane[]; range: Range; now:
         </table>
       </div>
     </>
+  );
+}
+
+function Head({ names }: { names: string[] }) {
+  return (
+    <thead>
+      <tr>
+        {names.map((name) => (
+          <th key={name} scope="col">
+            {name}
+          </th>
+        ))}
+      </tr>
+    </thead>
   );
 }
 
