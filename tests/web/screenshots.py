@@ -96,9 +96,6 @@ def show_desktop(visit: Visit, scheme: str) -> None:
     page = visit.page
     wait_for_tasks(page)
     keep(page, f"tasks-{scheme}", height=720)
-    page.goto(f"{visit.base}/timeline")
-    page.wait_for_selector(".timeline[aria-busy=false]")
-    keep(page, f"timeline-{scheme}", height=520)
     visit.open(f"/tasks/{LOCATIONS.value}")
     page.locator(".runs li[data-state=failed] button").first.click()
     page.wait_for_selector(".trace")
