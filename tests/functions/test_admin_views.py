@@ -358,7 +358,7 @@ def test_a_run_a_skip_or_a_change_makes_a_new_version_of_the_history(ask: Any) -
         (
             "list_runs",
             {"task_name": TASK, "since": "2026-11-30"},
-            'since must be a time such as "2026-11-30T04:00:00Z", or null, got "2026-11-30"',
+            'since must be a time with its zone, such as "2026-11-30T12:00:00Z", or null, got "2026-11-30"',
         ),
         (
             "list_runs",

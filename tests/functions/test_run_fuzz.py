@@ -24,8 +24,9 @@ def address(results: dict[TaskName, list[str]], serve: Serve) -> str:
 
 def may_see_log(sent: dict[str, Any], name: str) -> bool:
     """Return whether claims allow a caller to see the log of a task."""
-    role = sent.get("role")
-    return role == "operator" or (role == "viewer" and name != OPERATORS_ONLY)
+    role, listed = sent.get("role"), sent.get("tasks")
+    is_listed = isinstance(listed, list) and name in listed
+    return role == "operator" or (role == "viewer" and (name != OPERATORS_ONLY or is_listed))
 
 
 def test_any_request_gets_its_run_or_a_known_error(address: str, issuer: Issuer, log: Path) -> None:
