@@ -138,9 +138,12 @@ def _variables(names: dict[str, Any]) -> list[tuple[str, str]]:
     pairs = []
     for name, value in sorted(names.items()):
         if isinstance(value, Attempt):
-            pairs.append((name, repr(_variables({**vars(value), "clock": None, "options": None}))))
+            replaced = {"clock": None, "options": None, "log": value.log.unstored()}
+            pairs.append((name, repr(_variables({**vars(value), **replaced}))))
         elif not callable(value) and not isinstance(value, ModelClock):
-            pairs.append((name, repr(value)))
+            content = repr(value)
+            assert " at 0x" not in content, f"{name} is compared by identity, which merges no positions"
+            pairs.append((name, content))
     return pairs
 
 
