@@ -139,11 +139,11 @@ def _variables(names: dict[str, Any]) -> list[tuple[str, str]]:
     for name, value in sorted(names.items()):
         if isinstance(value, Attempt):
             replaced = {"clock": None, "options": None, "log": value.log.unstored()}
-            pairs.append((name, repr(_variables({**vars(value), **replaced}))))
-        elif not callable(value) and not isinstance(value, ModelClock):
-            content = repr(value)
-            assert " at 0x" not in content, f"{name} is compared by identity, which merges no positions"
+            content = repr(_variables({**vars(value), **replaced}))
+            assert " at 0x" not in content, "an address would keep equal positions apart"
             pairs.append((name, content))
+        elif not callable(value) and not isinstance(value, ModelClock):
+            pairs.append((name, repr(value)))
     return pairs
 
 
