@@ -99,7 +99,7 @@ def test_the_log_of_the_last_run_is_printed(nx: Run) -> None:
 
 
 def test_a_run_is_chosen_by_its_id(nx: Run) -> None:
-    """Exit code 5 for one that does not exist, for a record that is no run, and for a task without runs."""
+    """Exit code 5 if it does not exist, if the record is not that of a run, or if the task has no runs."""
     assert nx("logs", TASK).returncode == 5
     first = execute_task("test", TASK, lambda run: run.log.info("of the first run")).run_id
     execute_task("test", TASK, chatty)

@@ -373,7 +373,7 @@ def test_the_run_of_a_suspended_task_can_be_cancelled(engine: TaskEngine, world:
 def test_a_dead_run_can_be_cancelled(
     engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The watchdog ends it as cancelled, which is no incident, and its tick is not retried."""
+    """The watchdog ends it as cancelled and reports no incident. Its tick is not retried."""
 
     def task(run: TaskRun) -> None:
         cancels(run)

@@ -119,6 +119,7 @@ def pages_in_a_loop(run: RecordedRun) -> None:
         lambda run: [run.step("page", partial(str, page)) for page in (1, 2)],
         lambda run: [run.step("page", lambda page=page: page) for page in (1, 2)],
         lambda run: [run.step("page", str, page) for page in (1, True)],
+        lambda run: [run.step("page", str, page) for page in (-1, -2)],  # both have the same hash
         pages_in_a_loop,
     ],
 )

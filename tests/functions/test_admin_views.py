@@ -121,7 +121,7 @@ def test_a_viewer_sees_no_error_or_progress_of_an_operators_task(ask: Any) -> No
 
 
 def test_a_run_has_the_log_of_its_task(ask: Any) -> None:
-    """While it works, and afterwards; lists have no logs, and records that are no runs have none either."""
+    """While it works, and afterwards. Lists and records other than runs have no logs."""
     goes_on = threading.Event()
 
     def task(run: TaskRun) -> None:

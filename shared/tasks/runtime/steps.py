@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from shared.tasks.contract import Json
 
-_COMPARED = str | bytes | int | float | date | None
+_COMPARED = str | bytes | date | None
 
 
 def call_step(
@@ -90,6 +90,8 @@ def value_of(step: SavedStep, open_object: Callable[[str], Iterable[bytes] | Non
 
 
 def _compared(value: object) -> object:
+    if isinstance(value, int | float):  # Python gives -1 and -2 the same hash, but not their texts
+        return (type(value), hex(value) if isinstance(value, int) else float.hex(value))
     return (type(value), value if isinstance(value, _COMPARED) else None)
 
 
