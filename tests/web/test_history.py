@@ -139,6 +139,29 @@ def test_older_entries_stay_when_a_new_run_starts(visit: "Open", past: "Past") -
     expect(entries).to_have_count(82)
 
 
+def test_no_entry_between_two_distant_pages_is_lost(visit: "Open", past: "Past") -> None:
+    """After a pause of the page, the newest page may share no entry with those it has shown."""
+    long_history(80)
+    page = visit("viewer")
+    entries = open_history(page)
+    older = page.page.get_by_role("button", name="Show older entries")
+    older.click()
+    expect(entries).to_have_count(80)
+    runs = firebase.firestore_client().collection(f"nx-tasks/{HEALTH.value}/nx-runs")
+    batch, now = firebase.firestore_client().batch(), dt.datetime.now(dt.UTC)
+    for number in range(60):
+        started = now - dt.timedelta(seconds=number)
+        record = {"state": "completed", "source": "a test", "attempt": 1}
+        record |= {"started": started, "changed": started}
+        batch.set(runs.document(f"later{number}"), record)
+    batch.commit()
+    assert execute_task("test", HEALTH, lambda: [1]).status == "completed"
+    expect(entries).to_have_count(50)
+    for count in (100, 141):
+        older.click()
+        expect(entries).to_have_count(count)
+
+
 def test_a_requested_run_shows_who_asked_and_why(visit: "Open", clean_firestore: "Addresses") -> None:
     """In overview, task and history, from its start; never as a run of the schedule."""
     at = dt.datetime.now(dt.UTC)

@@ -103,11 +103,16 @@ export function useHistory(task: Task, { states, since, until, matches, search }
   };
 }
 
-/** Adds a new first page. Entries that it moves down stay; those that it should contain and does not are removed. */
+/**
+ * Adds a new first page. Entries that it moves down stay; those that it should contain and does not are removed. If it shares
+ * none with the earlier entries, others may lie between them, and the list begins again.
+ */
 function withFirstPage(loaded: Loaded, page: RunPage): Loaded {
   const oldest = Date.parse(page.runs.at(-1)?.started ?? "");
-  const older = page.next_cursor === null ? [] : loaded.runs.filter(({ started }) => Date.parse(started ?? "") <= oldest);
-  const isFirst = loaded.cursor === undefined || page.next_cursor === null;
+  const known = new Set(loaded.runs.map(({ id }) => id));
+  const beginsAgain = page.next_cursor === null || !page.runs.some(({ id }) => known.has(id));
+  const older = beginsAgain ? [] : loaded.runs.filter(({ started }) => Date.parse(started ?? "") <= oldest);
+  const isFirst = loaded.cursor === undefined || beginsAgain;
   return { key: loaded.key, runs: distinct([...page.runs, ...older]), cursor: isFirst ? page.next_cursor : loaded.cursor, page };
 }
 
