@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 TASK = TaskName.collect_charge_cdrs
 #: Hand-overs of an idle queue that are timed, and those of a busy one: how many in a run, and runs.
 IDLE_ROUNDS, CHAIN, CHAINS = 24, 12, 4
-#: Length of a leg, which ends after its first unit of work.
-LEG_SECONDS = 60
+#: Length of a leg, and of its first unit of work, after which too little is left for another whole leg.
+LEG_SECONDS, WORK_SECONDS = 3, 0.4
 #: Remembered steps of one run.
 STEPS = 100
 #: Runs of so many steps.
@@ -49,7 +49,8 @@ MOVES, MOVE_ROUNDS = 10_000, 7
 
 def measures() -> Iterator[Measure]:
     """Measure a hand-over, steps and cursors."""
-    yield from _hand_overs()
+    yield hand_overs("idle", 1, IDLE_ROUNDS)
+    yield hand_overs("busy", CHAIN, CHAINS)
     steps, resumed, calls = _steps()
     yield Measure("remembered step: round trips", calls, {"step": steps / STEPS})
     yield Measure("cursor moved, no checkpoint due: µs", moved := _move() * 1e6, {"move": moved}, unit="µs")
@@ -68,19 +69,23 @@ class _RedirectedJobs(Jobs):
         return self._target
 
 
-def _hand_overs() -> Iterator[Measure]:
-    """Measure first hand-overs, for which the queue is idle, and those of legs that the queue delivered.
+def hand_overs(state: str, length: int, rounds: int) -> Measure:
+    """Measure first hand-overs, for which the queue is idle, or those of legs that the queue delivered.
 
     An idle queue of the emulator is polled once per second; while a delivery is under way it is not idle.
+
+    Args:
+        state: "idle" or "busy", for the measure's name.
+        length: Hand-overs that are timed in each run; 1 for an idle queue.
+        rounds: Number of runs.
     """
-    for state, length, rounds in (("idle", 1, IDLE_ROUNDS), ("busy", CHAIN, CHAINS)):
-        taken: dict[str, list[float]] = {"hand-over": [], "Cloud Task": []}
-        for _ in range(rounds):
-            taken["hand-over"] += _legs(length)[-length:]
-            taken["Cloud Task"] += _cloud_tasks(length)[-length:]
-        parts = {name: statistics.median(times) * 1000 for name, times in taken.items()}
-        ratio = parts["hand-over"] / parts["Cloud Task"]
-        yield Measure(f"hand-over to the next leg's work, {state} queue : one Cloud Task", ratio, parts)
+    taken: dict[str, list[float]] = {"hand-over": [], "Cloud Task": []}
+    for _ in range(rounds):
+        taken["hand-over"] += _legs(length)[-length:]
+        taken["Cloud Task"] += _cloud_tasks(length)[-length:]
+    parts = {name: statistics.median(times) * 1000 for name, times in taken.items()}
+    ratio = parts["hand-over"] / parts["Cloud Task"]
+    return Measure(f"hand-over to the next leg's work, {state} queue : one Cloud Task", ratio, parts)
 
 
 def _legs(hand_overs: int) -> list[float]:
@@ -97,6 +102,7 @@ def _legs(hand_overs: int) -> list[float]:
             taken.append(time.perf_counter() - ends)
         cursor = run.cursor("legs", start=1)
         while cursor.value < legs:
+            time.sleep(WORK_SECONDS)
             cursor.advance(cursor.value + 1)
             ends = time.perf_counter()
             run.ensure_leg_time(LEG_SECONDS)
@@ -124,6 +130,8 @@ def _legs(hand_overs: int) -> list[float]:
         execute(None)
         if not ended.wait(120):
             raise TimeoutError("the legs were not delivered")
+    if len(taken) != legs - 1:
+        raise RuntimeError(f"the run had {len(taken)} hand-overs instead of {legs - 1}")
     return taken
 
 
