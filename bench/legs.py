@@ -72,7 +72,8 @@ class _RedirectedJobs(Jobs):
 def hand_overs(state: str, length: int, rounds: int) -> Measure:
     """Measure first hand-overs, for which the queue is idle, or those of legs that the queue delivered.
 
-    An idle queue of the emulator is polled once per second; while a delivery is under way it is not idle.
+    The emulator polls an idle queue once per second, so the rounds begin at different parts of a second.
+    While a delivery is under way, the queue is not idle.
 
     Args:
         state: "idle" or "busy", for the measure's name.
@@ -80,16 +81,20 @@ def hand_overs(state: str, length: int, rounds: int) -> Measure:
         rounds: Number of runs.
     """
     taken: dict[str, list[float]] = {"hand-over": [], "Cloud Task": []}
-    for _ in range(rounds):
-        taken["hand-over"] += _legs(length)[-length:]
-        taken["Cloud Task"] += _cloud_tasks(length)[-length:]
+    for number in range(rounds):
+        pause = number / rounds
+        taken["hand-over"] += _legs(length, pause)[-length:]
+        taken["Cloud Task"] += _cloud_tasks(length, pause)[-length:]
     parts = {name: statistics.median(times) * 1000 for name, times in taken.items()}
     ratio = parts["hand-over"] / parts["Cloud Task"]
     return Measure(f"hand-over to the next leg's work, {state} queue : one Cloud Task", ratio, parts)
 
 
-def _legs(hand_overs: int) -> list[float]:
-    """Return the seconds from the end of each leg of a run to the start of the next one's work."""
+def _legs(hand_overs: int, pause: float) -> list[float]:
+    """Return the seconds from the end of each leg of a run to the start of the next one's work.
+
+    The run starts after a pause, in seconds.
+    """
     taken: list[float] = []
     ended = threading.Event()
     ends = 0.0
@@ -127,6 +132,7 @@ def _legs(hand_overs: int) -> list[float]:
 
     with receiving(receive) as url:
         engine = TaskEngine(jobs=_RedirectedJobs(JobTarget(url)))
+        time.sleep(pause)
         execute(None)
         if not ended.wait(120):
             raise TimeoutError("the legs were not delivered")
@@ -135,8 +141,11 @@ def _legs(hand_overs: int) -> list[float]:
     return taken
 
 
-def _cloud_tasks(number: int) -> list[float]:
-    """Return the seconds from the creation of Cloud Tasks to their delivery, each created by the last one."""
+def _cloud_tasks(number: int, pause: float) -> list[float]:
+    """Return the seconds from the creation of Cloud Tasks to their delivery, each created by the last one.
+
+    The first one is created after a pause, in seconds.
+    """
     taken: list[float] = []
     ended = threading.Event()
     queue, run_id, legs = LegQueue(firebase.tasks_wire), uuid4().hex, itertools.count(2)
@@ -157,6 +166,7 @@ def _cloud_tasks(number: int) -> list[float]:
         return 200
 
     with receiving(receive) as url:
+        time.sleep(pause)
         create()
         if not ended.wait(120):
             raise TimeoutError("the Cloud Tasks were not delivered")
