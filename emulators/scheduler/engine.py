@@ -8,7 +8,7 @@ that is due meanwhile starts afterwards. Retries stop at the next tick. A reques
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from emulators.scheduler.clock import Clock
@@ -79,7 +79,8 @@ class Scheduler:
         clock: Source of the time.
         dispatcher: Sends attempts.
         log: Writes a line of the log.
-        paused: Whether jobs run only on request. Their states do not show it.
+        paused: Whether jobs run only on request. Their states do not show it. A requested run then has the
+            time of a tick that is later than all its retries.
     """
 
     def __init__(
@@ -160,8 +161,12 @@ class Scheduler:
                     "RESOURCE_EXHAUSTED",
                     f"{MAX_FORCED_RUNS} requested runs of {name} are unfinished; wait until one ends.",
                 )
-            # Recordings of the service show the time of the next tick, not the current time.
-            tick = entry.schedule.next_after(self._clock.now())
+            # Recordings of the service show the time of the next tick, not the current time. A retry that
+            # arrives after this tick looks like the tick itself. In the service the tick's own delivery
+            # resolves this; without ticks none follows, so the tick must be later than the last retry.
+            job = entry.job
+            over = job.retry.longest_execution(job.attempt_deadline) if self._paused else timedelta()
+            tick = entry.schedule.next_after(self._clock.now() + over)
             self._start(entry, Execution(tick, forced=True))
             return _snapshot(entry)
 

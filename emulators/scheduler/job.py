@@ -42,6 +42,19 @@ class RetryConfig:
         longest_step = self.max_backoff // self.min_backoff if self.min_backoff else 0
         return min(self.min_backoff * min((1 << doublings) * steps, longest_step + 1), self.max_backoff)
 
+    def longest_execution(self, attempt_deadline: timedelta) -> timedelta:
+        """Return the longest time from the start of the first attempt to the end of the last one.
+
+        Args:
+            attempt_deadline: Longest time that an attempt takes.
+        """
+        pauses = [self.backoff(attempts) for attempts in range(1, self.retry_count + 1)]
+        counted = sum(pauses, attempt_deadline * (self.retry_count + 1))
+        if not self.max_retry_duration:
+            return counted
+        # An attempt that fails at the end of this time is repeated once more.
+        return max(counted, self.max_retry_duration + self.max_backoff + attempt_deadline)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

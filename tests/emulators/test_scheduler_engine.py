@@ -6,6 +6,7 @@ import pytest
 
 from emulators.scheduler.engine import MAX_FORCED_RUNS
 from emulators.scheduler.errors import RequestError, ScheduleError
+from emulators.scheduler.job import RetryConfig
 from tests.emulators.scheduler_doubles import Bench, job, retries
 
 FIRST = "2026-05-05T12:01:00Z"
@@ -284,6 +285,34 @@ def test_with_schedules_off_only_forced_runs_are_sent() -> None:
     assert [sent.attempt.number for sent in b.sent] == [1, 2]
     b.sent[1].answer()
     assert "no next tick" in b.lines[1]
+
+
+@pytest.mark.parametrize(
+    "retry",
+    [
+        retries(0),
+        retries(5, min_backoff=timedelta(seconds=10)),
+        retries(1, max_retry_duration=timedelta(minutes=20), max_backoff=timedelta(minutes=2)),
+    ],
+)
+def test_with_schedules_off_a_forced_run_ends_before_its_tick(retry: RetryConfig) -> None:
+    """A retry after its tick would look like the tick, which no delivery of its own follows."""
+    b = bench(paused=True, retry=retry)
+    b.advance(seconds=29)
+    b.scheduler.run(b.scheduler.jobs()[0].job.name)
+    while b.scheduler.jobs()[0].executions:  # each attempt takes until its deadline
+        b.advance(seconds=1)
+    attempts = [sent.attempt for sent in b.sent]
+    assert len(attempts) > retry.retry_count
+    assert {each.schedule_time for each in attempts} == {attempts[0].schedule_time}
+    assert attempts[0].schedule_time > b.clock.now()
+
+
+def test_with_schedules_on_a_forced_run_has_the_time_of_the_next_tick() -> None:
+    """As in the service, even if its retries pass that tick."""
+    b = bench(retry=retries(5, min_backoff=timedelta(seconds=10)))
+    b.scheduler.run(b.scheduler.jobs()[0].job.name)
+    assert b.sent[0].tick == FIRST
 
 
 def test_a_new_manifest_keeps_the_state_of_existing_jobs() -> None:
