@@ -141,7 +141,7 @@ def _changes(
     }
     return {
         "now": serializers.time_text(now),
-        "as_of": serializers.time_text(changes.until or now - timeline.OVERLAP),
-        "more": changes.until is not None,
+        "as_of": serializers.time_text(changes.known_until or now - timeline.OVERLAP),
+        "more": changes.known_until is not None,
         "tasks": [{"name": name.value, "runs": runs} for name, runs in shown.items() if runs],
     }

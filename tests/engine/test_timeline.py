@@ -148,11 +148,11 @@ def test_only_changed_records_are_read_again(
         TASK: ["works", "incident"],
         ALL[1]: ["new"],
     }
-    assert changes.until is None
+    assert changes.known_until is None
     assert (counter.calls, counter.documents) == (["RunQuery"] * len(ALL), 3)
     counter.documents = 0
     changes = view_changes(counted.store, ALL, since=latest(world) + timedelta(microseconds=1))
-    assert (changes.records, changes.until, counter.documents) == ({}, None, 0)
+    assert (changes.records, changes.known_until, counter.documents) == ({}, None, 0)
 
 
 def latest(world: World) -> datetime:
@@ -171,8 +171,8 @@ def test_many_changes_are_read_in_parts(engine: TaskEngine, world: World) -> Non
         changes = view_changes(engine.store, ALL, since=since, limit=10)
         read |= {record.id for record in changes.records.get(TASK, ())}
         parts += 1
-        if changes.until is None:
+        if changes.known_until is None:
             break
-        assert changes.until > since
-        since = changes.until
+        assert changes.known_until > since
+        since = changes.known_until
     assert (len(read), parts >= 4) == (35, True)

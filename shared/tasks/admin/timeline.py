@@ -58,11 +58,11 @@ class Changes:
 
     Attributes:
         records: The records of each task that has some, in the order of their last writes.
-        until: Time up to which all changes are known, UTC; None if there were none but these.
+        known_until: Time up to which all changes are known, UTC; None if there were none but these.
     """
 
     records: dict[TaskName, tuple[RunRecord, ...]]
-    until: datetime | None
+    known_until: datetime | None
 
 
 def view_range(
@@ -117,7 +117,7 @@ def view_changes(
     Args:
         store: Firestore.
         names: The tasks.
-        since: `until` of the changes before, or a time `OVERLAP` before the range was read, UTC.
+        since: `known_until` of the changes before, or a time `OVERLAP` before the range was read, UTC.
         limit: Largest number of records per task, as in `view_range`.
 
     Raises:

@@ -85,7 +85,7 @@ export function fires(task: Task, tick: number): boolean {
 /** Milliseconds after which ticks to come are read again; the service lists those of 24 hours. */
 const TICKS_MS = 6 * HOUR;
 
-export class History {
+export class TimelineHistory {
   private readonly rows = new Map<string, Row>();
   /** Everything since this time has been read. */
   loadedFrom = Infinity;

@@ -8,10 +8,10 @@ import { Link, type Place, goQuery, taskPath } from "../router";
 import { onColours } from "../theme";
 import type { Task } from "../wire";
 import { Name, Notice } from "../words";
-import { type Entry, History, fires } from "./data";
+import { type Entry, TimelineHistory, fires } from "./data";
 import { type Lane, type MarkShape, paintBar, paintMark, palette, penOf, shapeOf } from "./paint";
 import { Plot } from "./plot";
-import { PAST, PRESETS, type Range, moved, presetQuery, rangeOf, rangeQuery, within, zoomed } from "./range";
+import { PAST, PRESETS, type Range, moved, presetQuery, timelineRangeOf, rangeQuery, within, zoomed } from "./range";
 import { Table } from "./words";
 
 const POLL_SECONDS = 10;
@@ -20,9 +20,9 @@ const BEYOND = 0.25;
 
 export function Timeline({ tasks, place }: { tasks: Task[]; place: Place }) {
   const now = useNow();
-  const range = rangeOf(place.query, now);
+  const range = timelineRangeOf(place.query, now);
   const [, redraw] = useReducer((count: number, _: void) => count + 1, 0);
-  const [history] = useState(() => new History(() => redraw()));
+  const [history] = useState(() => new TimelineHistory(() => redraw()));
   useEffect(() => () => history.stop(), []);
   history.want(range.from - (range.to - range.from) * BEYOND);
   const changes = tasks.map((task) => [task.state, task.started, task.completed, task.suspended?.at].join()).join();
@@ -86,7 +86,7 @@ export function Timeline({ tasks, place }: { tasks: Task[]; place: Place }) {
 
 const middle = ({ from, to }: Range): number => (from + to) / 2;
 
-function laneOf(task: Task, history: History, now: number): Lane {
+function laneOf(task: Task, history: TimelineHistory, now: number): Lane {
   const until = task.suspended?.until;
   const suspended = task.suspended && { from: Date.parse(task.suspended.at), to: until ? Math.max(now, Date.parse(until)) : Infinity };
   return { row: history.row(task.name), fires: (tick) => fires(task, tick), suspended };

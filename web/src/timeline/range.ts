@@ -30,7 +30,7 @@ function following(past: number, now: number): Range {
 }
 
 /** The range in the address, and the preset that it follows; null if it has a fixed start and end. */
-export function rangeOf(query: URLSearchParams, now: number): Range & { preset: string | null } {
+export function timelineRangeOf(query: URLSearchParams, now: number): Range & { preset: string | null } {
   const [from, to] = [Date.parse(query.get("from") ?? ""), Date.parse(query.get("to") ?? "")];
   if (from < to) return { ...within({ from, to }, now), preset: null };
   const [name, , past] = PRESETS.find(([each]) => each === query.get("range")) ?? (PRESETS.find(([each]) => each === DEFAULT_PRESET) as (typeof PRESETS)[number]);
