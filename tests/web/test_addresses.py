@@ -41,8 +41,9 @@ def test_hosting_answers_404_for_unknown_addresses(stack: "Addresses") -> None:
     status, body = ask(f"http://{stack.hosting}/nope")
     assert status == 404
     assert re.search(r"/assets/index-[^\"]+\.js", body)
-    for path in ("/", "/timeline", f"/tasks/{HEALTH.value}", f"/tasks/{HEALTH.value}/result"):
-        assert ask(f"http://{stack.hosting}{path}")[0] == 200
+    for path in ("", "/timeline", f"/tasks/{HEALTH.value}", f"/tasks/{HEALTH.value}/result"):
+        for slash in ("", "/"):
+            assert ask(f"http://{stack.hosting}{path}{slash}")[0] == 200, f"{path}{slash}"
 
 
 def test_a_shared_link_opens_the_same_history(visit: "Open", past: "Past") -> None:
@@ -96,6 +97,17 @@ def test_a_shared_link_opens_a_run_outside_of_the_list(visit: "Open", past: "Pas
     page.page.get_by_role("button", name="Close").click()
     expect(page.page.locator(".panel")).to_have_count(0)
     expect(page.page).to_have_url(re.compile(r"\?show=completed$"))
+
+
+def test_an_address_opens_ten_entries_at_most(visit: "Open", past: "Past") -> None:
+    """The last ones, each once, because each of them asks the service."""
+    past.of(HEALTH, every=dt.timedelta(minutes=5), result=list, seconds=lambda _: 2, count=1)
+    page = visit("viewer")
+    entries = [f"run-{number}" for number in range(14)]
+    page.open(f"/tasks/{HEALTH.value}?{'&'.join(f'entry={each}' for each in [*entries, entries[-1]])}")
+    expect(page.page.locator(".runs .panel")).to_have_count(10)
+    sent = [request for request in page.requests if request.url.endswith("/get_run") and request.post_data]
+    assert {request.post_data_json["data"]["id"] for request in sent} == set(entries[-10:])
 
 
 def test_back_and_forward_restore_the_view(visit: "Open", past: "Past") -> None:

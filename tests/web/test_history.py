@@ -4,10 +4,11 @@ import datetime as dt
 import re
 from typing import TYPE_CHECKING, Any
 
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
 from shared import firebase
 from shared.tasks import TaskName, execute_task
+from tests.support.paged_run import PagedRun
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -87,7 +88,10 @@ def test_a_long_search_stops_and_continues_on_demand(visit: "Open", past: "Past"
 
 
 def test_a_time_range_selects_entries(visit: "Open", past: "Past") -> None:
-    """The service selects them, so that no entry before the range is loaded; a wrong range is an error."""
+    """The service selects them, so that no entry before the range is loaded; a wrong range is an error.
+
+    What a user types replaces the address once it is complete, without entries in the browser's history.
+    """
     newest = long_history(100)
     page = visit("viewer", timezone_id="Europe/Zurich")
     entries = open_history(page)
@@ -99,16 +103,57 @@ def test_a_time_range_selects_entries(visit: "Open", past: "Past") -> None:
                                (newest - 40 * FIVE_MINUTES).isoformat())  # fmt: skip
     end = page.page.evaluate("(time) => new Date(time).toLocaleString('sv').slice(0, 16).replace(' ', 'T')",
                              (newest - 30 * FIVE_MINUTES).isoformat())  # fmt: skip
-    page.page.get_by_label("From", exact=True).fill(start)
-    page.page.get_by_label("To", exact=True).fill(end)
+    before = page.page.evaluate("history.length")
+    zone = page.page.evaluate(
+        "(time) => new Intl.DateTimeFormat('en-GB', { timeZoneName: 'short' }).formatToParts(new Date(time))"
+        ".find(({ type }) => type === 'timeZoneName').value",
+        newest.isoformat(),
+    )
+    first, last = (page.page.get_by_label(f"{name} ({zone})", exact=True) for name in ("From", "To"))
+    first.fill(start)
+    last.fill(f"{int(end[:4]) + 4}{end[4:]}")
+    expect(entries).to_have_count(41)
+    last.focus()
+    for _ in ("month", "day"):
+        page.page.keyboard.press("Tab")
+    page.page.keyboard.type(end[:4], delay=250)  # longer than the pause after which the address changes
+    expect(last).to_have_value(end)
     expect(entries).to_have_count(10)
+    assert page.page.evaluate("history.length") == before
     wait_for("the answer", lambda: page.page.wait_for_timeout(50) or asked)
     ranges = [each.request.post_data_json["data"] for each in asked]
     assert any("until" in sent and "since" in sent for sent in ranges)
-    page.page.get_by_label("To", exact=True).fill("2020-01-01T00:00")
+    assert not [sent for sent in ranges if min(sent.get("since", "9"), sent.get("until", "9")) < "1970"]
+    last.fill("2020-01-01T00:00")
     expect(page.page.get_by_role("alert")).to_contain_text("start of the time range must be before its end")
     page.page.get_by_label("Time range").select_option("Any time")
     expect(entries).to_have_count(50)
+
+
+def test_a_range_up_to_now_follows_the_time(visit: "Open", past: "Past") -> None:
+    """Entries leave "Last hour" as the service's clock goes on, and the page asks for the new range."""
+    newest = long_history(30)
+    page = visit("viewer")
+    entries = open_history(page, "?range=1h")
+    expect(entries).to_have_count(11)
+    asked = page.answered("list_runs")
+
+    def half_an_hour_later(route: Route) -> None:
+        response = route.fetch()
+        body = response.json()
+        now = dt.datetime.fromisoformat(body["result"]["now"]) + dt.timedelta(minutes=30)
+        body["result"]["now"] = now.isoformat()
+        route.fulfill(response=response, json=body)
+
+    page.page.route("**/list_tasks", half_an_hour_later)
+    expect(entries).to_have_count(5)
+    page.page.evaluate("dispatchEvent(new Event('online'))")  # every view asks again at once
+
+    def is_asked() -> bool:
+        sent = [answer.request.post_data_json["data"].get("since") for answer in asked]
+        return any(dt.datetime.fromisoformat(since) > newest - 8 * FIVE_MINUTES for since in sent if since)
+
+    wait_for("the later range", lambda: page.page.wait_for_timeout(50) or is_asked())
 
 
 def test_equal_errors_are_grouped_with_their_count(visit: "Open", past: "Past") -> None:

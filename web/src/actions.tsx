@@ -3,7 +3,7 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { CallError, call } from "./firebase";
 import { zoneAt } from "./format";
 import { serverNow } from "./live";
-import { timeOfLocal } from "./range";
+import { LAST_LOCAL, timeOfLocal } from "./range";
 import { refusal } from "./strip";
 import type { Run, Task } from "./wire";
 
@@ -121,6 +121,7 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
   const [until, setUntil] = useState("");
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState("");
+  const time = useRef<HTMLInputElement>(null);
   useLayoutEffect(() => dialog.current?.showModal(), []);
   const leave = (outcome: Outcome | null): void => {
     dialog.current?.close(); // returns the focus to the button
@@ -131,6 +132,7 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
     event.preventDefault();
     if (busy) return; // Ctrl+Enter again
     if (reason.trim() === "") return setError("Enter a reason. It is recorded in the task’s history.");
+    if (time.current?.validity.valid === false) return setError("Enter a complete date and time, at the latest in the year 9999, or clear the field.");
     if (until !== "" && Date.parse(timeOfLocal(until)) <= serverNow()) return setError("Enter a time in the future, or none.");
     setBusy(true);
     setError("");
@@ -150,13 +152,13 @@ export function ActionDialog({ asked: { kind, task }, done }: DialogProps) {
       aria-labelledby="ask-title"
       onClose={() => done(null)}
     >
-      <form onSubmit={submit} onKeyDown={submitOnControlEnter}>
+      <form noValidate onSubmit={submit} onKeyDown={submitOnControlEnter}>
         <h2 id="ask-title">{title(task.name)}</h2>
         <p id="ask-consequence">{consequence(task)}</p>
         {kind === "suspend" && (
           <label>
-            Resume at (optional, your time: {zoneAt(new Date(serverNow()).toISOString())})
-            <input type="datetime-local" value={until} onInput={(event) => setUntil(event.currentTarget.value)} />
+            Resume at (optional, your time: {zoneAt(timeOfLocal(until) || new Date(serverNow()).toISOString())})
+            <input ref={time} type="datetime-local" max={LAST_LOCAL} value={until} onInput={(event) => setUntil(event.currentTarget.value)} />
           </label>
         )}
         <label>

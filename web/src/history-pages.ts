@@ -14,13 +14,16 @@ const ENOUGH_HITS = 25;
 /** A search loads at most this many entries at a time. */
 const SEARCH_STEP = 1000;
 const POLL_SECONDS = 10;
+const ROUNDING_MS = 300_000;
 
 export interface HistoryQuery {
   /** States to list; empty for all. */
   states: string[];
-  /** Range of the start of runs, RFC 3339, without its end. */
-  since: string | null;
-  until: string | null;
+  /** Identifies the time range. One that follows the time stays the same while its start moves. */
+  range: string;
+  /** Start and end of the range, RFC 3339, for the start of runs. Runs at the end itself are not in it. */
+  start: string | null;
+  end: string | null;
   /** Selects among the loaded entries; null for all of them. */
   matches: ((run: Run) => boolean) | null;
   /** Identifies `matches`. */
@@ -49,25 +52,29 @@ interface Loaded {
   page: RunPage | null;
 }
 
-export function useHistory(task: Task, { states, since, until, matches, search }: HistoryQuery): LoadedHistory {
-  const wanted = { task_name: task.name, ...(states.length > 0 && { states }), ...(since && { since }), ...(until && { until }) };
-  const key = JSON.stringify(wanted);
+export function useHistory(task: Task, { states, range, start, end, matches, search }: HistoryQuery): LoadedHistory {
+  const wanted = { task_name: task.name, ...(states.length > 0 && { states }), ...(start && { since: roundedDown(start) }), ...(end && { until: end }) };
+  const key = JSON.stringify([task.name, states, range]);
+  const latest = useRef(wanted);
+  latest.current = wanted;
   const page = useLive<RunPage>(
     `history ${key}`,
-    (version) => call("list_runs", { ...wanted, limit: PAGE_RUNS, if_version: version }),
+    (version) => call("list_runs", { ...latest.current, limit: PAGE_RUNS, if_version: version }),
     () => POLL_SECONDS,
     [task.state, task.completed, task.started, task.suspended?.at, runToCancel(task)?.cancel?.at].join(),
   );
   const held = useRef<Loaded>({ key, runs: [], cursor: undefined, page: null });
   if (held.current.key !== key) held.current = { key, runs: [], cursor: undefined, page: null };
   if (page.value && page.value !== held.current.page) held.current = withFirstPage(held.current, page.value);
-  const { runs, cursor } = held.current;
+  const { cursor } = held.current;
+  const runs = held.current.runs.filter(({ started }) => start === null || started === null || Date.parse(started) >= Date.parse(start));
+  const more = !!cursor && runs.length === held.current.runs.length; // otherwise all older ones are before the range
 
   const [loading, setLoading] = useState("");
   const [failure, setFailure] = useState<{ key: string; error: CallError } | null>(null);
   const error = failure?.key === key ? failure.error : null;
   const loadMore = async (): Promise<void> => {
-    if (loading === key || !cursor) return;
+    if (loading === key || !more) return;
     setLoading(key);
     setFailure(null);
     try {
@@ -84,7 +91,7 @@ export function useHistory(task: Task, { states, since, until, matches, search }
   const hits = matches ? runs.filter(matches) : runs;
   const [step, setStep] = useState({ search: `${key} ${search}`, from: 0 });
   const from = step.search === `${key} ${search}` ? step.from : 0;
-  const searching = matches !== null && error === null && !!cursor && hits.length < ENOUGH_HITS && runs.length - from < SEARCH_STEP;
+  const searching = matches !== null && error === null && more && hits.length < ENOUGH_HITS && runs.length - from < SEARCH_STEP;
   useEffect(() => {
     if (searching && loading !== key) void loadMore();
   });
@@ -92,7 +99,7 @@ export function useHistory(task: Task, { states, since, until, matches, search }
   return {
     hits: cursor === undefined ? null : hits,
     loaded: runs,
-    more: cursor != null,
+    more,
     loading: loading === key || searching,
     stale: page.error,
     error,
@@ -102,6 +109,9 @@ export function useHistory(task: Task, { states, since, until, matches, search }
     },
   };
 }
+
+/** The start of a range, rounded so that a range that follows the time is read again only every few minutes. */
+const roundedDown = (time: string): string => new Date(Math.floor(Date.parse(time) / ROUNDING_MS) * ROUNDING_MS).toISOString();
 
 /**
  * Adds a new first page. Entries that it moves down stay; those that it should contain and does not are removed. If it shares

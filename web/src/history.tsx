@@ -1,9 +1,9 @@
 // A task's history with filters, text search and time range, and equal errors with their count. The address holds all of
 // these and the opened entries.
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { actorText, ago, clock, duration, errorText, number, plural, word } from "./format";
 import { type LoadedHistory, useHistory } from "./history-pages";
-import { serverNow, useNow } from "./live";
+import { useNow } from "./live";
 import { RangeFields, rangeOf } from "./range";
 import { SearchField, goQuery, useParam, usePlace } from "./router";
 import { Detail, RunPanel, legsOf, produced, working } from "./runs";
@@ -42,6 +42,10 @@ const errorOf = (run: Run): string | null =>
   run.outcome === "failed" && run.error ? errorText(run.error.type, run.error.message).slice(0, MAX_ERROR_LENGTH) : null;
 
 const MAX_ERROR_LENGTH = 300;
+/** Each opened entry polls the service, so an address opens at most this many: the last ones. */
+const MAX_OPENED = 10;
+
+const lastOpened = (ids: string[]): string[] => [...new Set(ids)].slice(-MAX_OPENED);
 
 export function History({ task }: { task: Task }) {
   const now = useNow();
@@ -50,25 +54,26 @@ export function History({ task }: { task: Task }) {
   const [search] = useParam("q");
   const [error] = useParam("error");
   const [span, from, to] = ["range", "from", "to"].map((name) => query.get(name) ?? "") as [string, string, string];
-  const { since, until, problem } = useMemo(() => rangeOf(span, from, to, serverNow()), [span, from, to]);
+  const { start, end, problem } = rangeOf(span, from, to, now);
   const filter = FILTERS.find(({ value }) => value === show) ?? (FILTERS[0] as Filter);
   const partial = search !== "" || error !== "" || filter.outcome !== undefined;
   const contains = matcher(search);
   const history = useHistory(task, {
     states: filter.states,
-    since: problem ? null : since,
-    until: problem ? null : until,
+    range: problem ? "" : `${span} ${from} ${to}`,
+    start: problem ? null : start,
+    end: problem ? null : end,
     matches: partial
       ? (run) => (!filter.outcome || run.outcome === filter.outcome) && (error === "" || errorOf(run) === error) && contains(textOf(run))
       : null,
     search: [filter.outcome, search, error].join("\n"),
   });
-  const opened = query.getAll("entry");
+  const opened = lastOpened(query.getAll("entry"));
   const { hits } = history;
   const list = useRef<HTMLOListElement>(null);
   useArrivalAt(list, hits !== null);
   const elsewhere = hits === null || history.loading ? [] : opened.filter((id) => !hits.some((run) => run.id === id));
-  const toggle = (id: string, open: boolean): void => goQuery({ entry: open ? [...opened, id] : opened.filter((each) => each !== id) });
+  const toggle = (id: string, open: boolean): void => goQuery({ entry: open ? lastOpened([...opened, id]) : opened.filter((each) => each !== id) });
   return (
     <section aria-labelledby="history-title" class="runs">
       <div class="bar">
@@ -100,7 +105,7 @@ export function History({ task }: { task: Task }) {
         <RunPanel key={id} task={task} id={id} close={() => toggle(id, false)} />
       ))}
       {partial && hits !== null && <Searched history={history} now={now} />}
-      {!partial && hits?.length === 0 && <p class="quiet">{filter.value === "" && !since && !until ? "No entries yet." : "No entry matches."}</p>}
+      {!partial && hits?.length === 0 && <p class="quiet">{filter.value === "" && !start && !end ? "No entries yet." : "No entry matches."}</p>}
       <ol ref={list}>
         {(hits ?? []).map((run) => (
           <Entry key={run.id} task={task.name} run={run} now={now} open={opened.includes(run.id)} toggle={toggle} />

@@ -90,24 +90,32 @@ export function useParam(name: string, initial = ""): [string, (value: string, r
 const PAUSE_MS = 200;
 
 /**
- * A text in the query of the address that a user types: the text, and a function that changes it. The address has it
- * after a pause, because browsers limit changes of the address.
+ * A value in the query of the address that a user types: its text, and a function that changes it. The address has it
+ * after a pause, because browsers limit changes of the address. It replaces the current entry of the browser's history.
  *
  * @param name Its name in the query.
+ * @param textOf Its text, if that differs from the value.
+ * @returns The text, and a function that takes a new text and its value; null if the text is not complete, so that the
+ *   address keeps its value.
  */
-export function useTypedParam(name: string): [string, (text: string) => void] {
+export function useTypedParam(name: string, textOf = (value: string): string => value): [string, (text: string, value?: string | null) => void] {
   const [value, set] = useParam(name);
-  const [text, setText] = useState(value);
+  const [text, setText] = useState(textOf(value));
   const timer = useRef(0);
   const written = useRef(value);
   useEffect(() => {
-    if (value !== written.current) setText(value); // by a link, or by back and forward
+    if (value !== written.current) {
+      // A link, or back and forward, has changed the address. What was typed before must not replace it.
+      clearTimeout(timer.current);
+      setText(textOf(value));
+    }
     written.current = value;
   }, [value]);
   useEffect(() => () => clearTimeout(timer.current), []);
-  const type = (wanted: string): void => {
-    setText(wanted);
+  const type = (typed: string, wanted: string | null = typed): void => {
+    setText(typed);
     clearTimeout(timer.current);
+    if (wanted === null) return;
     timer.current = window.setTimeout(() => {
       written.current = wanted;
       set(wanted, true);
