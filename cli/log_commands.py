@@ -72,14 +72,18 @@ def _last_run(caller: Caller, task: str) -> str:
 
 
 def _log_of(run: dict[str, Any], task: str) -> dict[str, Any]:
-    """Return the log of a run; an empty one if the run has not started."""
+    """Return the log of a run; an empty one if the run was requested and has not started."""
     log: dict[str, Any] | None = run["log"]
     if log is not None:
         return log
-    if run["state"] == "requested":
+    if run["state"] == "requested" and run["expires"]:
         return {"lines": [], "lost": 0}
     if run["state"] not in _STARTED:
-        raise CliError(Exit.missing, f"{run['id']} of {task} is not a run, but a record of: {run['state']}")
+        is_request = run["state"] == "requested"
+        fix = f"nx-tasks logs {task} --id {run['holder']}" if is_request else f"nx-tasks runs {task}"
+        raise CliError(
+            Exit.missing, f"{run['id']} of {task} is not a run, but a record of: {run['state']}; see `{fix}`"
+        )
     raise CliError(
         Exit.denied, f"Only operators, and viewers who may read the result of {task}, may see its log."
     )

@@ -296,12 +296,24 @@ def test_a_request_that_is_not_started_ends_the_wait(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 8, and also if the time to wait is over before the run has ended."""
-    request = {**run_with("requested"), "log": None}
+    request = {**run_with("requested"), "log": None, "expires": "2099-11-24T12:00:00Z"}
     expired = {**request, "expires": "2026-11-24T12:00:00Z"}
     assert asked(monkeypatch, [request, expired], "logs", TASK, "--id", "r", "-f") == 8
     assert "no delivery of Cloud Scheduler started run r" in capfd.readouterr().err
     assert asked(monkeypatch, [run_with("running")], "logs", TASK, "--id", "r", "-f", "--timeout", "1") == 8
     assert "still running after 1 s" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("words", [(), ("--follow", "--timeout", "1")])
+def test_a_record_of_a_request_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    """Exit code 5 at once, because the record never changes. The error names the run that was requested."""
+    record = {**run_with("requested"), "id": "r.requested", "holder": "r", "log": None}
+    assert asked(monkeypatch, [record], "logs", TASK, "--id", "r.requested", *words) == 5
+    error = " ".join(capfd.readouterr().err.split())
+    assert "r.requested of" in error
+    assert f"see `nx-tasks logs {TASK} --id r`" in error
 
 
 def test_the_link_leads_to_the_entries_of_the_run(

@@ -229,6 +229,29 @@ def test_a_requested_run_shows_who_asked_and_why(visit: "Open", clean_firestore:
     expect(entries).to_have_count(1)
 
 
+def test_only_a_run_at_work_is_asked_for_often(visit: "Open", past: "Past") -> None:
+    """A run that waits for its next leg logs nothing, and the record of a request never changes."""
+    at = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    request = f"{at:%Y-%m-%dT%H:%M:%S.%fZ}.requested"
+    record = {"state": "requested", "by": "p", "reason": "r", "started": at, "holder": f"request-{at}"}
+    firebase.firestore_client().document(f"nx-tasks/{HEALTH.value}/nx-runs/{request}").set(record)
+    waiting = PagedRun.waiting(HEALTH).run_id
+    page = visit()
+    page.page.clock.install()
+    page.sign_in("viewer").open(f"/tasks/{HEALTH.value}?entry={request}&entry={waiting}")
+    for run_id in (request, waiting):
+        expect(page.page.locator(".runs .facts").filter(has_text=run_id)).to_be_visible()
+    page.page.clock.pause_at(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2))
+    lists, runs = page.answered("list_tasks"), page.answered("get_run")
+    for _ in range(10):
+        count = len(lists)
+        page.page.clock.run_for(3500)
+        wait_for("an answer", lambda count=count: page.page.wait_for_timeout(20) or len(lists) > count)
+    asked = [answer.request.post_data_json["data"]["id"] for answer in runs]
+    assert set(asked) == {waiting}
+    assert len(asked) <= 4
+
+
 def _decode(rows: str) -> Any:
     try:
         return {}[rows]

@@ -2,7 +2,7 @@
 import { useId } from "preact/hooks";
 import { call } from "./firebase";
 import { actorText, duration, errorText, failureText, legText, nextAttemptText, number, plural, positionsText, size, trigger, word } from "./format";
-import { useLive, useModule, useNow } from "./live";
+import { serverNow, useLive, useModule, useNow } from "./live";
 import { refusal } from "./strip";
 import { Trace } from "./trace";
 import type { Run, RunLog, Task } from "./wire";
@@ -45,15 +45,24 @@ export function RunPanel({ task, id, close }: { task: Task; id: string; close: (
   );
 }
 
-/** Seconds between two requests of a run: of one that works, so that its log is live, and of one that has ended. */
-const [CHANGING_POLL_SECONDS, ENDED_POLL_SECONDS] = [3, 600];
+/** Seconds between two requests of a run that works, so that its log is live. */
+const WORKING_POLL_SECONDS = 3;
+/** Of a run that waits for its next leg or attempt; its log does not change. */
+const WAITING_POLL_SECONDS = 10;
+/** Of a record that does not change any more. */
+const ENDED_POLL_SECONDS = 600;
 
-const mayChange = ({ state, next_attempt }: Run): boolean => state === "running" || state === "requested" || next_attempt != null;
+function pollSeconds(run: Run | undefined): number {
+  if (run?.next_attempt || run?.legs?.waiting_since) return WAITING_POLL_SECONDS;
+  // A record of a request has no end of its own: its run is another entry.
+  const isOpenRequest = run?.state === "requested" && run.expires !== null && Date.parse(run.expires) > serverNow();
+  return run?.state === "running" || isOpenRequest ? WORKING_POLL_SECONDS : ENDED_POLL_SECONDS;
+}
 
 export function Detail({ task, id, version }: { task: string; id: string; version: string }) {
   const now = useNow();
   const load = async () => ({ version: "", run: await call<Run>("get_run", { task_name: task, id }) });
-  const { value, error } = useLive(`run ${task} ${id}`, load, (found) => (found && mayChange(found.run) ? CHANGING_POLL_SECONDS : ENDED_POLL_SECONDS), version);
+  const { value, error } = useLive(`run ${task} ${id}`, load, (found) => pollSeconds(found?.run), version);
   if (value === null) return error ? <Notice tone="bad">{error.message}</Notice> : <p class="quiet">Loading …</p>;
   const { run } = value;
   const failure = run.error ?? run.last_failure;
