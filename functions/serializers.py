@@ -17,7 +17,7 @@ import orjson
 
 from shared.tasks import RunCancelled, spec_of, store
 from shared.tasks.admin.queries import Position, view_tasks
-from shared.tasks.cron import coming_ticks, next_tick, recent_ticks
+from shared.tasks.cron import coming_ticks, next_tick, recent_ticks, ticks_after
 from shared.tasks.documents.actions import WATCHDOG
 from shared.tasks.documents.legs import grace
 from shared.tasks.documents.run_ids import is_of_tick
@@ -61,7 +61,7 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
         "name": task.name.value,
         "schedule": spec.schedule,
         "time_zone": spec.time_zone,
-        "next_run": time_text(next_tick(spec, now)) if is_firing(task) else None,
+        "next_run": time_text(_next_run(task, now)),
         "recent_ticks": [time_text(tick) for tick in recent_ticks(spec, now, RECENT_TICKS)],
         "deadline_seconds": spec.deadline_seconds,
         "save_in": spec.save_in or "db",
@@ -228,6 +228,16 @@ def is_record_id(text: str) -> bool:
     reserved = text.startswith("__") and text.endswith("__")  # ids that Firestore reserves
     fits = 0 < len(text) <= 200 and text.isprintable() and "/" not in text
     return fits and not reserved and text.strip(".") != ""
+
+
+def _next_run(task: TaskView, now: datetime) -> datetime | None:
+    """Return the task's next tick that Cloud Scheduler delivers: after a suspension, if its end is known."""
+    spec = spec_of(task.name)
+    if is_firing(task):
+        return next_tick(spec, now)
+    if task.problem is not None or task.suspended is None or task.suspended.until is None:
+        return None
+    return next(ticks_after(spec, max(now, task.suspended.until)), None)
 
 
 def _current_run(task: TaskView, caller: Caller, *, readable: bool) -> dict[str, Any] | None:

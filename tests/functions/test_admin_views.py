@@ -75,6 +75,17 @@ def test_a_listed_task_has_its_last_run_its_result_and_its_suspension(ask: Any) 
     assert shown["result"].items() >= expected.items()
 
 
+def test_the_next_run_of_a_suspended_task_follows_the_end_of_its_suspension(ask: Any) -> None:
+    """Its first tick after that time; none if an operator must resume it, or if its job is wrong."""
+    until = datetime.now(UTC).replace(minute=40, second=0, microsecond=0) + timedelta(days=2)
+    suspend_task(TASK, **WHO, until=until)
+    shown = ask("list_tasks", {})["tasks"][0]
+    assert datetime.fromisoformat(shown["next_run"]) == until + timedelta(minutes=57)
+    status = firebase.firestore_client().document(f"nx-tasks/{TASK.value}")
+    status.update({"run.job": {"found": "MISSING"}})
+    assert ask("list_tasks", {})["tasks"][0]["next_run"] is None
+
+
 def test_a_task_with_a_paused_job_has_no_next_run(ask: Any) -> None:
     """Once the watchdog or a change has noticed it; the task is not suspended."""
     execute_task("test", TASK, lambda: [1])

@@ -44,7 +44,7 @@ def change_tasks(page: "Visit", change: Callable[[Tasks], Tasks]) -> None:
 
 
 def thirty(tasks: Tasks) -> Tasks:
-    """Thirty tasks of which number 17 failed, number 20 is late, and number 25 was cancelled."""
+    """Thirty tasks: number 17 failed, number 20 is late, 25 was cancelled, and the job of 27 is paused."""
     (first,) = [task for task in tasks if task["name"] == HEALTH]
     changes: dict[int, dict[str, Any]] = {
         17: {"status": "failed", "state": "failed", "outcome": "failed", "error": "ValueError: no answer"},
@@ -53,6 +53,7 @@ def thirty(tasks: Tasks) -> Tasks:
             "status": "failed", "state": "failed", "outcome": "cancelled",
             "error": "RunCancelled: cancelled by operator@example.com: not needed",
         },
+        27: {"problem": "its job in Cloud Scheduler is paused"},
     }  # fmt: skip
     late = {20: {**first["result"], "completed": "2026-01-01T00:00:00Z"}}
     return [
@@ -80,18 +81,19 @@ def shown(page: "Visit") -> list[str]:
 
 
 def test_what_needs_attention_comes_first(visit: "Open", past: "Past") -> None:
-    """Of thirty tasks, the failed, late and cancelled one; a filter and a search select tasks."""
+    """Of thirty tasks, the failed, late and cancelled one, and one with a paused job; filter and search."""
     past.of(HEALTH, every=dt.timedelta(minutes=5), result=lambda: [1], seconds=lambda _: 1, count=1)
     page = visit("viewer")
     change_tasks(page, thirty)
     page.page.goto(page.base)
     expect(page.page.locator(".row[data-task]")).to_have_count(30)
-    assert shown(page)[:4] == ["task_17", "task_20", "task_25", "task_00"]
-    expect(page.page.locator(".lead")).to_contain_text("task_17 failed; task_20 late; 1 cancelled")
+    assert shown(page)[:4] == ["task_17", "task_20", "task_27", "task_25"]
+    lead = "task_17 failed; task_20 late; task_27 needs attention; 1 cancelled"
+    expect(page.page.locator(".lead")).to_contain_text(lead)
     page.page.get_by_label("Sort by").select_option("name")
     assert shown(page) == sorted(shown(page))
-    page.page.get_by_role("button", name="Needs attention 2").click()
-    expect(page.page.locator(".row[data-task]")).to_have_count(2)
+    page.page.get_by_role("button", name="Needs attention 3").click()
+    expect(page.page.locator(".row[data-task]")).to_have_count(3)
     page.page.get_by_label("Search tasks").fill("no ANSWER")
     expect(page.page.locator(".row[data-task]")).to_have_count(1)
     page.page.get_by_label("Search tasks").fill("nothing like it")
@@ -141,10 +143,11 @@ def test_the_tab_shows_a_failure(visit: "Open") -> None:
 
 
 def test_a_failure_shows_its_next_attempt_and_stops_it(visit: "Open") -> None:
-    """In the overview and in the task, with the button beside it."""
+    """In the overview and in the task, with the button beside it, also if the machine's clock is ahead."""
     tick = {"scheduled_for": dt.datetime.now(dt.UTC)}
     assert execute_task("test", HEALTH, lambda: 1 / 0, tick).status == "failed"
     page = visit("operator")
+    page.page.add_init_script("const now = Date.now; Date.now = () => now() + 2 * 3_600_000;")
     expected = re.compile(r"^Attempt 2 of 6, (again at \d\d:\d\d:\d\d|due now)", re.IGNORECASE)
     for path in ("/", f"/tasks/{HEALTH.value}"):
         page.open(path)
@@ -209,6 +212,9 @@ def test_a_task_is_suspended_until_a_time(visit: "Open", past: "Past") -> None:
     dialog.get_by_label("Resume at").fill("2026-01-01T12:00")
     dialog.get_by_role("button", name="Suspend").click()
     expect(dialog.get_by_role("alert")).to_contain_text("Enter a time in the future")
+    dialog.get_by_label("Resume at").fill("20260-01-01T12:00")
+    dialog.get_by_role("button", name="Suspend").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Enter a complete date and time")
     dialog.get_by_label("Resume at").fill("2099-01-01T12:00")
     dialog.get_by_role("button", name="Suspend").click()
     expect(dialog.get_by_role("alert")).to_contain_text("366 days")
@@ -218,8 +224,11 @@ def test_a_task_is_suspended_until_a_time(visit: "Open", past: "Past") -> None:
     expect(page.state(HEALTH.value)).to_have_text("Suspended")
     expected = re.compile(rf"Until {day.day} {day:%b}t?( \d+)?, 12:00\. Suspended by operator@example\.com")
     expect(page.row(HEALTH.value)).to_contain_text(expected)
+    first_tick = re.compile(rf"{day.day} {day:%b}t?( \d+)?, 12:05\D*in \d+ [hd]")
+    expect(page.row(HEALTH.value).locator(".next")).to_contain_text(first_tick)
     page.open(f"/tasks/{HEALTH.value}")
     expect(page.page.locator(".glance")).to_contain_text(expected)
+    expect(page.page.locator(".glance")).to_contain_text(first_tick)
 
 
 def test_a_long_reason_is_clamped(visit: "Open") -> None:

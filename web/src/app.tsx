@@ -135,7 +135,7 @@ function Connection({ live }: { live: Live<TaskList> }) {
   const now = useNow();
   if (live.at === null) return <span class="connection quiet">{live.error ? "Not connected" : "Connecting …"}</span>;
   if (live.error) {
-    return <span class="connection bad">Stale, {age((Date.now() - live.at) / 1000)} old</span>;
+    return <span class="connection bad">Stale, {age((now - live.at) / 1000)} old</span>;
   }
   return (
     <span class="connection ok" title={`Confirmed by the service at ${clock(live.at, now, true)}`}>
@@ -146,7 +146,7 @@ function Connection({ live }: { live: Live<TaskList> }) {
 
 /** Why the data is stale, since when, and when the page tries again. */
 function Outage({ live }: { live: Live<TaskList> }) {
-  useNow();
+  const now = useNow();
   const { error } = live;
   if (!error) return null;
   const wait = Math.ceil(((live.again ?? 0) - Date.now()) / 1000);
@@ -154,7 +154,7 @@ function Outage({ live }: { live: Live<TaskList> }) {
     <div class="outage">
       <Notice tone="bad">
         <b>{error.message}</b>{" "}
-        {live.at !== null && `Showing data from ${clock(live.at, Date.now(), true)}, which may be out of date. `}
+        {live.at !== null && `Showing data from ${clock(live.at, now, true)}, which may be out of date. `}
         {error.code === "permission-denied" && "Then sign out and in again. "}
         <span aria-hidden="true">{wait > 0 ? `Next try in ${wait} s. ` : "Trying again … "}</span>
         <button onClick={live.refresh}>Try now</button>

@@ -14,7 +14,7 @@ interface Versioned {
 
 export interface Live<Value> {
   value: Value | null;
-  /** When the service last confirmed the value, in milliseconds by this machine's clock. */
+  /** When the service last confirmed the value, in milliseconds by the server's clock. */
   at: number | null;
   error: CallError | null;
   /** Time of the next poll, in milliseconds by this machine's clock. */
@@ -74,7 +74,7 @@ class Poller<Value extends Versioned> {
       const answer = await this.load(this.value?.version ?? null);
       if (answer.now !== undefined) ahead = Date.parse(answer.now) - (began + Date.now()) / 2;
       if (!("not_modified" in answer)) this.value = answer;
-      this.at = Date.now();
+      this.at = serverNow();
       this.error = null;
       this.failures = 0;
     } catch (error) {

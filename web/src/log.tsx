@@ -4,6 +4,7 @@ import { Fragment } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { deployedProject } from "./firebase";
 import { VIEWER_ZONE, fullTime, plural, zoneAt } from "./format";
+import { serverNow } from "./live";
 import { matcher } from "./search";
 import type { LogLine, Run, RunLog } from "./wire";
 import { CopyButton } from "./words";
@@ -140,7 +141,7 @@ const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" })
 /** Time of day with milliseconds, and the date unless it is today's. */
 function clockOf(time: string): string {
   const at = new Date(time);
-  return DAY.format(at) === DAY.format(new Date()) ? CLOCK.format(at) : `${DAY.format(at)}, ${CLOCK.format(at)}`;
+  return DAY.format(at) === DAY.format(serverNow()) ? CLOCK.format(at) : `${DAY.format(at)}, ${CLOCK.format(at)}`;
 }
 
 const copied = ({ at, level, text }: LogLine): string => `${at} ${level.toUpperCase()} ${text}`;

@@ -1,7 +1,7 @@
 // The list of tasks, one row each, after a summary of what needs attention.
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { ActionButton, type Ask, possibleActions } from "./actions";
-import { FILTERS, ORDERS, arranged, hasFailed, isCancelled, isLate } from "./attention";
+import { FILTERS, ORDERS, arranged, hasFailed, isCancelled, isLate, needsAttention } from "./attention";
 import { actorText, number, plural, timeUntil } from "./format";
 import { useNow } from "./live";
 import { Link, SearchField, goQuery, taskPath, useParam } from "./router";
@@ -109,19 +109,21 @@ function useFocusInside(list: { current: HTMLElement | null }, order: string): v
 function inShort(tasks: Task[], now: number): string {
   const failed = tasks.filter(hasFailed);
   const late = tasks.filter((task) => !hasFailed(task) && isLate(task, now));
+  const others = tasks.filter((task) => needsAttention(task, now) && !hasFailed(task) && !isLate(task, now));
   const count = (holds: (task: Task) => boolean): number => tasks.filter(holds).length;
   const counted = (holds: (task: Task) => boolean, text: string): string | false => count(holds) > 0 && `${number(count(holds))} ${text}`;
   const parts = [
     failed.length > 0 && `${names(failed)} failed`,
     late.length > 0 && `${names(late)} late`,
+    others.length > 0 && `${names(others)} ${others.length === 1 ? "needs" : "need"} attention`,
     counted(isCancelled, "cancelled"),
     counted((task) => task.state === "running", "running"),
     counted((task) => task.status === "suspended", "suspended"),
   ].filter((part) => part !== false);
   const next = tasks
-    .filter((task) => task.next_run !== null && task.status !== "suspended")
+    .filter((task) => task.next_run !== null)
     .toSorted((one, other) => Date.parse(one.next_run as string) - Date.parse(other.next_run as string))[0];
-  if (failed.length === 0 && late.length === 0) parts.unshift("No failures");
+  if (failed.length + late.length + others.length === 0) parts.unshift("No failures");
   if (next) parts.push(`next run: ${next.name} ${timeUntil(next.next_run as string, now)}`);
   return `${parts.join("; ")}.`;
 }

@@ -28,8 +28,7 @@ export function useLastRuns(task: Task): Run[] | null {
 }
 
 export function Next({ task, now }: { task: Task; now: number }) {
-  if (task.status === "suspended") return <span class="quiet">None while suspended</span>;
-  if (!task.next_run) return <span class="quiet">None</span>;
+  if (!task.next_run) return <span class="quiet">{task.suspended && !task.suspended.until ? "None while suspended" : "None"}</span>;
   return (
     <>
       <Time at={task.next_run} now={now} />
@@ -66,7 +65,7 @@ export function Status({ task, runs, now, positions, mayChange, ask }: StatusPro
       )}
       {task.state === "running" && <Working task={task} runs={runs} now={now} positions={positions} />}
       {task.state === "failed" && task.error && <p class={`detail ${task.outcome === "cancelled" ? "" : "error"}`} dir="auto">{errorText(null, firstLine(task.error))}</p>}
-      {hasRetries(task) && (
+      {hasRetries(task, now) && (
         <p class="detail retry">
           {task.next_attempt && <span>{nextAttemptText(task.next_attempt, now)}</span>}
           <ActionButton kind="no-retry" task={task} mayChange={mayChange} ask={ask} />
@@ -78,7 +77,7 @@ export function Status({ task, runs, now, positions, mayChange, ask }: StatusPro
 }
 
 /** Whether the last run failed and may be tried again, or was until an operator stopped its retries. */
-const hasRetries = (task: Task): boolean => task.retries !== null && Date.now() < Date.parse(task.retries.until);
+const hasRetries = (task: Task, now: number): boolean => task.retries !== null && now < Date.parse(task.retries.until);
 
 const firstLine = (text: string): string => text.split("\n", 1)[0] as string;
 
