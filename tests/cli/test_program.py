@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import threading
 import tomllib
@@ -38,6 +39,29 @@ def test_all_files_state_the_same_version() -> None:
     for folder in ("web", "emulators"):
         for file in ("package.json", "package-lock.json"):
             assert json.loads((ROOT / folder / file).read_text("utf-8"))["version"] == version, (folder, file)
+
+
+def test_the_page_of_a_copy_in_another_repository_names_no_commit(tmp_path: Path) -> None:
+    """As the command line, because the commit of the outer repository is not that of nx-tasks."""
+    web = tmp_path / "copy/web"
+    web.mkdir(parents=True)
+    for file in ("vite.config.ts", "package.json"):
+        shutil.copy(ROOT / "web" / file, web / file)
+    (web / "node_modules").symlink_to(ROOT / "web/node_modules")
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@example.com")
+    for words in (("init", "-q"), ("add", "copy/web/package.json"), ("commit", "-q", "-m", "one")):
+        subprocess.run([*git, *words], check=True)
+    script = (
+        "import { loadConfigFromFile } from 'vite';"
+        "const { config } = await loadConfigFromFile({ command: 'build', mode: 'production' });"
+        "console.log(config.define.__COMMIT__)"
+    )
+    node = ["node", "--input-type=module", "-e", script]
+    found = [
+        subprocess.run(node, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+        for folder in (web, ROOT / "web")
+    ]
+    assert found == ["null", json.dumps(commit())]
 
 
 def test_the_version_names_the_commit(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_pages_have_strict_headers(deployment: Deployment) -> None:
     assert headers["/assets/**"]["Cache-Control"].endswith("immutable")
     assert headers["without a hash"] == {"Cache-Control": "no-cache"}
     assert config["rewrites"] == [
-        {"glob": glob, "path": "/index.html"} for glob in ("/tasks/**", "/timeline")
+        {"glob": glob, "path": "/index.html"} for glob in ("/tasks/**", "/timeline", "/timeline/")
     ]
 
 

@@ -400,7 +400,7 @@ def test_the_page_has_strict_headers(stack: "Addresses") -> None:
     assert page["x-content-type-options"] == "nosniff"
     assert page["referrer-policy"] == "strict-origin"
     assert "camera=()" in page["permissions-policy"]
-    assert page["cache-control"] == "no-cache"
+    assert page["cache-control"] == headers("/timeline/")["cache-control"] == "no-cache"
     script = re.search(r'src="(/assets/[^"]+\.js)"', (ROOT / "web/dist/index.html").read_text("utf-8"))
     assert script is not None
     assert headers(script[1])["cache-control"] == "public, max-age=31536000, immutable"
