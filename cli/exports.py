@@ -74,7 +74,8 @@ def write_csv(source: BinaryIO, target: BinaryIO, *, raw: bool = False) -> None:
     The result is read twice, first for the columns: the records' fields in the order of their first
     appearance. A map has the columns `key` and `value`, and a record that is not a map has the column
     `value`. Numbers are written as stored, and nested values as JSON. Text that a spreadsheet would execute,
-    headings included, gets an apostrophe before it. `web/src/result/exports.ts` has the same rules.
+    headings included, gets an apostrophe before it, also after a semicolon, a tab or a newline, because some
+    spreadsheets begin a cell there. `web/src/result/exports.ts` has the same rules.
 
     Args:
         source: The result, as JSON.
@@ -94,12 +95,19 @@ def write_csv(source: BinaryIO, target: BinaryIO, *, raw: bool = False) -> None:
 #: Bytes of a result that are read at a time.
 _CHUNK_BYTES = 1 << 16
 _SPACE = re.compile(r"[ \t\r\n]*")
+_BLANK = r"\x00-\x20\x7f-\xa0\u2000-\u200b\u2028\u2029\u202f\u3000\ufeff\"'"
+_OPERATOR = r"=+\-@\uff1d\uff0b\uff0d\uff20"
 #: Text that a spreadsheet would execute or convert: a tab, a newline, or an operator after spaces and quotes.
-_FORMULA = re.compile(
-    r"[\t\r\n]|[\x00-\x20\x7f-\xa0\u2000-\u200b\u2028\u2029\u202f\u3000\ufeff\"']*"
-    r"[=+\-@\uff1d\uff0b\uff0d\uff20]"
-)
-_NEEDS_QUOTES = re.compile(r'[",\r\n]')
+_FORMULA = re.compile(rf"[\t\r\n]|[{_BLANK}]*[{_OPERATOR}]")
+#: What may begin a cell inside a text: a list separator of some locales, a tab or a newline, and an operator
+#: that follows. It matches without an operator, too, so that it reads a run of such characters only once.
+_INNER_CELL = re.compile(rf"([;\t\r\n][;{_BLANK}]*)([{_OPERATOR}])?")
+_SEPARATOR = re.compile(r"\r\n|[;\t\r\n]")
+_NEEDS_QUOTES = re.compile(r'[",;\t\r\n]')
+_NEEDS_QUOTES_RAW = re.compile(r'[",\r\n]')
+#: A negative number, and text that begins with a digit. Where the comma is the decimal one, and the semicolon
+#: separates cells, the two are one formula unless the text is quoted.
+_JOINED = re.compile(r"-[^,]*,(?![0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z)[0-9]")
 _NEWLINES = str.maketrans("", "", "\r\n")
 
 
@@ -191,10 +199,24 @@ def _rows(reader: _Reader) -> Iterator[dict[str, Any]]:
 def _csv_line(values: Iterable[Any], *, raw: bool) -> bytes:
     cells = [cell(value) for value in values]
     if not raw:
-        cells = [f"'{text}" if type(text) is str and _FORMULA.match(text) else text for text in cells]
-    cells = ['"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text for text in cells]
+        cells = [_harmless(text) if type(text) is str else text for text in cells]
+    needs_quotes = _NEEDS_QUOTES_RAW if raw else _NEEDS_QUOTES
+    is_joined = not raw and _JOINED.match(",".join(cells[:2]))
+    quoted = [needs_quotes.search(text) or (is_joined and index == 1) for index, text in enumerate(cells)]
+    cells = [
+        '"' + text.replace('"', '""') + '"' if is_quoted else text
+        for text, is_quoted in zip(cells, quoted, strict=True)
+    ]
     line = ",".join(cells) if cells != [""] else '""'  # most readers ignore an empty line
     return f"{line}\n".encode(errors="backslashreplace")  # JSON may contain a lone surrogate
+
+
+def _harmless(text: str) -> str:
+    """Put an apostrophe before each formula: at the start, and after what separates cells in some locales."""
+    inner = _INNER_CELL.sub(
+        lambda found: found[0] if found[2] is None else _SEPARATOR.sub(r"\g<0>'", found[1]) + found[2], text
+    )
+    return f"'{inner}" if _FORMULA.match(text) else inner
 
 
 def rows_of(result: Any) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import stat
 import tracemalloc
 from collections.abc import Callable
@@ -13,22 +14,49 @@ import pytest
 
 from cli import exports
 from cli.errors import CliError
-
-FORMULAS = (
-    "\uff1d1+1", "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\tx", "\rx",
-    " =1+1", "\u00a0\ufeff=1+1", '"=1+1"', "'=1+1", "' \"@SUM(A1)",
-)  # fmt: skip
+from tests.support.formulas import FORMULAS
 
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_csv_cells_and_headings_are_not_executed(raw: bool) -> None:
-    """Each begins with an apostrophe, unless --raw is given; numbers stay numbers."""
-    source = io.BytesIO(json.dumps([{"=h": text, "n": -1} for text in FORMULAS]).encode())
-    target = io.BytesIO()
-    exports.write_csv(source, target, raw=raw)
-    rows = list(csv.reader(io.StringIO(target.getvalue().decode(), newline="")))
-    mark = "" if raw else "'"
-    assert rows == [[f"{mark}=h", "n"], *([f"{mark}{text}", "-1"] for text in FORMULAS)]
+    """Each formula gets an apostrophe, unless --raw is given; numbers stay numbers."""
+    records = [{"=h;=i": text, "n": -1} for text in FORMULAS]
+    text = exported(exports.write_csv, json.dumps(records), raw=raw)
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    texts = FORMULAS if raw else FORMULAS.values()
+    assert rows == [["=h;=i" if raw else "'=h;'=i", "n"], *([text, "-1"] for text in texts)]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_no_cell_is_executed_with_the_separator_of_another_locale(separator: str) -> None:
+    """Each field, as a spreadsheet with this separator splits the file, begins with no operator."""
+    texts = [*FORMULAS, "5+A1"]
+    records = [{"n": 1, "=a": text, "=b": {"=c": [text]}} for text in texts]
+    records += [{"n": -5, "=a": text} for text in texts] + [{"=b": text, "=a": text} for text in texts]
+    text = exported(exports.write_csv, json.dumps(records))
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    fields = [field for row in rows for field in row]
+    executed = [field for field in fields if field.lstrip(" \t\r\n\"'\u00a0\ufeff")[:1] in {*"=+-@\uff1d"}]
+    allowed = re.compile(r"'.*|-5(,.*)?", re.DOTALL) if separator != "," else re.compile(r"'.*|-5", re.DOTALL)
+    assert [field for field in executed if not allowed.fullmatch(field)] == []
+    assert [field for field in fields if re.match(r"-5,[0-9]", field)] == []
+
+
+def test_cells_that_a_spreadsheet_may_split_are_quoted() -> None:
+    """Except with --raw, which keeps the form of the file, too."""
+    records = (
+        '[{"a":"x;y","b":"x\\ty","c":-5,"d":["x;y"]},{"a":-5,"b":"5+A1"},{"a":-5,"b":5.5},{"a":"-","b":"5+"}]'
+    )
+    lines = exported(exports.write_csv, records).split("\n")[1:-1]
+    assert lines == ['"x;y","x\ty",-5,"[""x;y""]"', '-5,"5+A1",,', "-5,5.5,,", "'-,5+,,"]
+    lines = exported(exports.write_csv, records, raw=True).split("\n")[1:-1]
+    assert lines == ['x;y,x\ty,-5,"[""x;y""]"', "-5,5+A1,,", "-5,5.5,,", "-,5+,,"]
+
+
+def test_a_long_run_of_separators_is_read_once() -> None:
+    """The time for a cell grows with its length, not with its square."""
+    text = json.dumps([";\t \n" * 500_000])
+    assert len(exported(exports.write_csv, text)) > 2_000_000
 
 
 HARMLESS = ("a=1", "1-2", "'quoted'", " spaced", "", "\u00e9=", "(-1)")
@@ -49,10 +77,10 @@ def test_csv_keeps_harmless_text_and_numbers() -> None:
     ]
 
 
-def exported(export: Callable[..., None], result: str) -> str:
+def exported(export: Callable[..., None], result: str, **options: bool) -> str:
     """Return what an export writes for a result in JSON."""
     target = io.BytesIO()
-    export(io.BytesIO(result.encode()), target)
+    export(io.BytesIO(result.encode()), target, **options)
     return target.getvalue().decode()
 
 

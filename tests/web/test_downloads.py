@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from cli import exports
 from shared.tasks import TaskName, execute_task
+from tests.support.formulas import FORMULAS
 from tests.waiting import PAUSE_SECONDS
 from tests.web import past as pasts
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 HEALTH = TaskName.collect_devices_health
 BYTE_ORDER_MARK = "\ufeff".encode()
-FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", " =1+1", '"=1+1"', "'=1+1", "\uff1d1")
 #: The names of the formats on the page, and the end of the file's name.
 FORMATS = {
     "JSON": "json",
@@ -63,7 +63,11 @@ RESULTS: dict[str, Any] = {
     "empty map": {},
     "number": 0,
     "text": "",
-    "formulas": [{text: text, "n": -1} for text in FORMULAS],
+    "formulas": [
+        *({"n": -5, "a": text, text: {text: [text]}} for text in (*FORMULAS, "5+A1", "5")),
+        {"n": -5, "a": 5, "b": True},
+        {"n": "-", "a": "5+"},
+    ],
 }
 
 
@@ -81,14 +85,14 @@ def test_a_download_equals_the_command_line_s_export(visit: "Open", result: str)
 
 
 def test_a_spreadsheet_executes_no_cell(visit: "Open") -> None:
-    """Text and headings get an apostrophe unless the CSV is unchanged; numbers stay numbers."""
+    """Formulas in text and headings get an apostrophe unless the CSV is unchanged; numbers stay numbers."""
     execute_task("test", HEALTH, lambda: [{"=h": text, "n": -5} for text in FORMULAS])
     page = visit("viewer").open_result(HEALTH).page
 
     def rows(form: str) -> list[list[str]]:
         return list(csv.reader(io.StringIO(downloaded(page, form).decode("utf-8-sig"), newline="")))
 
-    assert rows("CSV for spreadsheets") == [["'=h", "n"], *([f"'{text}", "-5"] for text in FORMULAS)]
+    assert rows("CSV for spreadsheets") == [["'=h", "n"], *([text, "-5"] for text in FORMULAS.values())]
     expect(page.get_by_text("A spreadsheet may execute")).to_have_count(0)
     assert rows("CSV, unchanged") == [["=h", "n"], *([text, "-5"] for text in FORMULAS)]
     expect(page.get_by_text("A spreadsheet may execute text of this file.")).to_be_visible()

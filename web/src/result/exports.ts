@@ -7,9 +7,20 @@ export type Format = "json" | "ndjson" | "csv" | "csv-raw";
 const NEWLINE = "\n";
 /** Excel reads a file as UTF-8 only if it begins with this. */
 const BYTE_ORDER_MARK = "\ufeff";
+const BLANK = String.raw`\x00-\x20\x7f-\xa0\u2000-\u200b\u2028\u2029\u202f\u3000\ufeff"'`;
+const OPERATOR = String.raw`=+\-@\uff1d\uff0b\uff0d\uff20`;
 /** Text that a spreadsheet would execute or convert: a tab, a newline, or an operator after spaces and quotes. */
-const FORMULA =
-  /^(?:[\t\r\n]|[\x00-\x20\x7f-\xa0\u2000-\u200b\u2028\u2029\u202f\u3000\ufeff"']*[=+\-@\uff1d\uff0b\uff0d\uff20])/;
+const FORMULA = new RegExp(`^(?:[\\t\\r\\n]|[${BLANK}]*[${OPERATOR}])`);
+/**
+ * What may begin a cell inside a text: a list separator of some locales, a tab or a newline, and an operator that
+ * follows. It matches without an operator, too, so that it reads a run of such characters only once.
+ */
+const INNER_CELL = new RegExp(`([;\\t\\r\\n][;${BLANK}]*)([${OPERATOR}])?`, "g");
+/**
+ * A negative number, and text that begins with a digit. Where the comma is the decimal one, and the semicolon separates
+ * cells, the two are one formula unless the text is quoted.
+ */
+const JOINED = /^-[^,]*,(?!\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$)\d/;
 
 type Kind = "list" | "map" | "scalar";
 const code = (character: string): number => character.charCodeAt(0);
@@ -86,17 +97,27 @@ function fieldsOf(entry: string, kind: Kind): Map<string, string> {
 /** A JSON value as the text of a cell. */
 function cell(json: string | undefined, raw: boolean): string {
   if (json === undefined || json === "null") return "";
-  return json.charCodeAt(0) === QUOTE ? harmless(JSON.parse(json) as string, raw) : onOneLine(json);
+  if (json.charCodeAt(0) === QUOTE) return harmless(JSON.parse(json) as string, raw);
+  return raw ? onOneLine(json) : withApostrophes(onOneLine(json).replaceAll("\t", ""));
 }
 
 /** Text that no spreadsheet executes. A lone surrogate, which UTF-8 cannot hold, becomes its escape. */
 function harmless(text: string, raw: boolean): string {
   const whole = text.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`);
-  return !raw && FORMULA.test(whole) ? `'${whole}` : whole;
+  if (raw) return whole;
+  return FORMULA.test(whole) ? `'${withApostrophes(whole)}` : withApostrophes(whole);
 }
 
-function csvLine(cells: string[]): string {
-  const quoted = cells.map((text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text));
+/** Text with an apostrophe before each formula that follows what separates cells in some locales. */
+const withApostrophes = (text: string): string =>
+  text.replace(INNER_CELL, (found, begin: string, operator?: string) =>
+    operator === undefined ? found : begin.replace(/\r\n|[;\t\r\n]/g, "$&'") + operator,
+  );
+
+function csvLine(cells: string[], raw: boolean): string {
+  const special = raw ? /[",\r\n]/ : /[",;\t\r\n]/;
+  const isJoined = !raw && JOINED.test(cells.slice(0, 2).join());
+  const quoted = cells.map((text, index) => (special.test(text) || (isJoined && index === 1) ? `"${text.replaceAll('"', '""')}"` : text));
   return (quoted.length === 1 && quoted[0] === "" ? '""' : quoted.join(",")) + NEWLINE; // readers ignore an empty line
 }
 
@@ -134,10 +155,10 @@ async function* csv(result: Blob, raw: boolean): AsyncGenerator<string> {
     for await (const entries of entriesOf(result)) for (const entry of entries) for (const field of fieldsOf(entry, kind).keys()) columns.add(field);
   }
   if (columns.size === 0) return;
-  yield (raw ? "" : BYTE_ORDER_MARK) + csvLine([...columns].map((field) => harmless(field, raw)));
+  yield (raw ? "" : BYTE_ORDER_MARK) + csvLine([...columns].map((field) => harmless(field, raw)), raw);
   const line = (entry: string): string => {
     const fields = fieldsOf(entry, kind);
-    return csvLine(Array.from(columns, (field) => cell(fields.get(field), raw)));
+    return csvLine(Array.from(columns, (field) => cell(fields.get(field), raw)), raw);
   };
   for await (const entries of entriesOf(result)) yield entries.map(line).join("");
 }
