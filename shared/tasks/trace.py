@@ -18,8 +18,10 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shared.tasks.redaction import clean
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 #: Prefixes of lines of the engine's and of libraries' code, after their indentation.
 ENGINE = "[engine] "
@@ -48,19 +50,18 @@ def message_of(error: object) -> str:
         return "(its message can't be read)"
 
 
-def trace_of(error: BaseException, length: int, *, clean: Callable[[str], str]) -> str:
+def trace_of(error: BaseException, length: int) -> str:
     """Describe where an exception was raised, and its causes, contexts, notes and group members.
 
     If the engine ended the run while the task was working, the exception's `stack` is described instead
-    of its traceback. The exception's own type and message are left out. Never raises.
+    of its traceback. The exception's own type and message are left out. Secrets are removed. Never raises.
 
     Args:
         error: The exception.
         length: Longest trace, in characters. Lines of the engine and of libraries are dropped first.
-        clean: Redacts a text.
     """
     try:
-        lines = [clean(line) for line in _described(error, "", set())]
+        lines = list(_described(error, "", set()))
         if sum(map(len, lines)) + len(lines) > length:
             lines = [line for line in lines if not line.lstrip().startswith((ENGINE, LIBRARY))]
         while sum(map(len, lines)) + len(lines) > length:
@@ -97,7 +98,7 @@ def _calls(stack: traceback.StackSummary, margin: str) -> Iterator[str]:
     others: list[str] = []
     for frame in stack:
         mark, path = _origin(frame.filename)
-        line = _line(f"{margin}{mark}", f"{path}:{frame.lineno} in {frame.name}: {frame.line}")
+        line = _line(f"{margin}{mark}", frame.line, f"{path}:{frame.lineno} in {frame.name}: ")
         (others if mark else own).append(line)
     if len(own) > MAX_OWN_CALLS:
         own[: 1 - MAX_OWN_CALLS] = [f"{margin}… {len(own) - MAX_OWN_CALLS + 1} calls before these"]
@@ -117,10 +118,11 @@ def _origin(path: str) -> tuple[str, str]:
     return ENGINE if shown.startswith(f"shared{os.sep}tasks{os.sep}") else "", shown
 
 
-def _line(start: str, content: object) -> str:
-    """Return one line of a trace, without the line breaks of messages and notes."""
+def _line(start: str, content: object, place: str = "") -> str:
+    """Return one line of a trace, without the line breaks and secrets of its content."""
     message = message_of(content)
     if isinstance(content, BaseException):
         message = f"{type(content).__name__}: {message}" if message else type(content).__name__
-    text = " ".join(message[: 4 * MAX_LINE].split())
-    return f"{start}{text if len(text) <= MAX_LINE else f'{text[: MAX_LINE - 1]}…'}"
+    text = " ".join(message[: 8 * MAX_LINE].split())
+    # The place is not redacted: names such as tokens.py:12 are no secrets.
+    return f"{start}{place}{clean(text, max(1, MAX_LINE - len(place)))}".encode("utf-8", "replace").decode()

@@ -95,7 +95,19 @@ def test_a_long_line_is_shortened(log: RunLog) -> None:
 
 @pytest.mark.parametrize("filler", ["", "x" * (MAX_CHARACTERS - 30), "x" * (4 * MAX_CHARACTERS - 30)])
 @pytest.mark.parametrize(
-    "secret", ["https://north.example/cdrs?token=s3cret&x=1", "Bearer s3cret", "Token s3cret", "Basic s3cret"]
+    "secret",
+    [
+        "https://north.example/cdrs?token=s3cret&x=1",
+        "https://user:s3cret@north.example/cdrs",
+        "Bearer s3cret",
+        "Token s3cret",
+        "Basic s3cret",
+        "Authorization: Digest s3cret, s3cret",
+        "X-Api-Key: s3cret",
+        "{'password': 's3cret s3cret'}",
+        '{"client_secret":"s3cret","page":3}',
+        "signature=s3cret",
+    ],
 )
 def test_no_line_contains_a_secret(log: RunLog, secret: str, filler: str) -> None:
     """Neither in its event nor in a field, wherever the line is cut."""
@@ -103,7 +115,18 @@ def test_no_line_contains_a_secret(log: RunLog, secret: str, filler: str) -> Non
     log.add(
         "info", "asked", {"filler": filler, "headers": {"Authorization": secret}, "error": ValueError(secret)}
     )
+    log.add("info", "asked", {"filler": filler, "error": secret})
     assert "s3c" not in " ".join(line.text for line in kept(log).lines)
+
+
+def test_the_value_of_a_secret_s_field_is_not_kept(log: RunLog) -> None:
+    """Whatever its type and its text."""
+    log.add("warning", "sign-in refused", {"token": "s3cret s3cret", "db_password": ["s3cret"], "page": 3})
+    log.add("warning", "sign-in refused", {"X-Api-Key": b"s3cret", "credentials": {"user": "s3cret"}})
+    assert [line.text for line in kept(log).lines] == [
+        "sign-in refused token=… db_password=… page=3",
+        "sign-in refused X-Api-Key=… credentials=…",
+    ]
 
 
 class Unprintable:

@@ -13,6 +13,7 @@ from shared.tasks.errors import DeadlineExceeded
 from shared.tasks.failure import MAX_TRACE, Failure
 from shared.tasks.runtime.task_thread import Work
 from shared.tasks.testing import RecordedRun
+from shared.tasks.trace import MAX_LINE
 from tests.support.values import Unprintable
 from tests.waiting import wait_for
 
@@ -156,14 +157,17 @@ def test_a_trace_survives_errors_that_cannot_be_shown() -> None:
 
 
 def test_a_trace_contains_no_token() -> None:
-    """Messages of causes, notes and source lines are redacted."""
+    """Messages of causes, notes and source lines are redacted, but no names of files and functions."""
 
-    def fails() -> None:
+    def refresh_token() -> None:
         cause = ValueError("GET https://h/p?X-Goog-Signature=abc failed")
         cause.add_note("Authorization: Bearer eyJhbGciOi.x.y")
-        raise RuntimeError("no") from cause
+        cause.add_note(f"{'x' * (MAX_LINE - 20)} https://user:pa55word@host/")
+        raise RuntimeError("no", {"password": "pa55"}) from cause
 
-    trace = "\n".join(trace_of(fails))
+    trace = "\n".join(trace_of(refresh_token))
+    assert f'{HERE} in refresh_token: raise RuntimeError("no", {{"password": "…"}}) from cause' in trace
+    assert "pa55" not in trace
     assert "abc" not in trace
     assert "eyJ" not in trace
     assert "caused by ValueError: GET https://h/p?… failed" in trace

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from shared.tasks.failure import clean
+from shared.tasks.redaction import clean, is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,8 +71,9 @@ class RunLog:
         self._stored = 0
 
     def add(self, level: str, event: object, fields: Mapping[str, object]) -> None:
-        """Add a line. Values that have no text are replaced by their type."""
-        words = [_text(event), *(f"{name}={_text(value)}" for name, value in fields.items())]
+        """Add a line without its secrets. Values that have no text are replaced by their type."""
+        shown = {name: "…" if is_secret(name) else _text(value) for name, value in fields.items()}
+        words = [_text(event), *(f"{name}={value}" for name, value in shown.items())]
         text = clean(" ".join(words), MAX_CHARACTERS)
         with self._lock:
             line = LogLine(self._clock.now(), level, text)
