@@ -126,10 +126,17 @@ class ListTimeline(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GetRun(Struct, frozen=True, forbid_unknown_fields=True):
-    """What `get_run` accepts."""
+    """What `get_run` accepts.
+
+    Attributes:
+        task_name: The task, as in `GetTaskData`.
+        id: The run, or another record of the history.
+        if_version: The version of the run that the caller has.
+    """
 
     task_name: Text
     id: Text
+    if_version: TextOrNull = None
 
 
 class ChangeTask(Struct, frozen=True, forbid_unknown_fields=True):

@@ -171,6 +171,46 @@ def test_a_run_has_the_log_of_its_task(ask: Any) -> None:
     assert ask("get_run", {"task_name": TASK, "id": change["id"]})["log"] is None
 
 
+def test_an_unchanged_run_costs_a_few_bytes(ask: Any) -> None:
+    """A caller with the current version gets `not_modified` until the run, its log or its next attempt changes."""
+    tick = {"scheduled_for": datetime(2026, 11, 24, 12, tzinfo=UTC)}
+    request: dict[str, Any] = {"task_name": TASK, "id": "2026-11-24T12:00:00.000000Z"}
+    versions: list[str] = []
+
+    def changed(who: str = "operator") -> Any:
+        """What `get_run` answers to the caller with the last version; after that it has not changed again."""
+        answer = ask("get_run", request, who)
+        assert "not_modified" not in answer
+        request["if_version"] = answer["version"]
+        versions.append(answer["version"])
+        again = ask("get_run", request, who)
+        assert again == {"version": answer["version"], "not_modified": True}
+        assert len(json.dumps(again)) < 80
+        return answer
+
+    def task(run: TaskRun) -> None:
+        changed()
+        run.log.info("page read")
+        run.progress(1)
+        assert changed()["progress"]["done"] == 1
+        raise ValueError
+
+    execute_task("test", TASK, task, tick)
+    ended = changed()
+    assert (ended["state"], ended["next_attempt"]["number"]) == ("failed", 2)
+    assert [line["text"] for line in ended["log"]["lines"]] == ["page read"]
+    suspend_task(TASK, **WHO)
+    assert changed()["next_attempt"] is None
+    resume_task(TASK, **WHO)
+    assert changed()["version"] == ended["version"]
+    assert changed("viewer")["log"] is None  # another caller sees other fields
+    TaskEngine().cancel_run(TASK, request["id"], **WHO)
+    assert changed()["outcome"] == "cancelled"
+    assert len(set(versions)) == len(versions) - 1
+    request["if_version"] = "another"
+    assert ask("get_run", request)["version"] == versions[-1]
+
+
 def test_a_run_without_a_log_has_no_lines(ask: Any) -> None:
     run_id = execute_task("test", TASK, lambda: [1]).run_id
     assert ask("get_run", {"task_name": TASK, "id": run_id})["log"] == {"lines": [], "lost": 0}
@@ -376,8 +416,13 @@ def test_a_run_a_skip_or_a_change_makes_a_new_version_of_the_history(ask: Any) -
             {"task_name": TASK, "since": "2026-11-30T04:00:00Z", "until": "2026-11-30T04:00:00Z"},
             "since must be before until, got 2026-11-30T04:00:00+00:00 and 2026-11-30T04:00:00+00:00",
         ),
-        ("get_run", {"task_name": TASK}, "id is missing; send {task_name, id}"),
+        ("get_run", {"task_name": TASK}, "id is missing; send {task_name, id, if_version?}"),
         ("get_run", {"task_name": TASK, "id": 5}, "id must be text, got 5"),
+        (
+            "get_run",
+            {"task_name": TASK, "id": "x", "if_version": 5},
+            "if_version must be text or null, got 5",
+        ),
     ],
 )
 def test_an_invalid_request_is_refused(

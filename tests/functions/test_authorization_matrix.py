@@ -253,9 +253,16 @@ def test_claims_decide_which_run_history_is_shown(
 def test_claims_decide_which_log_is_shown(
     views: dict[str, str], issuer: Issuer, caller: str, name: str
 ) -> None:
-    """Operators and viewers see it if they may read the task's result, other callers never."""
+    """Operators and viewers see it if they may read the task's result, other callers never.
+
+    The version of an operator's answer is unknown to callers with fewer rights.
+    """
     (run,) = result(call(views["list_runs"], name, OPERATOR(issuer)))["runs"]
     status, response = call(views["get_run"], name, TOKENS[caller](issuer), id=run["id"])
+    whole = result(call(views["get_run"], name, OPERATOR(issuer), id=run["id"]))
+    versioned = call(
+        views["get_run"], name, TOKENS[caller](issuer), id=run["id"], if_version=whole["version"]
+    )
     line = log_line(TaskName(name))
     assert (line in json.dumps(response)) == (caller in MAY_SEE_LOG[name])
     if name not in VISIBLE.get(caller, []):
@@ -265,6 +272,10 @@ def test_claims_decide_which_log_is_shown(
         assert ([each["text"] for each in log["lines"]], log["lost"]) == ([line], 0)
     else:
         assert response["result"]["log"] is None
+    if caller == "operator":
+        assert versioned == (200, {"result": {"version": whole["version"], "not_modified": True}})
+    else:  # a version tells a caller with other rights nothing
+        assert versioned == (status, response)
 
 
 # Changes of tasks

@@ -106,7 +106,8 @@ def shortened(text: str) -> str:
             )
             for limit in (0, 9, 2001)
         ),
-        (GetRun, {"task_name": "x"}, "id is missing; send {task_name, id}"),
+        (GetRun, {"task_name": "x"}, "id is missing; send {task_name, id, if_version?}"),
+        (GetRun, {"task_name": "x", "id": "y", "if_version": 1}, "if_version must be text or null, got 1"),
         (GetRun, {"task_name": 1, "id": "x"}, "task_name must be text, got 1"),
         *(
             (

@@ -33,10 +33,14 @@ def test_any_request_gets_its_run_or_a_known_error(address: str, issuer: Issuer,
     """A log is in the response only if the claims allow it; every kind of response occurs."""
     runs = {name: view_history(store, TaskName(name), limit=1).records[0].id for name in NAMES}
     ids = st.sampled_from([*runs.values(), "..", ".", "__x__", "a/b", f"{runs[NAMES[0]]}/nx-log/0001.00001"])
+    versions: set[str] = set()
+    optional = {"if_version": st.none() | st.text(max_size=8)}
     calls = st.one_of(
         st.sampled_from(NAMES).map(lambda name: {"task_name": name, "id": runs[name]}),
-        st.fixed_dictionaries({"task_name": names, "id": ids | st.text()}),
-        st.fixed_dictionaries({"task_name": names | values, "id": ids | values}, optional={"": values}),
+        st.fixed_dictionaries({"task_name": names, "id": ids | st.text()}, optional=optional),
+        st.fixed_dictionaries(
+            {"task_name": names | values, "id": ids | values}, optional={"if_version": values, "": values}
+        ),
         values,
     )
     met: Counter[int] = Counter()
@@ -54,6 +58,10 @@ def test_any_request_gets_its_run_or_a_known_error(address: str, issuer: Issuer,
             assert shown == ({name} if may_see_log(sent, name) else set())
             assert (response["result"]["log"] is None) == (not shown)
             logs.update(shown)
+            version = response["result"]["version"]
+            again = send(address, {**data, "if_version": version}, issuer.id_token(**sent))
+            assert again == (200, {"result": {"version": version, "not_modified": True}})
+            versions.add(version)
         else:
             assert not shown
             assert response["error"].keys() == {"status", "message"}
@@ -61,4 +69,5 @@ def test_any_request_gets_its_run_or_a_known_error(address: str, issuer: Issuer,
     fuzz()
     assert met.keys() - {401} == {200, 400, 403, 404}, met
     assert logs == set(NAMES)
+    assert len(versions) > len(NAMES)  # a version of a run with its log is not that of the run without
     assert "callable failed" not in log.read_text("utf-8", "replace")

@@ -9,6 +9,17 @@ import grpc
 import requests
 
 
+class Answers:
+    """The answers to a read, as an interceptor passes them on, and the call to cancel."""
+
+    def __init__(self, answers: Iterator[Any], call: Any) -> None:
+        self._answers = answers
+        self.cancel = call.cancel
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._answers
+
+
 class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]
     """Records the method of each call and the field mask of each read."""
 
@@ -34,10 +45,11 @@ class Counter(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
             self.masks.append([field.field_path for field in request.structured_query.select.fields])
         else:
             self.masks.append(list(request.mask.field_paths))
-        answers = self._counted(call(details, request))
+        sent = call(details, request)
+        answers = self._counted(sent)
         held = self._held
         if held is None:
-            return answers
+            return Answers(answers, sent)
         arrived = list(answers)
         self._has_arrived.release()
         assert held.wait(60)

@@ -4,7 +4,7 @@
 - `queries` reads task views and the run history from Firestore, `timeline` the records of many tasks
 - `views` and `records` hold what these reads return: tasks, and documents of the run history
 - `retries` computes which attempt follows a failure
-- `run_logs` reads the log of a run
+- `run_view` reads one run with its log, which `run_logs` joins from those of its attempts
 
 An instance that only runs tasks or serves results loads only `operations`.
 """

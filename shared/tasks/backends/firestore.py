@@ -168,10 +168,26 @@ class Store:
         self, task: TaskName, run_id: str, fill: Callable[[Message], None], *, timeout: float | None = None
     ) -> list[Message]:
         """Return the messages of the logs of a run's attempts, of all unless `fill` narrows the query."""
+        return self._calls.query(self._log_query(task, run_id, fill), timeout)
+
+    def read_fields_and_log(
+        self,
+        names: list[str],
+        mask: Iterable[str],
+        task: TaskName,
+        run_id: str,
+        fill: Callable[[Message], None],
+        *,
+        timeout: float | None = None,
+    ) -> tuple[dict[str, Message | None], list[Message]]:
+        """Do what `read_fields` and `query_log` do, at once."""
+        return self._calls.read_and_query(names, mask, self._log_query(task, run_id, fill), timeout)
+
+    def _log_query(self, task: TaskName, run_id: str, fill: Callable[[Message], None]) -> Message:
         request = _RunQueryPb(parent=self.names(task).record(run_id))
         request.structured_query.from_.add(collection_id=LOG_COLLECTION)
         fill(request.structured_query)
-        return self._calls.query(request, timeout)
+        return request
 
     def commit(self, writes: Iterable[WriteMessage], *, timeout: float | None = None) -> Timestamp:
         """Send writes as one commit, once.

@@ -111,16 +111,11 @@ class FirestoreCalls:
         self, names: list[str], mask: Iterable[str] | None, timeout: float | None
     ) -> dict[str, Message | None]:
         """Read documents in one call; return them by name, None for a missing one."""
-        request = _BatchGetPb(database=self._database, documents=names)
-        if mask is not None:
-            request.mask.field_paths.extend(mask)
+        request = self._read_request(names, mask)
 
         def once(timeout: float) -> dict[str, Message | None]:
-            found: dict[str, Message | None] = dict.fromkeys(names)
             with _errors_translated():
-                responses = self._batch_get(request, timeout=timeout, metadata=self._metadata)
-                found.update((each.found.name, each.found) for each in responses if each.HasField("found"))
-            return found
+                return _found(names, self._batch_get(request, timeout=timeout, metadata=self._metadata))
 
         return self._with_retries(once, timeout)
 
@@ -132,11 +127,32 @@ class FirestoreCalls:
         """Return the documents that each query finds. The queries are sent at once."""
 
         def once(timeout: float) -> list[list[Message]]:
-            with _errors_translated():
-                calls = [self._run_query(each, timeout=timeout, metadata=self._metadata) for each in requests]
-                return [[each.document for each in call if each.HasField("document")] for call in calls]
+            with _errors_translated(), _cancelled_on_error() as calls:
+                for each in requests:
+                    calls.append(self._run_query(each, timeout=timeout, metadata=self._metadata))
+                return [_documents(call) for call in calls]
 
         return self._with_retries(once, timeout)
+
+    def read_and_query(
+        self, names: list[str], mask: Iterable[str] | None, request: Message, timeout: float | None
+    ) -> tuple[dict[str, Message | None], list[Message]]:
+        """Do what `read` and `query` do, at once."""
+        read = self._read_request(names, mask)
+
+        def once(timeout: float) -> tuple[dict[str, Message | None], list[Message]]:
+            with _errors_translated(), _cancelled_on_error() as calls:
+                calls.append(self._batch_get(read, timeout=timeout, metadata=self._metadata))
+                calls.append(self._run_query(request, timeout=timeout, metadata=self._metadata))
+                return _found(names, calls[0]), _documents(calls[1])
+
+        return self._with_retries(once, timeout)
+
+    def _read_request(self, names: list[str], mask: Iterable[str] | None) -> Message:
+        request = _BatchGetPb(database=self._database, documents=names)
+        if mask is not None:
+            request.mask.field_paths.extend(mask)
+        return request
 
     def commit(self, writes: Iterable[WriteMessage], timeout: float | None) -> Timestamp:
         """Send writes as one commit, once; return the update time of the first document."""
@@ -166,6 +182,28 @@ class FirestoreCalls:
         except google_errors.GoogleAPIError as error:
             cause = error.cause if isinstance(error, google_errors.RetryError) else error
             raise StoreUnavailable(f"Firestore did not answer: {cause}") from error
+
+
+def _found(names: list[str], responses: Iterable[Message]) -> dict[str, Message | None]:
+    found: dict[str, Message | None] = dict.fromkeys(names)
+    found.update((each.found.name, each.found) for each in responses if each.HasField("found"))
+    return found
+
+
+def _documents(responses: Iterable[Message]) -> list[Message]:
+    return [each.document for each in responses if each.HasField("document")]
+
+
+@contextmanager
+def _cancelled_on_error() -> Iterator[list[Message]]:
+    """Yield a list for started calls. If one fails, all of them are sent again, so the others are cancelled."""
+    calls: list[Message] = []
+    try:
+        yield calls
+    except BaseException:
+        for call in calls:
+            call.cancel()
+        raise
 
 
 @contextmanager
