@@ -167,6 +167,16 @@ def test_only_new_lines_are_written(log: RunLog) -> None:
     assert log.unstored() is None
 
 
+def test_after_an_unanswered_write_the_log_is_written_with_each_commit(log: RunLog) -> None:
+    """Unless there is nothing to write."""
+    log.mark_uncertain()
+    assert log.unstored() is None
+    log.add("info", "first", {})
+    for _ in range(2):
+        log.mark_stored(kept(log))
+        assert [line.text for line in kept(log).lines] == ["first"]
+
+
 def test_threads_may_log_at_the_same_time(log: RunLog) -> None:
     calls = [in_thread(lambda: [log.add("info", "line", {}) for _ in range(500)]) for _ in range(4)]
     for thread, _ in calls:
@@ -458,3 +468,43 @@ def test_a_log_whose_write_is_not_answered_is_written_again() -> None:
     outcome = engine.execute_task("s", TASK, task)
     assert (outcome.status, len(unanswered)) == ("completed", 2)
     assert texts_of(outcome.run_id) == ["first"]
+
+
+@pytest.mark.usefixtures("world")
+def test_a_late_write_of_an_older_log_loses_no_line() -> None:
+    """A progress commit is applied after the extension that followed it; the end stores all lines again."""
+    events: list[str] = []
+
+    class Late(Store):
+        """It applies the first commit with a log, which is that of the progress, after the next one."""
+
+        def __init__(self) -> None:
+            super().__init__(firebase.firestore_wire)
+            self._delayed: list[Any] = []
+
+        def commit(self, writes: Iterable[Any], *, timeout: float | None = None) -> Any:
+            writes = list(writes)
+            if "/nx-log/" not in writes[-1].update.name:
+                return super().commit(writes, timeout=timeout)
+            if not events:
+                events.append("not answered")
+                self._delayed = writes
+                raise WriteUnknown("injected")
+            update_time = super().commit(writes, timeout=timeout)
+            if self._delayed:
+                super().commit(self._delayed)
+                self._delayed = []
+                events.append("applied late")
+            return update_time
+
+    def task(run: TaskRun) -> list[int]:
+        run.log.info("first")
+        run.progress(1)
+        assert events == ["not answered"]
+        run.log.info("second")
+        wait_for("the extension", lambda: events == ["not answered", "applied late"])
+        return [1]
+
+    outcome = TaskEngine(Late()).execute_task("s", TASK, task, {"lease_seconds": LEASE_SECONDS})
+    assert (outcome.status, events) == ("completed", ["not answered", "applied late"])
+    assert texts_of(outcome.run_id) == ["first", "second"]

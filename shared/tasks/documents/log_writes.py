@@ -19,8 +19,8 @@ def write_log(
 ) -> WriteMessage:
     """Build the write that replaces an attempt's log.
 
-    Only this attempt writes the document, and always as a whole. The write therefore needs no condition of
-    its own, and no read before it.
+    Only this attempt writes the document, and always as a whole, so it needs no read before it. The write has
+    no condition of its own. It is refused with the other writes of its commit, which all have one.
 
     Args:
         identity: The attempt.

@@ -69,6 +69,7 @@ class RunLog:
         self._size_bytes = 0
         self._lost = 0
         self._stored = 0
+        self._is_uncertain = False
 
     def add(self, level: str, event: object, fields: Mapping[str, object]) -> None:
         """Add a line without its secrets. Values that have no text are replaced by their type."""
@@ -84,15 +85,20 @@ class RunLog:
                 self._lost += 1
 
     def unstored(self) -> KeptLines | None:
-        """Return the lines; None if there are none since those that were passed to `mark_stored`."""
+        """Return the lines; None if the stored log certainly has all of them."""
         with self._lock:
             kept = KeptLines(tuple(self._lines), self._lost)
-            return kept if kept.count > self._stored else None
+            return kept if kept.count > (0 if self._is_uncertain else self._stored) else None
 
     def mark_stored(self, kept: KeptLines) -> None:
         """Note that a document contains these lines."""
         with self._lock:
             self._stored = max(self._stored, kept.count)
+
+    def mark_uncertain(self) -> None:
+        """Note that an unanswered write may still be applied, and may replace later lines."""
+        with self._lock:
+            self._is_uncertain = True
 
 
 def _text(value: object) -> str:

@@ -150,15 +150,22 @@ class Attempt:
     def commit(self, writes: list[WriteMessage]) -> Procedure[Timestamp]:
         """Commit writes of this attempt, and with them what its task has logged since the last such commit.
 
-        The log costs no round trip of its own, and a task that logs nothing costs no write. Returns and
-        raises what the effect `Commit` does.
+        The log costs no round trip of its own, and a task that logs nothing costs no write. A commit without
+        an answer may be applied late, over a later log: progress and extensions depend on different
+        documents. From then on, each commit contains the log. After the last one, no earlier one is applied.
+
+        Returns and raises what the effect `Commit` does.
         """
         logged = self.log.unstored()
         if logged is None:
             return (yield from ask(Commit(writes, self.call_seconds)))
         now = self.clock.now()
         log = write_log(self.identity, logged, attempt=self.number, leg=self.leg, now=now)
-        update_time = yield from ask(Commit([*writes, log], self.call_seconds))
+        try:
+            update_time = yield from ask(Commit([*writes, log], self.call_seconds))
+        except WriteUnknown:
+            self.log.mark_uncertain()
+            raise
         self.log.mark_stored(logged)
         return update_time
 
