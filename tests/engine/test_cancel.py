@@ -1,5 +1,6 @@
 """Cancelling a run on the real Firestore: the task gets an exception, and its result is not published."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,16 +10,20 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from shared import firebase
 from shared.tasks import InvalidOptions, RunCancelled, TaskEngine, TaskOutcome, TaskRun, TaskSpec
+from shared.tasks.backends.firestore import Store
 from shared.tasks.contract import DocumentNames
 from shared.tasks.documents import run_writes
 from shared.tasks.documents.models import RunDocument, TaskDocument
 from shared.tasks.documents.run_ids import AttemptIdentity, run_id_of
+from shared.tasks.errors import WriteUnknown
 from shared.tasks.protocol.cancellation import CancelOutcome, cancel
 from shared.tasks.protocol.effects import Commit, Pause, ReadDocuments
 from shared.tasks.runtime.task_run import PROGRESS_SECONDS
 from shared.tasks.specs import RETRY_PERIOD
 from tests.support.counting import Counter
+from tests.support.long_runs import UNIT_SECONDS, FixedJob, LongRun, PassingClock
 from tests.support.world import TASK, HandClock, World, in_thread
 from tests.waiting import wait_for
 
@@ -285,6 +290,70 @@ def test_a_cancel_that_is_found_only_at_the_end_is_recorded(
     logged = capsys.readouterr().out
     assert "task cancelled" in logged
     assert "ERROR" not in logged
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_superseded_failure_is_not_reported_as_failed(
+    engine: TaskEngine, world: World, capsys: pytest.CaptureFixture[str], cancelled: bool
+) -> None:
+    """Another run took the task; this one's failure was not recorded, and its record has another cause."""
+
+    def task(run: TaskRun) -> None:
+        if cancelled:
+            cancels(run)
+        dead = {"run.lease_until": datetime.now(UTC) - timedelta(minutes=1)}
+        world.database.document(f"nx-tasks/{TASK.value}").update(dead)
+        assert TaskEngine().execute_task("s", TASK, lambda: [2]).status == "completed"
+        raise ValueError
+
+    assert engine.execute_task("s", TASK, task).status == "superseded"
+    logged = capsys.readouterr().out
+    assert ("run superseded" in logged, "WARNING task raised" in logged) == (True, True)
+    assert ("ERROR" in logged, "task failed" in logged) == (False, False)
+
+
+def test_a_cancelled_run_is_reported_as_cancelled_although_the_next_run_has_begun(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The response to its end was lost, so that the task's document is read, which is the next run's then.
+
+    The duration is that of all legs.
+    """
+    clock = PassingClock()
+    events: list[str] = []
+
+    class Unanswered(Store):
+        """It does not answer the first commit that is applied after the cancel."""
+
+        def commit(self, writes: Any, **how: Any) -> Any:
+            update_time = super().commit(writes, **how)
+            if events == ["cancelled"]:
+                events.append("ended")
+                assert TaskEngine().execute_task("s", TASK, lambda: [2]).status == "completed"
+                raise WriteUnknown("injected")
+            return update_time
+
+    class Long(LongRun):
+        def engine(self) -> TaskEngine:
+            store = Unanswered(firebase.firestore_wire)
+            return TaskEngine(store, clock=clock, jobs=FixedJob(), queue=self.queue)
+
+    def task(run: TaskRun) -> None:
+        cursor = run.cursor("pages", 0)
+        if run.leg == 2:
+            cancels(run)
+            events.append("cancelled")
+            raise ValueError
+        clock.ahead += UNIT_SECONDS
+        cursor.advance(1)
+
+    long = Long(task, clock)
+    assert (long.deliver_tick().status, long.deliver().status) == ("waiting", "cancelled")
+    assert (events, world.status()["data"]) == (["cancelled", "ended"], [2])
+    logged = capsys.readouterr().out
+    assert "ERROR" not in logged
+    (seconds,) = re.findall(r"task cancelled .*duration_seconds=([\d.]+)", logged)
+    assert float(seconds) >= UNIT_SECONDS
 
 
 def test_an_object_uploaded_before_the_cancel_is_removed(engine: TaskEngine, world: World) -> None:

@@ -114,7 +114,10 @@ def test_an_outage_of_firestore_at_the_end_delays_the_outcome(
     capsys: pytest.CaptureFixture[str],
     fails: bool,
 ) -> None:
-    """The record of the result or the failure is retried until it succeeds (lesson 8)."""
+    """The record of the result or the failure is retried until it succeeds (lesson 8).
+
+    What the task raised is logged before, because the process may die meanwhile. The failure is logged once.
+    """
     logs: list[str] = []
 
     def works() -> list[int]:
@@ -134,6 +137,9 @@ def test_an_outage_of_firestore_at_the_end_delays_the_outcome(
     end = "failed" if fails else "completed"
     assert far_engine.execute_task("s", TASK, works).status == end
     assert any("run end not recorded yet" in each for each in logs)
+    assert ("WARNING task raised" in logs[0], "ValueError: boom" in logs[0]) == (fails, fails)
+    assert ("in works: raise ValueError" in logs[0], "ERROR" in logs[0]) == (fails, False)
+    assert capsys.readouterr().out.count("ERROR task failed") == fails
     assert (world.status()["status"], world.status().get("data")) == (end, None if fails else [1])
     assert [run["state"] for run in world.history().values()] == [end]
 
@@ -142,7 +148,7 @@ def test_an_outage_of_firestore_at_the_end_delays_the_outcome(
 def test_an_outcome_that_cannot_be_recorded_is_logged_completely(
     far_engine: TaskEngine, line: Line, clock: HandClock, capsys: pytest.CaptureFixture[str], fails: bool
 ) -> None:
-    """Firestore is unreachable until the deadline; the outcome is not a success."""
+    """Firestore is unreachable until the deadline; the outcome is not a success, and is reported once."""
 
     def works() -> list[int]:
         line.cut()
@@ -158,6 +164,7 @@ def test_an_outcome_that_cannot_be_recorded_is_logged_completely(
     logged = capsys.readouterr().out
     assert outcome.status == "failed"
     assert "ERROR the end of a run could not be recorded" in logged
+    assert (logged.count("ERROR"), logged.count("WARNING task raised")) == (1, fails)
     assert outcome.run_id in logged
     assert f"end={'failed' if fails else 'completed'}" in logged
     assert "attempt=1 token=" in logged

@@ -143,9 +143,12 @@ class Attempt:
         return record.update_time if is_own_record(record, self.identity.token) else None
 
     def end(self, document: TaskDocument | None = None) -> None:
-        """Write nothing more. `document` is the current status document; None if that is not known."""
+        """Write nothing more. `document` is the current status document; None if that is not known.
+
+        Who cancelled the run, and where the long run is, stay known.
+        """
         self.ended = True
-        self.document = document or TaskDocument()
+        self.document = document or TaskDocument(cancel=self.cancel, legs=self.legs)
 
     def commit(self, writes: list[WriteMessage]) -> Procedure[Timestamp]:
         """Commit writes of this attempt, and with them what its task has logged since the last such commit.

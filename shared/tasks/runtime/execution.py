@@ -270,26 +270,24 @@ class Execution:
         The record comes first: the status document's new version then refuses a late publication.
         """
         failure, duration = Failure.of(error), self._work.task_seconds
+        if not isinstance(error, RunCancelled):
+            # Recording it may take long, and the process may die meanwhile.
+            logger.warning("task raised", **self.held.names, error=failure.text, traceback=failure.trace)
         try:
             deadline = self.held.times.attempt_ends + FINISH_SECONDS
             progress = self.held.task_run.last_progress()
             ending = fail(self.attempt, failure, duration=duration, deadline=deadline, progress=progress)
-            try:
-                end_state = self.held.run_procedure(ending)
-            finally:
-                self._log_failure(failure)
+            end_state = self.held.run_procedure(ending)
         except Exception as unrecorded:  # noqa: BLE001  (any error is logged with the run's end)
             return self._report_unrecorded("failed", unrecorded)
         if end_state is EndState.superseded:
             return self._report_superseded(path)
         self.held.pass_cancel_on()
         self._remove(path)
-        cancelled = self.attempt.cancel is not None
-        error_text = self.attempt.recorded_failure(failure).text
-        return self._outcome("cancelled" if cancelled else "failed", error_text)
+        return self._report_failure(failure)
 
-    def _log_failure(self, failure: Failure) -> None:
-        """Log how the run ended. The end may have been the first to find that an operator cancelled it."""
+    def _report_failure(self, failure: Failure) -> TaskOutcome:
+        """Log the recorded end of the run. It may have been the first to find an operator's cancel."""
         shown, seconds = self.attempt.recorded_failure(failure), self._run_seconds()
         if self.attempt.cancel is None:
             logger.error(
@@ -299,8 +297,10 @@ class Execution:
                 error=shown.text,
                 traceback=shown.trace,
             )
-        else:  # an operator's decision, which no alert policy reports
-            logger.info("task cancelled", **self.held.names, duration_seconds=seconds, error=shown.text)
+            return self._outcome("failed", shown.text)
+        # An operator's decision, which no alert policy reports.
+        logger.info("task cancelled", **self.held.names, duration_seconds=seconds, error=shown.text)
+        return self._outcome("cancelled", shown.text)
 
     def _run_seconds(self) -> float:
         """Return how long the task has worked, in this attempt and in those after which a long run waited."""
@@ -333,7 +333,7 @@ class Execution:
             end=end,
             attempt=self.attempt.number,
             token=self.attempt.identity.token,
-            duration_seconds=round(self._work.task_seconds, 3),
+            duration_seconds=self._run_seconds(),
             error=Failure.of(error).text,
             result=result,
             summary=self.held.task_run.summary,
