@@ -10,7 +10,7 @@ from typing import Any
 
 from shared import logger
 
-_CLAUSE = re.compile(r'(?P<field>[\w.]+)(?P<operator>=|>=|>|:)(?P<value>\(.*?\)|"[^"]*"|\*|\d+)')
+_CLAUSE = re.compile(r'(?P<field>[\w.]+)(?P<operator>=|>=|>|:)(?P<value>\(.*?\)|"[^"]*"|\*|\d+|true|false)')
 _EXTRACTOR = re.compile(r'(?:REGEXP_)?EXTRACT\((?P<field>[\w.]+)(?:, "(?P<pattern>.*)")?\)')
 
 Entry = dict[str, Any]
@@ -49,6 +49,9 @@ def _holds(entry: Entry, field: str, operator: str, value: str) -> bool:
     if operator == ":":
         assert value == "*"
         return actual is not None
+    if value in {"true", "false"}:
+        assert operator == "="
+        return actual is (value == "true")
     if operator == "=":
         return actual in re.findall(r'"([^"]*)"', value)
     return actual is not None and (actual >= float(value) if operator == ">=" else actual > float(value))

@@ -454,7 +454,7 @@ def test_a_dead_run_can_be_cancelled(
     assert outcome.status == "superseded"
     assert world.status()["error"].startswith(f"RunCancelled: {MESSAGE} (its process died")
     logged = capsys.readouterr().out
-    assert "cancelled run ended task=collect_charge_cdrs" in logged
+    assert "task cancelled task=collect_charge_cdrs" in logged
     assert "dead_run" not in logged
     assert engine.execute_task("s", TASK, lambda: [2], {"scheduled_for": TICK}).status == "duplicate"
 

@@ -18,7 +18,8 @@ def _isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     The collector would scan all states repeatedly, although almost none of them is garbage.
     """
-    monkeypatch.setattr(logger, "warning", lambda *_, **__: None)
+    for level in ("info", "warning", "error"):
+        monkeypatch.setattr(logger, level, lambda *_, **__: None)
     # The model's time passes in steps, each of which ends a lease, and so the wait for a leg.
     for name in ("HAND_OVER_GRACE", "RETRY_GRACE"):
         monkeypatch.setattr(legs, name, STEP - CLOCK_SKEW)

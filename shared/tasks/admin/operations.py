@@ -192,6 +192,7 @@ def _log_age(spec: TaskSpec, found: Findings, now: datetime) -> None:
     logger.info(
         "task watched",
         task=spec.name.value,
+        suspended=found.is_suspended,
         result_age_seconds=round(age.total_seconds()),
         result_age_ticks=None if interval is None else round(age / interval, 2),
     )
@@ -213,7 +214,7 @@ def _log_findings(name: TaskName, found: Findings) -> None:
         until = found.resumed.until
         logger.info("task resumed", task=name.value, until=until, suspended_by=found.resumed.by)
     for run_id in found.cancelled_runs:
-        logger.info("cancelled run ended", task=name.value, run_id=run_id)
+        logger.info("task cancelled", task=name.value, run_id=run_id)
     if found.superseded_runs or found.contract_copy_repaired or found.job_repaired:
         logger.warning(
             "watchdog repaired a task",

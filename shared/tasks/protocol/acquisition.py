@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from shared import logger
 from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.contract import TaskStatus
 from shared.tasks.cron import is_forced
@@ -76,6 +77,7 @@ def acquire(
         if isinstance(decision, Start | TakeLeg | CloseRun):
             tried = tried if isinstance(decision, CloseRun) else decision
             if (yield from _commit(attempt, decision, document)):
+                _log_ended_run(attempt, decision, document)
                 return Duplicate() if isinstance(decision, CloseRun) else decision
             if fresh:
                 yield from ask(Pause(tries))
@@ -91,6 +93,8 @@ def acquire(
             checkpoint = _checkpoint_of(attempt, tried, record)
             started = document.started or attempt.started
             attempt.hold(document, started, attempt.update_time_of(record), checkpoint)
+            if tried is not None:
+                _log_ended_run(attempt, tried, document)
             return Start(document.attempt)
 
 
@@ -200,6 +204,21 @@ def _commit(
     except (WriteConflict, WriteUnknown):
         return False
     return True
+
+
+def _log_ended_run(attempt: Attempt, decision: Start | TakeLeg | CloseRun, document: TaskDocument) -> None:
+    """Log the end of a run that no attempt of its own has logged."""
+    task = attempt.identity.task.value
+    match decision:
+        case Start(dead_run_id=str(run_id), dead_run_is_cancelled=True):
+            logger.info("task cancelled", task=task, run_id=run_id)
+        case CloseRun(kind, reason):
+            run_id, error = document.run_id, f"{kind}: {reason}"
+            seconds = 0.0 if document.legs is None else document.legs.worked_ms / 1000
+            if document.cancel is None:
+                logger.error("task failed", task=task, run_id=run_id, duration_seconds=seconds, error=error)
+            else:
+                logger.info("task cancelled", task=task, run_id=run_id, duration_seconds=seconds, error=error)
 
 
 def _commit_take(attempt: Attempt, take: TakeLeg, document: TaskDocument) -> Procedure[None]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from shared import logger
 from shared.tasks.contract import TaskStatus
 from shared.tasks.documents import operator_writes
 from shared.tasks.documents.legs import WAITING
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from shared.tasks.contract import DocumentNames
+    from shared.tasks.contract import DocumentNames, JsonMap
     from shared.tasks.documents.models import RunDocument, TaskDocument
     from shared.tasks.documents.write_messages import WriteMessage
 
@@ -50,29 +51,40 @@ def cancel(
     """
     action = checked_action(by, reason, now)
     before: Timestamp | None = None
+    ended: JsonMap | None = None
     for tries in range(CHANGE_TRIES):
         document, record = yield from ask(ReadDocuments(run_id))
         update_time = record.update_time if record else None
         unchanged = tries > 0 and update_time == before
         before, outcome = update_time, _outcome_of(document, record, run_id, unchanged=unchanged, now=now)
         if record is not None and record.cancel == action:  # only the response was lost
+            _log_end(names, run_id, ended)
             return outcome if outcome is CancelOutcome.cancelling else CancelOutcome.cancelled
         commit: list[WriteMessage] = []
         if outcome is CancelOutcome.cancelling and document.cancel is None:
             commit = operator_writes.cancel(names, document, action, now=now)
         elif outcome is CancelOutcome.cancelled and _waits(document, run_id):
             commit = operator_writes.cancel_waiting(names, document, action, now=now)
+            ended = {} if document.legs is None else {"duration_seconds": document.legs.worked_ms / 1000}
         elif outcome is CancelOutcome.cancelled and record is not None:
             commit = operator_writes.cancel_ended(names, run_id, document, record, action, now=now)
+            ended = {} if record.state in {TaskStatus.running, WAITING} else None
         elif outcome is CancelOutcome.cancelled and document.request is not None:
             commit = operator_writes.cancel_request(names, document.request, action, now=now)
         if outcome is not None:
             with suppress(WriteConflict, WriteUnknown):
                 if commit:
                     yield from ask(Commit(commit))
+                    _log_end(names, run_id, ended)
                 return outcome
         yield from ask(Pause(tries))
     raise StoreUnavailable(f"{run_id} could not be cancelled: other writers changed it each time; try again")
+
+
+def _log_end(names: DocumentNames, run_id: str, ended: JsonMap | None) -> None:
+    """Log that the operator's commit has ended a run. None: it has ended before, or its attempt ends it."""
+    if ended is not None:
+        logger.info("task cancelled", task=names.task.value, run_id=run_id, **ended)
 
 
 def _outcome_of(

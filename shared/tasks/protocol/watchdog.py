@@ -35,7 +35,8 @@ class Findings:
     Attributes:
         incidents: Incidents that were recorded for the first time, or whose record got no response.
         superseded_runs: Runs whose record was closed.
-        cancelled_runs: Runs that an operator had cancelled, and whose process died before they ended.
+        cancelled_runs: Runs that an operator had cancelled, and that ended now, because their process died.
+        is_suspended: Whether the task is suspended.
         result_completed: Time when the last good result was published, UTC; None if there is none.
         resumed: The suspension that ended, so that the task was resumed; None if none did.
         contract_copy_repaired: Whether the contract copy was updated.
@@ -46,6 +47,7 @@ class Findings:
     incidents: list[Incident] = field(default_factory=list)
     superseded_runs: list[str] = field(default_factory=list)
     cancelled_runs: list[str] = field(default_factory=list)
+    is_suspended: bool = False
     result_completed: datetime | None = None
     resumed: Suspension | None = None
     contract_copy_repaired: bool = False
@@ -88,10 +90,13 @@ def watch(
             name = names.record(run_id)
             if (yield from try_commit(run_writes.close_superseded(name, record, now=now))):
                 found.superseded_runs.append(run_id)
+                if record.cancel is not None:
+                    found.cancelled_runs.append(run_id)
     suspended = document.suspended
     if (yield from end_suspension(names, document, now=now, has_job=spec.schedule is not None)):
         found.resumed = suspended
         document, schedule = yield from ask(ReadSchedule())
+    found.is_suspended = document.is_suspended
     if is_dead(document, now=now):
         yield from _repair_dead(names, document, found, token=token, now=now)
     elif is_overdue_legacy(document, now=now, deadline=deadline):
