@@ -84,11 +84,6 @@ def task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, A
     }
 
 
-def is_firing(task: TaskView) -> bool:
-    """Return whether Cloud Scheduler delivers the task's ticks, as far as its job was checked."""
-    return not task.document.is_suspended and task.problem is None
-
-
 def task_now(name: TaskName, caller: Caller) -> dict[str, Any]:
     """Read a task and return its current fields."""
     (task,) = view_tasks(store, (name,))
@@ -161,17 +156,9 @@ def log_fields(log: RunLogView) -> dict[str, Any]:
     return {"lines": lines, "lost": log.lost}
 
 
-def timeline_task_fields(task: TaskView, caller: Caller, *, now: datetime) -> dict[str, Any]:
-    """Return the fields of a task in a timeline: its schedule, and the ticks to come."""
-    spec = spec_of(task.name)
-    return {
-        "name": task.name.value,
-        "schedule": spec.schedule,
-        "time_zone": spec.time_zone,
-        "suspended": _suspension(task.suspended, caller),
-        "fires": is_firing(task),
-        "ticks": [time_text(tick) for tick in coming_ticks(spec, now)],
-    }
+def ticks_to_come(name: TaskName, now: datetime) -> list[str | None]:
+    """Return the ticks of a task's schedule in the next 24 hours, whether or not they are delivered."""
+    return [time_text(tick) for tick in coming_ticks(spec_of(name), now)]
 
 
 def timeline_run_fields(record: RunRecord, name: TaskName, caller: Caller) -> dict[str, Any]:
@@ -233,9 +220,11 @@ def is_record_id(text: str) -> bool:
 def _next_run(task: TaskView, now: datetime) -> datetime | None:
     """Return the task's next tick that Cloud Scheduler delivers: after a suspension, if its end is known."""
     spec = spec_of(task.name)
-    if is_firing(task):
+    if task.problem is not None:
+        return None
+    if task.suspended is None:
         return next_tick(spec, now)
-    if task.problem is not None or task.suspended is None or task.suspended.until is None:
+    if task.suspended.until is None:
         return None
     return next(ticks_after(spec, max(now, task.suspended.until)), None)
 

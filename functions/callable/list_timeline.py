@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,18 @@ MAX_RANGE = timedelta(days=7)
 MAX_AGE = timedelta(days=31)
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request that was checked: its fields, its tasks and its range in UTC, its caller, and its time."""
+
+    sent: requests.ListTimeline
+    names: tuple[TaskName, ...]
+    since: datetime
+    until: datetime
+    caller: Caller
+    now: datetime
+
+
 @callable_function(memory=512, service_account=settings.reader_account())
 def list_timeline(request: CallableRequest[Any]) -> Answer:
     """Return the runs, skips, incidents and changes of tasks in a time range, and their ticks to come.
@@ -37,8 +50,8 @@ def list_timeline(request: CallableRequest[Any]) -> Answer:
             page; `changed_since`, the `as_of` of the answer before, for what has changed since.
 
     Returns:
-        `{now, as_of, tasks}`. Each task has its schedule, `ticks` of the next 24 hours, `runs`, newest first,
-        and `next_cursor`; with `cursors`, only `runs` and `next_cursor`. With `changed_since`, the answer is
+        `{now, as_of, tasks}`. Each task has `ticks`, those of the next 24 hours, `runs`, newest first, and
+        `next_cursor`; with `cursors`, only `runs` and `next_cursor`. With `changed_since`, the answer is
         `{now, as_of, more, tasks}` with the tasks that have changed, and their changed `runs`. If `more` is
         true, ask again with this `as_of`.
 
@@ -50,11 +63,8 @@ def list_timeline(request: CallableRequest[Any]) -> Answer:
     sent = requests.parse(request, requests.ListTimeline)
     names = _names(sent, caller)
     now = datetime.now(UTC)
-    since, until = _range(sent, now)
-    if sent.changed_since is not None:
-        response = _changes(sent, names, caller, since=since, until=until, now=now)
-    else:
-        response = _page(sent, names, caller, since=since, until=until, now=now)
+    asked = _Request(sent, names, *_range(sent, now), caller, now)
+    response = _page(asked) if sent.changed_since is None else _changes(asked, sent.changed_since)
     return Answer(tasks.Payload(orjson.dumps(response)))
 
 
@@ -77,37 +87,28 @@ def _range(sent: requests.ListTimeline, now: datetime) -> tuple[datetime, dateti
     return sent.since.astimezone(UTC), until.astimezone(UTC)
 
 
-def _page(
-    sent: requests.ListTimeline,
-    names: tuple[TaskName, ...],
-    caller: Caller,
-    *,
-    since: datetime,
-    until: datetime,
-    now: datetime,
-) -> dict[str, Any]:
+def _page(asked: _Request) -> dict[str, Any]:
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
-    from shared.tasks.admin import queries, timeline  # noqa: PLC0415
+    from shared.tasks.admin import timeline  # noqa: PLC0415
 
-    cursors = sent.cursors or {}
-    pages = {name: serializers.position_of(cursors[name]) if cursors else None for name in names}
+    cursors = asked.sent.cursors or {}
+    pages = {name: serializers.position_of(cursors[name]) if cursors else None for name in asked.names}
     if cursors and None in pages.values():
         raise HttpsError(
             FunctionsErrorCode.INVALID_ARGUMENT,
             f"cursors must be the next_cursor of each task in the last answer, got {requests.shown(cursors)}",
         )
-    # The tasks are read first: their records are at least as new.
-    views = [] if cursors else queries.view_statuses(tasks.store, names)
-    fields = {view.name: serializers.timeline_task_fields(view, caller, now=now) for view in views}
-    parts = timeline.view_range(tasks.store, pages, since=since, until=until, limit=sent.limit)
+    parts = timeline.view_range(
+        tasks.store, pages, since=asked.since, until=asked.until, limit=asked.sent.limit
+    )
     return {
-        "now": serializers.time_text(now),
-        "as_of": serializers.time_text(now - timeline.OVERLAP),
+        "now": serializers.time_text(asked.now),
+        "as_of": serializers.time_text(asked.now - timeline.OVERLAP),
         "tasks": [
             {
                 "name": name.value,
-                **fields.get(name, {}),
-                "runs": [serializers.timeline_run_fields(each, name, caller) for each in part.records],
+                **({} if cursors else {"ticks": serializers.ticks_to_come(name, asked.now)}),
+                "runs": [serializers.timeline_run_fields(each, name, asked.caller) for each in part.records],
                 "next_cursor": serializers.cursor_of(part.next),
             }
             for name, part in parts.items()
@@ -115,33 +116,25 @@ def _page(
     }
 
 
-def _changes(
-    sent: requests.ListTimeline,
-    names: tuple[TaskName, ...],
-    caller: Caller,
-    *,
-    since: datetime,
-    until: datetime,
-    now: datetime,
-) -> dict[str, Any]:
+def _changes(asked: _Request, changed_since: datetime) -> dict[str, Any]:
     from functions import serializers  # noqa: PLC0415
     from shared.tasks.admin import timeline  # noqa: PLC0415
 
-    known = max(min(sent.changed_since or now, now), now - MAX_AGE).astimezone(UTC)
-    changes = timeline.view_changes(tasks.store, names, since=known, limit=sent.limit)
+    known = max(min(changed_since, asked.now), asked.now - MAX_AGE).astimezone(UTC)
+    changes = timeline.view_changes(tasks.store, asked.names, since=known, limit=asked.sent.limit)
     shown = {
         name: [
-            serializers.timeline_run_fields(each, name, caller)
+            serializers.timeline_run_fields(each, name, asked.caller)
             for each in records
             if each.started is not None
-            and each.started <= until
-            and (each.completed is None or each.completed >= since)
+            and each.started <= asked.until
+            and (each.completed is None or each.completed >= asked.since)
         ]
         for name, records in changes.records.items()
     }
     return {
-        "now": serializers.time_text(now),
-        "as_of": serializers.time_text(changes.known_until or now - timeline.OVERLAP),
+        "now": serializers.time_text(asked.now),
+        "as_of": serializers.time_text(changes.known_until or asked.now - timeline.OVERLAP),
         "more": changes.known_until is not None,
         "tasks": [{"name": name.value, "runs": runs} for name, runs in shown.items() if runs],
     }

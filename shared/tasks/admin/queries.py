@@ -72,7 +72,9 @@ def view_tasks(store: Store, names: tuple[TaskName, ...]) -> tuple[TaskView, ...
     Raises:
         StoreUnavailable: Firestore did not answer.
     """
-    views = {view.name: view for view in view_statuses(store, names)}
+    documents = {name: store.names(name).status for name in names}
+    found = store.read_fields(list(documents.values()), STATUS_MASK)
+    views = {name: _view(name, found[full]) for name, full in documents.items()}
     running = [(name, view.document.run_id or "") for name, view in views.items() if view.is_running]
     if running:
         records = _records(store, running, PROGRESS_MASK)
@@ -85,17 +87,6 @@ def view_tasks(store: Store, names: tuple[TaskName, ...]) -> tuple[TaskView, ...
                     last_failure=record.last_failure,
                 )
     return tuple(views[name] for name in names)
-
-
-def view_statuses(store: Store, names: tuple[TaskName, ...]) -> list[TaskView]:
-    """Read the state of tasks as `view_tasks` does, in one call and without the progress of running runs.
-
-    Raises:
-        StoreUnavailable: Firestore did not answer.
-    """
-    documents = [store.names(name).status for name in names]
-    found = store.read_fields(documents, STATUS_MASK)
-    return [_view(name, found[full]) for name, full in zip(names, documents, strict=True)]
 
 
 def view_last_changed(store: Store, name: TaskName) -> tuple[RunRecord, ...]:
