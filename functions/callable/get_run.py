@@ -85,7 +85,7 @@ def _following(view: RunView) -> dict[str, Any]:
 
 
 def _version(view: RunView, following: dict[str, Any], name: TaskName, caller: Caller) -> str:
-    """Return a version that changes with the answer: with each write, with time, and with the caller's rights."""
+    """Return a version that changes with each write, with what follows, and with the caller's rights."""
     from functions.serializers import version_of  # noqa: PLC0415
 
     return version_of([view.writes, following, caller.has_role, caller.may_read(name)])

@@ -1,4 +1,4 @@
-"""The metrics count each run once by its outcome, however it ends, and no result of a suspended task as late."""
+"""The metrics count each run once by its outcome, and no result of a suspended task as late."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -85,7 +85,9 @@ def starts_the_next_run_without_a_response() -> None:
 
 
 @pytest.mark.parametrize(
-    "end", [watches, starts_the_next_run, starts_the_next_run_without_a_response], ids=lambda end: end.__name__
+    "end",
+    [watches, starts_the_next_run, starts_the_next_run_without_a_response],
+    ids=lambda end: end.__name__,
 )
 def test_a_cancelled_run_whose_process_died_counts_as_cancelled(
     world: World, end: Callable[[], object]

@@ -39,10 +39,16 @@ DONE = TaskDocument(
 )
 AT_WORK = replace(DONE, status="running", state="running", lease_until=NOW + timedelta(seconds=30))
 DEAD = replace(AT_WORK, lease_until=NOW - CLOCK_SKEW)
+ERROR = ("ValueError", "no such place")
 
 
 def history(state: str, attempt: int = 1) -> RunDocument:
-    return RunDocument(update_time=SEEN, state=state, token="a", attempt=attempt)
+    error = ERROR if state == "failed" else ("", "")
+    return RunDocument(update_time=SEEN, state=state, token="a", attempt=attempt, error=error)
+
+
+#: The record of an attempt that another one, or the watchdog, has closed.
+CLOSED = replace(history("failed"), error=("LeaseExpired", "its process died"))
 
 
 def decide(task: TaskDocument, run: RunDocument | None = None, run_id: str = "t2") -> StartDecision:
@@ -151,6 +157,11 @@ def test_a_token_without_a_running_state_does_not_hold_the_task() -> None:
         (replace(DONE, token="b"), None, TaskStatus.completed, EndState.superseded),
         (replace(DONE, state="failed"), history("failed"), TaskStatus.completed, EndState.superseded),
         (replace(DONE, state="failed"), history("failed"), TaskStatus.failed, EndState.recorded),
+        (replace(DONE, state="failed"), None, TaskStatus.failed, EndState.recorded),
+        (replace(DONE, state="failed"), history("running"), TaskStatus.failed, EndState.recorded),
+        (replace(DONE, token="b"), history("failed"), TaskStatus.failed, EndState.recorded),
+        (replace(DONE, state="failed"), CLOSED, TaskStatus.failed, EndState.superseded),
+        (replace(DONE, token="b"), CLOSED, TaskStatus.failed, EndState.superseded),
         (replace(AT_WORK, token="b"), history("running"), TaskStatus.completed, EndState.superseded),
         (NOTHING, None, TaskStatus.completed, EndState.superseded),
         (legacy(status="running"), history("running"), TaskStatus.completed, EndState.superseded),
@@ -159,5 +170,6 @@ def test_a_token_without_a_running_state_does_not_hold_the_task() -> None:
 def test_the_state_of_an_attempt_after_a_lost_response(
     task: TaskDocument, run: RunDocument | None, final_status: TaskStatus, expected: EndState
 ) -> None:
-    """Pending, recorded or superseded, by token and state together."""
-    assert end_state(task, run, token="a", final_status=final_status) is expected
+    """Pending, recorded or superseded, by token and state together, and for a failure by its error."""
+    found = end_state(task, run, token="a", final_status=final_status, errors={("E", "again"), ERROR})
+    assert found is expected

@@ -149,7 +149,7 @@ def test_logs_of_earlier_attempts_are_read_once_to_complete_the_lines(
 
 
 def test_a_brief_view_reads_few_bytes(engine: TaskEngine, counted: TaskEngine, counter: Counter) -> None:
-    """Neither lines, nor the summary, nor the result; what was written last is the same as in a whole view."""
+    """No lines, summary or result; what was written last is the same as in a whole view."""
 
     def task(run: TaskRun) -> list[str]:
         run.summarise({"text": "x" * 8_000})
@@ -224,7 +224,7 @@ def test_a_missing_record_has_no_view(engine: TaskEngine, world: World) -> None:
     assert view_run(engine.store, TASK, RUN, with_log=True) is None
 
 
-@pytest.mark.parametrize("value", [None, 1, "text", [], {}, {"at": 1}, {"text": "no time"}, NOON, b"bytes"])
+@pytest.mark.parametrize("value", [None, 1, "text", {}, {"at": 1}, {"text": "no time"}, NOON, b"bytes"])
 def test_a_foreign_value_in_a_log_is_skipped(engine: TaskEngine, world: World, value: object) -> None:
     """Its place in the numbers stays."""
     engine.execute_task("s", TASK, lambda: [1], TICK)
@@ -239,6 +239,7 @@ def test_a_foreign_value_in_a_log_is_skipped(engine: TaskEngine, world: World, v
     assert see(engine.store).log == RunLogView((), value if isinstance(value, int) else 0)
 
 
+@pytest.mark.usefixtures("world")
 def test_the_other_queries_are_cancelled_when_one_fails() -> None:
     """All of them are sent again, so that an answer to the first ones is of no use."""
     order = Order(failing=1)

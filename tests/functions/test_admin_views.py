@@ -172,7 +172,7 @@ def test_a_run_has_the_log_of_its_task(ask: Any) -> None:
 
 
 def test_an_unchanged_run_costs_a_few_bytes(ask: Any) -> None:
-    """A caller with the current version gets `not_modified` until the run, its log or its next attempt changes."""
+    """A caller with the current version gets `not_modified` until something that it shows changes."""
     tick = {"scheduled_for": datetime(2026, 11, 24, 12, tzinfo=UTC)}
     request: dict[str, Any] = {"task_name": TASK, "id": "2026-11-24T12:00:00.000000Z"}
     versions: list[str] = []

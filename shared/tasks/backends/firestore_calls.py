@@ -196,7 +196,7 @@ def _documents(responses: Iterable[Message]) -> list[Message]:
 
 @contextmanager
 def _cancelled_on_error() -> Iterator[list[Message]]:
-    """Yield a list for started calls. If one fails, all of them are sent again, so the others are cancelled."""
+    """Yield a list for started calls. If one fails, all are sent again, so the others are cancelled."""
     calls: list[Message] = []
     try:
         yield calls

@@ -93,8 +93,7 @@ def acquire(
             checkpoint = _checkpoint_of(attempt, tried, record)
             started = document.started or attempt.started
             attempt.hold(document, started, attempt.update_time_of(record), checkpoint)
-            if tried is not None:
-                _log_ended_run(attempt, tried, document)
+            _log_ended_run(attempt, tried, document)
             return Start(document.attempt)
 
 
@@ -206,12 +205,14 @@ def _commit(
     return True
 
 
-def _log_ended_run(attempt: Attempt, decision: Start | TakeLeg | CloseRun, document: TaskDocument) -> None:
+def _log_ended_run(
+    attempt: Attempt, decision: Start | TakeLeg | CloseRun | None, document: TaskDocument
+) -> None:
     """Log the end of a run that no attempt of its own has logged."""
     task = attempt.identity.task.value
     match decision:
-        case Start(dead_run_id=str(run_id), dead_run_is_cancelled=True):
-            logger.info("task cancelled", task=task, run_id=run_id)
+        case Start(dead_run_is_cancelled=True):
+            logger.info("task cancelled", task=task, run_id=decision.dead_run_id)
         case CloseRun(kind, reason):
             run_id, error = document.run_id, f"{kind}: {reason}"
             seconds = 0.0 if document.legs is None else document.legs.worked_ms / 1000

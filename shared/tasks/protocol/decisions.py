@@ -20,6 +20,7 @@ from shared.tasks.errors import DeadlineExceeded, RunCancelled
 from shared.tasks.specs import LONGEST_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from shared.tasks.documents.checkpoints import Checkpoint
@@ -291,7 +292,12 @@ def is_own_record(record: RunDocument | None, token: str) -> TypeGuard[RunDocume
 
 
 def end_state(
-    document: TaskDocument, record: RunDocument | None, *, token: str, final_status: TaskStatus
+    document: TaskDocument,
+    record: RunDocument | None,
+    *,
+    token: str,
+    final_status: TaskStatus,
+    errors: Collection[tuple[str, str]] = (),
 ) -> EndState:
     """Decide what became of an attempt's end whose commit was refused or not answered.
 
@@ -300,9 +306,13 @@ def end_state(
         record: The run record as read with it.
         token: Fencing token of the attempt.
         final_status: Status that the commit would have given the run, completed or failed.
+        errors: Type and message of each failure that the attempt has tried to record. A record that contains
+            another one was closed by another attempt, the watchdog or an operator.
     """
     if is_own(document, token):
         return EndState.pending
     ended_in_task = document.token == token and document.state == final_status
     ended_in_run = record is not None and record.token == token and record.state == final_status
+    if ended_in_run and final_status is TaskStatus.failed and record is not None:
+        return EndState.recorded if record.error in errors else EndState.superseded
     return EndState.recorded if ended_in_task or ended_in_run else EndState.superseded

@@ -15,7 +15,7 @@ from shared.tasks.protocol.decisions import EndState, end_state
 from shared.tasks.protocol.effects import Pause, Procedure, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -68,15 +68,18 @@ def fail(
 ) -> Procedure[EndState]:
     """Record a failure; the last good result stays. Other arguments and errors are those of `complete`."""
     end = _end(attempt, duration, progress)
+    errors: set[tuple[str, str]] = set()
 
     def build(update_time: Timestamp, suspended: bool) -> list[WriteMessage]:
         recorded = attempt.recorded_failure(failure)  # for each try: a cancel may have refused the last one
+        errors.add((recorded.kind, recorded.message))
         message, error = recorded.text, recorded.to_fields()
         return run_writes.fail(
             attempt.identity, update_time, end, message=message, error=error, suspended=suspended
         )
 
-    return (yield from _write_end(attempt, TaskStatus.failed, build, deadline, attempt.document.result))
+    result = attempt.document.result
+    return (yield from _write_end(attempt, TaskStatus.failed, build, deadline, result, errors))
 
 
 def _end(attempt: Attempt, duration: float, progress: JsonMap | None) -> RunEnd:
@@ -91,6 +94,7 @@ def _write_end(
     build: Callable[[Timestamp, bool], list[WriteMessage]],
     deadline: float,
     result: ResultPointer | None,
+    errors: Collection[tuple[str, str]] = (),
 ) -> Procedure[EndState]:
     """Commit the end of the attempt; decide again as long as it is not known whether a commit was applied."""
     tries = 0
@@ -103,7 +107,7 @@ def _write_end(
         except (WriteRejected, WriteDenied):
             raise
         except StoreError as error:
-            found = yield from _resolve_end(attempt, final_status, error, deadline)
+            found = yield from _resolve_end(attempt, final_status, error, deadline, errors)
         else:
             document, state = attempt.document, final_status.value
             status = document.status if suspended else state
@@ -119,13 +123,17 @@ def _write_end(
 
 
 def _resolve_end(
-    attempt: Attempt, final_status: TaskStatus, error: StoreError, deadline: float
+    attempt: Attempt,
+    final_status: TaskStatus,
+    error: StoreError,
+    deadline: float,
+    errors: Collection[tuple[str, str]],
 ) -> Procedure[EndState | None]:
     """Find out what became of an end whose commit was refused or not answered; None if that failed."""
     token = attempt.identity.token
     try:
         document, record = yield from ask(attempt.read_documents(deadline))
-        state = end_state(document, record, token=token, final_status=final_status)
+        state = end_state(document, record, token=token, final_status=final_status, errors=errors)
         if state is EndState.superseded:
             yield from _close_superseded(attempt, record)
     except StoreError as again:
