@@ -14,7 +14,6 @@ from functions import scheduled_endpoint as answering
 from shared.tasks import ExecuteTaskOptions
 from shared.tasks.contract import contract_object
 from shared.tasks.documents import operator_writes, run_writes, watchdog_writes, write_messages
-from shared.tasks.errors import StoreError
 from shared.tasks.protocol import (
     acquisition,
     attempt,
@@ -171,8 +170,8 @@ def removing_after_a_failed_read(patch: Patch) -> None:
     """An attempt removes its object when its final commit failed and it cannot read the outcome."""
     settle = run_end._resolve_end
 
-    def settles(attempt: Attempt, goal: Any, error: StoreError, deadline: float) -> Any:
-        found = yield from settle(attempt, goal, error, deadline)
+    def settles(attempt: Attempt, *how: Any) -> Any:
+        found = yield from settle(attempt, *how)
         if found is None:
             attempt.is_object_unused = True
             return EndState.superseded
