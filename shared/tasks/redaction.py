@@ -61,10 +61,12 @@ def is_secret(name: str) -> bool:
 def clean(text: str, length: int) -> str:
     """Redact a text, make it storable, and shorten it to at most `length` characters."""
     start = text[: 4 * length]
-    if len(start) < len(text):
-        start = start.rpartition(" ")[0] or start  # half a URL may be a password without the "@" after it
+    is_cut = len(start) < len(text)
+    if is_cut and "://" in (last := start.rpartition(" ")[2]):
+        # Half a URL may be a password without the "@" after it.
+        start = start.removesuffix(last) + last[: last.rindex("://") + 3]
     shown = redacted(start)
-    return shown if len(shown) <= length else f"{shown[: length - 1]}…"
+    return shown if len(shown) <= length and not is_cut else f"{shown[: length - 1]}{_HIDDEN}"
 
 
 def redacted(text: str) -> str:
