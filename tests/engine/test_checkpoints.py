@@ -105,6 +105,21 @@ def test_the_advice_for_a_coroutine_works(run: RecordedRun) -> None:
     assert run.execute(task) == 1
 
 
+class Operator:
+    """An object with a method that a step calls."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def fetch(self) -> str:
+        return self.name
+
+
+def operators_in_a_loop(run: RecordedRun) -> None:
+    for name in ("north", "south"):
+        run.step("page", Operator(name).fetch)
+
+
 def pages_in_a_loop(run: RecordedRun) -> None:
     for page in (1, 2):
         run.step("page", lambda: page)  # noqa: B023  (the mistake)
@@ -120,6 +135,8 @@ def pages_in_a_loop(run: RecordedRun) -> None:
         lambda run: [run.step("page", lambda page=page: page) for page in (1, 2)],
         lambda run: [run.step("page", str, page) for page in (1, True)],
         lambda run: [run.step("page", str, page) for page in (-1, -2)],  # both have the same hash
+        lambda run: [run.step("page", partial(Operator(name).fetch)) for name in ("north", "south")],
+        operators_in_a_loop,
         pages_in_a_loop,
     ],
 )
@@ -135,8 +152,11 @@ def test_the_same_call_again_is_no_error(run: RecordedRun) -> None:
     items: list[int] = []
     for _ in range(2):
         assert run.step("fill", lambda items: items.append(1) or items, items) == [1]
+    north = Operator("north")
+    assert [run.step("method", north.fetch) for _ in range(2)] == ["north", "north"]
     run.resume()
     assert run.step("fill", lambda: "other") == [1]
+    assert run.step("method", Operator("south").fetch) == "north"
 
 
 def test_an_error_of_a_step_is_not_remembered(run: RecordedRun) -> None:

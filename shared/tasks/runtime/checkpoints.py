@@ -18,7 +18,7 @@ from shared.tasks.runtime.checkpoint_limits import CHECKPOINT_SECONDS, MAX_PARTS
 from shared.tasks.runtime.cursors import Cursor, check_name, encode_position
 from shared.tasks.runtime.leg_time import LegTime
 from shared.tasks.runtime.record_parts import PART_BYTES, RecordParts, UnnamedParts, part_of
-from shared.tasks.runtime.steps import call_step, fingerprint, step_with, value_of
+from shared.tasks.runtime.steps import StepCall, call_step, step_with, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -77,7 +77,7 @@ class Checkpoints:
         self._stream: RecordParts | None = None
         self._refuses_cursors = False
         #: What this attempt called its steps with, by name.
-        self._step_calls: dict[str, int] = {}
+        self._step_calls: dict[str, StepCall] = {}
 
     def begin(self, saved: Saved, *, leg_ends: float, pause: float) -> None:
         """Continue from what earlier legs and attempts persisted.
@@ -134,13 +134,13 @@ class Checkpoints:
         """Return a step's remembered value, or call its function and remember what it returns."""
         check_name("step", name)
         self.raise_if_ended()
-        call = fingerprint(function, args, kwargs)
+        call = StepCall.of(function, args, kwargs)
         known = self._saved.steps.get(name)
         if known is None:
             known = self._new_step(name, lambda: call_step(name, function, args, kwargs))
-        if self._step_calls.setdefault(name, call) != call:
+        if not self._step_calls.setdefault(name, call).is_same(call):
             raise CheckpointInvalid(
-                f"step {name!r} already has the value of another function or of other arguments; "
+                f"step {name!r} already has the value of another function or object, or of other arguments; "
                 "give each call a name of its own, such as f'page {number}'"
             )
         return value_of(known, self._backend.open)

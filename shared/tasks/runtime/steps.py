@@ -9,6 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import orjson
+from msgspec import Struct
 
 from shared.tasks.documents.checkpoints import SavedStep
 from shared.tasks.errors import ResultNotKept, ResultNotStorable
@@ -53,20 +54,41 @@ def call_step(
     return value
 
 
-def fingerprint(function: Callable[..., Json], args: tuple[object, ...], kwargs: dict[str, object]) -> int:
-    """Return a number that differs between calls with other arguments, or of another function.
+class StepCall(Struct, frozen=True):
+    """What an attempt called a step with.
 
-    It compares texts, numbers and times, not objects that may change. A lambda counts as another one if a
-    variable that it uses has another value, as in a loop.
+    Attributes:
+        owner: The object whose method it is; None for a function. It is kept, so that no other object gets
+            its identity.
+        digest: A number that differs between calls with other arguments, or of another function.
     """
-    while isinstance(function, functools.partial):
-        args, kwargs, function = (*function.args, *args), {**function.keywords, **kwargs}, function.func
-    used: list[object] = []
-    if getattr(function, "__name__", "") == "<lambda>":
-        used = [*(function.__defaults__ or ()), *map(_content_of, function.__closure__ or ())]
-    owner = (getattr(function, "__module__", None), getattr(function, "__qualname__", type(function)))
-    named = [(key, _compared(value)) for key, value in sorted(kwargs.items())]
-    return hash((owner, *map(_compared, args), *named, *map(_compared, used)))
+
+    owner: object
+    digest: int
+
+    @classmethod
+    def of(
+        cls, function: Callable[..., Json], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> StepCall:
+        """Return the call.
+
+        Texts, numbers and times are compared, and not objects that may change, except for the identity of a
+        method's object. A lambda counts as another one if a variable that it uses has another value, as in
+        a loop.
+        """
+        while isinstance(function, functools.partial):
+            args, kwargs, function = (*function.args, *args), {**function.keywords, **kwargs}, function.func
+        used: list[object] = []
+        if getattr(function, "__name__", "") == "<lambda>":
+            used = [*(function.__defaults__ or ()), *map(_content_of, function.__closure__ or ())]
+        name = (getattr(function, "__module__", None), getattr(function, "__qualname__", type(function)))
+        named = [(key, _compared(value)) for key, value in sorted(kwargs.items())]
+        digest = hash((name, *map(_compared, args), *named, *map(_compared, used)))
+        return cls(getattr(function, "__self__", None), digest)
+
+    def is_same(self, other: StepCall) -> bool:
+        """Return whether another call is the same one."""
+        return self.owner is other.owner and self.digest == other.digest
 
 
 def step_with(name: str, value: Json, upload: Callable[[bytes], str]) -> SavedStep:
