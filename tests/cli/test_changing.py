@@ -55,8 +55,8 @@ def test_a_run_is_followed_to_its_end(nx: Run) -> None:
     assert all(re.match(rf"{TASK}: run \S+ is running", line) for line in progress)
     assert re.fullmatch(rf"{TASK}: run \S+ completed after [\d.]+ s\n", ran.stdout)
     assert history("requested") == [("operator@example.com (demo-operator)", "a test")]
-    told = json.loads(nx("run", TASK, *WHY, "--follow", "--json").stdout)
-    assert (told["outcome"], told["run"]["state"]) == ("started", "completed")
+    answer = json.loads(nx("run", TASK, *WHY, "--follow", "--json").stdout)
+    assert (answer["outcome"], answer["run"]["state"]) == ("started", "completed")
 
 
 def test_a_failed_run_is_followed_until_it_is_not_tried_again(nx: Run, clean_firestore: Addresses) -> None:
@@ -91,12 +91,12 @@ def test_the_retries_of_a_requested_run_are_stopped(nx: Run, clean_firestore: Ad
     execute_task("test", cdrs, list, {"save_in": "storage"})
     for lost in firebase.bucket().list_blobs(prefix=f"tasks_data/{cdrs}"):
         lost.delete()
-    told = json.loads(nx("run", cdrs, *WHY, "--json").stdout)
-    assert told["run"]["requested"]["reason"] == "a test"
+    answer = json.loads(nx("run", cdrs, *WHY, "--json").stdout)
+    assert answer["run"]["requested"]["reason"] == "a test"
     wait_for("the answer", lambda: job_of(clean_firestore, cdrs).get("status"))
     stopped = nx("cancel", cdrs, *WHY)
     assert (stopped.returncode, stopped.stderr) == (0, "")
-    run_id = told["run"]["id"]
+    run_id = answer["run"]["id"]
     assert stopped.stdout.startswith(f"{cdrs}: run {run_id} cancelled")
     wait_for("the retry to be acknowledged", lambda: job_of(clean_firestore, cdrs).get("status") == {})
     runs = json.loads(nx("runs", cdrs, "--json").stdout)["runs"]
@@ -118,7 +118,7 @@ REFUSED = "2 deliveries refused: still at work; no further delivery"
 
 
 @pytest.mark.parametrize(
-    ("words", "ends", "code", "says"),
+    ("words", "ends", "code", "expected"),
     [
         (
             (),
@@ -142,14 +142,14 @@ def test_a_refused_delivery_is_reported(
     words: tuple[str, ...],
     ends: dict[str, Any],
     code: int,
-    says: str,
+    expected: str,
 ) -> None:
     """The command waits for the run to begin, and reports a refused delivery instead of a missing run."""
     answers = {"run_task": [{"outcome": "requested", "run": ASKED}], "get_run": [ASKED, {**ASKED, **ends}]}
 
     def caller(function: str, **_: Any) -> Any:
-        told = answers[function]
-        return told.pop(0) if len(told) > 1 else told[0]
+        left = answers[function]
+        return left.pop(0) if len(left) > 1 else left[0]
 
     monkeypatch.setattr(change_commands, "caller_of", lambda _: caller)
     monkeypatch.setattr(polling, "POLL_SECONDS", 0.01)
@@ -157,7 +157,7 @@ def test_a_refused_delivery_is_reported(
     with pytest.raises(SystemExit) as ended:
         app.main()
     assert ended.value.code == code
-    assert re.search(says, " ".join(capsys.readouterr().err.split()))
+    assert re.search(expected, " ".join(capsys.readouterr().err.split()))
 
 
 FAILED = {
@@ -168,7 +168,7 @@ FINAL = {**FAILED, "attempt": 6, "next_attempt": None, "not_retried": "it was de
 
 
 @pytest.mark.parametrize(
-    ("words", "answers", "code", "says"),
+    ("words", "answers", "code", "expected"),
     [
         (
             (),
@@ -186,7 +186,7 @@ def test_a_followed_run_ends_with_its_last_attempt(
     words: tuple[str, ...],
     answers: list[dict[str, Any]],
     code: int,
-    says: str,
+    expected: str,
 ) -> None:
     """A failure is reported once, with the attempt that follows; only the last one is exit code 1."""
     left = list(answers)
@@ -201,10 +201,10 @@ def test_a_followed_run_ends_with_its_last_attempt(
     monkeypatch.setattr(sys, "argv", ["nx-tasks", "run", TASK, *WHY, "--follow", *words])
     with pytest.raises(SystemExit) as ended:
         app.main()
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     assert ended.value.code == code
-    assert told.count("run request-1 failed: ValueError: no answer; attempt 2 of 6, about ") == 1
-    assert re.search(says, " ".join(told.split()))
+    assert errors.count("run request-1 failed: ValueError: no answer; attempt 2 of 6, about ") == 1
+    assert re.search(expected, " ".join(errors.split()))
 
 
 def test_a_task_is_suspended_until_a_time(nx: Run) -> None:
@@ -240,8 +240,8 @@ def test_a_task_is_suspended_and_resumed(nx: Run, clean_firestore: Addresses) ->
     refused = nx("run", TASK, *WHY)
     assert (refused.returncode, refused.stdout) == (6, "")
     assert "suspended" in refused.stderr
-    told = json.loads(nx("resume", TASK, *WHY, "--json").stdout)
-    assert (told["changed"], told["task"]["suspended"]) == (True, None)
+    answer = json.loads(nx("resume", TASK, *WHY, "--json").stdout)
+    assert (answer["changed"], answer["task"]["suspended"]) == (True, None)
     assert job_state(clean_firestore) == "ENABLED"
     again = nx("resume", TASK, *WHY)
     assert (again.returncode, again.stdout) == (0, f"{TASK}: not suspended; nothing changed\n")
@@ -257,11 +257,11 @@ def test_the_run_at_work_is_cancelled_and_followed(terminal: Open, nx: Run, hold
     held = hold(TASK)
     held.progress(1, 2, "half")
     wait_for("its progress", lambda: "1 of 2" in nx("tasks").stdout)
-    seen = terminal("cancel", TASK, *WHY, "--follow")
-    seen.shows(r"1 of 2 \(50 %\) half")
+    screen = terminal("cancel", TASK, *WHY, "--follow")
+    screen.shows(r"1 of 2 \(50 %\) half")
     held.go_on_until(RunCancelled)
-    seen.shows(rf"{TASK}: run \S+ cancelled after [\d.]+ s")
-    assert seen.ends() == 0
+    screen.shows(rf"{TASK}: run \S+ cancelled after [\d.]+ s")
+    assert screen.ends() == 0
     run_id = json.loads(nx("runs", TASK, "--state", "cancelled", "--json").stdout)["runs"][0]["id"]
     none = nx("cancel", TASK, *WHY)
     expected = f"nothing to cancel: {TASK} has no current run and no run that may be retried\n"
@@ -304,9 +304,9 @@ def test_a_long_run_is_followed_over_its_legs(
     monkeypatch.setattr(sys, "argv", ["nx-tasks", "run", TASK, *WHY, "--follow"])
     with pytest.raises(SystemExit) as ended:
         app.main()
-    told = capsys.readouterr()
-    assert (ended.value.code, told.out) == (0, f"{TASK}: run request-1 completed after 50 min 0 s\n")
-    _, waiting, failure, leg = told.err.splitlines()
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (0, f"{TASK}: run request-1 completed after 50 min 0 s\n")
+    _, waiting, failure, leg = printed.err.splitlines()
     assert re.match(rf"{TASK}: run request-1 is running: waiting for leg 2 since .*, expected by ", waiting)
     assert failure == f"{TASK}: run request-1: last failure, tried again: ValueError: no answer"
     assert leg == f"{TASK}: run request-1 is running: leg 2"
@@ -358,11 +358,11 @@ def test_ctrl_c_during_a_request_reports_that_the_run_may_start(nx: Run) -> None
         with subprocess.Popen(command, cwd=ROOT, env=env, stdout=pipe, stderr=pipe, text=True) as running:
             assert asked.wait(60)
             running.send_signal(signal.SIGINT)
-            _, told = running.communicate(timeout=60)
+            _, errors = running.communicate(timeout=60)
             assert running.returncode == 130
         answered.set()
         server.shutdown()
-    assert f"the run of {TASK} was requested and may still start" in told
+    assert f"the run of {TASK} was requested and may still start" in errors
 
 
 @pytest.mark.usefixtures("clean_firestore")

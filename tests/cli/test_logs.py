@@ -40,7 +40,7 @@ def chatty(run: TaskRun) -> list[int]:
 
 
 class Steered:
-    """A task that logs what the test tells it to, and ends when the test tells it to."""
+    """A task that the test controls: the lines that it logs, and its end."""
 
     def __init__(self) -> None:
         self._orders: Queue[str | Exception | None] = Queue()
@@ -112,7 +112,7 @@ def test_a_run_is_chosen_by_its_id(nx: Run) -> None:
         assert missing.stderr
 
 
-def test_a_run_without_a_log_is_said_to_have_none(nx: Run) -> None:
+def test_a_run_without_a_log_is_reported(nx: Run) -> None:
     run_id = execute_task("test", TASK, lambda: [1]).run_id
     printed = nx("logs", TASK)
     assert (printed.returncode, printed.stdout) == (0, "")
@@ -147,21 +147,21 @@ def test_a_run_is_followed_over_its_attempts_to_its_end(nx: Run, terminal: Open)
     with steered() as first:
         first.logs("first line")
         wait_for("the log", is_logged)
-        seen = terminal("logs", TASK, "--follow")
-        after = seen.shows(r"INFO    first line attempt=1")
+        screen = terminal("logs", TASK, "--follow")
+        after = screen.shows(r"INFO    first line attempt=1")
         first.logs("second line", "third line")
-        after = seen.shows(r"second line attempt=1\s+.*third line attempt=1", after=after)
+        after = screen.shows(r"second line attempt=1\s+.*third line attempt=1", after=after)
         first.ends(ValueError("no answer"))
-        after = seen.shows(
+        after = screen.shows(
             rf"{TASK}: run \S+ failed: ValueError: no answer; attempt 2 of 6, about ", after=after
         )
     with steered() as second:
         second.logs("first line")
-        after = seen.shows(r"first line attempt=2", after=after)
+        after = screen.shows(r"first line attempt=2", after=after)
         second.ends()
-        seen.shows(rf"{TASK}: run {RUN_ID} completed", after=after)
-    assert seen.ends() == 0
-    assert [seen.text.count(f"{word} line attempt=1") for word in ("first", "second", "third")] == [1, 1, 1]
+        screen.shows(rf"{TASK}: run {RUN_ID} completed", after=after)
+    assert screen.ends() == 0
+    assert [screen.text.count(f"{word} line attempt=1") for word in ("first", "second", "third")] == [1, 1, 1]
 
 
 def test_a_pipe_gets_each_line_once_and_the_run_decides_the_exit_code(nx: Run) -> None:
@@ -211,13 +211,13 @@ def test_a_long_run_is_followed_over_its_legs(nx: Run, terminal: Open) -> None:
 
     long = LongRun(task, clock, leg_seconds=TWO_UNITS)
     long.deliver_tick()
-    seen = terminal("logs", CDRS, "--follow")
-    after = seen.shows(r"page number=1 leg=1")
+    screen = terminal("logs", CDRS, "--follow")
+    after = screen.shows(r"page number=1 leg=1")
     assert long.deliver().status == "waiting"
-    after = seen.shows(r"page number=3 leg=2", after=after)
+    after = screen.shows(r"page number=3 leg=2", after=after)
     assert long.deliver().status == "completed"
-    seen.shows(r"page number=4 leg=3", after=after)
-    assert seen.ends() == 0
+    screen.shows(r"page number=4 leg=3", after=after)
+    assert screen.ends() == 0
 
 
 # Without a stack

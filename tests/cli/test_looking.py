@@ -1,4 +1,4 @@
-"""What `tasks`, `runs` and `data` tell, of real runs on the real stack."""
+"""What `tasks`, `runs` and `data` print, of real runs on the real stack."""
 
 import csv
 import datetime as dt
@@ -99,17 +99,17 @@ def test_a_run_between_two_legs_is_shown_as_running(nx: Run) -> None:
 def test_json_is_the_callables_response(nx: Run) -> None:
     """Standard output contains only JSON, for scripts."""
     execute_task("test", TASK, lambda: [1, 2])
-    told = json.loads(nx("tasks", "--json").stdout)
-    assert [task["name"] for task in told["tasks"]] == sorted(TaskName)
-    (task,) = [task for task in told["tasks"] if task["name"] == TASK]
+    answer = json.loads(nx("tasks", "--json").stdout)
+    assert [task["name"] for task in answer["tasks"]] == sorted(TaskName)
+    (task,) = [task for task in answer["tasks"] if task["name"] == TASK]
     assert (task["status"], task["result"]["count"]) == ("completed", 2)
 
 
 def test_a_history_is_shown_newest_first_and_by_state(nx: Run) -> None:
     """As many runs as requested, from as many pages as needed."""
     ids = [execute_task(f"test {n}", TASK, fails if n == 1 else list).run_id for n in range(3)]
-    told = json.loads(nx("runs", TASK, "--json").stdout)["runs"]
-    assert [run["id"] for run in told] == ids[::-1]
+    runs = json.loads(nx("runs", TASK, "--json").stdout)["runs"]
+    assert [run["id"] for run in runs] == ids[::-1]
     assert len(json.loads(nx("runs", TASK, "--limit", "2", "--json").stdout)["runs"]) == 2
     shown = nx("runs", TASK, "--state", "failed").stdout
     assert f"ValueError: no [/such] place\\x1b[2J  {ids[1]}" in re.sub(r" +(?=\d|\w{8}-)", "  ", shown)
@@ -267,10 +267,10 @@ def test_a_large_result_comes_with_a_progress_bar(terminal: Open, nx: Run, tmp_p
     records = list(devices(100_000))
     execute_task("test", LOCATIONS, lambda: records, {"save_in": "storage"})
     there = tmp_path / "large.json"
-    seen = terminal("data", LOCATIONS, "--out", str(there))
-    seen.shows(rf"{LOCATIONS} \S+ +[\d.]+/[\d.]+ [kM]B")
-    seen.shows(r"large\.json: \d\d\.\d MB")
-    assert seen.ends() == 0
+    screen = terminal("data", LOCATIONS, "--out", str(there))
+    screen.shows(rf"{LOCATIONS} \S+ +[\d.]+/[\d.]+ [kM]B")
+    screen.shows(r"large\.json: \d\d\.\d MB")
+    assert screen.ends() == 0
     assert json.loads(there.read_text("utf-8")) == records
 
 
@@ -288,18 +288,18 @@ def test_a_failed_download_keeps_the_existing_file(nx: Run, tmp_path: Path) -> N
 
 def test_watch_is_a_live_table(terminal: Open, hold: Hold) -> None:
     """In colour, and updated until Ctrl-C."""
-    seen = terminal("watch", "--every", "0.5")
-    at = seen.shows(rf"{TASK} +never ran")
+    screen = terminal("watch", "--every", "0.5")
+    at = screen.shows(rf"{TASK} +never ran")
     held = hold(TASK)
-    at = seen.shows(rf"{TASK} +running", after=at)
+    at = screen.shows(rf"{TASK} +running", after=at)
     held.progress(1, 4, "a quarter")
-    at = seen.shows(r"1 of 4 \(25 %\) a quarter", after=at)
+    at = screen.shows(r"1 of 4 \(25 %\) a quarter", after=at)
     held.end()
-    seen.shows(rf"{TASK} +completed", after=at)
-    assert "\x1b[32mcompleted" in seen.raw
-    seen.interrupt()
-    assert seen.ends() == 130
-    assert "Traceback" not in seen.text
+    screen.shows(rf"{TASK} +completed", after=at)
+    assert "\x1b[32mcompleted" in screen.raw
+    screen.interrupt()
+    assert screen.ends() == 130
+    assert "Traceback" not in screen.text
 
 
 def test_an_outage_keeps_the_last_table_and_is_reported(nx: Run) -> None:
@@ -318,19 +318,19 @@ def test_an_outage_keeps_the_last_table_and_is_reported(nx: Run) -> None:
 
 def test_watch_prints_one_line_of_json_per_change(terminal: Open, nx: Run) -> None:
     """It prints nothing while nothing changes."""
-    seen = terminal("watch", "--every", "0.5", "--json")
-    at = seen.shows(r'"tasks": .*\n')
+    screen = terminal("watch", "--every", "0.5", "--json")
+    at = screen.shows(r'"tasks": .*\n')
 
     def work(run: TaskRun) -> list[int]:
         run.progress(1)
         return [1, 2, 3]
 
     execute_task("test", TASK, work)
-    seen.shows(r'"count": 3.*\n', after=at)
-    seen.interrupt()
-    assert seen.ends() == 130
-    told = [json.loads(line) for line in seen.text.splitlines() if line.startswith("{")]
-    versions = [answer["version"] for answer in told]
+    screen.shows(r'"count": 3.*\n', after=at)
+    screen.interrupt()
+    assert screen.ends() == 130
+    answers = [json.loads(line) for line in screen.text.splitlines() if line.startswith("{")]
+    versions = [answer["version"] for answer in answers]
     assert len(versions) == len(set(versions)) > 1
 
 
@@ -369,7 +369,7 @@ def test_watch_in_a_pipe_prints_one_table_per_change() -> None:
         assert re.match(rf"{TASK} +never ran", next(line for line in lines if line.startswith(TASK)))
         execute_task("test", TASK, lambda: [1])
         while not re.match(rf"{TASK} +completed", next(line for line in lines if line.startswith(TASK))):
-            pass  # it may be seen at work
+            pass  # the run may be at work then
 
 
 def test_the_local_stack_is_found_on_the_ports_of_firebase_json(
@@ -455,10 +455,10 @@ def test_an_export_to_a_terminal_is_escaped(nx: Run, terminal: Open, form: str) 
     """JSON and CSV are escaped on a terminal, and unchanged in a file."""
     execute_task("test", TASK, lambda: [{"a": "b\x9b2J\u202ec"}])
     wait_for("the result", lambda: "b\x9b2J\u202ec" in nx("data", TASK, "--format", "csv").stdout)
-    seen = terminal("data", TASK, "--format", form)
-    seen.shows(r"u202ec")
-    assert seen.ends() == 0
-    assert not set(seen.raw) & {"\x9b", "\u202e"}
+    screen = terminal("data", TASK, "--format", form)
+    screen.shows(r"u202ec")
+    assert screen.ends() == 0
+    assert not set(screen.raw) & {"\x9b", "\u202e"}
     if form != "pretty":
         assert "b\x9b2J\u202ec" in nx("data", TASK, "--format", form).stdout
 

@@ -60,10 +60,10 @@ def test_a_narrow_terminal_gets_fewer_columns_whole(width: int) -> None:
 def test_a_long_error_does_not_displace_columns() -> None:
     """Age and next run of a failing task are more useful than the rest of a URL."""
     long = f"OperatorUnreachable: GET https://ocpi.example.com/{'locations/' * 30}?limit=100 answered 503"
-    told = drawn(rendering.tasks_table([{**task(name), "error": long} for name in TaskName], NOW), 100)
-    assert all(heading in told for heading in ("RESULT", "AGE", "NEXT RUN"))
-    assert told.count("OperatorUnreachable") == len(TaskName)
-    assert "answered 503" not in told
+    text = drawn(rendering.tasks_table([{**task(name), "error": long} for name in TaskName], NOW), 100)
+    assert all(heading in text for heading in ("RESULT", "AGE", "NEXT RUN"))
+    assert text.count("OperatorUnreachable") == len(TaskName)
+    assert "answered 503" not in text
 
 
 def test_schedule_and_lateness_are_columns() -> None:
@@ -141,9 +141,9 @@ def test_a_column_keeps_its_width_when_earlier_ones_are_dropped() -> None:
 
 def test_a_narrow_history_keeps_the_error() -> None:
     """The id is dropped before the reason of a failure; the note names every dropped column."""
-    told = drawn(rendering.runs_table([{**run(), "id": "0123456789abcdef" * 2}]), 60)
-    assert "OperatorUn" in told
-    assert "no room for RESULT, ID: widen the terminal, or use --json" in " ".join(told.split())
+    text = drawn(rendering.runs_table([{**run(), "id": "0123456789abcdef" * 2}]), 60)
+    assert "OperatorUn" in text
+    assert "no room for RESULT, ID: widen the terminal, or use --json" in " ".join(text.split())
 
 
 def test_a_note_is_as_wide_as_the_terminal() -> None:
@@ -155,9 +155,9 @@ def test_a_note_is_as_wide_as_the_terminal() -> None:
 def test_a_table_of_many_columns_is_drawn_at_once() -> None:
     """Each column is measured once, and the note names some of those that were dropped."""
     record = {f"field{number:03}": "x" * 9 for number in range(400)}
-    told = drawn(rendering.records_table([record] * 20, 20), 80)
-    assert told.split()[0] == "field000"
-    assert re.search(r"no room for (field\d+, ){4}field\d+ and \d+ more columns", " ".join(told.split()))
+    text = drawn(rendering.records_table([record] * 20, 20), 80)
+    assert text.split()[0] == "field000"
+    assert re.search(r"no room for (field\d+, ){4}field\d+ and \d+ more columns", " ".join(text.split()))
 
 
 def test_a_closed_stream_does_not_fail() -> None:

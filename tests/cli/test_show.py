@@ -37,12 +37,12 @@ def test_a_failed_task_has_error_next_attempt_and_last_good_result(nx: Run, term
     assert re.search(rf"next +attempt 2 of 6, about {MOMENT}; {stop}\n", shown)
     assert re.search(rf"result +2 in 5 B, published {MOMENT}, \d+ s ago\n", shown)
     assert "\x1b" not in shown
-    seen = terminal("show", TASK)
-    assert seen.ends() == 0
-    assert "attempt 2 of 6, about" in seen.text
-    assert "no [/such] place\\x1b[2J" in seen.text
-    told = json.loads(nx("show", TASK, "--json").stdout)
-    assert (told["task"]["name"], told["last_run"]["id"]) == (TASK, run_id)
+    screen = terminal("show", TASK)
+    assert screen.ends() == 0
+    assert "attempt 2 of 6, about" in screen.text
+    assert "no [/such] place\\x1b[2J" in screen.text
+    answer = json.loads(nx("show", TASK, "--json").stdout)
+    assert (answer["task"]["name"], answer["last_run"]["id"]) == (TASK, run_id)
     TaskEngine().cancel_run(TASK, run_id, by="ops@example.com", reason="it is known")
     shown = nx("show", TASK).stdout
     assert "status        cancelled\n" in shown
@@ -51,14 +51,17 @@ def test_a_failed_task_has_error_next_attempt_and_last_good_result(nx: Run, term
 
 
 def test_a_suspended_task_has_who_why_and_until_when(nx: Run) -> None:
-    """It has no next tick, and is not late."""
+    """Its next tick is the first one after that time, or there is none; and it is not late."""
     until = dt.datetime.now(dt.UTC) + dt.timedelta(hours=2)
+    tick = until.replace(minute=until.minute - until.minute % 5) + dt.timedelta(minutes=5)
     suspend_task(TASK, by="ops@example.com", reason="texts are [/b] wrong", until=until)
     shown = nx("show", TASK).stdout
     who = rf"by ops@example.com since {MOMENT}, until {until:%Y-%m-%d %H:%M:%S} UTC: texts are \[/b\] wrong"
-    assert re.search(rf"next tick +none\n.*\nsuspended +{who}\n", shown)
+    assert re.search(rf"next tick +{tick:%Y-%m-%d %H:%M} UTC\n.*\nsuspended +{who}\n", shown)
     suspend_task(TASK, by="ops@example.com", reason="for good")
-    assert re.search(rf"since {MOMENT}, until an operator resumes it: for good\n", nx("show", TASK).stdout)
+    shown = nx("show", TASK).stdout
+    assert re.search(rf"since {MOMENT}, until an operator resumes it: for good\n", shown)
+    assert re.search(r"next tick +none\n", shown)
 
 
 def test_a_requested_run_has_who_asked_for_it(nx: Run) -> None:

@@ -52,7 +52,7 @@ def test_bash_completes_commands_and_tasks(nx: Run) -> None:
     complete_words nx-tasks --project some-project data collect_d
     nx-tasks --help | head -1
     """
-    told = subprocess.run(["bash", "-c", script + asked], cwd="/", capture_output=True, text=True, check=True)
-    lines = told.stdout.splitlines()
+    bash = subprocess.run(["bash", "-c", script + asked], cwd="/", capture_output=True, text=True, check=True)
+    lines = bash.stdout.splitlines()
     assert lines[:3] == ["suspend", TaskName.collect_devices_health, ""]
     assert lines[3].startswith("Usage: nx-tasks ")

@@ -53,7 +53,7 @@ def open_history(page: "Visit", query: str = "") -> Locator:
     return page.page.locator(".runs li")
 
 
-def test_a_search_says_how_far_it_went(visit: "Open", past: "Past") -> None:
+def test_a_search_states_how_far_it_went(visit: "Open", past: "Past") -> None:
     """It looks at older entries until it has found enough, and the user can search all of them."""
     long_history(400, r7="no answer from north", r310="no answer from south")
     page = visit("viewer")

@@ -78,7 +78,7 @@ def test_lines_have_levels_and_times_with_a_zone(visit: "Open") -> None:
 
 
 def test_the_log_is_searched_filtered_and_copied(visit: "Open") -> None:
-    """Levels and words select lines; a search without hits says so; what is shown is copied."""
+    """Levels and words select lines; a search without hits is answered; the shown lines are copied."""
     page = visit("viewer", permissions=["clipboard-read", "clipboard-write"])
     log = opened(page, logged(30))
     lines = log.locator("[data-level]")
@@ -121,7 +121,7 @@ def test_lines_of_attempts_are_separated(visit: "Open") -> None:
     )
 
 
-def test_a_run_without_a_log_says_so(visit: "Open") -> None:
+def test_a_run_without_a_log_is_described(visit: "Open") -> None:
     log = opened(visit("viewer"), execute_task("test", HEALTH, lambda: [1]).run_id)
     expect(log).to_contain_text("The task logged nothing.")
     expect(log.get_by_role("link")).to_have_count(0)  # the local stack is not in Cloud Logging

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HEALTH, LOCATIONS = TaskName.collect_devices_health, TaskName.collect_charge_locations
 
 
-def test_a_search_without_hits_says_so_in_place_of_the_rows(visit: "Open") -> None:
+def test_a_search_without_hits_has_a_note_in_place_of_the_rows(visit: "Open") -> None:
     """It names the search and the filter, and a button clears both."""
     execute_task("test", HEALTH, lambda: list(pasts.devices(40)))
     execute_task("test", LOCATIONS, lambda: {"sums": {"DE": 12}})
