@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, expect
 
 from shared.tasks import TaskName, TaskRun, execute_task
 from tests.functions.callable_protocol import reading_app
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from tests.web.browsing import Visit
@@ -59,6 +60,15 @@ def test_the_log_is_live_while_a_run_works(visit: "Open", hold: "Hold") -> None:
     expect(lines).to_have_count(61)
     expect(lines.last).to_contain_text("warning page repeated operator=north")
     expect(lines.last).to_be_in_viewport()
+    answers = page.answered("get_run")
+
+    def is_unchanged() -> bool:
+        page.page.evaluate("dispatchEvent(new Event('online'))")  # asks again at once
+        page.page.wait_for_timeout(50)
+        return any("not_modified" in answer.json()["result"] for answer in answers)
+
+    wait_for("an answer without the log, which has not changed", is_unchanged)
+    expect(lines).to_have_count(61)
     run.log("error", "page lost")
     run.end()
     expect(lines).to_have_count(62)
@@ -97,7 +107,7 @@ def test_the_log_is_searched_filtered_and_copied(visit: "Open") -> None:
     expect(lines).to_have_count(32)
 
 
-def test_lost_lines_are_counted(visit: "Open") -> None:
+def test_dropped_lines_are_counted(visit: "Open") -> None:
     """The page states how many lines are not kept, and where they are missing."""
     log = opened(visit("viewer"), logged(KEPT_LINES + 10))
     expect(log.locator("[data-level]")).to_have_count(KEPT_LINES)

@@ -25,7 +25,7 @@ interface Props {
   log: RunLog;
 }
 
-export function Log({ task, run, log: { lines, lost } }: Props) {
+export function Log({ task, run, log: { lines, lost: dropped } }: Props) {
   const [search, setSearch] = useState("");
   const [lowest, setLowest] = useState(0);
   const matches = matcher(search);
@@ -71,9 +71,9 @@ export function Log({ task, run, log: { lines, lost } }: Props) {
         )}
       </div>
       {lines.length === 0 && <p class="quiet">{atWork ? "The task has logged nothing yet." : "The task logged nothing."}</p>}
-      {lost > 0 && (
+      {dropped > 0 && (
         <p class="quiet">
-          {plural(lost, "earlier line")} {lost === 1 ? "is" : "are"} not kept: a run keeps its last lines.
+          {plural(dropped, "earlier line")} {dropped === 1 ? "is" : "are"} not kept: a run keeps its last lines.
         </p>
       )}
       {lines.length > 0 && shown.length === 0 && (
@@ -81,7 +81,7 @@ export function Log({ task, run, log: { lines, lost } }: Props) {
           No line matches the search and the levels. <button onClick={clear}>Show all lines</button>
         </p>
       )}
-      {shown.length > 0 && <Lines lines={shown} all={!filtered} lost={lost} />}
+      {shown.length > 0 && <Lines lines={shown} all={!filtered} dropped={dropped} />}
       {lines.length > 0 && (
         <p class="quiet zone">
           Times are {zoneAt((lines.at(-1) as LogLine).at)} ({VIEWER_ZONE}).
@@ -92,7 +92,7 @@ export function Log({ task, run, log: { lines, lost } }: Props) {
 }
 
 /** The lines, scrolled to the end, where new ones appear, unless the viewer has scrolled up. */
-function Lines({ lines, all, lost }: { lines: LogLine[]; all: boolean; lost: number }) {
+function Lines({ lines, all, dropped }: { lines: LogLine[]; all: boolean; dropped: number }) {
   const box = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
   useLayoutEffect(() => {
@@ -101,7 +101,7 @@ function Lines({ lines, all, lost }: { lines: LogLine[]; all: boolean; lost: num
   const scrolled = ({ currentTarget: { scrollTop, scrollHeight, clientHeight } }: { currentTarget: HTMLElement }): void => {
     atEnd.current = scrollHeight - scrollTop - clientHeight < NEAR_END;
   };
-  const missing = all ? missingBefore(lines, lost) : [];
+  const missing = all ? missingBefore(lines, dropped) : [];
   return (
     <div ref={box} class="lines" role="log" tabIndex={0} aria-label="Lines of the log, oldest first" onScroll={scrolled}>
       {lines.map((line, index) => {
@@ -126,12 +126,12 @@ function Lines({ lines, all, lost }: { lines: LogLine[]; all: boolean; lost: num
 const legOf = ({ attempt, leg }: LogLine): string => (leg > 1 ? `attempt ${attempt}, leg ${leg}` : `attempt ${attempt}`);
 
 /** How many lines are missing before each line: a gap in the numbers of a leg, and before the first line all others. */
-function missingBefore(lines: LogLine[], lost: number): number[] {
+function missingBefore(lines: LogLine[], dropped: number): number[] {
   const gaps = lines.map((line, index) => {
     const before = lines[index - 1];
     return line.number - 1 - (before && legOf(before) === legOf(line) ? before.number : 0);
   });
-  gaps[0] = lost - gaps.slice(1).reduce((sum, gap) => sum + gap, 0);
+  gaps[0] = dropped - gaps.slice(1).reduce((sum, gap) => sum + gap, 0);
   return gaps;
 }
 

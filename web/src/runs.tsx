@@ -5,7 +5,7 @@ import { actorText, duration, errorText, failureText, legText, nextAttemptText, 
 import { serverNow, useLive, useModule, useNow } from "./live";
 import { refusal } from "./strip";
 import { Trace } from "./trace";
-import type { Run, RunLog, Task } from "./wire";
+import type { Run, RunAnswer, RunLog, Task, Unmodified } from "./wire";
 import { Facts, Notice, Time } from "./words";
 
 /** What changes while a run works. */
@@ -52,7 +52,7 @@ const WAITING_POLL_SECONDS = 10;
 /** Of a record that does not change any more. */
 const ENDED_POLL_SECONDS = 600;
 
-function pollSeconds(run: Run | undefined): number {
+function pollSeconds(run: Run | null): number {
   if (run?.next_attempt || run?.legs?.waiting_since) return WAITING_POLL_SECONDS;
   // A record of a request has no end of its own: its run is another entry.
   const isOpenRequest = run?.state === "requested" && run.expires !== null && Date.parse(run.expires) > serverNow();
@@ -61,10 +61,9 @@ function pollSeconds(run: Run | undefined): number {
 
 export function Detail({ task, id, version }: { task: string; id: string; version: string }) {
   const now = useNow();
-  const load = async () => ({ version: "", run: await call<Run>("get_run", { task_name: task, id }) });
-  const { value, error } = useLive(`run ${task} ${id}`, load, (found) => pollSeconds(found?.run), version);
-  if (value === null) return error ? <Notice tone="bad">{error.message}</Notice> : <p class="quiet">Loading …</p>;
-  const { run } = value;
+  const load = (known: string | null) => call<RunAnswer | Unmodified>("get_run", { task_name: task, id, if_version: known });
+  const { value: run, error } = useLive<RunAnswer>(`run ${task} ${id}`, load, pollSeconds, version);
+  if (run === null) return error ? <Notice tone="bad">{error.message}</Notice> : <p class="quiet">Loading …</p>;
   const failure = run.error ?? run.last_failure;
   const facts: [string, preact.ComponentChildren][] = [
     ["Outcome", word(run.outcome)],

@@ -148,6 +148,9 @@ export interface Run {
   log?: RunLog | null;
 }
 
+/** A single run. */
+export type RunAnswer = Run & { version: string };
+
 /** The last lines that a run's task logged. */
 export interface RunLog {
   /** Oldest first. */
@@ -159,7 +162,7 @@ export interface RunLog {
 export interface LogLine {
   attempt: number;
   leg: number;
-  /** Number of the line in its leg of the attempt, from 1; lost lines are counted. */
+  /** Number of the line in its leg of the attempt, from 1; dropped lines are counted. */
   number: number;
   at: string;
   level: "info" | "warning" | "error";
