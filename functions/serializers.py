@@ -157,7 +157,7 @@ def log_fields(log: RunLogView) -> dict[str, Any]:
 
 
 def ticks_to_come(name: TaskName, now: datetime) -> list[str | None]:
-    """Return the ticks of a task's schedule in the next 24 hours, whether or not they are delivered."""
+    """Return the ticks of a task's schedule in the next 25 hours, whether or not they are delivered."""
     return [time_text(tick) for tick in coming_ticks(spec_of(name), now)]
 
 

@@ -50,7 +50,7 @@ def list_timeline(request: CallableRequest[Any]) -> Answer:
             page; `changed_since`, the `as_of` of the answer before, for what has changed since.
 
     Returns:
-        `{now, as_of, tasks}`. Each task has `ticks`, those of the next 24 hours, `runs`, newest first, and
+        `{now, as_of, tasks}`. Each task has `ticks`, those of the next 25 hours, `runs`, newest first, and
         `next_cursor`; with `cursors`, only `runs` and `next_cursor`. With `changed_since`, the answer is
         `{now, as_of, more, tasks}` with the tasks that have changed, and their changed `runs`. If `more` is
         true, ask again with this `as_of`.

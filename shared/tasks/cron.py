@@ -41,8 +41,8 @@ MAX_TICK_LEAD = CLOCK_SKEW
 #: The limit while a request waits for its delivery, which is then more likely than a slow clock.
 MAX_TICK_LEAD_WITH_REQUEST = timedelta(seconds=1)
 
-#: How far ahead ticks are listed.
-COMING = timedelta(days=1)
+#: How far ahead ticks are listed: a day, and an hour after which a reader asks again.
+COMING = timedelta(hours=25)
 #: More than any zone's clock is set back.
 _SET_BACK = timedelta(hours=2)
 

@@ -86,7 +86,7 @@ def test_recent_ticks_are_those_before_now(schedule: str, zone: str, since: time
 @given(st.sampled_from(SCHEDULES), st.sampled_from(ZONES), MOMENTS)
 @example("*/5 * * * *", "Europe/Berlin", PUT_BACK - timedelta(hours=3))
 @example("15,45 1-3 * * 0", "Australia/Lord_Howe", timedelta(days=93, hours=6))
-def test_coming_ticks_are_those_of_the_next_day(schedule: str, zone: str, since: timedelta) -> None:
+def test_coming_ticks_are_those_of_the_next_25_hours(schedule: str, zone: str, since: timedelta) -> None:
     """Oldest first, each tick once, also on a day of 23 or 25 hours."""
     spec = TaskSpec(TaskName.send_reset_sms, schedule=schedule, time_zone=zone)
     now = tick = datetime(2026, 1, 1, tzinfo=UTC) + since
