@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -157,6 +158,25 @@ def test_a_click_on_a_bar_opens_its_run(visit: "Open", day: dict[str, str]) -> N
     expect(page.page.locator(".panel")).to_contain_text("suspended")
 
 
+#: Zooms, and clicks a button before the address has followed. The timer at the end is younger than the one
+#: that writes the address, and waits as long, so it ends later.
+ZOOM_AND_CLICK = """async (name) => {
+  const zoom = new WheelEvent("wheel", { deltaY: -400, ctrlKey: true, clientX: 900 });
+  document.querySelector(".plot").dispatchEvent(zoom);
+  [...document.querySelectorAll(".bar button")].find((each) => each.textContent === name).click();
+  await new Promise((done) => setTimeout(done, 250));
+}"""
+#: Moves to earlier times by a quarter, opens the selected entry before the address has followed, and returns
+#: the range before.
+MOVE_AND_ENTER = """() => {
+  const { from, to } = document.querySelector(".plot").dataset;
+  for (const key of [{ key: "ArrowLeft", shiftKey: true }, { key: "Enter" }]) {
+    document.querySelector(".plot").dispatchEvent(new KeyboardEvent("keydown", key));
+  }
+  return [Number(from), Number(to)];
+}"""
+
+
 @pytest.mark.usefixtures("day")
 def test_mouse_and_wheel_move_and_zoom_and_the_address_follows(visit: "Open") -> None:
     """Another user who opens the address sees the same range; presets follow the time again."""
@@ -193,27 +213,48 @@ def test_mouse_and_wheel_move_and_zoom_and_the_address_follows(visit: "Open") ->
     page.page.get_by_role("button", name="24 hours").click()
     page.page.go_back()
     expect(page.page.get_by_role("button", name="7 days")).to_have_attribute("aria-pressed", "true")
+    for button in ("24 hours", "24 hours"):  # the second one is pressed already
+        page.page.evaluate(ZOOM_AND_CLICK, button)
+        assert query(page) == {}
+    page.page.go_back()
+    expect(page.page.locator("[aria-label='Time range'] [aria-pressed=true]")).to_have_count(0)
+    before = length(page)
+    assert before < 20 * HOUR  # as it was zoomed
+    page.page.evaluate(ZOOM_AND_CLICK, "Zoom in")
+    wait_for("both zooms", lambda: page.page.wait_for_timeout(50) or length(page) < before * 0.3)
 
 
-def first_range(page: "Visit", after: int) -> dict[str, Any] | None:
-    """The first request for a time range, and not for changes, after a number of requests."""
-    sent = [json.loads(each.post_data or "null") for each in page.requests[after:] if each.method == "POST"]
-    ranges = (each["data"] for each in sent if each and "since" in each["data"])
-    return next((data for data in ranges if "changed_since" not in data), None)
+def ranges(page: "Visit", after: int) -> list[dict[str, Any]]:
+    """The requests for a time range, and not for changes, after a number of requests."""
+    sent = [each for each in page.requests[after:] if each.url.endswith("/list_timeline")]
+    data = [each.post_data_json["data"] for each in sent if each.method == "POST"]
+    return [each for each in data if "changed_since" not in each and "cursors" not in each]
+
+
+def iso(moment: dt.datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @pytest.mark.usefixtures("day")
 def test_earlier_runs_are_read_when_they_come_into_view(visit: "Open") -> None:
     """Only those that are missing; the range ends seven days ago and in the next day."""
-    page = timeline(visit("operator"), "?range=6h")
-    before = len(page.requests)
+    page = visit("operator")
+    first = len(page.requests)
+    past = f"?from={iso(ago(2 * DAY + HOUR))}&to={iso(ago(2 * DAY - HOUR))}"
+    expect(timeline(page, past).page.locator(".lead")).to_contain_text(": 1 run.")
+    (old,) = ranges(page, first)
+    assert dt.datetime.fromisoformat(old["until"]) < ago(2 * DAY - 2 * HOUR)  # not everything since then
+    page.page.get_by_role("button", name="6 hours").click()
     expect(page.page.locator(".lead")).to_contain_text("2 runs, 1 failed, 1 cancelled, 1 skipped.")
+    expect(page.page.locator(READ)).to_be_visible()
+    before = len(page.requests)
     page.page.get_by_role("button", name="7 days").click()
     expect(page.page.locator(".lead")).to_contain_text("4 runs, 1 failed, 1 cancelled, 1 skipped, 1 missed.")
-    request = wait_for("the request", lambda: page.page.wait_for_timeout(50) or first_range(page, before))
-    assert dt.datetime.fromisoformat(request["until"]) < ago(
-        7 * HOUR
-    )  # what was read before is not read again
+    expect(page.page.locator(READ)).to_be_visible()
+    assert all(dt.datetime.fromisoformat(data["until"]) < ago(7 * HOUR) for data in ranges(page, before))
+    read = sorted((data["since"], data["until"]) for data in ranges(page, first))
+    assert len(read) == 4  # both sides of the first range, too
+    assert all(until <= since for (_, until), (since, _) in pairwise(read)), "a time was read twice"
     for _ in range(3):
         page.page.get_by_role("button", name="Zoom out").click()
         page.page.get_by_role("button", name="Later").click()
@@ -223,8 +264,13 @@ def test_earlier_runs_are_read_when_they_come_into_view(visit: "Open") -> None:
 
 
 def test_only_changes_are_read_again(visit: "Open", past: "Past", hold: "Hold") -> None:
-    """A run appears while it works and ends, without a reload and without its history being read again."""
-    page = timeline(visit("operator"), "?range=1h")
+    """A run appears while it works and ends, without a reload and without its history being read again.
+
+    The ticks to come are read again after an hour, before they end within the view.
+    """
+    page = visit("operator")
+    page.page.clock.install()
+    timeline(page, "?range=1h")
     asked = page.answered("list_timeline")
     run = hold(HEALTH)
     expect(page.page.locator(".lead")).to_contain_text("1 run, 1 running.")
@@ -238,12 +284,19 @@ def test_only_changes_are_read_again(visit: "Open", past: "Past", hold: "Hold") 
     page.page.get_by_text("The same as a table").click()
     ticks = page.page.get_by_role("group", name="Table of ticks to come").locator("tr", has_text=HEALTH.value)
     expect(ticks).to_contain_text("None while suspended")
+    before = len(page.requests)
+    page.page.clock.fast_forward("01:00:00")
+    wait_for("the ticks", lambda: page.page.wait_for_timeout(50) or ranges(page, before))
 
 
 def test_the_timeline_works_with_the_keyboard_alone(visit: "Open", day: dict[str, str]) -> None:
     """Arrows select entries, which are read out; plus, minus and Shift with arrows zoom and move."""
-    page = visit("operator")
+    page = timeline(visit("operator"), "?range=1h")
     one, selected = page.page, plot(page).get_by_role("option", selected=True)
+    press_until(page, "Tab", lambda: focused(page).startswith("plot"))
+    expect(selected).to_have_count(0)  # because no entry is in view
+    one.goto(page.base)
+    expect(page.row(CDRS.value)).to_be_visible()
     press_until(page, "Tab", lambda: focused(page) == "/timeline")
     one.keyboard.press("Enter")
     expect(one.get_by_role("heading", name="Timeline")).to_be_focused()
@@ -272,9 +325,14 @@ def test_the_timeline_works_with_the_keyboard_alone(visit: "Open", day: dict[str
     one.keyboard.press("ArrowUp")
     one.keyboard.press("End")
     one.keyboard.press("ArrowLeft")
-    one.keyboard.press("Enter")
+    expect(selected).to_have_accessible_name(re.compile("Failed, .*OperatorUnreachable"))
+    begin, end = one.evaluate(MOVE_AND_ENTER)
     expect(one.locator(".panel")).to_contain_text("north answered 503")
     assert query(page)["run"] == day["failed"]
+    one.go_back()
+    expect(one.locator(READ)).to_be_visible()
+    moved = dt.datetime.fromtimestamp((begin - (end - begin) / 4) / 1000, dt.UTC)
+    assert abs(span(page)[0] - moved) < HOUR / 60
 
 
 def test_fingers_move_and_zoom(visit: "Open", day: dict[str, str]) -> None:

@@ -2,7 +2,7 @@
 import { call } from "../firebase";
 import { serverNow } from "../live";
 import type { Run, Task, TimelineAnswer, TimelineRun } from "../wire";
-import { DAY, HOUR, PAST, type Range, timeText } from "./range";
+import { HOUR, MINUTE, PAST, type Range, joined, missing, timeText } from "./range";
 
 /** A document of the history, or the time that it takes. */
 export interface Entry {
@@ -82,15 +82,15 @@ export function fires(task: Task, tick: number): boolean {
   return task.problem === null;
 }
 
-/** Milliseconds after which ticks to come are read again; the service lists those of 24 hours. */
-const TICKS_MS = 6 * HOUR;
+/** Milliseconds after which ticks to come are read again; the service lists those of an hour more than a view has. */
+const TICKS_MS = 50 * MINUTE;
 
 export class TimelineHistory {
   private readonly rows = new Map<string, Row>();
-  /** Everything since this time has been read. */
-  loadedFrom = Infinity;
   loading = false;
-  private wantedFrom = Infinity;
+  /** The times of which everything has been read, in their order. */
+  private read: Range[] = [];
+  private wanted: Range = { from: Infinity, to: -Infinity };
   private asOf: string | null = null;
   private ticksAt = 0;
   private revision = 0;
@@ -105,13 +105,18 @@ export class TimelineHistory {
     return row;
   }
 
-  /** Have everything since a time read with the next update. */
-  want(from: number): void {
-    this.wantedFrom = Math.min(this.wantedFrom, Math.max(from, serverNow() - PAST));
+  /** Have a range read with the next update. */
+  want({ from, to }: Range): void {
+    this.wanted = { from: Math.max(from, serverNow() - PAST), to: to < serverNow() ? to : Infinity };
   }
 
   get isMissing(): boolean {
-    return this.wantedFrom < this.loadedFrom;
+    return this.missing.length > 0;
+  }
+
+  /** Whether everything in a range has been read, or is too old to be. */
+  hasRead({ from, to }: Range): boolean {
+    return missing({ from: Math.max(from, serverNow() - PAST), to }, this.read).length === 0;
   }
 
   stop(): void {
@@ -122,20 +127,23 @@ export class TimelineHistory {
   async update(): Promise<{ version: string }> {
     try {
       if (this.asOf !== null) await this.readChanges(this.asOf);
-      if (Date.now() - this.ticksAt > TICKS_MS && this.asOf !== null) await this.readRange(serverNow() - HOUR, Infinity);
-      while (this.isMissing && !this.stopped) await this.readRange(this.wantedFrom, this.loadedFrom);
+      if (Date.now() - this.ticksAt > TICKS_MS && this.asOf !== null) await this.readRange({ from: serverNow() - HOUR, to: Infinity });
+      for (let part = this.missing.at(-1); part && !this.stopped; part = this.missing.at(-1)) await this.readRange(part);
     } finally {
       this.loading = false;
     }
     return { version: String(this.revision) };
   }
 
-  private async readRange(from: number, until: number): Promise<void> {
+  private get missing(): Range[] {
+    return missing(this.wanted, this.read);
+  }
+
+  private async readRange(part: Range): Promise<void> {
     this.loading = true;
     this.changed();
-    const range: { since: string; until?: string } = { since: timeText(from) };
-    const end = Math.min(until, from + 7 * DAY);
-    if (until !== Infinity || from + 7 * DAY < serverNow() + HOUR) range.until = timeText(end); // a range has at most 7 days
+    const from = Math.max(part.from, serverNow() - PAST); // some time may have passed since it was wanted
+    const range = { since: timeText(from), until: timeText(Math.min(part.to, from + PAST)) }; // the service accepts no more
     let answer = await call<TimelineAnswer>("list_timeline", range);
     const first = answer;
     for (;;) {
@@ -145,7 +153,7 @@ export class TimelineHistory {
       answer = await call<TimelineAnswer>("list_timeline", { ...range, cursors });
     }
     this.asOf ??= first.as_of; // the first page's, because newer runs than those of a page may have come meanwhile
-    this.loadedFrom = Math.min(this.loadedFrom, from);
+    this.read = joined(this.read, part);
     this.ticksAt = Date.now();
   }
 

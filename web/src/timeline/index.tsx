@@ -3,7 +3,7 @@
 import "./timeline.css";
 import { useEffect, useReducer, useRef, useState } from "preact/hooks";
 import { VIEWER_ZONE, clock, number, plural } from "../format";
-import { useLive, useNow } from "../live";
+import { serverNow, useLive, useNow } from "../live";
 import { Link, type Place, goQuery, taskPath } from "../router";
 import { onColours } from "../theme";
 import type { Task } from "../wire";
@@ -11,12 +11,15 @@ import { Name, Notice } from "../words";
 import { type Entry, TimelineHistory, fires } from "./data";
 import { type Lane, type MarkShape, paintBar, paintMark, palette, penOf, shapeOf } from "./paint";
 import { Plot } from "./plot";
-import { PAST, PRESETS, type Range, moved, presetQuery, timelineRangeOf, rangeQuery, within, zoomed } from "./range";
+import { PAST, PRESETS, type Range, moved, presetQuery, rangeKey, rangeQuery, timelineRangeOf, within, zoomed } from "./range";
+import { View } from "./view";
 import { Table } from "./words";
 
 const POLL_SECONDS = 10;
-/** Part of the range that is read beyond its start, for the next movement. */
+/** Part of the range that is read beyond each end, for the next movement. */
 const BEYOND = 0.25;
+
+const show = (wanted: Range): void => goQuery(rangeQuery(within(wanted, serverNow())), true);
 
 export function Timeline({ tasks, place }: { tasks: Task[]; place: Place }) {
   const now = useNow();
@@ -24,13 +27,21 @@ export function Timeline({ tasks, place }: { tasks: Task[]; place: Place }) {
   const [, redraw] = useReducer((count: number, _: void) => count + 1, 0);
   const [history] = useState(() => new TimelineHistory(() => redraw()));
   useEffect(() => () => history.stop(), []);
-  history.want(range.from - (range.to - range.from) * BEYOND);
+  history.want(zoomed(range, 1 + 2 * BEYOND, middle(range)));
+  const [view] = useState(() => new View(range, show));
+  view.follow(range, rangeKey(place.query));
+  useEffect(() => {
+    addEventListener("click", view.settle, true); // so that buttons act on what is shown, and back leads to it
+    return () => {
+      removeEventListener("click", view.settle, true);
+      view.stop();
+    };
+  }, []);
   const changes = tasks.map((task) => [task.state, task.started, task.completed, task.suspended?.at].join()).join();
   const live = useLive("timeline", () => history.update(), () => POLL_SECONDS, `${changes} ${history.isMissing}`);
   const [isTable, showTable] = useState(false);
   const lanes = tasks.map((task) => laneOf(task, history, now));
   const entries = lanes.flatMap(({ row }) => row.within(range, now));
-  const show = (wanted: Range): void => goQuery(rangeQuery(within(wanted, now)), true);
   return (
     <div class="timeline" aria-busy={history.isMissing && live.error === null}>
       <p class="lead">
@@ -45,10 +56,10 @@ export function Timeline({ tasks, place }: { tasks: Task[]; place: Place }) {
           ))}
         </div>
         <div class="filters" role="group" aria-label="Move and zoom">
-          <button onClick={() => show(moved(range, -0.5))}>Earlier</button>
-          <button onClick={() => show(moved(range, 0.5))}>Later</button>
-          <button onClick={() => show(zoomed(range, 0.5, middle(range)))}>Zoom in</button>
-          <button onClick={() => show(zoomed(range, 2, middle(range)))}>Zoom out</button>
+          <button onClick={() => show(moved(view.range, -0.5))}>Earlier</button>
+          <button onClick={() => show(moved(view.range, 0.5))}>Later</button>
+          <button onClick={() => show(zoomed(view.range, 0.5, middle(view.range)))}>Zoom in</button>
+          <button onClick={() => show(zoomed(view.range, 2, middle(view.range)))}>Zoom out</button>
         </div>
         <p class="quiet" role="status">
           {history.loading && history.isMissing ? "Loading runs …" : ""}
@@ -69,7 +80,7 @@ export function Timeline({ tasks, place }: { tasks: Task[]; place: Place }) {
             </li>
           ))}
         </ul>
-        <Plot lanes={lanes} range={range} now={now} onRange={show} />
+        <Plot lanes={lanes} view={view} now={now} hasRead={(part) => history.hasRead(part)} />
       </div>
       <Legend />
       <p id="timeline-help" class="quiet">

@@ -7,14 +7,13 @@ import { onColours } from "../theme";
 import type { Entry } from "./data";
 import { type Lane, type Layout, type Palette, barOf, paintAxis, paintLanes, palette, xOf } from "./paint";
 import { type Range, moved, within, zoomed } from "./range";
+import type { View } from "./view";
 import { EntryHint, entryText } from "./words";
 
 /** Pixels around an entry within which the pointer selects it. */
 const REACH = 6;
 /** Pixels that the pointer moves before a click becomes a drag. */
 const SLACK = 4;
-/** Milliseconds without a movement after which the address follows. */
-const REST_MS = 250;
 const ZOOM = 1.5;
 const SHARE = 0.25;
 /** Factor of the zoom per pixel of the wheel. */
@@ -23,23 +22,20 @@ const SEVERITY = ["completed", "skipped", "running", "cancelled", "failed"];
 
 interface Props {
   lanes: Lane[];
-  range: Range;
+  view: View;
   now: number;
-  /** Called when the range has been moved or zoomed. */
-  onRange: (range: Range) => void;
+  /** Returns whether everything in a range has been read. */
+  hasRead: (range: Range) => boolean;
 }
 
-export function Plot({ lanes, range, now, onRange }: Props) {
+export function Plot({ lanes, view, now, hasRead }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const axis = useRef<HTMLCanvasElement>(null);
   const colours = useRef<Palette | null>(null);
-  const view = useRef(range);
-  const moving = useRef(0);
   const frame = useRef(0);
   const [selected, setActive] = useState<Entry | null>(null);
   const [hovered, setHovered] = useState<Entry | null>(null);
-  if (moving.current === 0) view.current = range;
   const active = asRead(selected, lanes);
   const shown = asRead(hovered, lanes) ?? active;
 
@@ -47,13 +43,13 @@ export function Plot({ lanes, range, now, onRange }: Props) {
     frame.current = 0;
     if (!box.current || !canvas.current || !axis.current) return; // the observer reports once more on removal
     const layout = layoutOf(box.current, axis.current);
-    Object.assign(box.current.dataset, view.current);
+    Object.assign(box.current.dataset, view.range);
     colours.current ??= palette();
-    paintLanes(canvas.current, latest.current.lanes, view.current, latest.current.now, layout, colours.current, latest.current.active);
-    paintAxis(axis.current, axis.current.clientHeight, view.current, latest.current.now, layout, colours.current);
+    paintLanes(canvas.current, latest.current.lanes, view.range, latest.current.now, layout, colours.current, latest.current.active);
+    paintAxis(axis.current, axis.current.clientHeight, view.range, latest.current.now, layout, colours.current);
   };
-  const latest = useRef({ lanes, now, active, onRange, draw });
-  latest.current = { lanes, now, active, onRange, draw };
+  const latest = useRef({ lanes, now, active, draw });
+  latest.current = { lanes, now, active, draw };
   const drawSoon = (): void => {
     if (frame.current === 0) frame.current = requestAnimationFrame(() => latest.current.draw());
   };
@@ -69,31 +65,29 @@ export function Plot({ lanes, range, now, onRange }: Props) {
       observer.disconnect();
       forget();
       cancelAnimationFrame(frame.current);
-      clearTimeout(moving.current);
     };
   }, []);
 
   const move = (wanted: Range): void => {
-    view.current = within(wanted, latest.current.now);
+    view.move(within(wanted, latest.current.now));
     setHovered(null);
     drawSoon();
-    clearTimeout(moving.current);
-    moving.current = window.setTimeout(() => {
-      moving.current = 0;
-      latest.current.onRange(view.current);
-    }, REST_MS);
+  };
+  const open = (entry: Entry): void => {
+    view.settle(); // so that back leads to what is shown
+    go(runPath(entry.task, entry.run.id));
   };
   const width = (): number => (box.current as HTMLDivElement).clientWidth;
-  const timeAt = (x: number): number => view.current.from + (x / width()) * (view.current.to - view.current.from);
+  const timeAt = (x: number): number => view.range.from + (x / width()) * (view.range.to - view.range.from);
 
   usePointer(box, {
-    drag: (pixels) => move(moved(view.current, -pixels / width())),
-    zoom: (factor, x) => move(zoomed(view.current, factor, timeAt(x))),
+    drag: (pixels) => move(moved(view.range, -pixels / width())),
+    zoom: (factor, x) => move(zoomed(view.range, factor, timeAt(x))),
     hover: (x, y) => setHovered(entryAt(x, y)),
     leave: () => setHovered(null),
     click: (x, y) => {
       const entry = entryAt(x, y);
-      if (entry) go(runPath(entry.task, entry.run.id));
+      if (entry) open(entry);
     },
   });
 
@@ -104,7 +98,7 @@ export function Plot({ lanes, range, now, onRange }: Props) {
     const near: Range = { from: timeAt(x - 2 * REACH), to: timeAt(x + 2 * REACH) };
     let [best, least] = [null as Entry | null, Infinity];
     for (const entry of lane?.row.within(near, latest.current.now) ?? []) {
-      const [left, wide] = entry.isRun ? barOf(entry, view.current, width(), latest.current.now) : [xOf(view.current, width(), entry.from) - 3, 6];
+      const [left, wide] = entry.isRun ? barOf(entry, view.range, width(), latest.current.now) : [xOf(view.range, width(), entry.from) - 3, 6];
       const distance = Math.max(0, left - x, x - left - wide) - SEVERITY.indexOf(entry.run.outcome) / 10;
       if (distance <= REACH && distance <= least) [best, least] = [entry, distance];
     }
@@ -115,9 +109,9 @@ export function Plot({ lanes, range, now, onRange }: Props) {
     if (!entry) return;
     setActive(entry);
     setHovered(null);
-    const { from, to } = view.current;
+    const { from, to } = view.range;
     const end = Math.min(entry.to ?? now, entry.from + (to - from) / 2);
-    if (entry.from < from || end > to) move(moved(view.current, (entry.from - (from + to) / 2) / (to - from)));
+    if (entry.from < from || end > to) move(moved(view.range, (entry.from - (from + to) / 2) / (to - from)));
   };
   const laneOf = (entry: Entry | null): number => Math.max(0, lanes.findIndex(({ row }) => row.task === entry?.task));
   /** The entry of a lane that is nearest to a time, from the given lane on. */
@@ -131,28 +125,34 @@ export function Plot({ lanes, range, now, onRange }: Props) {
     }
     return undefined;
   };
-  const step = (by: number): Entry | undefined => {
-    if (!active) return nearest(0, 1, now);
+  /** The last entry in view of the first lane that has one. */
+  const firstShown = (): Entry | undefined => lanes.map(({ row }) => row.within(view.range, now).at(-1)).find((entry) => entry);
+  const first = (): Entry | undefined => firstShown() ?? nearest(0, 1, now);
+  const step = (by: -1 | 1): Entry | undefined => {
+    if (!active) return first();
     const { entries } = (lanes[laneOf(active)] as Lane).row;
-    return entries[entries.findIndex(({ run }) => run.id === active.run.id) + by];
+    const next = entries[entries.findIndex(({ run }) => run.id === active.run.id) + by];
+    if (!next || hasRead({ from: Math.min(active.from, next.from), to: Math.max(active.from, next.from) })) return next;
+    move(moved(view.range, by * SHARE)); // what lies between is read when it is in view
+    return undefined;
   };
   const keys = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const middle = active && active.from >= view.current.from && active.from <= view.current.to ? active.from : (view.current.from + view.current.to) / 2;
+    const middle = active && active.from >= view.range.from && active.from <= view.range.to ? active.from : (view.range.from + view.range.to) / 2;
     const entries = lanes[laneOf(active)]?.row.entries ?? [];
     const actions: { [key: string]: () => void } = {
-      ArrowLeft: () => (event.shiftKey ? move(moved(view.current, -SHARE)) : select(step(-1))),
-      ArrowRight: () => (event.shiftKey ? move(moved(view.current, SHARE)) : select(step(1))),
+      ArrowLeft: () => (event.shiftKey ? move(moved(view.range, -SHARE)) : select(step(-1))),
+      ArrowRight: () => (event.shiftKey ? move(moved(view.range, SHARE)) : select(step(1))),
       ArrowUp: () => select(nearest(laneOf(active) - 1, -1, active?.from ?? now)),
-      ArrowDown: () => select(active ? nearest(laneOf(active) + 1, 1, active.from) : nearest(0, 1, now)),
+      ArrowDown: () => select(active ? nearest(laneOf(active) + 1, 1, active.from) : first()),
       Home: () => select(entries[0]),
       End: () => select(entries.at(-1)),
-      PageUp: () => move(moved(view.current, -1)),
-      PageDown: () => move(moved(view.current, 1)),
-      "+": () => move(zoomed(view.current, 1 / ZOOM, middle)),
-      "=": () => move(zoomed(view.current, 1 / ZOOM, middle)),
-      "-": () => move(zoomed(view.current, ZOOM, middle)),
-      Enter: () => active && go(runPath(active.task, active.run.id)),
+      PageUp: () => move(moved(view.range, -1)),
+      PageDown: () => move(moved(view.range, 1)),
+      "+": () => move(zoomed(view.range, 1 / ZOOM, middle)),
+      "=": () => move(zoomed(view.range, 1 / ZOOM, middle)),
+      "-": () => move(zoomed(view.range, ZOOM, middle)),
+      Enter: () => active && open(active),
       Escape: () => setActive(null),
     };
     const action = actions[event.key];
@@ -171,13 +171,13 @@ export function Plot({ lanes, range, now, onRange }: Props) {
       aria-describedby="timeline-help"
       aria-activedescendant={active ? "timeline-active" : undefined}
       onKeyDown={keys}
-      onFocus={(event) => event.currentTarget.matches(":focus-visible") && active === null && select(nearest(0, 1, now))}
+      onFocus={(event) => event.currentTarget.matches(":focus-visible") && active === null && setActive(firstShown() ?? null)}
       onBlur={() => setActive(null)}
     >
       <canvas ref={axis} class="axis" aria-hidden="true" />
       <canvas ref={canvas} class="lanes" aria-hidden="true" style={{ height: `calc(var(--row) * ${lanes.length})` }} />
       {active && <span id="timeline-active" class="hidden" role="option" aria-selected="true" aria-label={entryText(active, now)} />}
-      {shown && <EntryHint entry={shown} now={now} place={hintPlace(shown, laneOf(shown), view.current, width(), canvas.current as HTMLCanvasElement, lanes.length)} />}
+      {shown && <EntryHint entry={shown} now={now} place={hintPlace(shown, laneOf(shown), view.range, width(), canvas.current as HTMLCanvasElement, lanes.length)} />}
     </div>
   );
 }

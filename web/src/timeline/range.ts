@@ -5,7 +5,7 @@ export interface Range {
   to: number;
 }
 
-const MINUTE = 60_000;
+export const MINUTE = 60_000;
 export const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
 
@@ -40,6 +40,9 @@ export function timelineRangeOf(query: URLSearchParams, now: number): Range & { 
 /** The query of an address that shows a range. */
 export const rangeQuery = ({ from, to }: Range): { [name: string]: string } => ({ range: "", from: timeText(from), to: timeText(to) });
 
+/** What identifies the range in the address. */
+export const rangeKey = (query: URLSearchParams): string => ["range", "from", "to"].map((name) => query.get(name)).join();
+
 /** The query of an address that follows a preset. */
 export const presetQuery = (name: string): { [name: string]: string } => ({ range: name === DEFAULT_PRESET ? "" : name, from: "", to: "" });
 
@@ -58,6 +61,27 @@ export const moved = ({ from, to }: Range, share: number): Range => ({ from: fro
 
 /** @param at The time that stays where it is. */
 export const zoomed = ({ from, to }: Range, factor: number, at: number): Range => ({ from: at - (at - from) * factor, to: at + (to - at) * factor });
+
+/** The parts of a range that known ranges, in their order, leave open; the earliest first. */
+export function missing({ from, to }: Range, known: Range[]): Range[] {
+  const parts: Range[] = [];
+  let open = from;
+  for (const each of known) {
+    if (each.to <= open) continue;
+    if (each.from >= to) break;
+    if (each.from > open) parts.push({ from: open, to: each.from });
+    open = each.to;
+  }
+  if (open < to) parts.push({ from: open, to });
+  return parts;
+}
+
+/** Known ranges with another one, in their order; those that touch it become one. */
+export function joined(known: Range[], { from, to }: Range): Range[] {
+  const touching = known.filter((each) => each.from <= to && each.to >= from);
+  const whole = { from: Math.min(from, ...touching.map((each) => each.from)), to: Math.max(to, ...touching.map((each) => each.to)) };
+  return [...known.filter((each) => !touching.includes(each)), whole].sort((one, other) => one.from - other.from);
+}
 
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720].map((minutes) => minutes * MINUTE);
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
