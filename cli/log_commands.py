@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from cli.app import Follow, Json, Task, TimeoutSeconds, app, caller_of, print_json, write
-from cli.cloud_logging import log_url
+from cli.cloud_logging import first_time, log_url
 from cli.errors import CliError, Exit
 from cli.polling import check_completed, follow_attempts, while_read
 from cli.rendering import run_state
@@ -93,10 +93,7 @@ def _show_link(ctx: typer.Context, task: str, run: dict[str, Any]) -> None:
     """Show where Cloud Logging has all lines of a run, unless it is a run of the local stack."""
     target = target_of(ctx.find_root().params["project"])
     if not target.local:
-        requested = run["requested"] or {}
-        times = [run["scheduled_for"], requested.get("at"), run["started"]]
-        since = min((moment for moment in times if moment), key=datetime.fromisoformat, default=None)
-        show(f"all lines: {log_url(target.project, task, run['id'], since)}", stderr=True)
+        show(f"all lines: {log_url(target.project, task, run['id'], first_time(run))}", stderr=True)
 
 
 class _Printer:

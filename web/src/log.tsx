@@ -2,6 +2,7 @@
 import "./log.css";
 import { Fragment } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { logsUrl } from "./cloud-logging";
 import { deployedProject } from "./firebase";
 import { VIEWER_ZONE, fullTime, plural, zoneAt } from "./format";
 import { serverNow } from "./live";
@@ -32,7 +33,8 @@ export function Log({ task, run, log: { lines, lost: dropped } }: Props) {
   const filtered = search.trim() !== "" || lowest > 0;
   const shown = lines.filter(({ level, text }) => LEVELS.indexOf(level) >= lowest && matches(`${level} ${text}`));
   const atWork = run.state === "running";
-  const url = logsUrl(task, run);
+  const project = deployedProject();
+  const url = project === null ? null : logsUrl(project, task, run);
   const clear = (): void => {
     setSearch("");
     setLowest(0);
@@ -145,14 +147,3 @@ function clockOf(time: string): string {
 }
 
 const copied = ({ at, level, text }: LogLine): string => `${at} ${level.toUpperCase()} ${text}`;
-
-/** The Logs Explorer with all entries of a run, as `cli/cloud_logging.py` links it; null on the local stack. */
-function logsUrl(task: string, { id, scheduled_for, requested, started }: Run): string | null {
-  const project = deployedProject();
-  if (project === null) return null;
-  const times = [scheduled_for, requested?.at, started].filter((time) => time != null);
-  const since = times.toSorted((one, other) => Date.parse(one) - Date.parse(other))[0];
-  const lines = [`jsonPayload.task=${JSON.stringify(task)}`, `jsonPayload.run_id=${JSON.stringify(id)}`, since && `timestamp>="${since}"`];
-  const query = encodeURIComponent(lines.filter(Boolean).join("\n"));
-  return `https://console.cloud.google.com/logs/query;query=${query}?project=${encodeURIComponent(project)}`;
-}

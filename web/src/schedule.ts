@@ -60,7 +60,7 @@ function tickOf(runId: string | null | undefined): number | undefined {
   return time?.[1] === undefined ? undefined : Date.parse(time[1]);
 }
 
-/** Compare a result's age with the ticks that the service lists, because intervals may differ. */
+/** Compare a result's age with the ticks that the service lists, as `cli/lateness.py` does, because intervals may differ. */
 export function freshness(task: Task, completed: string, now: number): Freshness {
   if (task.suspended !== null) return { words: "not updated while suspended", tone: "idle", ticks: null };
   const published = Date.parse(completed);
