@@ -34,9 +34,9 @@ def write_config(root: Path, *, with_storage: bool) -> Path:
                 "Node.js and refuses a Python runtime, also in a deployment. Move package.json elsewhere."
             )
         codebase["runtime"] = f"python{sys.version_info.major}{sys.version_info.minor}"
+    page.let_call(config, "auth", "functions", "storage")
     if not with_storage:
         del config["emulators"]["storage"]
-    page.let_call(config, "auth", "functions")
     written = root / "firebase.local.json"
     written.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     return written

@@ -8,12 +8,12 @@ from emulators.stack import ROOT
 
 
 def test_the_local_page_may_call_only_the_emulators_besides() -> None:
-    """Its policy is the deployed one with two additional origins."""
+    """Its policy is the deployed one with three additional origins."""
     config = json.loads((ROOT / "firebase.json").read_text("utf-8"))
     deployed = json.dumps(config["hosting"])
-    page.let_call(config, "auth", "functions")
+    page.let_call(config, "auth", "functions", "storage")
     origins = " ".join(
-        f"http://127.0.0.1:{config['emulators'][name]['port']}" for name in ("auth", "functions")
+        f"http://127.0.0.1:{config['emulators'][name]['port']}" for name in ("auth", "functions", "storage")
     )
     local = json.dumps(config["hosting"])
     assert local.count(origins) == 1

@@ -302,8 +302,8 @@ def test_locations_are_points_and_objects_are_trees(visit: "Open", past: "Past")
 
 
 def test_a_result_too_large_for_a_response_is_downloaded_from_storage(visit: "Open", past: "Past") -> None:
-    """Beyond 32 MiB compressed, the page shows a link to the object and can request a new link."""
-    noise = {"noise": [base64.b64encode(os.urandom(1 << 20)).decode() for _ in range(34)]}
+    """Beyond 32 MiB compressed, the page links the object, can request a new link, and converts it."""
+    noise = [{"n": n, "noise": base64.b64encode(os.urandom(1 << 20)).decode()} for n in range(34)]
     assert execute_task("test", CDRS, lambda: noise, {"save_in": "storage"}).status == "completed"
     page = visit("operator").open_result(CDRS)
     link = page.page.get_by_role("link", name="Download it from Storage")
@@ -312,6 +312,11 @@ def test_a_result_too_large_for_a_response_is_downloaded_from_storage(visit: "Op
     address = link.get_attribute("href")
     assert address is not None
     assert page.context.request.get(address).json() == noise
+    page.page.get_by_label("Format of the download").select_option("CSV, unchanged")
+    with page.page.expect_download() as download:
+        page.page.get_by_role("button", name="Download unchanged CSV").click()
+    written = Path(download.value.path()).read_text("utf-8")
+    assert written == "n,noise\n" + "".join(f"{record['n']},{record['noise']}\n" for record in noise)
     asked = page.answered("get_task_data")
     page.page.get_by_role("button", name="get a new link").click()
     wait_for("another answer", lambda: page.page.wait_for_timeout(50) or asked)

@@ -394,7 +394,7 @@ def test_the_page_has_strict_headers(stack: "Addresses") -> None:
     policy = {name: rest for name, *rest in map(str.split, page["content-security-policy"].split(";"))}
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == ["'none'"]
     assert "unsafe" not in page["content-security-policy"]
-    assert {f"http://{stack.auth}", f"http://{stack.functions}"} == {
+    assert {f"http://{each}" for each in (stack.auth, stack.functions, stack.storage)} == {
         origin for origin in policy["connect-src"] if origin.startswith("http://")
     }
     assert page["x-content-type-options"] == "nosniff"

@@ -34,7 +34,13 @@ const CHOICES: Record<Format, Choice> = {
 /** Time for the browser to begin saving a file. */
 const SAVING_MS = 60_000;
 
-export function Download({ task }: { task: string }) {
+interface Props {
+  task: string;
+  /** The address in Storage of a result that is too large for an answer of the service. */
+  url?: string;
+}
+
+export function Download({ task, url }: Props) {
   const [format, choose] = useState<Format>("json");
   /** Bytes received of a download at work; null while there is none. */
   const [received, setReceived] = useState<number | null>(null);
@@ -46,10 +52,10 @@ export function Download({ task }: { task: string }) {
     setReceived(0);
     setError(null);
     try {
-      const file = await written(task, format, setReceived, stopping.signal);
-      const url = URL.createObjectURL(file);
-      Object.assign(document.createElement("a"), { href: url, download: `${task}.${CHOICES[format].ending}` }).click();
-      setTimeout(() => URL.revokeObjectURL(url), SAVING_MS);
+      const file = await written(task, url, format, setReceived, stopping.signal);
+      const address = URL.createObjectURL(file);
+      Object.assign(document.createElement("a"), { href: address, download: `${task}.${CHOICES[format].ending}` }).click();
+      setTimeout(() => URL.revokeObjectURL(address), SAVING_MS);
     } catch (refused) {
       if (!stopping.signal.aborted) setError(refused as CallError);
     }
@@ -91,8 +97,8 @@ export function Download({ task }: { task: string }) {
 }
 
 /** The file, written by a worker that ends with it. */
-async function written(task: string, format: Format, received: (bytes: number) => void, stop: AbortSignal): Promise<Blob> {
-  const order: Order = { request: await resultRequest(task), format };
+async function written(task: string, url: string | undefined, format: Format, received: (bytes: number) => void, stop: AbortSignal): Promise<Blob> {
+  const order: Order = { source: url === undefined ? await resultRequest(task) : { url }, format };
   stop.throwIfAborted();
   const worker = new Worker(new URL("./exports.worker.ts", import.meta.url), { type: "module" });
   try {
@@ -102,9 +108,9 @@ async function written(task: string, format: Format, received: (bytes: number) =
       worker.onmessage = ({ data }: MessageEvent<Report>) => {
         if ("received" in data) received(data.received);
         else if ("file" in data) resolve(data.file);
-        else if ("refused" in data) reject(resultRefused(data.refused.status, data.refused.body));
+        else if ("refused" in data) reject(url === undefined ? resultRefused(data.refused.status, data.refused.body) : storageFailed(data.refused.status));
         else if ("unwritten" in data) reject(new CallError("internal", `the file could not be written: ${data.unwritten}`));
-        else reject(unreachable());
+        else reject(url === undefined ? unreachable() : storageFailed());
       };
       worker.postMessage(order);
     });
@@ -112,3 +118,12 @@ async function written(task: string, format: Format, received: (bytes: number) =
     worker.terminate();
   }
 }
+
+/** The error of a download from Storage; without a status, the browser does not report the reason. */
+const storageFailed = (status?: number): CallError =>
+  new CallError(
+    "unavailable",
+    status === undefined
+      ? "Cannot read from Storage. Check your connection; the bucket’s CORS configuration must also allow this page. The link downloads JSON without it."
+      : `Storage answered HTTP ${status}. Get a new link, then try again.`,
+  );

@@ -4,9 +4,12 @@
 import { type Format, converted } from "./exports";
 
 export interface Order {
-  request: { url: string; headers: Record<string, string>; body: string };
+  source: Source;
   format: Format;
 }
+
+/** A call of `get_task_data`, or the address of the result in Storage. */
+type Source = { url: string; headers: Record<string, string>; body: string } | { url: string };
 
 /** Sent to the page: bytes received so far, or the outcome. */
 export type Report = { received: number } | { file: Blob } | { refused: { status: number; body: unknown } } | { broken: true } | { unwritten: string };
@@ -51,8 +54,9 @@ class Collector {
   }
 }
 
-async function download({ url, headers, body }: Order["request"]): Promise<Blob | null> {
-  const answer = await fetch(url, { method: "POST", headers, body });
+async function download(source: Source): Promise<Blob | null> {
+  const isCall = "body" in source;
+  const answer = await fetch(source.url, isCall ? { method: "POST", headers: source.headers, body: source.body } : { cache: "no-store" });
   if (!answer.ok || answer.body === null) {
     report({ refused: { status: answer.status, body: await answer.json().catch(() => null) } });
     return null;
@@ -62,7 +66,8 @@ async function download({ url, headers, body }: Order["request"]): Promise<Blob 
   for (let read = await reader.read(); !read.done; read = await reader.read()) {
     if (await collector.add(read.value)) report({ received: collector.size });
   }
-  return (await collector.blob("")).slice(HEAD.length, collector.size - TAIL.length, TYPES.json);
+  const whole = await collector.blob(TYPES.json);
+  return isCall ? whole.slice(HEAD.length, collector.size - TAIL.length, TYPES.json) : whole;
 }
 
 async function written(result: Blob, format: Exclude<Format, "json">): Promise<Blob> {
@@ -72,8 +77,8 @@ async function written(result: Blob, format: Exclude<Format, "json">): Promise<B
   return collector.blob(TYPES[format]);
 }
 
-addEventListener("message", ({ data: { request, format } }: MessageEvent<Order>) => {
-  download(request).then(
+addEventListener("message", ({ data: { source, format } }: MessageEvent<Order>) => {
+  download(source).then(
     async (result) => {
       if (result === null) return;
       try {

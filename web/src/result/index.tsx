@@ -66,8 +66,9 @@ function Unread({ task, error, again }: { task: string; error: CallError; again:
         <a href={url} target="_blank" rel="noreferrer">
           Download it from Storage
         </a>{" "}
-        within {duration(Number(error.details["expires_in_seconds"]))}, or <button onClick={again}>get a new link</button>. The link is to JSON;
-        for NDJSON or CSV, use <code>nx-tasks data {task} --out FILE.csv</code>.
+        as JSON within {duration(Number(error.details["expires_in_seconds"]))}, or <button onClick={again}>get a new link</button>. Other formats are
+        downloaded here:
+        <Download task={task} url={url} />
       </Notice>
     );
   }
