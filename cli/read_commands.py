@@ -116,15 +116,15 @@ def _history(
 ) -> list[dict[str, Any]]:
     """Return the newest records of a time range in these states, or in any if there are none."""
     time_range = {name: moment for name, moment in time_range.items() if moment is not None}
-    # A cancelled run is stored as failed, so either state is a part of the stored one.
-    stored = sorted({"failed" if state == "cancelled" else state for state in states})
-    partial_state = len(states & {"failed", "cancelled"}) == 1
+    # A page of one of these outcomes may have fewer entries, because both are stored as failed.
+    size = _PAGE_RUNS if len(states & {"failed", "cancelled"}) == 1 else min(limit, _PAGE_RUNS)
     found: list[dict[str, Any]] = []
     cursor = None
     while len(found) < limit:
-        size = _PAGE_RUNS if partial_state else min(limit - len(found), _PAGE_RUNS)
-        page = caller("list_runs", task_name=task, limit=size, states=stored, cursor=cursor, **time_range)
-        found += [run for run in page["runs"] if not partial_state or rendering.run_state(run) in states]
+        page = caller(
+            "list_runs", task_name=task, limit=size, outcomes=sorted(states), cursor=cursor, **time_range
+        )
+        found += page["runs"]
         cursor = page["next_cursor"]
         if cursor is None:
             break

@@ -71,6 +71,7 @@ class ListRuns(Struct, frozen=True, forbid_unknown_fields=True):
         limit: Runs per page.
         cursor: The `next_cursor` of the previous page.
         states: States to list; empty for all.
+        outcomes: Outcomes to list; empty for all.
         since, until: Only records that started in this range, without its end.
         if_version: The version of the first page that the caller has.
     """
@@ -85,6 +86,13 @@ class ListRuns(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             max_length=MAX_STATES,
             description=f'a list of up to {MAX_STATES} states, such as "failed"',
+        ),
+    ] = []
+    outcomes: Annotated[
+        list[State],
+        Meta(
+            max_length=MAX_STATES,
+            description=f'a list of up to {MAX_STATES} outcomes, such as "cancelled"',
         ),
     ] = []
     since: TimeOrNull = None

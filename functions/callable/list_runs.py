@@ -28,13 +28,14 @@ def list_runs(request: CallableRequest[Any]) -> dict[str, Any]:
 
     Args:
         request: `{task_name}`, from a caller who may see the task's status. Optional fields: `limit`, runs
-            per page; `states`, the states to list; `since` and `until`, the range of the records' start,
-            without its end; `cursor`, the `next_cursor` of the previous page; `if_version`, the version of
-            the first page that the caller has.
+            per page; `states` and `outcomes`, those to list; `since` and `until`, the range of the records'
+            start, without its end; `cursor`, the `next_cursor` of the previous page; `if_version`, the
+            version of the first page that the caller has.
 
     Returns:
         `{version, runs, next_cursor}`, or `{version, not_modified: true}`, which takes at most three small
-        reads.
+        reads. With `outcomes`, a page may have fewer runs than `limit`, and even none, although there is a
+        next one: failed and cancelled runs are stored with the same state.
 
     Raises:
         HttpsError: unauthenticated; permission-denied; invalid-argument; resource-exhausted for too many
@@ -42,21 +43,29 @@ def list_runs(request: CallableRequest[Any]) -> dict[str, Any]:
     """
     from functions import serializers  # noqa: PLC0415  (every function imports main.py)
     from shared.tasks.admin import queries  # noqa: PLC0415
+    from shared.tasks.admin.records import states_of  # noqa: PLC0415
 
     caller = caller_of(request)
     sent = requests.parse(request, requests.ListRuns)
     name = caller.viewable_task(sent.task_name)
-    limit, states = sent.limit, tuple(sorted(set(sent.states)))
+    limit, states, outcomes = sent.limit, tuple(sorted(set(sent.states))), tuple(sorted(set(sent.outcomes)))
     since, until = _time_range(sent)
     after = _position(sent.cursor)
-    query = [limit, states, str(since), str(until)]
+    query = [limit, states, outcomes, str(since), str(until)]
     version = _version(queries.view_last_changed(tasks.store, name), query)
     if after is None and sent.if_version == version:
         return {"version": version, "not_modified": True}
     page = queries.view_history(
-        tasks.store, name, limit=limit, states=states, since=since, until=until, after=after
+        tasks.store,
+        name,
+        limit=limit,
+        states=states or states_of(outcomes),
+        since=since,
+        until=until,
+        after=after,
     )
-    runs = [serializers.run_fields(record, name, caller) for record in page.records]
+    shown = [record for record in page.records if not outcomes or record.outcome in outcomes]
+    runs = [serializers.run_fields(record, name, caller) for record in shown]
     return {"version": version, "runs": runs, "next_cursor": serializers.cursor_of(page.next)}
 
 

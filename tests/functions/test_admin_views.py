@@ -369,6 +369,35 @@ def test_the_run_history_can_be_limited_to_a_time_range(ask: Any) -> None:
         assert len(ids(since=extreme)) + len(ids(until=extreme)) == len(runs)
 
 
+def test_the_run_history_can_be_limited_to_outcomes(ask: Any) -> None:
+    """Failed and cancelled runs share a state, so a page of one of them may be short and have a next one."""
+
+    def cancels(run: TaskRun) -> None:
+        TaskEngine().cancel_run(TASK, run.run_id, **WHO)
+        run.progress(1)
+
+    runs = [execute_task("test", TASK, task).run_id for task in (fails, cancels, lambda: [1], cancels, fails)]
+
+    def listed(outcomes: list[str], **options: Any) -> Any:
+        return ask("list_runs", {"task_name": TASK, "outcomes": outcomes, **options})
+
+    def ids(outcomes: list[str], **options: Any) -> list[str]:
+        return [run["id"] for run in listed(outcomes, **options)["runs"]]
+
+    assert ids(["cancelled"]) == [runs[3], runs[1]]
+    assert ids(["failed"]) == [runs[4], runs[0]]
+    assert ids(["failed", "cancelled", "completed"]) == runs[::-1]
+    assert ids(["cancelled"], states=["completed"]) == []
+    page, pages = listed(["cancelled"], limit=1), []
+    while page["next_cursor"] is not None:
+        pages.append([run["id"] for run in page["runs"]])
+        page = listed(["cancelled"], limit=1, cursor=page["next_cursor"])
+    assert [*pages, page["runs"]] == [[], [runs[3]], [runs[1]], []]
+    version = listed(["cancelled"])["version"]
+    assert listed(["cancelled"], if_version=version)["not_modified"] is True
+    assert "runs" in listed(["failed"], if_version=version)
+
+
 def test_a_run_a_skip_or_a_change_makes_a_new_version_of_the_history(ask: Any) -> None:
     request: dict[str, Any] = {"task_name": TASK, "limit": 10}
     counts = []
@@ -390,7 +419,11 @@ def test_a_run_a_skip_or_a_change_makes_a_new_version_of_the_history(ask: Any) -
     ("function", "data", "text"),
     [
         ("list_tasks", {"task_name": TASK}, 'unknown field "task_name"; send {if_version?}'),
-        ("list_runs", {}, "task_name is missing; send {task_name, limit?, cursor?, states?, since?, until?"),
+        (
+            "list_runs",
+            {},
+            "task_name is missing; send {task_name, limit?, cursor?, states?, outcomes?, since?, until?",
+        ),
         ("list_runs", {"task_name": TASK, "limit": 0}, "limit must be a whole number from 1 to 200, got 0"),
         (
             "list_runs",

@@ -22,12 +22,13 @@ from functions.requests import (
 )
 
 DATA_FIELDS = "{task_name, if_version?, describe?, details?}"
-RUNS_FIELDS = "{task_name, limit?, cursor?, states?, since?, until?, if_version?}"
+RUNS_FIELDS = "{task_name, limit?, cursor?, states?, outcomes?, since?, until?, if_version?}"
 LIMIT = "limit must be a whole number from 1 to 200, got "
 A_TIME = 'a time with its zone, such as "2026-11-30T12:00:00Z"'
 TIME = f"{A_TIME}, or null"
 TIMELINE_FIELDS = "{since, until?, task_names?, cursors?, limit?, changed_since?}"
 SINCE = {"since": "2026-11-30T12:00:00Z"}
+OUTCOMES = 'outcomes must be a list of up to 10 outcomes, such as "cancelled", got '
 STATES = 'states must be a list of up to 10 states, such as "failed", got '
 
 
@@ -63,6 +64,8 @@ def shortened(text: str) -> str:
             (ListRuns, {"task_name": "x", "states": states}, STATES + shortened(json.dumps(states)))
             for states in ("failed", [1], ["Failed"], ["failed\n"], [""], ["failed"] * 11, None)
         ),
+        (ListRuns, {"task_name": "x", "outcomes": ["Failed"]}, f'{OUTCOMES}["Failed"]'),
+        (ListRuns, {"task_name": "x", "outcomes": "failed"}, f'{OUTCOMES}"failed"'),
         *(
             (ListRuns, {"task_name": "x", name: moment}, f"{name} must be {TIME}, got {json.dumps(moment)}")
             for name in ("since", "until")

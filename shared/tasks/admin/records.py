@@ -225,6 +225,12 @@ def stored_states(states: tuple[str, ...]) -> tuple[str, ...]:
     return (*states, WAITING) if TaskStatus.running in states else states
 
 
+def states_of(outcomes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the states of records with one of these outcomes. Others may have these states, too."""
+    failed = TaskStatus.failed.value
+    return tuple(sorted({failed if outcome == CANCELLED else outcome for outcome in outcomes}))
+
+
 def record_ids(record_id: str) -> list[str]:
     """Return the ids of all records of a run."""
     requested = request_record_id(record_id)
