@@ -7,6 +7,7 @@ import select
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
@@ -116,8 +117,12 @@ def follow_attempts(
     """
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     reported = ""
+    run: dict[str, Any] = {}
     while True:
-        run = _retried(lambda: caller("get_run", task_name=task, id=run_id), deadline, console)
+        get_run = partial(caller, "get_run", task_name=task, id=run_id, if_version=run.get("version"))
+        answer = _retried(get_run, deadline, console)
+        if "not_modified" not in answer:
+            run = answer
         yield run
         is_tried_again = run["state"] == "failed" and run.get("next_attempt") is not None
         if run["state"] not in {"running", "requested"} and not is_tried_again:

@@ -223,11 +223,22 @@ def test_a_long_run_is_followed_over_its_legs(nx: Run, terminal: Open) -> None:
 # Without a stack
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, Any]], *words: str) -> int:
-    """Run the command with these answers of `get_run`, the last of which is repeated; the exit code."""
+def asked(
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[dict[str, Any]],
+    *words: str,
+    versions: list[str | None] | None = None,
+) -> int:
+    """Run the command with these answers of `get_run`, the last of which is repeated; the exit code.
 
-    def caller(function: str, **_: Any) -> Any:
+    Args:
+        versions: Receives the version that each request contains.
+    """
+
+    def caller(function: str, *, if_version: str | None = None, **_: Any) -> Any:
         assert function == "get_run"
+        if versions is not None:
+            versions.append(if_version)
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     monkeypatch.setattr(log_commands, "caller_of", lambda _: caller)
@@ -302,6 +313,21 @@ def test_a_request_that_is_not_started_ends_the_wait(
     assert "no delivery of Cloud Scheduler started run r" in capfd.readouterr().err
     assert asked(monkeypatch, [run_with("running")], "logs", TASK, "--id", "r", "-f", "--timeout", "1") == 8
     assert "still running after 1 s" in capfd.readouterr().err
+
+
+def test_an_unchanged_run_is_not_sent_again(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each request but the first one contains the version of the run that was received last."""
+    answers = [
+        run_with("running", (1, 1, 1), version="one"),
+        {"version": "one", "not_modified": True},
+        run_with("completed", (1, 1, 1), (1, 1, 2), version="two"),
+    ]
+    sent: list[str | None] = []
+    assert asked(monkeypatch, answers, "logs", TASK, "--id", "r", "--follow", versions=sent) == 0
+    assert printed(capfd)[0] == ["1.1.1", "1.1.2"]
+    assert sent == [None, "one", "one"]
 
 
 @pytest.mark.parametrize("words", [(), ("--follow", "--timeout", "1")])

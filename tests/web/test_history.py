@@ -242,14 +242,21 @@ def test_only_a_run_at_work_is_asked_for_often(visit: "Open", past: "Past") -> N
     for run_id in (request, waiting):
         expect(page.page.locator(".runs .facts").filter(has_text=run_id)).to_be_visible()
     page.page.clock.pause_at(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2))
+    record_pauses = """() => {
+      const [pauses, set] = [[], window.setTimeout];
+      window.setTimeout = (...all) => (pauses.push(all[1]), set(...all));
+      return pauses;
+    }"""
+    pauses = page.page.evaluate_handle(record_pauses)
     lists, runs = page.answered("list_tasks"), page.answered("get_run")
-    for _ in range(10):
+    for _ in range(7):
         count = len(lists)
-        page.page.clock.run_for(3500)
+        page.page.clock.run_for(5500)
         wait_for("an answer", lambda count=count: page.page.wait_for_timeout(20) or len(lists) > count)
     asked = [answer.request.post_data_json["data"]["id"] for answer in runs]
     assert set(asked) == {waiting}
     assert len(asked) <= 4
+    assert {1500, 5000} & {*pauses.json_value()} == {5000}  # milliseconds between requests of all tasks
 
 
 def _decode(rows: str) -> Any:

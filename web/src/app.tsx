@@ -17,7 +17,8 @@ import { Notice } from "./words";
 const RUNNING_POLL_SECONDS = 1.5;
 const IDLE_POLL_SECONDS = 5;
 
-const isWorking = (list: TaskList | null): boolean => list?.tasks.some((task) => task.state === "running") ?? false;
+/** Whether a task works now. Nothing changes quickly while a long run waits for its next leg. */
+const isWorking = (list: TaskList | null): boolean => list?.tasks.some(({ state, run }) => state === "running" && !run?.legs?.waiting_since) ?? false;
 
 export function App({ project, person }: { project: Project; person: Person }) {
   const list = useLive<TaskList>(
