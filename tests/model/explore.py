@@ -48,6 +48,9 @@ from tests.model.requests import (
 from tests.model.servers import on_storage, read
 from tests.model.states import NOTHING_YET, OVER, Bounds, PartialRead, State, trace_of
 
+#: Calls to Cloud Scheduler and Cloud Tasks, and reports of processes. Checks of tuples are quick.
+CALLS = (SetJob, DeliverLeg)
+REPORTS = (Answer, CancelReport, ReadReport, ContractReadReport)
 #: Passes of the watchdog, and deliveries after each, that end every run.
 MAX_TURNS = 8
 
@@ -65,6 +68,7 @@ class Model:
         self.bounds = bounds
         self._names = {script.name: index for index, script in enumerate(scripts)}
         self._committed: dict[tuple[Documents, Position], Documents | None] = {}
+        self._checked_commits: set[tuple[Documents, Position, Objects, int]] = set()
         self._after_watchdog: dict[tuple[Documents, Objects, str | None, int], State] = {}
         self._ended: set[tuple[Documents, Objects, Queue, int]] = set()
         self._has_legs = any(script.has_legs for script in scripts)
@@ -164,7 +168,7 @@ class Model:
     def _arrivals(self, state: State) -> Iterator[tuple[str, State]]:
         for number, position in enumerate(state.in_flight):
             left = state._replace(in_flight=state.in_flight[:number] + state.in_flight[number + 1 :])
-            if isinstance(position.request, SetJob | DeliverLeg):
+            if isinstance(position.request, CALLS):
                 what = type(position.request).__name__
                 yield f"{position.script.name}: its lost {what} arrives", self._called(left, position.request)
                 continue
@@ -206,7 +210,7 @@ class Model:
             queue = cloud_tasks.changed(died.queue, _received_by(position), Delivery.queued)
             died = died._replace(queue=queue)
         yield f"{name} dies", died
-        if isinstance(position.request, SetJob | DeliverLeg) or _may_be_late(position):
+        if isinstance(position.request, CALLS) or _may_be_late(position):
             what = type(position.request).__name__
             yield f"{name} dies, its {what} sent", self._with_in_flight(died, position)
 
@@ -256,7 +260,7 @@ class Model:
             return state, ("value", None)
         if isinstance(position.request, ReadJob):
             return state, ("value", JobStatus(str(state.job)))
-        if isinstance(position.request, SetJob | DeliverLeg):
+        if isinstance(position.request, CALLS):
             return self._called(state, position.request), ("value", None)
         if isinstance(position.request, Commit):
             written = self._commit(state, position)
@@ -273,7 +277,7 @@ class Model:
     def _resumed(self, state: State, index: int, position: Position, answer: Event) -> State:
         """Resume a process with a response, and run it until its next request."""
         following = next_position(position, answer, state.step)
-        while isinstance(following.request, Answer | CancelReport | ReadReport | ContractReadReport):
+        while isinstance(following.request, REPORTS):
             state = self._checked(state, index, following)
             following = next_position(following, ("value", None), state.step)
         return self._put(state, index, OVER if isinstance(following.request, Ended) else following)
@@ -319,7 +323,9 @@ class Model:
             if position is None or position is OVER or isinstance(position.request, StartNext):
                 known.append(NOTHING_YET)
             else:
-                known.append(before | facts(position.script, state.documents, state.objects, state.step))
+                found = facts(position.script, state.documents, state.objects, state.step)
+                # The same object, if nothing is new, keeps its hash.
+                known.append(before if found <= before else before | found)
         facts_since = tuple(known)
         return state if facts_since == state.known else state._replace(known=facts_since)
 
@@ -328,10 +334,12 @@ class Model:
         if key not in self._committed:
             self._committed[key] = state.documents.commit(position.request.writes)
         documents = self._committed[key]
-        if documents is not None:
+        check = (state.documents, position, state.objects, state.step)
+        if documents is not None and check not in self._checked_commits:
             check_commit(state.documents, documents, state.objects, position.script)
             if self._has_legs:
                 check_legs(state.documents, documents, position.script, state.step)
+            self._checked_commits.add(check)
         return documents
 
     def finish(self, state: State) -> State:
