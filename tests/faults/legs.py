@@ -1,6 +1,5 @@
-"""A long run whose legs meet a fault: `-m tests.faults.legs AT KIND WAY TICK URL` is killed."""
+"""A long run whose legs meet a fault, also in a process that is killed meanwhile."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -108,11 +107,7 @@ def deliver(
     return engine.execute_task("victim", TASK, task, {**options, **which}), faulty
 
 
-def main(at: str, kind: str, name: str, tick: str, url: str) -> None:
+def run_leg_victim(name: str, fault: Fault, tick: datetime, url: str) -> None:
     """Carry out the leg with the fault."""
     way = LEG_WAYS[name]
-    deliver(way, datetime.fromisoformat(tick), way.leg, url, Fault(int(at), kind))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    deliver(way, tick, way.leg, url, fault)

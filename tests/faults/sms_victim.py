@@ -1,6 +1,4 @@
-"""A process that sends reset SMS and is killed meanwhile: `-m tests.faults.sms_victim AT KIND URL`."""
-
-import sys
+"""A run that sends reset SMS and meets a fault, also in a process that is killed meanwhile."""
 
 from msgspec.structs import replace
 
@@ -26,5 +24,6 @@ def send_with(fault: Fault, url: str, *, document_seconds: float = 0.3) -> tuple
     return run_task(engine, faulty_client(faulty), messages, limits=MANY_A_DAY), faulty
 
 
-if __name__ == "__main__":
-    send_with(Fault(int(sys.argv[1]), sys.argv[2]), sys.argv[3])
+def run_sms_victim(fault: Fault, url: str) -> None:
+    """Run the task with the fault."""
+    send_with(fault, url)

@@ -1,8 +1,5 @@
 """Faults of each kind at each call of a run: nothing is lost, duplicated or left running."""
 
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +13,9 @@ from shared.tasks import TaskEngine, TaskSpec
 from shared.tasks.admin.run_logs import view_log
 from shared.tasks.documents.run_ids import run_id_of
 from tests.faults.faulty import KINDS, Fault
-from tests.faults.ways import LOGGED, ROOT, STORED, WAYS, carry_out
+from tests.faults.victim import run_victim
+from tests.faults.victims import check_killed
+from tests.faults.ways import LOGGED, STORED, WAYS, carry_out
 from tests.support.world import TASK, World
 
 Record = Callable[[str, object], None]
@@ -90,14 +89,7 @@ def read_all_the_time(allowed: list[Any]) -> Iterator[Reader]:
 def run_with(fault: Fault, name: str) -> str:
     """Carry out a run with a fault; in a process of its own if the fault kills it."""
     if fault.kind.startswith("kill"):
-        victim = subprocess.run(
-            [sys.executable, "-m", "tests.faults.victim", str(fault.at), fault.kind, name, HIT.isoformat()],
-            cwd=ROOT,
-            capture_output=True,
-            check=False,
-            timeout=120,
-        )
-        assert victim.returncode == -signal.SIGKILL, victim.stderr.decode()
+        check_killed(run_victim, name, fault, HIT)
         return "killed"
     outcome, faulty = carry_out(WAYS[name], fault, HIT)
     assert len(faulty.calls) >= fault.at, "there was no such call"

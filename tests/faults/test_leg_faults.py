@@ -1,8 +1,5 @@
 """Faults of each kind at each call of a long run's legs: the result is that of a run without a fault."""
 
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +11,9 @@ from functions.scheduled_endpoint import HTTP_STATUSES
 from shared.tasks import TaskEngine, TaskOutcome, TaskSpec
 from shared.tasks.backends.leg_queue import cloud_task_id
 from tests.faults.faulty import KINDS, NO_FAULT, Fault, Faulty, HastyClock, engine_behind
-from tests.faults.legs import LEG_WAYS, RESULT, deliver
+from tests.faults.legs import LEG_WAYS, RESULT, deliver, run_leg_victim
 from tests.faults.test_faults import BEFORE, check, let_time_pass, read_all_the_time
-from tests.faults.ways import ROOT
+from tests.faults.victims import check_killed
 from tests.support.cloud_tasks import receiving
 from tests.support.world import TASK, World
 from tests.waiting import wait_for
@@ -108,15 +105,7 @@ class Trial:
             if fault.kind == "lose answer" and faulty.calls[fault.at - 1] != "upload":
                 assert is_acknowledged(outcome), outcome  # the attempt finds out that it was applied
             return is_acknowledged(outcome)
-        how = [str(fault.at), fault.kind, self._name, self._tick.isoformat(), self._receiver.url]
-        victim = subprocess.run(
-            [sys.executable, "-m", "tests.faults.legs", *how],
-            cwd=ROOT,
-            capture_output=True,
-            check=False,
-            timeout=120,
-        )
-        assert victim.returncode == -signal.SIGKILL, victim.stderr.decode()
+        check_killed(run_leg_victim, self._name, fault, self._tick, self._receiver.url)
         return False
 
     def next_leg(self) -> int | None:

@@ -1,12 +1,8 @@
 """Faults of each kind at each call of send_reset_sms: no second message, and no forgotten device."""
 
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -16,11 +12,11 @@ from shared.collectors import firestore_reads
 from shared.tasks import TaskName
 from tests.collectors.fleet import LATER, Fleet, number_of, twilio_running
 from tests.faults.faulty import KINDS, Fault
-from tests.faults.sms_victim import MANY_A_DAY, send_with
+from tests.faults.sms_victim import MANY_A_DAY, run_sms_victim, send_with
+from tests.faults.victims import check_killed
 
 Record = Callable[[str, object], None]
 
-ROOT = Path(__file__).resolve().parents[2]
 #: Devices that get a message.
 DEVICES = {f"d{number}": number_of(number) for number in range(3)}
 #: Calls of a run that sends to all of them.
@@ -55,14 +51,7 @@ def run_with(fault: Fault, url: str) -> None:
     if not fault.kind.startswith("kill"):
         send_with(fault, url)
         return
-    victim = subprocess.run(
-        [sys.executable, "-m", "tests.faults.sms_victim", str(fault.at), fault.kind, url],
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
-    assert victim.returncode == -signal.SIGKILL, victim.stderr.decode()
+    check_killed(run_sms_victim, fault, url)
 
 
 def let_time_pass(fleet: Fleet) -> None:
