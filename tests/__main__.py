@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ WORK = ROOT / ".stack"
 TESTS = ROOT / "tests"
 SECOND = WORK / "second-stack"
 FAST = "not stack and not firebase and not programs"
+#: Folders of the tests that start firebase-tools themselves.
+FIREBASE = ("deploy", "emulators")
 NONE_SELECTED = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
@@ -34,11 +37,23 @@ def exit_code(codes: list[int]) -> int:
     return max(ran, key=abs) if ran else NONE_SELECTED
 
 
-def start(marks: str, arguments: list[str], **options: object) -> subprocess.Popen[bytes]:
+def start(
+    marks: str, arguments: list[str], env: Mapping[str, str] = os.environ, **options: object
+) -> subprocess.Popen[bytes]:
     # Concurrent processes would overwrite each other's cache.
     cache = f"cache_dir=.pytest_cache/{marks.replace(' ', '-')}"
     command = [sys.executable, "-m", "pytest", *arguments, "-m", marks, "-o", cache]
-    return subprocess.Popen(command, **options)  # type: ignore[call-overload,no-any-return]
+    # Without its cache, each process takes ten seconds to rewrite the assertions of all modules.
+    environment = {name: value for name, value in env.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.Popen(command, env=environment, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def within(folders: tuple[str, ...], arguments: list[str]) -> list[str]:
+    """Restrict arguments that select all tests to folders, because collecting all takes long."""
+    selected = [each for each in arguments if Path(each.partition("::")[0]).resolve().is_relative_to(TESTS)]
+    if any(Path(each).resolve() != TESTS for each in selected):
+        return arguments
+    return [*(each for each in arguments if each not in selected), *(f"tests/{each}" for each in folders)]
 
 
 def follow(path: Path, process: subprocess.Popen[bytes]) -> None:
@@ -61,20 +76,21 @@ class Processes:
         self._foreground: list[subprocess.Popen[bytes]] = []
         self._background: dict[Path, subprocess.Popen[bytes]] = {}
 
-    def log(self, name: str, marks: str, **options: object) -> subprocess.Popen[bytes]:
-        """Start a process in the background."""
+    def log(
+        self, name: str, marks: str, folders: tuple[str, ...] = (), **options: object
+    ) -> subprocess.Popen[bytes]:
+        """Start a process in the background. The folders contain all tests with these marks."""
         colour = ["--color=yes"] if sys.stdout.isatty() else []
         path = WORK / name
+        arguments = within(folders, self._arguments) if folders else self._arguments
         with path.open("wb") as output:
-            process = start(
-                marks, [*self._arguments, *colour], stdout=output, stderr=subprocess.STDOUT, **options
-            )
+            process = start(marks, [*arguments, *colour], stdout=output, stderr=subprocess.STDOUT, **options)
         self._background[path] = process
         return process
 
-    def show(self, marks: str) -> subprocess.Popen[bytes]:
-        """Start a process on the terminal."""
-        process = start(marks, self._arguments)
+    def show(self, marks: str, folders: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+        """Start a process on the terminal. The folders contain all tests with these marks."""
+        process = start(marks, within(folders, self._arguments) if folders else self._arguments)
         self._foreground.append(process)
         return process
 
@@ -132,10 +148,10 @@ def run_all(processes: Processes, *, two: bool) -> None:
     without = processes.show("not stack and not firebase")
     wait_for_stack(ROOT, began, on_stack)
     if two:
-        users = processes.log("tests-of-users.log", "stack and users", cwd=SECOND, env=environment)
+        users = processes.log("tests-of-users.log", "stack and users", USERS, cwd=SECOND, env=environment)
         wait_for_stack(SECOND, began, users)
     without.wait()
-    processes.show("firebase")
+    processes.show("firebase", FIREBASE)
 
 
 def run_fast(processes: Processes) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.__main__ import exit_code, follow, needs_two_stacks
+from tests.__main__ import FIREBASE, TESTS, exit_code, follow, needs_two_stacks, within
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,26 @@ def test_a_second_stack_starts_only_if_tests_need_it(
     """A selection of tests that needs one stack does not copy the checkout."""
     monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
     assert needs_two_stacks(arguments) is two
+
+
+@pytest.mark.parametrize(
+    ("arguments", "restricted"),
+    [
+        ([], ["tests/cli", "tests/web"]),
+        (["-x", "tests", "--shuffle", "7"], ["-x", "--shuffle", "7", "tests/cli", "tests/web"]),
+        (["tests/web/test_log.py::test_it"], ["tests/web/test_log.py::test_it"]),
+    ],
+)
+def test_all_tests_are_restricted_to_the_folders_of_a_process(
+    arguments: list[str], restricted: list[str]
+) -> None:
+    """Other selections remain as they are."""
+    assert within(("cli", "web"), arguments) == restricted
+
+
+def test_the_tests_that_start_firebase_tools_are_in_their_folders() -> None:
+    """Elsewhere, no process would run them."""
+    mark = "pytestmark = pytest.mark." + "firebase"
+    marked = [path for path in TESTS.rglob("test_*.py") if mark in path.read_text("utf-8")]
+    assert len(marked) >= 2
+    assert {path.relative_to(TESTS).parts[0] for path in marked} <= set(FIREBASE)
