@@ -355,6 +355,23 @@ def test_kept_records_are_those_of_all_attempts(run: RecordedRun) -> None:
     assert list(run.cursor("none").kept()) == []
 
 
+def test_reading_kept_records_makes_no_parts() -> None:
+    """However often a task reads them between two checkpoints: a run may have few parts."""
+    run = RecordedRun(TASK, deadline_seconds=10_000, checkpoint_seconds=1_000)
+    cursor, text = run.cursor("pages", 0), "x" * 10_000
+    for page in range(1, 101):
+        cursor.advance(page, keep=[{"page": page, "text": text}])
+        kept = cursor.kept()
+        assert next(kept) == {"page": 1, "text": text}
+        assert len([*kept]) == page - 1
+    assert run.memory.objects == {}
+    run.clock.sleep(1_000)
+    cursor.advance(101)
+    assert (len(run.memory.objects), len(run.memory.saved.parts)) == (1, 1)
+    run.resume()
+    assert [record["page"] for record in run.cursor("pages").kept()] == [*range(1, 101)]
+
+
 def test_a_refused_record_keeps_nothing(run: RecordedRun) -> None:
     """Neither the records before it nor the position: the task may call `advance` again."""
     cursor = run.cursor("pages", 0)

@@ -84,6 +84,12 @@ class Compressor:
         """Return the rest of the blocks, which end at a byte."""
         return self._deflate.flush(zlib.Z_SYNC_FLUSH)
 
+    def copy(self) -> Compressor:
+        """Return a compressor that continues from here, independently of this one."""
+        other = Compressor()
+        other.crc, other.size, other._deflate = self.crc, self.size, self._deflate.copy()
+        return other
+
 
 def compress(plain: bytes) -> Blocks:
     """Compress bytes so that a response can embed them."""

@@ -106,10 +106,18 @@ class PartWriter:
         array = self._array
         if not array.count:
             return None
-        end = array.flush()
         # Its first record follows those of this part. A fresh compressor refers to no earlier bytes.
         self._array = ArrayWriter(bytearray(), follows=True)
-        return PartContent(bytes(array.stored + end.blocks), end.crc, end.size, array.count)
+        return _content_of(array)
+
+    def peek(self) -> PartContent | None:
+        """Return the part as `cut` would end it now, without ending it; None if it has no records."""
+        return _content_of(self._array.copy()) if self._array.count else None
+
+
+def _content_of(array: ArrayWriter) -> PartContent:
+    end = array.flush()
+    return PartContent(bytes(array.stored + end.blocks), end.crc, end.size, array.count)
 
 
 class JoinedParts(StoredStream):

@@ -133,6 +133,13 @@ class ArrayWriter:
         rest = self._compressor.finish()
         return gzipped.Blocks(rest, self._compressor.crc, self._compressor.size)
 
+    def copy(self) -> ArrayWriter:
+        """Return a writer that continues from here, independently of this one."""
+        other = ArrayWriter(bytearray(self.stored), follows=self._follows)
+        other.count, other.size, other._next_batch = self.count, self.size, self._next_batch
+        other._compressor, other._lines = self._compressor.copy(), [*self._lines]
+        return other
+
     def end(self) -> Blocks:
         """Write the end of the array, otherwise like `flush`."""
         self._write_lines()

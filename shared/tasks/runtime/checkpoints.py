@@ -219,11 +219,10 @@ class Checkpoints:
         """Yield the records that a cursor keeps."""
         self.raise_if_ended()
         with self._lock:
-            self._unnamed.add(cursor.cut(), cursor.name, kept=True)
-            self._unnamed.upload()
-            parts = self._unnamed.kept_by(cursor.name)
             saved = [part_of(each) for each in self._saved.parts if each.kept and each.cursor == cursor.name]
-        return records_in([*saved, *parts], self._backend.open)
+            pending = cursor.peek()  # cut here, each call would make a part, of which a run has few
+            parts = [*saved, *self._unnamed.kept_by(cursor.name), *([] if pending is None else [pending])]
+        return records_in(parts, self._backend.open)
 
     def stream(self, progress: Callable[[int, int], None]) -> RecordParts:
         """Return what takes the records that the task yields, on this thread."""

@@ -114,6 +114,10 @@ class Cursor:
         """Return the kept records that no part contains yet; None if there are none."""
         return None if self._writer is None else self._writer.cut()
 
+    def peek(self) -> PartContent | None:
+        """Return what `cut` would, and keep collecting in the same part."""
+        return None if self._writer is None else self._writer.peek()
+
 
 def check_name(kind: str, name: object) -> None:
     """Check the name of a step or a cursor; raise CheckpointInvalid if Firestore could not hold it."""
