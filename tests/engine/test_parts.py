@@ -21,6 +21,7 @@ from emulators.environment import Addresses
 from shared import firebase
 from shared.tasks.backends.storage import Objects
 from shared.tasks.contract import details_object, part_object, run_object
+from shared.tasks.documents.checkpoints import Part
 from shared.tasks.documents.legs import WAITING
 from shared.tasks.documents.models import RunDocument, TaskDocument
 from shared.tasks.errors import ResultNotKept, RunCancelled
@@ -28,7 +29,7 @@ from shared.tasks.protocol.effects import ListObjects, ReadDocuments, RemoveObje
 from shared.tasks.protocol.retention import MAX_REMOVALS, PART_RETENTION, RETENTION, remove_old_objects
 from shared.tasks.results import gzipped
 from shared.tasks.results.normalisation import encode_record
-from shared.tasks.results.parts import JoinedParts, Part, PartContent, PartWriter, records_in
+from shared.tasks.results.parts import JoinedParts, PartContent, PartWriter, records_in
 from shared.tasks.results.records import records_of
 from shared.tasks.results.stream import Records, ResultStream, StoredStream
 from tests.engine.test_records import values

@@ -169,7 +169,7 @@ def _do_task(attempt: Attempt, saved: Saved, may: tuple[str, ...]) -> Procedure:
         path = part_object(TASK, attempt.identity.run_id, attempt.identity.token, position)
         yield Upload(path, RECORDS[position], None)
         position += 1
-        part = SavedPart(path, CURSOR, False, 0, 1, 1, 1)
+        part = SavedPart(path, 0, 1, 1, 1, cursor=CURSOR, kept=False)
         if chosen == "yield":
             in_doubt = in_doubt.followed_by(Changes(parts=(part,)))
             continue

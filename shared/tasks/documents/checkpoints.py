@@ -38,26 +38,34 @@ class SavedCursor(Struct, frozen=True):
     value: str
 
 
-class SavedPart(Struct, frozen=True):
-    """An object with records, which a cursor's checkpoint made part of the run.
+class Part(Struct, frozen=True):
+    """A part in Storage.
 
     Attributes:
-        path: Path of the object.
-        cursor: Name of the cursor that moved past these records.
-        kept: Whether the cursor keeps them; otherwise they belong to the result.
-        crc: CRC-32 of the uncompressed bytes.
-        size: Number of uncompressed bytes.
-        stored_bytes: Number of stored bytes.
+        path: Path of its object.
+        crc: CRC-32 of the lines.
+        size: Bytes of the lines.
+        stored_bytes: Bytes of the object.
         count: Number of records.
     """
 
     path: str
-    cursor: str
-    kept: bool
     crc: int
     size: int
     stored_bytes: int
     count: int
+
+
+class SavedPart(Part, frozen=True, kw_only=True):
+    """A part that a cursor's checkpoint made one of the run.
+
+    Attributes:
+        cursor: Name of the cursor that moved past these records.
+        kept: Whether the cursor keeps them; otherwise they belong to the result.
+    """
+
+    cursor: str
+    kept: bool
 
 
 class Saved(Struct):
@@ -105,7 +113,8 @@ class Saved(Struct):
                     key: as_int(values.get(key)) or 0 for key in ("crc", "size", "stored_bytes", "count")
                 }
                 cursor = as_text(values.get("cursor")) or ""
-                saved.parts.append(SavedPart(path, cursor, values.get("kept") is True, **numbers))
+                kept = values.get("kept") is True
+                saved.parts.append(SavedPart(path, **numbers, cursor=cursor, kept=kept))
         return saved
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
+from shared.tasks.documents.checkpoints import Part
 from shared.tasks.errors import ResultNotKept, ResultUnavailable
 from shared.tasks.results import gzipped
 from shared.tasks.results.records import records_of
@@ -27,24 +28,6 @@ if TYPE_CHECKING:
 
 #: Stored bytes that are read at once.
 _PIECE_BYTES = 1 << 20
-
-
-class Part(Struct, frozen=True):
-    """A part in Storage.
-
-    Attributes:
-        path: Path of its object.
-        crc: CRC-32 of the lines.
-        size: Bytes of the lines.
-        stored_bytes: Bytes of the object.
-        count: Number of records.
-    """
-
-    path: str
-    crc: int
-    size: int
-    stored_bytes: int
-    count: int
 
 
 class PartContent(Struct, frozen=True):

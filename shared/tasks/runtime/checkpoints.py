@@ -11,13 +11,13 @@ import threading
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from shared import logger
-from shared.tasks.documents.checkpoints import Changes, Saved, SavedCursor, SavedStep
+from shared.tasks.documents.checkpoints import Changes, Part, Saved, SavedCursor, SavedStep
 from shared.tasks.errors import CheckpointInvalid, LegEnded, ResultNotKept, StoreUnavailable
-from shared.tasks.results.parts import Part, PartContent, records_in
+from shared.tasks.results.parts import PartContent, records_in
 from shared.tasks.runtime.checkpoint_limits import CHECKPOINT_SECONDS, MAX_PARTS, MAX_STEPS
 from shared.tasks.runtime.cursors import Cursor, check_name, encode_position
 from shared.tasks.runtime.leg_time import LegTime
-from shared.tasks.runtime.record_parts import PART_BYTES, RecordParts, UnnamedParts, part_of
+from shared.tasks.runtime.record_parts import PART_BYTES, RecordParts, UnnamedParts
 from shared.tasks.runtime.steps import StepCall, call_step, step_with, value_of
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class Checkpoints:
         """Yield the records that a cursor keeps."""
         self.raise_if_ended()
         with self._lock:
-            saved = [part_of(each) for each in self._saved.parts if each.kept and each.cursor == cursor.name]
+            saved = [each for each in self._saved.parts if each.kept and each.cursor == cursor.name]
             pending = cursor.peek()  # cut here, each call would make a part, of which a run has few
             parts = [*saved, *self._unnamed.kept_by(cursor.name), *([] if pending is None else [pending])]
         return records_in(parts, self._backend.open)
@@ -264,9 +264,12 @@ class Checkpoints:
         """
         with self._lock:
             self._check_cursors()
-            parts = [part_of(each) for each in self._saved.result_parts]
             stream = self._stream
-            return [*parts, *self._unnamed.of_result, *([] if stream is None else stream.take_parts())]
+            return [
+                *self._saved.result_parts,
+                *self._unnamed.of_result,
+                *([] if stream is None else stream.take_parts()),
+            ]
 
     def _is_cleaning_up(self) -> bool:
         """Return whether the calling thread has noticed the end of the leg, perhaps from another thread."""

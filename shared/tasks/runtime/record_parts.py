@@ -6,10 +6,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
-from shared.tasks.documents.checkpoints import SavedPart
+from shared.tasks.documents.checkpoints import Part, SavedPart
 from shared.tasks.results.normalisation import encode_record
-from shared.tasks.results.parts import Part, PartContent, PartWriter
+from shared.tasks.results.parts import PartContent, PartWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -135,13 +136,5 @@ class _UnnamedPart(Struct):
 
     def saved(self) -> SavedPart:
         """Return the uploaded part, for the checkpoint that names it."""
-        part = self.part
-        assert isinstance(part, Part)  # noqa: S101  (a checkpoint names uploaded parts only)
-        return SavedPart(
-            part.path, self.cursor, self.kept, part.crc, part.size, part.stored_bytes, part.count
-        )
-
-
-def part_of(saved: SavedPart) -> Part:
-    """Return a part as `JoinedParts` takes it."""
-    return Part(saved.path, saved.crc, saved.size, saved.stored_bytes, saved.count)
+        assert isinstance(self.part, Part)  # noqa: S101  (a checkpoint names uploaded parts only)
+        return SavedPart(**asdict(self.part), cursor=self.cursor, kept=self.kept)
