@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, Response, expect
+from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, Request, Response, expect
 
 from emulators.demo_data import PASSWORD
 from shared import firebase
@@ -31,17 +31,17 @@ ARGUMENTS = [
 PATIENCE = 60_000
 
 
-def executable(playwright: Playwright) -> str | None:
+def executable(chromium: BrowserType) -> str | None:
     """Find a browser in the order of `.ci/set-up chromium`."""
-    own = playwright.chromium.executable_path
+    own = chromium.executable_path
     found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     return found or (own if Path(own).exists() else None)
 
 
-def launch(playwright: Playwright) -> Browser:
-    found = executable(playwright)
+def launch(chromium: BrowserType, *arguments: str) -> Browser:
+    found = executable(chromium)
     assert found is not None, NEEDED
-    return playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+    return chromium.launch(executable_path=found, args=[*ARGUMENTS, *arguments])
 
 
 class Visit:

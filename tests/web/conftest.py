@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not any("browser" in getattr(item, "fixturenames", ()) for item in items):
         return
     with sync_playwright() as playwright:
-        found = executable(playwright)
+        found = executable(playwright.chromium)
     if found is None:
         pytest.exit(NEEDED, returncode=1)
     if not page.is_built(ROOT):
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def browser(stack: Addresses) -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        browser = launch(playwright)
+        browser = launch(playwright.chromium)
         yield browser
         browser.close()
 

@@ -30,10 +30,10 @@ def main() -> None:
     stack = Addresses.from_environment()
     results = real_results(stack)
     with busy_day(results), sync_playwright() as playwright:
-        if executable(playwright) is None:
+        if executable(playwright.chromium) is None:
             sys.exit(NEEDED)
         expect.set_options(timeout=PATIENCE)
-        browser = launch(playwright)
+        browser = launch(playwright.chromium)
         for scheme in ("light", "dark"):
             with visiting(
                 browser, f"http://{stack.hosting}", viewport=DESKTOP, color_scheme=scheme
