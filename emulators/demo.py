@@ -64,8 +64,9 @@ class Demo:
         while len(runs) < len(tasks) and time.monotonic() < deadline:
             time.sleep(0.2)
             for run in self._history.ended():
-                # After an overlap, the run that holds the task has yet to end.
-                if run.task in runs or run.reason == "overlap":
+                # After an overlap, the run that holds the task has yet to end. A failed run of another task
+                # may be delivered again meanwhile.
+                if run.task not in tasks or run.task in runs or run.reason == "overlap":
                     self._unreported.append(run)
                 else:
                     runs[run.task] = run
