@@ -30,7 +30,7 @@ _MAX_TRIES = 3  # code may be reloaded again before the next try
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One delivery of a tick or of a requested run."""
+    """One delivery of a tick or of a forced run."""
 
     job: Job
     schedule_time: datetime

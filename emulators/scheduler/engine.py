@@ -1,8 +1,8 @@
-"""Decides when to send: ticks, retries, deadlines, requested runs and pauses. Makes no calls, never waits.
+"""Decides when to send: ticks, retries, deadlines, forced runs and pauses. Makes no calls, never waits.
 
 The main loop calls `advance` repeatedly. Clients' requests and the ends of attempts arrive on other threads;
 a lock makes them sequential. As the service's reference says, a job has one execution at a time, and a tick
-that is due meanwhile starts afterwards. Retries stop at the next tick. A requested run is sent at once.
+that is due meanwhile starts afterwards. Retries stop at the next tick. A forced run is sent at once.
 """
 
 import threading
@@ -25,7 +25,7 @@ from emulators.scheduler.errors import RequestError
 from emulators.scheduler.job import Job
 from emulators.scheduler.schedule import Schedule, parse_schedule
 
-#: Largest number of unfinished requested runs per job.
+#: Largest number of unfinished forced runs per job.
 MAX_FORCED_RUNS = 20
 
 State = Literal["ENABLED", "PAUSED"]
@@ -33,7 +33,7 @@ State = Literal["ENABLED", "PAUSED"]
 
 @dataclass(slots=True)
 class Execution:
-    """One tick or requested run, with its retries."""
+    """One tick or forced run, with its retries."""
 
     schedule_time: datetime
     #: Whether a client requested it (jobs.run).
@@ -79,7 +79,7 @@ class Scheduler:
         clock: Source of the time.
         dispatcher: Sends attempts.
         log: Writes a line of the log.
-        paused: Whether jobs run only on request. Their states do not show it. A requested run then has the
+        paused: Whether jobs run only on request. Their states do not show it. A forced run then has the
             time of a tick that is later than all its retries.
     """
 
@@ -151,7 +151,7 @@ class Scheduler:
         """Send a job now, even if it is paused or has an execution.
 
         Raises:
-            RequestError: No such job, or too many unfinished requested runs of it (RESOURCE_EXHAUSTED).
+            RequestError: No such job, or too many unfinished forced runs of it (RESOURCE_EXHAUSTED).
         """
         with self._lock:
             entry = self._entry(name)
@@ -159,7 +159,7 @@ class Scheduler:
                 raise RequestError(
                     429,
                     "RESOURCE_EXHAUSTED",
-                    f"{MAX_FORCED_RUNS} requested runs of {name} are unfinished; wait until one ends.",
+                    f"{MAX_FORCED_RUNS} forced runs of {name} are unfinished; wait until one ends.",
                 )
             # Recordings of the service show the time of the next tick, not the current time. A retry that
             # arrives after this tick looks like the tick itself. In the service the tick's own delivery
@@ -246,7 +246,7 @@ class Scheduler:
         execution.retry_at = self._retry_time(entry, execution, outcome, now)
         if execution.retry_at is None and execution in entry.executions:
             entry.executions.remove(execution)
-        what = f"{'requested run' if execution.forced else 'tick'} {zulu(attempt.schedule_time)}"
+        what = f"{'forced run' if execution.forced else 'tick'} {zulu(attempt.schedule_time)}"
         ended = f"{outcome.message} after {(now - attempt.started).total_seconds():.2f} s"
         self._report(
             entry, f"{what}, attempt {attempt.number}: {ended}; {self._follows(entry, execution, now)}"

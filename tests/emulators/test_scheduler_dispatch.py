@@ -238,7 +238,7 @@ def test_a_hanging_function_delays_neither_other_jobs_nor_forced_runs(functions:
     scheduler.run(job("hangs").name)
     forced = functions.next()
     forced.answer()
-    assert "requested run" in ended.get(timeout=PATIENCE)
+    assert "forced run" in ended.get(timeout=PATIENCE)
     clock.move(minutes=3)
     scheduler.advance()
     assert "no answer within the attempt deadline after 180.00 s" in ended.get(timeout=PATIENCE)

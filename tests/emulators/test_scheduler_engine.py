@@ -160,7 +160,7 @@ def test_a_failed_forced_run_is_retried_like_a_tick() -> None:
         ("2026-05-05T13:00:00Z", 1),
         ("2026-05-05T13:00:00Z", 2),
     ]
-    assert "requested run" in b.lines[0]
+    assert "forced run" in b.lines[0]
 
 
 def test_a_forced_run_of_a_paused_job_has_the_time_of_a_future_tick() -> None:

@@ -57,7 +57,7 @@ class Service:
         self.ended: queue.Queue[str] = queue.Queue()
         dispatcher = HttpDispatcher(functions.url)
         self.scheduler = Scheduler(SystemClock(), dispatcher, self.ended.put, paused=True)
-        # A requested run has the time of another tick shortly before one, so ticks are years apart.
+        # A forced run has the time of another tick shortly before one, so ticks are years apart.
         self.scheduler.load([job(name, "0 9 29 2 *") for name in ("a", "b", "c")])
         self.server = SchedulerServer(("127.0.0.1", 0), self.scheduler, PROJECT, dispatcher.uri)
         Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -134,7 +134,7 @@ def test_the_official_client_runs_a_job(service: Service, functions: LoopbackFun
     assert sent.replace(microsecond=0) == ran.schedule_time
     service.client.run_job(name=job("b").name)
     functions.next().answer("500 Internal Server Error")
-    assert "requested run" in service.ended.get(timeout=PATIENCE)
+    assert "forced run" in service.ended.get(timeout=PATIENCE)
     failed = service.client.get_job(name=job("b").name).status
     assert (failed.code, failed.message) == (13, "HTTP 500")
     hangs.answer()
@@ -340,7 +340,7 @@ def test_a_changed_manifest_is_loaded_and_an_invalid_one_is_not(
     assert len(list(client.list_jobs(parent=PARENT))) == 2
     client.run_job(name=job("g").name)
     functions.next().answer()
-    process.line("requested run .*, attempt 1: HTTP 200 after .* s; no next tick")
+    process.line("forced run .*, attempt 1: HTTP 200 after .* s; no next tick")
     client.transport.close()
     assert process.end() == (0, "")
 

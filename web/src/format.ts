@@ -137,6 +137,12 @@ const ZONE = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" });
 export const zoneAt = (time: string): string =>
   ZONE.formatToParts(new Date(time)).find(({ type }) => type === "timeZoneName")?.value ?? "";
 
+/** The viewer's time zone at a time: its short name, and its full one where they differ. */
+export function zoneText(time: string): string {
+  const short = zoneAt(time);
+  return short === VIEWER_ZONE ? short : `${short} (${VIEWER_ZONE})`;
+}
+
 /** Date, time and zone, for tooltips. */
 export const fullTime = (time: string): string => FULL.format(new Date(time));
 
@@ -149,12 +155,12 @@ export const PLACES: Record<string, string> = {
   contract: "written by a legacy writer",
 };
 
-/** How a run was started. A run that Cloud Scheduler delivered without a tick was requested. */
+/** How a run was started. Cloud Scheduler delivers a forced run without a tick. */
 export function trigger(source: string | null, tick: string | null | undefined, requested: Actor | null): string {
   if (requested) return `Requested by ${actorText(requested)}`;
   if (source === null) return "Unknown trigger";
   if (!source.startsWith("firebase-schedule-")) return `Started by ${source}`;
-  return tick === null ? "Requested" : "Scheduled";
+  return tick === null ? "Forced in Cloud Scheduler" : "Scheduled";
 }
 
 /** Type of the error of a cancelled run, whose state is `failed`. */
