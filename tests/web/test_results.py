@@ -88,6 +88,31 @@ def test_the_legend_at_rest_shows_the_last_run(visit: "Open", past: pasts.Past) 
     expect(values.nth(1)).to_have_text("6.0 s")
 
 
+#: Counts the pixels of the last chart that have the colour of its line.
+DRAWN = """() => {
+  const figure = [...document.querySelectorAll(".charts figure")].at(-1);
+  const canvas = figure.querySelector("canvas");
+  const marker = figure.querySelectorAll(".u-marker")[1];
+  const ink = getComputedStyle(marker).borderColor.match(/[\\d.]+/g).map(Number).slice(0, 3);
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let count = 0;
+  for (let at = 0; at < data.length; at += 4) {
+    const near = ink.every((part, index) => Math.abs(part - data[at + index]) < 30);
+    if (near && data[at + 3] > 200) count += 1;
+  }
+  return count;
+}"""
+
+
+def test_a_chart_shows_a_single_run(visit: "Open", past: pasts.Past) -> None:
+    """A line needs two runs, so the only one with a result is a point."""
+    past.of(HEALTH, every=dt.timedelta(minutes=5), result=lambda: [1], seconds=lambda _: 1, count=1)
+    assert execute_task("test", HEALTH, lambda: 1 / 0).status == "failed"
+    page = visit("viewer").open(f"/tasks/{HEALTH.value}").page
+    expect(page.locator(".charts figcaption").last).to_contain_text("1 run")
+    page.wait_for_function(f"() => ({DRAWN})() > 20")
+
+
 def test_numbers_are_formatted_alike(visit: "Open", past: pasts.Past) -> None:
     """Counts of the overview, the history and a summary have the same separators, and no digit is lost."""
     past.of(HEALTH, every=dt.timedelta(minutes=5), result=lambda: [1] * 1234, seconds=lambda _: 1,

@@ -98,6 +98,9 @@ function Figure({ title, summary, times, lines, unit }: FigureProps) {
   );
 }
 
+/** Whether a series has one point only. */
+const isSinglePoint = (plot: uPlot, series: number): boolean => Array.from(plot.data[series] ?? []).filter((value) => value != null).length === 1;
+
 /** Shows the last point in the legend while the pointer selects none. */
 function showLastPoint(plot: uPlot): void {
   const [times, ...lines] = plot.data;
@@ -129,7 +132,8 @@ function options(element: HTMLElement, lines: Line[], unit: (value: number) => s
         width: marks ? 0 : 1.5,
         spanGaps: true,
         paths: marks ? () => null : undefined,
-        points: marks ? { show: true, size: 7, fill: colour(name) } : { show: false },
+        // A line through one point cannot be seen.
+        points: { show: marks || isSinglePoint, size: 7, fill: colour(name) },
         value: (_plot: uPlot, value: number | null) => (value === null ? "–" : unit(value)),
       })),
     ] as uPlot.Series[],

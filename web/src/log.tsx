@@ -4,7 +4,7 @@ import { Fragment } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { logsUrl } from "./cloud-logging";
 import { deployedProject } from "./firebase";
-import { VIEWER_ZONE, fullTime, plural, zoneAt } from "./format";
+import { fullTime, plural, zoneText } from "./format";
 import { serverNow } from "./live";
 import { matcher } from "./search";
 import type { LogLine, Run, RunLog } from "./wire";
@@ -86,7 +86,7 @@ export function Log({ task, run, log: { lines, lost: dropped } }: Props) {
       {shown.length > 0 && <Lines lines={shown} all={!filtered} dropped={dropped} />}
       {lines.length > 0 && (
         <p class="quiet zone">
-          Times are {zoneAt((lines.at(-1) as LogLine).at)} ({VIEWER_ZONE}).
+          Times are {zoneText((lines.at(-1) as LogLine).at)}.
         </p>
       )}
     </section>

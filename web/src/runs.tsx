@@ -1,7 +1,7 @@
 // One run: its details, and the panel that shows the run that a link opened.
 import { useId } from "preact/hooks";
 import { call } from "./firebase";
-import { actorText, duration, errorText, failureText, legText, nextAttemptText, number, plural, positionsText, size, trigger, word } from "./format";
+import { duration, errorText, failureText, legText, nextAttemptText, number, plural, positionsText, size, trigger, word } from "./format";
 import { serverNow, useLive, useModule, useNow } from "./live";
 import { refusal } from "./strip";
 import { Trace } from "./trace";
@@ -77,15 +77,14 @@ export function Detail({ task, id, version }: { task: string; id: string; versio
     ["Work of ended attempts", run.legs && run.state === "running" && duration(run.legs.worked_seconds)],
     ["Persisted", run.checkpoint && `${plural(run.checkpoint.steps, "step")}, ${plural(run.checkpoint.parts, "part")}`],
     ["Positions", run.checkpoint && positionsText(run.checkpoint.positions)],
-    ["Trigger", run.source && trigger(run.source, run.scheduled_for, run.requested)],
+    ["Trigger", (run.source || run.requested) && trigger(run.source, run.scheduled_for, run.requested)],
     [run.outcome === "cancelled" ? "Cancelled by" : "Operator", run.by],
     ["Reason", run.reason],
     ["Until", run.until && <Time at={run.until} now={now} />],
     ["Next attempt", run.next_attempt && nextAttemptText(run.next_attempt, now)],
     ["Holder", run.holder],
-    ["Requested by", run.requested && actorText(run.requested)],
     ["Refused deliveries", run.refused && refusal(run.refused)],
-    ["Result", produced(run)],
+    [run.state === "running" ? "Progress" : "Result", produced(run)],
     ["Progress", run.state === "failed" && reached(run.progress)],
     ["Run ID", <code key="id">{run.id}</code>],
   ];

@@ -38,7 +38,7 @@ export function SignIn({ project }: { project: Project }) {
         {finishing
           ? "Confirm the e-mail address that the link was sent to."
           : byPassword
-            ? "This is the local stack. `make run` printed two users: an operator and a viewer."
+            ? "This is the local stack. Its users, an operator and a viewer, are in the terminal of make run, below “Users”."
             : "Sign in with the e-mail address that an administrator gave a role."}
       </p>
       {sent ? (

@@ -45,7 +45,7 @@ export function Timeline({ tasks, place }: { tasks: Task[]; place: Place }) {
   return (
     <div class="timeline" aria-busy={history.isMissing && live.error === null}>
       <p class="lead">
-        {clock(range.from, now)} to {clock(range.to, now)}, {VIEWER_ZONE}: {inShort(entries)}
+        {clock(range.from, now)} to {clock(range.to, now)}, {VIEWER_ZONE}{history.isMissing ? "." : `: ${inShort(entries)}`}
       </p>
       <div class="bar">
         <div class="filters" role="group" aria-label="Time range">
