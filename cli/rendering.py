@@ -323,7 +323,8 @@ def result_text(result: dict[str, Any]) -> str:
     if not result:
         return "-"
     count = result.get("count")
-    return size(result.get("size_bytes")) if count is None else f"{count} in {size(result.get('size_bytes'))}"
+    shown = size(result.get("size_bytes"))
+    return shown if count is None else f"{count} {'record' if count == 1 else 'records'}, {shown}"
 
 
 def _value(value: Any) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _UNITS = {"s": "seconds", "min": "minutes", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DURATION = re.compile(r"(\d{1,6}) ?(s|min|m|h|d|w)")
+_DURATION = re.compile(r"(\d{1,9}) ?(s|min|m|h|d|w)")
 _EXAMPLES = "a duration such as 2h or 3d, or a time such as '2026-11-30 08:00' or 2026-11-30T08:00:00Z"
 
 
@@ -46,7 +46,9 @@ def parse(text: str, now: datetime, *, ahead: bool) -> datetime:
             length = timedelta(**{_UNITS[duration[2]]: int(duration[1])})
             return now + length if ahead else now - length
         return datetime.fromisoformat(text.strip()).astimezone()
-    except (ValueError, OverflowError):
+    except OverflowError:
+        raise typer.BadParameter(f"must be in the years 1 to 9999, got {text!r}") from None
+    except ValueError:
         raise typer.BadParameter(f"must be {_EXAMPLES}, got {text!r}") from None
 
 
