@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from emulators.loopback import request as ask
 from shared.tasks import TaskName, execute_task
+from tests.waiting import wait_for
 from tests.web import past as pasts
 
 if TYPE_CHECKING:
@@ -106,8 +107,15 @@ def test_an_address_opens_ten_entries_at_most(visit: "Open", past: "Past") -> No
     entries = [f"run-{number}" for number in range(14)]
     page.open(f"/tasks/{HEALTH.value}?{'&'.join(f'entry={each}' for each in [*entries, entries[-1]])}")
     expect(page.page.locator(".runs .panel")).to_have_count(10)
-    sent = [request for request in page.requests if request.url.endswith("/get_run") and request.post_data]
-    assert {request.post_data_json["data"]["id"] for request in sent} == set(entries[-10:])
+
+    def requested() -> set[str]:
+        sent = [
+            request for request in page.requests if request.url.endswith("/get_run") and request.post_data
+        ]
+        return {request.post_data_json["data"]["id"] for request in sent}
+
+    wait_for("the requests", lambda: page.page.wait_for_timeout(50) or len(requested()) >= 10)
+    assert requested() == set(entries[-10:])
 
 
 def test_back_and_forward_restore_the_view(visit: "Open", past: "Past") -> None:
