@@ -51,6 +51,8 @@ from tests.model.states import NOTHING_YET, OVER, Bounds, PartialRead, State, tr
 #: Calls to Cloud Scheduler and Cloud Tasks, and reports of processes. Checks of tuples are quick.
 CALLS = (SetJob, DeliverLeg)
 REPORTS = (Answer, CancelReport, ReadReport, ContractReadReport)
+#: Fields that change in most transitions.
+AT, KNOWN = State._fields.index("at"), State._fields.index("known")
 #: Passes of the watchdog, and deliveries after each, that end every run.
 MAX_TURNS = 8
 
@@ -312,7 +314,7 @@ class Model:
 
     @staticmethod
     def _put(state: State, index: int, position: Any) -> State:
-        return state._replace(at=(*state.at[:index], position, *state.at[index + 1 :]))
+        return _changed(state, AT, (*state.at[:index], position, *state.at[index + 1 :]))
 
     @staticmethod
     def _with_facts(state: State) -> State:
@@ -327,7 +329,7 @@ class Model:
                 # The same object, if nothing is new, keeps its hash.
                 known.append(before if found <= before else before | found)
         facts_since = tuple(known)
-        return state if facts_since == state.known else state._replace(known=facts_since)
+        return state if facts_since == state.known else _changed(state, KNOWN, facts_since)
 
     def _commit(self, state: State, position: Position) -> Documents | None:
         key = (state.documents, position)
@@ -369,6 +371,11 @@ class Model:
             check_order(self._after_watchdog[key].documents, self._after_watchdog[key].objects)
         left = self._after_watchdog[key]
         check_job(left.documents, left.job, when="the watchdog has passed")
+
+
+def _changed(state: State, field: int, value: Any) -> State:
+    """Return the state with another value of a field, in a third of the time that `_replace` takes."""
+    return State._make((*state[:field], value, *state[field + 1 :]))
 
 
 def _may_be_late(position: Position) -> bool:
