@@ -84,11 +84,12 @@ def seed(now: dt.datetime) -> None:
     Args:
         now: Time that `last_seen` counts back from; aware.
     """
-    _seed_devices(now)
-    _seed_users()
+    seed_devices(now)
+    seed_users()
 
 
-def _seed_devices(now: dt.datetime) -> None:
+def seed_devices(now: dt.datetime) -> None:
+    """Write the devices. The argument is that of `seed`."""
     from google.cloud import firestore  # noqa: PLC0415 - takes half a second, needed only here
 
     client = firestore.Client(database=os.environ["NX_TASKS_DATABASE"])
@@ -101,7 +102,8 @@ def _seed_devices(now: dt.datetime) -> None:
     batch.commit()
 
 
-def _seed_users() -> None:
+def seed_users() -> None:
+    """Write the users, and revoke the tokens that existing ones have."""
     import firebase_admin  # noqa: PLC0415 - as above
     from firebase_admin import auth  # noqa: PLC0415
 

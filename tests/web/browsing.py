@@ -27,6 +27,11 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+#: Options of a browser context.
+SETTINGS: dict[str, Any] = {
+    "viewport": {"width": 1440, "height": 900},
+    "timezone_id": "Europe/Zurich",
+}
 #: Timeout in milliseconds, because a function's first process takes seconds to start.
 PATIENCE = 60_000
 
@@ -79,8 +84,11 @@ class Visit:
             self.problems.append(f"console: {text}")
 
     def sign_in(self, who: str) -> "Visit":
-        """Sign in as the demo's viewer or operator."""
+        """Sign in as the demo's viewer or operator, unless the context has remained signed in."""
         self.page.goto(self.base)
+        self.page.wait_for_selector("[data-task], form")
+        if self.page.locator("form").count() == 0:
+            return self
         self.page.get_by_label("E-mail address").fill(f"{who}@example.com")
         self.page.get_by_label("Password").fill(PASSWORD)
         self.page.get_by_role("button", name="Sign in").click()
@@ -144,8 +152,7 @@ class Visit:
 @contextmanager
 def visiting(browser: Browser, base: str, *, hosts: Collection[str] = (), **options: Any) -> Iterator[Visit]:
     """Open a browser context for a with block, and check that no problem occurred."""
-    settings: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}, "timezone_id": "Europe/Zurich"}
-    context = browser.new_context(**{**settings, **options})
+    context = browser.new_context(**{**SETTINGS, **options})
     try:
         visit = Visit(context, base, hosts)
         yield visit

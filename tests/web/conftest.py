@@ -13,6 +13,7 @@ from emulators.environment import Addresses
 from tests.web.browsing import NEEDED, PATIENCE, ROOT, Visit, executable, launch, visiting
 from tests.web.held import HeldRun, held_run
 from tests.web.past import Past
+from tests.web.signed_in import USERS, SignedIn
 
 #: Opens the page for the viewer, for the operator, or signed out.
 Open = Callable[..., Visit]
@@ -44,19 +45,32 @@ def browser(stack: Addresses) -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def people(stack: Addresses) -> None:
+    """The demo's operator and viewer. Writing them again would revoke their sign-ins."""
+    demo_data.seed_users()
+
+
 @pytest.fixture
-def past(clean_firestore: Addresses) -> Past:
+def past(people: None, clean_firestore: Addresses) -> Past:
     """The demo's devices and users without any run; the test makes the history."""
     now = dt.datetime.now(dt.UTC)
-    demo_data.seed(now)
+    demo_data.seed_devices(now)
     return Past(now)
 
 
+@pytest.fixture(scope="session")
+def signed_in(browser: Browser, stack: Addresses) -> SignedIn:
+    return SignedIn(browser, f"http://{stack.hosting}")
+
+
 @pytest.fixture
-def visit(browser: Browser, stack: Addresses, past: Past) -> Iterator[Open]:
+def visit(browser: Browser, stack: Addresses, past: Past, signed_in: SignedIn) -> Iterator[Open]:
     with ExitStack() as visits:
 
         def open_page(who: str | None = None, **options: Any) -> Visit:
+            if who in USERS and not options:
+                return visits.enter_context(signed_in.visiting(who))
             visit = visits.enter_context(visiting(browser, f"http://{stack.hosting}", **options))
             return visit.sign_in(who) if who else visit
 
