@@ -10,8 +10,11 @@ from deploy.policies import metrics
 from shared import firebase
 from shared.tasks import TaskEngine, TaskRun, TaskSpec, specs
 from shared.tasks.backends.firestore import Store
+from shared.tasks.clock import CLOCK_SKEW
+from shared.tasks.documents.legs import MAX_TRIES
 from shared.tasks.errors import WriteUnknown
 from tests.deploy.log_entries import Entry, extract, is_matched, recorded
+from tests.support.long_runs import FixedJob, HeldQueue
 from tests.support.paged_run import DEADLINE, PagedRun
 from tests.support.world import TASK, World
 
@@ -20,6 +23,24 @@ WHO: dict[str, Any] = {"by": "operator@example.com", "reason": "a test"}
 TICK = {"scheduled_for": datetime(2026, 11, 24, 12, tzinfo=UTC)}
 RUN = "2026-11-24T12:00:00.000000Z"
 AGES = ("nx-tasks-result-age", "nx-tasks-result-age-ticks")
+LOST = [None, "before", "after"]
+
+
+class Unanswered(Store):
+    """It does not answer its first commit, which it loses before or after it is applied; None: it answers."""
+
+    def __init__(self, lost: str | None) -> None:
+        super().__init__(firebase.firestore_wire)
+        self.lost = lost
+
+    def commit(self, writes: Any, **how: Any) -> Any:
+        lost, self.lost = self.lost, None
+        if lost == "before":
+            raise WriteUnknown("injected")
+        update_time = super().commit(writes, **how)
+        if lost == "after":
+            raise WriteUnknown("injected")
+        return update_time
 
 
 def counted(metric: str, entries: list[Entry]) -> list[dict[str, Any]]:
@@ -68,19 +89,7 @@ def starts_the_next_run() -> None:
 
 
 def starts_the_next_run_without_a_response() -> None:
-    class Unanswered(Store):
-        """It does not answer its first commit."""
-
-        is_first = True
-
-        def commit(self, writes: Any, **how: Any) -> Any:
-            update_time = super().commit(writes, **how)
-            if self.is_first:
-                self.is_first = False
-                raise WriteUnknown("injected")
-            return update_time
-
-    engine = TaskEngine(Unanswered(firebase.firestore_wire))
+    engine = TaskEngine(Unanswered("after"))
     assert engine.execute_task("test", TASK, lambda: [1], {"debug_logs": False}).status == "completed"
 
 
@@ -144,26 +153,16 @@ def test_a_waiting_run_that_is_cancelled_counts_as_cancelled() -> None:
 def test_a_cancel_without_a_response_counts_once(lost: str) -> None:
     """Whether or not its commit was applied."""
     run = PagedRun.waiting(TASK)
-
-    class Unanswered(Store):
-        is_first = True
-
-        def commit(self, writes: Any, **how: Any) -> Any:
-            first, self.is_first = self.is_first, False
-            if first and lost == "before":
-                raise WriteUnknown("injected")
-            update_time = super().commit(writes, **how)
-            if first:
-                raise WriteUnknown("injected")
-            return update_time
-
     with recorded() as entries:
-        TaskEngine(Unanswered(firebase.firestore_wire)).cancel_run(TASK, run.run_id, **WHO)
+        TaskEngine(Unanswered(lost)).cancel_run(TASK, run.run_id, **WHO)
     assert outcomes(entries) == ["cancelled"]
 
 
+@pytest.mark.parametrize("lost", LOST)
 @pytest.mark.parametrize(("cancelled", "outcome"), [(True, "cancelled"), (False, "failed")])
-def test_a_long_run_that_a_delivery_ends_counts(world: World, cancelled: bool, outcome: str) -> None:
+def test_a_long_run_that_a_delivery_ends_counts(
+    world: World, cancelled: bool, outcome: str, lost: str | None
+) -> None:
     """It was cancelled and died, or its deadline passed before its next leg was delivered."""
     run = PagedRun.waiting(TASK)
     if cancelled:
@@ -171,6 +170,7 @@ def test_a_long_run_that_a_delivery_ends_counts(world: World, cancelled: bool, o
         status.update({"run.cancel": {**WHO, "at": datetime.now(UTC)}})
     else:
         run.clock.advance(DEADLINE.total_seconds())
+    run.engine = TaskEngine(Unanswered(lost), clock=run.clock, jobs=FixedJob(), queue=run.queue)
     with recorded() as entries:
         assert run.deliver(2).status == "duplicate"
         assert run.deliver(2).status == "duplicate"
@@ -179,6 +179,51 @@ def test_a_long_run_that_a_delivery_ends_counts(world: World, cancelled: bool, o
     assert duration["value"] == 1500
     errors = [entry["jsonPayload"]["error"] for entry in entries if entry["severity"] == "ERROR"]
     assert errors == ([] if cancelled else ["DeadlineExceeded: the deadline passed in leg 2"])
+
+
+@pytest.mark.parametrize("lost", LOST)
+@pytest.mark.parametrize(("cancelled", "outcome"), [(True, "cancelled"), (False, "failed")])
+def test_a_long_run_that_the_next_start_ends_counts(
+    world: World, cancelled: bool, outcome: str, lost: str | None
+) -> None:
+    """Its next leg was not delivered, and the watchdog did not pass after its deadline."""
+    run = PagedRun.waiting(TASK)
+    if cancelled:
+        status = world.database.document(f"nx-tasks/{TASK.value}")
+        status.update({"run.cancel": {**WHO, "at": datetime.now(UTC)}})
+    run.clock.advance((DEADLINE + CLOCK_SKEW).total_seconds())
+    engine = TaskEngine(Unanswered(lost), clock=run.clock)
+    with recorded() as entries:
+        next_run = engine.execute_task("test", TASK, lambda: [1], {"debug_logs": False})
+    assert outcomes(entries) == [outcome]
+    (duration,) = counted("nx-tasks-duration", entries)
+    assert duration["value"] == 1500
+    error = world.history()[run.run_id]["error"]
+    assert f"its deadline passed; {next_run.run_id} took over" in error["message"]
+    reported = [each["jsonPayload"] for each in entries if each["severity"] == "ERROR"]
+    assert [(each["run_id"], each["error"]) for each in reported] == (
+        [] if cancelled else [(run.run_id, f"{error['type']}: {error['message']}")]
+    )
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_long_run_that_a_delivery_ends_in_its_first_leg_is_not_tried_again(
+    world: World, lost: str | None
+) -> None:
+    """Its attempts have died, and the same delivery does not start another one."""
+    options = {**TICK, "debug_logs": False, "leg_seconds": 900.0, "deadline_seconds": 7200.0}
+    engine = TaskEngine(Unanswered(lost), jobs=FixedJob(), queue=HeldQueue())
+    delivered: list[str] = []
+
+    def task() -> list[int]:
+        world.database.document(f"nx-tasks/{TASK.value}").update({"run.legs.tries": MAX_TRIES})
+        dies(world)
+        delivered.append(engine.execute_task("test", TASK, lambda: [2], options).status)
+        return [1]
+
+    with recorded() as entries:
+        first = TaskEngine(jobs=FixedJob(), queue=HeldQueue()).execute_task("test", TASK, task, options)
+    assert (first.status, delivered, outcomes(entries)) == ("superseded", ["duplicate"], ["failed"])
 
 
 @pytest.mark.usefixtures("world")

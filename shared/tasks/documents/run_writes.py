@@ -121,12 +121,17 @@ def start(
         write_record(identity.record_name, fields, precondition=start.record_precondition),
     ]
     if start.dead_run_id is not None:
-        is_long = document.legs is not None
-        what = "its deadline passed" if is_long else "its lease expired"
-        kind = DeadlineExceeded.__name__ if is_long else LEASE_EXPIRED
-        cause = cause_of(document.cancel, kind, f"{what}; {identity.run_id} took over")
+        cause = takeover_cause(document, identity.run_id)
         writes.append(close_record(identity.names.record(start.dead_run_id), *cause, now))
     return writes
+
+
+def takeover_cause(document: TaskDocument, next_run_id: str) -> tuple[str, str]:
+    """Return the error type and message of the dead run in `document` when the next run takes its task."""
+    is_long = document.legs is not None
+    what = "its deadline passed" if is_long else "its lease expired"
+    kind = DeadlineExceeded.__name__ if is_long else LEASE_EXPIRED
+    return cause_of(document.cancel, kind, f"{what}; {next_run_id} took over")
 
 
 def extend(identity: AttemptIdentity, update_time: Timestamp, *, lease_until: datetime) -> list[WriteMessage]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
@@ -38,9 +38,20 @@ from shared.tasks.protocol.legs import deliver
 from shared.tasks.protocol.request_decision import answers_request
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from shared.tasks.contract import Json
     from shared.tasks.documents.checkpoints import Checkpoint
     from shared.tasks.documents.models import RunDocument, TaskDocument
     from shared.tasks.protocol.attempt import Attempt
+
+
+class _Try(NamedTuple):
+    """A decision that was committed, the status document that it was made on, and the time of the commit."""
+
+    decision: Start | TakeLeg | CloseRun
+    document: TaskDocument
+    now: datetime
 
 
 def acquire(
@@ -69,14 +80,14 @@ def acquire(
     else:
         fresh, document = False, remembered
     tries = 0
-    tried: Start | TakeLeg | None = None
+    tried: list[_Try] = []
     while True:
         if fresh:
             document, record = yield from _recognise_request(attempt, document, record, deadline)
         decision = _decide(attempt, document, record)
         if isinstance(decision, Start | TakeLeg | CloseRun):
-            tried = tried if isinstance(decision, CloseRun) else decision
-            if (yield from _commit(attempt, decision, document)):
+            tried.append(_Try(decision, document, attempt.clock.now()))
+            if (yield from _commit(attempt, *tried[-1])):
                 _log_ended_run(attempt, decision, document)
                 return Duplicate() if isinstance(decision, CloseRun) else decision
             if fresh:
@@ -89,12 +100,8 @@ def acquire(
         document, record = yield from ask(attempt.read_documents(deadline))
         fresh = True
         tries += 1
-        if is_own(document, attempt.identity.token):  # only the response was lost
-            checkpoint = _checkpoint_of(attempt, tried, record)
-            started = document.started or attempt.started
-            attempt.hold(document, started, attempt.update_time_of(record), checkpoint)
-            _log_ended_run(attempt, tried, document)
-            return Start(document.attempt)
+        if (applied := _applied(attempt, tried, document, record)) is not None:
+            return applied
 
 
 def refuse(attempt: Attempt, reason: str) -> Procedure[None]:
@@ -120,8 +127,28 @@ def refuse(attempt: Attempt, reason: str) -> Procedure[None]:
         yield from ask(Commit(write, seconds))
 
 
+def _applied(
+    attempt: Attempt, tried: list[_Try], document: TaskDocument, record: RunDocument | None
+) -> Start | Duplicate | None:
+    """Return the decision if a commit of this delivery was applied, and only the response was lost."""
+    if is_own(document, attempt.identity.token):
+        taken = next(each for each in reversed(tried) if not isinstance(each.decision, CloseRun))
+        checkpoint = _checkpoint_of(attempt, taken.decision, record)
+        started = document.started or attempt.started
+        attempt.hold(document, started, attempt.update_time_of(record), checkpoint)
+        _log_ended_run(attempt, taken.decision, taken.document)
+        return Start(document.attempt)
+    # Another delivery may have closed the run for the same reason, and logs that. Its time differs.
+    ends = {document.completed, record.completed if record else None}
+    for decision, before, now in tried:
+        if isinstance(decision, CloseRun) and now in ends:
+            _log_ended_run(attempt, decision, before)
+            return Duplicate()
+    return None
+
+
 def _checkpoint_of(
-    attempt: Attempt, tried: Start | TakeLeg | None, record: RunDocument | None
+    attempt: Attempt, tried: Start | TakeLeg | CloseRun, record: RunDocument | None
 ) -> Checkpoint | None:
     """Return what the run has persisted, for an attempt that holds the task although the response was lost.
 
@@ -131,7 +158,7 @@ def _checkpoint_of(
         return record.checkpoint
     if isinstance(tried, TakeLeg):
         return tried.record.checkpoint
-    return tried.checkpoint if tried is not None else None
+    return tried.checkpoint if isinstance(tried, Start) else None
 
 
 def _decide(attempt: Attempt, document: TaskDocument, record: RunDocument | None) -> StartDecision:
@@ -187,44 +214,48 @@ def _recognise_request(
 
 
 def _commit(
-    attempt: Attempt, decision: Start | TakeLeg | CloseRun, document: TaskDocument
+    attempt: Attempt, decision: Start | TakeLeg | CloseRun, document: TaskDocument, now: datetime
 ) -> Procedure[bool]:
     """Commit a decision; return whether it is known to be applied."""
     try:
         match decision:
             case Start():
-                yield from _commit_start(attempt, decision, document)
+                yield from _commit_start(attempt, decision, document, now)
             case TakeLeg():
-                yield from _commit_take(attempt, decision, document)
+                yield from _commit_take(attempt, decision, document, now)
             case CloseRun(kind, reason):
-                names, now = attempt.identity.names, attempt.clock.now()
-                close = watchdog_writes.fail_run(names, document, kind, reason, now=now)
+                close = watchdog_writes.fail_run(attempt.identity.names, document, kind, reason, now=now)
                 yield from ask(Commit(close, attempt.call_seconds))
     except (WriteConflict, WriteUnknown):
         return False
     return True
 
 
-def _log_ended_run(
-    attempt: Attempt, decision: Start | TakeLeg | CloseRun | None, document: TaskDocument
-) -> None:
-    """Log the end of a run that no attempt of its own has logged."""
-    task = attempt.identity.task.value
+def _log_ended_run(attempt: Attempt, decision: Start | TakeLeg | CloseRun, document: TaskDocument) -> None:
+    """Log the end of a run that no attempt works for. `document` is the one that was decided on.
+
+    A run without legs that is not cancelled is left out: its attempt may still work, and reports itself.
+    """
     match decision:
-        case Start(dead_run_is_cancelled=True):
-            logger.info("task cancelled", task=task, run_id=decision.dead_run_id)
+        case Start(dead_run_id=str(run_id)):
+            kind, reason = run_writes.takeover_cause(document, attempt.identity.run_id)
         case CloseRun(kind, reason):
-            run_id, error = document.run_id, f"{kind}: {reason}"
-            seconds = 0.0 if document.legs is None else document.legs.worked_ms / 1000
-            if document.cancel is None:
-                logger.error("task failed", task=task, run_id=run_id, duration_seconds=seconds, error=error)
-            else:
-                logger.info("task cancelled", task=task, run_id=run_id, duration_seconds=seconds, error=error)
+            run_id = document.run_id or ""
+        case _:
+            return
+    task, error = attempt.identity.task.value, f"{kind}: {reason}"
+    fields: dict[str, Json] = {"task": task, "run_id": run_id, "error": error}
+    if document.legs is not None:
+        fields["duration_seconds"] = document.legs.worked_ms / 1000
+    if document.cancel is not None:
+        logger.info("task cancelled", **fields)
+    elif document.legs is not None:
+        logger.error("task failed", **fields)
 
 
-def _commit_take(attempt: Attempt, take: TakeLeg, document: TaskDocument) -> Procedure[None]:
+def _commit_take(attempt: Attempt, take: TakeLeg, document: TaskDocument, now: datetime) -> Procedure[None]:
     """Take the task for a leg. The run keeps its source, its tick and its start."""
-    now, record, identity = attempt.clock.now(), take.record, attempt.identity
+    record, identity = take.record, attempt.identity
     is_requested = document.request is not None and document.request.id == identity.run_id
     attempt.identity = dataclasses.replace(
         identity,
@@ -247,9 +278,8 @@ def _commit_take(attempt: Attempt, take: TakeLeg, document: TaskDocument) -> Pro
     attempt.hold(document, document.started or now, update_time, record.checkpoint)
 
 
-def _commit_start(attempt: Attempt, start: Start, document: TaskDocument) -> Procedure[None]:
+def _commit_start(attempt: Attempt, start: Start, document: TaskDocument, now: datetime) -> Procedure[None]:
     """Take the task for a run's first attempt, or for a further one after it failed."""
-    now = attempt.clock.now()
     lease_until = now + attempt.lease
     options = attempt.options
     keep = options.keep_last_result

@@ -42,7 +42,6 @@ class Start:
         attempt: Number of the attempt, from 1.
         record_precondition: Update time of the run record that the start replaces; False to create it.
         dead_run_id: A dead run of another tick, whose record the start closes as failed.
-        dead_run_is_cancelled: Whether an operator had cancelled it.
         legs, checkpoint: What a failed attempt of this run left in its record; None if nothing.
         has_legacy_result: Whether the status document has a legacy result, which gets a version.
     """
@@ -50,7 +49,6 @@ class Start:
     attempt: int
     record_precondition: Precondition = False
     dead_run_id: str | None = None
-    dead_run_is_cancelled: bool = False
     legs: Legs | None = None
     checkpoint: Checkpoint | None = None
     has_legacy_result: bool = False
@@ -161,7 +159,6 @@ def decide_start(
         attempt=max(record.attempt if record else 0, of_this_run) + 1,
         record_precondition=record.update_time if record else False,
         dead_run_id=document.run_id if is_other else None,
-        dead_run_is_cancelled=is_other and document.cancel is not None,
         legs=record.legs if record else None,
         checkpoint=record.checkpoint if record else None,
         # A document that a suspension created has no status once it is resumed, and no result either.
