@@ -1,7 +1,9 @@
 """The metrics count each run once by its outcome, and no result of a suspended task as late."""
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,11 +14,12 @@ from shared.tasks import TaskEngine, TaskRun, TaskSpec, specs
 from shared.tasks.backends.firestore import Store
 from shared.tasks.clock import CLOCK_SKEW
 from shared.tasks.documents.legs import MAX_TRIES
-from shared.tasks.errors import WriteUnknown
+from shared.tasks.errors import WriteConflict, WriteUnknown
+from shared.tasks.protocol.cancellation import CancelOutcome
 from tests.deploy.log_entries import Entry, extract, is_matched, recorded
 from tests.support.long_runs import FixedJob, HeldQueue
 from tests.support.paged_run import DEADLINE, PagedRun
-from tests.support.world import TASK, World
+from tests.support.world import TASK, World, in_thread
 
 METRICS = metrics()
 WHO: dict[str, Any] = {"by": "operator@example.com", "reason": "a test"}
@@ -155,6 +158,42 @@ def test_a_cancel_without_a_response_counts_once(lost: str) -> None:
     run = PagedRun.waiting(TASK)
     with recorded() as entries:
         TaskEngine(Unanswered(lost)).cancel_run(TASK, run.run_id, **WHO)
+    assert outcomes(entries) == ["cancelled"]
+
+
+@pytest.mark.usefixtures("world")
+def test_a_run_that_begins_its_next_leg_during_a_cancel_counts_once() -> None:
+    """The cancel of the waiting run is refused, and the attempt that took it reports the end."""
+    at_work, go_on = threading.Event(), threading.Event()
+
+    class Held(PagedRun):
+        def _work(self, run: TaskRun) -> list[int]:
+            if run.leg == 2:
+                at_work.set()
+                assert go_on.wait(60)
+            return super()._work(run)
+
+    run = Held.waiting(TASK)
+    legs: list[tuple[threading.Thread, list[Any]]] = []
+
+    class Overtaken(Store):
+        """Before its first commit, the next leg begins."""
+
+        def commit(self, writes: Any, **how: Any) -> Any:
+            if not legs:
+                legs.append(in_thread(partial(run.deliver, 2)))
+                assert at_work.wait(60)
+                with pytest.raises(WriteConflict):
+                    super().commit(writes, **how)
+                raise WriteConflict("refused")
+            return super().commit(writes, **how)
+
+    with recorded() as entries:
+        became = TaskEngine(Overtaken(firebase.firestore_wire)).cancel_run(TASK, run.run_id, **WHO)
+        go_on.set()
+        ((thread, ended),) = legs
+        thread.join(60)
+    assert (became, ended[0].status) == (CancelOutcome.cancelling, "cancelled")
     assert outcomes(entries) == ["cancelled"]
 
 

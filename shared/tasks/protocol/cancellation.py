@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from shared.tasks.contract import DocumentNames, JsonMap
+    from shared.tasks.documents.actions import Action
     from shared.tasks.documents.models import RunDocument, TaskDocument
     from shared.tasks.documents.write_messages import WriteMessage
 
@@ -51,34 +51,56 @@ def cancel(
     """
     action = checked_action(by, reason, now)
     before: Timestamp | None = None
-    ended: JsonMap | None = None
+    unanswered: JsonMap | None = None
     for tries in range(CHANGE_TRIES):
         document, record = yield from ask(ReadDocuments(run_id))
         update_time = record.update_time if record else None
         unchanged = tries > 0 and update_time == before
         before, outcome = update_time, _outcome_of(document, record, run_id, unchanged=unchanged, now=now)
         if record is not None and record.cancel == action:  # only the response was lost
-            _log_end(names, run_id, ended)
-            return outcome if outcome is CancelOutcome.cancelling else CancelOutcome.cancelled
-        commit: list[WriteMessage] = []
-        if outcome is CancelOutcome.cancelling and document.cancel is None:
-            commit = operator_writes.cancel(names, document, action, now=now)
-        elif outcome is CancelOutcome.cancelled and _waits(document, run_id):
-            commit = operator_writes.cancel_waiting(names, document, action, now=now)
-            ended = {} if document.legs is None else {"duration_seconds": document.legs.worked_ms / 1000}
-        elif outcome is CancelOutcome.cancelled and record is not None:
-            commit = operator_writes.cancel_ended(names, run_id, document, record, action, now=now)
-            ended = {} if record.state in {TaskStatus.running, WAITING} else None
-        elif outcome is CancelOutcome.cancelled and document.request is not None:
-            commit = operator_writes.cancel_request(names, document.request, action, now=now)
+            if outcome is CancelOutcome.cancelling:
+                return outcome
+            _log_end(names, run_id, unanswered)
+            return CancelOutcome.cancelled
+        commit, ended = _writes_of(names, run_id, document, record, outcome, action, now)
         if outcome is not None:
-            with suppress(WriteConflict, WriteUnknown):
+            try:
                 if commit:
                     yield from ask(Commit(commit))
-                    _log_end(names, run_id, ended)
+            except WriteConflict:
+                pass
+            except WriteUnknown:
+                unanswered = ended
+            else:
+                _log_end(names, run_id, ended)
                 return outcome
         yield from ask(Pause(tries))
     raise StoreUnavailable(f"{run_id} could not be cancelled: other writers changed it each time; try again")
+
+
+def _writes_of(
+    names: DocumentNames,
+    run_id: str,
+    document: TaskDocument,
+    record: RunDocument | None,
+    outcome: CancelOutcome | None,
+    action: Action,
+    now: datetime,
+) -> tuple[list[WriteMessage], JsonMap | None]:
+    """Return the writes of a cancel, and what to log if they end the run; None if they do not."""
+    if outcome is CancelOutcome.cancelling and document.cancel is None:
+        return operator_writes.cancel(names, document, action, now=now), None
+    if outcome is not CancelOutcome.cancelled:
+        return [], None
+    if _waits(document, run_id):
+        ended = {} if document.legs is None else {"duration_seconds": document.legs.worked_ms / 1000}
+        return operator_writes.cancel_waiting(names, document, action, now=now), ended
+    if record is not None:
+        writes = operator_writes.cancel_ended(names, run_id, document, record, action, now=now)
+        return writes, {} if record.state in {TaskStatus.running, WAITING} else None
+    if document.request is not None:
+        return operator_writes.cancel_request(names, document.request, action, now=now), None
+    return [], None
 
 
 def _log_end(names: DocumentNames, run_id: str, ended: JsonMap | None) -> None:
