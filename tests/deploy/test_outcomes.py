@@ -70,6 +70,12 @@ def dies(world: World) -> None:
     world.database.document(f"nx-tasks/{TASK.value}").update({"run.lease_until": past})
 
 
+def has_cancel(world: World) -> None:
+    """Let the status document contain an operator's cancel."""
+    cancel = {**WHO, "at": datetime.now(UTC)}
+    world.database.document(f"nx-tasks/{TASK.value}").update({"run.cancel": cancel})
+
+
 def ends_dead(world: World, end: Callable[[], object], *, cancelled: bool = True) -> None:
     """Let a run that an operator cancelled die, and something else end it."""
 
@@ -205,8 +211,7 @@ def test_a_long_run_that_a_delivery_ends_counts(
     """It was cancelled and died, or its deadline passed before its next leg was delivered."""
     run = PagedRun.waiting(TASK)
     if cancelled:
-        status = world.database.document(f"nx-tasks/{TASK.value}")
-        status.update({"run.cancel": {**WHO, "at": datetime.now(UTC)}})
+        has_cancel(world)
     else:
         run.clock.advance(DEADLINE.total_seconds())
     run.engine = TaskEngine(Unanswered(lost), clock=run.clock, jobs=FixedJob(), queue=run.queue)
@@ -228,8 +233,7 @@ def test_a_long_run_that_the_next_start_ends_counts(
     """Its next leg was not delivered, and the watchdog did not pass after its deadline."""
     run = PagedRun.waiting(TASK)
     if cancelled:
-        status = world.database.document(f"nx-tasks/{TASK.value}")
-        status.update({"run.cancel": {**WHO, "at": datetime.now(UTC)}})
+        has_cancel(world)
     run.clock.advance((DEADLINE + CLOCK_SKEW).total_seconds())
     engine = TaskEngine(Unanswered(lost), clock=run.clock)
     with recorded() as entries:
@@ -243,6 +247,29 @@ def test_a_long_run_that_the_next_start_ends_counts(
     assert [(each["run_id"], each["error"]) for each in reported] == (
         [] if cancelled else [(run.run_id, f"{error['type']}: {error['message']}")]
     )
+
+
+@pytest.mark.usefixtures("world")
+def test_a_long_run_that_two_deliveries_end_counts_once() -> None:
+    """The second one gets no response, and finds the end that the first one has logged."""
+    run = PagedRun.waiting(TASK)
+    run.clock.advance(DEADLINE.total_seconds())
+    answering = run.engine
+
+    class Overtaken(Store):
+        """Instead of its first commit, another delivery is carried out."""
+
+        def commit(self, *_: Any, **__: Any) -> Any:
+            run.clock.advance(1)
+            run.engine = answering
+            assert run.deliver(2).status == "duplicate"
+            raise WriteUnknown("injected")
+
+    store = Overtaken(firebase.firestore_wire)
+    run.engine = TaskEngine(store, clock=run.clock, jobs=FixedJob(), queue=run.queue)
+    with recorded() as entries:
+        assert run.deliver(2).status == "duplicate"
+    assert outcomes(entries) == ["failed"]
 
 
 @pytest.mark.parametrize("lost", LOST)
