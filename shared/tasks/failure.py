@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.tasks.errors import RunCancelled
-from shared.tasks.redaction import clean
+from shared.tasks.redaction import clean, shortened
 from shared.tasks.trace import message_of, trace_of
 
 #: Longest error text in a document, in characters.
@@ -20,7 +20,7 @@ class Failure:
 
     Attributes:
         kind: Name of the exception's type.
-        message: Its message; may be empty.
+        message: Its message without secrets; may be empty.
         trace: Where it was raised and what caused it, by `trace_of`; may be empty.
     """
 
@@ -37,13 +37,16 @@ class Failure:
     def cancelled(self, why: str) -> Failure:
         """Return the failure of a cancelled run: who cancelled it and why, and what its task raised."""
         kind = RunCancelled.__name__
-        message = why if self.kind == kind else f"{why} ({self.text})"
-        return Failure(kind, clean(message, MAX_MESSAGE), self.trace)
+        message = clean(why, MAX_MESSAGE)
+        if self.kind != kind:
+            message = shortened(f"{message} ({self.text})", MAX_MESSAGE)
+        return Failure(kind, message, self.trace)
 
     @property
     def text(self) -> str:
         """Type and message for the contract's field `error`, at most 1,500 characters."""
-        return clean(f"{self.kind}: {self.message}" if self.message else self.kind, MAX_MESSAGE)
+        # Not redacted again, because a type such as InvalidTokenError would count as a secret's name.
+        return shortened(f"{self.kind}: {self.message}" if self.message else self.kind, MAX_MESSAGE)
 
     def to_fields(self) -> dict[str, str]:
         """Return the fields of the run record's `error`."""

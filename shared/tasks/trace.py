@@ -120,9 +120,9 @@ def _origin(path: str) -> tuple[str, str]:
 
 def _line(start: str, content: object, place: str = "") -> str:
     """Return one line of a trace, without the line breaks and secrets of its content."""
-    message = message_of(content)
+    text = " ".join(message_of(content)[: 8 * MAX_LINE].split())
     if isinstance(content, BaseException):
-        message = f"{type(content).__name__}: {message}" if message else type(content).__name__
-    text = " ".join(message[: 8 * MAX_LINE].split())
-    # The place is not redacted: names such as tokens.py:12 are no secrets.
+        kind = " ".join(type(content).__name__[: MAX_LINE // 2].split())
+        place += f"{kind}: " if text else kind
+    # The place and the type are not redacted, because tokens.py:12 and InvalidTokenError contain no secret.
     return f"{start}{place}{clean(text, max(1, MAX_LINE - len(place)))}".encode("utf-8", "replace").decode()

@@ -77,3 +77,17 @@ def test_a_long_traceback_is_shortened_and_keeps_its_end() -> None:
 def test_signatures_and_tokens_are_removed_from_errors(text: str, kept: str) -> None:
     """HTTP clients include them in their errors."""
     assert raised(ValueError(text)).message == kept
+
+
+class InvalidToken(Exception):
+    pass
+
+
+def test_the_type_of_an_error_is_not_redacted() -> None:
+    """Its name may contain a word such as token, which would hide the first word of the message."""
+    failure = raised(InvalidToken("expired at 12:00, password=abc"))
+    assert failure.text == "InvalidToken: expired at 12:00, password=…"
+    assert failure.cancelled("token=abc").text == (
+        "RunCancelled: token=… (InvalidToken: expired at 12:00, password=…)"
+    )
+    assert raised(InvalidToken({"code": 401})).text == "InvalidToken: {'code': 401}"

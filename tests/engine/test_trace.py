@@ -173,6 +173,18 @@ def test_a_trace_contains_no_token() -> None:
     assert "caused by ValueError: GET https://h/p?… failed" in trace
 
 
+def test_the_type_of_a_cause_is_not_redacted() -> None:
+    """Its message is kept, apart from the secrets in it."""
+
+    class InvalidToken(Exception):
+        pass
+
+    def fails() -> None:
+        raise RuntimeError("no") from InvalidToken("expired at 12:00, password=abc")
+
+    assert "caused by InvalidToken: expired at 12:00, password=…" in trace_of(fails)
+
+
 def at_work(task: Callable[..., Any], prepare: Callable[[Any], Any] = lambda value: value) -> Work[Any]:
     work = Work(task, RecordedRun(TaskName.send_reset_sms), prepare, Clock())
     work.start()
