@@ -77,7 +77,7 @@ def _log_of(run: dict[str, Any], task: str) -> dict[str, Any]:
     if log is not None:
         return log
     if run["state"] == "requested" and run["expires"]:
-        return {"lines": [], "lost": 0}
+        return {"lines": [], "lost": 0, "lost_is_exact": True}
     if run["state"] not in _STARTED:
         is_request = run["state"] == "requested"
         fix = f"nx-tasks logs {task} --id {run['holder']}" if is_request else f"nx-tasks runs {task}"
@@ -111,6 +111,8 @@ class _Printer:
         """Print the new lines, and on standard error how many lines are missing where."""
         lines = log["lines"]
         missing = [_missing(before, line) for before, line in zip([None, *lines], lines, strict=False)]
+        if self._last is None and not log["lost_is_exact"]:
+            show("lines of earlier attempts are not shown", stderr=True)
         if lines and self._last is None:
             missing[0] = log["lost"] - sum(missing[1:])  # these may also be lines of earlier attempts
         elif lines:

@@ -153,7 +153,7 @@ def log_fields(log: RunLogView) -> dict[str, Any]:
         }
         for line in log.lines
     ]
-    return {"lines": lines, "lost": log.lost}
+    return {"lines": lines, "lost": log.lost, "lost_is_exact": log.lost_is_exact}
 
 
 def ticks_to_come(name: TaskName, now: datetime) -> list[str | None]:

@@ -271,7 +271,7 @@ def run_with(state: str, *lines: tuple[int, int, int], lost: int = 0, **more: An
         "requested": {"at": "2026-11-24T11:59:00Z"},
         "scheduled_for": None,
         "started": "2026-11-24T12:00:00Z",
-        "log": {"lines": shown, "lost": lost},
+        "log": {"lines": shown, "lost": lost, "lost_is_exact": True},
         **more,
     }
 

@@ -130,6 +130,7 @@ def test_logs_of_earlier_attempts_are_not_read_if_they_add_no_line(
     assert log is not None
     assert len(log.lines) == MAX_LINES
     assert log.lines[-1].text == f"5.{lines - 1}"
+    assert not log.lost_is_exact
     assert counter.calls == ["BatchGetDocuments", "RunQuery"]
     assert counter.documents == 2 + NEWEST_ATTEMPTS  # the status document, the record, and the logs
 
@@ -146,6 +147,7 @@ def test_logs_of_earlier_attempts_are_read_once_to_complete_the_lines(
     assert [line.text for line in log.lines] == [f"{attempt}.0" for attempt in range(6, MAX_ATTEMPTS + 6)]
     assert counter.calls == ["BatchGetDocuments", "RunQuery", "RunQuery"]
     assert counter.documents == 2 + MAX_ATTEMPTS
+    assert not log.lost_is_exact
 
 
 def test_a_brief_view_reads_few_bytes(engine: TaskEngine, counted: TaskEngine, counter: Counter) -> None:

@@ -213,7 +213,11 @@ def test_an_unchanged_run_costs_a_few_bytes(ask: Any) -> None:
 
 def test_a_run_without_a_log_has_no_lines(ask: Any) -> None:
     run_id = execute_task("test", TASK, lambda: [1]).run_id
-    assert ask("get_run", {"task_name": TASK, "id": run_id})["log"] == {"lines": [], "lost": 0}
+    assert ask("get_run", {"task_name": TASK, "id": run_id})["log"] == {
+        "lines": [],
+        "lost": 0,
+        "lost_is_exact": True,
+    }
 
 
 def test_a_running_task_is_listed_with_its_progress(ask: Any) -> None:

@@ -26,7 +26,7 @@ interface Props {
   log: RunLog;
 }
 
-export function Log({ task, run, log: { lines, lost: dropped } }: Props) {
+export function Log({ task, run, log: { lines, lost: dropped, lost_is_exact: isExact } }: Props) {
   const [search, setSearch] = useState("");
   const [lowest, setLowest] = useState(0);
   const matches = matcher(search);
@@ -73,11 +73,7 @@ export function Log({ task, run, log: { lines, lost: dropped } }: Props) {
         )}
       </div>
       {lines.length === 0 && <p class="quiet">{atWork ? "The task has logged nothing yet." : "The task logged nothing."}</p>}
-      {dropped > 0 && (
-        <p class="quiet">
-          {plural(dropped, "earlier line")} {dropped === 1 ? "is" : "are"} not kept: a run keeps its last lines.
-        </p>
-      )}
+      {(dropped > 0 || !isExact) && <p class="quiet">{droppedText(dropped, isExact)}</p>}
       {lines.length > 0 && shown.length === 0 && (
         <p>
           No line matches the search and the levels. <button onClick={clear}>Show all lines</button>
@@ -126,6 +122,12 @@ function Lines({ lines, all, dropped }: { lines: LogLine[]; all: boolean; droppe
 }
 
 const legOf = ({ attempt, leg }: LogLine): string => (leg > 1 ? `attempt ${attempt}, leg ${leg}` : `attempt ${attempt}`);
+
+function droppedText(dropped: number, isExact: boolean): string {
+  const kept = "A run keeps its last lines.";
+  if (dropped === 0) return `Earlier attempts may have logged lines that are not shown. ${kept}`;
+  return `${isExact ? "" : "At least "}${plural(dropped, "earlier line")} ${dropped === 1 ? "is" : "are"} not kept. ${kept}`;
+}
 
 /** How many lines are missing before each line: a gap in the numbers of a leg, and before the first line all others. */
 function missingBefore(lines: LogLine[], dropped: number): number[] {

@@ -157,6 +157,8 @@ export interface RunLog {
   lines: LogLine[];
   /** Number of earlier lines that are not kept. */
   lost: number;
+  /** Whether there are no others, of attempts whose logs were not read. */
+  lost_is_exact: boolean;
 }
 
 export interface LogLine {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from google.cloud.firestore_v1.types import query as _query
@@ -54,11 +54,13 @@ class RunLogView:
         lines: Its last lines, oldest first.
         lost: Number of earlier lines of the attempts whose logs were read.
         is_full: Whether it has no room for lines of earlier attempts.
+        lost_is_exact: Whether the logs of all attempts were read.
     """
 
     lines: tuple[LoggedLine, ...]
     lost: int
     is_full: bool = False
+    lost_is_exact: bool = True
 
     @classmethod
     def parse(cls, documents: Iterable[Mapping[str, Json]]) -> RunLogView:
@@ -100,11 +102,14 @@ def view_log(
     if newest is None:
         newest = store.query_log(name, run_id, newest_logs())
     view = RunLogView.parse(decode_fields(each.fields) for each in newest)
-    if len(newest) < NEWEST_ATTEMPTS or view.is_full:
+    if len(newest) < NEWEST_ATTEMPTS:
         return view
+    if view.is_full:
+        return replace(view, lost_is_exact=False)
     earlier = newest_logs(limit=MAX_ATTEMPTS - NEWEST_ATTEMPTS, before=newest[-1])
     found = [*newest, *store.query_log(name, run_id, earlier)]
-    return RunLogView.parse(decode_fields(each.fields) for each in found)
+    view = RunLogView.parse(decode_fields(each.fields) for each in found)
+    return replace(view, lost_is_exact=len(found) < MAX_ATTEMPTS)
 
 
 def newest_logs(
