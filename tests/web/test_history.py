@@ -184,6 +184,19 @@ def test_older_entries_stay_when_a_new_run_starts(visit: "Open", past: "Past") -
     expect(entries).to_have_count(82)
 
 
+def add_sixty_one_runs() -> None:
+    """Add more runs than a page has."""
+    database, now = firebase.firestore_client(), dt.datetime.now(dt.UTC)
+    batch = database.batch()
+    for number in range(60):
+        started = now - dt.timedelta(seconds=number)
+        record = {"state": "completed", "source": "a test", "attempt": 1}
+        record |= {"started": started, "changed": started}
+        batch.set(database.document(f"nx-tasks/{HEALTH.value}/nx-runs/later{number}"), record)
+    batch.commit()
+    assert execute_task("test", HEALTH, lambda: [1]).status == "completed"
+
+
 def test_no_entry_between_two_distant_pages_is_lost(visit: "Open", past: "Past") -> None:
     """After a pause of the page, the newest page may share no entry with those it has shown."""
     long_history(80)
@@ -192,16 +205,36 @@ def test_no_entry_between_two_distant_pages_is_lost(visit: "Open", past: "Past")
     older = page.page.get_by_role("button", name="Show older entries")
     older.click()
     expect(entries).to_have_count(80)
-    runs = firebase.firestore_client().collection(f"nx-tasks/{HEALTH.value}/nx-runs")
-    batch, now = firebase.firestore_client().batch(), dt.datetime.now(dt.UTC)
-    for number in range(60):
-        started = now - dt.timedelta(seconds=number)
-        record = {"state": "completed", "source": "a test", "attempt": 1}
-        record |= {"started": started, "changed": started}
-        batch.set(runs.document(f"later{number}"), record)
-    batch.commit()
-    assert execute_task("test", HEALTH, lambda: [1]).status == "completed"
+    add_sixty_one_runs()
     expect(entries).to_have_count(50)
+    for count in (100, 141):
+        older.click()
+        expect(entries).to_have_count(count)
+
+
+def test_older_entries_that_come_late_leave_no_hole(visit: "Open", past: "Past") -> None:
+    """Between those that were asked for and a newest page that shares no entry with the list are others."""
+    long_history(80)
+    page = visit("viewer")
+    entries = open_history(page)
+    expect(entries).to_have_count(50)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if "cursor" in route.request.post_data_json["data"] and not held:
+            held.append(route)
+        else:
+            route.fallback()
+
+    page.page.route("**/list_runs", hold)
+    older = page.page.get_by_role("button", name="Show older entries")
+    older.click()
+    wait_for("the request", lambda: page.page.wait_for_timeout(50) or held)
+    add_sixty_one_runs()
+    expect(entries.first).to_contain_text("1 record")
+    with page.page.expect_response(lambda answer: answer.request == held[0].request):
+        held[0].continue_()
+    expect(older).to_be_enabled()
     for count in (100, 141):
         older.click()
         expect(entries).to_have_count(count)

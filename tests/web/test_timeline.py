@@ -114,6 +114,16 @@ def query(page: "Visit") -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(page.page.url).query).items()}
 
 
+def test_a_link_to_the_next_hours_shows_their_ticks(visit: "Open") -> None:
+    """The range has no runs, and begins after the present time."""
+    page = timeline(visit("viewer"), f"?from={iso(ago(-6 * HOUR))}&to={iso(ago(-18 * HOUR))}")
+    expect(page.page.locator(".lead")).to_contain_text(": 0 runs.")
+    page.page.get_by_text("The same as a table").click()
+    ticks = page.page.get_by_role("group", name="Table of ticks to come").locator("tr", has_text=CDRS.value)
+    expect(ticks).to_contain_text("12")  # hourly
+    expect(page.page.get_by_text("The timeline may be out of date")).to_have_count(0)
+
+
 @pytest.mark.usefixtures("day")
 def test_the_table_has_what_is_drawn(visit: "Open") -> None:
     """Each entry of the range with its outcome, times and reason, and the ticks to come."""
@@ -268,9 +278,9 @@ def test_only_changes_are_read_again(visit: "Open", past: "Past", hold: "Hold") 
 
     The ticks to come are read again after an hour, before they end within the view.
     """
-    page = visit("operator")
+    page = visit()
     page.page.clock.install()
-    timeline(page, "?range=1h")
+    timeline(page.sign_in("operator"), "?range=1h")
     asked = page.answered("list_timeline")
     run = hold(HEALTH)
     expect(page.page.locator(".lead")).to_contain_text("1 run, 1 running.")

@@ -79,7 +79,8 @@ export function useHistory(task: Task, { states, range, start, end, matches, sea
     setFailure(null);
     try {
       const next = await call<RunPage>("list_runs", { ...wanted, limit: matches ? SEARCH_PAGE_RUNS : PAGE_RUNS, cursor });
-      if (held.current.key === key) {
+      // The list may have begun again meanwhile; then others lie between its entries and these.
+      if (held.current.key === key && held.current.cursor === cursor) {
         held.current = { ...held.current, runs: distinct([...held.current.runs, ...next.runs]), cursor: next.next_cursor };
       }
     } catch (refused) {

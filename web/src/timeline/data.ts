@@ -107,7 +107,8 @@ export class TimelineHistory {
 
   /** Have a range read with the next update. */
   want({ from, to }: Range): void {
-    this.wanted = { from: Math.max(from, serverNow() - PAST), to: to < serverNow() ? to : Infinity };
+    // Of a range in the future, only its ticks are read, and the service refuses one that begins there.
+    this.wanted = { from: Math.min(Math.max(from, serverNow() - PAST), serverNow() - MINUTE), to: to < serverNow() ? to : Infinity };
   }
 
   get isMissing(): boolean {
