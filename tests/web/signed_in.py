@@ -34,7 +34,8 @@ class SignedIn:
     def visiting(self, who: str) -> Iterator[Visit]:
         """Visit the page for a with block, in a context that no other visit uses.
 
-        Each visit gets a page of its own. A context with problems is discarded.
+        Each visit gets a page of its own. A context with problems is discarded. Playwright installs a fake
+        clock in the context for ever, so a test with one needs a context that is not kept.
         """
         account = _account(who)
         free = self._free.setdefault(account, [])
@@ -43,6 +44,7 @@ class SignedIn:
             visit = Visit(context, self._base).sign_in(who)
             yield visit
             assert visit.problems == []
+            assert not _has_fake_clock(visit), 'use visit() and sign_in instead of visit("…")'
             _restore(visit)
             # Changed claims or revoked tokens make the context useless.
             if _account(who) == account:
@@ -56,6 +58,10 @@ def _account(who: str) -> tuple[Any, ...]:
     """Return what the validity of a sign-in depends on."""
     user = auth.get_user(f"demo-{who}", app=firebase.app())
     return who, user.tokens_valid_after_timestamp, str(user.custom_claims)
+
+
+def _has_fake_clock(visit: Visit) -> bool:
+    return bool(visit.page.evaluate("'__pwClock' in globalThis"))
 
 
 def _restore(visit: Visit) -> None:
