@@ -1,8 +1,10 @@
 """What a run remembers: steps, positions of cursors, and the records that cursors keep."""
 
 import asyncio
+import gc
 import random
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -114,6 +116,8 @@ class Operator:
     def fetch(self) -> str:
         return self.name
 
+    __call__ = fetch
+
 
 def operators_in_a_loop(run: RecordedRun) -> None:
     for name in ("north", "south"):
@@ -136,6 +140,7 @@ def pages_in_a_loop(run: RecordedRun) -> None:
         lambda run: [run.step("page", str, page) for page in (1, True)],
         lambda run: [run.step("page", str, page) for page in (-1, -2)],  # both have the same hash
         lambda run: [run.step("page", partial(Operator(name).fetch)) for name in ("north", "south")],
+        lambda run: [run.step("page", Operator(name)) for name in ("north", "south")],
         operators_in_a_loop,
         pages_in_a_loop,
     ],
@@ -157,6 +162,16 @@ def test_the_same_call_again_is_no_error(run: RecordedRun) -> None:
     run.resume()
     assert run.step("fill", lambda: "other") == [1]
     assert run.step("method", Operator("south").fetch) == "north"
+
+
+def test_a_step_keeps_no_object_in_memory(run: RecordedRun) -> None:
+    """Each page of a crawl may be an object with the records of the page."""
+    page = Operator("north")
+    run.step("page", page.fetch)
+    kept = weakref.ref(page)
+    del page
+    gc.collect()
+    assert kept() is None
 
 
 def test_an_error_of_a_step_is_not_remembered(run: RecordedRun) -> None:

@@ -60,7 +60,7 @@ def test_a_run_without_further_attempts_has_none() -> None:
     ("run_id", "values", "why"),
     [
         (TICK, {"attempt": 6}, "Cloud Scheduler delivers a run 6 times at most"),
-        ("ab12", {}, "it had neither a tick nor a request; its delivery, repeated, is another run"),
+        ("ab12", {}, "only ticks and requested runs are tried again, and this run is neither"),
         (TICK, {"legs": {"deadline": ENDED, "number": 3}}, "its deadline has passed"),
         (
             TICK,

@@ -81,7 +81,7 @@ def why_not_retried(run_id: str, attempt: int, ended: datetime, legs: Legs | Non
     if legs is not None and legs.number > 1:
         return "Cloud Scheduler delivers only the first leg of a long run again"
     if not is_retried(run_id):
-        return "it had neither a tick nor a request; its delivery, repeated, is another run"
+        return "only ticks and requested runs are tried again, and this run is neither"
     if attempt > RETRY_COUNT:
         return f"Cloud Scheduler delivers a run {RETRY_COUNT + 1} times at most"
     return "Cloud Scheduler's retries are over"

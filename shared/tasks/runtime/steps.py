@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from datetime import date
 from typing import TYPE_CHECKING
@@ -58,12 +59,12 @@ class StepCall(Struct, frozen=True):
     """What an attempt called a step with.
 
     Attributes:
-        owner: The object whose method it is; None for a function. It is kept, so that no other object gets
-            its identity.
+        owner: Returns the object that was called, or whose method was; None if it no longer exists, or for a
+            function.
         digest: A number that differs between calls with other arguments, or of another function.
     """
 
-    owner: object
+    owner: Callable[[], object]
     digest: int
 
     @classmethod
@@ -82,13 +83,23 @@ class StepCall(Struct, frozen=True):
         if getattr(function, "__name__", "") == "<lambda>":
             used = [*(function.__defaults__ or ()), *map(_content_of, function.__closure__ or ())]
         name = (getattr(function, "__module__", None), getattr(function, "__qualname__", type(function)))
+        is_named = hasattr(function, "__qualname__")
+        owner = getattr(function, "__self__", None) if is_named else function
         named = [(key, _compared(value)) for key, value in sorted(kwargs.items())]
         digest = hash((name, *map(_compared, args), *named, *map(_compared, used)))
-        return cls(getattr(function, "__self__", None), digest)
+        return cls(_reference_to(owner), digest)
 
     def is_same(self, other: StepCall) -> bool:
         """Return whether another call is the same one."""
-        return self.owner is other.owner and self.digest == other.digest
+        return self.owner() is other.owner() and self.digest == other.digest
+
+
+def _reference_to(owner: object) -> Callable[[], object]:
+    """Return what returns an object, and keeps it only if it has no weak references."""
+    try:
+        return weakref.ref(owner)
+    except TypeError:
+        return lambda: owner
 
 
 def step_with(name: str, value: Json, upload: Callable[[bytes], str]) -> SavedStep:
