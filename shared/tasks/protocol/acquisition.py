@@ -47,7 +47,10 @@ if TYPE_CHECKING:
 
 
 class _Try(NamedTuple):
-    """A decision that was committed, the status document that it was made on, and the time of the commit."""
+    """A decision that was committed, and the status document that it was made on.
+
+    `now` is the end of a run that it closes.
+    """
 
     decision: Start | TakeLeg | CloseRun
     document: TaskDocument
@@ -216,13 +219,13 @@ def _recognise_request(
 def _commit(
     attempt: Attempt, decision: Start | TakeLeg | CloseRun, document: TaskDocument, now: datetime
 ) -> Procedure[bool]:
-    """Commit a decision; return whether it is known to be applied."""
+    """Commit a decision; return whether it is known to be applied. `now` is the end of a closed run."""
     try:
         match decision:
             case Start():
-                yield from _commit_start(attempt, decision, document, now)
+                yield from _commit_start(attempt, decision, document)
             case TakeLeg():
-                yield from _commit_take(attempt, decision, document, now)
+                yield from _commit_take(attempt, decision, document)
             case CloseRun(kind, reason):
                 close = watchdog_writes.fail_run(attempt.identity.names, document, kind, reason, now=now)
                 yield from ask(Commit(close, attempt.call_seconds))
@@ -253,9 +256,9 @@ def _log_ended_run(attempt: Attempt, decision: Start | TakeLeg | CloseRun, docum
         logger.error("task failed", **fields)
 
 
-def _commit_take(attempt: Attempt, take: TakeLeg, document: TaskDocument, now: datetime) -> Procedure[None]:
+def _commit_take(attempt: Attempt, take: TakeLeg, document: TaskDocument) -> Procedure[None]:
     """Take the task for a leg. The run keeps its source, its tick and its start."""
-    record, identity = take.record, attempt.identity
+    now, record, identity = attempt.clock.now(), take.record, attempt.identity
     is_requested = document.request is not None and document.request.id == identity.run_id
     attempt.identity = dataclasses.replace(
         identity,
@@ -278,8 +281,9 @@ def _commit_take(attempt: Attempt, take: TakeLeg, document: TaskDocument, now: d
     attempt.hold(document, document.started or now, update_time, record.checkpoint)
 
 
-def _commit_start(attempt: Attempt, start: Start, document: TaskDocument, now: datetime) -> Procedure[None]:
+def _commit_start(attempt: Attempt, start: Start, document: TaskDocument) -> Procedure[None]:
     """Take the task for a run's first attempt, or for a further one after it failed."""
+    now = attempt.clock.now()
     lease_until = now + attempt.lease
     options = attempt.options
     keep = options.keep_last_result
