@@ -318,13 +318,16 @@ def _activity(task: dict[str, Any]) -> str:
     return "; ".join(filter(None, [cancelled, activity_text(run) or "running", failed, following]))
 
 
-def result_text(result: dict[str, Any]) -> str:
-    """Return a result's number of records and size as text."""
+def result_text(result: dict[str, Any], *, in_full: bool = False) -> str:
+    """Return a result's number of records and size as text, in full or for a narrow column."""
     if not result:
         return "-"
     count = result.get("count")
     shown = size(result.get("size_bytes"))
-    return shown if count is None else f"{count} {'record' if count == 1 else 'records'}, {shown}"
+    if count is None:
+        return shown
+    noun = " record" if count == 1 else " records"
+    return f"{count}{noun if in_full else ''} in {shown}"
 
 
 def _value(value: Any) -> str:

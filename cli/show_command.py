@@ -109,4 +109,4 @@ def _result(task: dict[str, Any], now: datetime) -> str:
     if result is None:
         return "none yet"
     published, age = times.full(result["completed"]), rendering.age(result["completed"], now)
-    return f"{rendering.result_text(result)}, published {published}, {age} ago"
+    return f"{rendering.result_text(result, in_full=True)}, published {published}, {age} ago"

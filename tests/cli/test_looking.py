@@ -61,7 +61,7 @@ def test_all_tasks_are_shown_with_their_state(nx: Run, hold: Hold) -> None:
     held.progress(30, 120, "north [/b]")
     shown = nx("tasks")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert re.search(r"completed +2 records, 5 B +\d+ s ", line_of(shown.stdout, TASK))
+    assert re.search(r"completed +2 in 5 B +\d+ s ", line_of(shown.stdout, TASK))
     assert "failed     ValueError: no [/such] place\\x1b[2J" in line_of(shown.stdout, CDRS)
     assert "suspended" in line_of(shown.stdout, "send_reset_sms")
     assert "\x1b" not in shown.stdout
@@ -92,7 +92,7 @@ def test_a_run_between_two_legs_is_shown_as_running(nx: Run) -> None:
     assert "error:" not in shown
     long.fails = None
     assert [long.deliver(leg).status for leg in (2, 3)] == ["waiting", "completed"]
-    assert re.search(r"completed +1 h 0 min +1 record, 3 B +3 legs ", nx("runs", TASK).stdout)
+    assert re.search(r"completed +1 h 0 min +1 in 3 B +3 legs ", nx("runs", TASK).stdout)
     assert "position of pages of north: 12\n" in nx("runs", TASK, "--id", long.run_id).stdout
 
 

@@ -35,7 +35,7 @@ def test_a_failed_task_has_error_next_attempt_and_last_good_result(nx: Run, term
     assert "error         ValueError: no [/such] place\\x1b[2J\n" in shown
     stop = rf"to stop it: nx-tasks cancel {TASK} -m REASON"
     assert re.search(rf"next +attempt 2 of 6, about {MOMENT}; {stop}\n", shown)
-    assert re.search(rf"result +2 records, 5 B, published {MOMENT}, \d+ s ago\n", shown)
+    assert re.search(rf"result +2 records in 5 B, published {MOMENT}, \d+ s ago\n", shown)
     assert "\x1b" not in shown
     screen = terminal("show", TASK)
     assert screen.ends() == 0
