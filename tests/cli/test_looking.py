@@ -169,9 +169,9 @@ def test_one_run_is_shown_with_its_trace(nx: Run) -> None:
     assert nx("runs", TASK, "--id", "never-was").returncode == 5
 
 
-def publish_and_wait(nx: Run, task: TaskName, value: Any) -> None:
+def publish_and_wait(nx: Run, task: TaskName, value: Any, **options: Any) -> None:
     """Publish a result, and wait until the function serves it instead of what it served another test."""
-    execute_task("test", task, lambda: value)
+    execute_task("test", task, lambda: value, options)
     wait_for("the result", lambda: json.loads(nx("data", task, "--json").stdout) == value)
 
 
@@ -216,13 +216,14 @@ def test_csv_in_a_pipe_is_not_executed(nx: Run, raw: bool) -> None:
 
 def test_details_are_written_as_json(nx: Run) -> None:
     """The details that a task returned besides its result."""
+    details = {"totals": [{"cost": "0.30"}]}
 
     def works(run: TaskRun) -> list[int]:
-        run.summarise({}, details={"totals": [{"cost": "0.30"}]})
+        run.summarise({}, details=details)
         return [1]
 
     execute_task("test", TASK, works)
-    assert json.loads(nx("data", TASK, "--details").stdout)["details"] == {"totals": [{"cost": "0.30"}]}
+    wait_for("the details", lambda: json.loads(nx("data", TASK, "--details").stdout)["details"] == details)
 
 
 def test_an_empty_result_is_stated_in_words(nx: Run) -> None:
@@ -265,7 +266,7 @@ def test_a_closed_pipe_ends_a_command_quietly(people: None, words: tuple[str, ..
 def test_a_large_result_comes_with_a_progress_bar(terminal: Open, nx: Run, tmp_path: Path) -> None:
     """A terminal shows how much was received; the file is complete."""
     records = list(devices(100_000))
-    execute_task("test", LOCATIONS, lambda: records, {"save_in": "storage"})
+    publish_and_wait(nx, LOCATIONS, records, save_in="storage")
     there = tmp_path / "large.json"
     screen = terminal("data", LOCATIONS, "--out", str(there))
     screen.shows(rf"{LOCATIONS} \S+ +[\d.]+/[\d.]+ [kM]B")
