@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -38,6 +39,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # The speed of examples depends on the machine's load, so it must not fail a test.
     settings.register_profile("no_deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("no_deadline")
+    # Under `nohup` and in background jobs these are ignored. Programs that tests start inherit that, but no
+    # handler.
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda _number, _frame: None)
     config.pluginmanager.register(Reliability(config), "reliability")
 
 

@@ -56,17 +56,6 @@ def get_task_data(request):
 """
 
 
-@pytest.fixture(autouse=True)
-def default_signals() -> Iterator[None]:
-    """Restore default signal handling for child processes, also under `nohup` and in background jobs."""
-    ignored = [each for each in (signal.SIGHUP, signal.SIGINT) if signal.getsignal(each) == signal.SIG_IGN]
-    for each in ignored:  # Programs inherit ignored signals but not handlers.
-        signal.signal(each, lambda _number, _frame: None)
-    yield
-    for each in ignored:
-        signal.signal(each, signal.SIG_IGN)
-
-
 class Launched:
     """A command of `python -m emulators` in a project's folder."""
 

@@ -275,7 +275,7 @@ def test_any_request_gets_its_result_or_a_known_error(
     fuzz()
     assert met.total() >= examples
     assert met.keys() == {200, 204, 400, 401, 403}, met
-    assert "callable failed" not in log.read_text("utf-8", "replace")
+    assert "callable failed function=" not in log.read_text("utf-8", "replace")
 
 
 #: Values of the fields of `list_timeline`: valid ones, almost valid ones, and any others.
@@ -327,4 +327,4 @@ def test_any_timeline_request_gets_an_answer_or_a_known_error(
 
     fuzz()
     assert met.keys() == {200, 400, 403}, met
-    assert "callable failed" not in log.read_text("utf-8", "replace")
+    assert "callable failed function=" not in log.read_text("utf-8", "replace")

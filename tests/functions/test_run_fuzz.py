@@ -70,4 +70,4 @@ def test_any_request_gets_its_run_or_a_known_error(address: str, issuer: Issuer,
     assert met.keys() - {401} == {200, 400, 403, 404}, met
     assert logs == set(NAMES)
     assert len(versions) > len(NAMES)  # a version of a run with its log is not that of the run without
-    assert "callable failed" not in log.read_text("utf-8", "replace")
+    assert "callable failed function=" not in log.read_text("utf-8", "replace")
