@@ -24,7 +24,7 @@ LOOK = f"""
 import json, sys
 from playwright.sync_api import sync_playwright
 from tests.web.browsing import launch, visiting
-with sync_playwright() as playwright, visiting(launch(playwright), sys.argv[1]) as visit:
+with sync_playwright() as playwright, visiting(launch(playwright.chromium), sys.argv[1]) as visit:
     shown = visit.sign_in("viewer").state("{HEALTH}").inner_text()
     print(json.dumps({{"shown": shown, "asked": [each.url for each in visit.requests]}}))
 """

@@ -40,7 +40,6 @@ from shared.tasks.protocol.request_decision import answers_request
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from shared.tasks.contract import Json
     from shared.tasks.documents.checkpoints import Checkpoint
     from shared.tasks.documents.models import RunDocument, TaskDocument
     from shared.tasks.protocol.attempt import Attempt
@@ -247,13 +246,11 @@ def _log_ended_run(attempt: Attempt, decision: Start | TakeLeg | CloseRun, docum
         case _:
             return
     task, error = attempt.identity.task.value, f"{kind}: {reason}"
-    fields: dict[str, Json] = {"task": task, "run_id": run_id, "error": error}
-    if document.legs is not None:
-        fields["duration_seconds"] = document.legs.worked_ms / 1000
+    worked = {} if document.legs is None else {"duration_seconds": document.legs.worked_ms / 1000}
     if document.cancel is not None:
-        logger.info("task cancelled", **fields)
+        logger.info("task cancelled", task=task, run_id=run_id, error=error, **worked)
     elif document.legs is not None:
-        logger.error("task failed", **fields)
+        logger.error("task failed", task=task, run_id=run_id, error=error, **worked)
 
 
 def _commit_take(attempt: Attempt, take: TakeLeg, document: TaskDocument) -> Procedure[None]:
