@@ -29,9 +29,9 @@ def get_run(request: CallableRequest[Any]) -> dict[str, Any]:
             the version of the run that the caller has.
 
     Returns:
-        `version`, the fields of the run, and its `log`: `{lines, lost}`. The log is null if the caller may
-        not see it, or if the document is not that of a run that has started. If the caller has the current
-        version, `{version, not_modified: true}`, which takes a few small reads.
+        `version`, the fields of the run, and its `log`: `{lines, lost, lost_is_exact}`. The log is null if
+        the caller may not see it, or if the document is not that of a run that has started. If the caller has
+        the current version, `{version, not_modified: true}`, which takes a few small reads.
 
     Raises:
         HttpsError: unauthenticated; permission-denied; invalid-argument; not-found if the run does not exist

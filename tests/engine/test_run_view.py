@@ -13,6 +13,7 @@ from shared.tasks.admin.run_view import RunView, view_run
 from shared.tasks.backends.firestore import Store
 from shared.tasks.contract import SUSPENDED_SPELLINGS
 from shared.tasks.documents.run_log import MAX_LINES
+from tests.faults.faulty import Down
 from tests.support.counting import Answers, Counter
 from tests.support.instances import intercepted
 from tests.support.world import TASK, World
@@ -64,7 +65,7 @@ class Order(grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]
         self.events.append("sent")
         if self._failing > 0:
             self._failing -= 1
-            raise Unavailable
+            raise Down
         sent = call(details, request)
 
         def answered() -> Any:
@@ -81,19 +82,6 @@ class Order(grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]
 
         answers.cancel = cancelled
         return answers
-
-
-class Unavailable(grpc.RpcError):  # type: ignore[misc]
-    """Firestore did not answer a call."""
-
-    def code(self) -> Any:
-        return grpc.StatusCode.UNAVAILABLE
-
-    def details(self) -> str:
-        return "injected"
-
-    def trailing_metadata(self) -> tuple[()]:
-        return ()
 
 
 def ordered(order: Order) -> Store:

@@ -73,9 +73,9 @@ class StepCall(Struct, frozen=True):
     ) -> StepCall:
         """Return the call.
 
-        Texts, numbers and times are compared, and not objects that may change, except for the identity of a
-        method's object. A lambda counts as another one if a variable that it uses has another value, as in
-        a loop.
+        Texts, numbers and times are compared, and not objects that may change, except for the identity of the
+        object that is called, or whose method is. A lambda counts as another one if a variable that it uses
+        has another value, as in a loop.
         """
         while isinstance(function, functools.partial):
             args, kwargs, function = (*function.args, *args), {**function.keywords, **kwargs}, function.func
