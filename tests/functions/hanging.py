@@ -1,7 +1,9 @@
 """A scheduled function whose task hangs while a file exists; `functions-framework` serves it for tests."""
 
 import os
+import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from functions.scheduled_endpoint import scheduled_task
 from shared.tasks import TaskName, TaskOutcome, TaskRun, TaskSpec, execute_task
 from tests.waiting import wait_for
 
-#: The task hangs while this file exists. Before that it writes its process id to the file.
+#: The task hangs while this file exists. As soon as it hangs, the file contains its process id.
 HANGS = Path(os.environ["HANGS"])
 #: Deliveries whose run does not start get no response while this file exists; they write to it.
 WAITS = HANGS.with_name("waits")
@@ -30,14 +32,24 @@ def _waiting(*delivered: Any) -> TaskOutcome:
 scheduled_endpoint.execute_task = _waiting
 
 
+def _hang(caller: int) -> None:
+    """Hang, and write the file as soon as the calling thread waits for this one."""
+
+    def waits() -> bool:
+        return any(frame.name == "join" for frame in traceback.extract_stack(sys._current_frames()[caller]))
+
+    wait_for("the caller to wait", waits)
+    HANGS.write_text(str(os.getpid()), "utf-8")
+    threading.Event().wait()
+
+
 @scheduled_task(SPEC)
 def send_reset_sms(run: TaskRun) -> list[int]:
     """Hang, or return the process id."""
     run.progress(57, 100)
     if HANGS.exists():
         # Not a daemon thread, because an orderly exit of the process would wait for it.
-        hangs = threading.Thread(target=threading.Event().wait)
+        hangs = threading.Thread(target=_hang, args=[threading.get_ident()])
         hangs.start()
-        HANGS.write_text(str(os.getpid()), "utf-8")
         hangs.join()
     return [os.getpid()]
