@@ -102,11 +102,14 @@ def starts_the_next_run_without_a_response() -> None:
     assert engine.execute_task("test", TASK, lambda: [1], {"debug_logs": False}).status == "completed"
 
 
-@pytest.mark.parametrize(
+ENDS = pytest.mark.parametrize(
     "end",
     [watches, starts_the_next_run, starts_the_next_run_without_a_response],
     ids=lambda end: end.__name__,
 )
+
+
+@ENDS
 def test_a_cancelled_run_whose_process_died_counts_as_cancelled(
     world: World, end: Callable[[], object]
 ) -> None:
@@ -118,10 +121,11 @@ def test_a_cancelled_run_whose_process_died_counts_as_cancelled(
     assert not [entry for entry in entries if entry["severity"] == "ERROR"]
 
 
-def test_a_dead_run_that_was_not_cancelled_is_an_incident(world: World) -> None:
-    """It has no outcome in the log."""
+@ENDS
+def test_a_dead_run_that_was_not_cancelled_is_an_incident(world: World, end: Callable[[], object]) -> None:
+    """It is reported once, by the watchdog or by the next run's start, and has no outcome in the log."""
     with recorded() as entries:
-        ends_dead(world, watches, cancelled=False)
+        ends_dead(world, end, cancelled=False)
     assert outcomes(entries) == []
     assert [each["incident"] for each in counted("nx-tasks-incidents", entries)] == ["dead_run"]
 

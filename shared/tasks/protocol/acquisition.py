@@ -234,9 +234,9 @@ def _commit(
 
 
 def _log_ended_run(attempt: Attempt, decision: Start | TakeLeg | CloseRun, document: TaskDocument) -> None:
-    """Log the end of a run that no attempt works for. `document` is the one that was decided on.
+    """Log the end of a run that this delivery has ended. `document` is the one that was decided on.
 
-    A run without legs that is not cancelled is left out: its attempt may still work, and reports itself.
+    A dead run without legs is the same incident as if the watchdog had come first.
     """
     match decision:
         case Start(dead_run_id=str(run_id)):
@@ -251,6 +251,8 @@ def _log_ended_run(attempt: Attempt, decision: Start | TakeLeg | CloseRun, docum
         logger.info("task cancelled", task=task, run_id=run_id, error=error, **worked)
     elif document.legs is not None:
         logger.error("task failed", task=task, run_id=run_id, error=error, **worked)
+    else:
+        logger.error(f"its process died: {reason}", incident="dead_run", task=task, run_id=run_id)
 
 
 def _commit_take(attempt: Attempt, take: TakeLeg, document: TaskDocument) -> Procedure[None]:
