@@ -10,6 +10,8 @@ import pytest
 from emulators.stack import ROOT
 from tests.emulators.conftest import Project
 
+pytestmark = pytest.mark.firebase
+
 MAIN = """
 import time
 
@@ -25,7 +27,7 @@ def collect_charge_cdrs(run):
     while cursor.value < 20:
         for n in range(3):
             yield {"page": cursor.value, "n": n, "leg": run.leg}
-        time.sleep(1)
+        time.sleep(0.5)
         cursor.advance(cursor.value + 1)
 """
 #: Runs the job, waits for the end of the run, and prints its record and its result.
@@ -62,8 +64,8 @@ def long_project(tmp_path: Path) -> Iterator[Project]:
 
 
 def test_a_long_run_is_carried_out_by_the_emulators(long_project: Project) -> None:
-    """Its legs of ten seconds are deliveries to its function, and each record is in the result once."""
-    command = long_project.exec(RUN, NX_LEG_SECONDS="10")
+    """Its legs of five seconds are deliveries to its function, and each record is in the result once."""
+    command = long_project.exec(RUN, NX_LEG_SECONDS="5")
     assert command.wait(240) == 0, command.err
     runs, result = json.loads(command.out.splitlines()[-1])
     (run,) = runs

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, Request, Response, expect
@@ -32,6 +32,28 @@ SETTINGS: dict[str, Any] = {
     "viewport": {"width": 1440, "height": 900},
     "timezone_id": "Europe/Zurich",
 }
+#: Elements beyond the screen's width, and those that hide a part of their text without an ellipsis or a
+#: scroll bar, unless they are hidden. A view is laid out again within some frames after a change of its size.
+OVERFLOWING = """async (width) => {
+  const frame = () => new Promise(requestAnimationFrame);
+  const wide = () => document.documentElement.scrollWidth > width ? [`wider than ${width} px`] : [];
+  const cut = () => [...document.querySelectorAll("body *")]
+    .filter((each) => each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0)
+    .filter((each) => {
+      const { overflowX, textOverflow } = getComputedStyle(each);
+      return (overflowX === "hidden" || overflowX === "clip") && textOverflow !== "ellipsis";
+    })
+    .filter((each) => !each.matches(".hidden, .skip"))
+    .map((each) => each.outerHTML.slice(0, 200));
+  await frame();
+  let found;
+  const end = performance.now() + 10_000;
+  do {
+    await frame();
+    found = [...wide(), ...cut()];
+  } while (found.length > 0 && performance.now() < end);
+  return found;
+}"""
 #: Timeout in milliseconds, because a function's first process takes seconds to start.
 PATIENCE = 60_000
 
@@ -142,9 +164,17 @@ class Visit:
         )
         return answers
 
-    def axe(self) -> dict[str, Any]:
-        """The findings of axe on the current page by outcome."""
-        self.page.evaluate(AXE.read_text("utf-8"))
+    def overflowing(self, width: int) -> list[str]:
+        """What does not fit the current view when the screen has another width, pixels."""
+        self.page.set_viewport_size({"width": width, "height": 800})
+        found: list[str] = self.page.evaluate(OVERFLOWING, width)
+        return found
+
+    def axe(self, scheme: Literal["light", "dark"]) -> dict[str, Any]:
+        """The findings of axe on the current view in a colour scheme, by outcome."""
+        self.page.emulate_media(color_scheme=scheme)
+        if not self.page.evaluate("'axe' in globalThis"):
+            self.page.evaluate(AXE.read_text("utf-8"))
         found: dict[str, Any] = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return found
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from emulators.environment import Addresses
     from tests.web.conftest import Open
 
-HEALTH = TaskName.collect_devices_health
+#: Successive tests read different tasks, because an instance may serve a cached result for some seconds.
+HEALTH, CDRS = TaskName.collect_devices_health, TaskName.collect_charge_cdrs
 BYTE_ORDER_MARK = "\ufeff".encode()
 #: The names of the formats on the page, and the end of the file's name.
 FORMATS = {
@@ -36,12 +38,12 @@ FORMATS = {
 }
 
 
-def downloaded(page: Page, form: str) -> bytes:
-    """Download the shown result in a format."""
+def downloaded(page: Page, task: TaskName, form: str) -> bytes:
+    """Download the shown result of a task in a format."""
     page.get_by_label("Format of the download").select_option(form)
     with page.expect_download() as download:
         page.get_by_role("button", name=re.compile("^Download ")).click()
-    assert download.value.suggested_filename == f"{HEALTH.value}.{FORMATS[form]}"
+    assert download.value.suggested_filename == f"{task.value}.{FORMATS[form]}"
     return Path(download.value.path()).read_bytes()
 
 
@@ -73,26 +75,28 @@ RESULTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("result", RESULTS)
-def test_a_download_equals_the_command_line_s_export(visit: "Open", result: str) -> None:
+@pytest.mark.parametrize(
+    ("task", "result"), list(zip(cycle([HEALTH, CDRS]), RESULTS, strict=False)), ids=RESULTS
+)
+def test_a_download_equals_the_command_line_s_export(visit: "Open", task: TaskName, result: str) -> None:
     """In every format and for every kind of result, but for the byte order mark."""
-    assert execute_task("test", HEALTH, lambda: RESULTS[result]).status == "completed"
-    page = visit("viewer").open_result(HEALTH).page
-    stored = downloaded(page, "JSON")
+    assert execute_task("test", task, lambda: RESULTS[result]).status == "completed"
+    page = visit("operator").open_result(task).page
+    stored = downloaded(page, task, "JSON")
     assert json.loads(stored) == RESULTS[result]
-    assert downloaded(page, "NDJSON, a record per line") == exported(exports.write_ndjson, stored)
+    assert downloaded(page, task, "NDJSON, a record per line") == exported(exports.write_ndjson, stored)
     table = exported(exports.write_csv, stored)
-    assert downloaded(page, "CSV for spreadsheets") == (table and BYTE_ORDER_MARK + table)
-    assert downloaded(page, "CSV, unchanged") == exported(exports.write_csv, stored, raw=True)
+    assert downloaded(page, task, "CSV for spreadsheets") == (table and BYTE_ORDER_MARK + table)
+    assert downloaded(page, task, "CSV, unchanged") == exported(exports.write_csv, stored, raw=True)
 
 
 def test_a_spreadsheet_executes_no_cell(visit: "Open") -> None:
     """Formulas in text and headings get an apostrophe unless the CSV is unchanged; numbers stay numbers."""
-    execute_task("test", HEALTH, lambda: [{"=h": text, "n": -5} for text in FORMULAS])
-    page = visit("viewer").open_result(HEALTH).page
+    execute_task("test", CDRS, lambda: [{"=h": text, "n": -5} for text in FORMULAS])
+    page = visit("operator").open_result(CDRS).page
 
     def rows(form: str) -> list[list[str]]:
-        return list(csv.reader(io.StringIO(downloaded(page, form).decode("utf-8-sig"), newline="")))
+        return list(csv.reader(io.StringIO(downloaded(page, CDRS, form).decode("utf-8-sig"), newline="")))
 
     assert rows("CSV for spreadsheets") == [["'=h", "n"], *([text, "-5"] for text in FORMULAS.values())]
     expect(page.get_by_text("A spreadsheet may execute")).to_have_count(0)
@@ -103,7 +107,7 @@ def test_a_spreadsheet_executes_no_cell(visit: "Open") -> None:
 def test_the_page_can_be_searched_during_a_download(visit: "Open") -> None:
     """A download that waits for the service does not block the page, and can be cancelled and repeated."""
     execute_task("test", HEALTH, lambda: list(pasts.devices(300)))
-    page = visit("viewer").open_result(HEALTH).page
+    page = visit("operator").open_result(HEALTH).page
     held: list[Route] = []
     page.route("**/get_task_data", lambda route: held.append(route))  # noqa: PLW0108  (Playwright marks it)
     page.get_by_role("button", name="Download JSON").click()
@@ -114,18 +118,18 @@ def test_the_page_can_be_searched_during_a_download(visit: "Open") -> None:
     expect(page.get_by_role("button", name="Download JSON")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
     page.unroute("**/get_task_data")
-    assert json.loads(downloaded(page, "JSON")) == list(pasts.devices(300))
+    assert json.loads(downloaded(page, HEALTH, "JSON")) == list(pasts.devices(300))
 
 
 def test_a_broken_connection_fails_a_download(visit: "Open") -> None:
     """The page shows the error, and the download can be repeated."""
-    execute_task("test", HEALTH, lambda: [{"n": 1}])
-    page = visit("viewer").open_result(HEALTH).page
+    execute_task("test", CDRS, lambda: [{"n": 1}])
+    page = visit("operator").open_result(CDRS).page
     page.route("**/get_task_data", lambda route: route.abort())
     page.get_by_role("button", name="Download JSON").click()
     expect(page.get_by_role("alert")).to_have_text("Download failed: Cannot reach the service.")
     page.unroute("**/get_task_data")
-    assert json.loads(downloaded(page, "JSON")) == [{"n": 1}]
+    assert json.loads(downloaded(page, CDRS, "JSON")) == [{"n": 1}]
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
@@ -153,7 +157,6 @@ def test_a_large_result_is_never_in_the_page_s_memory(
         shown = {"version": "small", "completed": None, "stale": False, "data": [record]}
         return route.fulfill(json={"result": shown}, headers={"access-control-allow-origin": "*"})
 
-    # An instance may still serve the previous test's result from its cache, so this is another task's.
     task = TaskName.collect_charge_locations
     assert execute_task("test", task, works, {"save_in": "storage"}).status == "completed"
     with (
