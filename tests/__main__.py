@@ -3,6 +3,7 @@
     terminal   tests without a stack, then tests that start firebase-tools themselves
     log        tests on the local stack, except for the following
     log        tests of the page, the command line and the SDK, on a second stack in a copy of the checkout
+    log        tests of the model, at low priority, because they only compute
 
 With `fast` as the first argument, only tests that start no other programs run, those of the model in a
 second process. The other arguments are those of pytest, for each process.
@@ -28,6 +29,8 @@ SECOND = WORK / "second-stack"
 FAST = "not stack and not firebase and not programs"
 #: Folders of the tests that start firebase-tools themselves.
 FIREBASE = ("deploy", "emulators")
+#: Runs a command in the time that others leave.
+LOW_PRIORITY = ("nice", "-n", "10")
 NONE_SELECTED = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
@@ -38,11 +41,16 @@ def exit_code(codes: list[int]) -> int:
 
 
 def start(
-    marks: str, arguments: list[str], env: Mapping[str, str] = os.environ, **options: object
+    marks: str,
+    arguments: list[str],
+    env: Mapping[str, str] = os.environ,
+    *,
+    prefix: tuple[str, ...] = (),
+    **options: object,
 ) -> subprocess.Popen[bytes]:
     # Concurrent processes would overwrite each other's cache.
     cache = f"cache_dir=.pytest_cache/{marks.replace(' ', '-')}"
-    command = [sys.executable, "-m", "pytest", *arguments, "-m", marks, "-o", cache]
+    command = [*prefix, sys.executable, "-m", "pytest", *arguments, "-m", marks, "-o", cache]
     # Without its cache, each process takes ten seconds to rewrite the assertions of all modules.
     environment = {name: value for name, value in env.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(command, env=environment, **options)  # type: ignore[call-overload,no-any-return]
@@ -145,7 +153,9 @@ def run_all(processes: Processes, *, two: bool) -> None:
     environment = copy_for_stack() if two else {}
     began = time.time()
     on_stack = processes.log("tests-on-stack.log", "stack and not users" if two else "stack")
-    without = processes.show("not stack and not firebase")
+    without = processes.show("not stack and not firebase" + (" and not model" if two else ""))
+    if two:
+        processes.log("tests-of-model.log", "model", ("model",), prefix=LOW_PRIORITY)
     wait_for_stack(ROOT, began, on_stack)
     if two:
         users = processes.log("tests-of-users.log", "stack and users", USERS, cwd=SECOND, env=environment)
