@@ -1,6 +1,8 @@
 """Waits for conditions, with a timeout."""
 
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -23,3 +25,13 @@ def wait_for(what: str, look: Callable[[], _Found | None], *, seconds: float = 1
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
         time.sleep(PAUSE_SECONDS)
     return found
+
+
+def wait_until_in(function: str, thread: int) -> None:
+    """Wait until a thread, given by its identifier, is in a call of a function with this name."""
+
+    def is_in() -> bool:
+        frame = sys._current_frames().get(thread)
+        return function in {each.name for each in traceback.extract_stack(frame)} if frame else False
+
+    wait_for(f"a thread to be in {function}", is_in)

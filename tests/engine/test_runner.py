@@ -1,5 +1,6 @@
 """Running tasks when their process shuts down, and tasks that hang."""
 
+import queue
 import threading
 from datetime import UTC, datetime
 
@@ -7,24 +8,24 @@ import pytest
 
 from shared.tasks import TaskEngine, TaskRun
 from tests.support.world import TASK, World, in_thread
-from tests.waiting import wait_for
+from tests.waiting import wait_for, wait_until_in
 
 TICK = {"scheduled_for": datetime(2026, 11, 24, 12, 5, tzinfo=UTC)}
 
 
 def test_a_run_is_failed_when_its_process_shuts_down(engine: TaskEngine, world: World) -> None:
     """Another instance can run the tick at once; the ending process starts no further run."""
-    at_work, goes_on = threading.Event(), threading.Event()
+    at_work, goes_on = queue.SimpleQueue[int](), threading.Event()
 
     def works(run: TaskRun) -> list[int]:
         run.progress(57, 100)
-        at_work.set()
+        at_work.put(threading.get_ident())
         goes_on.wait(60)
         return [1]
 
     engine.execute_task("s", TASK, lambda: [0])
     thread, outcomes = in_thread(lambda: engine.execute_task("s", TASK, works, TICK))
-    assert at_work.wait(30)
+    wait_until_in("wait", at_work.get(timeout=30))
     assert engine.shut_down(timeout_seconds=30)
     thread.join(30)
     assert outcomes[0].status == "failed"

@@ -1,16 +1,14 @@
 """A scheduled function whose task hangs while a file exists; `functions-framework` serves it for tests."""
 
 import os
-import sys
 import threading
-import traceback
 from pathlib import Path
 from typing import Any
 
 from functions import scheduled_endpoint
 from functions.scheduled_endpoint import scheduled_task
 from shared.tasks import TaskName, TaskOutcome, TaskRun, TaskSpec, execute_task
-from tests.waiting import wait_for
+from tests.waiting import wait_for, wait_until_in
 
 #: The task hangs while this file exists. As soon as it hangs, the file contains its process id.
 HANGS = Path(os.environ["HANGS"])
@@ -34,11 +32,7 @@ scheduled_endpoint.execute_task = _waiting
 
 def _hang(caller: int) -> None:
     """Hang, and write the file as soon as the calling thread waits for this one."""
-
-    def waits() -> bool:
-        return any(frame.name == "join" for frame in traceback.extract_stack(sys._current_frames()[caller]))
-
-    wait_for("the caller to wait", waits)
+    wait_until_in("join", caller)
     HANGS.write_text(str(os.getpid()), "utf-8")
     threading.Event().wait()
 
